@@ -1,0 +1,31 @@
+//! What a request asks for, as authentication, authorization, admission and audit see it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Who asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    pub uid: String,
+    pub groups: Vec<String>,
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// What is asked, in the terms of authorization.
+#[derive(Debug, Clone, Default)]
+pub struct Attributes {
+    pub user: Arc<User>,
+    /// API verbs (`get`, `list`, `watch`, `create`, …) or, for paths that are no resource, the
+    /// lower-case HTTP method.
+    pub verb: String,
+    pub is_resource: bool,
+    pub group: String,
+    pub version: String,
+    pub resource: String,
+    pub subresource: String,
+    pub namespace: String,
+    pub name: String,
+    /// The whole path, for requests that are not about a resource.
+    pub path: String,
+}
