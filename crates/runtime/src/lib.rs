@@ -1,1 +1,11 @@
-//! The `runtime` crate.
+//! A CRI v1 server: images, snapshots, sandboxes, containers, logs, exec, and the per-pod shim.
+//!
+//! Start at [`Config`] and [`rootfs`]. The server (multi-threaded, tokio) never makes a container
+//! itself: each pod has a shim, a single-threaded process that forks, owns stdio and exit codes and
+//! outlives the server. What the server knows of a pod stands on disk before it is acted on, so that a
+//! killed server finds everything again.
+
+pub mod config;
+pub mod rootfs;
+
+pub use config::{Config, NetworkConfig};

@@ -1,0 +1,44 @@
+//! What the runtime is told before it is built. Start at [`Config`]; nothing here touches the machine.
+
+use std::path::PathBuf;
+
+/// Where the runtime keeps things and how it starts its helpers.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Images and the writable layers of containers; survives a reboot.
+    pub root_dir: PathBuf,
+    /// Records, sockets and name spaces of what runs now; on a file system that a reboot empties.
+    pub state_dir: PathBuf,
+    /// The unix socket the CRI is served on.
+    pub socket: PathBuf,
+    /// The cgroup (absolute, below the controllers' roots) of sandboxes that name none, and of the shims.
+    pub cgroup_parent: String,
+    /// The command that runs [`crate::shim::main`], program first; its arguments come after these.
+    pub shim_command: Vec<String>,
+    pub network: NetworkConfig,
+}
+
+/// Where CNI finds its configuration and plugins.
+#[derive(Debug, Clone)]
+pub struct NetworkConfig {
+    /// The first `*.conflist`, `*.conf` or `*.json` in lexical order is used.
+    pub conf_dir: PathBuf,
+    /// Searched in order for a plugin's program.
+    pub bin_dirs: Vec<PathBuf>,
+}
+
+impl Config {
+    /// Records of one sandbox.
+    pub(crate) fn sandbox_dir(&self, sandbox_id: &str) -> PathBuf {
+        self.sandboxes_dir().join(sandbox_id)
+    }
+
+    pub(crate) fn sandboxes_dir(&self) -> PathBuf {
+        self.state_dir.join("sandboxes")
+    }
+
+    /// The cgroup all shims live in, apart from the containers they watch.
+    pub(crate) fn shim_cgroup(&self) -> String {
+        format!("{}/shims", self.cgroup_parent.trim_end_matches('/'))
+    }
+}
