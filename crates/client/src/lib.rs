@@ -1,1 +1,16 @@
-//! The `client` crate.
+//! Talking to an API server: a `kube::Client` over HTTPS or straight into a server of the same
+//! process, kubeconfig files, and the recorder of Events.
+//!
+//! Start with [`connect`]. Nothing here caches or retries: that is the `informer` crate's work.
+
+pub mod connect;
+pub mod error;
+pub mod events;
+pub mod kubeconfig;
+
+pub use connect::{Endpoint, https, in_process};
+pub use error::{
+    is_already_exists, is_conflict, is_expired, is_forbidden_by_terminating_namespace, is_not_found,
+};
+pub use events::{EventType, Recorder, reference};
+pub use kube;

@@ -1,0 +1,180 @@
+//! kubeconfig files: a context is merged in and taken out again without touching the others.
+//!
+//! The file is handled as a JSON value, so that fields knarr does not know survive.
+
+use std::io::Write;
+use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Map, Value, json};
+
+use crate::Endpoint;
+
+/// Why a kubeconfig file could not be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeconfigError {
+    #[error("{path}: {source}")]
+    Io { path: String, source: std::io::Error },
+    #[error("{path} is not a kubeconfig file: {why}")]
+    Parse { path: String, why: String },
+}
+
+/// A complete kubeconfig with one cluster, user and context, all called `name`.
+pub fn document(name: &str, endpoint: &Endpoint) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "preferences": {},
+        "clusters": [cluster(name, endpoint)],
+        "users": [user(name, endpoint)],
+        "contexts": [context(name)],
+        "current-context": name,
+    })
+}
+
+fn cluster(name: &str, endpoint: &Endpoint) -> Value {
+    json!({"name": name, "cluster": {
+        "server": endpoint.server,
+        "certificate-authority-data": BASE64_STANDARD.encode(&endpoint.ca_pem),
+    }})
+}
+
+fn user(name: &str, endpoint: &Endpoint) -> Value {
+    json!({"name": name, "user": {
+        "client-certificate-data": BASE64_STANDARD.encode(&endpoint.certificate_pem),
+        "client-key-data": BASE64_STANDARD.encode(&endpoint.key_pem),
+    }})
+}
+
+fn context(name: &str) -> Value {
+    json!({"name": name, "context": {"cluster": name, "user": name}})
+}
+
+/// Adds (or replaces) the context `name` in the file and makes it the current one. A missing file is made.
+///
+/// # Errors
+/// When the file cannot be read or written, or is no kubeconfig; it is left as it was then.
+pub fn merge(path: &Path, name: &str, endpoint: &Endpoint) -> Result<(), KubeconfigError> {
+    let mut config = read(path)?.unwrap_or_else(|| document(name, endpoint));
+    let map = as_map(path, &mut config)?;
+    for (list, entry) in
+        [("clusters", cluster(name, endpoint)), ("users", user(name, endpoint)), ("contexts", context(name))]
+    {
+        let items = named_list(map, list);
+        items.retain(|item| item["name"] != name);
+        items.push(entry);
+    }
+    map.insert("current-context".into(), name.into());
+    write(path, &config)
+}
+
+/// Takes the context `name` out of the file, if it is there.
+///
+/// # Errors
+/// As for [`merge`].
+pub fn remove(path: &Path, name: &str) -> Result<(), KubeconfigError> {
+    let Some(mut config) = read(path)? else { return Ok(()) };
+    let map = as_map(path, &mut config)?;
+    for list in ["clusters", "users", "contexts"] {
+        named_list(map, list).retain(|item| item["name"] != name);
+    }
+    if map.get("current-context").is_some_and(|current| current == name) {
+        map.insert("current-context".into(), "".into());
+    }
+    write(path, &config)
+}
+
+/// Writes a kubeconfig with this one context, readable by its owner alone.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn create(path: &Path, name: &str, endpoint: &Endpoint) -> Result<(), KubeconfigError> {
+    write(path, &document(name, endpoint))
+}
+
+fn as_map<'a>(path: &Path, config: &'a mut Value) -> Result<&'a mut Map<String, Value>, KubeconfigError> {
+    config.as_object_mut().ok_or_else(|| KubeconfigError::Parse {
+        path: path.display().to_string(),
+        why: "not a mapping".into(),
+    })
+}
+
+fn named_list<'a>(map: &'a mut Map<String, Value>, key: &str) -> &'a mut Vec<Value> {
+    let slot = map.entry(key).or_insert_with(|| Value::Array(Vec::new()));
+    if !slot.is_array() {
+        *slot = Value::Array(Vec::new());
+    }
+    match slot {
+        Value::Array(items) => items,
+        _ => unreachable!("the slot was made an array above"),
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Value>, KubeconfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => return Ok(None),
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(KubeconfigError::Io { path: path.display().to_string(), source }),
+    };
+    serde_saphyr::from_str(&text)
+        .map(Some)
+        .map_err(|e| KubeconfigError::Parse { path: path.display().to_string(), why: e.to_string() })
+}
+
+/// Writes beside the file and renames, so that a crash leaves the old or the new file, never half of one.
+fn write(path: &Path, config: &Value) -> Result<(), KubeconfigError> {
+    let fail = |source: std::io::Error| KubeconfigError::Io { path: path.display().to_string(), source };
+    let text = serde_saphyr::to_string(config)
+        .map_err(|e| KubeconfigError::Parse { path: path.display().to_string(), why: e.to_string() })?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(fail)?;
+    }
+    let fresh = path.with_extension("knarr-new");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&fresh).map_err(fail)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(fail)?;
+    std::fs::rename(&fresh, path).map_err(fail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(server: &str) -> Endpoint {
+        Endpoint {
+            server: server.into(),
+            ca_pem: "ca".into(),
+            certificate_pem: "cert".into(),
+            key_pem: "key".into(),
+        }
+    }
+
+    #[test]
+    fn other_contexts_survive_a_merge_and_a_removal() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("config");
+        merge(&path, "one", &endpoint("https://one")).expect("merge");
+        merge(&path, "two", &endpoint("https://two")).expect("merge");
+        merge(&path, "two", &endpoint("https://two-again")).expect("merge");
+        let config = read(&path).expect("read").expect("present");
+        assert_eq!(config["current-context"], "two");
+        assert_eq!(config["clusters"].as_array().map(Vec::len), Some(2));
+        remove(&path, "two").expect("remove");
+        let config = read(&path).expect("read").expect("present");
+        assert_eq!(config["clusters"][0]["name"], "one");
+        assert_eq!(config["current-context"], "");
+    }
+
+    #[test]
+    fn a_file_that_is_no_kubeconfig_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("config");
+        std::fs::write(&path, "- just\n- a list\n").expect("write");
+        assert!(merge(&path, "one", &endpoint("https://one")).is_err());
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), "- just\n- a list\n");
+    }
+}
