@@ -1,1 +1,48 @@
-//! The `informer` crate.
+//! Shared caches that follow the API, work queues, and the loop that runs controllers.
+//!
+//! A controller is a pure function from what is observed to a [`Plan`]; everything that waits, retries
+//! or talks to the API is here. Start with [`Controller`] and [`Manager`]; [`Cache`] and [`Informers`]
+//! serve components that are no controllers (the scheduler) as well.
+//!
+//! Never here: a kind's name; a poll.
+
+pub mod cache;
+pub mod controller;
+pub mod executor;
+pub mod informers;
+pub mod key;
+pub mod plan;
+pub mod queue;
+mod reflector;
+
+pub use cache::{Cache, Delta};
+pub use controller::{Context, Controller, Manager, Sources};
+pub use informers::{Informers, Scope};
+pub use key::Key;
+pub use plan::{Action, DeletePolicy, Plan, Target};
+pub use queue::Queue;
+
+/// Kinds a cache can hold: typed views from `k8s_openapi`, and `PartialObjectMetadata` of one.
+pub trait Kind:
+    kube::Resource<DynamicType = ()>
+    + Clone
+    + std::fmt::Debug
+    + serde::Serialize
+    + serde::de::DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<K> Kind for K where
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::Serialize
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static
+{
+}

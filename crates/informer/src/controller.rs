@@ -1,0 +1,307 @@
+//! [`Controller`] and the loop that runs it.
+//!
+//! A round: take a key, `observe` from caches, `reconcile` (pure) to a [`Plan`], carry it out, wait until
+//! the caches have seen what was written (so that the next round does not act on old news), go on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Clock, Supervisor, TaskKind};
+use client::Recorder;
+use futures::future::BoxFuture;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Client;
+
+use crate::executor::{Effect, Executor, Outcome};
+use crate::plan::Plan;
+use crate::{Cache, Delta, Informers, Key, Kind, Queue};
+
+/// How long a round waits for its own writes to come back on the watch. Only a broken watch takes longer,
+/// and then acting again is right.
+const ECHO_PATIENCE: Duration = Duration::from_secs(10);
+
+/// One control loop. Which kinds it reads is said in [`Controller::sources`], what it does in the pure
+/// [`Controller::reconcile`].
+pub trait Controller: Send + Sync + Sized + 'static {
+    /// Upstream's name of the controller (`replicaset-controller`): event source and field manager.
+    const NAME: &'static str;
+    /// How many keys are worked on at once.
+    const WORKERS: usize = 4;
+    /// Everything a decision depends on.
+    type Observed: Send + Sync;
+
+    /// Gets its caches and says which changes concern which keys.
+    fn sources(sources: &mut Sources<'_>) -> Self;
+
+    /// Reads the caches. `None` when the key's object is gone and nothing is left to do.
+    fn observe(&self, key: &Key) -> Option<Self::Observed>;
+
+    /// Decides. No client, no clock but `now`, no randomness but what is in the observation.
+    fn reconcile(observed: &Self::Observed, now: jiff::Timestamp) -> Plan;
+}
+
+type EchoCheck = Box<dyn for<'a> Fn(&'a Effect) -> Option<BoxFuture<'a, ()>> + Send + Sync>;
+type Synced = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Where a controller declares what it reads.
+pub struct Sources<'a> {
+    informers: &'a Informers,
+    queue: Queue<Key>,
+    echoes: Vec<EchoCheck>,
+    synced: Vec<Synced>,
+    /// Kinds read, for the printed graph.
+    reads: Vec<String>,
+}
+
+impl Sources<'_> {
+    /// The queue itself, for a mapping that needs more than one key or a delay.
+    pub fn queue(&self) -> Queue<Key> {
+        self.queue.clone()
+    }
+
+    /// A cache the controller reads but is not woken by.
+    pub fn reads<K: Kind>(&mut self) -> Cache<K> {
+        let cache = self.informers.cache::<K>();
+        self.track(&cache);
+        cache
+    }
+
+    /// A cache whose every change wakes the changed object's own key.
+    pub fn primary<K: Kind>(&mut self) -> Cache<K> {
+        self.mapped(|delta: &Delta<K>| vec![Key::of(&**delta.object())])
+    }
+
+    /// A cache whose changes wake the keys of owners of the given kind (the controller owner reference,
+    /// of the new and of the old state).
+    pub fn owned<K: Kind>(&mut self, api_version: &'static str, kind: &'static str) -> Cache<K> {
+        self.mapped(move |delta: &Delta<K>| {
+            let mut keys = Vec::new();
+            let mut states = vec![delta.object()];
+            if let Delta::Applied { old: Some(old), .. } = delta {
+                states.push(old);
+            }
+            for state in states {
+                if let Some(owner) = controller_of(&**state)
+                    && owner.kind == kind
+                    && owner.api_version == api_version
+                {
+                    let key = Key::new(state.meta().namespace.as_deref().unwrap_or(""), &owner.name);
+                    if !keys.contains(&key) {
+                        keys.push(key);
+                    }
+                }
+            }
+            keys
+        })
+    }
+
+    /// A cache whose changes wake the keys `map` names.
+    pub fn mapped<K: Kind>(
+        &mut self,
+        map: impl Fn(&Delta<K>) -> Vec<Key> + Send + Sync + 'static,
+    ) -> Cache<K> {
+        let cache = self.informers.cache::<K>();
+        self.track(&cache);
+        let queue = self.queue.clone();
+        cache.subscribe(move |delta| {
+            for key in map(delta) {
+                queue.add(key);
+            }
+        });
+        cache
+    }
+
+    fn track<K: Kind>(&mut self, cache: &Cache<K>) {
+        let name = format!("{}/{}", K::api_version(&()), K::kind(&()));
+        if self.reads.contains(&name) {
+            return;
+        }
+        self.reads.push(name);
+        let waiting = cache.clone();
+        self.synced.push(Box::new(move || {
+            let cache = waiting.clone();
+            Box::pin(async move { cache.wait_synced().await })
+        }));
+        let cache = cache.clone();
+        self.echoes.push(Box::new(move |effect| echo(cache.clone(), effect)));
+    }
+}
+
+/// The owner that controls an object.
+pub fn controller_of<K: Kind>(object: &K) -> Option<&OwnerReference> {
+    object.meta().owner_references.as_ref()?.iter().find(|o| o.controller == Some(true))
+}
+
+/// Waits until `cache` has seen an effect on an object of its kind; `None` when it holds another kind.
+fn echo<K: Kind>(cache: Cache<K>, effect: &Effect) -> Option<BoxFuture<'_, ()>> {
+    let (Effect::Wrote { target, .. } | Effect::Deleted { target, .. }) = effect;
+    if target.resource.resource != K::plural(&()) || target.resource.group != K::group(&()) {
+        return None;
+    }
+    Some(match effect {
+        Effect::Wrote { target, object } => Box::pin(async move {
+            let key = Key::new(&target.namespace, object.name());
+            let version: u64 = object.resource_version().parse().unwrap_or(0);
+            let uid = object.uid();
+            // Seen: this version or a later one, or another object of the name, or (a finished
+            // deletion) none while the written one was already going.
+            cache
+                .wait_until(|cache| match cache.get_key(&key) {
+                    Some(held) => {
+                        held.meta().uid.as_deref() != Some(uid)
+                            || held
+                                .meta()
+                                .resource_version
+                                .as_deref()
+                                .and_then(|v| v.parse().ok())
+                                .unwrap_or(0u64)
+                                >= version
+                    }
+                    None => object.deletion_timestamp().is_some(),
+                })
+                .await;
+        }),
+        Effect::Deleted { target, uid } => Box::pin(async move {
+            let key = Key::new(&target.namespace, &target.name);
+            cache
+                .wait_until(|cache| {
+                    cache.get_key(&key).is_none_or(|held| {
+                        held.meta().deletion_timestamp.is_some()
+                            || uid.as_ref().is_some_and(|uid| held.meta().uid.as_ref() != Some(uid))
+                    })
+                })
+                .await;
+        }),
+    })
+}
+
+/// What the loop works with.
+#[derive(Clone)]
+pub struct Context {
+    pub client: Client,
+    pub informers: Informers,
+    pub clock: Arc<dyn Clock>,
+    pub supervisor: Supervisor,
+}
+
+/// One controller's declaration, as listed by [`Manager::graph`].
+#[derive(Debug, Clone)]
+pub struct Declaration {
+    pub name: &'static str,
+    pub reads: Vec<String>,
+}
+
+/// Runs controllers.
+pub struct Manager {
+    context: Context,
+    declared: Vec<Declaration>,
+}
+
+impl Manager {
+    pub fn new(context: Context) -> Self {
+        Self { context, declared: Vec::new() }
+    }
+
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// What was started, and what each reads.
+    pub fn graph(&self) -> &[Declaration] {
+        &self.declared
+    }
+
+    /// Starts a controller's workers; they begin once its caches are complete.
+    pub fn start<C: Controller>(&mut self) {
+        let queue = Queue::default();
+        let mut sources = Sources {
+            informers: &self.context.informers,
+            queue: queue.clone(),
+            echoes: Vec::new(),
+            synced: Vec::new(),
+            reads: Vec::new(),
+        };
+        let controller = C::sources(&mut sources);
+        self.declared.push(Declaration { name: C::NAME, reads: sources.reads });
+        let recorder = Recorder::start(
+            self.context.client.clone(),
+            C::NAME,
+            None,
+            self.context.clock.clone(),
+            &self.context.supervisor,
+        );
+        let worker = Arc::new(Worker {
+            controller,
+            queue,
+            echoes: sources.echoes,
+            synced: sources.synced,
+            executor: Executor::new(self.context.client.clone(), recorder, C::NAME),
+            clock: self.context.clock.clone(),
+        });
+        for _ in 0..C::WORKERS {
+            let worker = worker.clone();
+            let shutdown = self.context.supervisor.shutdown().clone();
+            self.context.supervisor.spawn(TaskKind::Essential, C::NAME, async move {
+                tokio::select! {
+                    () = worker.run() => {}
+                    () = shutdown.started() => {}
+                }
+            });
+        }
+    }
+}
+
+struct Worker<C: Controller> {
+    controller: C,
+    queue: Queue<Key>,
+    echoes: Vec<EchoCheck>,
+    synced: Vec<Synced>,
+    executor: Executor,
+    clock: Arc<dyn Clock>,
+}
+
+impl<C: Controller> Worker<C> {
+    async fn run(&self) {
+        for synced in &self.synced {
+            synced().await;
+        }
+        while let Some(key) = self.queue.next().await {
+            self.round(&key).await;
+            self.queue.done(&key);
+        }
+    }
+
+    async fn round(&self, key: &Key) {
+        let Some(observed) = self.controller.observe(key) else {
+            self.queue.forget(key);
+            return;
+        };
+        let plan = C::reconcile(&observed, self.clock.now());
+        for reason in &plan.reasons {
+            tracing::debug!(controller = C::NAME, %key, reason);
+        }
+        let mut effects = Vec::new();
+        let outcome = self.executor.run(&plan, &mut effects).await;
+        self.wait_for_echoes(&effects).await;
+        match outcome {
+            Outcome::Done => {
+                self.queue.forget(key);
+                if let Some(after) = plan.again_after {
+                    self.queue.add_after(key.clone(), after);
+                }
+            }
+            Outcome::Conflict => self.queue.retry(key.clone()),
+            Outcome::Failed(error) => {
+                tracing::warn!(controller = C::NAME, %key, %error, "a plan failed and will be tried again");
+                self.queue.retry(key.clone());
+            }
+        }
+    }
+
+    async fn wait_for_echoes(&self, effects: &[Effect]) {
+        let waits = effects.iter().flat_map(|effect| self.echoes.iter().filter_map(move |echo| echo(effect)));
+        if tokio::time::timeout(ECHO_PATIENCE, futures::future::join_all(waits)).await.is_err() {
+            tracing::warn!(controller = C::NAME, "own writes were not seen on the watch in time");
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Carries out [`Plan`]s: the one place where controllers write to the API.
+
+use api::Object;
+use client::{EventType, Recorder};
+use futures::stream::{FuturesUnordered, StreamExt};
+use http::{Method, Request};
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::plan::{Action, DeletePolicy, FailureEvent, Plan, Target};
+
+/// How many writes of one batch may be under way at once.
+const BATCH_LIMIT: usize = 32;
+
+/// What became of a plan.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Everything was done.
+    Done,
+    /// An object changed meanwhile: observe and plan again, soon.
+    Conflict,
+    /// Something failed: try again after a back-off.
+    Failed(kube::Error),
+}
+
+/// What a write led to, so that the loop can wait until its cache has seen it.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    Wrote { target: Target, object: Object },
+    Deleted { target: Target, uid: Option<String> },
+}
+
+/// Writes on behalf of one controller.
+#[derive(Clone)]
+pub struct Executor {
+    client: Client,
+    recorder: Recorder,
+    field_manager: &'static str,
+}
+
+impl Executor {
+    pub fn new(client: Client, recorder: Recorder, field_manager: &'static str) -> Self {
+        Self { client, recorder, field_manager }
+    }
+
+    /// Carries out a plan's actions in order. The effects of what succeeded are pushed to `effects`
+    /// also when a later action fails.
+    pub async fn run(&self, plan: &Plan, effects: &mut Vec<Effect>) -> Outcome {
+        for action in &plan.actions {
+            let result = match action {
+                Action::Batch(batch) => self.batch(batch, plan.on_failure.as_ref(), effects).await,
+                one => self.one(one, plan.on_failure.as_ref()).await.map(|effect| effects.extend(effect)),
+            };
+            if let Err(error) = result {
+                if client::is_conflict(&error) || client::is_already_exists(&error) {
+                    return Outcome::Conflict;
+                }
+                return Outcome::Failed(error);
+            }
+        }
+        Outcome::Done
+    }
+
+    /// Slow start: 1 action, then 2, 4, … at once, stopping after the first round with a failure.
+    async fn batch(
+        &self,
+        actions: &[Action],
+        on_failure: Option<&FailureEvent>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), kube::Error> {
+        let mut rest = actions;
+        let mut round = 1;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(round.min(rest.len()));
+            let mut running: FuturesUnordered<_> = now.iter().map(|a| self.one(a, on_failure)).collect();
+            let mut failure = None;
+            while let Some(result) = running.next().await {
+                match result {
+                    Ok(effect) => effects.extend(effect),
+                    Err(error) => failure = Some(error),
+                }
+            }
+            if let Some(error) = failure {
+                return Err(error);
+            }
+            rest = later;
+            round = (round * 2).min(BATCH_LIMIT);
+        }
+        Ok(())
+    }
+
+    async fn one(
+        &self,
+        action: &Action,
+        on_failure: Option<&FailureEvent>,
+    ) -> Result<Option<Effect>, kube::Error> {
+        let result = self.write(action).await;
+        if let (Err(error), Some(event)) = (&result, on_failure)
+            && !client::is_forbidden_by_terminating_namespace(error)
+            && !client::is_conflict(error)
+        {
+            let told = match action {
+                Action::Create { .. } => Some(&event.create),
+                Action::Delete { .. } => Some(&event.delete),
+                _ => None,
+            };
+            if let Some((reason, prefix)) = told {
+                let why = match error {
+                    kube::Error::Api(status) => status.message.clone(),
+                    other => other.to_string(),
+                };
+                self.recorder.event(&event.about, EventType::Warning, reason, format!("{prefix}{why}"));
+            }
+        }
+        result
+    }
+
+    async fn write(&self, action: &Action) -> Result<Option<Effect>, kube::Error> {
+        match action {
+            Action::Create { target, object } => {
+                self.send(Method::POST, target, "application/json", object).await.map(|o| wrote(target, o))
+            }
+            Action::Update { target, object } => {
+                self.send(Method::PUT, target, "application/json", object).await.map(|o| wrote(target, o))
+            }
+            Action::MergePatch { target, patch } => {
+                self.patch(target, "application/merge-patch+json", patch).await
+            }
+            Action::StrategicPatch { target, patch } => {
+                self.patch(target, "application/strategic-merge-patch+json", patch).await
+            }
+            Action::JsonPatch { target, patch } => {
+                self.patch(target, "application/json-patch+json", patch).await
+            }
+            Action::Delete { target, policy } => match self.delete(target, policy).await {
+                Err(error) if client::is_not_found(&error) => Ok(None),
+                Err(error) => Err(error),
+                Ok(()) => Ok(Some(Effect::Deleted { target: target.clone(), uid: policy.uid.clone() })),
+            },
+            Action::Event { about, event_type, reason, message } => {
+                self.recorder.event(about, *event_type, reason, message.clone());
+                Ok(None)
+            }
+            Action::Batch(_) => Err(kube::Error::Service("a batch cannot stand inside a batch".into())),
+        }
+    }
+
+    async fn patch(
+        &self,
+        target: &Target,
+        content_type: &str,
+        patch: &Value,
+    ) -> Result<Option<Effect>, kube::Error> {
+        self.send(Method::PATCH, target, content_type, patch).await.map(|o| wrote(target, o))
+    }
+
+    async fn delete(&self, target: &Target, policy: &DeletePolicy) -> Result<(), kube::Error> {
+        let mut options = json!({"kind": "DeleteOptions", "apiVersion": "v1"});
+        if policy.uid.is_some() || policy.resource_version.is_some() {
+            let mut preconditions = json!({});
+            if let Some(uid) = &policy.uid {
+                preconditions["uid"] = uid.as_str().into();
+            }
+            if let Some(version) = &policy.resource_version {
+                preconditions["resourceVersion"] = version.as_str().into();
+            }
+            options["preconditions"] = preconditions;
+        }
+        if let Some(grace) = policy.grace_period_s {
+            options["gracePeriodSeconds"] = grace.into();
+        }
+        if let Some(propagation) = policy.propagation {
+            options["propagationPolicy"] = propagation.into();
+        }
+        let request = request(Method::DELETE, target.path(), "application/json", &options)?;
+        self.client.request::<Value>(request).await.map(|_| ())
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        target: &Target,
+        content_type: &str,
+        body: &impl serde::Serialize,
+    ) -> Result<Object, kube::Error> {
+        let path = format!("{}?fieldManager={}", target.path(), self.field_manager);
+        self.client.request::<Object>(request(method, path, content_type, body)?).await
+    }
+}
+
+fn wrote(target: &Target, object: Object) -> Option<Effect> {
+    Some(Effect::Wrote { target: target.clone(), object })
+}
+
+fn request(
+    method: Method,
+    path: String,
+    content_type: &str,
+    body: &impl serde::Serialize,
+) -> Result<Request<Vec<u8>>, kube::Error> {
+    let bytes = serde_json::to_vec(body).map_err(kube::Error::SerdeError)?;
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::CONTENT_TYPE, content_type)
+        .body(bytes)
+        .map_err(kube::Error::HttpError)
+}
