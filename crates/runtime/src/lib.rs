@@ -6,6 +6,9 @@
 //! killed server finds everything again.
 
 pub mod config;
+pub mod image;
 pub mod rootfs;
+pub mod snapshot;
+pub mod streaming;
 
 pub use config::{Config, NetworkConfig};
