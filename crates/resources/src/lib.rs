@@ -2,8 +2,17 @@
 //! validation, strategy, printer columns, selectable fields and type facts. Pure, no IO.
 //!
 //! Start with [`Resource`] (a row) and [`builtin`] (the table). A CRD makes the same row at run time.
+//! [`types`] are the structures the rows refer to.
 
+pub mod columns;
+mod convert;
+pub mod docs;
+mod embedded;
 pub mod row;
+pub mod schema_data;
 pub mod strategy;
+pub mod table;
 
 pub use row::{Convert, Resource, ScalePaths, Scope, Strategy, Subresources, Verb};
+pub use schema_data::{struct_of_kind, types};
+pub use table::{Builtin, KindTable, ResourceSource, SubresourceInfo, builtin, subresources};

@@ -1,0 +1,118 @@
+//! Makes the built-in rows: the generated lines of `data/rows.txt` joined with the facts written
+//! by hand.
+//!
+//! A line is `group/version plural Kind scope verb,verb subresource:verb,verb:group/version/Kind …`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use api::{GroupVersion, GroupVersionKind};
+
+use super::{SubresourceInfo, facts};
+use crate::row::{Resource, Scope, Subresources, Verb};
+use crate::{schema_data, strategy};
+
+const ROWS: &str = include_str!("../../data/rows.txt");
+
+/// One line, taken apart.
+struct Line {
+    group: &'static str,
+    version: &'static str,
+    plural: &'static str,
+    kind: &'static str,
+    scope: Scope,
+    verbs: Vec<Verb>,
+    /// (name, verbs, group/version/Kind).
+    subresources: Vec<(&'static str, &'static str, &'static str)>,
+}
+
+fn lines() -> impl Iterator<Item = Line> {
+    ROWS.lines().filter(|l| !l.starts_with('#')).map(|line| {
+        let mut words = line.split(' ');
+        let mut next = || words.next().expect("a generated line has at least five words");
+        let (group, version) = next().split_once('/').expect("group and version are joined by a slash");
+        let (plural, kind) = (next(), next());
+        let scope = if next() == "namespaced" { Scope::Namespaced } else { Scope::Cluster };
+        let verbs = parse_verbs(next());
+        let subresources = words.map(|w| {
+            let mut parts = w.splitn(3, ':');
+            let mut part = || parts.next().expect("a subresource is written name:verbs:kind");
+            (part(), part(), part())
+        });
+        Line { group, version, plural, kind, scope, verbs, subresources: subresources.collect() }
+    })
+}
+
+fn parse_verbs(text: &str) -> Vec<Verb> {
+    Verb::ALL.into_iter().filter(|v| text.split(',').any(|word| word == v.as_str())).collect()
+}
+
+/// All built-in rows in discovery's order.
+pub(super) fn builtin() -> Vec<Arc<Resource>> {
+    let lines: Vec<Line> = lines().collect();
+    let versions = lines.iter().map(|l| GroupVersion::new(l.group, l.version)).collect();
+    let order = facts::in_discovery_order(versions);
+    let mut rows: Vec<Arc<Resource>> = lines.iter().map(|l| Arc::new(row(l))).collect();
+    rows.sort_by_cached_key(|r| order.iter().position(|gv| *gv == r.group_version()));
+    rows
+}
+
+fn row(line: &Line) -> Resource {
+    let facts = facts::find(line.group, line.plural);
+    let schema = schema_data::struct_of_kind(&GroupVersionKind::new(line.group, line.version, line.kind));
+    let stored = facts::stored_as(line.group, line.version, line.plural);
+    let special: Vec<&'static str> = line
+        .subresources
+        .iter()
+        .map(|(name, _, _)| *name)
+        .filter(|n| !matches!(*n, "status" | "scale"))
+        .collect();
+    Resource {
+        group: line.group.into(),
+        version: line.version.into(),
+        kind: line.kind.into(),
+        plural: line.plural.into(),
+        singular: line.kind.to_ascii_lowercase().into(),
+        short_names: facts.short_names.iter().map(|&s| s.into()).collect(),
+        categories: facts.categories.iter().map(|&s| s.into()).collect(),
+        scope: line.scope,
+        verbs: line.verbs.clone(),
+        subresources: Subresources {
+            status: line.subresources.iter().any(|(name, _, _)| *name == "status"),
+            scale: line
+                .subresources
+                .iter()
+                .find(|(name, _, _)| *name == "scale")
+                .map(|_| facts::scale_paths()),
+            // Once per row of a table that lives as long as the process.
+            special: special.leak(),
+        },
+        schema: schema.expect("the generator writes the structure of every resource's kind"),
+        strategy: strategy::strategy_for(line.group, line.kind),
+        selectable_fields: facts.fields.iter().map(|(name, path)| ((*name).into(), split(path))).collect(),
+        storage_prefix: facts.storage_prefix.unwrap_or(line.plural).into(),
+        storage_version: stored.map_or_else(|| GroupVersion::new(line.group, line.version), |s| s.version()),
+        convert: stored.map(|s| s.convert),
+        virtual_kind: line.verbs == [Verb::Create],
+        ttl_s: facts.ttl_s,
+    }
+}
+
+fn split(path: &'static str) -> Vec<Cow<'static, str>> {
+    path.split('.').map(Into::into).collect()
+}
+
+/// What discovery says of a built-in row's special subresource.
+pub(super) fn special_subresource(resource: &Resource, name: &str) -> Option<SubresourceInfo> {
+    let line = lines().find(|l| {
+        l.group == resource.group && l.version == resource.version && l.plural == resource.plural
+    })?;
+    let (name, verbs, kind) = line.subresources.iter().find(|(n, _, _)| *n == name)?;
+    let mut parts = kind.split('/');
+    let mut part = || parts.next().expect("a kind is written group/version/Kind");
+    let mut kind = GroupVersionKind::new(part(), part(), part());
+    if let Some(options) = facts::connect_options(line.plural, name) {
+        kind.kind = options.to_owned();
+    }
+    Some(SubresourceInfo { name, kind, verbs: parse_verbs(verbs) })
+}

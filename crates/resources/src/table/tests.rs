@@ -1,0 +1,90 @@
+//! The table's completeness and its lookups.
+
+use super::*;
+use crate::row::Scope;
+
+#[test]
+fn every_hand_written_fact_belongs_to_a_row() {
+    for (group, plural) in facts::mentioned() {
+        assert!(
+            builtin().rows().any(|r| r.group == group && r.plural == plural),
+            "no row for {plural} of {group:?}"
+        );
+    }
+}
+
+#[test]
+fn groups_stand_in_discovery_order() {
+    let versions: Vec<String> = builtin().group_versions().iter().map(ToString::to_string).collect();
+    assert_eq!(versions[..4], ["v1", "apiregistration.k8s.io/v1", "apps/v1", "events.k8s.io/v1"]);
+    let hpa = versions.iter().position(|v| v == "autoscaling/v2").expect("served");
+    assert_eq!(versions[hpa + 1], "autoscaling/v1");
+    assert_eq!(builtin().preferred_version("autoscaling"), Some("v2"));
+    assert_eq!(versions.len(), 22);
+}
+
+#[test]
+fn rows_are_found_by_plural_and_kind() {
+    let pods = builtin().find("", "v1", "pods").expect("pods are served");
+    assert_eq!((&*pods.kind, &*pods.singular, pods.scope), ("Pod", "pod", Scope::Namespaced));
+    assert_eq!(pods.key("ns", "a"), "/registry/pods/ns/a");
+    assert!(pods.subresources.status && pods.subresources.scale.is_none());
+    assert!(pods.supports(Verb::Watch) && !pods.virtual_kind);
+    assert!(builtin().by_kind("apps", "v1", "Deployment").is_some_and(|r| r.subresources.scale.is_some()));
+    assert!(builtin().find("apps", "v1", "pods").is_none());
+    let review = builtin().by_kind("authorization.k8s.io", "v1", "SubjectAccessReview").expect("served");
+    assert!(review.virtual_kind);
+    let nodes = builtin().find("", "v1", "nodes").expect("served");
+    assert_eq!(nodes.key("", "n1"), "/registry/minions/n1");
+    let namespaces = builtin().find("", "v1", "namespaces").expect("served");
+    assert!(!namespaces.supports(Verb::DeleteCollection));
+}
+
+#[test]
+fn events_are_stored_once() {
+    let events = builtin().find("events.k8s.io", "v1", "events").expect("served");
+    assert_eq!(events.storage_version, GroupVersion::new("", "v1"));
+    assert_eq!(events.key("ns", "e"), "/registry/events/ns/e");
+    assert!(events.convert.is_some());
+    assert_eq!(events.ttl_s, Some(3600));
+}
+
+#[test]
+fn special_subresources_have_their_kinds_and_verbs() {
+    let pods = builtin().find("", "v1", "pods").expect("served");
+    let infos = subresources(pods);
+    let names: Vec<&str> = infos.iter().map(|i| i.name).collect();
+    assert_eq!(
+        names,
+        [
+            "attach",
+            "binding",
+            "ephemeralcontainers",
+            "eviction",
+            "exec",
+            "log",
+            "portforward",
+            "proxy",
+            "resize",
+            "status"
+        ]
+    );
+    let info = |name| infos.iter().find(|i| i.name == name).expect("listed above");
+    assert_eq!(info("exec").kind.kind, "PodExecOptions");
+    assert_eq!(info("exec").verbs, [Verb::Create, Verb::Get]);
+    assert_eq!(info("eviction").kind, GroupVersionKind::new("policy", "v1", "Eviction"));
+}
+
+#[test]
+fn added_rows_join_and_never_replace() {
+    let mut row = Resource::clone(builtin().find("", "v1", "configmaps").expect("served"));
+    row.group = "example.com".into();
+    row.kind = "Widget".into();
+    row.plural = "widgets".into();
+    let mut clash = row.clone();
+    clash.kind = "Other".into();
+    let table = builtin().with([Arc::new(row), Arc::new(clash)]);
+    assert_eq!(table.find("example.com", "v1", "widgets").map(|r| &*r.kind), Some("Widget"));
+    assert_eq!(table.group_versions().last(), Some(&GroupVersion::new("example.com", "v1")));
+    assert!(table.by_kind("", "v1", "Pod").is_some());
+}
