@@ -5,6 +5,8 @@
 //!
 //! Never here: anything about Kubernetes objects; keys and values are opaque.
 
+pub mod embedded;
 pub mod types;
 
+pub use embedded::{Config, Embedded};
 pub use types::{Change, Error, Expect, KeyValue, ListPage, ListRange, Revision, Store, Watch};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
 /// A position in the global order of commits; the empty store is at 1, as etcd's.
@@ -58,6 +59,12 @@ pub enum Error {
     DiskFull(Arc<str>),
     #[error("the store is closed")]
     Closed,
+    /// Another process (or another handle in this one) has the data file open.
+    #[error("the data file {path} is in use by another process")]
+    Locked { path: Arc<str> },
+    /// What is on the disk is not what the store wrote.
+    #[error("the data file {path} is damaged: {reason}")]
+    Corrupted { path: Arc<str>, reason: Arc<str> },
     #[error("store: {0}")]
     Io(Arc<str>),
 }
@@ -89,36 +96,37 @@ pub struct ListPage {
 pub type Watch = futures::stream::BoxStream<'static, Result<Vec<Arc<Change>>, Error>>;
 
 /// A revisioned store. All methods are cancellation safe: a cancelled write may still be committed.
+///
+/// Users hold an `Arc<dyn Store>`: which backend keeps the bytes is nobody's business but the binary's.
+#[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The value of a key now, with the revision it was read at.
-    fn get(&self, key: &str) -> impl Future<Output = Result<(Option<KeyValue>, Revision), Error>> + Send;
+    async fn get(&self, key: &str) -> Result<(Option<KeyValue>, Revision), Error>;
 
     /// Keys of a range, consistent at one revision.
-    fn list(&self, range: ListRange) -> impl Future<Output = Result<ListPage, Error>> + Send;
+    async fn list(&self, range: ListRange) -> Result<ListPage, Error>;
 
     /// Writes and answers once the write is on disk. `ttl_s`: the key is deleted so many seconds later,
     /// unless written again.
-    fn put(
+    async fn put(
         &self,
         key: &str,
         value: Bytes,
         expect: Expect,
         ttl_s: Option<u64>,
-    ) -> impl Future<Output = Result<KeyValue, Error>> + Send;
+    ) -> Result<KeyValue, Error>;
 
     /// Deletes; answers what was there. `Ok(None)` with [`Expect::Anything`] when the key was absent.
-    /// The second value is the revision of the deletion.
-    fn delete(
-        &self,
-        key: &str,
-        expect: Expect,
-    ) -> impl Future<Output = Result<(Option<KeyValue>, Revision), Error>> + Send;
+    /// The second value is the revision of the deletion, or the current one where nothing was deleted.
+    async fn delete(&self, key: &str, expect: Expect) -> Result<(Option<KeyValue>, Revision), Error>;
 
-    /// Changes after `after` (exclusive) to keys with `prefix`.
-    fn watch(&self, prefix: &str, after: Revision) -> impl Future<Output = Result<Watch, Error>> + Send;
+    /// Changes after `after` (exclusive) to keys with `prefix`. [`Error::Compacted`] when those are gone,
+    /// [`Error::Future`] when `after` is not reached yet.
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error>;
 
-    /// Forgets history before `revision`; current values stay.
-    fn compact(&self, revision: Revision) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Forgets what was before `revision`, which stays the oldest that can be listed or watched from.
+    /// Current values stay. Does nothing where it is forgotten already.
+    async fn compact(&self, revision: Revision) -> Result<(), Error>;
 
     /// The last committed revision.
     fn revision(&self) -> Revision;

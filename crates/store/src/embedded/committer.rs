@@ -1,0 +1,283 @@
+//! The one thread that writes: takes what has queued up, commits it together, tells watchers, answers.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::Config;
+use super::apply::{Applied, Writer};
+use super::compaction;
+use super::hub::Hub;
+use super::layout::{self, Counters, storage_error};
+use super::read;
+use super::shared::Shared;
+use crate::types::{Error, Expect, KeyValue, Revision};
+
+/// One transaction takes at most so many writes and bytes.
+const BATCH_WRITES: usize = 512;
+const BATCH_BYTES: usize = 4 << 20;
+/// Keys that expire in one transaction.
+const BATCH_EXPIRIES: usize = 500;
+/// How long expiry rests after a commit failed.
+const EXPIRY_RETRY: Duration = Duration::from_secs(5);
+
+/// What a caller wants written.
+pub(super) enum Op {
+    Put { key: Arc<str>, value: Bytes, expect: Expect, ttl_s: Option<u64> },
+    Delete { key: Arc<str>, expect: Expect },
+    Compact { revision: Revision },
+    Close,
+}
+
+/// What became of it.
+pub(super) enum Answer {
+    Written(KeyValue),
+    Deleted(Option<KeyValue>, Revision),
+    /// Nothing was changed for this one; the others of the transaction were.
+    Rejected(Error),
+    Done,
+}
+
+pub(super) struct Command {
+    pub op: Op,
+    pub reply: oneshot::Sender<Result<Answer, Error>>,
+    pub bytes: usize,
+    /// Room in the queue, given back when the command is answered.
+    pub _room: OwnedSemaphorePermit,
+}
+
+struct Committer {
+    shared: Arc<Shared>,
+    config: Config,
+    queue: Receiver<Command>,
+    counters: Counters,
+    next_expiry_ms: Option<u64>,
+    /// The last commit failed: expiry must not try again at once.
+    failed: bool,
+}
+
+/// Opens the file and starts the thread, which ends with the last sender or at [`Op::Close`].
+pub(super) fn start(config: Config) -> Result<(Arc<Shared>, Sender<Command>), Error> {
+    let db = layout::open(&config.path, config.cache_bytes)?;
+    let hub = Hub::new(layout::FIRST_REVISION);
+    let shared = Arc::new(Shared::new(config.path.clone(), config.cache_bytes, db, hub));
+    let (counters, next_expiry_ms) =
+        shared.read(|txn| Ok((read::counters(txn)?, read::next_expiry_ms(txn)?)))?;
+    shared.hub.restore(counters.revision);
+    let (sender, queue) = channel();
+    let committer =
+        Committer { shared: shared.clone(), config, queue, counters, next_expiry_ms, failed: false };
+    std::thread::Builder::new()
+        .name("store-commit".into())
+        .spawn(move || {
+            // Also when it panics: callers must learn that nobody will answer.
+            let _closing = CloseAtEnd(committer.shared.clone());
+            committer.run();
+        })
+        .map_err(|e| Error::Io(format!("no thread for the store: {e}").into()))?;
+    Ok((shared, sender))
+}
+
+struct CloseAtEnd(Arc<Shared>);
+
+impl Drop for CloseAtEnd {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+enum Wake {
+    Command(Command),
+    ExpiryDue,
+    Gone,
+}
+
+impl Committer {
+    fn run(mut self) {
+        loop {
+            let first = match self.wait() {
+                Wake::Command(command) => Some(command),
+                Wake::ExpiryDue => None,
+                Wake::Gone => return,
+            };
+            let (writes, control) = self.gather(first);
+            self.commit_and_answer(writes);
+            match control {
+                Some(Command { op: Op::Compact { revision }, reply, .. }) => {
+                    let answer = self.compact(revision);
+                    // The caller may have gone: nothing to tell then.
+                    let _ = reply.send(answer);
+                }
+                Some(Command { op: Op::Close, reply, .. }) => {
+                    self.shared.close();
+                    let _ = reply.send(Ok(Answer::Done));
+                    return;
+                }
+                _ => self.keep_budget(),
+            }
+        }
+    }
+
+    fn wait(&self) -> Wake {
+        let Some(at) = self.next_expiry_ms else {
+            return self.queue.recv().map_or(Wake::Gone, Wake::Command);
+        };
+        let mut timeout = Duration::from_millis(at.saturating_sub(self.now_ms()));
+        if self.failed {
+            timeout = timeout.max(EXPIRY_RETRY);
+        }
+        match self.queue.recv_timeout(timeout) {
+            Ok(command) => Wake::Command(command),
+            Err(RecvTimeoutError::Timeout) => Wake::ExpiryDue,
+            Err(RecvTimeoutError::Disconnected) => Wake::Gone,
+        }
+    }
+
+    /// All that waits, up to a limit and up to the first command that is not a write.
+    fn gather(&self, first: Option<Command>) -> (Vec<Command>, Option<Command>) {
+        let mut writes = Vec::new();
+        let mut bytes = 0;
+        let mut next = first;
+        loop {
+            match next {
+                Some(command) if matches!(command.op, Op::Compact { .. } | Op::Close) => {
+                    return (writes, Some(command));
+                }
+                Some(command) => {
+                    bytes += command.bytes;
+                    writes.push(command);
+                }
+                None => {}
+            }
+            if writes.len() >= BATCH_WRITES || bytes >= BATCH_BYTES {
+                return (writes, None);
+            }
+            next = match self.queue.try_recv() {
+                Ok(command) => Some(command),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return (writes, None),
+            };
+        }
+    }
+
+    fn commit_and_answer(&mut self, writes: Vec<Command>) {
+        let now_ms = self.now_ms();
+        let expiry_due = self.next_expiry_ms.is_some_and(|at| at <= now_ms);
+        if writes.is_empty() && !expiry_due {
+            return;
+        }
+        match self.commit(&writes, now_ms) {
+            Ok(answers) => {
+                for (command, answer) in writes.into_iter().zip(answers) {
+                    let _ = command.reply.send(Ok(answer));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, writes = writes.len(), "a commit failed");
+                self.recover();
+                for command in writes {
+                    let _ = command.reply.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    /// One transaction, one fsync; then the watchers are told.
+    fn commit(&mut self, writes: &[Command], now_ms: u64) -> Result<Vec<Answer>, Error> {
+        if !self.shared.is_open() {
+            self.reopen()?;
+        }
+        let (answers, applied) = self.shared.with_db(|db| {
+            let txn = db.begin_write().map_err(storage_error)?;
+            let mut writer = Writer::new(&txn, now_ms)?;
+            writer.expire(BATCH_EXPIRIES)?;
+            let answers = writes.iter().map(|w| writer.apply(&w.op)).collect::<Result<Vec<_>, _>>()?;
+            let applied = writer.finish(&txn)?;
+            if applied.changes.is_empty() {
+                txn.abort().map_err(storage_error)?;
+            } else {
+                txn.commit().map_err(storage_error)?;
+            }
+            Ok((answers, applied))
+        })?;
+        self.publish(applied);
+        Ok(answers)
+    }
+
+    fn publish(&mut self, applied: Applied) {
+        self.failed = false;
+        self.counters = applied.counters;
+        self.next_expiry_ms = applied.next_expiry_ms;
+        self.shared.hub.publish(applied.changes);
+    }
+
+    /// After a failure the engine wants the file opened anew. A commit whose fsync failed may have happened
+    /// after all: then its changes are published, though its writers were told that it failed.
+    fn recover(&mut self) {
+        self.failed = true;
+        if let Err(error) = self.reopen() {
+            tracing::error!(%error, "the data file cannot be opened again; the next write tries once more");
+        }
+    }
+
+    fn reopen(&mut self) -> Result<(), Error> {
+        self.shared.reopen()?;
+        self.counters = self.shared.read(read::counters)?;
+        let mut published = self.shared.hub.revision();
+        while published < self.counters.revision {
+            let changes = self.shared.read(|txn| read::changes_after(txn, published, BATCH_WRITES))?;
+            self.shared.hub.publish(changes);
+            published = self.shared.hub.revision();
+        }
+        Ok(())
+    }
+
+    fn compact(&mut self, upto: Revision) -> Result<Answer, Error> {
+        let current = self.counters.revision;
+        if upto > current {
+            return Ok(Answer::Rejected(Error::Future { asked: upto, current }));
+        }
+        while self.counters.oldest < upto {
+            self.compact_step(upto, None)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    fn compact_step(&mut self, upto: Revision, enough_bytes: Option<u64>) -> Result<(), Error> {
+        match self.shared.with_db(|db| compaction::step(db, upto, enough_bytes)) {
+            Ok(counters) => {
+                self.counters = counters;
+                Ok(())
+            }
+            Err(error) => {
+                self.recover();
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets a step's worth of history when there is too much of it. Failures are logged: the next
+    /// commit tries again.
+    fn keep_budget(&mut self) {
+        let budget = self.config.history_budget_bytes;
+        if self.counters.history_bytes <= budget || self.failed {
+            return;
+        }
+        let min_age_ms = u64::try_from(self.config.history_min_age.as_millis()).unwrap_or(u64::MAX);
+        let young_from_ms = self.now_ms().saturating_sub(min_age_ms);
+        let forgotten =
+            self.shared.with_db(|db| compaction::current_at(db, young_from_ms)).and_then(|old| match old {
+                Some(upto) if upto > self.counters.oldest => self.compact_step(upto, Some(budget / 8 * 7)),
+                _ => Ok(()),
+            });
+        if let Err(error) = forgotten {
+            tracing::error!(%error, "old history could not be forgotten");
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.config.clock.now().as_millisecond()).unwrap_or(0)
+    }
+}
