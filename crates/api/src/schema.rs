@@ -15,13 +15,16 @@ pub struct StructId(pub u32);
 pub struct Types {
     structs: Vec<Struct>,
     by_name: HashMap<Box<str>, StructId>,
+    /// By index: whether any field has a default of its own.
+    with_defaults: Vec<bool>,
 }
 
 impl Types {
     /// The table of `structs`; each one's [`StructId`] is its position.
     pub fn new(structs: Vec<Struct>) -> Self {
         let by_name = structs.iter().zip(0u32..).map(|(s, i)| (s.name.clone(), StructId(i))).collect();
-        Self { structs, by_name }
+        let with_defaults = structs.iter().map(|s| s.fields.iter().any(|f| f.default.is_some())).collect();
+        Self { structs, by_name, with_defaults }
     }
 
     pub fn find(&self, name: &str) -> Option<StructId> {
@@ -32,6 +35,14 @@ impl Types {
     /// When `id` is of another table.
     pub fn get(&self, id: StructId) -> &Struct {
         &self.structs[id.0 as usize]
+    }
+
+    /// Whether any field of the structure itself has a default.
+    ///
+    /// # Panics
+    /// When `id` is of another table.
+    pub fn has_defaults(&self, id: StructId) -> bool {
+        self.with_defaults[id.0 as usize]
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (StructId, &Struct)> {
