@@ -1,11 +1,30 @@
 //! The API server: one request pipeline for every kind, authentication, authorization, admission,
 //! the watch cache, discovery, OpenAPI and the streaming proxies.
 //!
-//! Start with `pipeline` (a request's way) and `handlers` (the generic verbs).
+//! Start with [`Server`], `pipeline` (a request's way) and `handlers` (the generic verbs).
 //!
 //! Never here: a kind's name outside `admission`, `authz`, `bootstrap` and `subresources`; a handler per kind.
 
 pub mod admission;
 pub mod authn;
 pub mod authz;
+mod body;
+mod context;
+mod health;
+pub mod identity;
+mod kubelet;
+mod metrics;
+mod negotiate;
+mod path;
+mod paths;
+mod pipeline;
+mod query;
 pub mod request;
+mod respond;
+mod router;
+mod server;
+
+pub use body::{Body, BoxError};
+pub use context::{Deps, Limits};
+pub use kubelet::KubeletClient;
+pub use server::{Config, InProcess, Server, Tls, TlsError};

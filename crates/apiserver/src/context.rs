@@ -1,0 +1,92 @@
+//! What every request may use: the parts the server is built from ([`Deps`]), its limits and figures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Clock, Supervisor};
+use resources::ResourceSource;
+
+use crate::admission::Admission;
+use crate::authn::Authenticator;
+use crate::authz::Authorizer;
+use crate::health::Health;
+use crate::identity::{RuleResolver, TokenIssuer};
+use crate::kubelet::KubeletClient;
+use crate::metrics::Metrics;
+use crate::pipeline::InFlight;
+
+/// The server's limits; [`Limits::default`] has upstream's values where upstream has them.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The largest request body, in bytes.
+    pub body_bytes: usize,
+    /// The largest request head, in bytes.
+    pub header_bytes: usize,
+    /// Open connections.
+    pub connections: usize,
+    /// Concurrent HTTP/2 streams on one connection.
+    pub streams_per_connection: u32,
+    /// Requests worked on at a time that read …
+    pub in_flight_reading: usize,
+    /// … and that write.
+    pub in_flight_mutating: usize,
+    /// How long a request may take that is no watch or stream.
+    pub request_timeout: Duration,
+    /// A watch without `timeoutSeconds` ends after between one and two times this.
+    pub watch_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 3 * 1024 * 1024,
+            header_bytes: 64 * 1024,
+            connections: 10_000,
+            streams_per_connection: 250,
+            in_flight_reading: 400,
+            in_flight_mutating: 200,
+            request_timeout: Duration::from_secs(60),
+            watch_timeout: Duration::from_secs(1800),
+        }
+    }
+}
+
+/// The parts a server is built from.
+pub struct Deps {
+    pub clock: Arc<dyn Clock>,
+    /// Owns the tasks that outlive a request (streams between a client and a node).
+    pub supervisor: Supervisor,
+    /// The kinds served.
+    pub resources: Arc<dyn ResourceSource>,
+    pub authenticator: Arc<dyn Authenticator>,
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Asked in order: all that change an object, then all that check it.
+    pub admission: Vec<Arc<dyn Admission>>,
+    /// Issues service account tokens; without it the token subresource is not implemented.
+    pub tokens: Option<Arc<dyn TokenIssuer>>,
+    /// Lists a user's rules; without it `SelfSubjectRulesReview` is not implemented.
+    pub rules: Option<Arc<dyn RuleResolver>>,
+    /// Reaches the nodes for logs, exec and the like; without it those are not implemented.
+    pub kubelet: Option<Arc<KubeletClient>>,
+}
+
+/// The running server's state, shared by all requests.
+pub(crate) struct Context {
+    pub limits: Limits,
+    pub deps: Deps,
+    pub metrics: Metrics,
+    pub in_flight: InFlight,
+    pub health: Health,
+}
+
+impl Context {
+    pub(crate) fn new(limits: Limits, deps: Deps) -> Self {
+        Self {
+            in_flight: InFlight::new(limits.in_flight_reading, limits.in_flight_mutating),
+            metrics: Metrics::new(),
+            health: Health::default(),
+            limits,
+            deps,
+        }
+    }
+}

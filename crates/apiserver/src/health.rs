@@ -1,0 +1,86 @@
+//! `/healthz`, `/livez` and `/readyz`: checks by name, with upstream's texts.
+
+use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
+
+use http::StatusCode;
+
+use crate::body::Body;
+use crate::query::Query;
+use crate::respond;
+
+type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// The registered checks. `ping` always passes and is not kept here.
+#[derive(Default)]
+pub(crate) struct Health {
+    ready: Mutex<Vec<(&'static str, Check)>>,
+}
+
+impl Health {
+    pub(crate) fn add_ready_check(&self, name: &'static str, check: Check) {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).push((name, check));
+    }
+
+    /// Answers `/KIND` or `/KIND/CHECK`; `None` for an unknown check.
+    pub(crate) fn answer(&self, kind: &str, only: Option<&str>, query: &Query) -> Option<http::Response<Body>> {
+        let excluded: Vec<&str> = query.all("exclude").collect();
+        let mut lines = String::new();
+        let mut failed = false;
+        let mut found = false;
+        let mut report = |name: &str, result: Result<(), String>| {
+            if only.is_some_and(|o| o != name) {
+                return;
+            }
+            found = true;
+            let line = if excluded.contains(&name) {
+                format!("[+]{name} excluded: ok")
+            } else if result.is_ok() {
+                format!("[+]{name} ok")
+            } else {
+                failed = true;
+                format!("[-]{name} failed: reason withheld")
+            };
+            if let Err(why) = result {
+                tracing::debug!(check = name, why, "health check failed");
+            }
+            // Writing to a string cannot fail.
+            let _ = writeln!(lines, "{line}");
+        };
+        report("ping", Ok(()));
+        if kind == "readyz" {
+            for (name, check) in self.ready.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                report(name, check());
+            }
+        }
+        if !found {
+            return None;
+        }
+        Some(if failed {
+            respond::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{lines}{kind} check failed\n"))
+        } else if query.flag("verbose") {
+            respond::text(StatusCode::OK, format!("{lines}{kind} check passed\n"))
+        } else {
+            respond::text(StatusCode::OK, "ok")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_part_is_named_and_others_can_be_asked_alone() {
+        let health = Health::default();
+        health.add_ready_check("store", Box::new(|| Err("down".into())));
+        let code = |kind, only, query| {
+            health.answer(kind, only, &Query::parse(query)).map(|r| r.status().as_u16())
+        };
+        assert_eq!(code("readyz", None, ""), Some(500));
+        assert_eq!(code("readyz", Some("ping"), ""), Some(200));
+        assert_eq!(code("readyz", None, "exclude=store"), Some(200));
+        assert_eq!(code("livez", None, "verbose"), Some(200));
+        assert_eq!(code("livez", Some("store"), ""), None);
+    }
+}

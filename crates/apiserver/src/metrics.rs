@@ -1,0 +1,151 @@
+//! The server's own figures, under upstream's names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::path::RequestInfo;
+use crate::pipeline::InFlight;
+
+/// Upstream's buckets of `apiserver_request_duration_seconds`, thinned.
+const BUCKETS_S: [f64; 12] = [0.001, 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 5.0, 20.0, 60.0];
+
+/// What a request is counted under.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Labels {
+    verb: &'static str,
+    group: Arc<str>,
+    version: Arc<str>,
+    resource: Arc<str>,
+    subresource: Arc<str>,
+    scope: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Counted {
+    verb: &'static str,
+    group: Arc<str>,
+    version: Arc<str>,
+    resource: Arc<str>,
+    subresource: Arc<str>,
+    scope: &'static str,
+    component: &'static str,
+    code: u16,
+}
+
+/// All metrics of the server. Other parts may add theirs to [`Metrics::with_registry`].
+pub(crate) struct Metrics {
+    registry: std::sync::Mutex<Registry>,
+    requests: Family<Counted, Counter>,
+    durations: Family<Labels, Histogram>,
+    in_flight: Family<Vec<(&'static str, &'static str)>, Gauge>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::default();
+        let requests = Family::<Counted, Counter>::default();
+        let durations =
+            Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS_S.into_iter()));
+        let in_flight = Family::<Vec<(&'static str, &'static str)>, Gauge>::default();
+        registry.register("apiserver_request", "Requests by verb, resource and code", requests.clone());
+        registry.register(
+            "apiserver_request_duration_seconds",
+            "Response latency in seconds by verb and resource",
+            durations.clone(),
+        );
+        registry.register(
+            "apiserver_current_inflight_requests",
+            "Requests in progress by kind",
+            in_flight.clone(),
+        );
+        Self { registry: std::sync::Mutex::new(registry), requests, durations, in_flight }
+    }
+
+    /// What the request is counted under. Unknown resources share one label, so that clients
+    /// cannot make series at will.
+    pub(crate) fn labels(&self, info: &RequestInfo) -> Labels {
+        let scope = match (info.is_resource, info.name.is_empty(), info.namespace.is_empty()) {
+            (false, ..) => "",
+            (true, false, _) => "resource",
+            (true, true, false) => "namespace",
+            (true, true, true) => "cluster",
+        };
+        Labels {
+            verb: counted_verb(info.verb),
+            group: info.group.as_str().into(),
+            version: info.version.as_str().into(),
+            resource: info.resource.as_str().into(),
+            subresource: info.subresource.as_str().into(),
+            scope,
+        }
+    }
+
+    pub(crate) fn observe(&self, labels: Labels, status: StatusCode, took: Duration) {
+        let mut labels = labels;
+        if matches!(status.as_u16(), 401 | 403 | 404 | 405) {
+            // The resource may not exist; its name came from outside.
+            labels.group = "".into();
+            labels.version = "".into();
+            labels.resource = "".into();
+            labels.subresource = "".into();
+        }
+        if labels.verb != "WATCH" {
+            self.durations.get_or_create(&labels).observe(took.as_secs_f64());
+        }
+        let Labels { verb, group, version, resource, subresource, scope } = labels;
+        let counted = Counted {
+            verb,
+            group,
+            version,
+            resource,
+            subresource,
+            scope,
+            component: "apiserver",
+            code: status.as_u16(),
+        };
+        self.requests.get_or_create(&counted).inc();
+    }
+
+    /// The text of `/metrics`.
+    pub(crate) fn render(&self, in_flight: &InFlight) -> Result<String, std::fmt::Error> {
+        let (reading, mutating) = in_flight.now();
+        for (kind, now) in [("readOnly", reading), ("mutating", mutating)] {
+            let now = i64::try_from(now).unwrap_or(i64::MAX);
+            self.in_flight.get_or_create(&vec![("request_kind", kind)]).set(now);
+        }
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry.lock().unwrap_or_else(|e| e.into_inner()))?;
+        Ok(out)
+    }
+
+    /// Lets another part register metrics.
+    pub(crate) fn with_registry(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.lock().unwrap_or_else(|e| e.into_inner()));
+    }
+}
+
+fn counted_verb(verb: &'static str) -> &'static str {
+    match verb {
+        "get" => "GET",
+        "list" => "LIST",
+        "watch" => "WATCH",
+        "create" => "POST",
+        "update" => "PUT",
+        "patch" => "PATCH",
+        "delete" => "DELETE",
+        "deletecollection" => "DELETECOLLECTION",
+        "proxy" => "PROXY",
+        "head" => "HEAD",
+        "post" => "POST",
+        "put" => "PUT",
+        _ => "OTHER",
+    }
+}

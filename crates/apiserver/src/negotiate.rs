@@ -1,0 +1,183 @@
+//! Content negotiation: which form of an answer a client wants ([`Answer`]) and in which format a
+//! request's body is written ([`BodyFormat`]). Pure.
+
+use api::{Error, Reason};
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE};
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    #[default]
+    Json,
+    Yaml,
+}
+
+/// What the answer shows of the objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// The objects themselves.
+    #[default]
+    Whole,
+    /// A `meta.k8s.io` Table of the given version.
+    Table(&'static str),
+    /// `PartialObjectMetadata` or a list of them.
+    Metadata,
+}
+
+/// The outcome of negotiation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Answer {
+    pub format: Format,
+    pub shape: Shape,
+}
+
+impl Answer {
+    /// Picks the first acceptable form, by quality and then by order.
+    ///
+    /// # Errors
+    /// 406 when nothing acceptable is served.
+    pub fn negotiate(headers: &HeaderMap) -> Result<Self, Error> {
+        let Some(accept) = headers.get(ACCEPT).and_then(|v| v.to_str().ok()) else {
+            return Ok(Self::default());
+        };
+        if matches!(accept, "application/json" | "*/*" | "") {
+            return Ok(Self::default());
+        }
+        let mut clauses: Vec<Clause<'_>> = accept.split(',').map(Clause::parse).collect();
+        clauses.sort_by_key(|c| std::cmp::Reverse(c.quality));
+        clauses.iter().find_map(Clause::answer).ok_or_else(|| {
+            Error::new(
+                Reason::NotAcceptable,
+                "only the following media types are accepted: application/json, application/yaml",
+            )
+        })
+    }
+
+    /// The `Content-Type` of the answer.
+    pub const fn content_type(self) -> &'static str {
+        match self.format {
+            Format::Json => "application/json",
+            Format::Yaml => "application/yaml",
+        }
+    }
+}
+
+/// One media range of an `Accept` header.
+pub(crate) struct Clause<'a> {
+    pub media: &'a str,
+    /// In thousandths.
+    quality: u16,
+    parameters: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Clause<'a> {
+    pub(crate) fn parse(text: &'a str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
+        let media = parts.next().unwrap_or("");
+        let parameters: Vec<(&str, &str)> = parts.filter_map(|p| p.split_once('=')).collect();
+        let quality = parameters
+            .iter()
+            .find(|(key, _)| *key == "q")
+            .and_then(|(_, value)| value.parse::<f32>().ok())
+            .map_or(1000, |q| (q.clamp(0.0, 1.0) * 1000.0) as u16);
+        Self { media, quality, parameters }
+    }
+
+    pub(crate) fn parameter(&self, key: &str) -> Option<&'a str> {
+        self.parameters.iter().find(|(k, _)| *k == key).map(|(_, v)| *v)
+    }
+
+    fn answer(&self) -> Option<Answer> {
+        if self.quality == 0 {
+            return None;
+        }
+        let format = match self.media {
+            "application/json" | "*/*" | "application/*" => Format::Json,
+            "application/yaml" => Format::Yaml,
+            _ => return None,
+        };
+        let in_meta_group = self.parameter("g") == Some("meta.k8s.io");
+        let shape = match (self.parameter("as"), self.parameter("v")) {
+            (None, _) => Shape::Whole,
+            (Some("Table"), Some("v1")) if in_meta_group => Shape::Table("v1"),
+            (Some("Table"), Some("v1beta1")) if in_meta_group => Shape::Table("v1beta1"),
+            (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), Some("v1")) if in_meta_group => {
+                Shape::Metadata
+            }
+            _ => return None,
+        };
+        Some(Answer { format, shape })
+    }
+}
+
+/// How a request's body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFormat {
+    Json,
+    Yaml,
+}
+
+/// The format of an object in a body. Upstream takes a missing type for JSON.
+///
+/// # Errors
+/// 415, naming what is taken.
+pub fn body_format(headers: &HeaderMap) -> Result<BodyFormat, Error> {
+    match media_type(headers) {
+        "" | "application/json" => Ok(BodyFormat::Json),
+        "application/yaml" => Ok(BodyFormat::Yaml),
+        other => Err(unsupported_media_type(other, "application/json, application/yaml")),
+    }
+}
+
+/// The 415 answer.
+pub fn unsupported_media_type(got: &str, accepted: &str) -> Error {
+    let hint = if got.contains("protobuf") { " (protobuf bodies are not implemented by knarr yet)" } else { "" };
+    Error::new(
+        Reason::UnsupportedMediaType,
+        format!(
+            "the body of the request was in an unknown format - accepted media types include: {accepted}{hint}"
+        ),
+    )
+}
+
+/// The media type of the body without parameters; empty when absent.
+pub fn media_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    value.split(';').next().unwrap_or("").trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(accept: &str) -> Result<Answer, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, accept.parse().unwrap());
+        Answer::negotiate(&headers)
+    }
+
+    #[test]
+    fn clients_get_the_best_form_served() {
+        let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        assert_eq!(answer(kubectl).unwrap().shape, Shape::Table("v1"));
+        let go = "application/vnd.kubernetes.protobuf,application/json";
+        assert_eq!(answer(go).unwrap(), Answer::default());
+        assert_eq!(answer("application/vnd.kubernetes.protobuf").unwrap_err().code(), 406);
+        assert_eq!(answer("application/json;q=0.1, application/yaml").unwrap().format, Format::Yaml);
+        let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+        assert_eq!(answer(partial).unwrap().shape, Shape::Metadata);
+        assert_eq!(answer("application/json;as=Nothing;g=x;v=v1,*/*").unwrap(), Answer::default());
+    }
+
+    #[test]
+    fn protobuf_bodies_are_refused_with_a_reason() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, "application/vnd.kubernetes.protobuf".parse().unwrap());
+        let error = body_format(&headers).unwrap_err();
+        assert_eq!(error.code(), 415);
+        assert!(error.message.contains("protobuf bodies are not implemented"));
+        headers.insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().unwrap());
+        assert_eq!(body_format(&headers).unwrap(), BodyFormat::Json);
+    }
+}

@@ -1,0 +1,50 @@
+//! The paths that are no resource: health, version, metrics, discovery, OpenAPI, token keys.
+
+use api::Error;
+use http::{Method, StatusCode};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::negotiate::Answer;
+use crate::pipeline::Call;
+use crate::respond::{self, Outcome};
+
+/// Answers a request for such a path.
+pub(crate) fn answer(context: &Context, call: &Call) -> Outcome {
+    if !matches!(call.method, Method::GET | Method::HEAD) {
+        return Err(Error::no_such_path());
+    }
+    let path = call.info.path.trim_end_matches('/');
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match parts.as_slice() {
+        [kind @ ("healthz" | "livez" | "readyz")] => {
+            context.health.answer(kind, None, &call.query).ok_or_else(Error::no_such_path)
+        }
+        [kind @ ("healthz" | "livez" | "readyz"), check] => {
+            context.health.answer(kind, Some(check), &call.query).ok_or_else(Error::no_such_path)
+        }
+        ["version"] => version(),
+        ["metrics"] => metrics(context),
+        _ => Err(Error::no_such_path()),
+    }
+}
+
+fn metrics(context: &Context) -> Outcome {
+    let text = context.metrics.render(&context.in_flight).map_err(Error::internal)?;
+    Ok(respond::with_type(
+        StatusCode::OK,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        text,
+    ))
+}
+
+fn version() -> Outcome {
+    let version = json!({
+        "major": "1", "minor": api::TRACKED_MINOR,
+        "gitVersion": api::TRACKED_VERSION,
+        "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "", "compiler": "rustc",
+        "platform": concat!("linux/", "amd64"),
+    });
+    respond::value(StatusCode::OK, Answer::default(), &version)
+}

@@ -1,0 +1,210 @@
+//! A request's way: request info → limits → authenticate → impersonate → authorize → answer.
+//!
+//! Start with [`serve`]: both transports (HTTPS and in-process) enter there. Every request gets a
+//! tracing span, its metrics are counted here, and a panic below becomes a 500 here.
+
+mod authorize;
+mod impersonate;
+mod inflight;
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use api::Error;
+use futures::FutureExt;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request, Response};
+use hyper::upgrade::OnUpgrade;
+use rustls::pki_types::CertificateDer;
+use tracing::Instrument;
+
+pub(crate) use authorize::{authorize, forbidden};
+pub(crate) use inflight::InFlight;
+
+use crate::authn::Credentials;
+use crate::body::{Body, RequestBody};
+use crate::context::Context;
+use crate::path::RequestInfo;
+use crate::query::Query;
+use crate::request::User;
+use crate::respond::{self, Outcome};
+use crate::router;
+
+/// The certificate a client showed at the handshake.
+pub(crate) enum Certificate {
+    Absent,
+    Verified(CertificateDer<'static>),
+    /// There is one, but no trusted CA signed it (or it is not valid now).
+    Rejected,
+}
+
+/// The other end of a connection, the same for all its requests.
+pub(crate) struct Peer {
+    pub address: Option<SocketAddr>,
+    certificate: Certificate,
+    /// The identity of an in-process caller.
+    fixed: Option<Arc<User>>,
+    /// Whom the certificate stands for: found out once a connection.
+    by_certificate: OnceLock<Arc<User>>,
+}
+
+impl Peer {
+    pub(crate) fn remote(address: SocketAddr, certificate: Certificate) -> Self {
+        Self { address: Some(address), certificate, fixed: None, by_certificate: OnceLock::new() }
+    }
+
+    pub(crate) fn in_process(user: Arc<User>) -> Self {
+        Self {
+            address: None,
+            certificate: Certificate::Absent,
+            fixed: Some(user),
+            by_certificate: OnceLock::new(),
+        }
+    }
+}
+
+/// A request on its way through the pipeline.
+pub(crate) struct Call {
+    pub info: RequestInfo,
+    pub method: http::Method,
+    /// Path and query as they came.
+    pub uri: http::Uri,
+    pub query: Query,
+    pub headers: HeaderMap,
+    pub user: Arc<User>,
+    pub body: RequestBody,
+    /// There when the client's connection can be turned into a raw stream.
+    pub upgrade: Option<OnUpgrade>,
+    pub peer: Option<SocketAddr>,
+}
+
+/// Answers one request. Never fails: failures are answers too.
+pub(crate) async fn serve(
+    context: Arc<Context>,
+    peer: Arc<Peer>,
+    request: Request<RequestBody>,
+) -> Response<Body> {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let query = Query::parse(parts.uri.query().unwrap_or(""));
+    let info = match RequestInfo::parse(&parts.method, parts.uri.path(), &query) {
+        Ok(info) => info,
+        Err(error) => return respond::error(&error),
+    };
+    let span = tracing::debug_span!(
+        "request",
+        verb = info.verb,
+        path = info.path,
+        user = tracing::field::Empty,
+        code = tracing::field::Empty
+    );
+    let labels = context.metrics.labels(&info);
+    let handled = run(Arc::clone(&context), peer, parts, body, query, info);
+    let response = match AssertUnwindSafe(handled.instrument(span.clone())).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!(parent: &span, "a handler panicked");
+            respond::error(&Error::internal("the request could not be handled because of a fault in the server"))
+        }
+    };
+    span.record("code", response.status().as_u16());
+    context.metrics.observe(labels, response.status(), started.elapsed());
+    response
+}
+
+async fn run(
+    context: Arc<Context>,
+    peer: Arc<Peer>,
+    mut parts: http::request::Parts,
+    body: RequestBody,
+    query: Query,
+    info: RequestInfo,
+) -> Response<Body> {
+    let user = match authenticate(&context, &peer, &parts.headers) {
+        Ok(user) => user,
+        Err(error) => return respond::error(&error),
+    };
+    tracing::Span::current().record("user", user.name.as_str());
+    let long_running = info.long_running();
+    let _slot = if long_running {
+        None
+    } else {
+        match context.in_flight.enter(info.read_only(), &user) {
+            Ok(slot) => Some(slot),
+            Err(error) => return respond::error(&error),
+        }
+    };
+    let call = Call {
+        upgrade: parts.extensions.remove::<OnUpgrade>(),
+        info,
+        method: parts.method,
+        uri: parts.uri,
+        query,
+        headers: parts.headers,
+        user,
+        body,
+        peer: peer.address,
+    };
+    let limit = context.limits.request_timeout;
+    let answered = answer(context, call);
+    let outcome = if long_running {
+        answered.await
+    } else {
+        tokio::time::timeout(limit, answered).await.unwrap_or_else(|_| {
+            Err(Error::new(
+                api::Reason::Timeout,
+                "Timeout: request did not complete within the allotted timeout",
+            ))
+        })
+    };
+    outcome.unwrap_or_else(|error| respond::error(&error))
+}
+
+async fn answer(context: Arc<Context>, mut call: Call) -> Outcome {
+    if let Some(user) = impersonate::impersonated(&context, &call)? {
+        call.user = user;
+    }
+    authorize(&context, &call)?;
+    router::route(context, call).await
+}
+
+fn authenticate(context: &Context, peer: &Peer, headers: &HeaderMap) -> Result<Arc<User>, Error> {
+    if let Some(user) = &peer.fixed {
+        return Ok(Arc::clone(user));
+    }
+    if let Some(user) = peer.by_certificate.get() {
+        return Ok(Arc::clone(user));
+    }
+    let token = bearer_token(headers);
+    let certificate = match &peer.certificate {
+        Certificate::Rejected if token.is_none() => return Err(Error::unauthorized()),
+        Certificate::Absent | Certificate::Rejected => None,
+        Certificate::Verified(der) => Some(der.as_ref()),
+    };
+    if certificate.is_some() {
+        let alone = Credentials { client_certificate: certificate, bearer_token: None };
+        if let Ok(Some(user)) = context.deps.authenticator.authenticate(&alone) {
+            return Ok(Arc::clone(peer.by_certificate.get_or_init(|| user)));
+        }
+    }
+    let credentials = Credentials { client_certificate: certificate, bearer_token: token.as_deref() };
+    context.deps.authenticator.authenticate(&credentials)?.ok_or_else(Error::unauthorized)
+}
+
+/// The token of the `Authorization` header, or of a WebSocket client that cannot set headers
+/// (`Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.TOKEN`).
+fn bearer_token(headers: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
+    if let Some(value) = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()) {
+        let (scheme, token) = value.trim().split_once(' ')?;
+        let token = token.trim();
+        return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.into());
+    }
+    let protocols = headers.get("sec-websocket-protocol")?.to_str().ok()?;
+    let encoded = protocols
+        .split(',')
+        .find_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."))?;
+    let decoded = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, encoded).ok()?;
+    String::from_utf8(decoded).ok().map(Into::into)
+}

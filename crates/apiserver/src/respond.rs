@@ -1,0 +1,107 @@
+//! Makes HTTP responses of results. Errors become `Status` objects here and nowhere else.
+
+use api::Error;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WARNING};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::Value;
+
+use crate::body::Body;
+use crate::negotiate::{Answer, Format};
+
+/// What handlers produce.
+pub(crate) type Outcome = Result<Response<Body>, Error>;
+
+/// A response with a body of the given type. `content_type` must be a valid header value.
+pub(crate) fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// Ready-made JSON bytes.
+pub(crate) fn json_bytes(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
+    with_type(status, "application/json", body)
+}
+
+/// Plain text.
+pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
+    let mut response = with_type(status, "text/plain; charset=utf-8", Body::Full(body.into()));
+    response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// A JSON value in the negotiated format.
+pub(crate) fn value(status: StatusCode, answer: Answer, value: &Value) -> Outcome {
+    let bytes = match answer.format {
+        Format::Json => serde_json::to_vec(value).map_err(Error::internal)?,
+        Format::Yaml => to_yaml(value)?,
+    };
+    Ok(with_type(status, answer.content_type(), bytes))
+}
+
+/// JSON bytes in the negotiated format: as they are, or read and written as YAML.
+pub(crate) fn object(status: StatusCode, answer: Answer, json: Bytes) -> Outcome {
+    match answer.format {
+        Format::Json => Ok(json_bytes(status, json)),
+        Format::Yaml => {
+            let parsed: Value = serde_json::from_slice(&json).map_err(Error::internal)?;
+            value(status, answer, &parsed)
+        }
+    }
+}
+
+fn to_yaml(value: &Value) -> Result<Vec<u8>, Error> {
+    serde_saphyr::to_string(value).map(String::into_bytes).map_err(Error::internal)
+}
+
+/// The `Status` of a failure.
+pub(crate) fn error(error: &Error) -> Response<Body> {
+    let status = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json_bytes(status, error.to_status().to_string());
+    let retry = error.details.as_ref().and_then(|d| d.get("retryAfterSeconds")).and_then(Value::as_u64);
+    if let Some(seconds) = retry {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// Adds `Warning` headers (RFC 7234 §5.5), as kubectl prints them. Texts that cannot stand in a
+/// header lose the offending characters.
+pub(crate) fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
+    for warning in warnings {
+        let mut line = String::with_capacity(warning.len() + 10);
+        line.push_str("299 - \"");
+        for c in warning.chars().filter(|c| !c.is_control()).take(1024) {
+            if matches!(c, '"' | '\\') {
+                line.push('\\');
+            }
+            line.push(c);
+        }
+        line.push('"');
+        if let Ok(header) = HeaderValue::from_bytes(line.as_bytes()) {
+            response.headers_mut().append(WARNING, header);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_quoted_and_kept_on_one_line() {
+        let mut response = text(StatusCode::OK, "");
+        add_warnings(&mut response, &["unknown field \"spec.x\"\n".to_owned()]);
+        assert_eq!(response.headers()[WARNING], "299 - \"unknown field \\\"spec.x\\\"\"");
+    }
+
+    #[test]
+    fn busy_answers_say_when_to_come_back() {
+        let response = error(&Error::too_many_requests("later", 3));
+        assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (429, &HeaderValue::from(3)));
+    }
+}

@@ -1,0 +1,55 @@
+//! [`Server`]: the API server as a whole. `Config` and [`Deps`] → [`Server::build`] → [`Server::run`],
+//! and [`Server::in_process`] for components of the same process.
+
+mod connection;
+mod in_process;
+mod tls;
+
+use std::sync::Arc;
+
+use base::Shutdown;
+use tokio::net::TcpListener;
+
+pub use in_process::InProcess;
+pub use tls::{Tls, TlsError};
+
+use crate::context::{Context, Deps, Limits};
+use crate::request::User;
+
+/// What can be set about the server.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    pub limits: Limits,
+}
+
+/// The API server. Cheap to clone; all clones are one server.
+#[derive(Clone)]
+pub struct Server {
+    context: Arc<Context>,
+}
+
+impl Server {
+    /// Puts the parts together. Nothing runs yet, but [`Server::in_process`] works from here on.
+    pub fn build(config: Config, deps: Deps) -> Self {
+        Self { context: Arc::new(Context::new(config.limits, deps)) }
+    }
+
+    /// A transport for components of this process. Requests go through the whole pipeline as `user`.
+    pub fn in_process(&self, user: impl Into<Arc<User>>) -> InProcess {
+        InProcess::new(Arc::clone(&self.context), user.into())
+    }
+
+    /// Serves HTTPS on `listener` until `shutdown`, then lets open requests end (5 s at most).
+    ///
+    /// # Errors
+    /// When the TLS configuration cannot be used.
+    pub async fn run(&self, listener: TcpListener, tls: Arc<Tls>, shutdown: Shutdown) -> Result<(), TlsError> {
+        connection::serve(Arc::clone(&self.context), listener, tls, shutdown).await
+    }
+
+    /// The server's answer to `/readyz` may depend on checks of other parts: `check` answers an
+    /// error text while its part is not ready.
+    pub fn add_ready_check(&self, name: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+        self.context.health.add_ready_check(name, Box::new(check));
+    }
+}

@@ -1,0 +1,145 @@
+//! Accepts connections, shakes hands and serves HTTP/1.1 and HTTP/2 on them, within limits.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Shutdown;
+use http::Request;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use rustls::pki_types::{CertificateDer, UnixTime};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::tls::{Tls, TlsError};
+use crate::context::Context;
+use crate::pipeline::{self, Certificate, Peer};
+
+/// A client must finish its handshake and send a request's headers within this time.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long open requests may go on after the stop has begun.
+const DRAIN: Duration = Duration::from_secs(5);
+/// The pause after a failure to accept (out of file descriptors), so as not to spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// Serves until the stop, then lets open requests end.
+pub(super) async fn serve(
+    context: Arc<Context>,
+    listener: TcpListener,
+    tls: Arc<Tls>,
+    shutdown: Shutdown,
+) -> Result<(), TlsError> {
+    let acceptor = TlsAcceptor::from(Arc::new(tls.server_config()?));
+    let slots = Arc::new(Semaphore::new(context.limits.connections));
+    let graceful = GracefulShutdown::new();
+    let http = Arc::new(http_builder(&context));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.started() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            tracing::warn!(%address, "too many connections; this one is closed");
+            continue;
+        };
+        let (context, acceptor, tls, http) =
+            (Arc::clone(&context), acceptor.clone(), Arc::clone(&tls), Arc::clone(&http));
+        let watcher = graceful.watcher();
+        connections.spawn(async move {
+            let _slot = slot;
+            let Some((stream, certificate)) = handshake(&context, &acceptor, &tls, socket).await else {
+                return;
+            };
+            let peer = Arc::new(Peer::remote(address, certificate));
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (context, peer) = (Arc::clone(&context), Arc::clone(&peer));
+                async move {
+                    let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+                    Ok::<_, Infallible>(pipeline::serve(context, peer, request).await)
+                }
+            });
+            let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection).await {
+                tracing::debug!(%address, %error, "connection ended");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        tracing::info!(left = connections.len(), "connections still open at the stop are closed");
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+fn http_builder(context: &Context) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(context.limits.header_bytes.max(8192))
+        .pipeline_flush(true)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(context.limits.header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(context.limits.streams_per_connection)
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024);
+    builder
+}
+
+/// The TLS handshake, and what the client's certificate is worth. `None` when there is no connection.
+async fn handshake(
+    context: &Context,
+    acceptor: &TlsAcceptor,
+    tls: &Tls,
+    socket: TcpStream,
+) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Certificate)> {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    }
+    let stream = match tokio::time::timeout(PATIENCE, acceptor.accept(socket)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            return None;
+        }
+        Err(_) => {
+            tracing::debug!("TLS handshake took too long");
+            return None;
+        }
+    };
+    let chain: &[CertificateDer<'_>] = stream.get_ref().1.peer_certificates().unwrap_or(&[]);
+    let certificate = match chain.first() {
+        None => Certificate::Absent,
+        Some(leaf) => {
+            let now = Duration::from_secs(u64::try_from(context.deps.clock.now().as_second()).unwrap_or(0));
+            match tls.verify_client(chain, UnixTime::since_unix_epoch(now)) {
+                Ok(()) => Certificate::Verified(leaf.clone().into_owned()),
+                Err(error) => {
+                    tracing::debug!(%error, "a client certificate does not verify");
+                    Certificate::Rejected
+                }
+            }
+        }
+    };
+    Some((stream, certificate))
+}
