@@ -4,5 +4,11 @@
 //! CRI events; a pure planner compares the two and a worker per pod carries out what it says. This
 //! crate never depends on a particular runtime and never reads the store.
 
+mod amount;
+pub mod environment;
 pub mod events;
+pub mod hosts;
+pub mod node_facts;
+pub mod resolv;
 pub mod seams;
+pub mod volumes;

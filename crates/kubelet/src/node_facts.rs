@@ -1,0 +1,34 @@
+//! What this node has and where it is, shared by everything that pods can be told about it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+/// The node's resources and addresses. Reads never wait.
+#[derive(Debug, Default)]
+pub struct NodeFacts {
+    allocatable: ArcSwap<BTreeMap<String, Quantity>>,
+    host_ips: ArcSwap<Vec<String>>,
+}
+
+impl NodeFacts {
+    pub fn new(allocatable: BTreeMap<String, Quantity>, host_ips: Vec<String>) -> Self {
+        Self { allocatable: ArcSwap::from_pointee(allocatable), host_ips: ArcSwap::from_pointee(host_ips) }
+    }
+
+    /// What pods may use, by resource name.
+    pub fn allocatable(&self) -> BTreeMap<String, Quantity> {
+        BTreeMap::clone(&self.allocatable.load())
+    }
+
+    /// The node's addresses, the primary one first.
+    pub fn host_ips(&self) -> Arc<Vec<String>> {
+        self.host_ips.load_full()
+    }
+
+    pub fn set_host_ips(&self, ips: Vec<String>) {
+        self.host_ips.store(Arc::new(ips));
+    }
+}

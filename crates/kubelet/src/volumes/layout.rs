@@ -1,0 +1,82 @@
+//! Where a pod's files are, as upstream: `ROOT/pods/UID/volumes/PLUGIN/NAME`.
+
+use std::path::{Path, PathBuf};
+
+/// The folder names upstream gives to volume plugins (`/` written as `~`).
+pub const CONFIG_MAP: &str = "kubernetes.io~configmap";
+pub const SECRET: &str = "kubernetes.io~secret";
+pub const DOWNWARD: &str = "kubernetes.io~downward-api";
+pub const PROJECTED: &str = "kubernetes.io~projected";
+pub const EMPTY_DIR: &str = "kubernetes.io~empty-dir";
+
+/// The node agent's root folder and the paths beneath it.
+#[derive(Debug, Clone)]
+pub struct PodDirs {
+    root: PathBuf,
+}
+
+impl PodDirs {
+    /// `root` is upstream's `/var/lib/kubelet`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn pods(&self) -> PathBuf {
+        self.root.join("pods")
+    }
+
+    /// The pod's own folder.
+    pub fn pod(&self, uid: &str) -> PathBuf {
+        self.pods().join(component(uid))
+    }
+
+    pub fn volumes(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("volumes")
+    }
+
+    pub fn volume(&self, uid: &str, plugin: &str, name: &str) -> PathBuf {
+        self.volumes(uid).join(plugin).join(component(name))
+    }
+
+    /// Where a container's `index`-th mount with a sub path is bound.
+    pub fn subpath(&self, uid: &str, volume: &str, container: &str, index: usize) -> PathBuf {
+        let under = self.pod(uid).join("volume-subpaths").join(component(volume));
+        under.join(component(container)).join(index.to_string())
+    }
+
+    /// Files that belong to one container, such as its termination message.
+    pub fn container(&self, uid: &str, container: &str) -> PathBuf {
+        self.pod(uid).join("containers").join(component(container))
+    }
+
+    pub fn hosts_file(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("etc-hosts")
+    }
+}
+
+/// A name as exactly one path component, whatever it contains: names come from outside, and though
+/// the API checks them nothing here may ever leave its folder.
+fn component(name: &str) -> String {
+    match name {
+        "" | "." | ".." => format!("_{}", name.len()),
+        name if name.contains(['/', '\0']) => name.replace(['/', '\0'], "~"),
+        name => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_stay_inside() {
+        let dirs = PodDirs::new("/r");
+        assert_eq!(dirs.volume("u", SECRET, "v").to_str(), Some("/r/pods/u/volumes/kubernetes.io~secret/v"));
+        assert_eq!(dirs.pod("..").to_str(), Some("/r/pods/_2"));
+        assert_eq!(dirs.pod("../../etc").to_str(), Some("/r/pods/..~..~etc"));
+    }
+}

@@ -1,0 +1,398 @@
+//! Brings a pod's volumes up and down and keeps projected ones fresh. Start at [`Manager::setup`].
+//!
+//! One lock per pod orders what happens to its folder. Changes of objects arrive as the uids of the
+//! pods they concern; the one task of [`Manager::run`] rewrites those pods' files.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base::{Clock, Shutdown};
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Volume};
+use kube::Client;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+
+use super::error::SetupError;
+use super::objects::{Objects, OnChange};
+use super::payload::{self, Sources};
+use super::references;
+use super::tokens::Tokens;
+use super::{PodDirs, VolumeError, atomic_writer, directories, host_path, layout, teardown};
+use crate::node_facts::NodeFacts;
+use crate::seams;
+pub use crate::seams::{MountedVolume, MountedVolumes};
+
+/// Shared with the callbacks of the watches.
+#[derive(Default)]
+struct Dirty {
+    pods: Mutex<HashSet<String>>,
+    wake: Notify,
+}
+
+impl Dirty {
+    fn add<'a>(&self, uids: impl IntoIterator<Item = &'a String>) {
+        lock(&self.pods).extend(uids.into_iter().cloned());
+        self.wake.notify_one();
+    }
+}
+
+struct Managed {
+    pod: Arc<Pod>,
+    order: Arc<AsyncMutex<()>>,
+}
+
+/// The volumes of all pods on this node.
+pub struct Manager {
+    dirs: PodDirs,
+    facts: Arc<NodeFacts>,
+    clock: Arc<dyn Clock>,
+    config_maps: Objects<ConfigMap>,
+    secrets: Objects<Secret>,
+    tokens: Tokens,
+    pods: Mutex<HashMap<String, Managed>>,
+    dirty: Arc<Dirty>,
+}
+
+impl Manager {
+    pub fn new(client: Client, dirs: PodDirs, facts: Arc<NodeFacts>, clock: Arc<dyn Clock>) -> Self {
+        let dirty = Arc::new(Dirty::default());
+        let marks = dirty.clone();
+        let on_change: OnChange = Arc::new(move |users: &HashSet<String>| marks.add(users));
+        Self {
+            dirs,
+            facts,
+            config_maps: Objects::new(client.clone(), on_change.clone()),
+            secrets: Objects::new(client.clone(), on_change),
+            tokens: Tokens::new(client, clock.clone()),
+            clock,
+            pods: Mutex::default(),
+            dirty,
+        }
+    }
+
+    /// The ConfigMaps followed for pods, for whoever else needs them (environments).
+    pub fn config_maps(&self) -> &Objects<ConfigMap> {
+        &self.config_maps
+    }
+
+    /// The Secrets followed for pods.
+    pub fn secrets(&self) -> &Objects<Secret> {
+        &self.secrets
+    }
+
+    pub fn dirs(&self) -> &PodDirs {
+        &self.dirs
+    }
+
+    /// Rewrites projected files when what they show changes, until `shutdown`. No work when idle.
+    pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        loop {
+            let due = self.dirty.wake.notified();
+            let renewal = self.until_next_renewal();
+            tokio::select! {
+                () = shutdown.started() => return,
+                () = due => {}
+                () = renewal => self.dirty.add(&self.tokens.due()),
+            }
+            let uids = std::mem::take(&mut *lock(&self.dirty.pods));
+            for uid in uids {
+                self.refresh(&uid).await;
+            }
+        }
+    }
+
+    async fn until_next_renewal(&self) {
+        let Some(at) = self.tokens.next_renewal() else { return std::future::pending().await };
+        let wait = self.clock.now().duration_until(at).unsigned_abs();
+        let passed = at <= self.clock.now();
+        tokio::time::sleep(if passed { Duration::ZERO } else { wait }).await;
+    }
+
+    async fn refresh(&self, uid: &str) {
+        let Some((pod, order)) = self.managed(uid) else { return };
+        let _turn = order.lock().await;
+        if self.managed(uid).is_none() {
+            return;
+        }
+        let (sources, mut failed) = self.gather(&pod).await;
+        let volumes = projected_volumes(&pod);
+        failed.extend(self.write_all(&pod, volumes, sources, |_| {}).await);
+        for error in failed {
+            // What is mounted stays as it was, as upstream; the next change tries again.
+            tracing::warn!(pod = uid, %error, "a volume could not be updated");
+        }
+    }
+
+    fn managed(&self, uid: &str) -> Option<(Arc<Pod>, Arc<AsyncMutex<()>>)> {
+        lock(&self.pods).get(uid).map(|m| (m.pod.clone(), m.order.clone()))
+    }
+
+    fn enter(&self, pod: &Arc<Pod>) -> Arc<AsyncMutex<()>> {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let mut pods = lock(&self.pods);
+        let managed = pods.entry(uid).or_insert_with(|| Managed { pod: pod.clone(), order: Arc::default() });
+        managed.pod = pod.clone();
+        // The renewal timer must see tokens that setup is about to get.
+        managed.order.clone()
+    }
+
+    /// Fetches what the pod's volumes need. What is absent is left out; what could not be asked for
+    /// comes back as errors of the volumes that need it.
+    async fn gather(&self, pod: &Arc<Pod>) -> (Sources, Vec<SetupError>) {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+        let wanted = references::of_pod(pod);
+        let maps = join_all(
+            wanted
+                .config_maps
+                .iter()
+                .map(|name| async move { (name.clone(), self.config_maps.get(uid, namespace, name).await) }),
+        );
+        let secrets = join_all(
+            wanted
+                .secrets
+                .iter()
+                .map(|name| async move { (name.clone(), self.secrets.get(uid, namespace, name).await) }),
+        );
+        let tokens = join_all(
+            wanted.tokens.iter().map(|key| async move { (key.clone(), self.tokens.get(pod, key).await) }),
+        );
+        let (maps, secrets, tokens) = tokio::join!(maps, secrets, tokens);
+        let mut sources = Sources { allocatable: self.facts.allocatable(), ..Sources::default() };
+        let mut failed = Vec::new();
+        for (name, result) in maps {
+            match result {
+                Ok(object) => sources.config_maps.extend(object.map(|o| (name, o))),
+                Err(message) => blame(
+                    pod,
+                    &mut failed,
+                    |r| r.config_maps.contains(&name),
+                    || VolumeError::Fetch { kind: "configmap", message: message.clone() },
+                ),
+            }
+        }
+        for (name, result) in secrets {
+            match result {
+                Ok(object) => sources.secrets.extend(object.map(|o| (name, o))),
+                Err(message) => blame(
+                    pod,
+                    &mut failed,
+                    |r| r.secrets.contains(&name),
+                    || VolumeError::Fetch { kind: "secret", message: message.clone() },
+                ),
+            }
+        }
+        for (key, result) in tokens {
+            match result {
+                Ok(token) => {
+                    sources.tokens.insert(key, token);
+                }
+                Err(error) => blame(
+                    pod,
+                    &mut failed,
+                    |r| r.tokens.contains(&key),
+                    || VolumeError::Token(error.to_string()),
+                ),
+            }
+        }
+        (sources, failed)
+    }
+
+    /// Sets `volumes` up on a thread that may block, giving each that is ready to `ready`.
+    async fn write_all(
+        &self,
+        pod: &Arc<Pod>,
+        volumes: Vec<Volume>,
+        sources: Sources,
+        mut ready: impl FnMut((String, MountedVolume)),
+    ) -> Vec<SetupError> {
+        let (dirs, pod, now) = (self.dirs.clone(), pod.clone(), self.clock.now());
+        let work = tokio::task::spawn_blocking(move || {
+            let one = |volume: &Volume| {
+                let mounted = set_up(&dirs, &pod, volume, &sources, now);
+                match mounted {
+                    Ok(mounted) => Ok((volume.name.clone(), mounted)),
+                    Err(source) => Err(SetupError { volume: volume.name.clone(), source }),
+                }
+            };
+            volumes.iter().map(one).collect::<Vec<_>>()
+        });
+        let mut failed = Vec::new();
+        match work.await {
+            Ok(results) => {
+                for result in results {
+                    match result {
+                        Ok(mounted) => ready(mounted),
+                        Err(error) => failed.push(error),
+                    }
+                }
+            }
+            Err(error) => failed
+                .push(SetupError { volume: String::new(), source: VolumeError::TaskLost(error.to_string()) }),
+        }
+        failed
+    }
+}
+
+#[async_trait::async_trait]
+impl seams::Volumes for Manager {
+    async fn setup(&self, pod: &Arc<Pod>) -> Result<MountedVolumes, Vec<seams::VolumeError>> {
+        let order = self.enter(pod);
+        let _turn = order.lock().await;
+        let (sources, mut failed) = self.gather(pod).await;
+        let blamed: HashSet<String> = failed.iter().map(|e| e.volume.clone()).collect();
+        let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+        let volumes = volumes.filter(|v| !blamed.contains(&v.name)).cloned().collect();
+        let mut mounted = MountedVolumes::default();
+        let late = self.write_all(pod, volumes, sources, |(name, volume)| {
+            mounted.volumes.insert(name, volume);
+        });
+        failed.extend(late.await);
+        // A new token may be due before the one the timer waits for.
+        self.dirty.wake.notify_one();
+        if failed.is_empty() {
+            return Ok(mounted);
+        }
+        let convert = |e: SetupError| seams::VolumeError { message: e.to_string(), volume: e.volume };
+        Err(failed.into_iter().map(convert).collect())
+    }
+
+    async fn pod_changed(&self, pod: &Arc<Pod>) {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let shows_pod = projected_volumes(pod).iter().any(shows_metadata);
+        let known = {
+            let mut pods = lock(&self.pods);
+            pods.get_mut(&uid).map(|m| std::mem::replace(&mut m.pod, pod.clone()))
+        };
+        let Some(old) = known else { return };
+        let shown = |p: &Pod| (p.metadata.labels.clone(), p.metadata.annotations.clone());
+        if shows_pod && shown(&old) != shown(pod) {
+            self.dirty.add([&uid]);
+        }
+    }
+
+    async fn teardown(&self, pod_uid: &str) -> Result<(), seams::VolumeError> {
+        let managed = self.managed(pod_uid);
+        let order = managed.map(|(_, order)| order).unwrap_or_default();
+        let _turn = order.lock().await;
+        self.config_maps.release(pod_uid);
+        self.secrets.release(pod_uid);
+        self.tokens.forget(pod_uid);
+        let (dirs, uid) = (self.dirs.clone(), pod_uid.to_owned());
+        let work = tokio::task::spawn_blocking(move || teardown::pod(&dirs, &uid)).await;
+        let result = work.unwrap_or_else(|e| Err(VolumeError::TaskLost(e.to_string())));
+        if let Err(error) = result {
+            return Err(seams::VolumeError { volume: String::new(), message: error.to_string() });
+        }
+        lock(&self.pods).remove(pod_uid);
+        Ok(())
+    }
+
+    async fn known_pods(&self) -> Vec<String> {
+        let dirs = self.dirs.clone();
+        tokio::task::spawn_blocking(move || teardown::known_pods(&dirs)).await.unwrap_or_default()
+    }
+}
+
+/// Adds `error` for each volume of the pod whose references `concerns`.
+fn blame(
+    pod: &Pod,
+    failed: &mut Vec<SetupError>,
+    concerns: impl Fn(&references::References) -> bool,
+    error: impl Fn() -> VolumeError,
+) {
+    for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
+        if concerns(&references::of_volume(volume)) && failed.iter().all(|e| e.volume != volume.name) {
+            failed.push(SetupError { volume: volume.name.clone(), source: error() });
+        }
+    }
+}
+
+fn projected_volumes(pod: &Pod) -> Vec<Volume> {
+    let all = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    all.filter(|v| plugin(v).is_some()).cloned().collect()
+}
+
+/// Whether the volume can show the pod's own labels and annotations.
+fn shows_metadata(volume: &Volume) -> bool {
+    let projected = volume.projected.iter().flat_map(|p| p.sources.iter().flatten());
+    volume.downward_api.is_some() || projected.into_iter().any(|s| s.downward_api.is_some())
+}
+
+/// The plugin folder of a volume that is made of files, and whether it stands in memory.
+fn plugin(volume: &Volume) -> Option<(&'static str, bool)> {
+    if volume.config_map.is_some() {
+        Some((layout::CONFIG_MAP, false))
+    } else if volume.secret.is_some() {
+        Some((layout::SECRET, true))
+    } else if volume.downward_api.is_some() {
+        Some((layout::DOWNWARD, false))
+    } else if volume.projected.is_some() {
+        Some((layout::PROJECTED, true))
+    } else {
+        None
+    }
+}
+
+/// Makes one volume ready. Idempotent.
+fn set_up(
+    dirs: &PodDirs,
+    pod: &Pod,
+    volume: &Volume,
+    sources: &Sources,
+    now: jiff::Timestamp,
+) -> Result<MountedVolume, VolumeError> {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let group = payload::fs_group(pod);
+    if let Some((plugin, in_memory)) = plugin(volume) {
+        let files = payload::of_volume(pod, volume, sources)?.unwrap_or_default();
+        let path = dirs.volume(uid, plugin, &volume.name);
+        if in_memory {
+            directories::make_in_memory(&path, None)?;
+        } else {
+            directories::make(&path)?;
+        }
+        directories::open_to_all(&path)?;
+        atomic_writer::write(&path, &files, group, now)?;
+        return Ok(MountedVolume { host_path: path, read_only: true });
+    }
+    if let Some(source) = &volume.empty_dir {
+        let path = dirs.volume(uid, layout::EMPTY_DIR, &volume.name);
+        directories::make_empty_dir(&path, source, group)?;
+        return Ok(MountedVolume { host_path: path, read_only: false });
+    }
+    if let Some(source) = &volume.host_path {
+        host_path::check(source)?;
+        return Ok(MountedVolume { host_path: PathBuf::from(&source.path), read_only: false });
+    }
+    Err(VolumeError::Unsupported(type_name(volume)))
+}
+
+/// The field of the volume's source, for the text of an error.
+fn type_name(volume: &Volume) -> &'static str {
+    let known = [
+        (volume.persistent_volume_claim.is_some(), "persistentVolumeClaim"),
+        (volume.csi.is_some(), "csi"),
+        (volume.ephemeral.is_some(), "ephemeral"),
+        (volume.image.is_some(), "image"),
+        (volume.nfs.is_some(), "nfs"),
+        (volume.iscsi.is_some(), "iscsi"),
+        (volume.fc.is_some(), "fc"),
+        (volume.cephfs.is_some(), "cephfs"),
+        (volume.rbd.is_some(), "rbd"),
+        (volume.git_repo.is_some(), "gitRepo"),
+        (volume.flex_volume.is_some(), "flexVolume"),
+        (volume.aws_elastic_block_store.is_some(), "awsElasticBlockStore"),
+        (volume.gce_persistent_disk.is_some(), "gcePersistentDisk"),
+        (volume.azure_disk.is_some(), "azureDisk"),
+        (volume.azure_file.is_some(), "azureFile"),
+        (volume.glusterfs.is_some(), "glusterfs"),
+    ];
+    known.iter().find(|(is, _)| *is).map_or("unknown", |(_, name)| name)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
