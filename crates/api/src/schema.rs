@@ -2,6 +2,9 @@
 //! a table of structures with their fields' shapes. The table is data (built-in kinds: generated,
 //! in the `resources` crate; CRDs: made at run time); this module only defines and walks it.
 
+#[cfg(test)]
+pub(crate) mod sample;
+
 use std::collections::HashMap;
 
 use serde_json::Value;

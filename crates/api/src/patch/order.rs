@@ -1,0 +1,69 @@
+//! The order of a merged list, as `$setElementOrder` asks for it.
+
+use serde_json::Value;
+
+use crate::Error;
+
+/// The part of an item that tells it apart: its merge key, or the item itself.
+pub(super) fn identity<'v>(item: &'v Value, merge_key: Option<&str>) -> Option<&'v Value> {
+    match merge_key {
+        Some(key) => item.get(key),
+        None => Some(item),
+    }
+}
+
+fn position(list: &[Value], item: &Value, merge_key: Option<&str>) -> Option<usize> {
+    let wanted = identity(item, merge_key)?;
+    list.iter().position(|other| identity(other, merge_key) == Some(wanted))
+}
+
+/// Refuses a patch list whose items are not in the asked order, or not in it at all.
+pub(super) fn check(patch: &[Value], order: &[Value], merge_key: Option<&str>) -> Result<(), Error> {
+    let kept = patch.iter().filter(|item| item.get("$patch").is_none());
+    let mut next = 0;
+    for item in kept {
+        match position(&order[next..], item, merge_key) {
+            Some(at) => next += at + 1,
+            None => {
+                return Err(Error::bad_request(format!(
+                    "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
+                    Value::from(patch),
+                    Value::from(order)
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts `merged` in order: items named in `order` as they stand there, the others where they stood in
+/// `live`, as far as both can be had.
+pub(super) fn arrange(
+    merged: Vec<Value>,
+    order: &[Value],
+    live: &[Value],
+    merge_key: Option<&str>,
+) -> Vec<Value> {
+    let (mut named, mut others) = (Vec::new(), Vec::new());
+    for item in merged {
+        let live_at = position(live, &item, merge_key);
+        match position(order, &item, merge_key) {
+            Some(at) => named.push((at, live_at, item)),
+            None => others.push((live_at, item)),
+        }
+    }
+    named.sort_by_key(|(at, ..)| *at);
+    others.sort_by_key(|(live_at, _)| live_at.unwrap_or(usize::MAX));
+    let mut out = Vec::with_capacity(named.len() + others.len());
+    let mut others = others.into_iter().peekable();
+    for (_, named_at, item) in named {
+        while let Some((Some(other_at), _)) = others.peek()
+            && named_at.is_some_and(|named_at| *other_at < named_at)
+        {
+            out.extend(others.next().map(|(_, item)| item));
+        }
+        out.push(item);
+    }
+    out.extend(others.map(|(_, item)| item));
+    out
+}

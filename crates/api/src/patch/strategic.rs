@@ -1,0 +1,235 @@
+//! Strategic merge patch: objects merge field by field, lists as the schema says, and directives in
+//! the patch (`$patch`, `$retainKeys`, `$setElementOrder/…`, `$deleteFromPrimitiveList/…`) say the rest
+//! (`k8s.io/apimachinery/pkg/util/strategicpatch`).
+
+use serde_json::{Map, Value};
+
+use super::order;
+use crate::schema::{List, Shape, StructId, Types};
+use crate::{Error, Object};
+
+const DIRECTIVE: &str = "$patch";
+const RETAIN_KEYS: &str = "$retainKeys";
+const SET_ORDER: &str = "$setElementOrder/";
+const DELETE_ITEMS: &str = "$deleteFromPrimitiveList/";
+
+type Fields = Map<String, Value>;
+
+/// Applies a strategic merge patch to a copy of `original`, of structure `id`.
+///
+/// # Errors
+/// 400 when a directive of the patch is malformed or an item lacks its list's merge key.
+pub fn strategic(types: &Types, id: StructId, original: &Object, patch: &Object) -> Result<Object, Error> {
+    let mut result = original.0.clone();
+    Merge { types }.fields(Some(&Shape::Struct(id)), &mut result, &patch.0)?;
+    Ok(Object(result))
+}
+
+struct Merge<'t> {
+    types: &'t Types,
+}
+
+impl Merge<'_> {
+    fn fields(&self, shape: Option<&Shape>, original: &mut Fields, patch: &Fields) -> Result<(), Error> {
+        match shape {
+            Some(Shape::Struct(id)) => {
+                let table = self.types.get(*id);
+                self.merge(&|name| table.field(name).map(|f| &f.shape), original, patch)
+            }
+            Some(Shape::Map(of)) => self.merge(&|_| Some(&of.value), original, patch),
+            _ => self.merge(&|_| None, original, patch),
+        }
+    }
+
+    fn merge<'s>(
+        &self,
+        shape_of: &dyn Fn(&str) -> Option<&'s Shape>,
+        original: &mut Fields,
+        patch: &Fields,
+    ) -> Result<(), Error> {
+        match patch.get(DIRECTIVE).map(|d| d.as_str().unwrap_or_default()) {
+            None | Some("merge") => {}
+            Some("replace") => {
+                *original = plain_fields(patch);
+                return Ok(());
+            }
+            Some("delete") => {
+                original.clear();
+                return Ok(());
+            }
+            Some(other) => return Err(Error::bad_request(format!("unknown patch type: {other}"))),
+        }
+        retain_keys(original, patch)?;
+        for (key, value) in patch {
+            if let Some(field) = key.strip_prefix(SET_ORDER) {
+                self.ordered_list(shape_of(field), field, original, patch, value)?;
+            } else if let Some(field) = key.strip_prefix(DELETE_ITEMS) {
+                let gone = value.as_array().ok_or_else(|| bad_list(key))?;
+                if let Some(Value::Array(items)) = original.get_mut(field) {
+                    items.retain(|item| !gone.contains(item));
+                }
+            } else if key == DIRECTIVE || key == RETAIN_KEYS || is_ordered(patch, key) {
+                // Done above, or together with its order.
+            } else if value.is_null() {
+                original.remove(key);
+            } else {
+                self.field(shape_of(key), key, original, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn field(
+        &self,
+        shape: Option<&Shape>,
+        key: &str,
+        original: &mut Fields,
+        patch: &Value,
+    ) -> Result<(), Error> {
+        match (original.get_mut(key), patch) {
+            (Some(Value::Object(original)), Value::Object(patch)) => self.fields(shape, original, patch),
+            (Some(Value::Array(items)), Value::Array(patch)) => match shape {
+                Some(Shape::List(list)) if list.merge => self.list(list, items, patch),
+                _ => {
+                    *items = plain_items(patch);
+                    Ok(())
+                }
+            },
+            _ => {
+                original.insert(key.to_owned(), plain(patch));
+                Ok(())
+            }
+        }
+    }
+
+    fn list(&self, list: &List, items: &mut Vec<Value>, patch: &[Value]) -> Result<(), Error> {
+        let of_objects = patch.first().or(items.first()).is_some_and(Value::is_object);
+        if !of_objects {
+            for value in patch {
+                if !items.contains(value) {
+                    items.push(value.clone());
+                }
+            }
+            return Ok(());
+        }
+        let key = list.merge_key.as_deref();
+        if patch.iter().any(|p| directive(p) == Some("replace")) {
+            let kept = patch.iter().filter(|p| p.get(DIRECTIVE).is_none());
+            *items = kept.map(plain).collect();
+            return Ok(());
+        }
+        for item in patch {
+            let key = key.ok_or_else(|| {
+                Error::bad_request("cannot merge lists without merge key for a list of objects")
+            })?;
+            let wanted = item.get(key).ok_or_else(|| {
+                Error::bad_request(format!("map: {item} does not contain declared merge key: {key}"))
+            })?;
+            let found = items.iter().position(|i| i.get(key) == Some(wanted));
+            match directive(item) {
+                Some("delete") => items.retain(|i| i.get(key) != Some(wanted)),
+                Some("merge") | None => match (found.map(|at| &mut items[at]), item) {
+                    (Some(Value::Object(original)), Value::Object(item)) => {
+                        self.fields(Some(&list.item), original, item)?;
+                    }
+                    _ => items.push(plain(item)),
+                },
+                Some(other) => return Err(Error::bad_request(format!("unknown patch type: {other}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// A list with its `$setElementOrder`.
+    fn ordered_list(
+        &self,
+        shape: Option<&Shape>,
+        field: &str,
+        original: &mut Fields,
+        patch: &Fields,
+        asked: &Value,
+    ) -> Result<(), Error> {
+        let asked = asked.as_array().ok_or_else(|| bad_list(SET_ORDER))?;
+        let list = match shape {
+            Some(Shape::List(list)) if list.merge => Some(list),
+            _ => None,
+        };
+        let of_objects = asked.first().is_some_and(Value::is_object);
+        let merge_key = list.and_then(|l| l.merge_key.as_deref()).filter(|_| of_objects);
+        let patch_items = match patch.get(field) {
+            Some(Value::Array(items)) => Some(items),
+            None => None,
+            Some(Value::Null) => {
+                original.remove(field);
+                return Ok(());
+            }
+            Some(_) => return Err(bad_list(field)),
+        };
+        if let Some(items) = patch_items {
+            order::check(items, asked, merge_key)?;
+        }
+        let live = match original.get(field) {
+            Some(Value::Array(items)) => items.clone(),
+            _ => Vec::new(),
+        };
+        if live.is_empty() && patch_items.is_none() {
+            return Ok(());
+        }
+        let mut merged = live.clone();
+        match (patch_items, list) {
+            (Some(items), Some(list)) => self.list(list, &mut merged, items)?,
+            (Some(items), None) => merged = plain_items(items),
+            (None, _) => {}
+        }
+        let arranged = order::arrange(merged, asked, &live, merge_key);
+        original.insert(field.to_owned(), Value::Array(arranged));
+        Ok(())
+    }
+}
+
+fn bad_list(what: &str) -> Error {
+    Error::bad_request(format!("invalid patch format of {what}: expected a list"))
+}
+
+fn directive(item: &Value) -> Option<&str> {
+    item.get(DIRECTIVE).map(|d| d.as_str().unwrap_or_default())
+}
+
+/// Whether a list of the patch comes with an order, and so is merged together with that.
+fn is_ordered(patch: &Fields, key: &str) -> bool {
+    patch.keys().any(|k| k.strip_prefix(SET_ORDER) == Some(key))
+}
+
+/// `$retainKeys`: fields of the original that the list does not name go.
+fn retain_keys(original: &mut Fields, patch: &Fields) -> Result<(), Error> {
+    let Some(names) = patch.get(RETAIN_KEYS) else { return Ok(()) };
+    let names = names.as_array().ok_or_else(|| bad_list(RETAIN_KEYS))?;
+    let named = |key: &str| names.iter().any(|n| n == key);
+    let stray = patch.iter().any(|(k, v)| !k.starts_with('$') && !v.is_null() && !named(k));
+    if stray {
+        return Err(Error::bad_request("invalid patch format of retainKeys"));
+    }
+    original.retain(|key, _| named(key));
+    Ok(())
+}
+
+/// A patch's value as it stands where the original has none: without nulls and directives.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => Value::Object(plain_fields(fields)),
+        Value::Array(items) => Value::Array(plain_items(items)),
+        other => other.clone(),
+    }
+}
+
+fn plain_items(items: &[Value]) -> Vec<Value> {
+    items.iter().filter(|i| i.get(DIRECTIVE).is_none() || directive(i) == Some("merge")).map(plain).collect()
+}
+
+fn plain_fields(fields: &Fields) -> Fields {
+    let is_directive = |key: &str| {
+        key == DIRECTIVE || key == RETAIN_KEYS || key.starts_with(SET_ORDER) || key.starts_with(DELETE_ITEMS)
+    };
+    let kept = fields.iter().filter(|(k, v)| !v.is_null() && !is_directive(k));
+    kept.map(|(k, v)| (k.clone(), plain(v))).collect()
+}
