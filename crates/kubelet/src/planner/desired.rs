@@ -1,0 +1,221 @@
+//! What a pod asks for, in the shape the planner works with.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
+
+/// The part a container plays in its pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Runs to its end before the next one starts.
+    Init,
+    /// An init container that keeps running beside the app (`restartPolicy: Always`, KEP-753).
+    Sidecar,
+    App,
+    /// Added to a running pod for debugging; started once.
+    Ephemeral,
+}
+
+/// When an ended container is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartPolicy {
+    Always,
+    OnFailure,
+    Never,
+}
+
+impl RestartPolicy {
+    /// Anything but the three names counts as `Always`, the API's default.
+    pub fn parse(text: Option<&str>) -> Self {
+        match text {
+            Some("OnFailure") => Self::OnFailure,
+            Some("Never") => Self::Never,
+            _ => Self::Always,
+        }
+    }
+}
+
+/// A container of the pod with its part in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    pub role: Role,
+    pub spec: Container,
+    /// Tells whether a running container still matches: made of name and image.
+    pub hash: String,
+}
+
+/// The pod shall end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deletion {
+    /// How long its processes may take, in seconds; at least 1.
+    pub grace_s: i64,
+}
+
+/// A pod as it should be.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    pub pod: Arc<Pod>,
+    pub members: Vec<Member>,
+    pub restart_policy: RestartPolicy,
+    pub host_network: bool,
+    pub deletion: Option<Deletion>,
+    /// The object is no longer in the API: nothing is reported any more.
+    pub gone: bool,
+    /// The pod must not run here, or not any more.
+    pub rejection: Option<Rejection>,
+    /// The node's addresses, primary first.
+    pub host_ips: Vec<String>,
+    /// The scheme of container ids: the runtime's name.
+    pub runtime_name: String,
+}
+
+/// Why the node refuses a pod or ends it for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub reason: String,
+    pub message: String,
+}
+
+impl Desired {
+    pub fn new(pod: Arc<Pod>, gone: bool, host_ips: Vec<String>, runtime_name: String) -> Self {
+        let empty = PodSpec::default();
+        let spec = pod.spec.as_ref().unwrap_or(&empty);
+        let spec_grace_s = spec.termination_grace_period_seconds.unwrap_or(30);
+        let asked = pod.metadata.deletion_timestamp.is_some();
+        let grace_s = match pod.metadata.deletion_grace_period_seconds {
+            Some(seconds) if asked => seconds,
+            _ => spec_grace_s,
+        };
+        let deletion = (gone || asked).then_some(Deletion { grace_s: grace_s.max(1) });
+        Self {
+            members: members(spec),
+            restart_policy: RestartPolicy::parse(spec.restart_policy.as_deref()),
+            host_network: spec.host_network.unwrap_or(false),
+            deletion,
+            gone,
+            rejection: None,
+            host_ips,
+            runtime_name,
+            pod,
+        }
+    }
+
+    pub fn spec(&self) -> Option<&PodSpec> {
+        self.pod.spec.as_ref()
+    }
+
+    pub fn uid(&self) -> &str {
+        self.pod.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    pub fn name(&self) -> &str {
+        self.pod.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    pub fn namespace(&self) -> &str {
+        self.pod.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// The pod's own grace period in seconds, at least 1, whatever a deletion asked for.
+    pub fn grace_s(&self) -> i64 {
+        self.spec().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30).max(1)
+    }
+
+    pub fn with_role(&self, role: Role) -> impl DoubleEndedIterator<Item = &Member> {
+        self.members.iter().filter(move |m| m.role == role)
+    }
+
+    /// Init containers and sidecars in the order they start.
+    pub fn initial(&self) -> impl DoubleEndedIterator<Item = &Member> {
+        self.members.iter().filter(|m| matches!(m.role, Role::Init | Role::Sidecar))
+    }
+
+    pub fn member(&self, name: &str) -> Option<&Member> {
+        self.members.iter().find(|m| m.spec.name == name)
+    }
+
+    /// The moment the pod's deadline ends, counted from `started_at`.
+    pub fn deadline(&self, started_at: Timestamp) -> Option<Timestamp> {
+        let seconds = self.spec()?.active_deadline_seconds?;
+        started_at.checked_add(jiff::SignedDuration::from_secs(seconds)).ok()
+    }
+
+    /// Whether a container that ended with `code` is started again (container rules first, KEP-5307).
+    pub fn restarts(&self, member: &Member, code: i32) -> bool {
+        match member.role {
+            Role::Sidecar => return true,
+            Role::Ephemeral => return false,
+            Role::Init | Role::App => {}
+        }
+        let rules = member.spec.restart_policy_rules.iter().flatten();
+        for rule in rules {
+            let Some(codes) = &rule.exit_codes else { continue };
+            let listed = codes.values.iter().flatten().any(|v| *v == code);
+            if rule.action == "Restart" && listed == (codes.operator == "In") {
+                return true;
+            }
+        }
+        let policy = match member.spec.restart_policy.as_deref() {
+            Some(own) => RestartPolicy::parse(Some(own)),
+            None => self.restart_policy,
+        };
+        match (policy, member.role) {
+            (RestartPolicy::Never, _) => false,
+            (RestartPolicy::Always, Role::App) => true,
+            (RestartPolicy::Always | RestartPolicy::OnFailure, _) => code != 0,
+        }
+    }
+}
+
+fn members(spec: &PodSpec) -> Vec<Member> {
+    let initial = spec.init_containers.iter().flatten().map(|c| {
+        let always = c.restart_policy.as_deref() == Some("Always");
+        member(if always { Role::Sidecar } else { Role::Init }, c.clone())
+    });
+    let apps = spec.containers.iter().map(|c| member(Role::App, c.clone()));
+    let ephemeral =
+        spec.ephemeral_containers.iter().flatten().map(|c| member(Role::Ephemeral, as_container(c)));
+    initial.chain(apps).chain(ephemeral).collect()
+}
+
+fn member(role: Role, spec: Container) -> Member {
+    let hash = format!("{:016x}", fnv1a(&[&spec.name, spec.image.as_deref().unwrap_or_default()]));
+    Member { role, spec, hash }
+}
+
+/// FNV-1a over length-prefixed parts: stable across versions of this program, unlike the standard hasher.
+fn fnv1a(parts: &[&str]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    let mut eat = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    for part in parts {
+        (part.len() as u64).to_le_bytes().into_iter().for_each(&mut eat);
+        part.bytes().for_each(&mut eat);
+    }
+    hash
+}
+
+/// An ephemeral container with the fields it shares with ordinary ones.
+fn as_container(c: &EphemeralContainer) -> Container {
+    let c = c.clone();
+    Container {
+        args: c.args,
+        command: c.command,
+        env: c.env,
+        env_from: c.env_from,
+        image: c.image,
+        image_pull_policy: c.image_pull_policy,
+        name: c.name,
+        resources: c.resources,
+        security_context: c.security_context,
+        stdin: c.stdin,
+        stdin_once: c.stdin_once,
+        termination_message_path: c.termination_message_path,
+        termination_message_policy: c.termination_message_policy,
+        tty: c.tty,
+        volume_devices: c.volume_devices,
+        volume_mounts: c.volume_mounts,
+        working_dir: c.working_dir,
+        ..Container::default()
+    }
+}

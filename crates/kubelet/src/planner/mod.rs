@@ -1,0 +1,67 @@
+//! The node agent's heart: from what a pod asks for and what is there to what must be done.
+//!
+//! Start at [`plan`]. Everything here is pure: no call, no clock, no randomness; the same input gives
+//! the same plan. One file a concern; the worker carries the actions out.
+
+mod action;
+mod apps;
+mod conditions;
+mod container_status;
+mod context;
+mod desired;
+mod garbage;
+mod init;
+mod observed;
+mod phase;
+mod probes;
+mod qos;
+mod restart;
+mod sandbox;
+mod setback;
+mod stage;
+mod status;
+mod termination;
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+pub use action::{Action, ActionKey, Notice, Plan, ProbeTarget};
+pub use desired::{Deletion, Desired, Member, Rejection, RestartPolicy, Role};
+pub use observed::{CrashBackoff, Observed, ProbeKind, Setback, Verdict};
+pub use qos::qos_class;
+pub use setback::{Failure, after_failure};
+
+use context::Context;
+use stage::Stage;
+
+/// Decides what to do for one pod now, and what its status is.
+pub fn plan(want: &Desired, seen: &Observed, now: Timestamp) -> Plan {
+    let mut ctx = Context::new(want, seen, now);
+    let stage = stage::decide(&mut ctx);
+    match &stage {
+        Stage::Live => live(&mut ctx),
+        ending => termination::plan(&mut ctx, ending),
+    }
+    probes::targets(&mut ctx, stage != Stage::Live);
+    ctx.plan.status = status::build(&ctx, &stage);
+    ctx.plan
+}
+
+/// Volumes, sandbox and the first images come up side by side; containers follow when all are there.
+fn live(ctx: &mut Context<'_>) {
+    if !ctx.seen.volumes_ready {
+        ctx.act(Action::MountVolumes);
+    }
+    let sandbox = sandbox::plan(ctx);
+    match sandbox {
+        Some(sandbox) if ctx.seen.volumes_ready => {
+            if init::plan(ctx, sandbox) {
+                apps::plan(ctx, sandbox);
+            }
+        }
+        _ => init::prefetch(ctx),
+    }
+    garbage::plan(ctx);
+}

@@ -1,0 +1,89 @@
+//! What is known about a pod on the node: the runtime's state, and what the worker remembers of
+//! its own doing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::action::ActionKey;
+use crate::cri_view::{PodRuntime, Record};
+use crate::seams::ResolvedImage;
+
+/// Which probe of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProbeKind {
+    Startup,
+    Liveness,
+    Readiness,
+}
+
+impl ProbeKind {
+    /// The word upstream puts at the start of probe events.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Startup => "Startup",
+            Self::Liveness => "Liveness",
+            Self::Readiness => "Readiness",
+        }
+    }
+}
+
+/// What a probe found, once its threshold was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Success,
+    Failure,
+}
+
+/// An action that failed, and when it may be tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setback {
+    /// A waiting reason for containers (`ErrImagePull`), empty elsewhere.
+    pub reason: String,
+    pub message: String,
+    /// Failures in a row.
+    pub failures: u32,
+    pub at: Timestamp,
+    pub retry_at: Timestamp,
+}
+
+/// How long a container that keeps ending must wait before its next start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CrashBackoff {
+    pub delay: SignedDuration,
+    pub updated_at: Timestamp,
+}
+
+/// Everything known about one pod.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    pub runtime: PodRuntime,
+    /// Every volume is in place.
+    pub volumes_ready: bool,
+    /// The volumes were taken down after the pod's end.
+    pub volumes_gone: bool,
+    /// The pod's cgroup and log folder were given back.
+    pub released: bool,
+    /// The API object is deleted.
+    pub api_gone: bool,
+    pub images: BTreeMap<String, (u32, ResolvedImage)>,
+    pub crashes: BTreeMap<String, CrashBackoff>,
+    pub setbacks: BTreeMap<ActionKey, Setback>,
+    pub in_flight: BTreeSet<ActionKey>,
+    /// The grace, in seconds, under which containers (by id) are being stopped right now.
+    pub stopping: BTreeMap<String, i64>,
+    /// By container id.
+    pub probes: BTreeMap<(String, ProbeKind), Verdict>,
+    /// When the agent first took the pod on.
+    pub started_at: Option<Timestamp>,
+}
+
+impl Observed {
+    pub fn verdict(&self, id: &str, kind: ProbeKind) -> Option<Verdict> {
+        self.probes.get(&(id.to_owned(), kind)).copied()
+    }
+
+    pub fn is_stopping(&self, record: &Record) -> bool {
+        self.stopping.contains_key(&record.id)
+    }
+}

@@ -1,0 +1,138 @@
+//! Starting containers: restart counts, crash back-off, images first.
+
+use jiff::SignedDuration;
+
+use super::action::{Action, ActionKey, Notice};
+use super::context::{Context, Waiting};
+use super::desired::Member;
+use super::observed::CrashBackoff;
+use crate::cri_view::{Record, Sandbox};
+
+/// The first wait of a container that keeps ending.
+pub const CRASH_INITIAL: SignedDuration = SignedDuration::from_secs(10);
+/// The longest wait of a container that keeps ending.
+pub const CRASH_MAX: SignedDuration = SignedDuration::from_secs(300);
+/// A container that ran this long starts with a clean slate.
+pub const CRASH_RESET: SignedDuration = SignedDuration::from_secs(600);
+
+/// Plans the next start of a container: its image, then itself, unless a back-off holds it.
+/// Without a sandbox only the image is looked after.
+pub fn start(ctx: &mut Context<'_>, member: &Member, sandbox: Option<&Sandbox>) {
+    let name = &member.spec.name;
+    if ctx.is_starting(name) {
+        return;
+    }
+    let last = ctx.seen.runtime.latest(name);
+    let backoff = match crash_gate(ctx, member, last) {
+        Gate::Open(backoff) => backoff,
+        Gate::Closed => return,
+    };
+    if wait_for_setback(ctx, ActionKey::Start(name.clone()), name) {
+        return;
+    }
+    let attempt = next_attempt(ctx, name, last);
+    let resolved = ctx.seen.images.get(name).is_some_and(|(known, _)| *known == attempt);
+    if !resolved {
+        if !wait_for_setback(ctx, ActionKey::Image(name.clone()), name) {
+            ctx.act(Action::EnsureImage { container: name.clone(), attempt });
+        }
+        return;
+    }
+    if let Some(sandbox) = sandbox {
+        let sandbox_id = sandbox.id.clone();
+        ctx.act(Action::StartContainer { container: name.clone(), sandbox_id, attempt, backoff });
+    }
+}
+
+/// The number of the next attempt: past the runtime's records, and past what the API already counts
+/// where the runtime has lost its records.
+fn next_attempt(ctx: &Context<'_>, name: &str, last: Option<&Record>) -> u32 {
+    if let Some(record) = last {
+        return record.attempt.saturating_add(1);
+    }
+    let known = super::container_status::in_api(ctx.want, name).filter(|s| s.container_id.is_some());
+    known.map_or(0, |s| u32::try_from(s.restart_count).unwrap_or(0).saturating_add(1))
+}
+
+enum Gate {
+    Open(Option<CrashBackoff>),
+    Closed,
+}
+
+/// Whether a container that has ended may be started again now. The first restart is immediate; from
+/// then on each waits twice as long, counted from the moment it ended (upstream `doBackOff`).
+fn crash_gate(ctx: &mut Context<'_>, member: &Member, last: Option<&Record>) -> Gate {
+    let Some((record, exit)) = last.and_then(|r| r.exit().map(|exit| (r, exit))) else {
+        return Gate::Open(None);
+    };
+    let name = &member.spec.name;
+    let fresh = CrashBackoff { delay: CRASH_INITIAL, updated_at: ctx.now };
+    let Some(known) = ctx.seen.crashes.get(name) else { return Gate::Open(Some(fresh)) };
+    if exit.finished_at.duration_since(known.updated_at) > CRASH_RESET {
+        return Gate::Open(Some(fresh));
+    }
+    let until = exit.finished_at.saturating_add(known.delay).unwrap_or(ctx.now);
+    if ctx.now >= until {
+        let delay = known.delay.saturating_mul(2).min(CRASH_MAX);
+        return Gate::Open(Some(CrashBackoff { delay, updated_at: ctx.now }));
+    }
+    ctx.plan.wake_at(until);
+    ctx.plan.because(format!("container {name} waits out its back-off"));
+    let pod = ctx.pod_title();
+    let message =
+        format!("back-off {} restarting failed container={name} pod={pod}", go_duration(known.delay));
+    ctx.waiting.insert(name.clone(), Waiting { reason: "CrashLoopBackOff".to_owned(), message });
+    ctx.notice(Notice {
+        key: format!("crash/{name}/{}", record.attempt),
+        container: Some(name.clone()),
+        warning: true,
+        reason: "BackOff",
+        message: format!("Back-off restarting failed container {name} in pod {pod}"),
+    });
+    Gate::Closed
+}
+
+/// Records why the container waits when its last start or pull failed; true while it must wait.
+fn wait_for_setback(ctx: &mut Context<'_>, key: ActionKey, name: &str) -> bool {
+    let Some(setback) = ctx.seen.setbacks.get(&key) else { return false };
+    if setback.reason == "ErrImagePull" {
+        wait_for_pull(ctx, setback, name);
+    } else if !setback.reason.is_empty() {
+        let waiting = Waiting { reason: setback.reason.clone(), message: setback.message.clone() };
+        ctx.waiting.insert(name.to_owned(), waiting);
+    }
+    ctx.held_back(&key)
+}
+
+/// How long a failed pull shows as an error before it shows as a back-off.
+const PULL_ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(3);
+
+/// A failed pull: first the error itself, then `ImagePullBackOff` until the next try.
+fn wait_for_pull(ctx: &mut Context<'_>, setback: &super::observed::Setback, name: &str) {
+    let image = ctx.want.member(name).and_then(|m| m.spec.image.clone()).unwrap_or_default();
+    let turns_at = setback.at.saturating_add(PULL_ERROR_SHOWN).unwrap_or(setback.at);
+    if ctx.now < turns_at {
+        ctx.plan.wake_at(turns_at);
+        let waiting = Waiting { reason: "ErrImagePull".to_owned(), message: setback.message.clone() };
+        ctx.waiting.insert(name.to_owned(), waiting);
+        return;
+    }
+    let backing_off = format!("Back-off pulling image {image:?}");
+    let message = format!("{backing_off}: ErrImagePull: {}", setback.message);
+    ctx.waiting.insert(name.to_owned(), Waiting { reason: "ImagePullBackOff".to_owned(), message });
+    let notice = |key: &str, warning, reason, message| Notice {
+        key: format!("pull-{key}/{name}/{}", setback.failures),
+        container: Some(name.to_owned()),
+        warning,
+        reason,
+        message,
+    };
+    ctx.notice(notice("back-off", false, "BackOff", backing_off));
+    ctx.notice(notice("failed", true, "Failed", "Error: ImagePullBackOff".to_owned()));
+}
+
+/// Whole seconds the way Go prints a duration: `10s`, `1m20s`, `5m0s`.
+pub fn go_duration(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 60 { format!("{seconds}s") } else { format!("{}m{}s", seconds / 60, seconds % 60) }
+}

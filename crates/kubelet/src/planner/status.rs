@@ -1,0 +1,84 @@
+//! A pod's whole status, from what is observed and planned.
+
+use k8s_openapi::api::core::v1::{ContainerStatus, HostIP, PodIP, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::context::Context;
+use super::desired::Role;
+use super::stage::Stage;
+use super::{conditions, container_status, phase, qos};
+
+/// The status as the node sees it now.
+pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
+    let want = ctx.want;
+    let running = ctx.seen.runtime.containers.iter().any(|c| c.is_running());
+    let ended = *stage != Stage::Live && !running;
+    let statuses = |keep: fn(Role) -> bool| -> Vec<ContainerStatus> {
+        let members = want.members.iter().filter(|m| keep(m.role));
+        members.map(|m| container_status::build(ctx, m, ended)).collect()
+    };
+    let init = statuses(|role| matches!(role, Role::Init | Role::Sidecar));
+    let apps = statuses(|role| role == Role::App);
+    let ephemeral = statuses(|role| role == Role::Ephemeral);
+    let initialized = apps.iter().any(|s| s.container_id.is_some());
+    let known_phase = want.pod.status.as_ref().and_then(|s| s.phase.as_deref());
+    let phase = match (stage, known_phase) {
+        (Stage::Rejected(_), _) => "Failed",
+        (_, Some("Failed")) => "Failed",
+        (_, Some("Succeeded")) => "Succeeded",
+        _ => phase::phase(want, &init, &apps, ended, initialized),
+    };
+    let facts = conditions::Facts { phase, init: &init, apps: &apps, initialized };
+    let conditions = conditions::build(ctx, &facts);
+    let (reason, message) = reason(ctx, stage);
+    let ips = ips(ctx);
+    PodStatus {
+        conditions: Some(conditions),
+        container_statuses: some(apps),
+        ephemeral_container_statuses: some(ephemeral),
+        host_ip: want.host_ips.first().cloned(),
+        host_ips: some(want.host_ips.iter().map(|ip| HostIP { ip: ip.clone() }).collect()),
+        init_container_statuses: some(init),
+        message,
+        observed_generation: want.pod.metadata.generation,
+        phase: Some(phase.to_owned()),
+        pod_ip: ips.first().cloned(),
+        pod_ips: some(ips.into_iter().map(|ip| PodIP { ip }).collect()),
+        qos_class: Some(qos::qos_class(&want.pod).to_owned()),
+        reason,
+        start_time: ctx.seen.started_at.map(Time),
+        ..PodStatus::default()
+    }
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+/// A pod-level reason is kept once it was given.
+fn reason(ctx: &Context<'_>, stage: &Stage) -> (Option<String>, Option<String>) {
+    if let Stage::Rejected(why) = stage {
+        return (Some(why.reason.clone()), Some(why.message.clone()));
+    }
+    match (&ctx.want.pod.status, stage) {
+        (Some(known), Stage::Finished | Stage::Deleting) => (known.reason.clone(), known.message.clone()),
+        _ => (None, None),
+    }
+}
+
+/// The pod's addresses; those already reported stay after its sandbox is gone.
+fn ips(ctx: &Context<'_>) -> Vec<String> {
+    let want = ctx.want;
+    if want.host_network {
+        let started = !ctx.seen.runtime.sandboxes.is_empty();
+        return if started { want.host_ips.clone() } else { Vec::new() };
+    }
+    let current = ctx.seen.runtime.sandboxes.iter().map(|s| &s.ips).find(|ips| !ips.is_empty());
+    match current {
+        Some(ips) => ips.clone(),
+        None => {
+            let known = want.pod.status.iter().flat_map(|s| s.pod_ips.iter().flatten());
+            known.map(|ip| ip.ip.clone()).collect()
+        }
+    }
+}
