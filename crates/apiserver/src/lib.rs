@@ -19,6 +19,7 @@ mod path;
 mod paths;
 mod pipeline;
 mod query;
+pub mod cache;
 pub mod request;
 mod respond;
 mod router;

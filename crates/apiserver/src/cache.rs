@@ -1,0 +1,126 @@
+//! The watch cache: every stored object as encoded bytes, kept current by one watch of the store.
+//!
+//! Start with [`Cache`]: it follows the store (`feed`) and hands out one [`ResourceCache`] per storage prefix,
+//! which answers gets, lists ([`Snapshot`], [`PageQuery`]) and watches ([`CacheWatch`]). An object is looked
+//! into once per change, when its [`Entry`] is made; after that its bytes are shared by everybody.
+//!
+//! Watchers pull from the resource's ring of recent events, so a slow one holds nobody up: when the ring has
+//! moved past it, its watch ends. Never here: a kind's name, a selector's syntax, an HTTP type.
+
+mod entry;
+mod error;
+mod event;
+mod extract;
+mod feed;
+mod paging;
+mod resource;
+mod ring;
+mod version;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use base::Supervisor;
+use resource::Signal;
+use store::{Revision, Store};
+use tokio::sync::{mpsc, oneshot};
+
+pub use entry::Entry;
+pub use error::CacheError;
+pub use event::{CacheEvent, EventKind, WatchEvent};
+pub use extract::{Extract, Extracted, by_paths};
+pub use paging::{Continue, Page, PageQuery};
+pub use resource::{ResourceCache, ResourceSpec, Snapshot};
+pub use version::with_resource_version;
+pub use watch::{CacheWatch, Filter, WatchScope};
+
+/// Where everything is stored.
+pub const ROOT: &str = "/registry/";
+
+/// The watch caches of all resources. Clones share them.
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<feed::Command>,
+}
+
+/// What the feed and the readers have in common.
+struct Shared {
+    /// Up to where everything is applied, and whether the feed has ended.
+    applied: tokio::sync::watch::Sender<Signal>,
+    resources: RwLock<HashMap<String, Arc<ResourceCache>>>,
+}
+
+impl Shared {
+    fn resource(&self, prefix: &str) -> Option<Arc<ResourceCache>> {
+        self.resources.read().unwrap_or_else(PoisonError::into_inner).get(prefix).cloned()
+    }
+}
+
+impl Cache {
+    /// Loads the resources named and goes on following the store until the supervisor's shutdown.
+    ///
+    /// # Errors
+    /// The store's, when the objects cannot be read.
+    pub async fn start(
+        store: Arc<dyn Store>,
+        supervisor: &Supervisor,
+        resources: Vec<ResourceSpec>,
+    ) -> Result<Self, CacheError> {
+        let shared =
+            Arc::new(Shared { applied: tokio::sync::watch::Sender::default(), resources: RwLock::default() });
+        let commands = feed::start(store.clone(), shared.clone(), supervisor, resources).await?;
+        Ok(Self { inner: Arc::new(Inner { store, shared, commands }) })
+    }
+
+    /// Adds a resource while running, loaded when this returns. Replaces one of the same prefix, whose
+    /// watches end.
+    pub async fn register(&self, spec: ResourceSpec) -> Result<Arc<ResourceCache>, CacheError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(feed::Command::Register { spec, reply }).await?;
+        answer.await.map_err(|_| CacheError::Closed)?
+    }
+
+    /// Takes a resource out; its watches end with [`CacheError::Closed`].
+    pub async fn unregister(&self, prefix: &str) -> Result<(), CacheError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(feed::Command::Unregister { prefix: prefix.to_owned(), reply }).await?;
+        answer.await.map_err(|_| CacheError::Closed)
+    }
+
+    /// The cache of one storage prefix, as `pods` or `services/specs`.
+    pub fn resource(&self, prefix: &str) -> Option<Arc<ResourceCache>> {
+        self.inner.shared.resource(prefix)
+    }
+
+    /// The revision up to which everything is applied.
+    pub fn revision(&self) -> Revision {
+        self.inner.shared.applied.borrow().revision
+    }
+
+    /// Waits until the cache has applied `revision`: what a read after a write wants. Cancellation safe.
+    ///
+    /// # Errors
+    /// [`CacheError::Closed`] when the feed has ended.
+    pub async fn wait_fresh(&self, revision: Revision) -> Result<(), CacheError> {
+        feed::wait_applied(&self.inner.shared, revision).await
+    }
+
+    /// Waits until every write acknowledged before this call is applied.
+    pub async fn fresh(&self) -> Result<(), CacheError> {
+        self.wait_fresh(self.inner.store.revision()).await
+    }
+
+    async fn send(&self, command: feed::Command) -> Result<(), CacheError> {
+        self.inner.commands.send(command).await.map_err(|_| CacheError::Closed)
+    }
+}

@@ -1,0 +1,112 @@
+//! One object, looked into once: its bytes, and what selectors ask about.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use store::Revision;
+
+use super::resource::ResourceSpec;
+use super::version::{replace_resource_version, with_resource_version};
+
+/// An object at one revision. Never changes.
+pub struct Entry {
+    /// The store's key.
+    pub key: Arc<str>,
+    /// The commit that wrote it; for the last state of a deleted object, the commit that deleted it.
+    pub revision: Revision,
+    /// The whole object as it is stored, with `metadata.resourceVersion`.
+    pub json: Bytes,
+    spec: Arc<ResourceSpec>,
+    /// Labels as `key NUL value NUL …`, then the fields' values as `value NUL …`: one allocation.
+    text: Box<str>,
+    fields_at: u32,
+}
+
+impl Entry {
+    /// Looks into a stored value; `None` when it is no JSON object, which is logged.
+    pub(super) fn new(
+        spec: &Arc<ResourceSpec>,
+        key: Arc<str>,
+        value: &[u8],
+        revision: Revision,
+    ) -> Option<Arc<Self>> {
+        let Some(json) = with_resource_version(value, revision) else {
+            tracing::error!(%key, revision, "a stored value is no JSON object and is left out");
+            return None;
+        };
+        let found = (spec.extract)(value).unwrap_or_else(|error| {
+            tracing::error!(%key, revision, %error, "a stored object cannot be read; no selector finds it");
+            Default::default()
+        });
+        let mut text = String::new();
+        for (key, value) in &found.labels {
+            add_part(&mut text, key);
+            add_part(&mut text, value);
+        }
+        let fields_at = text.len() as u32;
+        for value in &found.fields {
+            add_part(&mut text, value);
+        }
+        Some(Arc::new(Self { key, revision, json, spec: spec.clone(), text: text.into(), fields_at }))
+    }
+
+    /// The same object as if a later commit had written it.
+    pub(super) fn at_revision(&self, revision: Revision) -> Arc<Self> {
+        Arc::new(Self {
+            key: self.key.clone(),
+            revision,
+            json: replace_resource_version(&self.json, self.revision, revision),
+            spec: self.spec.clone(),
+            text: self.text.clone(),
+            fields_at: self.fields_at,
+        })
+    }
+
+    /// Empty for objects that live in none.
+    pub fn namespace(&self) -> &str {
+        self.spec.split(&self.key).0
+    }
+
+    pub fn name(&self) -> &str {
+        self.spec.split(&self.key).1
+    }
+
+    /// In the order of their keys.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut parts = self.text[..self.fields_at as usize].split_terminator('\0');
+        std::iter::from_fn(move || Some((parts.next()?, parts.next()?)))
+    }
+
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels().find(|(k, _)| *k == key).map(|(_, v)| v)
+    }
+
+    /// The value of a selectable field by the name selectors use; `None` for a field that is not selectable.
+    /// An absent value is the empty string.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        match name {
+            "metadata.name" => return Some(self.name()),
+            "metadata.namespace" => return Some(self.namespace()),
+            _ => {}
+        }
+        let index = self.spec.field_names.iter().position(|n| n == name)?;
+        // Without values the object could not be read.
+        Some(self.text[self.fields_at as usize..].split_terminator('\0').nth(index).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Neither labels nor fields may hold NUL; one that does must not shift the others.
+fn add_part(text: &mut String, part: &str) {
+    text.extend(part.chars().filter(|c| *c != '\0'));
+    text.push('\0');
+}

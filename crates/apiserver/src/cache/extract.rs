@@ -1,0 +1,153 @@
+//! What selectors can ask about an object, taken from its bytes in one pass.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Labels, and the values of the selectable fields in the order of the spec's field names.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Extracted {
+    pub labels: BTreeMap<String, String>,
+    pub fields: Vec<String>,
+}
+
+/// Looks into an object's JSON. An error is logged, and the object then has no labels and no fields.
+pub type Extract = Arc<dyn Fn(&[u8]) -> Result<Extracted, serde_json::Error> + Send + Sync>;
+
+/// An extractor for fields that are scalars at known paths. An absent field is the empty string; numbers and
+/// booleans are as JSON writes them.
+pub fn by_paths<S: AsRef<str>>(paths: &[Vec<S>]) -> Extract {
+    let mut wanted = Wanted::default();
+    for (index, path) in paths.iter().enumerate() {
+        wanted.add(path, index);
+    }
+    wanted.at(&["metadata", "labels"]).labels = true;
+    let count = paths.len();
+    Arc::new(move |bytes| {
+        let mut out = Extracted { labels: BTreeMap::new(), fields: vec![String::new(); count] };
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        Walk { wanted: &wanted, out: &mut out }.deserialize(&mut json)?;
+        Ok(out)
+    })
+}
+
+/// The paths as a tree.
+#[derive(Default)]
+struct Wanted {
+    below: BTreeMap<String, Wanted>,
+    /// The fields whose value stands here.
+    fields: Vec<usize>,
+    labels: bool,
+}
+
+impl Wanted {
+    fn at<S: AsRef<str>>(&mut self, path: &[S]) -> &mut Wanted {
+        path.iter().fold(self, |node, step| node.below.entry(step.as_ref().to_owned()).or_default())
+    }
+
+    fn add<S: AsRef<str>>(&mut self, path: &[S], index: usize) {
+        self.at(path).fields.push(index);
+    }
+}
+
+struct Walk<'a> {
+    wanted: &'a Wanted,
+    out: &'a mut Extracted,
+}
+
+impl<'de> DeserializeSeed<'de> for Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Walk<'_> {
+    fn set(self, value: &dyn fmt::Display) {
+        for index in &self.wanted.fields {
+            self.out.fields[*index] = value.to_string();
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            if self.wanted.labels {
+                let value: Option<Cow<'de, str>> = map.next_value()?;
+                self.out.labels.insert(key.into_owned(), value.unwrap_or_default().into_owned());
+            } else if let Some(below) = self.wanted.below.get(key.as_ref()) {
+                map.next_value_seed(Walk { wanted: below, out: &mut *self.out })?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
+        if self.wanted.labels {
+            return Err(E::custom("metadata.labels is no object"));
+        }
+        self.set(&value);
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.set(&value);
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.set(&value);
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.set(&value);
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.set(&value);
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_and_labels_come_out_and_the_rest_is_passed_over() {
+        let extract =
+            by_paths(&[vec!["spec", "nodeName"], vec!["spec", "on"], vec!["status", "n"], vec!["type"]]);
+        let object = br#"{"spec":{"nodeName":"n\u0031","on":true,"other":{"nodeName":"x"},"list":[{"on":false}]},
+            "metadata":{"name":"a","labels":{"app":"b","e":""},"annotations":{"labels":"no"}},"status":{"n":3},"type":null}"#;
+        let got = extract(object).unwrap();
+        assert_eq!(got.fields, ["n1", "true", "3", ""]);
+        assert_eq!(got.labels, BTreeMap::from([("app".into(), "b".into()), ("e".into(), String::new())]));
+        assert!(extract(b"{\"spec\":").is_err());
+        assert!(extract(br#"{"metadata":{"labels":"x"}}"#).is_err());
+        assert!(extract(br#"{"metadata":{"labels":null}}"#).is_ok());
+    }
+}

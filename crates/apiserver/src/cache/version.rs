@@ -1,0 +1,194 @@
+//! Puts the revision into an object's bytes without parsing them.
+//!
+//! The store's values hold no `metadata.resourceVersion`: the revision of the change is it, known only once
+//! the value is written. It is inserted as the first member of `metadata`.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use store::Revision;
+
+/// The object with `metadata.resourceVersion` set; `None` when the bytes are no JSON object. The value must
+/// hold none yet. Looks only at what stands before the metadata, which in stored objects is a few bytes.
+pub fn with_resource_version(object: &[u8], revision: Revision) -> Option<Bytes> {
+    let place = find_metadata(object)?;
+    let mut out = BytesMut::with_capacity(object.len() + 48);
+    let (before, after) = object.split_at(place.at());
+    out.put_slice(before);
+    let member = format!("\"resourceVersion\":\"{revision}\"");
+    match place {
+        Place::Inside { empty, .. } => {
+            out.put_slice(member.as_bytes());
+            if !empty {
+                out.put_u8(b',');
+            }
+        }
+        Place::Absent { empty, .. } => {
+            out.put_slice(b"\"metadata\":{");
+            out.put_slice(member.as_bytes());
+            out.put_u8(b'}');
+            if !empty {
+                out.put_u8(b',');
+            }
+        }
+    }
+    out.put_slice(after);
+    Some(out.freeze())
+}
+
+/// Changes the version that [`with_resource_version`] put in.
+pub(super) fn replace_resource_version(object: &Bytes, old: Revision, new: Revision) -> Bytes {
+    let member = format!("\"resourceVersion\":\"{old}\"");
+    let Some(place) = find_metadata(object) else { return object.clone() };
+    let after = place.at() + member.len();
+    if object.get(place.at()..after) != Some(member.as_bytes()) {
+        return object.clone();
+    }
+    let mut out = BytesMut::with_capacity(object.len() + 8);
+    out.put_slice(&object[..place.at()]);
+    out.put_slice(format!("\"resourceVersion\":\"{new}\"").as_bytes());
+    out.put_slice(&object[after..]);
+    out.freeze()
+}
+
+/// Where to insert: the offset after an opening brace, and whether its object has no members.
+enum Place {
+    Inside { at: usize, empty: bool },
+    Absent { at: usize, empty: bool },
+}
+
+impl Place {
+    fn at(&self) -> usize {
+        match self {
+            Self::Inside { at, .. } | Self::Absent { at, .. } => *at,
+        }
+    }
+}
+
+fn find_metadata(object: &[u8]) -> Option<Place> {
+    let mut scan = Scan { bytes: object, at: 0 };
+    scan.expect(b'{')?;
+    let start = scan.at;
+    if scan.peek()? == b'}' {
+        return Some(Place::Absent { at: start, empty: true });
+    }
+    loop {
+        let key = scan.string()?;
+        scan.expect(b':')?;
+        if key == b"metadata" && scan.peek()? == b'{' {
+            scan.expect(b'{')?;
+            let at = scan.at;
+            return Some(Place::Inside { at, empty: scan.peek()? == b'}' });
+        }
+        scan.skip_value()?;
+        match scan.next()? {
+            b',' => {}
+            b'}' => return Some(Place::Absent { at: start, empty: false }),
+            _ => return None,
+        }
+    }
+}
+
+/// A reader of JSON that is known to be well formed but for accidents: it never panics, and gives up with `None`.
+struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scan<'a> {
+    /// The next byte that is no space, not taken.
+    fn peek(&mut self) -> Option<u8> {
+        while self.bytes.get(self.at)?.is_ascii_whitespace() {
+            self.at += 1;
+        }
+        self.bytes.get(self.at).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+
+    fn string(&mut self) -> Option<&'a [u8]> {
+        self.expect(b'"')?;
+        let start = self.at;
+        loop {
+            match self.bytes.get(self.at)? {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        self.at += 1;
+        self.bytes.get(start..self.at - 1)
+    }
+
+    fn skip_value(&mut self) -> Option<()> {
+        let mut depth = 0usize;
+        loop {
+            match self.peek()? {
+                b'"' => {
+                    self.string()?;
+                }
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    self.at += 1;
+                }
+                _ => self.at += 1,
+            }
+            if depth == 0 && matches!(self.peek()?, b',' | b'}') {
+                return Some(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(object: &str, expect: &str) {
+        let got = with_resource_version(object.as_bytes(), 7).unwrap();
+        assert_eq!(std::str::from_utf8(&got).unwrap(), expect);
+        serde_json::from_slice::<serde_json::Value>(&got).unwrap();
+    }
+
+    #[test]
+    fn the_version_goes_into_the_metadata_of_the_object_itself() {
+        check(
+            r#"{"kind":"A","metadata":{"name":"x"}}"#,
+            r#"{"kind":"A","metadata":{"resourceVersion":"7","name":"x"}}"#,
+        );
+        check(r#"{ "metadata" : { } }"#, r#"{ "metadata" : {"resourceVersion":"7" } }"#);
+        check("{}", r#"{"metadata":{"resourceVersion":"7"}}"#);
+        check(r#"{"a":[1,{"b":2}]}"#, r#"{"metadata":{"resourceVersion":"7"},"a":[1,{"b":2}]}"#);
+        check(
+            r#"{"a":"\"metadata\":{","spec":{"metadata":{"x":"}"}},"metadata":{"n":1}}"#,
+            r#"{"a":"\"metadata\":{","spec":{"metadata":{"x":"}"}},"metadata":{"resourceVersion":"7","n":1}}"#,
+        );
+    }
+
+    #[test]
+    fn a_version_can_be_replaced() {
+        for object in ["{}", r#"{"kind":"A","metadata":{"name":"x"}}"#] {
+            let old = with_resource_version(object.as_bytes(), 7).unwrap();
+            let new = with_resource_version(object.as_bytes(), 1234).unwrap();
+            assert_eq!(replace_resource_version(&old, 7, 1234), new);
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for bad in ["", "[]", "7", "{", r#"{"metadata"#, r#"{"a":"\"#, r#"{"a":1]"#, "{\"a\":"] {
+            assert!(with_resource_version(bad.as_bytes(), 7).is_none(), "{bad}");
+        }
+    }
+}
