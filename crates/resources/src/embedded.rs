@@ -19,3 +19,15 @@ fn inflate(compressed: &[u8]) -> String {
     DeflateDecoder::new(compressed).read_to_string(&mut text).expect("the build compressed valid UTF-8");
     text
 }
+
+/// A number that changes with the data files.
+pub(crate) fn fingerprint() -> u64 {
+    let types = include_bytes!(concat!(env!("OUT_DIR"), "/types.deflate"));
+    let docs = include_bytes!(concat!(env!("OUT_DIR"), "/docs.deflate"));
+    fnv(fnv(0xcbf2_9ce4_8422_2325, types), docs)
+}
+
+/// FNV-1a, going on from `hash`.
+pub(crate) fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -8,6 +8,7 @@ pub mod columns;
 mod convert;
 pub mod docs;
 mod embedded;
+pub mod openapi;
 pub mod row;
 pub mod schema_data;
 pub mod strategy;

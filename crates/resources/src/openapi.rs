@@ -1,0 +1,177 @@
+//! OpenAPI documents of the served kinds: version 2 for all of them ([`v2`], [`v2_protobuf`]),
+//! version 3 for each group and version ([`v3`], listed by [`v3_index`]).
+//!
+//! Made from the kind table, the type facts and the descriptions whenever asked, which takes tens
+//! of milliseconds: who serves them keeps the (compressed) result. Clients read from them which
+//! query parameters a PATCH knows, how lists merge, and what fields mean. Nothing here does IO.
+
+mod gnostic;
+mod operations;
+mod schemas;
+
+use serde_json::{Map, Value, json};
+
+use api::GroupVersion;
+
+use crate::docs::Docs;
+use crate::embedded;
+use crate::table::KindTable;
+use operations::Operation;
+use schemas::{Dialect, Schemas};
+
+/// The media type of [`v2_protobuf`].
+pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// The OpenAPI v2 document of all rows of a table.
+pub fn v2(table: &KindTable) -> Value {
+    let docs = Docs::load();
+    let schemas = Schemas::new(table, &docs, Dialect::V2);
+    let mut paths: Map<String, Value> = Map::new();
+    for operation in table.rows().flat_map(|row| operations::of_row(row)) {
+        let item = paths.entry(operation.path.clone()).or_insert_with(|| path_item_v2(&operation));
+        item[operation.method] = operation_v2(&operation);
+    }
+    let security = json!({"BearerToken": {"description": "Bearer Token authentication",
+        "in": "header", "name": "authorization", "type": "apiKey"}});
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": api::TRACKED_VERSION},
+        "paths": paths,
+        "definitions": schemas.all(),
+        "parameters": shared_parameters(),
+        "securityDefinitions": security,
+        "security": [{"BearerToken": []}],
+    })
+}
+
+/// The same in gnostic's protobuf encoding, which kubectl asks for.
+pub fn v2_protobuf(table: &KindTable) -> Vec<u8> {
+    gnostic::encode(&v2(table))
+}
+
+/// The OpenAPI v3 document of one group and version; `None` when nothing is served in it.
+pub fn v3(table: &KindTable, gv: &GroupVersion) -> Option<Value> {
+    let rows = table.rows_of(gv);
+    if rows.is_empty() {
+        return None;
+    }
+    let docs = Docs::load();
+    let schemas = Schemas::new(table, &docs, Dialect::V3);
+    let mut paths: Map<String, Value> = Map::new();
+    let mut roots = Vec::new();
+    for operation in rows.iter().flat_map(|row| operations::of_row(row)) {
+        roots.extend(operation.schemas().map(str::to_owned));
+        let item = paths.entry(operation.path.clone()).or_insert_with(|| path_item_v3(&operation));
+        item[operation.method] = operation_v3(&operation);
+    }
+    let security = json!({"BearerToken": {"description": "Bearer Token authentication",
+        "in": "header", "name": "authorization", "type": "apiKey"}});
+    Some(json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": api::TRACKED_VERSION},
+        "paths": paths,
+        "components": {"schemas": schemas.reachable(&roots), "securitySchemes": security},
+        "security": [{"BearerToken": []}],
+    }))
+}
+
+/// What `/openapi/v3` answers: where each group and version's document is, under an address that
+/// changes with its content.
+pub fn v3_index(table: &KindTable) -> Value {
+    let mut paths = Map::new();
+    for gv in table.group_versions() {
+        let path = api_path(gv);
+        let url = format!("/openapi/v3/{path}?hash={:016X}", content_hash(table, gv));
+        paths.insert(path, json!({"serverRelativeURL": url}));
+    }
+    json!({"paths": paths})
+}
+
+/// A number that changes when the document of [`v3`] does.
+pub fn content_hash(table: &KindTable, gv: &GroupVersion) -> u64 {
+    let mut hash = embedded::fingerprint();
+    for row in table.rows_of(gv) {
+        hash = embedded::fnv(hash, format!("{row:?}").as_bytes());
+    }
+    hash
+}
+
+/// `api/v1` or `apis/GROUP/VERSION`.
+pub fn api_path(gv: &GroupVersion) -> String {
+    if gv.group.is_empty() { format!("api/{}", gv.version) } else { format!("apis/{gv}") }
+}
+
+/// The parameters operations refer to, by name.
+fn shared_parameters() -> Map<String, Value> {
+    let shared = operations::PARAMETERS.iter().filter(|p| !p.inline);
+    shared.map(|p| (p.name.to_owned(), p.v2())).collect()
+}
+
+fn path_item_v2(operation: &Operation<'_>) -> Value {
+    let parameters: Vec<Value> = operation.path_parameters().map(|p| p.v2_or_reference()).collect();
+    json!({"parameters": parameters})
+}
+
+fn path_item_v3(operation: &Operation<'_>) -> Value {
+    let parameters: Vec<Value> = operation.path_parameters().map(|p| p.v3()).collect();
+    json!({"parameters": parameters})
+}
+
+fn operation_v2(operation: &Operation<'_>) -> Value {
+    let mut parameters: Vec<Value> = Vec::new();
+    if let Some(body) = &operation.body {
+        let schema = json!({"$ref": format!("#/definitions/{body}")});
+        parameters.push(
+            json!({"in": "body", "name": "body", "required": operation.body_required(), "schema": schema}),
+        );
+    }
+    parameters.extend(operation.query_parameters().map(|p| p.v2_or_reference()));
+    let mut responses = Map::new();
+    for code in operation.codes() {
+        let schema = match &operation.answer {
+            Some(answer) => json!({"$ref": format!("#/definitions/{answer}")}),
+            None => json!({"type": "string"}),
+        };
+        responses.insert((*code).into(), json!({"description": operations::meaning(code), "schema": schema}));
+    }
+    responses.insert("401".into(), json!({"description": "Unauthorized"}));
+    let mut value = operation.common();
+    value["consumes"] = operation.consumes().into();
+    value["produces"] = operation.produces().into();
+    value["schemes"] = json!(["https"]);
+    value["parameters"] = parameters.into();
+    value["responses"] = responses.into();
+    value
+}
+
+fn operation_v3(operation: &Operation<'_>) -> Value {
+    let content = |types: &[&str], schema: &Value| -> Map<String, Value> {
+        types.iter().map(|t| ((*t).to_owned(), json!({"schema": schema}))).collect()
+    };
+    let mut responses = Map::new();
+    for code in operation.codes() {
+        let schema = match &operation.answer {
+            Some(answer) => json!({"$ref": format!("#/components/schemas/{answer}")}),
+            None => json!({"type": "string"}),
+        };
+        let answer = json!({"description": operations::meaning(code),
+            "content": content(operation.produces(), &schema)});
+        responses.insert((*code).into(), answer);
+    }
+    responses.insert("401".into(), json!({"description": "Unauthorized"}));
+    let mut value = operation.common();
+    value["parameters"] = operation.query_parameters().map(|p| p.v3()).collect();
+    value["responses"] = responses.into();
+    if let Some(body) = &operation.body {
+        let schema = json!({"$ref": format!("#/components/schemas/{body}")});
+        let mut request = json!({"content": content(operation.consumes(), &schema)});
+        if operation.body_required() {
+            request["required"] = true.into();
+        }
+        value["requestBody"] = request;
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests;
