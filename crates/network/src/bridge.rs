@@ -1,0 +1,146 @@
+//! Pods on the bridge: attaching one, taking it off, and removing everything of a cluster.
+
+use std::fs::File;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use crate::config::{BridgeConfig, Range};
+use crate::{Error, ipam, link, nft};
+
+/// What a pod got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    pub address: Ipv4Addr,
+    pub range: Range,
+    /// The pod's end, inside its namespace.
+    pub mac: String,
+    /// The host's end.
+    pub host_interface: String,
+}
+
+/// Makes the node's bridge and the masquerading table. Called at the node's start; repeatable.
+///
+/// # Errors
+/// When the kernel refuses, or the configuration is wrong.
+pub async fn prepare_node(config: &BridgeConfig) -> Result<(), Error> {
+    let range = Range::parse(&config.subnet)?;
+    let pods = Range::parse(&config.cluster_cidr)?;
+    link::here(|handle| async move {
+        link::ensure_bridge(&handle, &config.bridge, range, &config.service_addresses).await.map(|_| ())
+    })
+    .await?;
+    nft::masquerade(&config.bridge, pods).map_err(Error::Nft)
+}
+
+/// Gives the namespace at `netns` an interface called `interface` on the bridge. What was made is taken
+/// back when a later step fails.
+///
+/// # Errors
+/// When no address is free, or the kernel refuses.
+pub async fn attach(
+    config: &BridgeConfig,
+    container_id: &str,
+    netns: &Path,
+    interface: &str,
+) -> Result<Attachment, Error> {
+    let range = Range::parse(&config.subnet)?;
+    let address = ipam::allocate(&config.ipam_dir, range, container_id)?;
+    match connect(config, range, address, container_id, netns, interface).await {
+        Ok(attachment) => Ok(attachment),
+        Err(error) => {
+            if let Err(undo) = detach(config, container_id).await {
+                tracing::warn!(%undo, container_id, "a failed attachment could not be taken back");
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn connect(
+    config: &BridgeConfig,
+    range: Range,
+    address: Ipv4Addr,
+    container_id: &str,
+    netns: &Path,
+    interface: &str,
+) -> Result<Attachment, Error> {
+    let host_interface = host_interface(config, container_id);
+    let namespace = File::open(netns).map_err(Error::io(format!("opening {}", netns.display())))?;
+    let host_name = host_interface.clone();
+    link::here(|handle| async move {
+        let bridge = match link::find(&handle, &config.bridge).await? {
+            Some(bridge) => bridge.header.index,
+            None => link::ensure_bridge(&handle, &config.bridge, range, &config.service_addresses).await?,
+        };
+        link::add_veth(&handle, &host_name, interface, &namespace, bridge).await
+    })
+    .await?;
+    let mac = link::inside(netns, |handle| link::configure_pod(handle, interface, address, range)).await?;
+    Ok(Attachment { address, range, mac, host_interface })
+}
+
+/// Takes a pod off the bridge and its address back. Fine when it was never attached; needs no namespace.
+///
+/// # Errors
+/// When the kernel refuses or a record cannot be removed.
+pub async fn detach(config: &BridgeConfig, container_id: &str) -> Result<(), Error> {
+    let name = host_interface(config, container_id);
+    link::here(|handle| async move { link::remove(&handle, &name).await }).await?;
+    ipam::release(&config.ipam_dir, container_id)
+}
+
+/// Whether a pod is attached with the given address.
+///
+/// # Errors
+/// Says what is missing.
+pub async fn check(config: &BridgeConfig, container_id: &str) -> Result<(), Error> {
+    let name = host_interface(config, container_id);
+    let wanted = name.clone();
+    let found = link::here(|handle| async move { link::find(&handle, &wanted).await }).await?;
+    if found.is_none() {
+        return Err(Error::NoInterface(name));
+    }
+    match ipam::held_by(&config.ipam_dir, container_id)? {
+        Some(_) => Ok(()),
+        None => Err(Error::Config(format!("{container_id} has no address"))),
+    }
+}
+
+/// Takes everybody off the bridge who is not in `keep`.
+///
+/// # Errors
+/// When the kernel refuses or a record cannot be removed.
+pub async fn collect_garbage(config: &BridgeConfig, keep: &[String]) -> Result<(), Error> {
+    let kept: Vec<String> = keep.iter().map(|id| host_interface(config, id)).collect();
+    link::here(|handle| async move {
+        for name in link::named(&handle, &config.veth_prefix).await? {
+            if !kept.contains(&name) {
+                link::remove(&handle, &name).await?;
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    ipam::retain(&config.ipam_dir, |owner| keep.iter().any(|id| id == owner))
+}
+
+/// Removes the bridge, all pods' interfaces and the nftables table of a cluster. Repeatable.
+///
+/// # Errors
+/// When the kernel refuses.
+pub async fn remove_cluster(bridge: &str, veth_prefix: &str) -> Result<(), Error> {
+    link::here(|handle| async move {
+        for name in link::named(&handle, veth_prefix).await? {
+            link::remove(&handle, &name).await?;
+        }
+        link::remove(&handle, bridge).await
+    })
+    .await?;
+    nft::remove_table(bridge).map_err(Error::Nft)
+}
+
+/// The host's end of a pod's interface: the prefix and the start of the container's id.
+fn host_interface(config: &BridgeConfig, container_id: &str) -> String {
+    let id: String = container_id.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+    format!("{}{id}", config.veth_prefix)
+}

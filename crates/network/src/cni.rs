@@ -1,0 +1,139 @@
+//! The CNI plugin (specification 1.1.0): called by a runtime with `CNI_COMMAND` and friends in the
+//! environment and its configuration on standard input.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::bridge;
+use crate::config::BridgeConfig;
+
+const VERSIONS: [&str; 6] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0", "0.2.0"];
+/// A configuration longer than this is refused.
+const INPUT_LIMIT_BYTES: u64 = 1 << 20;
+// Error codes of the specification.
+const INCOMPATIBLE: u32 = 1;
+const BAD_ENVIRONMENT: u32 = 4;
+const BAD_INPUT: u32 = 6;
+const BAD_CONFIG: u32 = 7;
+const FAILED: u32 = 100;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Input {
+    #[serde(default)]
+    cni_version: String,
+    #[serde(rename = "cni.dev/valid-attachments", default)]
+    valid_attachments: Vec<ValidAttachment>,
+    #[serde(flatten)]
+    config: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ValidAttachment {
+    #[serde(rename = "containerID")]
+    container_id: String,
+}
+
+struct Failure {
+    code: u32,
+    message: String,
+}
+
+fn failure(code: u32, message: impl std::fmt::Display) -> Failure {
+    Failure { code, message: message.to_string() }
+}
+
+/// Runs the plugin; answers the process's exit code. Writes the result, or the error as the specification
+/// wants it, to standard output.
+pub fn main() -> u8 {
+    let mut version = String::from("1.0.0");
+    let (output, code) = match run(&mut version) {
+        Ok(result) => (result, 0),
+        Err(failure) => {
+            (Some(json!({"cniVersion": version, "code": failure.code, "msg": failure.message})), 1)
+        }
+    };
+    if let Some(output) = output {
+        // Nobody is left to tell when the runtime has closed the pipe.
+        let _ = writeln!(std::io::stdout(), "{output}");
+    }
+    code
+}
+
+fn variable(name: &str) -> Result<String, Failure> {
+    std::env::var(name).map_err(|_| failure(BAD_ENVIRONMENT, format!("{name} is not set")))
+}
+
+fn run(version: &mut String) -> Result<Option<Value>, Failure> {
+    let command = variable("CNI_COMMAND")?;
+    let mut text = Vec::new();
+    std::io::stdin()
+        .take(INPUT_LIMIT_BYTES)
+        .read_to_end(&mut text)
+        .map_err(|e| failure(BAD_INPUT, format!("reading the configuration: {e}")))?;
+    let input: Input = serde_json::from_slice(&text)
+        .map_err(|e| failure(BAD_INPUT, format!("the configuration is no JSON: {e}")))?;
+    if !input.cni_version.is_empty() {
+        version.clone_from(&input.cni_version);
+    }
+    if command == "VERSION" {
+        return Ok(Some(json!({"cniVersion": version, "supportedVersions": VERSIONS})));
+    }
+    if !VERSIONS.contains(&version.as_str()) {
+        return Err(failure(INCOMPATIBLE, format!("CNI version {version} is not supported")));
+    }
+    let config: BridgeConfig = serde_json::from_value(input.config)
+        .map_err(|e| failure(BAD_CONFIG, format!("the configuration: {e}")))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| failure(FAILED, e))?;
+    runtime.block_on(async {
+        match command.as_str() {
+            "ADD" => add(&config, version).await.map(Some),
+            "DEL" => {
+                bridge::detach(&config, &variable("CNI_CONTAINERID")?)
+                    .await
+                    .map_err(|e| failure(FAILED, e))?;
+                Ok(None)
+            }
+            "CHECK" => {
+                bridge::check(&config, &variable("CNI_CONTAINERID")?)
+                    .await
+                    .map_err(|e| failure(FAILED, e))?;
+                Ok(None)
+            }
+            "GC" => {
+                let keep: Vec<String> = input.valid_attachments.into_iter().map(|a| a.container_id).collect();
+                bridge::collect_garbage(&config, &keep).await.map_err(|e| failure(FAILED, e))?;
+                Ok(None)
+            }
+            "STATUS" => Ok(None),
+            other => Err(failure(BAD_ENVIRONMENT, format!("CNI_COMMAND {other:?} is not known"))),
+        }
+    })
+}
+
+async fn add(config: &BridgeConfig, version: &str) -> Result<Value, Failure> {
+    let (id, netns, interface) =
+        (variable("CNI_CONTAINERID")?, variable("CNI_NETNS")?, variable("CNI_IFNAME")?);
+    let attached =
+        bridge::attach(config, &id, Path::new(&netns), &interface).await.map_err(|e| failure(FAILED, e))?;
+    Ok(json!({
+        "cniVersion": version,
+        "interfaces": [
+            {"name": config.bridge},
+            {"name": attached.host_interface},
+            {"name": interface, "mac": attached.mac, "sandbox": netns},
+        ],
+        "ips": [{
+            "address": format!("{}/{}", attached.address, attached.range.prefix),
+            "gateway": attached.range.gateway().to_string(),
+            "interface": 2,
+        }],
+        "routes": [{"dst": "0.0.0.0/0", "gw": attached.range.gateway().to_string()}],
+        "dns": {},
+    }))
+}

@@ -1,0 +1,94 @@
+//! What the plugin is told: the `knarr-bridge` entry of a CNI configuration list.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The plugin's name in CNI configuration, and of the link it is called by.
+pub const PLUGIN_TYPE: &str = "knarr-bridge";
+
+/// Configuration of one node's pod network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BridgeConfig {
+    /// The bridge's name (at most 15 bytes); also the name of the nftables table.
+    pub bridge: String,
+    /// The pods of this node (`10.244.0.0/24`); its first address is the bridge's, and the pods' gateway.
+    pub subnet: String,
+    /// All pods; traffic to other addresses is masqueraded.
+    pub cluster_cidr: String,
+    /// Where handed-out addresses are recorded.
+    pub ipam_dir: PathBuf,
+    /// What the host's ends of pods' interfaces start with (at most 6 bytes).
+    pub veth_prefix: String,
+    /// Addresses of Services that the node itself answers on (the API server's, the DNS').
+    #[serde(default)]
+    pub service_addresses: Vec<Ipv4Addr>,
+}
+
+/// An IPv4 range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    pub network: Ipv4Addr,
+    /// 8 to 30.
+    pub prefix: u8,
+}
+
+impl Range {
+    /// # Errors
+    /// When the text is no IPv4 range with a prefix of 8 to 30.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let bad = || Error::Config(format!("{text:?} is no IPv4 range such as 10.244.0.0/24"));
+        let (address, prefix) = text.split_once('/').ok_or_else(bad)?;
+        let address: Ipv4Addr = address.parse().map_err(|_| bad())?;
+        let prefix: u8 = prefix.parse().map_err(|_| bad())?;
+        if !(8..=30).contains(&prefix) {
+            return Err(bad());
+        }
+        let network = Ipv4Addr::from_bits(address.to_bits() & mask(prefix));
+        Ok(Self { network, prefix })
+    }
+
+    pub fn contains(self, address: Ipv4Addr) -> bool {
+        address.to_bits() & mask(self.prefix) == self.network.to_bits()
+    }
+
+    pub fn mask(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(mask(self.prefix))
+    }
+
+    /// The first address: the gateway.
+    pub fn gateway(self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.network.to_bits() + 1)
+    }
+
+    /// The addresses pods may get: all but the network's, the gateway's and the broadcast one.
+    pub fn pod_addresses(self) -> (Ipv4Addr, Ipv4Addr) {
+        let last = self.network.to_bits() | !mask(self.prefix);
+        (Ipv4Addr::from_bits(self.network.to_bits() + 2), Ipv4Addr::from_bits(last - 1))
+    }
+}
+
+const fn mask(prefix: u8) -> u32 {
+    u32::MAX << (32 - prefix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        let range = Range::parse("10.244.3.7/24").expect("a range");
+        assert_eq!(range.network, Ipv4Addr::new(10, 244, 3, 0));
+        assert_eq!(range.gateway(), Ipv4Addr::new(10, 244, 3, 1));
+        assert_eq!(range.pod_addresses(), (Ipv4Addr::new(10, 244, 3, 2), Ipv4Addr::new(10, 244, 3, 254)));
+        assert!(range.contains(Ipv4Addr::new(10, 244, 3, 255)));
+        for bad in ["", "10.0.0.0", "10.0.0.0/31", "x/24", "10.0.0.0/4"] {
+            assert!(Range::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Interfaces, addresses and routes over rtnetlink, in this network namespace or in another one.
+
+use std::fs::File;
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use futures::TryStreamExt;
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::{
+    Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
+};
+
+use crate::Error;
+use crate::config::Range;
+
+/// Index of a namespace's loopback interface: always the first.
+const LOOPBACK: u32 = 1;
+
+/// Runs `work` with a netlink connection in this thread's network namespace.
+pub(crate) async fn here<T, F>(work: impl FnOnce(Handle) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let (connection, handle, _) = new_connection().map_err(Error::io("opening netlink"))?;
+    drive(connection, work(handle)).await
+}
+
+/// Runs `work` with a netlink connection inside the namespace at `path`. A short-lived thread enters the
+/// namespace to open the socket; the socket stays there, no other thread ever does.
+pub(crate) async fn inside<T, F>(path: &Path, work: impl FnOnce(Handle) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let namespace = File::open(path).map_err(Error::io(format!("opening {}", path.display())))?;
+    let runtime = tokio::runtime::Handle::current();
+    let opener = std::thread::spawn(move || {
+        let _context = runtime.enter();
+        nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)?;
+        new_connection()
+    });
+    let opened = opener.join().map_err(|_| Error::Config("the thread that opens netlink panicked".into()))?;
+    let (connection, handle, _) = opened.map_err(Error::io(format!("entering {}", path.display())))?;
+    drive(connection, work(handle)).await
+}
+
+/// A connection only moves while it is polled: beside the work it serves.
+async fn drive<T>(
+    connection: impl Future<Output = ()>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        result = work => result,
+        () = connection => Err(Error::Config("the netlink connection ended".into())),
+    }
+}
+
+/// The interface called `name`.
+pub(crate) async fn find(handle: &Handle, name: &str) -> Result<Option<LinkMessage>, Error> {
+    match handle.link().get().match_name(name.to_owned()).execute().try_next().await {
+        Ok(link) => Ok(link),
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -nix::libc::ENODEV => Ok(None),
+        Err(error) => Err(Error::netlink(format!("looking for interface {name}"))(error)),
+    }
+}
+
+async fn index(handle: &Handle, name: &str) -> Result<u32, Error> {
+    find(handle, name).await?.map(|link| link.header.index).ok_or_else(|| Error::NoInterface(name.to_owned()))
+}
+
+/// Makes the bridge if it is not there, with its addresses, and sets it up. Answers its index.
+pub(crate) async fn ensure_bridge(
+    handle: &Handle,
+    name: &str,
+    range: Range,
+    service_addresses: &[Ipv4Addr],
+) -> Result<u32, Error> {
+    if find(handle, name).await?.is_none() {
+        let made = handle.link().add(LinkBridge::new(name).up().build()).execute().await;
+        tolerate_existing(made).map_err(Error::netlink(format!("making bridge {name}")))?;
+    }
+    let bridge = index(handle, name).await?;
+    let mut addresses = vec![(range.gateway(), range.prefix)];
+    addresses.extend(service_addresses.iter().map(|address| (*address, 32)));
+    for (address, prefix) in addresses {
+        let added = handle.address().add(bridge, IpAddr::V4(address), prefix).execute().await;
+        tolerate_existing(added).map_err(Error::netlink(format!("giving {address} to bridge {name}")))?;
+    }
+    Ok(bridge)
+}
+
+/// Makes a veth pair: `host_name` here, on the bridge; `pod_name` directly inside the namespace.
+pub(crate) async fn add_veth(
+    handle: &Handle,
+    host_name: &str,
+    pod_name: &str,
+    namespace: &File,
+    bridge: u32,
+) -> Result<(), Error> {
+    let peer = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(pod_name.to_owned())
+        .setns_by_fd(namespace.as_raw_fd())
+        .build();
+    let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .name(host_name.to_owned())
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .controller(bridge)
+        .up()
+        .build();
+    handle
+        .link()
+        .add(message)
+        .execute()
+        .await
+        .map_err(Error::netlink(format!("making interface {host_name}")))
+}
+
+/// Inside a pod: loopback up, address and default route on its interface. Answers the interface's MAC address.
+pub(crate) async fn configure_pod(
+    handle: Handle,
+    name: &str,
+    address: Ipv4Addr,
+    range: Range,
+) -> Result<String, Error> {
+    up(&handle, LOOPBACK, "lo").await?;
+    let link = find(&handle, name).await?.ok_or_else(|| Error::NoInterface(name.to_owned()))?;
+    let interface = link.header.index;
+    handle
+        .address()
+        .add(interface, IpAddr::V4(address), range.prefix)
+        .execute()
+        .await
+        .map_err(Error::netlink(format!("giving {address} to {name}")))?;
+    up(&handle, interface, name).await?;
+    let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(range.gateway()).build();
+    handle.route().add(route).execute().await.map_err(Error::netlink("setting the default route"))?;
+    let mac = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(bytes) => {
+            Some(bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":"))
+        }
+        _ => None,
+    });
+    Ok(mac.unwrap_or_default())
+}
+
+async fn up(handle: &Handle, interface: u32, name: &str) -> Result<(), Error> {
+    handle
+        .link()
+        .set(LinkMessageBuilder::<LinkUnspec>::new().index(interface).up().build())
+        .execute()
+        .await
+        .map_err(Error::netlink(format!("setting {name} up")))
+}
+
+/// Removes an interface; fine when it is gone.
+pub(crate) async fn remove(handle: &Handle, name: &str) -> Result<(), Error> {
+    let Some(link) = find(handle, name).await? else { return Ok(()) };
+    match handle.link().del(link.header.index).execute().await {
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -nix::libc::ENODEV => Ok(()),
+        other => other.map_err(Error::netlink(format!("removing interface {name}"))),
+    }
+}
+
+/// Names of all interfaces that start with `prefix`.
+pub(crate) async fn named(handle: &Handle, prefix: &str) -> Result<Vec<String>, Error> {
+    let links: Vec<LinkMessage> =
+        handle.link().get().execute().try_collect().await.map_err(Error::netlink("listing interfaces"))?;
+    Ok(links
+        .into_iter()
+        .flat_map(|link| link.attributes)
+        .filter_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) if name.starts_with(prefix) => Some(name),
+            _ => None,
+        })
+        .collect())
+}
+
+fn tolerate_existing(result: Result<(), rtnetlink::Error>) -> Result<(), rtnetlink::Error> {
+    match result {
+        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -nix::libc::EEXIST => Ok(()),
+        other => other,
+    }
+}
