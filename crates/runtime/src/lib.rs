@@ -5,10 +5,14 @@
 //! outlives the server. What the server knows of a pod stands on disk before it is acted on, so that a
 //! killed server finds everything again.
 
+mod cgroup;
 pub mod config;
+mod files;
 pub mod image;
 pub mod rootfs;
+pub mod shim;
 pub mod snapshot;
+mod spec;
 pub mod streaming;
 
 pub use config::{Config, NetworkConfig};

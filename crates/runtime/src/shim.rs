@@ -1,0 +1,22 @@
+//! The shim: one small single-threaded process per pod, which forks what runs in the pod, owns its
+//! stdio and exit codes, and goes on when the server stops, is killed or is replaced.
+//!
+//! Start at [`main`] (what `knarr shim` runs), then `pod` (what the shim holds) and `reactor` (its only
+//! loop). `protocol` is all that server and shim share. A shim never decides when something runs: it does what
+//! the server asks and reports what happened.
+
+mod children;
+mod console;
+mod container;
+mod exec;
+mod log;
+mod mounts;
+mod pause;
+mod payload;
+mod pod;
+pub(crate) mod protocol;
+mod reactor;
+mod stdio;
+pub(crate) mod wire;
+
+pub use pod::main;

@@ -1,0 +1,66 @@
+//! A further process in a running container.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::syscall::syscall::SyscallType;
+
+use super::children::Child;
+use super::console::ConsoleSocket;
+use super::container::{OCI_DIR, chain, other};
+use super::payload::Report;
+use super::protocol::{CONTAINERS_DIR, Failure};
+
+/// A process that was started in a container.
+pub struct Exec {
+    pub id: String,
+    pub child: Child,
+}
+
+/// What to run.
+pub struct Plan<'a> {
+    pub container: &'a str,
+    pub id: &'a str,
+    /// An OCI `process` object.
+    pub process_file: &'a Path,
+    pub tty: bool,
+    /// stdin, stdout, stderr; none of them with a terminal.
+    pub stdio: Vec<OwnedFd>,
+}
+
+/// Starts the process; with a terminal, its master comes along.
+///
+/// # Errors
+/// [`Failure::Payload`] when the program can't be run.
+pub fn start(pod_dir: &Path, plan: Plan<'_>) -> Result<(Exec, Option<OwnedFd>), Failure> {
+    let (report, payload) = Report::new().map_err(other)?;
+    let mut builder = ContainerBuilder::new(plan.container.to_owned(), SyscallType::default())
+        .with_root_path(pod_dir.join(OCI_DIR))
+        .map_err(|e| Failure::Other(e.to_string()))?
+        .with_executor(payload);
+    let mut console = None;
+    if plan.tty {
+        let relative = Path::new(CONTAINERS_DIR).join(plan.container).join("exec-tty");
+        let socket = ConsoleSocket::listen(&relative).map_err(other)?;
+        builder = builder.with_console_socket(Some(pod_dir.join(relative)));
+        console = Some(socket);
+    } else {
+        let [stdin, stdout, stderr]: [OwnedFd; 3] = plan
+            .stdio
+            .try_into()
+            .map_err(|_| Failure::Other("an exec without a terminal needs three streams".to_owned()))?;
+        builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
+    }
+    let built = builder.as_tenant().with_process(Some(plan.process_file)).with_detach(true).build();
+    let pid = match built {
+        Ok(pid) => pid.as_raw(),
+        Err(error) => return Err(Failure::Payload(report.failure().unwrap_or_else(|| chain(&error)))),
+    };
+    if let Some(text) = report.failure() {
+        return Err(Failure::Payload(text));
+    }
+    let child = Child::watch(pid).map_err(other)?;
+    let master = console.map(ConsoleSocket::master).transpose().map_err(other)?;
+    Ok((Exec { id: plan.id.to_owned(), child }, master))
+}

@@ -1,0 +1,103 @@
+//! The pause process: holds the pod's namespaces, does nothing else, and dies with its shim.
+//!
+//! It is a fork of the shim, not a program of its own: no image, no exec, its pages shared with the shim.
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::children::Child;
+use super::protocol::PodSetup;
+
+/// Forks the pause process and waits until its namespaces are set up.
+///
+/// # Errors
+/// What the pause process failed at.
+pub fn start(setup: &PodSetup) -> io::Result<Child> {
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let mut flags = 0;
+    for (wanted, flag) in [
+        (setup.own_ipc, libc::CLONE_NEWIPC),
+        (setup.own_uts, libc::CLONE_NEWUTS),
+        (setup.shared_pid, libc::CLONE_NEWPID),
+    ] {
+        if wanted {
+            flags |= flag;
+        }
+    }
+    let pid = fork_into(flags)?;
+    if pid == 0 {
+        drop(read);
+        become_pause(setup, write);
+    }
+    drop(write);
+    let child = Child::watch(pid)?;
+    let mut answer = String::new();
+    fs::File::from(read).take(4096).read_to_string(&mut answer)?;
+    match answer.strip_prefix("ready") {
+        Some(_) => Ok(child),
+        None if answer.is_empty() => Err(io::Error::other("the pause process died while it was set up")),
+        None => Err(io::Error::other(answer)),
+    }
+}
+
+/// `fork` with new namespaces for the child. Only for a single-threaded process.
+fn fork_into(namespaces: libc::c_int) -> io::Result<i32> {
+    let flags = namespaces | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM and with no stack given this is fork(2); this process has one thread, so the
+    // child may run any code.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::c_long::from(flags), 0, 0, 0, 0) };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    i32::try_from(pid).map_err(io::Error::other)
+}
+
+fn become_pause(setup: &PodSetup, report: OwnedFd) -> ! {
+    let outcome = set_up(setup);
+    let text = match &outcome {
+        Ok(()) => "ready".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let written = rustix::io::write(&report, text.as_bytes());
+    drop(report);
+    if outcome.is_err() || written.is_err() {
+        // SAFETY: ends this process at once, without the parent's exit handlers.
+        unsafe { libc::_exit(1) };
+    }
+    // Sockets and files of the shim must end when the shim does.
+    // SAFETY: nothing in this process uses a descriptor from here on.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
+    loop {
+        // SAFETY: pause(2) has no precondition.
+        unsafe { libc::pause() };
+    }
+}
+
+fn set_up(setup: &PodSetup) -> io::Result<()> {
+    let named = |what: &str, error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
+    // SAFETY: these calls take plain numbers and change only this process.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        libc::prctl(libc::PR_SET_NAME, c"pause".as_ptr());
+        // As init of a shared PID namespace it inherits orphans; ignored children reap themselves.
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+    }
+    rustix::process::setsid()?;
+    if let Some(netns) = &setup.netns {
+        let file = fs::File::open(netns).map_err(|e| named("cannot open the network namespace", e))?;
+        let kind = rustix::thread::LinkNameSpaceType::Network;
+        rustix::thread::move_into_link_name_space(file.as_fd(), Some(kind))
+            .map_err(|e| named("cannot enter the network namespace", e.into()))?;
+    }
+    if setup.own_uts {
+        rustix::system::sethostname(setup.hostname.as_bytes())
+            .map_err(|e| named("cannot set the host name", e.into()))?;
+    }
+    for (name, value) in &setup.sysctls {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        fs::write(&path, value).map_err(|e| named(&format!("cannot set sysctl {name}={value}"), e))?;
+    }
+    rustix::process::chdir("/")?;
+    Ok(())
+}

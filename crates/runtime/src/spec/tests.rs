@@ -1,0 +1,118 @@
+use std::collections::BTreeMap;
+
+use cri::v1::{KeyValue, LinuxContainerConfig, Mount};
+
+use super::*;
+
+fn spec_of(config: &ContainerConfig, image: &Image) -> Value {
+    let hierarchy = Hierarchy::V1(BTreeMap::from([("memory".to_owned(), PathBuf::from("/cg/memory"))]));
+    container(&Inputs {
+        config,
+        image,
+        accounts: &user::AccountFiles::default(),
+        hierarchy: &hierarchy,
+        capabilities: &available_capabilities(),
+        cgroup: "/pods/p/c",
+        hostname: "pod-a",
+        namespaces: Namespaces { net: Some("/ns/net".to_owned()), ..Namespaces::default() },
+        pod_files: PodFiles { hosts: Some("/pod/hosts".into()), ..PodFiles::default() },
+        image_volumes: Vec::new(),
+    })
+    .expect("a valid configuration")
+}
+
+fn image() -> Image {
+    Image {
+        entrypoint: vec!["/entry".to_owned()],
+        cmd: vec!["image-arg".to_owned()],
+        env: vec!["A=image".to_owned(), "B=image".to_owned()],
+        working_dir: "/work".to_owned(),
+        ..Image::default()
+    }
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn it_is_a_valid_specification() {
+    let spec = spec_of(&ContainerConfig::default(), &image());
+    let read: libcontainer::oci_spec::runtime::Spec =
+        serde_json::from_value(spec).expect("an OCI specification");
+    assert!(read.process().as_ref().is_some_and(|p| p.no_new_privileges().is_none()));
+}
+
+#[test]
+fn a_command_replaces_the_images_arguments_too() {
+    let mut config = ContainerConfig::default();
+    assert_eq!(strings(&spec_of(&config, &image())["process"]["args"]), ["/entry", "image-arg"]);
+    config.args = vec!["own".to_owned()];
+    assert_eq!(strings(&spec_of(&config, &image())["process"]["args"]), ["/entry", "own"]);
+    config.command = vec!["/cmd".to_owned()];
+    assert_eq!(strings(&spec_of(&config, &image())["process"]["args"]), ["/cmd", "own"]);
+    config.args.clear();
+    assert_eq!(strings(&spec_of(&config, &image())["process"]["args"]), ["/cmd"]);
+}
+
+#[test]
+fn the_clients_environment_wins_over_the_images() {
+    let config = ContainerConfig {
+        envs: vec![KeyValue { key: "B".to_owned(), value: "own=x".to_owned() }],
+        ..ContainerConfig::default()
+    };
+    let spec = spec_of(&config, &image());
+    let env = strings(&spec["process"]["env"]);
+    assert!(env.contains(&"A=image") && env.contains(&"B=own=x") && env.contains(&"HOSTNAME=pod-a"));
+    assert_eq!(env.iter().filter(|e| e.starts_with("B=")).count(), 1);
+}
+
+#[test]
+fn a_clients_mount_takes_the_place_of_the_pods_file() {
+    let mount = |path: &str| Mount {
+        container_path: path.to_owned(),
+        host_path: "/proc/version".to_owned(),
+        readonly: true,
+        ..Mount::default()
+    };
+    let config =
+        ContainerConfig { mounts: vec![mount("/etc/hosts"), mount("/v")], ..ContainerConfig::default() };
+    let spec = spec_of(&config, &image());
+    let mounts = spec["mounts"].as_array().expect("a list");
+    let at: Vec<&Value> = mounts.iter().filter(|m| m["destination"] == "/etc/hosts").collect();
+    assert_eq!(at.len(), 1);
+    assert_eq!(at[0]["source"], "/proc/version");
+    let depth = |m: &Value| m["destination"].as_str().unwrap_or_default().matches('/').count();
+    assert!(mounts.is_sorted_by_key(depth), "parents come first");
+}
+
+#[test]
+fn cgroups_of_version_1_are_mounted_read_only() {
+    let spec = spec_of(&ContainerConfig::default(), &image());
+    let mounts = spec["mounts"].as_array().expect("a list");
+    let memory = mounts.iter().find(|m| m["destination"] == "/sys/fs/cgroup/memory").expect("it is mounted");
+    assert_eq!(memory["source"], "/cg/memory/pods/p/c");
+    assert!(strings(&memory["options"]).contains(&"ro"));
+    assert!(!mounts.iter().any(|m| m["type"] == "cgroup"));
+}
+
+#[test]
+fn privileged_has_nothing_masked_and_no_filter() {
+    let context = LinuxContainerSecurityContext {
+        privileged: true,
+        seccomp: Some(SecurityProfile::default()),
+        ..LinuxContainerSecurityContext::default()
+    };
+    let mut config = ContainerConfig {
+        linux: Some(LinuxContainerConfig { security_context: Some(context.clone()), resources: None }),
+        ..ContainerConfig::default()
+    };
+    let spec = spec_of(&config, &image());
+    assert!(spec["linux"]["maskedPaths"].is_null() && spec["linux"]["seccomp"].is_null());
+    config.linux = Some(LinuxContainerConfig {
+        security_context: Some(LinuxContainerSecurityContext { privileged: false, ..context }),
+        resources: None,
+    });
+    let spec = spec_of(&config, &image());
+    assert!(!spec["linux"]["seccomp"].is_null() && !spec["linux"]["maskedPaths"].is_null());
+}
