@@ -1,12 +1,31 @@
 //! Images: names, content, import, pull, and what CRI's ImageService says about them.
 //!
-//! Start with `store` once you know `name` (how images are called) and `content` (where bytes
-//! live). Never mounts anything: `crate::snapshot` turns layers into root file systems.
+//! Start with `store`: it keeps blobs (`content`), unpacked layers (`crate::snapshot`) and `records`
+//! in step. `archive` and `pull` bring images in, `service` and `rootfs` hand them out. Never mounts
+//! anything.
 
+mod archive;
 pub mod content;
 pub mod digest;
+mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod holds;
+mod in_flight;
+pub mod manifest;
 pub mod name;
+mod pull;
+mod records;
+mod registry;
+mod rootfs;
+mod service;
+mod store;
 
 pub use content::ContentStore;
 pub use digest::{Digest, DigestError};
+pub use error::{ContentError, ImageError, PullError};
 pub use name::{ImageName, NameError};
+pub use records::{ImageRecord, Images};
+pub use registry::{Credentials, RegistryOptions};
+pub use service::ImageServer;
+pub use store::{ImageStore, Options};

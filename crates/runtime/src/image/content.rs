@@ -112,6 +112,11 @@ pub struct Ingest<'a> {
 }
 
 impl Ingest<'_> {
+    /// The digest of what was written so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// Makes the blob durable and visible; answers its digest and size in bytes.
     pub fn commit(self) -> io::Result<(Digest, u64)> {
         let digest = self.hasher.clone().finish();

@@ -163,9 +163,7 @@ fn valid_path_component(component: &str) -> bool {
         return false;
     }
     component.split(|c: char| is_word(c as u32 as u8) && c.is_ascii()).all(|separator| {
-        separator.is_empty()
-            || matches!(separator, "." | "_" | "__")
-            || separator.bytes().all(|b| b == b'-')
+        separator.is_empty() || matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
     })
 }
 
@@ -201,7 +199,9 @@ mod tests {
 
     #[test]
     fn malformed_names_are_refused_with_upstream_words() {
-        for text in ["", ":", "a:", "/a", "a//b", "a b", "a@sha256:12", "-a", "a._b", "a___b", "x/é", "[::1/a"] {
+        for text in
+            ["", ":", "a:", "/a", "a//b", "a b", "a@sha256:12", "-a", "a._b", "a___b", "x/é", "[::1/a"]
+        {
             assert_eq!(text.parse::<ImageName>(), Err(NameError::Format), "{text}");
         }
         let upper = "Busybox".parse::<ImageName>().map_err(|e| e.to_string());

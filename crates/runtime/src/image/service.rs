@@ -1,0 +1,158 @@
+//! CRI's ImageService over the image store.
+//!
+//! Owns the translation to and from CRI messages and gRPC codes. Never holds state of its own.
+
+use std::sync::Arc;
+
+use base::Clock;
+use base64::Engine as _;
+use cri::v1;
+use cri::v1::image_service_server::ImageService;
+use tonic::{Code, Request, Response, Status};
+
+use super::error::{ImageError, PullError};
+use super::records::ImageRecord;
+use super::registry::Credentials;
+use super::store::ImageStore;
+
+/// The service; see [`ImageStore`] for what it does.
+pub struct ImageServer {
+    store: ImageStore,
+    clock: Arc<dyn Clock>,
+}
+
+impl ImageServer {
+    pub fn new(store: ImageStore, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+}
+
+#[tonic::async_trait]
+impl ImageService for ImageServer {
+    async fn list_images(
+        &self,
+        request: Request<v1::ListImagesRequest>,
+    ) -> Result<Response<v1::ListImagesResponse>, Status> {
+        let wanted = request.into_inner().filter.and_then(|f| f.image).map(|i| i.image).unwrap_or_default();
+        let images = match wanted.as_str() {
+            "" => self.store.list().values().map(to_cri).collect(),
+            reference => self.store.status(reference).iter().map(to_cri).collect(),
+        };
+        Ok(Response::new(v1::ListImagesResponse { images }))
+    }
+
+    async fn image_status(
+        &self,
+        request: Request<v1::ImageStatusRequest>,
+    ) -> Result<Response<v1::ImageStatusResponse>, Status> {
+        let request = request.into_inner();
+        let reference = required(request.image)?;
+        // Not being there is an answer, not an error (CRI api.proto, ImageStatusResponse.image).
+        let image = self.store.status(&reference).as_ref().map(to_cri);
+        Ok(Response::new(v1::ImageStatusResponse { image, info: Default::default() }))
+    }
+
+    async fn pull_image(
+        &self,
+        request: Request<v1::PullImageRequest>,
+    ) -> Result<Response<v1::PullImageResponse>, Status> {
+        let request = request.into_inner();
+        let reference = required(request.image)?;
+        let credentials = credentials(request.auth.unwrap_or_default(), &reference)?;
+        let image = self.store.pull(&reference, &credentials).await.map_err(status)?;
+        Ok(Response::new(v1::PullImageResponse { image_ref: image.id.to_string() }))
+    }
+
+    async fn remove_image(
+        &self,
+        request: Request<v1::RemoveImageRequest>,
+    ) -> Result<Response<v1::RemoveImageResponse>, Status> {
+        self.store.remove(&required(request.into_inner().image)?).await.map_err(status)?;
+        Ok(Response::new(v1::RemoveImageResponse {}))
+    }
+
+    async fn image_fs_info(
+        &self,
+        _request: Request<v1::ImageFsInfoRequest>,
+    ) -> Result<Response<v1::ImageFsInfoResponse>, Status> {
+        let usage = self.store.usage().await.map_err(status)?;
+        let filesystem = v1::FilesystemUsage {
+            timestamp: i64::try_from(self.clock.now().as_nanosecond()).unwrap_or(i64::MAX),
+            fs_id: Some(v1::FilesystemIdentifier { mountpoint: self.store.root().display().to_string() }),
+            used_bytes: Some(v1::UInt64Value { value: usage.used_bytes }),
+            inodes_used: Some(v1::UInt64Value { value: usage.inodes }),
+        };
+        Ok(Response::new(v1::ImageFsInfoResponse {
+            image_filesystems: vec![filesystem.clone()],
+            container_filesystems: vec![filesystem],
+        }))
+    }
+}
+
+fn required(image: Option<v1::ImageSpec>) -> Result<String, Status> {
+    match image {
+        Some(spec) if !spec.image.is_empty() => Ok(spec.image),
+        _ => Err(Status::invalid_argument("image is required")),
+    }
+}
+
+fn to_cri(image: &ImageRecord) -> v1::Image {
+    let user = image.user.split(':').next().unwrap_or("");
+    let uid: Option<i64> = user.parse().ok();
+    v1::Image {
+        id: image.id.to_string(),
+        repo_tags: image.tags.iter().cloned().collect(),
+        repo_digests: image.digests.iter().cloned().collect(),
+        size: image.size_bytes,
+        username: if uid.is_some() { String::new() } else { user.to_owned() },
+        // No user means root, which the kubelet must know for runAsNonRoot.
+        uid: uid.or(user.is_empty().then_some(0)).map(|value| v1::Int64Value { value }),
+        ..Default::default()
+    }
+}
+
+fn credentials(auth: v1::AuthConfig, reference: &str) -> Result<Credentials, Status> {
+    if !auth.server_address.is_empty() && !is_for(&auth.server_address, reference) {
+        return Ok(Credentials::Anonymous);
+    }
+    if !auth.username.is_empty() {
+        return Ok(Credentials::Basic { user: auth.username, password: auth.password });
+    }
+    if !auth.auth.is_empty() {
+        let invalid = || Status::invalid_argument("the registry credentials are malformed");
+        let decoded =
+            base64::engine::general_purpose::STANDARD.decode(auth.auth.trim()).map_err(|_| invalid())?;
+        let text = String::from_utf8(decoded).map_err(|_| invalid())?;
+        let (user, password) = text.split_once(':').ok_or_else(invalid)?;
+        let password = password.trim_end_matches('\0');
+        return Ok(Credentials::Basic { user: user.to_owned(), password: password.to_owned() });
+    }
+    if !auth.registry_token.is_empty() {
+        return Ok(Credentials::Bearer(auth.registry_token));
+    }
+    if !auth.identity_token.is_empty() {
+        return Err(Status::unimplemented("identity tokens for registries are not implemented"));
+    }
+    Ok(Credentials::Anonymous)
+}
+
+/// Whether credentials for `server` (a host or URL) may be sent to the registry of `reference`.
+fn is_for(server: &str, reference: &str) -> bool {
+    let Ok(name) = reference.parse::<super::ImageName>() else { return false };
+    let host = server.split_once("://").map_or(server, |(_, rest)| rest).split('/').next().unwrap_or("");
+    host == name.domain()
+        || (name.domain() == "docker.io" && matches!(host, "index.docker.io" | "registry-1.docker.io"))
+}
+
+fn status(error: ImageError) -> Status {
+    let code = match &error {
+        ImageError::Name { .. } => Code::InvalidArgument,
+        ImageError::NotFound(_) | ImageError::Pull { cause: PullError::NotFound { .. }, .. } => {
+            Code::NotFound
+        }
+        ImageError::Pull { cause: PullError::Stalled { .. }, .. } => Code::DeadlineExceeded,
+        ImageError::Cancelled => Code::Cancelled,
+        _ => Code::Unknown,
+    };
+    Status::new(code, error.to_string())
+}
