@@ -19,8 +19,13 @@ use crate::table::KindTable;
 use operations::Operation;
 use schemas::{Dialect, Schemas};
 
-/// The media type of [`v2_protobuf`].
+/// The media type of [`v2_protobuf`], as an answer names it.
 pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// The names under which clients ask for [`V2_PROTOBUF`]; the second is what kubectl sends, though
+/// it is no valid media type.
+pub const V2_PROTOBUF_ACCEPTED: [&str; 2] =
+    [V2_PROTOBUF, "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"];
 
 /// The OpenAPI v2 document of all rows of a table.
 pub fn v2(table: &KindTable) -> Value {

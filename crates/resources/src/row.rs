@@ -132,7 +132,8 @@ pub struct Resource {
     /// The structure of the kind in [`crate::types`].
     pub schema: StructId,
     pub strategy: Strategy,
-    /// Field selectors besides `metadata.name` and `metadata.namespace`: (selector name, path).
+    /// Field selectors besides `metadata.name` and `metadata.namespace`: (selector name, path inside
+    /// the stored version of the object).
     pub selectable_fields: Vec<(Cow<'static, str>, Vec<Cow<'static, str>>)>,
     /// Group and plural under which objects are stored: `/registry/<prefix>/[<namespace>/]<name>`.
     pub storage_prefix: Cow<'static, str>,

@@ -4,7 +4,7 @@ use api::Object;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::read::{age, count, text, text_or};
+use super::read::{age, count, text};
 use super::{AGE, Column, NAME, column};
 
 pub(super) const NAMESPACE: &[Column] =
@@ -61,13 +61,7 @@ pub(super) const PRIORITY_CLASS: &[Column] = &[
 pub(super) fn priority_class(o: &Object, now: Timestamp) -> Vec<Value> {
     let global = o.at(&["globalDefault"]).and_then(Value::as_bool).unwrap_or(false);
     let value = super::read::number(o, &["value"]);
-    vec![
-        o.name().into(),
-        value.into(),
-        global.into(),
-        age(o, now),
-        text_or(o, &["preemptionPolicy"], "PreemptLowerPriority"),
-    ]
+    vec![o.name().into(), value.into(), global.into(), age(o, now), text(o, &["preemptionPolicy"]).into()]
 }
 
 /// What kinds without a printer of their own show upstream: a date instead of an age.

@@ -70,6 +70,10 @@ pub(super) fn endpoints(o: &Object, now: Timestamp) -> Vec<Value> {
     let mut all = Vec::new();
     for subset in items(o, &["subsets"]) {
         let list = |key: &str| subset.get(key).and_then(Value::as_array).into_iter().flatten();
+        // Headless services may have no ports.
+        if list("ports").next().is_none() {
+            all.extend(list("addresses").map(|a| field(a, "ip").to_owned()));
+        }
         for port in list("ports") {
             let port = port.get("port").and_then(Value::as_i64).unwrap_or(0);
             all.extend(list("addresses").map(|a| host_port(field(a, "ip"), port)));
@@ -98,6 +102,7 @@ pub(super) const ENDPOINT_SLICE: &[Column] = &[
 pub(super) fn endpoint_slice(o: &Object, now: Timestamp) -> Vec<Value> {
     let number = |p: &Value| match p.get("port").and_then(Value::as_i64) {
         Some(port) => port.to_string(),
+        None if !field(p, "name").is_empty() => field(p, "name").to_owned(),
         None => "*".into(),
     };
     let ports: Vec<String> = items(o, &["ports"]).iter().map(number).collect();

@@ -49,6 +49,9 @@ const EVERYWHERE: [(&str, &str); 2] = [
     ("io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent", "WatchEvent"),
 ];
 
+/// The package whose free-form fields may hold any JSON value; elsewhere they hold objects.
+const SCHEMA_OF_SCHEMAS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+
 /// Makes schemas.
 pub(super) struct Schemas<'a> {
     types: &'static Types,
@@ -178,6 +181,9 @@ impl<'a> Schemas<'a> {
     fn property(&self, id: StructId, field: &Field) -> Value {
         let name = &self.types.get(id).name;
         let mut schema = self.shape(&field.shape);
+        if name.starts_with(SCHEMA_OF_SCHEMAS) {
+            any_type(&mut schema);
+        }
         let description = self.docs.field(name, &field.name).map(str::to_owned);
         if let Some(description) = description.or_else(|| common_description(field)) {
             schema["description"] = description.into();
@@ -249,6 +255,19 @@ impl<'a> Schemas<'a> {
         match self.dialect {
             Dialect::V2 => json!({"$ref": format!("#/definitions/{name}")}),
             Dialect::V3 => json!({"allOf": [{"$ref": format!("#/components/schemas/{name}")}]}),
+        }
+    }
+}
+
+/// Takes the type from the free-form parts of a schema.
+fn any_type(schema: &mut Value) {
+    let Some(map) = schema.as_object_mut() else { return };
+    if map.contains_key("x-kubernetes-preserve-unknown-fields") {
+        map.remove("type");
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(inner) = map.get_mut(key) {
+            any_type(inner);
         }
     }
 }

@@ -99,3 +99,14 @@ fn protobuf_starts_with_the_version_and_title() {
     let bytes = gnostic::encode(&json!({"swagger": "2.0", "info": {"title": "T", "version": "v"}}));
     assert_eq!(bytes[..13], *b"\x0a\x032.0\x12\x06\x0a\x01T\x12\x01v");
 }
+
+#[test]
+fn free_form_json_has_no_type() {
+    let document = v2(crate::builtin());
+    let prefix = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+    let properties = &document["definitions"][prefix]["properties"];
+    assert!(properties["default"].get("type").is_none());
+    assert!(properties["enum"]["items"].get("type").is_none());
+    let meta = "io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsEntry";
+    assert_eq!(document["definitions"][meta]["properties"]["fieldsV1"]["type"], "object");
+}
