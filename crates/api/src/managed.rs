@@ -1,12 +1,24 @@
 //! Field management: who set which field, kept in `metadata.managedFields`, and server-side apply.
 //!
 //! Start with [`update`] (every ordinary write) and [`apply()`] (server-side apply). The semantics are
-//! those of upstream's structured-merge-diff, on the dynamic object with the schema's list types.
+//! those of upstream's structured-merge-diff, on the dynamic object with the schema's list types. Sets
+//! of fields are kept in the form they are stored in (`FieldsV1`), so that a write touches only what it
+//! changes. Nothing here converts between versions: entries of other versions are taken to name the
+//! same fields.
+
+mod apply;
+mod compare;
+mod element;
+mod entry;
+mod merge;
+mod set;
+mod update;
+
+pub use apply::apply;
+pub use set::FieldSet;
+pub use update::update;
 
 use jiff::Timestamp;
-
-use crate::schema::{StructId, Types};
-use crate::{Error, Object};
 
 /// Who writes, to what, and when.
 #[derive(Debug, Clone, Copy)]
@@ -20,34 +32,17 @@ pub struct Writer<'a> {
     pub now: Timestamp,
 }
 
-/// Brings `new.metadata.managedFields` up to date after an ordinary write (create, update, patch).
-///
-/// # Errors
-/// 400 when `new` carries managed fields that cannot be read.
-pub fn update(
-    types: &Types,
-    id: StructId,
-    old: Option<&Object>,
-    new: &mut Object,
-    writer: &Writer<'_>,
-) -> Result<(), Error> {
-    let _ = (types, id, old, new, writer);
-    Ok(())
-}
+/// Fields of `metadata` that nobody owns.
+const UNOWNED_METADATA: [&str; 8] = [
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "name",
+    "namespace",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
 
-/// Server-side apply: `config` merged into `live`, with fields the manager no longer applies removed.
-///
-/// # Errors
-/// 409 naming each conflict, unless `force`; 400 when the configuration carries managed fields or
-/// cannot be merged.
-pub fn apply(
-    types: &Types,
-    id: StructId,
-    live: Option<&Object>,
-    config: Object,
-    force: bool,
-    writer: &Writer<'_>,
-) -> Result<Object, Error> {
-    let _ = (types, id, live, config, force, writer);
-    Err(Error::not_implemented("server-side apply"))
-}
+#[cfg(test)]
+mod tests;

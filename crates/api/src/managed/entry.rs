@@ -1,0 +1,171 @@
+//! Entries of `metadata.managedFields`: reading, writing, their order and their number.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use super::Writer;
+use super::set::FieldSet;
+use crate::Object;
+
+/// At most so many entries of updates are kept, as upstream; the oldest are united beyond that.
+const MAX_UPDATE_ENTRIES: usize = 10;
+/// The manager of the united entries.
+const ANCIENT: &str = "ancient-changes";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Operation {
+    Apply,
+    Update,
+}
+
+/// What one manager owns.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub manager: String,
+    pub operation: Operation,
+    pub api_version: String,
+    pub subresource: String,
+    /// RFC 3339, UTC, whole seconds: sorts as text.
+    pub time: Option<String>,
+    pub fields: FieldSet,
+}
+
+impl Entry {
+    pub fn new(writer: &Writer<'_>, operation: Operation, fields: FieldSet) -> Self {
+        Self {
+            manager: writer.manager.to_owned(),
+            operation,
+            api_version: writer.api_version.to_owned(),
+            subresource: writer.subresource.to_owned(),
+            time: Some(timestamp(writer.now)),
+            fields,
+        }
+    }
+
+    /// Whether a write is this entry's. An applier keeps its entry across versions.
+    pub fn is_of(&self, writer: &Writer<'_>, operation: Operation) -> bool {
+        self.operation == operation
+            && self.manager == writer.manager
+            && self.subresource == writer.subresource
+            && (operation == Operation::Apply || self.api_version == writer.api_version)
+    }
+
+    fn decode(value: Value) -> Option<Self> {
+        let Value::Object(mut map) = value else { return None };
+        let mut text = |key: &str| match map.remove(key) {
+            Some(Value::String(text)) => Some(text),
+            None | Some(Value::Null) => Some(String::new()),
+            Some(_) => None,
+        };
+        let operation = match text("operation")?.as_str() {
+            "Apply" => Operation::Apply,
+            "Update" => Operation::Update,
+            _ => return None,
+        };
+        let (manager, api_version, subresource) =
+            (text("manager")?, text("apiVersion")?, text("subresource")?);
+        let time = text("time")?;
+        if !matches!(text("fieldsType")?.as_str(), "FieldsV1") {
+            return None;
+        }
+        let fields = match map.remove("fieldsV1") {
+            None | Some(Value::Null) => FieldSet::default(),
+            Some(fields) => FieldSet::decode(fields)?,
+        };
+        let time = (!time.is_empty()).then_some(time);
+        Some(Self { manager, operation, api_version, subresource, time, fields })
+    }
+
+    fn encode(self) -> Value {
+        let mut map = Map::new();
+        let operation = if self.operation == Operation::Apply { "Apply" } else { "Update" };
+        map.insert("apiVersion".into(), self.api_version.into());
+        map.insert("fieldsType".into(), "FieldsV1".into());
+        map.insert("fieldsV1".into(), self.fields.encode());
+        map.insert("manager".into(), self.manager.into());
+        map.insert("operation".into(), operation.into());
+        if !self.subresource.is_empty() {
+            map.insert("subresource".into(), self.subresource.into());
+        }
+        if let Some(time) = self.time {
+            map.insert("time".into(), time.into());
+        }
+        Value::Object(map)
+    }
+}
+
+/// RFC 3339, UTC, whole seconds.
+pub(super) fn timestamp(now: Timestamp) -> String {
+    let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    whole.to_string()
+}
+
+/// Reads entries; `None` when any is malformed.
+pub(super) fn decode(value: Value) -> Option<Vec<Entry>> {
+    match value {
+        Value::Null => Some(Vec::new()),
+        Value::Array(entries) => entries.into_iter().map(Entry::decode).collect(),
+        _ => None,
+    }
+}
+
+/// The entries of a stored object; none when they are malformed.
+pub(super) fn of(object: Option<&Object>) -> Vec<Entry> {
+    let stored = object.and_then(Object::metadata).and_then(|m| m.get("managedFields"));
+    stored.cloned().and_then(decode).unwrap_or_default()
+}
+
+/// Writes entries to an object: without empty ones, in upstream's order, few enough.
+pub(super) fn store(object: &mut Object, mut entries: Vec<Entry>) {
+    entries.retain(|e| !e.fields.is_empty());
+    unite_oldest(&mut entries);
+    sort(&mut entries);
+    let metadata = object.metadata_mut();
+    if entries.is_empty() {
+        metadata.remove("managedFields");
+    } else {
+        let entries = entries.into_iter().map(Entry::encode).collect();
+        metadata.insert("managedFields".to_owned(), Value::Array(entries));
+    }
+}
+
+fn sort(entries: &mut [Entry]) {
+    entries.sort_by(|a, b| {
+        let key = |e: &Entry| (e.operation, e.time.clone().unwrap_or_default());
+        let names = |e: &Entry| (e.manager.clone(), e.api_version.clone(), e.subresource.clone());
+        key(a).cmp(&key(b)).then_with(|| names(a).cmp(&names(b)))
+    });
+}
+
+/// Unites the oldest updates of each version while there are too many.
+fn unite_oldest(entries: &mut Vec<Entry>) {
+    let updates = entries.iter().filter(|e| e.operation == Operation::Update).count();
+    if updates <= MAX_UPDATE_ENTRIES {
+        return;
+    }
+    sort(entries);
+    let mut surplus = updates - MAX_UPDATE_ENTRIES;
+    let mut ancient: Vec<Entry> = Vec::new();
+    let mut kept = Vec::with_capacity(entries.len());
+    for entry in entries.drain(..) {
+        if entry.operation == Operation::Apply {
+            kept.push(entry);
+            continue;
+        }
+        let bucket = ancient.iter_mut().find(|a| a.api_version == entry.api_version);
+        match bucket {
+            Some(bucket) if surplus > 0 || entry.manager == ANCIENT => {
+                bucket.fields.unite(&entry.fields);
+                bucket.time = bucket.time.take().max(entry.time);
+                surplus = surplus.saturating_sub(1);
+            }
+            // Making a bucket saves nothing yet: the next one of its version does.
+            None if surplus > 0 || entry.manager == ANCIENT => {
+                ancient.push(Entry { manager: ANCIENT.to_owned(), subresource: String::new(), ..entry });
+            }
+            _ => kept.push(entry),
+        }
+    }
+    kept.extend(ancient);
+    *entries = kept;
+}

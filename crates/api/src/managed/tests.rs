@@ -1,0 +1,269 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::schema::sample;
+use crate::{Error, Object, Reason};
+
+fn object(value: Value) -> Object {
+    Object::from_value(value).expect("an object")
+}
+
+fn writer<'a>(manager: &'a str, second: i64) -> Writer<'a> {
+    let now = Timestamp::from_second(second).expect("in range");
+    Writer { manager, api_version: "v1", subresource: "", now }
+}
+
+fn pod(spec: Value) -> Object {
+    object(
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"app": "a"}}, "spec": spec}),
+    )
+}
+
+fn updated(old: Option<&Object>, mut new: Object, writer: &Writer<'_>) -> Object {
+    let (types, id) = sample::types();
+    update(&types, id, old, &mut new, writer);
+    new
+}
+
+fn applied(live: Option<&Object>, config: Object, force: bool, writer: &Writer<'_>) -> Result<Object, Error> {
+    let (types, id) = sample::types();
+    apply(&types, id, live, config, force, writer)
+}
+
+fn managed(object: &Object) -> Value {
+    object.at(&["metadata", "managedFields"]).cloned().unwrap_or_default()
+}
+
+/// The fields of a manager's entry.
+fn fields(object: &Object, manager: &str) -> Value {
+    let entries = managed(object);
+    let entry = entries.as_array().into_iter().flatten().find(|e| e["manager"] == manager);
+    entry.map_or(Value::Null, |e| e["fieldsV1"].clone())
+}
+
+#[test]
+fn a_create_is_the_creators() {
+    let spec = json!({"containers": [{"name": "a", "image": "x", "args": ["1"],
+        "ports": [{"containerPort": 80}], "resources": {}}], "nodeSelector": {"k": "v"}});
+    let created = updated(None, pod(spec), &writer("kubectl", 0));
+    let expect = json!([{
+        "apiVersion": "v1", "fieldsType": "FieldsV1", "manager": "kubectl", "operation": "Update",
+        "time": "1970-01-01T00:00:00Z",
+        "fieldsV1": {
+            "f:metadata": {"f:labels": {".": {}, "f:app": {}}},
+            "f:spec": {
+                "f:nodeSelector": {},
+                "f:containers": {".": {}, "k:{\"name\":\"a\"}": {
+                    ".": {}, "f:name": {}, "f:image": {}, "f:args": {}, "f:resources": {},
+                    "f:ports": {".": {}, "k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}},
+                }},
+            },
+        },
+    }]);
+    assert_eq!(managed(&created), expect);
+}
+
+#[test]
+fn a_change_moves_the_field_and_no_change_moves_nothing() {
+    let one = updated(None, pod(json!({"nodeName": "a", "priority": 1})), &writer("one", 1));
+    let mut changed = one.clone();
+    changed.set_at(&["spec", "priority"], json!(2));
+    let two = updated(Some(&one), changed, &writer("two", 2));
+    assert_eq!(fields(&two, "two"), json!({"f:spec": {"f:priority": {}}}));
+    assert_eq!(fields(&two, "one")["f:spec"], json!({"f:nodeName": {}}));
+
+    let again = updated(Some(&two), two.clone(), &writer("three", 3));
+    assert_eq!(again, two, "a write that changes nothing leaves the entries and their times");
+    let mut forgetful = two.clone();
+    forgetful.remove_at(&["metadata", "managedFields"]);
+    assert_eq!(updated(Some(&two), forgetful, &writer("three", 3)), two, "a client may leave them out");
+
+    let mut removed = two.clone();
+    removed.remove_at(&["spec", "nodeName"]);
+    removed.remove_at(&["spec", "priority"]);
+    let three = updated(Some(&two), removed, &writer("three", 3));
+    assert_eq!(fields(&three, "two"), Value::Null);
+    assert_eq!(fields(&three, "three"), Value::Null);
+    assert!(fields(&three, "one").get("f:spec").is_none());
+}
+
+#[test]
+fn unowned_metadata_is_nobodys_and_subresources_are_kept_apart() {
+    let one = updated(None, pod(json!({})), &writer("one", 1));
+    let mut new = one.clone();
+    new.set_meta_str("resourceVersion", "7");
+    new.set_meta_str("uid", "u");
+    new.set_at(&["metadata", "generation"], json!(2));
+    assert_eq!(managed(&updated(Some(&one), new.clone(), &writer("two", 2))), managed(&one));
+    new.set_at(&["spec", "priority"], json!(2));
+    let by_status = Writer { subresource: "status", ..writer("one", 2) };
+    let two = updated(Some(&one), new, &by_status);
+    let entries = managed(&two);
+    assert_eq!(entries.as_array().map(Vec::len), Some(2));
+    assert_eq!(entries[1]["subresource"], "status");
+}
+
+#[test]
+fn managed_fields_can_be_replaced_reset_and_are_kept_when_malformed() {
+    let one = updated(None, pod(json!({"priority": 1})), &writer("one", 1));
+    let with = |value: Value| {
+        let mut new = one.clone();
+        new.set_at(&["metadata", "managedFields"], value);
+        updated(Some(&one), new, &writer("two", 2))
+    };
+    assert_eq!(managed(&with(json!([]))), Value::Null);
+    assert_eq!(managed(&with(json!([{}]))), Value::Null);
+    assert_eq!(managed(&with(json!([{"manager": "x", "operation": "Fly"}]))), managed(&one));
+    assert_eq!(managed(&with(json!("nonsense"))), managed(&one));
+    let renamed = json!([{"manager": "x", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+        "fieldsV1": {"f:spec": {"f:priority": {}}}, "time": "2020-01-01T00:00:00Z"}]);
+    assert_eq!(managed(&with(renamed.clone())), renamed);
+}
+
+#[test]
+fn many_updaters_become_ancient() {
+    let mut live = updated(None, pod(json!({})), &writer("m0", 0));
+    for i in 1..20 {
+        let mut new = live.clone();
+        new.set_at(&["metadata", "labels", &format!("l{i}")], json!("x"));
+        live = updated(Some(&live), new, &writer(&format!("m{i}"), i));
+    }
+    let entries = managed(&live);
+    let entries = entries.as_array().expect("a list");
+    assert_eq!(entries.len(), 10);
+    assert_eq!(entries[0]["manager"], "ancient-changes");
+    assert_eq!(entries[9]["manager"], "m19");
+    assert!(fields(&live, "ancient-changes")["f:metadata"]["f:labels"].get("f:l5").is_some());
+}
+
+#[test]
+fn applying_merges_and_prunes() {
+    let first =
+        pod(json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}], "priority": 5}));
+    let live = applied(None, first, false, &writer("me", 1)).expect("applies");
+    assert_eq!(
+        fields(&live, "me")["f:spec"]["f:containers"],
+        json!({
+        "k:{\"name\":\"a\"}": {".": {}, "f:image": {}, "f:name": {}},
+        "k:{\"name\":\"b\"}": {".": {}, "f:image": {}, "f:name": {}}})
+    );
+    // A default, and another's label and container.
+    let mut other = live.clone();
+    other.set_at(
+        &["spec", "containers"],
+        json!([{"name": "a", "image": "1", "tty": true},
+        {"name": "b", "image": "1", "tty": true}, {"name": "c", "image": "1"}]),
+    );
+    other.set_at(&["metadata", "labels", "theirs"], json!("x"));
+    let live = updated(Some(&live), other, &writer("other", 2));
+
+    let second = object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"name": "a", "image": "2"}]}}));
+    let result = applied(Some(&live), second.clone(), false, &writer("me", 3)).expect("applies");
+    assert_eq!(
+        result.at(&["spec"]),
+        Some(&json!({"containers": [
+        {"name": "a", "image": "2", "tty": true}, {"name": "c", "image": "1"}]}))
+    );
+    assert_eq!(result.at(&["metadata", "labels"]), Some(&json!({"theirs": "x"})));
+    let again = applied(Some(&result), second, false, &writer("me", 9)).expect("applies");
+    assert_eq!(again, result, "applying the same changes nothing, not even the time");
+}
+
+#[test]
+fn conflicts_are_named_and_can_be_forced() {
+    let live = updated(
+        None,
+        pod(json!({"replicas": 1, "containers": [{"name": "a", "image": "1"}]})),
+        &writer("kubectl", 1),
+    );
+    let config = |spec: Value| {
+        object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec}))
+    };
+    let e = applied(Some(&live), config(json!({"replicas": 2})), false, &writer("me", 2)).expect_err("owned");
+    assert!(e.is(Reason::Conflict));
+    assert_eq!(e.message, "Apply failed with 1 conflict: conflict with \"kubectl\" using v1: .spec.replicas");
+    let causes = &e.details.as_ref().expect("details")["causes"];
+    assert_eq!(
+        causes,
+        &json!([{"reason": "FieldManagerConflict", "message": "conflict with \"kubectl\" using v1",
+        "field": ".spec.replicas"}])
+    );
+    let two = config(json!({"replicas": 2, "containers": [{"name": "a", "image": "2"}]}));
+    let e = applied(Some(&live), two.clone(), false, &writer("me", 2)).expect_err("owned");
+    assert_eq!(
+        e.message,
+        "Apply failed with 2 conflicts: conflicts with \"kubectl\" using v1:\n- .spec.containers[name=\"a\"].image\n- .spec.replicas"
+    );
+    let forced = applied(Some(&live), two, true, &writer("me", 2)).expect("forced");
+    assert_eq!(forced.at(&["spec", "replicas"]), Some(&json!(2)));
+    assert!(fields(&forced, "kubectl")["f:spec"].get("f:replicas").is_none());
+    let same = applied(Some(&live), config(json!({"replicas": 1})), false, &writer("me", 2)).expect("agrees");
+    assert!(fields(&same, "kubectl")["f:spec"].get("f:replicas").is_some(), "both own what they agree on");
+}
+
+#[test]
+fn what_was_not_tracked_belongs_to_before_first_apply() {
+    let live = pod(json!({"replicas": 1}));
+    let config = pod(json!({"replicas": 2}));
+    let e = applied(Some(&live), config, false, &writer("me", 2)).expect_err("owned");
+    assert!(e.message.contains("\"before-first-apply\" using v1: .spec.replicas"), "{e}");
+    let mut carries = pod(json!({}));
+    carries.set_at(&["metadata", "managedFields"], json!([]));
+    assert_eq!(
+        applied(None, carries, false, &writer("me", 2)).expect_err("carries").message,
+        "metadata.managedFields must be nil"
+    );
+}
+
+fn any_set() -> impl Strategy<Value = FieldSet> {
+    let leaf = Just(json!({}));
+    let tree = leaf.prop_recursive(4, 30, 4, |inner| {
+        let keys = prop::sample::select(vec!["f:a", "f:b", "k:{\"name\":\"x\"}", "v:1", "."]);
+        prop::collection::vec((keys, inner), 1..4).prop_map(|entries| {
+            let node = entries.into_iter().map(|(k, v)| (k.to_owned(), if k == "." { json!({}) } else { v }));
+            let mut node: serde_json::Map<String, Value> = node.collect();
+            if node.len() == 1 {
+                node.remove(".");
+            }
+            Value::Object(node)
+        })
+    });
+    tree.prop_map(|v| {
+        let mut set = FieldSet::decode(v).expect("well formed");
+        set.0.remove(".");
+        set
+    })
+}
+
+proptest! {
+    #[test]
+    fn sets_follow_the_laws(a in any_set(), b in any_set()) {
+        let mut union = a.clone();
+        union.unite(&b);
+        let mut other = b.clone();
+        other.unite(&a);
+        prop_assert_eq!(&union, &other);
+        let mut rest = union.clone();
+        rest.subtract(&b);
+        prop_assert!(rest.common_paths(&b).is_empty());
+        let mut a_only = a.clone();
+        a_only.subtract(&b);
+        prop_assert_eq!(rest.common_paths(&rest), a_only.common_paths(&a_only));
+        union.subtract(&a);
+        union.subtract(&b);
+        prop_assert!(union.is_empty());
+        prop_assert_eq!(FieldSet::decode(a.clone().encode()), Some(a));
+    }
+
+    #[test]
+    fn hostile_managed_fields_never_panic(junk in "[fkvi]:[a-z{}\":,0-9]{0,8}", value in prop::sample::select(vec!["{}", "null", "1", "{\".\":{}}"])) {
+        let value: Value = serde_json::from_str(value).expect("valid");
+        let mut live = pod(json!({"priority": 1, "containers": [{"name": "a"}]}));
+        live.set_at(&["metadata", "managedFields"], json!([{"manager": "x", "operation": "Apply", "apiVersion": "v1",
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {junk.clone(): value.clone(), "f:containers": {junk: value}}}}]));
+        let _ = applied(Some(&live), pod(json!({"priority": 2})), false, &writer("x", 1));
+        let _ = updated(Some(&live), pod(json!({"priority": 2})), &writer("y", 1));
+    }
+}
