@@ -161,13 +161,16 @@ impl<'t> Writer<'t> {
         Ok(())
     }
 
-    /// Notes which revision was current before this transaction, so that history's age is known.
-    fn mark(&self, txn: &WriteTransaction) -> Result<(), Error> {
+    /// Notes up to where the transaction before had come, so that history's age is known.
+    fn mark(&mut self, txn: &WriteTransaction) -> Result<(), Error> {
+        let written_ms = std::mem::replace(&mut self.counters.written_ms, self.now_ms);
         let mut marks = txn.open_table(MARKS).map_err(storage_error)?;
         let newest = marks.last().map_err(storage_error)?.map_or(0, |(at, _)| at.value());
-        if self.now_ms >= newest.saturating_add(MARK_EVERY_MS) {
+        let goes_on = written_ms >= newest.saturating_add(MARK_EVERY_MS);
+        let resumes = self.now_ms >= written_ms.saturating_add(MARK_EVERY_MS);
+        if goes_on || resumes {
             let before = self.counters.revision - self.changes.len() as u64;
-            marks.insert(self.now_ms, before).map_err(storage_error)?;
+            marks.insert(written_ms, before).map_err(storage_error)?;
         }
         Ok(())
     }

@@ -29,6 +29,9 @@ pub(super) const META_OLDEST: &str = "oldest";
 /// Bytes of the changes after the oldest revision.
 pub(super) const META_HISTORY_BYTES: &str = "history_bytes";
 
+/// When the last change was made, in milliseconds since the epoch.
+pub(super) const META_WRITTEN_MS: &str = "written_ms";
+
 const FORMAT: u64 = 1;
 /// The empty store's revision, as etcd's.
 pub(super) const FIRST_REVISION: Revision = 1;
@@ -85,6 +88,7 @@ pub(super) struct Counters {
     pub revision: Revision,
     pub oldest: Revision,
     pub history_bytes: u64,
+    pub written_ms: u64,
 }
 
 impl Counters {
@@ -96,6 +100,7 @@ impl Counters {
             revision: number(META_REVISION, FIRST_REVISION)?,
             oldest: number(META_OLDEST, FIRST_REVISION)?,
             history_bytes: number(META_HISTORY_BYTES, 0)?,
+            written_ms: number(META_WRITTEN_MS, 0)?,
         })
     }
 
@@ -103,6 +108,7 @@ impl Counters {
         meta.insert(META_REVISION, self.revision).map_err(storage_error)?;
         meta.insert(META_OLDEST, self.oldest).map_err(storage_error)?;
         meta.insert(META_HISTORY_BYTES, self.history_bytes).map_err(storage_error)?;
+        meta.insert(META_WRITTEN_MS, self.written_ms).map_err(storage_error)?;
         Ok(())
     }
 }

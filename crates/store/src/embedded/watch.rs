@@ -50,7 +50,7 @@ impl Watcher {
             }
             let mut changes = match self.shared.hub.after(self.position, BATCH) {
                 Some(changes) => changes,
-                None => self.from_disk().await?,
+                None => self.read_disk().await?,
             };
             // A commit can be on the disk a moment before it is published.
             let Some(last) = changes.last() else { continue };
@@ -62,7 +62,7 @@ impl Watcher {
         }
     }
 
-    async fn from_disk(&self) -> Result<Vec<Arc<Change>>, Error> {
+    async fn read_disk(&self) -> Result<Vec<Arc<Change>>, Error> {
         let (shared, position) = (self.shared.clone(), self.position);
         tokio::task::spawn_blocking(move || shared.read(|txn| read::changes_after(txn, position, BATCH)))
             .await

@@ -1,5 +1,9 @@
 //! The store's tests: a suite that any backend can be put to, and what is particular to the embedded one.
 
+mod faults;
+mod kill;
+mod model;
+mod privileged;
 mod suite;
 
 use std::path::Path;
