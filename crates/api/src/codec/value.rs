@@ -69,12 +69,18 @@ pub fn decode_json_value(bytes: &[u8], limits: &Limits) -> Result<(Value, Vec<St
     finish(result, notes)
 }
 
-/// Decodes any YAML document, with the paths of fields given twice.
+/// Decodes any YAML document, with the paths of fields given twice. JSON is taken as it is: clients
+/// send it under YAML's name, and it may hold characters YAML refuses.
 ///
 /// # Errors
 /// As [`decode_yaml`].
 pub fn decode_yaml_value(bytes: &[u8], limits: &Limits) -> Result<(Value, Vec<String>), Error> {
     check_length(bytes, limits)?;
+    if bytes.trim_ascii_start().starts_with(b"{")
+        && let Ok(decoded) = decode_json_value(bytes, limits)
+    {
+        return Ok(decoded);
+    }
     let notes = RefCell::new(Notes::default());
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
