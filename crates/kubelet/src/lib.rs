@@ -4,13 +4,16 @@
 //! source, the runtime's state from CRI events; the planner compares the two and a worker per pod
 //! carries out what it says. This crate never depends on a particular runtime and never reads the store.
 
-mod amount;
+pub mod container_config;
 pub mod cri_view;
 pub mod environment;
 pub mod events;
 pub mod hosts;
+pub mod logs;
 pub mod node_facts;
 pub mod planner;
+pub mod pod_cgroup;
 pub mod resolv;
+pub mod sandbox_config;
 pub mod seams;
 pub mod volumes;

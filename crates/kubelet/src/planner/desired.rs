@@ -180,8 +180,13 @@ fn members(spec: &PodSpec) -> Vec<Member> {
 }
 
 fn member(role: Role, spec: Container) -> Member {
-    let hash = format!("{:016x}", fnv1a(&[&spec.name, spec.image.as_deref().unwrap_or_default()]));
+    let hash = container_hash(&spec);
     Member { role, spec, hash }
+}
+
+/// What [`Member::hash`] is for this container; the running one carries it as an annotation.
+pub fn container_hash(spec: &Container) -> String {
+    format!("{:016x}", fnv1a(&[&spec.name, spec.image.as_deref().unwrap_or_default()]))
 }
 
 /// FNV-1a over length-prefixed parts: stable across versions of this program, unlike the standard hasher.
