@@ -85,6 +85,8 @@ impl Desired {
         let asked = pod.metadata.deletion_timestamp.is_some();
         let grace_s = match pod.metadata.deletion_grace_period_seconds {
             Some(seconds) if asked => seconds,
+            // Gone without having been asked to end: it was deleted by force.
+            _ if gone => 1,
             _ => spec_grace_s,
         };
         let deletion = (gone || asked).then_some(Deletion { grace_s: grace_s.max(1) });
