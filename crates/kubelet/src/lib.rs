@@ -15,6 +15,7 @@ pub mod hosts;
 pub mod images;
 pub mod inspect;
 pub mod logs;
+pub mod node;
 pub mod node_facts;
 pub mod planner;
 pub mod pod_api;
