@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 /// Any error of the layers below.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -110,15 +110,34 @@ pub(crate) fn next_frame(pieces: &mut VecDeque<Bytes>) -> Option<Bytes> {
 ///
 /// # Errors
 /// 413 when it is larger, 400 when the client stops sending.
-pub async fn read(body: RequestBody, limit_bytes: usize) -> Result<Bytes, api::Error> {
-    match Limited::new(body, limit_bytes).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(e) if e.is::<LengthLimitError>() => Err(api::Error::new(
+pub async fn read(mut body: RequestBody, limit_bytes: usize) -> Result<Bytes, api::Error> {
+    let too_large = || {
+        api::Error::new(
             api::Reason::RequestEntityTooLarge,
             format!("Request entity too large: limit is {limit_bytes}"),
-        )),
-        Err(e) => Err(api::Error::bad_request(format!("the request body could not be read: {e}"))),
+        )
+    };
+    if http_body::Body::size_hint(&body).lower() > limit_bytes as u64 {
+        return Err(too_large());
     }
+    // Most bodies are one frame, which is handed on as it is.
+    let mut whole = Bytes::new();
+    let mut gathered = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|e| api::Error::bad_request(format!("the request body could not be read: {e}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + gathered.len() + data.len() > limit_bytes {
+            return Err(too_large());
+        }
+        if whole.is_empty() && gathered.is_empty() {
+            whole = data;
+        } else {
+            gathered.extend_from_slice(&std::mem::take(&mut whole));
+            gathered.extend_from_slice(&data);
+        }
+    }
+    Ok(if gathered.is_empty() { whole } else { gathered.freeze() })
 }
 
 #[cfg(test)]

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use base::{Clock, Supervisor};
 use resources::ResourceSource;
+use store::Store;
 
 use crate::admission::Admission;
 use crate::authn::Authenticator;
 use crate::authz::Authorizer;
+use crate::cache::Cache;
+use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::identity::{RuleResolver, TokenIssuer};
 use crate::kubelet::KubeletClient;
@@ -56,6 +59,9 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Owns the tasks that outlive a request (streams between a client and a node).
     pub supervisor: Supervisor,
+    pub store: Arc<dyn Store>,
+    /// Follows `store`; started with [`crate::cache_specs`] of `resources`.
+    pub cache: Cache,
     /// The kinds served.
     pub resources: Arc<dyn ResourceSource>,
     pub authenticator: Arc<dyn Authenticator>,
@@ -77,6 +83,7 @@ pub(crate) struct Context {
     pub metrics: Metrics,
     pub in_flight: InFlight,
     pub health: Health,
+    pub discovery: Discovery,
 }
 
 impl Context {
@@ -85,6 +92,7 @@ impl Context {
             in_flight: InFlight::new(limits.in_flight_reading, limits.in_flight_mutating),
             metrics: Metrics::new(),
             health: Health::default(),
+            discovery: Discovery::default(),
             limits,
             deps,
         }

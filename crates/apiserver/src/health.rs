@@ -23,7 +23,12 @@ impl Health {
     }
 
     /// Answers `/KIND` or `/KIND/CHECK`; `None` for an unknown check.
-    pub(crate) fn answer(&self, kind: &str, only: Option<&str>, query: &Query) -> Option<http::Response<Body>> {
+    pub(crate) fn answer(
+        &self,
+        kind: &str,
+        only: Option<&str>,
+        query: &Query,
+    ) -> Option<http::Response<Body>> {
         let excluded: Vec<&str> = query.all("exclude").collect();
         let mut lines = String::new();
         let mut failed = false;
@@ -74,9 +79,8 @@ mod tests {
     fn a_failing_part_is_named_and_others_can_be_asked_alone() {
         let health = Health::default();
         health.add_ready_check("store", Box::new(|| Err("down".into())));
-        let code = |kind, only, query| {
-            health.answer(kind, only, &Query::parse(query)).map(|r| r.status().as_u16())
-        };
+        let code =
+            |kind, only, query| health.answer(kind, only, &Query::parse(query)).map(|r| r.status().as_u16());
         assert_eq!(code("readyz", None, ""), Some(500));
         assert_eq!(code("readyz", Some("ping"), ""), Some(200));
         assert_eq!(code("readyz", None, "exclude=store"), Some(200));

@@ -20,13 +20,16 @@ impl KubeletClient {
     /// # Errors
     /// When a part cannot be parsed.
     pub fn from_pem(ca: &[u8], chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        let bad = |what: &'static str| move |e: rustls::pki_types::pem::Error| TlsError::Pem { what, why: e.to_string() };
+        let bad = |what: &'static str| {
+            move |e: rustls::pki_types::pem::Error| TlsError::Pem { what, why: e.to_string() }
+        };
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca) {
             roots.add(certificate.map_err(bad("node CA"))?)?;
         }
-        let chain =
-            CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>().map_err(bad("kubelet client certificate"))?;
+        let chain = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(bad("kubelet client certificate"))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(bad("kubelet client key"))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)

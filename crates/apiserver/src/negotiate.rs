@@ -132,7 +132,8 @@ pub fn body_format(headers: &HeaderMap) -> Result<BodyFormat, Error> {
 
 /// The 415 answer.
 pub fn unsupported_media_type(got: &str, accepted: &str) -> Error {
-    let hint = if got.contains("protobuf") { " (protobuf bodies are not implemented by knarr yet)" } else { "" };
+    let hint =
+        if got.contains("protobuf") { " (protobuf bodies are not implemented by knarr yet)" } else { "" };
     Error::new(
         Reason::UnsupportedMediaType,
         format!(

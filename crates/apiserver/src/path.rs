@@ -36,8 +36,7 @@ impl RequestInfo {
         let path: Cow<'_, str> = percent_decode_str(raw_path)
             .decode_utf8()
             .map_err(|_| api::Error::bad_request("the request path is not valid UTF-8"))?;
-        let mut info =
-            Self { verb: method_name(method), path: path.clone().into_owned(), ..Self::default() };
+        let mut info = Self { verb: method_name(method), path: path.clone().into_owned(), ..Self::default() };
         let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
         let rest = match parts.as_slice() {
             ["api", version, rest @ ..] if !rest.is_empty() => {
@@ -170,7 +169,11 @@ mod tests {
         check(get.clone(), "/api/v1/namespaces/a", "get /v1 ns=a namespaces/a/ rest=");
         check(Method::PUT, "/api/v1/namespaces/a/finalize", "update /v1 ns=a namespaces/a/finalize rest=");
         check(get.clone(), "/api/v1/namespaces/a/pods/b", "get /v1 ns=a pods/b/ rest=");
-        check(get.clone(), "/apis/apps/v1/namespaces/a/deployments?watch=1", "watch apps/v1 ns=a deployments// rest=");
+        check(
+            get.clone(),
+            "/apis/apps/v1/namespaces/a/deployments?watch=1",
+            "watch apps/v1 ns=a deployments// rest=",
+        );
         check(get.clone(), "/api/v1/watch/namespaces/a/pods/b", "watch /v1 ns=a pods/b/ rest=");
         check(get.clone(), "/api/v1/watch/pods", "watch /v1 ns= pods// rest=");
         check(Method::DELETE, "/api/v1/namespaces/a/pods", "deletecollection /v1 ns=a pods// rest=");

@@ -25,17 +25,26 @@ pub(crate) fn answer(context: &Context, call: &Call) -> Outcome {
         }
         ["version"] => version(),
         ["metrics"] => metrics(context),
+        ["api" | "apis", ..] if parts.len() <= 3 => {
+            context.discovery.answer(context.deps.resources.as_ref(), call, &parts)
+        }
+        [""] | [] => index(context),
         _ => Err(Error::no_such_path()),
     }
 }
 
+/// `/`: what there is.
+fn index(context: &Context) -> Outcome {
+    let mut paths = context.discovery.paths(context.deps.resources.as_ref());
+    let more = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    paths.extend(more.map(str::to_owned));
+    paths.sort();
+    respond::value(StatusCode::OK, Answer::default(), &json!({"paths": paths}))
+}
+
 fn metrics(context: &Context) -> Outcome {
     let text = context.metrics.render(&context.in_flight).map_err(Error::internal)?;
-    Ok(respond::with_type(
-        StatusCode::OK,
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        text,
-    ))
+    Ok(respond::with_type(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
 }
 
 fn version() -> Outcome {

@@ -9,7 +9,7 @@ mod inflight;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use api::Error;
@@ -20,7 +20,7 @@ use hyper::upgrade::OnUpgrade;
 use rustls::pki_types::CertificateDer;
 use tracing::Instrument;
 
-pub(crate) use authorize::{authorize, forbidden};
+pub(crate) use authorize::{attributes, authorize};
 pub(crate) use inflight::InFlight;
 
 use crate::authn::Credentials;
@@ -74,10 +74,18 @@ pub(crate) struct Call {
     pub query: Query,
     pub headers: HeaderMap,
     pub user: Arc<User>,
-    pub body: RequestBody,
+    /// Taken once. Behind a lock only because bodies may not be shared between threads.
+    body: Mutex<RequestBody>,
     /// There when the client's connection can be turned into a raw stream.
     pub upgrade: Option<OnUpgrade>,
     pub peer: Option<SocketAddr>,
+}
+
+impl Call {
+    /// The request's body; empty when it was taken before.
+    pub(crate) fn take_body(&mut self) -> RequestBody {
+        std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// Answers one request. Never fails: failures are answers too.
@@ -106,7 +114,9 @@ pub(crate) async fn serve(
         Ok(response) => response,
         Err(_) => {
             tracing::error!(parent: &span, "a handler panicked");
-            respond::error(&Error::internal("the request could not be handled because of a fault in the server"))
+            respond::error(&Error::internal(
+                "the request could not be handled because of a fault in the server",
+            ))
         }
     };
     span.record("code", response.status().as_u16());
@@ -144,7 +154,7 @@ async fn run(
         query,
         headers: parts.headers,
         user,
-        body,
+        body: Mutex::new(body),
         peer: peer.address,
     };
     let limit = context.limits.request_timeout;
@@ -202,9 +212,8 @@ fn bearer_token(headers: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
         return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.into());
     }
     let protocols = headers.get("sec-websocket-protocol")?.to_str().ok()?;
-    let encoded = protocols
-        .split(',')
-        .find_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."))?;
+    let encoded =
+        protocols.split(',').find_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."))?;
     let decoded = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, encoded).ok()?;
     String::from_utf8(decoded).ok().map(Into::into)
 }

@@ -13,7 +13,11 @@ use crate::negotiate::{Answer, Format};
 pub(crate) type Outcome = Result<Response<Body>, Error>;
 
 /// A response with a body of the given type. `content_type` must be a valid header value.
-pub(crate) fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+pub(crate) fn with_type(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Body>,
+) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -102,6 +106,9 @@ mod tests {
     #[test]
     fn busy_answers_say_when_to_come_back() {
         let response = error(&Error::too_many_requests("later", 3));
-        assert_eq!((response.status().as_u16(), &response.headers()[RETRY_AFTER]), (429, &HeaderValue::from(3)));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[RETRY_AFTER]),
+            (429, &HeaderValue::from(3))
+        );
     }
 }

@@ -43,13 +43,22 @@ impl Server {
     ///
     /// # Errors
     /// When the TLS configuration cannot be used.
-    pub async fn run(&self, listener: TcpListener, tls: Arc<Tls>, shutdown: Shutdown) -> Result<(), TlsError> {
+    pub async fn run(
+        &self,
+        listener: TcpListener,
+        tls: Arc<Tls>,
+        shutdown: Shutdown,
+    ) -> Result<(), TlsError> {
         connection::serve(Arc::clone(&self.context), listener, tls, shutdown).await
     }
 
     /// The server's answer to `/readyz` may depend on checks of other parts: `check` answers an
     /// error text while its part is not ready.
-    pub fn add_ready_check(&self, name: &'static str, check: impl Fn() -> Result<(), String> + Send + Sync + 'static) {
+    pub fn add_ready_check(
+        &self,
+        name: &'static str,
+        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) {
         self.context.health.add_ready_check(name, Box::new(check));
     }
 }

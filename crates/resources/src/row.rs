@@ -113,6 +113,8 @@ pub struct Strategy {
     /// Whether deleting without a propagation policy orphans dependents (upstream's default for
     /// few old kinds) instead of background deletion.
     pub orphan_by_default: bool,
+    /// What is wrong with a name of this kind; empty when it is well formed.
+    pub name_grammar: fn(&str) -> api::names::Faults,
 }
 
 /// A kind, as served in one group and version.

@@ -19,12 +19,24 @@ pub const GENERIC: Strategy = Strategy {
     unconditional_update: true,
     grace_period_s: None,
     orphan_by_default: false,
+    name_grammar: api::names::dns1123_subdomain,
 };
 
 /// The strategy of a built-in kind.
 pub fn strategy_for(group: &str, kind: &str) -> Strategy {
-    let _ = (group, kind);
-    GENERIC
+    Strategy { name_grammar: name_grammar(group, kind), ..GENERIC }
+}
+
+/// Most names are DNS subdomains; some kinds are stricter, some take whatever fits in a URL.
+fn name_grammar(group: &str, kind: &str) -> fn(&str) -> api::names::Faults {
+    match (group, kind) {
+        ("", "Namespace") => api::names::dns1123_label,
+        ("", "Service") => api::names::dns1035_label,
+        ("rbac.authorization.k8s.io", _) | ("networking.k8s.io", "IPAddress") => {
+            |name| api::names::path_segment_name(name, false)
+        }
+        _ => api::names::dns1123_subdomain,
+    }
 }
 
 /// A status update changes `status` alone (metadata is the machinery's business).

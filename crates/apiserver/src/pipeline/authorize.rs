@@ -114,7 +114,8 @@ mod tests {
             forbidden(&a, "why").message,
             r#"pods "p" is forbidden: User "x" cannot list resource "pods/exec" in API group "" at the cluster scope: why"#
         );
-        let path = Attributes { path: "/metrics".into(), verb: "get".into(), user: a.user, ..Attributes::default() };
+        let path =
+            Attributes { path: "/metrics".into(), verb: "get".into(), user: a.user, ..Attributes::default() };
         assert_eq!(forbidden(&path, "").message, r#"forbidden: User "x" cannot get path "/metrics""#);
     }
 }

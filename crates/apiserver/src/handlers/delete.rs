@@ -1,0 +1,133 @@
+//! DELETE of one object and of a collection.
+
+use std::sync::Arc;
+
+use api::{Error, Object};
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::json;
+use store::Expect;
+
+use super::decode;
+use super::deletion::{self, Deletion};
+use super::list;
+use super::options::DeleteOptions;
+use super::storage::{CommitError, Stored, Target};
+use super::write::to_json;
+use crate::admission::{Operation, Review};
+use crate::body;
+use crate::context::Context;
+use crate::negotiate::Answer;
+use crate::pipeline::{Call, attributes};
+use crate::request::Attributes;
+use crate::respond::{self, Outcome};
+
+const ATTEMPTS: usize = 10;
+
+/// What became of the object.
+pub(crate) enum Deleted {
+    /// It is gone; its last state.
+    Gone(Object),
+    /// It is marked; its JSON now.
+    Marked(Bytes),
+}
+
+async fn options(context: &Context, call: &mut Call) -> Result<DeleteOptions, Error> {
+    let body = call.take_body();
+    let bytes = body::read(body, context.limits.body_bytes).await?;
+    let body = decode::delete_options(&call.headers, &bytes)?;
+    DeleteOptions::parse(&call.query, body.as_ref())
+}
+
+/// Handles DELETE of an object.
+pub(crate) async fn one(target: Target, mut call: Call) -> Outcome {
+    let answer = Answer::negotiate(&call.headers)?;
+    let options = options(&target.context, &mut call).await?;
+    let attributes = attributes(&call);
+    let current = target.read_existing(&namespace_of(&target, &call), &call.info.name)?;
+    match delete(&target, &attributes, &options, current).await? {
+        Deleted::Marked(json) => {
+            let status = if options.cascade_asked { StatusCode::ACCEPTED } else { StatusCode::OK };
+            respond::object(status, answer, json)
+        }
+        Deleted::Gone(object) if target.row.strategy.grace_period_s.is_some() => {
+            respond::object(StatusCode::OK, answer, to_json(&object)?)
+        }
+        Deleted::Gone(object) => respond::value(StatusCode::OK, answer, &success(&target, &object)),
+    }
+}
+
+/// The namespace objects of this request are stored under.
+pub(crate) fn namespace_of(target: &Target, call: &Call) -> String {
+    if target.row.namespaced() { call.info.namespace.clone() } else { String::new() }
+}
+
+/// The `Status` of a deletion that is done.
+fn success(target: &Target, object: &Object) -> serde_json::Value {
+    let mut details = json!({"name": object.name(), "kind": target.row.plural, "uid": object.uid()});
+    if !target.row.group.is_empty() {
+        details["group"] = target.row.group.as_ref().into();
+    }
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+}
+
+/// Deletes or marks an object, as often as others are faster.
+pub(crate) async fn delete(
+    target: &Target,
+    attributes: &Attributes,
+    options: &DeleteOptions,
+    mut current: Stored,
+) -> Result<Deleted, Error> {
+    for _ in 0..ATTEMPTS {
+        let object = &current.object;
+        deletion::check_preconditions(&target.row, object, options)?;
+        let review =
+            Review { attributes, resource: &target.row, operation: Operation::Delete, old: Some(object) };
+        for plugin in &target.context.deps.admission {
+            plugin.admit(&review, None)?;
+        }
+        for plugin in &target.context.deps.admission {
+            plugin.validate(&review, None)?;
+        }
+        let now = target.context.deps.clock.now();
+        let committed = match deletion::plan(&target.row, object, options, now) {
+            Deletion::Pending => return to_json(object).map(Deleted::Marked),
+            Deletion::Mark(next) if options.dry_run => return to_json(&next).map(Deleted::Marked),
+            Deletion::Mark(next) => {
+                let committed = target.commit(next, Expect::Revision(current.revision)).await;
+                committed.map(Deleted::Marked)
+            }
+            Deletion::Remove if options.dry_run => return Ok(Deleted::Gone(current.object)),
+            Deletion::Remove => {
+                let removed = target.remove(object.namespace(), object.name(), current.revision).await;
+                removed.map(|()| Deleted::Gone(object.clone()))
+            }
+        };
+        match committed {
+            Ok(deleted) => return Ok(deleted),
+            Err(CommitError::Failed(error)) => return Err(error),
+            Err(CommitError::Conflict(None)) => return Err(target.not_found(object.name())),
+            Err(CommitError::Conflict(Some(value))) => current = target.read_value(value)?,
+        }
+    }
+    Err(Error::modified(&target.group_resource(), current.object.name()))
+}
+
+/// Handles DELETE of a collection: all objects that a list with the same parameters shows.
+pub(crate) async fn collection(target: Target, mut call: Call) -> Outcome {
+    let answer = Answer { shape: crate::negotiate::Shape::Whole, ..Answer::negotiate(&call.headers)? };
+    let options = options(&target.context, &mut call).await?;
+    let attributes = attributes(&call);
+    let target = Arc::new(target);
+    let page = list::page(&target, &call).await?;
+    for entry in &page.entries {
+        let Some(current) = target.read(entry.namespace(), entry.name())? else { continue };
+        match delete(&target, &attributes, &options, current).await {
+            Ok(_) => {}
+            // Somebody else has deleted it: that is what was wanted.
+            Err(error) if error.is(api::Reason::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    list::respond(&target, &call, answer, page)
+}

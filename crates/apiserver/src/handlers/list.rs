@@ -1,0 +1,195 @@
+//! LIST: a page of a consistent state, written from the cache's bytes.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use api::field::{FieldError, Path};
+use api::{Error, GroupKind};
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+use store::Revision;
+
+use super::gzip;
+use super::select::Selection;
+use super::storage::{Target, cache_error};
+use super::table;
+use crate::body::Body;
+use crate::cache::{CacheError, Continue, Page, PageQuery};
+use crate::negotiate::{Answer, Format, Shape};
+use crate::pipeline::Call;
+use crate::query::Query;
+use crate::respond::{self, Outcome};
+
+/// How long a list waits for a revision that is not reached yet, as upstream.
+const FRESHNESS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Handles LIST.
+pub(crate) async fn list(target: Target, call: &Call) -> Outcome {
+    let answer = Answer::negotiate(&call.headers)?;
+    let page = page(&target, call).await?;
+    respond(&target, call, answer, page)
+}
+
+/// `resourceVersion` as a number; 0 stands for any.
+pub(crate) fn revision(query: &Query) -> Result<Option<Revision>, Error> {
+    match query.non_empty("resourceVersion") {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            Error::bad_request(format!(
+                "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            ))
+        }),
+    }
+}
+
+pub(super) fn invalid_options(errors: &[FieldError]) -> Error {
+    Error::invalid(&GroupKind::new("meta.k8s.io", "ListOptions"), "", &errors.to_vec())
+}
+
+/// Which state the list shows: `at` for exactly that one, `not_older` to wait for.
+struct State {
+    at: Option<Revision>,
+    not_older: Option<Revision>,
+    after: String,
+}
+
+fn state(query: &Query, limit: usize) -> Result<State, Error> {
+    let revision = revision(query)?;
+    let matching = query.non_empty("resourceVersionMatch");
+    let path = Path::root("resourceVersionMatch");
+    let token = query.non_empty("continue");
+    let fault = match (matching, revision, token) {
+        (Some(_), _, Some(_)) => {
+            Some(FieldError::forbidden(&path, "resourceVersionMatch is forbidden when continue is provided"))
+        }
+        (Some(_), None, _) => Some(FieldError::forbidden(
+            &path,
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        )),
+        (Some("Exact"), Some(0), _) => Some(FieldError::forbidden(
+            &path,
+            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+        )),
+        (Some("Exact" | "NotOlderThan") | None, ..) => None,
+        (Some(other), ..) => Some(FieldError::not_supported(&path, other, &["Exact", "NotOlderThan", ""])),
+    };
+    if let Some(fault) = fault {
+        return Err(invalid_options(&[fault]));
+    }
+    if let Some(token) = token {
+        if revision.is_some_and(|r| r != 0) {
+            return Err(Error::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        let token = Continue::decode(token).map_err(|e| cache_error(&e))?;
+        return Ok(State { at: Some(token.revision), not_older: None, after: token.after });
+    }
+    let wanted = revision.filter(|r| *r > 0);
+    let exact = matching == Some("Exact") || (matching.is_none() && limit > 0);
+    Ok(State { at: wanted.filter(|_| exact), not_older: wanted.filter(|_| !exact), after: String::new() })
+}
+
+/// The page that the request's parameters ask for.
+pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
+    let query = &call.query;
+    let limit = query.integer("limit")?.and_then(|l| usize::try_from(l).ok()).unwrap_or(0);
+    let state = state(query, limit)?;
+    let selection = Selection::parse(&target.row, call)?;
+    if let Some(wanted) = state.not_older {
+        wait_for(target, wanted).await?;
+    }
+    let namespace = Some(call.info.namespace.clone()).filter(|n| !n.is_empty() && target.row.namespaced());
+    // One named object is looked up, not searched for.
+    if state.at.is_none()
+        && let Some(name) = &selection.name
+        && (namespace.is_some() || !target.row.namespaced())
+    {
+        let revision = target.cache.applied();
+        let found = target.cache.get(namespace.as_deref().unwrap_or(""), name);
+        let filter = selection.filter();
+        let entries = found.into_iter().filter(|e| filter.as_ref().is_none_or(|f| f(e))).collect();
+        return Ok(Page { revision, entries, next: None, remaining: None });
+    }
+    let continued = !state.after.is_empty();
+    let page = target
+        .cache
+        .page(PageQuery { namespace, filter: selection.filter(), limit, at: state.at, after: state.after })
+        .await;
+    page.map_err(|error| match error {
+        CacheError::Expired { .. } if continued => Error::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+        ),
+        other => cache_error(&other),
+    })
+}
+
+async fn wait_for(target: &Target, wanted: Revision) -> Result<(), Error> {
+    let cache = &target.context.deps.cache;
+    let current = cache.revision();
+    if current >= wanted {
+        return Ok(());
+    }
+    match tokio::time::timeout(FRESHNESS_PATIENCE, cache.wait_fresh(wanted)).await {
+        Ok(waited) => waited.map_err(|e| cache_error(&e)),
+        Err(_) => Err(cache_error(&CacheError::Future { asked: wanted, current: cache.revision() })),
+    }
+}
+
+/// Writes a page in the negotiated form.
+pub(crate) fn respond(target: &Target, call: &Call, answer: Answer, page: Page) -> Outcome {
+    let mut metadata = json!({"resourceVersion": page.revision.to_string()});
+    if let Some(next) = &page.next {
+        metadata["continue"] = next.encode().into();
+        if let Some(remaining) = page.remaining {
+            metadata["remainingItemCount"] = remaining.into();
+        }
+    }
+    let response = match (answer.shape, answer.format) {
+        (Shape::Whole, Format::Json) => {
+            respond::json_bytes(StatusCode::OK, Body::Pieces(pieces(target, &metadata, &page)?))
+        }
+        (Shape::Table(version), _) => {
+            let form = table::Form::parse(version, &call.query)?;
+            let mut table = form.table(target, &objects(target, &page)?, &page.revision.to_string(), true);
+            table["metadata"] = metadata;
+            respond::value(StatusCode::OK, answer, &table)?
+        }
+        (shape, _) => {
+            let objects = objects(target, &page)?;
+            let partial = shape == Shape::Metadata;
+            let items: Vec<Value> = objects
+                .into_iter()
+                .map(|o| if partial { table::metadata_only(&o) } else { o.into_value() })
+                .collect();
+            let (kind, version) = if partial {
+                ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned())
+            } else {
+                (format!("{}List", target.row.kind), target.row.group_version().to_string())
+            };
+            let list = json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items});
+            respond::value(StatusCode::OK, answer, &list)?
+        }
+    };
+    Ok(gzip::maybe(&call.headers, response))
+}
+
+/// The list's JSON as pieces: head, the entries' own bytes with commas between, tail.
+fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeque<Bytes>, Error> {
+    let (kind, version) = (&target.row.kind, target.row.group_version());
+    let head =
+        format!("{{\"kind\":\"{kind}List\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":[");
+    let mut pieces = VecDeque::with_capacity(page.entries.len() * 2 + 2);
+    pieces.push_back(Bytes::from(head));
+    for (i, entry) in page.entries.iter().enumerate() {
+        if i > 0 {
+            pieces.push_back(Bytes::from_static(b","));
+        }
+        pieces.push_back(target.served(entry)?);
+    }
+    pieces.push_back(Bytes::from_static(b"]}\n"));
+    Ok(pieces)
+}
+
+fn objects(target: &Target, page: &Page) -> Result<Vec<api::Object>, Error> {
+    page.entries.iter().map(|entry| table::parse(&*target.served(entry)?)).collect()
+}

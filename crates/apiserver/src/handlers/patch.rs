@@ -1,0 +1,186 @@
+//! PATCH: JSON patch, merge patch, strategic merge patch and server-side apply.
+
+use api::codec::{self, Limits, Strictness, structure};
+use api::managed::{self, Writer};
+use api::{Error, Object, patch};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+
+use super::decode;
+use super::delete::namespace_of;
+use super::metadata;
+use super::options::WriteOptions;
+use super::put::{finish, read_body};
+use super::storage::Target;
+use super::write::{Change, Part, Write};
+use crate::negotiate::{Answer, media_type, unsupported_media_type};
+use crate::pipeline::{Call, attributes};
+use crate::respond::Outcome;
+
+/// The kinds of patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PatchType {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, \
+                        application/strategic-merge-patch+json, application/apply-patch+yaml";
+
+impl PatchType {
+    /// # Errors
+    /// 415 for anything that is no patch.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, Error> {
+        match media_type(headers) {
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
+            "application/apply-patch+yaml" | "application/apply-patch+json" => Ok(Self::Apply),
+            other => Err(unsupported_media_type(other, ACCEPTED)),
+        }
+    }
+}
+
+/// A patch, read but not applied.
+pub(crate) enum Patch {
+    Json(Bytes),
+    Merge(Value),
+    Strategic(Object),
+}
+
+impl Patch {
+    /// Reads a patch; paths of fields given twice are added to `duplicates`.
+    ///
+    /// # Errors
+    /// 400 when it is malformed.
+    pub(crate) fn read(kind: PatchType, bytes: Bytes, duplicates: &mut Vec<String>) -> Result<Self, Error> {
+        let limits = Limits::default();
+        match kind {
+            PatchType::Json => Ok(Self::Json(bytes)),
+            PatchType::Merge => {
+                let (value, twice) = codec::decode_json_value(&bytes, &limits)?;
+                duplicates.extend(twice);
+                Ok(Self::Merge(value))
+            }
+            PatchType::Strategic => {
+                let (value, twice) = codec::decode_json_value(&bytes, &limits)?;
+                duplicates.extend(twice);
+                Object::from_value(value)
+                    .map(Self::Strategic)
+                    .ok_or_else(|| Error::bad_request("json: cannot unmarshal the patch into a JSON object"))
+            }
+            PatchType::Apply => Err(Error::internal("an apply configuration is no patch")),
+        }
+    }
+
+    /// The patched copy of `old`, an object of structure `id`.
+    ///
+    /// # Errors
+    /// 400 or 422 when the patch does not apply.
+    pub(crate) fn apply(&self, old: &Object, id: api::schema::StructId) -> Result<Object, Error> {
+        let patched = match self {
+            Self::Json(bytes) => patch::json(&old.clone().into_value(), bytes, &Limits::default())?,
+            Self::Merge(change) => {
+                let mut value = old.clone().into_value();
+                patch::merge(&mut value, change);
+                value
+            }
+            Self::Strategic(change) => return patch::strategic(resources::types(), id, old, change),
+        };
+        Object::from_value(patched).ok_or_else(|| Error::bad_request("the patched value is no object"))
+    }
+}
+
+/// Handles PATCH of an object or of its status.
+pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
+    let answer = Answer::negotiate(&call.headers)?;
+    let kind = PatchType::of(&call.headers)?;
+    let options = WriteOptions::parse("PatchOptions", &call.query, &call.headers, kind == PatchType::Apply)?;
+    let bytes = read_body(&target, &mut call).await?;
+    if kind == PatchType::Apply {
+        return apply(target, call, answer, options, bytes).await;
+    }
+    let mut duplicates = Vec::new();
+    let change = Patch::read(kind, bytes, &mut duplicates)?;
+    let namespace = namespace_of(&target, &call);
+    let current = target.read_existing(&namespace, &call.info.name)?;
+    let attributes = attributes(&call);
+    let part = Part::of(&attributes);
+    let mut write = Write { target: &target, attributes: &attributes, part, options, warnings: Vec::new() };
+    let id = target.row.schema;
+    let json = write
+        .update(current, |write, old| {
+            let mut object = change.apply(old, id)?;
+            check_type(&object, old)?;
+            let report = structure::check(resources::types(), id, &mut object)?;
+            let strictness = Strictness { duplicates: duplicates.clone(), unknown: report.unknown };
+            write.warnings.extend(strictness.judge(write.options.field_validation, &object)?);
+            metadata::check_name(&object, &namespace, &call.info.name)?;
+            Ok(Change { object, managed: false })
+        })
+        .await?;
+    finish(&target, &call, answer, StatusCode::OK, json, &write.warnings)
+}
+
+fn check_type(new: &Object, old: &Object) -> Result<(), Error> {
+    if new.kind() == old.kind() && new.api_version() == old.api_version() {
+        return Ok(());
+    }
+    Err(Error::bad_request(format!(
+        "a patch may not change the type of the object: it is {} {}, the patched one {} {}",
+        old.api_version(),
+        old.kind(),
+        new.api_version(),
+        new.kind()
+    )))
+}
+
+/// Server-side apply: merges a configuration into the object, or creates it.
+async fn apply(target: Target, call: Call, answer: Answer, options: WriteOptions, bytes: Bytes) -> Outcome {
+    let mut warnings = Vec::new();
+    let mut config = decode::applied(&target.row, &bytes, &options, &mut warnings)?;
+    let namespace = namespace_of(&target, &call);
+    if config.name().is_empty() {
+        config.set_meta_str("name", call.info.name.as_str());
+    }
+    metadata::check_name(&config, &namespace, &call.info.name)?;
+    if target.row.namespaced() {
+        config.set_meta_str("namespace", namespace.as_str());
+    }
+    let attributes = attributes(&call);
+    let api_version = target.row.group_version().to_string();
+    let (manager, force) = (options.manager.clone(), options.force);
+    let now = target.context.deps.clock.now();
+    let merge = |live: Option<&Object>, config: Object| {
+        let writer =
+            Writer { manager: &manager, api_version: &api_version, subresource: &call.info.subresource, now };
+        managed::apply(resources::types(), target.row.schema, live, config, force, &writer)
+    };
+    let part = Part::of(&attributes);
+    let mut write = Write { target: &target, attributes: &attributes, part, options, warnings };
+    let Some(current) = target.read(&namespace, &call.info.name)? else {
+        if !call.info.subresource.is_empty() {
+            return Err(target.not_found(&call.info.name));
+        }
+        if !config.uid().is_empty() {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                config.uid()
+            );
+            return Err(Error::conflict(&target.group_resource(), &call.info.name, &why));
+        }
+        let object = merge(None, config)?;
+        let json = write.create(Change { object, managed: true }).await?;
+        return finish(&target, &call, answer, StatusCode::CREATED, json, &write.warnings);
+    };
+    let json = write
+        .update(current, |_, live| {
+            let object = merge(Some(live), config.clone())?;
+            Ok(Change { object, managed: true })
+        })
+        .await?;
+    finish(&target, &call, answer, StatusCode::OK, json, &write.warnings)
+}

@@ -1,0 +1,32 @@
+//! GET of an object.
+
+use http::StatusCode;
+
+use super::delete::namespace_of;
+use super::storage::Target;
+use super::table;
+use crate::negotiate::{Answer, Shape};
+use crate::pipeline::Call;
+use crate::respond::{self, Outcome};
+
+/// Hands out the cache's bytes.
+pub(crate) fn get(target: &Target, call: &Call) -> Outcome {
+    let answer = Answer::negotiate(&call.headers)?;
+    let namespace = if target.row.namespaced() { namespace_of(target, call) } else { String::new() };
+    let entry =
+        target.cache.get(&namespace, &call.info.name).ok_or_else(|| target.not_found(&call.info.name))?;
+    let json = target.served(&entry)?;
+    match answer.shape {
+        Shape::Whole => respond::object(StatusCode::OK, answer, json),
+        Shape::Metadata => {
+            let object = table::parse(&json)?;
+            respond::value(StatusCode::OK, answer, &table::metadata_only(&object))
+        }
+        Shape::Table(version) => {
+            let form = table::Form::parse(version, &call.query)?;
+            let object = table::parse(&json)?;
+            let table = form.table(target, std::slice::from_ref(&object), object.resource_version(), true);
+            respond::value(StatusCode::OK, answer, &table)
+        }
+    }
+}

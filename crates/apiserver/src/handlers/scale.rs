@@ -1,0 +1,133 @@
+//! The scale subresource: an `autoscaling/v1` Scale over the replica counts of whatever has some.
+
+use api::codec::structure;
+use api::field::{FieldError, Path};
+use api::selector::LabelSelector;
+use api::{Error, GroupKind, GroupVersionKind, Object};
+use http::StatusCode;
+use resources::ScalePaths;
+use serde_json::{Value, json};
+
+use super::delete::namespace_of;
+use super::options::WriteOptions;
+use super::patch::{Patch, PatchType};
+use super::put::read_body;
+use super::storage::Target;
+use super::write::{Change, Part, Write};
+use crate::negotiate::{Answer, BodyFormat, Shape, body_format};
+use crate::pipeline::{Call, attributes};
+use crate::respond::{self, Outcome};
+
+fn scale_kind() -> GroupVersionKind {
+    GroupVersionKind::new("autoscaling", "v1", "Scale")
+}
+
+fn paths(target: &Target) -> Result<ScalePaths, Error> {
+    target.row.subresources.scale.clone().ok_or_else(Error::no_such_path)
+}
+
+/// The Scale of an object.
+fn scale_of(paths: &ScalePaths, object: &Object) -> Result<Object, Error> {
+    let count = |path: &[&str]| object.at(path).and_then(Value::as_i64).unwrap_or(0);
+    let selector = match object.at(paths.selector) {
+        None => String::new(),
+        Some(value) if value.get("matchLabels").is_some() || value.get("matchExpressions").is_some() => {
+            LabelSelector::from_object(value)?.to_string()
+        }
+        Some(value) => {
+            let labels = value.as_object().into_iter().flatten();
+            LabelSelector::from_labels(labels.filter_map(|(k, v)| Some((k.as_str(), v.as_str()?))))
+                .to_string()
+        }
+    };
+    let mut metadata = serde_json::Map::new();
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object.metadata().and_then(|m| m.get(field)) {
+            metadata.insert(field.into(), value.clone());
+        }
+    }
+    let mut scale = Object::default();
+    scale.set_type(&scale_kind());
+    scale.0.insert("metadata".into(), Value::Object(metadata));
+    scale.0.insert("spec".into(), json!({"replicas": count(paths.spec_replicas)}));
+    let mut status = json!({"replicas": count(paths.status_replicas)});
+    if !selector.is_empty() {
+        status["selector"] = selector.into();
+    }
+    scale.0.insert("status".into(), status);
+    Ok(scale)
+}
+
+fn answer(call: &Call, scale: Object) -> Outcome {
+    let answer = Answer { shape: Shape::Whole, ..Answer::negotiate(&call.headers)? };
+    respond::value(StatusCode::OK, answer, &scale.into_value())
+}
+
+/// GET of a scale.
+pub(crate) fn get(target: &Target, call: &Call) -> Outcome {
+    let current = target.read_existing(&namespace_of(target, call), &call.info.name)?;
+    answer(call, scale_of(&paths(target)?, &current.object)?)
+}
+
+/// PUT and PATCH of a scale: only the wanted count reaches the object.
+pub(crate) async fn change(target: Target, mut call: Call) -> Outcome {
+    let paths = paths(&target)?;
+    let is_patch = call.info.verb == "patch";
+    let options = WriteOptions::parse(
+        if is_patch { "PatchOptions" } else { "UpdateOptions" },
+        &call.query,
+        &call.headers,
+        false,
+    )?;
+    let bytes = read_body(&target, &mut call).await?;
+    let id = resources::struct_of_kind(&scale_kind())
+        .ok_or_else(|| Error::internal("the Scale kind has no structure"))?;
+    let (patch, whole) = if is_patch {
+        let kind = PatchType::of(&call.headers)?;
+        if kind == PatchType::Apply {
+            return Err(Error::not_implemented("server-side apply of a scale"));
+        }
+        (Some(Patch::read(kind, bytes, &mut Vec::new())?), None)
+    } else {
+        let limits = api::codec::Limits::default();
+        let decoded = match body_format(&call.headers)? {
+            BodyFormat::Json => api::codec::decode_json(&bytes, &limits)?,
+            BodyFormat::Yaml => api::codec::decode_yaml(&bytes, &limits)?,
+        };
+        (None, Some(decoded.object))
+    };
+    let namespace = namespace_of(&target, &call);
+    let current = target.read_existing(&namespace, &call.info.name)?;
+    let attributes = attributes(&call);
+    let part = Part::of(&attributes);
+    let mut write = Write { target: &target, attributes: &attributes, part, options, warnings: Vec::new() };
+    let json = write
+        .update(current, |_, old| {
+            let mut scale = match (&patch, &whole) {
+                (Some(patch), _) => patch.apply(&scale_of(&paths, old)?, id)?,
+                (None, Some(whole)) => whole.clone(),
+                (None, None) => return Err(Error::internal("neither a scale nor a patch")),
+            };
+            structure::check(resources::types(), id, &mut scale)?;
+            let replicas = wanted(&scale, &call.info.name)?;
+            let mut object = old.clone();
+            object.set_at(paths.spec_replicas, replicas.into());
+            let version = scale.resource_version();
+            object.set_meta_str("resourceVersion", version);
+            Ok(Change { object, managed: false })
+        })
+        .await?;
+    let object: Object = serde_json::from_slice(&json).map_err(Error::internal)?;
+    answer(&call, scale_of(&paths, &object)?)
+}
+
+fn wanted(scale: &Object, name: &str) -> Result<i64, Error> {
+    let replicas = scale.at(&["spec", "replicas"]).and_then(Value::as_i64).unwrap_or(0);
+    if replicas < 0 {
+        let path = Path::root("spec");
+        let error =
+            FieldError::invalid(&path.child("replicas"), replicas, "must be greater than or equal to 0");
+        return Err(Error::invalid(&GroupKind::new("autoscaling", "Scale"), name, &vec![error]));
+    }
+    Ok(replicas)
+}

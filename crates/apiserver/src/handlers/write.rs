@@ -1,0 +1,286 @@
+//! The one way objects are created and changed: defaults, admission, strategy, field management,
+//! validation, commit. PUT, PATCH, apply and the subresources differ only in how they make the new
+//! object.
+
+use api::managed::{self, Writer};
+use api::{Error, Object};
+use bytes::Bytes;
+use resources::Strategy;
+use store::Expect;
+
+use super::metadata;
+use super::options::WriteOptions;
+use super::storage::{CommitError, Stored, Target};
+use crate::admission::{Operation, Review};
+use crate::request::Attributes;
+use crate::subresources::namespace;
+
+/// How often a change is made anew when somebody else was faster. Of many who change one object
+/// together, one gets through in each round.
+const ATTEMPTS: usize = 64;
+/// How many names are tried for `generateName`, as upstream.
+const NAME_ATTEMPTS: usize = 8;
+
+/// Which part of an object is written, and so which of the strategy's rules hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Main,
+    Status,
+    /// What a subresource's module changes by its own rules: the strategy's are passed over.
+    Special,
+}
+
+impl Part {
+    /// The part that a generic request writes to.
+    pub(crate) fn of(attributes: &Attributes) -> Self {
+        if attributes.subresource == "status" { Self::Status } else { Self::Main }
+    }
+}
+
+/// A write in progress.
+pub(crate) struct Write<'a> {
+    pub target: &'a Target,
+    pub attributes: &'a Attributes,
+    pub part: Part,
+    pub options: WriteOptions,
+    /// Texts for `Warning` headers, gathered on the way.
+    pub warnings: Vec<String>,
+}
+
+/// A new object for [`Write::update`], and whether its managed fields are already right (apply).
+pub(crate) struct Change {
+    pub object: Object,
+    pub managed: bool,
+}
+
+/// What a change amounts to.
+enum Effect {
+    Nothing,
+    Replace,
+    /// The last finalizer of an object being deleted went away.
+    Remove,
+}
+
+impl Write<'_> {
+    fn strategy(&self) -> &Strategy {
+        &self.target.row.strategy
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.target.context.deps.clock.now()
+    }
+
+    /// Creates the object and answers its JSON.
+    pub(crate) async fn create(&mut self, change: Change) -> Result<Bytes, Error> {
+        let Change { mut object, managed } = change;
+        let row = &self.target.row;
+        if !object.resource_version().is_empty() {
+            return Err(Error::bad_request("resourceVersion should not be set on objects to be created"));
+        }
+        metadata::settle_namespace(row, &mut object, &self.attributes.namespace)?;
+        metadata::prepare_create(row, &mut object, self.now());
+        let generated = metadata::wants_generated_name(&object);
+        if generated {
+            let name = metadata::generate_name(&object);
+            object.set_meta_str("name", name);
+        }
+        self.prepare_create(&mut object, managed)?;
+        if self.options.dry_run {
+            return self.dry_created(&object);
+        }
+        let mut left = if generated { NAME_ATTEMPTS } else { 1 };
+        loop {
+            left -= 1;
+            match self.target.commit(object.clone(), Expect::Absent).await {
+                Ok(json) => return Ok(json),
+                Err(CommitError::Conflict(_)) if left > 0 => {
+                    let name = metadata::generate_name(&object);
+                    object.set_meta_str("name", name);
+                }
+                Err(CommitError::Conflict(_)) => {
+                    return Err(Error::already_exists(&self.target.group_resource(), object.name()));
+                }
+                Err(CommitError::Failed(error)) => return Err(error),
+            }
+        }
+    }
+
+    fn dry_created(&self, object: &Object) -> Result<Bytes, Error> {
+        if self.target.cache.get(object.namespace(), object.name()).is_some() {
+            return Err(Error::already_exists(&self.target.group_resource(), object.name()));
+        }
+        to_json(object)
+    }
+
+    fn prepare_create(&mut self, object: &mut Object, managed: bool) -> Result<(), Error> {
+        (self.strategy().default)(object);
+        self.admit(Operation::Create, object, None)?;
+        (self.strategy().default)(object);
+        (self.strategy().prepare_create)(object);
+        if !managed {
+            self.track_fields(None, object);
+        }
+        let mut errors = metadata::validate(&self.target.row, object);
+        errors.extend((self.strategy().validate_create)(object));
+        if !errors.is_empty() {
+            return Err(Error::invalid(&self.target.row.group_kind(), object.name(), &errors));
+        }
+        self.validate_admission(Operation::Create, object, None)?;
+        self.warnings.extend((self.strategy().warnings)(object));
+        Ok(())
+    }
+
+    /// Changes the object: `make` gets its present state and answers the new one, as often as
+    /// needed. Answers the JSON of the result.
+    pub(crate) async fn update<F>(&mut self, mut current: Stored, mut make: F) -> Result<Bytes, Error>
+    where
+        F: FnMut(&mut Self, &Object) -> Result<Change, Error>,
+    {
+        for _ in 0..ATTEMPTS {
+            let warnings = self.warnings.len();
+            let change = make(self, &current.object)?;
+            let (object, effect) = self.prepare_update(change, &current.object)?;
+            let (namespace, name) = (current.object.namespace(), current.object.name());
+            let committed = match effect {
+                Effect::Nothing => return to_json(&current.object),
+                _ if self.options.dry_run => return to_json(&object),
+                Effect::Replace => self.target.commit(object, Expect::Revision(current.revision)).await,
+                Effect::Remove => {
+                    let removed = self.target.remove(namespace, name, current.revision).await;
+                    match removed {
+                        Ok(()) => to_json(&object).map_err(CommitError::Failed),
+                        Err(error) => Err(error),
+                    }
+                }
+            };
+            match committed {
+                Ok(json) => return Ok(json),
+                Err(CommitError::Failed(error)) => return Err(error),
+                Err(CommitError::Conflict(None)) => return Err(self.target.not_found(name)),
+                Err(CommitError::Conflict(Some(value))) => {
+                    self.warnings.truncate(warnings);
+                    current = self.target.read_value(value)?;
+                }
+            }
+        }
+        Err(Error::modified(&self.target.group_resource(), current.object.name()))
+    }
+
+    fn prepare_update(&mut self, change: Change, old: &Object) -> Result<(Object, Effect), Error> {
+        let Change { object: mut new, managed } = change;
+        self.check_preconditions(&new, old)?;
+        (self.strategy().default)(&mut new);
+        self.admit(Operation::Update, &mut new, Some(old))?;
+        (self.strategy().default)(&mut new);
+        metadata::prepare_update(&mut new, old);
+        match self.part {
+            Part::Main => (self.strategy().prepare_update)(&mut new, old),
+            Part::Status => (self.strategy().prepare_status_update)(&mut new, old),
+            Part::Special => {}
+        }
+        if self.strategy().has_generation && self.part != Part::Status {
+            metadata::bump_generation(&mut new, old);
+        }
+        if !managed {
+            self.track_fields(Some(old), &mut new);
+        }
+        let mut errors = metadata::validate_update(&self.target.row, &new, old);
+        match self.part {
+            Part::Main => errors.extend((self.strategy().validate_update)(&new, old)),
+            Part::Status => errors.extend((self.strategy().validate_status_update)(&new, old)),
+            Part::Special => {}
+        }
+        if !errors.is_empty() {
+            return Err(Error::invalid(&self.target.row.group_kind(), old.name(), &errors));
+        }
+        self.validate_admission(Operation::Update, &new, Some(old))?;
+        self.warnings.extend((self.strategy().warnings)(&new));
+        new.set_meta_str("resourceVersion", old.resource_version());
+        let effect = if may_go(self.target, &new) {
+            Effect::Remove
+        } else if new == *old {
+            Effect::Nothing
+        } else {
+            Effect::Replace
+        };
+        Ok((new, effect))
+    }
+
+    fn check_preconditions(&self, new: &Object, old: &Object) -> Result<(), Error> {
+        let resource = self.target.group_resource();
+        let wanted = new.resource_version();
+        if wanted.is_empty() || wanted == "0" {
+            if !self.strategy().unconditional_update && self.attributes.verb == "update" {
+                let path = api::field::Path::root("metadata");
+                let error = api::field::FieldError::invalid(
+                    &path.child("resourceVersion"),
+                    0,
+                    "must be specified for an update",
+                );
+                return Err(Error::invalid(&self.target.row.group_kind(), old.name(), &vec![error]));
+            }
+        } else if wanted != old.resource_version() {
+            return Err(Error::modified(&resource, old.name()));
+        }
+        let uid = new.uid();
+        if !uid.is_empty() && uid != old.uid() {
+            let why =
+                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.uid());
+            return Err(Error::conflict(&resource, old.name(), &why));
+        }
+        Ok(())
+    }
+
+    fn track_fields(&self, old: Option<&Object>, new: &mut Object) {
+        let api_version = self.target.row.group_version().to_string();
+        let writer = Writer {
+            manager: &self.options.manager,
+            api_version: &api_version,
+            subresource: &self.attributes.subresource,
+            now: self.now(),
+        };
+        managed::update(resources::types(), self.target.row.schema, old, new, &writer);
+    }
+
+    fn review<'r>(&'r self, operation: Operation, old: Option<&'r Object>) -> Review<'r> {
+        Review { attributes: self.attributes, resource: &self.target.row, operation, old }
+    }
+
+    fn admit(&self, operation: Operation, object: &mut Object, old: Option<&Object>) -> Result<(), Error> {
+        let review = self.review(operation, old);
+        self.target
+            .context
+            .deps
+            .admission
+            .iter()
+            .try_for_each(|plugin| plugin.admit(&review, Some(&mut *object)))
+    }
+
+    fn validate_admission(
+        &self,
+        operation: Operation,
+        object: &Object,
+        old: Option<&Object>,
+    ) -> Result<(), Error> {
+        let review = self.review(operation, old);
+        self.target
+            .context
+            .deps
+            .admission
+            .iter()
+            .try_for_each(|plugin| plugin.validate(&review, Some(object)))
+    }
+}
+
+/// Whether nothing holds an object any more that is being deleted.
+fn may_go(target: &Target, object: &Object) -> bool {
+    let grace = object.at(&["metadata", "deletionGracePeriodSeconds"]).and_then(serde_json::Value::as_i64);
+    object.deletion_timestamp().is_some()
+        && grace.unwrap_or(0) == 0
+        && object.finalizers().next().is_none()
+        && !namespace::holds(&target.row, object)
+}
+
+pub(crate) fn to_json(object: &Object) -> Result<Bytes, Error> {
+    serde_json::to_vec(object).map(Into::into).map_err(Error::internal)
+}

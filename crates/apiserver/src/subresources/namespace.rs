@@ -1,0 +1,64 @@
+//! Namespaces end in two steps: deletion only marks them, and they go when the controller has
+//! emptied them and taken itself off `spec.finalizers` through the finalize subresource.
+
+use api::{Error, Object};
+use http::StatusCode;
+use resources::Resource;
+use serde_json::Value;
+
+use crate::handlers::options::WriteOptions;
+use crate::handlers::put::{finish, read_body};
+use crate::handlers::storage::Target;
+use crate::handlers::write::{Change, Part, Write};
+use crate::handlers::{decode, metadata};
+use crate::negotiate::Answer;
+use crate::pipeline::{Call, attributes};
+use crate::respond::Outcome;
+
+fn is_namespace(row: &Resource) -> bool {
+    row.group.is_empty() && row.kind == "Namespace"
+}
+
+/// Whether `spec.finalizers` keep the object.
+pub(crate) fn holds(row: &Resource, object: &Object) -> bool {
+    is_namespace(row)
+        && object.at(&["spec", "finalizers"]).and_then(Value::as_array).is_some_and(|list| !list.is_empty())
+}
+
+/// Shows in the status that deletion has begun.
+pub(crate) fn mark_terminating(row: &Resource, object: &mut Object) {
+    if is_namespace(row) {
+        object.set_at(&["status", "phase"], "Terminating".into());
+    }
+}
+
+/// PUT of `finalize`: sets `spec.finalizers` and nothing else.
+pub(crate) async fn finalize(target: Target, mut call: Call) -> Outcome {
+    if call.info.verb != "update" {
+        return Err(Error::method_not_allowed(&target.group_resource(), call.info.verb));
+    }
+    let answer = Answer::negotiate(&call.headers)?;
+    let options = WriteOptions::parse("UpdateOptions", &call.query, &call.headers, false)?;
+    let bytes = read_body(&target, &mut call).await?;
+    let mut warnings = Vec::new();
+    let wanted = decode::object(&target.row, &call.headers, &bytes, &options, &mut warnings)?;
+    metadata::check_name(&wanted, "", &call.info.name)?;
+    let current = target.read_existing("", &call.info.name)?;
+    let attributes = attributes(&call);
+    let mut write =
+        Write { target: &target, attributes: &attributes, part: Part::Special, options, warnings };
+    let json = write
+        .update(current, |_, old| {
+            let mut object = old.clone();
+            match wanted.at(&["spec", "finalizers"]) {
+                Some(finalizers) => object.set_at(&["spec", "finalizers"], finalizers.clone()),
+                None => {
+                    object.remove_at(&["spec", "finalizers"]);
+                }
+            }
+            object.set_meta_str("resourceVersion", wanted.resource_version());
+            Ok(Change { object, managed: false })
+        })
+        .await?;
+    finish(&target, &call, answer, StatusCode::OK, json, &write.warnings)
+}

@@ -1,0 +1,68 @@
+//! What clients learn about the server before they use it.
+
+use serde_json::{Value, json};
+
+use crate::harness::Harness;
+
+fn resource<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
+    list.as_array().unwrap().iter().find(|r| r[key] == name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[tokio::test]
+async fn legacy_documents_list_groups_versions_and_resources() {
+    let harness = Harness::start().await;
+    assert_eq!(harness.get("/api").await.ok()["versions"], json!(["v1"]));
+    let groups = harness.get("/apis").await.ok();
+    let apps = resource(&groups["groups"], "name", "apps");
+    assert_eq!(apps["preferredVersion"], json!({"groupVersion": "apps/v1", "version": "v1"}));
+    assert_eq!(harness.get("/apis/apps").await.ok()["kind"], "APIGroup");
+    let core = harness.get("/api/v1").await.ok();
+    let pods = resource(&core["resources"], "name", "pods");
+    assert_eq!(pods["shortNames"], json!(["po"]));
+    assert_eq!(pods["namespaced"], true);
+    assert_eq!(resource(&core["resources"], "name", "pods/exec")["kind"], "PodExecOptions");
+    let deployments = harness.get("/apis/apps/v1").await.ok();
+    let scale = resource(&deployments["resources"], "name", "deployments/scale");
+    assert_eq!((&scale["group"], &scale["kind"]), (&json!("autoscaling"), &json!("Scale")));
+    harness.get("/apis/none").await.refused(404);
+    harness.get("/api/v1/nonsense").await.refused(404);
+}
+
+#[tokio::test]
+async fn aggregated_documents_come_when_asked_for_and_are_cached_by_tag() {
+    let harness = Harness::start().await;
+    for version in ["v2", "v2beta1"] {
+        let kind = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+        let answer = harness.get_as("/apis", &format!("{kind},application/json")).await;
+        assert_eq!(answer.headers["content-type"], kind.as_str());
+        let tag = answer.headers["etag"].clone();
+        let document = answer.ok();
+        let apps = document["items"].as_array().unwrap().iter().find(|g| g["metadata"]["name"] == "apps");
+        let resources = &apps.unwrap()["versions"][0]["resources"];
+        assert_eq!(resource(resources, "resource", "deployments")["responseKind"]["kind"], "Deployment");
+        let request = http::Request::get("/apis")
+            .header("accept", kind)
+            .header("if-none-match", tag)
+            .body(http_body_util::Full::default())
+            .unwrap();
+        assert_eq!(harness.send(request).await.status, 304);
+    }
+}
+
+#[tokio::test]
+async fn health_version_and_metrics_answer() {
+    let harness = Harness::start().await;
+    assert_eq!(harness.get("/healthz").await.body, "ok");
+    assert_eq!(harness.get("/readyz?verbose").await.body, "[+]ping ok\nreadyz check passed\n");
+    let version = harness.get("/version").await.ok();
+    assert_eq!((&version["major"], &version["minor"]), (&json!("1"), &json!("36")));
+    harness.get("/api/v1/pods").await.ok();
+    let metrics = harness.get("/metrics").await;
+    let text = String::from_utf8_lossy(&metrics.body).into_owned();
+    assert!(
+        text.contains("apiserver_request_total{verb=\"LIST\",group=\"\",version=\"v1\",resource=\"pods\""),
+        "{text}"
+    );
+    assert!(harness.get("/").await.ok()["paths"].as_array().unwrap().len() > 10);
+    harness.get("/nothing").await.refused(404);
+}

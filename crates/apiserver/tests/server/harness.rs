@@ -1,0 +1,188 @@
+//! A server on a temporary store with permissive authentication and authorization.
+
+use std::sync::Arc;
+
+use apiserver::admission::Admission;
+use apiserver::authn::{Authenticator, Credentials};
+use apiserver::authz::{Authorizer, Decision};
+use apiserver::cache::Cache;
+use apiserver::request::{Attributes, User};
+use apiserver::{Body, Config, Deps, InProcess, Server, cache_specs};
+use base::{Shutdown, Supervisor, SystemClock};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request};
+use http_body_util::{BodyExt, Full};
+use resources::ResourceSource;
+use serde_json::Value;
+use store::{Embedded, Store};
+use tower::Service;
+
+/// Knows bearer tokens by their text: `token-NAME` is user NAME.
+pub struct TokensByName;
+
+impl Authenticator for TokensByName {
+    fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, api::Error> {
+        if credentials.client_certificate.is_some() {
+            return Ok(Some(user("certified")));
+        }
+        let name = credentials.bearer_token.and_then(|t| t.strip_prefix("token-"));
+        Ok(name.map(user))
+    }
+}
+
+/// Refuses the user `nobody` everything.
+struct AllButNobody;
+
+impl Authorizer for AllButNobody {
+    fn authorize(&self, attributes: &Attributes) -> Decision {
+        if attributes.user.name == "nobody" { Decision::NoOpinion(String::new()) } else { Decision::Allow }
+    }
+}
+
+pub fn user(name: &str) -> Arc<User> {
+    Arc::new(User { name: name.into(), groups: vec!["system:authenticated".into()], ..User::default() })
+}
+
+/// A running server; its data goes with it.
+pub struct Harness {
+    pub server: Server,
+    pub supervisor: Supervisor,
+    pub store: Embedded,
+    client: InProcess,
+    _directory: tempfile::TempDir,
+}
+
+/// An answer, read to its end.
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {:?}", self.body))
+    }
+
+    /// The JSON of a success.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert!((200..300).contains(&self.status), "{}: {:?}", self.status, self.body);
+        self.json()
+    }
+
+    /// The message of a failure with this code.
+    #[track_caller]
+    pub fn refused(self, code: u16) -> String {
+        assert_eq!(self.status, code, "{:?}", self.body);
+        self.json()["message"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+impl Harness {
+    pub async fn start() -> Self {
+        Self::with_admission(Vec::new()).await
+    }
+
+    pub async fn with_admission(admission: Vec<Arc<dyn Admission>>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Embedded::open(store::Config::new(directory.path().join("data"))).unwrap();
+        let supervisor = Supervisor::new(Shutdown::new());
+        let kinds = resources::Builtin;
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let cache = Cache::start(shared.clone(), &supervisor, cache_specs(&kinds.table())).await.unwrap();
+        let server = Server::build(
+            Config::default(),
+            Deps {
+                clock: Arc::new(SystemClock),
+                supervisor: supervisor.clone(),
+                store: shared,
+                cache,
+                resources: Arc::new(kinds),
+                authenticator: Arc::new(TokensByName),
+                authorizer: Arc::new(AllButNobody),
+                admission,
+                tokens: None,
+                rules: None,
+                kubelet: None,
+            },
+        );
+        let client = server.in_process(user("tester"));
+        Self { server, supervisor, store, client, _directory: directory }
+    }
+
+    pub async fn raw(&self, request: Request<Full<Bytes>>) -> http::Response<Body> {
+        let Ok(response) = self.client.clone().call(request).await;
+        response
+    }
+
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let (parts, body) = self.raw(request).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    async fn with_body(&self, method: Method, path: &str, kind: &str, body: impl Into<Bytes>) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", kind)
+            .header("user-agent", "tester/1")
+            .body(Full::new(body.into()))
+            .unwrap();
+        self.send(request).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.get_as(path, "application/json").await
+    }
+
+    pub async fn get_as(&self, path: &str, accept: &str) -> Answer {
+        self.send(Request::get(path).header("accept", accept).body(Full::default()).unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.with_body(Method::POST, path, "application/json", body.to_string()).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.with_body(Method::PUT, path, "application/json", body.to_string()).await
+    }
+
+    pub async fn patch(&self, path: &str, kind: &str, body: &Value) -> Answer {
+        self.with_body(Method::PATCH, path, kind, body.to_string()).await
+    }
+
+    pub async fn merge(&self, path: &str, body: &Value) -> Answer {
+        self.patch(path, "application/merge-patch+json", body).await
+    }
+
+    pub async fn apply(&self, path: &str, yaml: &'static str) -> Answer {
+        self.with_body(Method::PATCH, path, "application/apply-patch+yaml", yaml).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Request::delete(path).body(Full::default()).unwrap()).await
+    }
+
+    pub async fn delete_with(&self, path: &str, options: &Value) -> Answer {
+        self.with_body(Method::DELETE, path, "application/json", options.to_string()).await
+    }
+}
+
+/// A config map.
+pub fn config_map(name: &str) -> Value {
+    serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}})
+}
+
+pub const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// A pod that passes validation.
+pub fn pod(name: &str) -> Value {
+    serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {"containers": [{"name": "c", "image": "busybox"}]},
+    })
+}

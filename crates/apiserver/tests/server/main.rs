@@ -1,0 +1,10 @@
+//! The API server as its clients see it: requests through the whole pipeline against a store on disk.
+
+mod discovery;
+mod harness;
+mod https;
+mod objects;
+mod paging;
+mod subresources;
+mod walk;
+mod watching;

@@ -1,0 +1,189 @@
+//! Writing single objects: conflicts, dry runs, strictness, finalizers, grace, apply.
+
+use serde_json::json;
+
+use crate::harness::{CONFIG_MAPS, Harness, PODS, config_map, pod};
+
+#[tokio::test]
+async fn conflicts_are_told_and_patches_are_not_troubled_by_them() {
+    let harness = Harness::start().await;
+    let old = harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let path = format!("{CONFIG_MAPS}/a");
+    harness.merge(&path, &json!({"data": {"b": "2"}})).await.ok();
+    assert_eq!(
+        harness.put(&path, &old).await.refused(409),
+        "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest version and try again"
+    );
+    let stale =
+        json!({"metadata": {"resourceVersion": old["metadata"]["resourceVersion"]}, "data": {"c": "3"}});
+    harness.merge(&path, &stale).await.refused(409);
+    let mut other = old.clone();
+    other["metadata"]["uid"] = "someone-else".into();
+    other["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    harness.put(&path, &other).await.refused(409);
+    let mut patches = Vec::new();
+    for i in 0..16 {
+        let (harness, path) = (&harness, path.clone());
+        patches.push(async move {
+            harness.merge(&path, &json!({"data": {format!("k{i}"): "v"}})).await.ok();
+        });
+    }
+    futures::future::join_all(patches).await;
+    assert_eq!(harness.get(&path).await.ok()["data"].as_object().unwrap().len(), 18);
+}
+
+#[tokio::test]
+async fn a_change_of_nothing_is_no_write() {
+    let harness = Harness::start().await;
+    let created = harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let path = format!("{CONFIG_MAPS}/a");
+    let same = harness.merge(&path, &json!({"data": {"a": "1"}})).await.ok();
+    assert_eq!(same["metadata"]["resourceVersion"], created["metadata"]["resourceVersion"]);
+    let put = harness.put(&path, &created).await.ok();
+    assert_eq!(put["metadata"]["resourceVersion"], created["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn dry_runs_answer_and_keep_nothing() {
+    let harness = Harness::start().await;
+    let dry = harness.post(&format!("{CONFIG_MAPS}?dryRun=All"), &config_map("a")).await;
+    assert_eq!(dry.status, 201);
+    let path = format!("{CONFIG_MAPS}/a");
+    assert_eq!(harness.get(&path).await.refused(404), "configmaps \"a\" not found");
+    harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let dry = harness.merge(&format!("{path}?dryRun=All"), &json!({"data": {"a": "2"}})).await.ok();
+    assert_eq!(dry["data"]["a"], "2");
+    harness.delete(&format!("{path}?dryRun=All")).await.ok();
+    assert_eq!(harness.get(&path).await.ok()["data"]["a"], "1");
+}
+
+#[tokio::test]
+async fn unknown_fields_warn_or_refuse() {
+    let harness = Harness::start().await;
+    let mut body = config_map("a");
+    body["datum"] = "x".into();
+    let strict = harness.post(&format!("{CONFIG_MAPS}?fieldValidation=Strict"), &body).await.refused(400);
+    assert_eq!(
+        strict,
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"datum\""
+    );
+    let warned = harness.post(CONFIG_MAPS, &body).await;
+    assert_eq!(warned.headers["warning"], "299 - \"unknown field \\\"datum\\\"\"");
+    assert!(warned.ok().get("datum").is_none());
+    let wrong = json!({"metadata": {"name": "b"}, "data": []});
+    harness.post(CONFIG_MAPS, &wrong).await.refused(400);
+    harness.post(CONFIG_MAPS, &json!({"apiVersion": "v1", "kind": "Secret"})).await.refused(400);
+    let bad = harness.post(CONFIG_MAPS, &config_map("Bad Name")).await.refused(422);
+    assert!(
+        bad.starts_with("ConfigMap \"Bad Name\" is invalid: metadata.name: Invalid value: \"Bad Name\""),
+        "{bad}"
+    );
+    let unnamed = harness.post(CONFIG_MAPS, &json!({"metadata": {}})).await.refused(422);
+    assert_eq!(
+        unnamed,
+        "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"
+    );
+}
+
+#[tokio::test]
+async fn names_are_generated() {
+    let harness = Harness::start().await;
+    let body = json!({"metadata": {"generateName": "gen-"}});
+    let first = harness.post(CONFIG_MAPS, &body).await.ok();
+    let second = harness.post(CONFIG_MAPS, &body).await.ok();
+    let name = first["metadata"]["name"].as_str().unwrap();
+    assert!(name.starts_with("gen-") && name.len() == 9 && name != second["metadata"]["name"]);
+}
+
+#[tokio::test]
+async fn finalizers_keep_an_object_until_the_last_is_gone() {
+    let harness = Harness::start().await;
+    let mut body = config_map("a");
+    body["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    harness.post(CONFIG_MAPS, &body).await.ok();
+    let path = format!("{CONFIG_MAPS}/a");
+    let marked = harness.delete(&path).await.ok();
+    assert!(marked["metadata"]["deletionTimestamp"].is_string());
+    let more = json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}});
+    let refused = harness.merge(&path, &more).await.refused(422);
+    assert!(refused.contains("no new finalizers can be added if the object is being deleted"), "{refused}");
+    harness.merge(&path, &json!({"metadata": {"finalizers": null}})).await.ok();
+    harness.get(&path).await.refused(404);
+}
+
+#[tokio::test]
+async fn deletes_check_preconditions_and_say_what_is_gone() {
+    let harness = Harness::start().await;
+    let created = harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let path = format!("{CONFIG_MAPS}/a");
+    let refused = harness.delete_with(&path, &json!({"preconditions": {"uid": "x"}})).await.refused(409);
+    assert!(
+        refused.contains("the UID in the precondition (x) does not match the UID in record"),
+        "{refused}"
+    );
+    let status = harness.delete_with(&path, &json!({"kind": "DeleteOptions", "apiVersion": "v1"})).await.ok();
+    assert_eq!(status["status"], "Success");
+    assert_eq!(status["details"]["uid"], created["metadata"]["uid"]);
+    harness.delete(&path).await.refused(404);
+    let mut namespace = json!({"metadata": {"name": "n"}, "spec": {"finalizers": ["kubernetes"]}});
+    harness.post("/api/v1/namespaces", &namespace).await.ok();
+    namespace = harness.delete("/api/v1/namespaces/n").await.ok();
+    assert_eq!(namespace["status"]["phase"], "Terminating");
+    namespace["spec"]["finalizers"] = json!([]);
+    harness.put("/api/v1/namespaces/n/finalize", &namespace).await.ok();
+    harness.get("/api/v1/namespaces/n").await.refused(404);
+}
+
+#[tokio::test]
+async fn apply_creates_owns_and_conflicts() {
+    let harness = Harness::start().await;
+    let path = format!("{CONFIG_MAPS}/a");
+    let first = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  x: one\n";
+    let created = harness.apply(&format!("{path}?fieldManager=alice"), first).await;
+    assert_eq!(created.status, 201);
+    let created = created.ok();
+    assert_eq!(created["metadata"]["managedFields"][0]["manager"], "alice");
+    let again = harness.apply(&format!("{path}?fieldManager=alice"), first).await.ok();
+    assert_eq!(again["metadata"]["resourceVersion"], created["metadata"]["resourceVersion"]);
+    let other = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  x: two\n";
+    let conflict = harness.apply(&format!("{path}?fieldManager=bob"), other).await.refused(409);
+    assert_eq!(conflict, "Apply failed with 1 conflict: conflict with \"alice\": .data.x");
+    let forced = harness.apply(&format!("{path}?fieldManager=bob&force=true"), other).await.ok();
+    assert_eq!(forced["data"]["x"], "two");
+    harness.apply(&path, first).await.refused(422);
+}
+
+#[tokio::test]
+async fn status_and_spec_are_written_apart() {
+    let harness = Harness::start().await;
+    let mut body = pod("p");
+    body["status"] = json!({"phase": "Running"});
+    harness.post(PODS, &body).await.ok();
+    let path = format!("{PODS}/p");
+    let change = json!({"status": {"message": "hi"}, "metadata": {"labels": {"x": "y"}}});
+    let changed = harness.merge(&format!("{path}/status"), &change).await.ok();
+    assert_eq!(changed["status"]["message"], "hi");
+    let managed = changed["metadata"]["managedFields"].as_array().unwrap();
+    assert!(managed.iter().any(|m| m["subresource"] == "status"), "{managed:?}");
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_objects_are_refused_with_a_reason() {
+    let harness = Harness::start().await;
+    let send = async |kind: &str, body: &'static [u8]| {
+        let request = http::Request::post(CONFIG_MAPS)
+            .header("content-type", kind)
+            .body(http_body_util::Full::new(bytes::Bytes::from_static(body)))
+            .unwrap();
+        harness.send(request).await.status
+    };
+    assert_eq!(send("application/json", b"{\"metadata\":").await, 400);
+    assert_eq!(send("application/json", b"[]").await, 400);
+    assert_eq!(send("application/json", b"").await, 400);
+    assert_eq!(send("application/json", b"\xff\xfe").await, 400);
+    assert_eq!(send("application/vnd.kubernetes.protobuf", b"k8s\0").await, 415);
+    assert_eq!(send("application/yaml", b"metadata: {name: from-yaml}\n").await, 201);
+    let huge = vec![b' '; 4 * 1024 * 1024];
+    let request = http::Request::post(CONFIG_MAPS).body(http_body_util::Full::new(huge.into())).unwrap();
+    assert_eq!(harness.send(request).await.status, 413);
+}

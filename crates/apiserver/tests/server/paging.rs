@@ -1,0 +1,122 @@
+//! Lists: selectors, pages of one state, resource versions, other views.
+
+use serde_json::{Value, json};
+
+use crate::harness::{CONFIG_MAPS, Harness, PODS, config_map, pod};
+
+fn names(list: &Value) -> Vec<String> {
+    let items = list["items"].as_array().unwrap();
+    items.iter().map(|i| i["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn pages_show_one_state_whatever_is_written_between() {
+    let harness = Harness::start().await;
+    for i in 0..5 {
+        harness.post(CONFIG_MAPS, &config_map(&format!("c{i}"))).await.ok();
+    }
+    let first = harness.get(&format!("{CONFIG_MAPS}?limit=2")).await.ok();
+    assert_eq!(names(&first), ["c0", "c1"]);
+    assert_eq!(first["metadata"]["remainingItemCount"], 3);
+    harness.delete(&format!("{CONFIG_MAPS}/c3")).await.ok();
+    harness.post(CONFIG_MAPS, &config_map("c9")).await.ok();
+    let mut seen = names(&first);
+    let mut token = first["metadata"]["continue"].as_str().map(str::to_owned);
+    while let Some(next) = token {
+        let page = harness.get(&format!("{CONFIG_MAPS}?limit=2&continue={next}")).await.ok();
+        assert_eq!(page["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+        seen.extend(names(&page));
+        token = page["metadata"]["continue"].as_str().map(str::to_owned);
+    }
+    assert_eq!(seen, ["c0", "c1", "c2", "c3", "c4"]);
+    harness.get(&format!("{CONFIG_MAPS}?continue=junk")).await.refused(400);
+}
+
+#[tokio::test]
+async fn resource_versions_choose_the_state() {
+    let harness = Harness::start().await;
+    let created = harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let version = created["metadata"]["resourceVersion"].as_str().unwrap();
+    harness.post(CONFIG_MAPS, &config_map("b")).await.ok();
+    let list = async |query: &str| harness.get(&format!("{CONFIG_MAPS}?{query}")).await;
+    let exact = list(&format!("resourceVersion={version}&resourceVersionMatch=Exact")).await.ok();
+    assert_eq!(names(&exact), ["a"]);
+    let newer = list(&format!("resourceVersion={version}")).await.ok();
+    assert_eq!(names(&newer), ["a", "b"]);
+    assert_eq!(names(&list("resourceVersion=0").await.ok()), ["a", "b"]);
+    let refused = list("resourceVersionMatch=Exact").await.refused(422);
+    assert_eq!(
+        refused,
+        "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+    );
+}
+
+#[tokio::test]
+async fn selectors_select() {
+    let harness = Harness::start().await;
+    for (name, node, tier) in [("a", "n1", "web"), ("b", "n2", "db"), ("c", "", "web")] {
+        let mut body = pod(name);
+        body["metadata"]["labels"] = json!({"tier": tier});
+        if !node.is_empty() {
+            body["spec"]["nodeName"] = node.into();
+        }
+        harness.post(PODS, &body).await.ok();
+    }
+    let list = async |query: &str| harness.get(&format!("{PODS}?{query}")).await;
+    assert_eq!(names(&list("labelSelector=tier%3Dweb").await.ok()), ["a", "c"]);
+    assert_eq!(names(&list("labelSelector=tier+in+(db),tier").await.ok()), ["b"]);
+    assert_eq!(names(&list("fieldSelector=spec.nodeName%3Dn1").await.ok()), ["a"]);
+    assert_eq!(names(&list("fieldSelector=spec.nodeName%3D").await.ok()), ["c"]);
+    assert_eq!(names(&list("fieldSelector=metadata.name!%3Da,spec.nodeName!%3D").await.ok()), ["b"]);
+    assert_eq!(names(&list("fieldSelector=metadata.name%3Db").await.ok()), ["b"]);
+    assert_eq!(names(&list("fieldSelector=spec.hostNetwork%3Dfalse").await.ok()).len(), 3);
+    assert_eq!(
+        list("fieldSelector=spec.bogus%3D1").await.refused(400),
+        "field label not supported: spec.bogus"
+    );
+    list("labelSelector=a%20b").await.refused(400);
+    assert_eq!(names(&harness.get("/api/v1/pods?labelSelector=tier%3Ddb").await.ok()), ["b"]);
+}
+
+#[tokio::test]
+async fn objects_have_other_views() {
+    let harness = Harness::start().await;
+    harness.post(PODS, &pod("a")).await.ok();
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let listed = harness.get_as(PODS, table).await.ok();
+    assert_eq!(listed["kind"], "Table");
+    assert_eq!(listed["columnDefinitions"][0]["name"], "Name");
+    assert_eq!(listed["rows"][0]["cells"][0], "a");
+    assert_eq!(listed["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let whole = harness.get_as(&format!("{PODS}/a?includeObject=Object"), table).await.ok();
+    assert_eq!(whole["rows"][0]["object"]["kind"], "Pod");
+    let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let partial = harness.get_as(PODS, partial).await.ok();
+    assert_eq!(partial["kind"], "PartialObjectMetadataList");
+    assert!(partial["items"][0].get("spec").is_none());
+    let yaml = harness.get_as(&format!("{PODS}/a"), "application/yaml").await;
+    assert!(String::from_utf8_lossy(&yaml.body).contains("kind: Pod"), "{:?}", yaml.body);
+    assert_eq!(harness.get_as(PODS, "application/vnd.kubernetes.protobuf").await.status, 406);
+}
+
+#[tokio::test]
+async fn large_lists_are_compressed_for_those_who_take_it() {
+    use std::io::Read;
+    let harness = Harness::start().await;
+    for i in 0..3 {
+        let mut body = config_map(&format!("c{i}"));
+        body["data"]["big"] = "x".repeat(100_000).into();
+        harness.post(CONFIG_MAPS, &body).await.ok();
+    }
+    let plain = harness.get(CONFIG_MAPS).await;
+    let request = http::Request::get(CONFIG_MAPS)
+        .header("accept-encoding", "gzip")
+        .body(http_body_util::Full::default())
+        .unwrap();
+    let packed = harness.send(request).await;
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    assert!(packed.body.len() < plain.body.len() / 10);
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.body);
+}

@@ -1,0 +1,146 @@
+//! Every verb of every row of the kind table.
+
+use resources::{Resource, Verb};
+use serde_json::{Value, json};
+
+use crate::harness::Harness;
+
+/// An object of the kind that passes validation.
+fn sample(row: &Resource, name: &str) -> Value {
+    let mut object = json!({
+        "apiVersion": row.group_version().to_string(), "kind": row.kind,
+        "metadata": {"name": name, "labels": {"walk": "yes"}},
+    });
+    let template = json!({
+        "metadata": {"labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    let more = match &*row.kind {
+        "Pod" => template["spec"].clone(),
+        "ReplicationController" => json!({"selector": {"a": "b"}, "template": template}),
+        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => {
+            json!({"selector": {"matchLabels": {"a": "b"}}, "template": template})
+        }
+        "Service" => json!({"ports": [{"port": 80}]}),
+        _ => return object,
+    };
+    object["spec"] = more;
+    object
+}
+
+fn collection(row: &Resource) -> String {
+    let gv = row.group_version();
+    let root = if gv.group.is_empty() { format!("/api/{gv}") } else { format!("/apis/{gv}") };
+    if row.namespaced() {
+        format!("{root}/namespaces/walk/{}", row.plural)
+    } else {
+        format!("{root}/{}", row.plural)
+    }
+}
+
+#[tokio::test]
+async fn each_verb_of_each_row() {
+    let harness = Harness::start().await;
+    let mut walked = 0;
+    for row in resources::builtin().rows().filter(|row| !row.virtual_kind) {
+        if row.supports(Verb::Create) && row.supports(Verb::Get) {
+            walk(&harness, row).await;
+            walked += 1;
+        }
+    }
+    assert!(walked > 50, "only {walked} kinds were walked");
+}
+
+async fn walk(harness: &Harness, row: &Resource) {
+    let what = format!("{} {}", row.group_version(), row.kind);
+    let path = collection(row);
+    let name = "walked";
+    let object = format!("{path}/{name}");
+    let created = harness.post(&path, &sample(row, name)).await;
+    assert_eq!(created.status, 201, "create {what}: {:?}", created.body);
+    let created = created.ok();
+    assert_eq!(created["kind"], *row.kind, "{what}");
+    assert!(created["metadata"]["uid"].is_string() && created["metadata"]["resourceVersion"].is_string());
+    assert_eq!(harness.post(&path, &sample(row, name)).await.status, 409, "{what}");
+
+    let got = harness.get(&object).await.ok();
+    assert_eq!(got, created, "get {what}");
+    let listed = harness.get(&path).await.ok();
+    assert_eq!(listed["kind"], format!("{}List", row.kind));
+    assert_eq!(listed["items"], json!([created]), "list {what}");
+    let table = harness.get_as(&path, "application/json;as=Table;v=v1;g=meta.k8s.io").await.ok();
+    let columns = table["columnDefinitions"].as_array().map(Vec::len);
+    assert_eq!(table["rows"][0]["cells"].as_array().map(Vec::len), columns, "table {what}");
+
+    if row.supports(Verb::Update) {
+        let mut changed = got.clone();
+        changed["metadata"]["labels"]["put"] = "yes".into();
+        let put = harness.put(&object, &changed).await;
+        assert_eq!(put.status, 200, "update {what}: {:?}", put.body);
+        assert_eq!(put.ok()["metadata"]["labels"]["put"], "yes");
+        let stale = harness.put(&object, &changed).await;
+        assert_eq!(stale.status, 409, "stale update {what}: {:?}", stale.body);
+    }
+    if row.supports(Verb::Patch) {
+        patch(harness, row, &object, &what).await;
+    }
+    if row.subresources.status {
+        let status = harness.get(&format!("{object}/status")).await;
+        assert_eq!(status.status, 200, "status of {what}");
+        let put = harness.put(&format!("{object}/status"), &status.ok()).await;
+        assert_eq!(put.status, 200, "status update of {what}: {:?}", put.body);
+    }
+    if row.subresources.scale.is_some() {
+        let scaled = harness.merge(&format!("{object}/scale"), &json!({"spec": {"replicas": 3}})).await;
+        assert_eq!(scaled.status, 200, "scale {what}: {:?}", scaled.body);
+        assert_eq!(harness.get(&format!("{object}/scale")).await.ok()["spec"]["replicas"], 3, "{what}");
+    }
+    remove(harness, row, &path, &object, &what).await;
+}
+
+async fn patch(harness: &Harness, row: &Resource, object: &str, what: &str) {
+    let change = |value: &str| json!({"metadata": {"annotations": {"patched": value}}});
+    for (kind, body) in [
+        ("application/merge-patch+json", change("merge")),
+        ("application/strategic-merge-patch+json", change("strategic")),
+        (
+            "application/json-patch+json",
+            json!([{"op": "replace", "path": "/metadata/annotations/patched", "value": "json"}]),
+        ),
+    ] {
+        let patched = harness.patch(object, kind, &body).await;
+        assert_eq!(patched.status, 200, "{kind} of {what}: {:?}", patched.body);
+    }
+    let mut config = sample(row, "walked");
+    config["metadata"] = json!({"name": "walked", "labels": {"applied": "yes"}});
+    let url = format!("{object}?fieldManager=walker&force=true");
+    let applied = harness.patch(&url, "application/apply-patch+yaml", &config).await;
+    assert_eq!(applied.status, 200, "apply {what}: {:?}", applied.body);
+    let applied = applied.ok();
+    assert_eq!(applied["metadata"]["annotations"]["patched"], "json", "{what}");
+    assert_eq!(applied["metadata"]["labels"]["applied"], "yes", "{what}");
+}
+
+async fn remove(harness: &Harness, row: &Resource, path: &str, object: &str, what: &str) {
+    if row.supports(Verb::Delete) {
+        let deleted = harness.delete(&format!("{object}?gracePeriodSeconds=0")).await;
+        assert_eq!(deleted.status, 200, "delete {what}: {:?}", deleted.body);
+        if harness.get(object).await.status == 200 {
+            let url = format!("{object}/finalize");
+            let mut ended = harness.get(object).await.ok();
+            assert!(ended["metadata"]["deletionTimestamp"].is_string(), "{what} lingers unmarked");
+            ended["spec"]["finalizers"] = json!([]);
+            harness.put(&url, &ended).await.ok();
+        }
+        assert_eq!(harness.get(object).await.status, 404, "{what}");
+    }
+    if row.supports(Verb::DeleteCollection) {
+        for name in ["one", "two"] {
+            assert_eq!(harness.post(path, &sample(row, name)).await.status, 201, "{what}");
+        }
+        let url = format!("{path}?labelSelector=walk%3Dyes&gracePeriodSeconds=0");
+        let deleted = harness.delete(&url).await;
+        assert_eq!(deleted.status, 200, "delete collection {what}: {:?}", deleted.body);
+        assert_eq!(harness.get(path).await.ok()["items"], json!([]), "{what}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Watches: what they begin with, what they show, how they end.
+
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+
+use crate::harness::{CONFIG_MAPS, Harness, PODS, config_map, pod};
+
+/// An open watch, read line by line.
+struct Watch {
+    body: apiserver::Body,
+    buffer: Vec<u8>,
+}
+
+impl Watch {
+    async fn open(harness: &Harness, path: &str, accept: &str) -> Self {
+        let request = Request::get(path).header("accept", accept).body(Full::default()).unwrap();
+        let response = harness.raw(request).await;
+        assert_eq!(response.status(), 200);
+        Self { body: response.into_body(), buffer: Vec::new() }
+    }
+
+    /// The next event; `None` at the end.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let frame = self.body.frame().await?.unwrap();
+            self.buffer.extend_from_slice(frame.data_ref().unwrap());
+        }
+    }
+
+    /// The next event as `TYPE name`.
+    async fn brief(&mut self) -> String {
+        let event = self.next().await.expect("the watch goes on");
+        format!(
+            "{} {}",
+            event["type"].as_str().unwrap(),
+            event["object"]["metadata"]["name"].as_str().unwrap_or("")
+        )
+    }
+}
+
+const JSON: &str = "application/json";
+
+#[tokio::test]
+async fn a_watch_shows_what_is_there_and_what_follows() {
+    let harness = Harness::start().await;
+    harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let mut watch = Watch::open(&harness, &format!("{CONFIG_MAPS}?watch=true"), JSON).await;
+    assert_eq!(watch.brief().await, "ADDED a");
+    harness.post(CONFIG_MAPS, &config_map("b")).await.ok();
+    assert_eq!(watch.brief().await, "ADDED b");
+    let changed = harness.merge(&format!("{CONFIG_MAPS}/b"), &json!({"data": {"x": "y"}})).await.ok();
+    let event = watch.next().await.unwrap();
+    assert_eq!(event, json!({"type": "MODIFIED", "object": changed}));
+    let version = changed["metadata"]["resourceVersion"].as_str().unwrap();
+    harness.delete(&format!("{CONFIG_MAPS}/b")).await.ok();
+    let gone = watch.next().await.unwrap();
+    assert_eq!(gone["type"], "DELETED");
+    assert_ne!(gone["object"]["metadata"]["resourceVersion"], version);
+    let url = format!("{CONFIG_MAPS}?watch=true&resourceVersion={version}");
+    let mut later = Watch::open(&harness, &url, JSON).await;
+    assert_eq!(later.brief().await, "DELETED b");
+}
+
+#[tokio::test]
+async fn a_selector_turns_changes_into_comings_and_goings() {
+    let harness = Harness::start().await;
+    let url = format!("{PODS}?watch=true&labelSelector=on%3Dyes");
+    let mut watch = Watch::open(&harness, &url, JSON).await;
+    harness.post(PODS, &pod("a")).await.ok();
+    let path = format!("{PODS}/a");
+    for value in [json!("yes"), json!("no")] {
+        harness.merge(&path, &json!({"metadata": {"labels": {"on": value}}})).await.ok();
+    }
+    assert_eq!(watch.brief().await, "ADDED a");
+    assert_eq!(watch.brief().await, "DELETED a");
+}
+
+#[tokio::test]
+async fn a_streamed_list_ends_with_a_bookmark() {
+    let harness = Harness::start().await;
+    for i in 0..100 {
+        harness.post(CONFIG_MAPS, &config_map(&format!("c{i:03}"))).await.ok();
+    }
+    let url = format!(
+        "{CONFIG_MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    );
+    let mut watch = Watch::open(&harness, &url, JSON).await;
+    for i in 0..100 {
+        assert_eq!(watch.brief().await, format!("ADDED c{i:03}"));
+    }
+    let mark = watch.next().await.unwrap();
+    assert_eq!(mark["type"], "BOOKMARK");
+    assert_eq!(mark["object"]["kind"], "ConfigMap");
+    assert_eq!(mark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    let listed = harness.get(CONFIG_MAPS).await.ok();
+    assert_eq!(mark["object"]["metadata"]["resourceVersion"], listed["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn watches_have_other_views() {
+    let harness = Harness::start().await;
+    harness.post(PODS, &pod("a")).await.ok();
+    let url = format!("{PODS}?watch=true");
+    let mut table = Watch::open(&harness, &url, "application/json;as=Table;v=v1;g=meta.k8s.io").await;
+    let first = table.next().await.unwrap();
+    assert_eq!(first["object"]["rows"][0]["cells"][0], "a");
+    assert!(first["object"]["columnDefinitions"].is_array());
+    harness.post(PODS, &pod("b")).await.ok();
+    assert!(table.next().await.unwrap()["object"]["columnDefinitions"].is_null());
+    let partial = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
+    let mut partial = Watch::open(&harness, &url, partial).await;
+    assert_eq!(partial.next().await.unwrap()["object"]["kind"], "PartialObjectMetadata");
+}
+
+#[tokio::test]
+async fn watches_end_in_time_and_at_the_stop() {
+    let harness = Harness::start().await;
+    let mut open = Watch::open(&harness, &format!("{CONFIG_MAPS}?watch=true"), JSON).await;
+    let mut timed = Watch::open(&harness, &format!("{CONFIG_MAPS}?watch=true&timeoutSeconds=1"), JSON).await;
+    assert_eq!(timed.next().await, None);
+    harness.supervisor.shutdown().start();
+    assert_eq!(open.next().await, None);
+}
+
+#[tokio::test]
+async fn a_state_too_old_is_told_in_the_stream() {
+    let harness = Harness::start().await;
+    let url = format!("{CONFIG_MAPS}?watch=true&resourceVersion=1");
+    for i in 0..3 {
+        harness.post(CONFIG_MAPS, &config_map(&format!("c{i}"))).await.ok();
+    }
+    // From the beginning of this server's life on, everything is still known.
+    assert_eq!(Watch::open(&harness, &url, JSON).await.brief().await, "ADDED c0");
+    let mut none = Watch::open(&harness, &format!("{CONFIG_MAPS}?watch=true&resourceVersion=0"), JSON).await;
+    assert_eq!(none.brief().await, "ADDED c0");
+}
