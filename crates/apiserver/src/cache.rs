@@ -97,7 +97,8 @@ impl Cache {
         answer.await.map_err(|_| CacheError::Closed)
     }
 
-    /// The cache of one storage prefix, as `pods` or `services/specs`.
+    /// The cache of one storage prefix, as `things` or `example.com/things`. Look it up per request: it is
+    /// replaced when the cache has to load anew.
     pub fn resource(&self, prefix: &str) -> Option<Arc<ResourceCache>> {
         self.inner.shared.resource(prefix)
     }

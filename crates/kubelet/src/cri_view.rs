@@ -88,8 +88,8 @@ pub struct PodRuntime {
 impl PodRuntime {
     /// Puts sandboxes and containers in their order: newest first.
     pub fn sort(&mut self) {
-        self.sandboxes.sort_by(|a, b| (b.attempt, b.created_at).cmp(&(a.attempt, a.created_at)));
-        self.containers.sort_by(|a, b| (b.attempt, b.created_at).cmp(&(a.attempt, a.created_at)));
+        self.sandboxes.sort_by_key(|s| std::cmp::Reverse((s.attempt, s.created_at)));
+        self.containers.sort_by_key(|c| std::cmp::Reverse((c.attempt, c.created_at)));
     }
 
     /// The newest attempt of the container `name`.

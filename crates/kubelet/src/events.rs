@@ -76,3 +76,13 @@ impl EventSink for TraceEvents {
 
 /// A shared sink.
 pub type Events = Arc<dyn EventSink>;
+
+impl EventSink for client::Recorder {
+    fn record(&self, regarding: ObjectReference, severity: Severity, reason: &'static str, message: String) {
+        let kind = match severity {
+            Severity::Normal => client::EventType::Normal,
+            Severity::Warning => client::EventType::Warning,
+        };
+        self.event(&regarding, kind, reason, message);
+    }
+}

@@ -4,13 +4,29 @@
 //! source, the runtime's state from CRI events; the planner compares the two and a worker per pod
 //! carries out what it says. This crate never depends on a particular runtime and never reads the store.
 
-mod amount;
+pub mod config;
+pub mod container_config;
+pub mod cri_calls;
 pub mod cri_view;
 pub mod environment;
 pub mod events;
+pub mod executor;
 pub mod hosts;
+pub mod images;
+pub mod inspect;
+pub mod logs;
+pub mod node;
 pub mod node_facts;
 pub mod planner;
+pub mod pod_api;
+pub mod pod_cgroup;
+pub mod probes;
 pub mod resolv;
+pub mod run;
+pub mod sandbox_config;
 pub mod seams;
+pub mod source;
+pub mod status;
 pub mod volumes;
+pub mod worker;
+pub mod workers;

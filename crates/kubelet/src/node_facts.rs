@@ -10,12 +10,26 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 #[derive(Debug, Default)]
 pub struct NodeFacts {
     allocatable: ArcSwap<BTreeMap<String, Quantity>>,
+    memory_capacity_bytes: i64,
     host_ips: ArcSwap<Vec<String>>,
 }
 
 impl NodeFacts {
-    pub fn new(allocatable: BTreeMap<String, Quantity>, host_ips: Vec<String>) -> Self {
-        Self { allocatable: ArcSwap::from_pointee(allocatable), host_ips: ArcSwap::from_pointee(host_ips) }
+    pub fn new(
+        allocatable: BTreeMap<String, Quantity>,
+        memory_capacity_bytes: i64,
+        host_ips: Vec<String>,
+    ) -> Self {
+        Self {
+            allocatable: ArcSwap::from_pointee(allocatable),
+            memory_capacity_bytes,
+            host_ips: ArcSwap::from_pointee(host_ips),
+        }
+    }
+
+    /// All the memory the machine has.
+    pub fn memory_capacity_bytes(&self) -> i64 {
+        self.memory_capacity_bytes
     }
 
     /// What pods may use, by resource name.

@@ -124,19 +124,29 @@ pub async fn collect_garbage(config: &BridgeConfig, keep: &[String]) -> Result<(
     ipam::retain(&config.ipam_dir, |owner| keep.iter().any(|id| id == owner))
 }
 
-/// Removes the bridge, all pods' interfaces and the nftables table of a cluster. Repeatable.
+/// Removes every interface, bridge and nftables table whose name starts with one of the prefixes: all of a
+/// cluster, whatever became of its records. Repeatable.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub async fn remove_cluster(bridge: &str, veth_prefix: &str) -> Result<(), Error> {
-    link::here(|handle| async move {
+pub async fn remove_cluster(bridge_prefix: &str, veth_prefix: &str) -> Result<(), Error> {
+    let bridges = link::here(|handle| async move {
         for name in link::named(&handle, veth_prefix).await? {
             link::remove(&handle, &name).await?;
         }
-        link::remove(&handle, bridge).await
+        let bridges = link::named(&handle, bridge_prefix).await?;
+        for name in &bridges {
+            link::remove(&handle, name).await?;
+        }
+        Ok(bridges)
     })
     .await?;
-    nft::remove_table(bridge).map_err(Error::Nft)
+    // A table outlives its bridge when a removal was interrupted, so tables are asked for by themselves.
+    let tables = nft::tables(bridge_prefix).map_err(Error::Nft)?;
+    for table in bridges.iter().chain(&tables) {
+        nft::remove_table(table).map_err(Error::Nft)?;
+    }
+    Ok(())
 }
 
 /// The host's end of a pod's interface: the prefix and the start of the container's id.

@@ -13,6 +13,7 @@ const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const SUBSYSTEM: u16 = 10 << 8;
 const NEW_TABLE: u16 = SUBSYSTEM;
+const GET_TABLE: u16 = SUBSYSTEM | 1;
 const DEL_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
@@ -23,6 +24,10 @@ const APPEND: u16 = 0x800;
 const FAMILY_IPV4: u8 = 2;
 const NESTED: u16 = 0x8000;
 const ERROR_MESSAGE: u16 = 2;
+const DONE_MESSAGE: u16 = 3;
+const DUMP: u16 = 0x300;
+/// Length of a netlink message's header.
+const HEADER: usize = 16;
 /// Postrouting, at the priority of source NAT.
 const HOOK_POSTROUTING: u32 = 4;
 const PRIORITY_SRCNAT: u32 = 100;
@@ -60,6 +65,43 @@ pub(crate) fn masquerade(table: &str, pods: Range) -> io::Result<()> {
         });
     });
     batch.send()
+}
+
+/// Names of the tables that start with `prefix`.
+pub(crate) fn tables(prefix: &str) -> io::Result<Vec<String>> {
+    let mut request = Batch { bytes: Vec::new(), sequence: 1 };
+    request.frame(GET_TABLE, REQUEST | DUMP, FAMILY_IPV4, 0, &[]);
+    let socket = Socket::new(NETLINK_NETFILTER)?;
+    socket.send_to(&request.bytes, &SocketAddr::new(0, 0), 0)?;
+    let mut names = Vec::new();
+    loop {
+        let (answer, _) = socket.recv_from_full()?;
+        for message in messages(&answer) {
+            match message.kind {
+                DONE_MESSAGE => return Ok(names),
+                ERROR_MESSAGE => {
+                    let code = word(message.payload, 0).unwrap_or(0).cast_signed();
+                    return if code == 0 { Ok(names) } else { Err(io::Error::from_raw_os_error(-code)) };
+                }
+                _ => names.extend(table_name(message.payload).filter(|name| name.starts_with(prefix))),
+            }
+        }
+    }
+}
+
+/// The name attribute of a table message, whose payload begins with a 4-byte nfgenmsg.
+fn table_name(payload: &[u8]) -> Option<String> {
+    let mut rest = payload.get(4..)?;
+    while let (Some(length), Some(kind)) = (half(rest, 0), half(rest, 2)) {
+        let length = usize::from(length);
+        let value = rest.get(4..length)?;
+        if kind == 1 {
+            let text = value.strip_suffix(&[0]).unwrap_or(value);
+            return Some(String::from_utf8_lossy(text).into_owned());
+        }
+        rest = rest.get(length.next_multiple_of(4)..)?;
+    }
+    None
 }
 
 /// Removes the table; fine when it is gone.
@@ -179,21 +221,41 @@ impl Batch {
     }
 }
 
+/// A netlink message of an answer.
+struct Message<'a> {
+    kind: u16,
+    sequence: u32,
+    payload: &'a [u8],
+}
+
+/// The messages of a datagram; it ends at the first one that is malformed.
+fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    std::iter::from_fn(move || {
+        let length = usize::try_from(word(datagram, 0)?).ok()?;
+        let payload = datagram.get(HEADER..length)?;
+        let message = Message { kind: half(datagram, 4)?, sequence: word(datagram, 8)?, payload };
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    })
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
+}
+
 /// The first error among the answers, or success once the batch's end is acknowledged.
 fn verdict(answer: &[u8], last: u32) -> Option<io::Result<()>> {
-    let word = |at: usize| answer.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
-    let mut at = 0;
     let mut acknowledged = false;
-    while let (Some(length), Some(kind)) = (word(at), answer.get(at + 4..at + 6)) {
-        if kind == ERROR_MESSAGE.to_ne_bytes() {
-            let code = word(at + 16)?.cast_signed();
-            if code != 0 {
-                return Some(Err(io::Error::from_raw_os_error(-code)));
-            }
-            acknowledged |= word(at + 8) == Some(last);
+    for message in messages(answer).filter(|m| m.kind == ERROR_MESSAGE) {
+        let code = word(message.payload, 0)?.cast_signed();
+        if code != 0 {
+            return Some(Err(io::Error::from_raw_os_error(-code)));
         }
-        let length = usize::try_from(length).ok().filter(|length| *length >= 16)?;
-        at += length.next_multiple_of(4);
+        acknowledged |= message.sequence == last;
     }
     acknowledged.then_some(Ok(()))
 }

@@ -86,6 +86,10 @@ fn pods_reach_each_other_and_the_node_and_leave_nothing() {
         remove_cluster(&config.bridge, &config.veth_prefix).await.expect("again");
         let left = std::fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces");
         assert!(!left.contains("kn"), "{left}");
+        prepare_node(&config).await.expect("made again");
+        remove_cluster("knarrte", "knt").await.expect("found by what its name begins with");
+        let left = std::fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces");
+        assert!(!left.contains("kn"), "{left}");
     });
 }
 

@@ -16,4 +16,6 @@ pub mod table;
 
 pub use row::{Convert, Resource, ScalePaths, Scope, Strategy, Subresources, Verb};
 pub use schema_data::{struct_of_kind, types};
-pub use table::{Builtin, KindTable, ResourceSource, SubresourceInfo, builtin, subresources};
+pub use table::{
+    Builtin, KindTable, ResourceSource, SubresourceInfo, absent_field_values, builtin, subresources,
+};

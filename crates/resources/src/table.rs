@@ -10,9 +10,11 @@ mod rows;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use api::schema::Shape;
 use api::{GroupVersion, GroupVersionKind};
 
 use crate::row::{Resource, Verb};
+use crate::schema_data;
 
 /// Rows with the indices to find them. Immutable; made anew when a CRD comes or goes.
 #[derive(Debug, Default)]
@@ -120,6 +122,27 @@ static BUILTIN: LazyLock<Arc<KindTable>> = LazyLock::new(|| Arc::new(KindTable::
 /// The table of the built-in kinds: every stable one of the tracked version.
 pub fn builtin() -> &'static KindTable {
     &BUILTIN
+}
+
+/// What each of a row's selectable fields reads as where an object does not have it, in their order:
+/// `false` for booleans, `0` for numbers, else nothing, as upstream's typed objects have it.
+pub fn absent_field_values(resource: &Resource) -> Vec<&'static str> {
+    let types = schema_data::types();
+    let stored = resource.storage_version.clone();
+    let gvk = GroupVersionKind::new(&stored.group, &stored.version, &resource.kind);
+    let top = schema_data::struct_of_kind(&gvk).map(Shape::Struct);
+    let absent = |path: &[std::borrow::Cow<'static, str>]| {
+        let shape = path.iter().try_fold(top.as_ref()?, |shape, step| match shape {
+            Shape::Struct(id) => types.get(*id).field(step).map(|f| &f.shape),
+            _ => None,
+        })?;
+        Some(match shape {
+            Shape::Bool => "false",
+            Shape::Int32 | Shape::Int64 => "0",
+            _ => "",
+        })
+    };
+    resource.selectable_fields.iter().map(|(_, path)| absent(path).unwrap_or("")).collect()
 }
 
 /// A subresource as discovery lists it.

@@ -1,1 +1,18 @@
-//! The `scheduler` crate.
+//! The scheduler: finds a node for each pod that has none, and binds it through the API.
+//!
+//! Start with [`cycle::decide`], the pure heart: one pod and the node table in, a node or the reasons why
+//! not out. [`nodes`] is that table, [`filters`] and [`score`] the rules, [`queue`] decides who is next, and
+//! [`run`] is the only part that waits or talks to the API.
+//!
+//! Never here: a write other than bindings, pod conditions and events; a poll.
+
+pub mod cycle;
+pub mod filters;
+pub mod nodes;
+pub mod pod;
+pub mod queue;
+pub mod resources;
+pub mod run;
+pub mod score;
+
+pub use run::{Config, Scheduler};

@@ -1,6 +1,6 @@
 //! Server-side apply.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Writer;
 use super::compare::{changes, named_fields};
@@ -47,6 +47,8 @@ pub fn apply(
     };
     if let Some(last) = &last {
         let mut managed = named.clone();
+        // No configuration comes without metadata, though nothing in it may be owned.
+        managed.0.entry("f:metadata").or_insert_with(|| Value::Object(Map::new()));
         entries.iter().for_each(|e| managed.unite(&e.fields));
         prune(types, id, &mut result, &last.fields, &managed);
     }

@@ -109,18 +109,19 @@ impl<'t> Compare<'t> {
     ) {
         for (key, value) in new.iter().filter(|(key, value)| owned(key) && !value.is_null()) {
             let before = old.get(key).filter(|v| !v.is_null());
-            self.entry(element::field(key), &slot(key), before, Some(value), delta);
+            self.entry(|| element::field(key), &slot(key), before, Some(value), delta);
         }
         for (key, value) in old.iter().filter(|(key, value)| owned(key) && !value.is_null()) {
             if new.get(key).is_none_or(Value::is_null) {
-                self.entry(element::field(key), &slot(key), Some(value), None, delta);
+                self.entry(|| element::field(key), &slot(key), Some(value), None, delta);
             }
         }
     }
 
+    /// Compares what stands at one path element; most often that is equal and costs no allocation.
     fn entry(
         &self,
-        element: String,
+        element: impl Fn() -> String,
         slot: &Slot<'t>,
         old: Option<&Value>,
         new: Option<&Value>,
@@ -128,12 +129,13 @@ impl<'t> Compare<'t> {
     ) {
         let mut below = Delta::default();
         self.value(slot, old, new, &mut below);
-        let (taken, removed) = (below.taken_itself, below.removed_itself);
-        if removed || !below.removed.is_empty() {
-            put(&mut delta.removed, element.clone(), removed, below.removed);
+        if below.removed_itself || !below.removed.is_empty() {
+            put(&mut delta.removed, element(), below.removed_itself, below.removed);
         }
-        let by_itself = !slot.object_metadata && (!slot.implicit || below.taken.is_empty());
-        put(&mut delta.taken, element, taken && by_itself, below.taken);
+        if below.taken_itself || !below.taken.is_empty() {
+            let by_itself = !slot.object_metadata && (!slot.implicit || below.taken.is_empty());
+            put(&mut delta.taken, element(), below.taken_itself && by_itself, below.taken);
+        }
     }
 
     fn value(&self, slot: &Slot<'t>, old: Option<&Value>, new: Option<&Value>, delta: &mut Delta) {
@@ -174,10 +176,10 @@ impl<'t> Compare<'t> {
         let (Some(before), Some(after)) = (keyed(list, old), keyed(list, new)) else { return false };
         let slot = Slot { shape: Some(&list.item), implicit: false, object_metadata: false };
         for (key, item) in &after {
-            self.entry(key.clone(), &slot, before.get(key).copied(), Some(item), delta);
+            self.entry(|| key.clone(), &slot, before.get(key).copied(), Some(item), delta);
         }
         for (key, item) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
-            self.entry(key.clone(), &slot, Some(item), None, delta);
+            self.entry(|| key.clone(), &slot, Some(item), None, delta);
         }
         true
     }

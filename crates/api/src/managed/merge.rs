@@ -1,5 +1,7 @@
 //! The object after an apply: live and configuration merged, and what is no longer applied pruned.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::compare::{Parts, parts};
@@ -61,17 +63,20 @@ fn merge_items(types: &Types, list: &List, live: &mut Vec<Value>, config: Vec<Va
         *live = config;
         return;
     }
-    let named: Vec<Option<String>> = config.iter().map(element).collect();
-    let (mut shared, mut only_live) = (Vec::new(), Vec::new());
+    let named: HashSet<Option<String>> = config.iter().map(element).collect();
+    let (mut shared, mut only_live) = (HashMap::new(), Vec::new());
     for (at, item) in std::mem::take(live).into_iter().enumerate() {
         let element = element(&item);
-        if named.contains(&element) { shared.push((at, element, item)) } else { only_live.push((at, item)) }
+        if named.contains(&element) {
+            shared.entry(element).or_insert((at, item));
+        } else {
+            only_live.push((at, item));
+        }
     }
     let mut only_live = only_live.into_iter().peekable();
-    for (item, element) in config.into_iter().zip(named) {
-        let found = shared.iter().position(|(_, e, _)| *e == element).map(|i| shared.swap_remove(i));
-        match found {
-            Some((at, _, mut merged)) => {
+    for item in config {
+        match shared.remove(&element(&item)) {
+            Some((at, mut merged)) => {
                 while let Some((_, earlier)) = only_live.next_if(|(other, _)| *other < at) {
                     live.push(earlier);
                 }

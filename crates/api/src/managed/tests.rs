@@ -237,7 +237,115 @@ fn any_set() -> impl Strategy<Value = FieldSet> {
     })
 }
 
+/// Any valid configuration: items have different keys, nothing is empty.
+fn any_config() -> impl Strategy<Value = Object> {
+    let ports = prop::collection::btree_map(1..4u16, "[a-b]", 0..3);
+    let container =
+        (prop::option::of("[x-z]"), ports, prop::option::of(prop::collection::vec("[a-c]", 1..3)));
+    let containers = prop::collection::btree_map("[a-d]", container, 0..4);
+    let texts = || prop::collection::btree_map("[k-n]", "[a-c]", 0..3);
+    let finalizers = prop::collection::btree_set("[f-h]", 0..3);
+    (containers, texts(), texts(), finalizers, prop::option::of(0..3i32)).prop_map(
+        |(containers, labels, node_selector, finalizers, priority)| {
+            let mut config = object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}));
+            let containers: Vec<Value> = containers
+                .into_iter()
+                .map(|(name, (image, ports, args))| {
+                    let ports: Vec<Value> = ports
+                        .into_iter()
+                        .map(|(port, name)| json!({"containerPort": port, "name": name}))
+                        .collect();
+                    let mut container = json!({"name": name});
+                    if !ports.is_empty() {
+                        container["ports"] = ports.into();
+                    }
+                    if let Some(image) = image {
+                        container["image"] = image.into();
+                    }
+                    if let Some(args) = args {
+                        container["args"] = args.into();
+                    }
+                    container
+                })
+                .collect();
+            if !containers.is_empty() {
+                config.set_at(&["spec", "containers"], containers.into());
+            }
+            if !labels.is_empty() {
+                config.set_at(&["metadata", "labels"], json!(labels));
+            }
+            if !finalizers.is_empty() {
+                config.set_at(&["metadata", "finalizers"], json!(finalizers));
+            }
+            if !node_selector.is_empty() {
+                config.set_at(&["spec", "nodeSelector"], json!(node_selector));
+            }
+            if let Some(priority) = priority {
+                config.set_at(&["spec", "priority"], priority.into());
+            }
+            config
+        },
+    )
+}
+
+fn without_managed(mut object: Object) -> Object {
+    object.remove_at(&["metadata", "managedFields"]);
+    object
+}
+
 proptest! {
+    #[test]
+    fn a_sole_applier_gets_what_it_applies(first in any_config(), second in any_config()) {
+        let live = applied(None, first.clone(), false, &writer("me", 1)).expect("no conflict");
+        prop_assert_eq!(without_managed(live.clone()), first);
+        let live = applied(Some(&live), second.clone(), false, &writer("me", 2)).expect("no conflict");
+        prop_assert_eq!(without_managed(live.clone()), second.clone());
+        let again = applied(Some(&live), second, false, &writer("me", 3)).expect("no conflict");
+        prop_assert_eq!(again, live);
+    }
+
+    #[test]
+    fn appliers_who_force_get_all_they_apply_and_leave_the_rest(first in any_config(), second in any_config()) {
+        let one = applied(None, first, false, &writer("one", 1)).expect("no conflict");
+        let two = applied(Some(&one), second.clone(), true, &writer("two", 2)).expect("forced");
+        let (types, id) = sample::types();
+        let mut merged = without_managed(one);
+        merge::merge(&types, id, &mut merged, second.clone());
+        prop_assert_eq!(without_managed(two.clone()), merged);
+        // Giving everything up leaves what the other still owns, and nobody owns what is gone.
+        let nothing = object(json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}));
+        let left = applied(Some(&two), nothing, false, &writer("two", 3)).expect("no conflict");
+        let there = compare::named_fields(&types, id, &left);
+        let mut gone = FieldSet::decode(fields(&left, "one")).unwrap_or_default();
+        gone.subtract(&there);
+        prop_assert!(gone.is_empty(), "{gone:?}");
+        prop_assert_eq!(fields(&left, "two"), Value::Null);
+    }
+
+    #[test]
+    fn updates_leave_each_field_with_one_owner(configs in prop::collection::vec(any_config(), 1..5)) {
+        let mut live: Option<Object> = None;
+        for (i, mut config) in configs.into_iter().enumerate() {
+            // An object without any owned field is not tracked any more.
+            config.set_at(&["metadata", "labels", "always"], json!("x"));
+            let second = i64::try_from(i).expect("few");
+            live = Some(updated(live.as_ref(), config, &writer(&format!("m{}", i % 3), second)));
+        }
+        let live = live.expect("at least one");
+        let entries = managed(&live);
+        let sets: Vec<FieldSet> = entries.as_array().into_iter().flatten()
+            .map(|e| FieldSet::decode(e["fieldsV1"].clone()).expect("ours")).collect();
+        for (i, set) in sets.iter().enumerate() {
+            for other in &sets[i + 1..] {
+                prop_assert_eq!(set.common_paths(other), Vec::<String>::new());
+            }
+        }
+        let (types, id) = sample::types();
+        let mut unowned = compare::named_fields(&types, id, &live);
+        sets.iter().for_each(|set| unowned.subtract(set));
+        prop_assert!(unowned.is_empty(), "{unowned:?}");
+    }
+
     #[test]
     fn sets_follow_the_laws(a in any_set(), b in any_set()) {
         let mut union = a.clone();

@@ -1,11 +1,13 @@
 //! The order of a merged list, as `$setElementOrder` asks for it.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::Error;
 
 /// The part of an item that tells it apart: its merge key, or the item itself.
-pub(super) fn identity<'v>(item: &'v Value, merge_key: Option<&str>) -> Option<&'v Value> {
+fn identity<'v>(item: &'v Value, merge_key: Option<&str>) -> Option<&'v Value> {
     match merge_key {
         Some(key) => item.get(key),
         None => Some(item),
@@ -36,6 +38,17 @@ pub(super) fn check(patch: &[Value], order: &[Value], merge_key: Option<&str>) -
     Ok(())
 }
 
+/// Where each item stands, by its identity.
+fn places(list: &[Value], merge_key: Option<&str>) -> HashMap<String, usize> {
+    let mut out = HashMap::with_capacity(list.len());
+    for (at, item) in list.iter().enumerate() {
+        if let Some(identity) = identity(item, merge_key) {
+            out.entry(identity.to_string()).or_insert(at);
+        }
+    }
+    out
+}
+
 /// Puts `merged` in order: items named in `order` as they stand there, the others where they stood in
 /// `live`, as far as both can be had.
 pub(super) fn arrange(
@@ -44,11 +57,13 @@ pub(super) fn arrange(
     live: &[Value],
     merge_key: Option<&str>,
 ) -> Vec<Value> {
+    let (in_order, in_live) = (places(order, merge_key), places(live, merge_key));
     let (mut named, mut others) = (Vec::new(), Vec::new());
     for item in merged {
-        let live_at = position(live, &item, merge_key);
-        match position(order, &item, merge_key) {
-            Some(at) => named.push((at, live_at, item)),
+        let identity = identity(&item, merge_key).map(Value::to_string).unwrap_or_default();
+        let live_at = in_live.get(&identity).copied();
+        match in_order.get(&identity) {
+            Some(at) => named.push((*at, live_at, item)),
             None => others.push((live_at, item)),
         }
     }

@@ -2,6 +2,8 @@
 //! the patch (`$patch`, `$retainKeys`, `$setElementOrder/…`, `$deleteFromPrimitiveList/…`) say the rest
 //! (`k8s.io/apimachinery/pkg/util/strategicpatch`).
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::order;
@@ -60,15 +62,17 @@ impl Merge<'_> {
             Some(other) => return Err(Error::bad_request(format!("unknown patch type: {other}"))),
         }
         retain_keys(original, patch)?;
+        let has_orders = patch.keys().any(|key| key.starts_with(SET_ORDER));
         for (key, value) in patch {
             if let Some(field) = key.strip_prefix(SET_ORDER) {
                 self.ordered_list(shape_of(field), field, original, patch, value)?;
             } else if let Some(field) = key.strip_prefix(DELETE_ITEMS) {
                 let gone = value.as_array().ok_or_else(|| bad_list(key))?;
+                let gone: HashSet<String> = gone.iter().map(Value::to_string).collect();
                 if let Some(Value::Array(items)) = original.get_mut(field) {
-                    items.retain(|item| !gone.contains(item));
+                    items.retain(|item| !gone.contains(&item.to_string()));
                 }
-            } else if key == DIRECTIVE || key == RETAIN_KEYS || is_ordered(patch, key) {
+            } else if key == DIRECTIVE || key == RETAIN_KEYS || (has_orders && is_ordered(patch, key)) {
                 // Done above, or together with its order.
             } else if value.is_null() {
                 original.remove(key);
@@ -105,36 +109,49 @@ impl Merge<'_> {
     fn list(&self, list: &List, items: &mut Vec<Value>, patch: &[Value]) -> Result<(), Error> {
         let of_objects = patch.first().or(items.first()).is_some_and(Value::is_object);
         if !of_objects {
-            for value in patch {
-                if !items.contains(value) {
-                    items.push(value.clone());
-                }
-            }
+            let mut known: HashSet<String> = items.iter().map(Value::to_string).collect();
+            items.extend(patch.iter().filter(|value| known.insert(value.to_string())).cloned());
             return Ok(());
         }
-        let key = list.merge_key.as_deref();
         if patch.iter().any(|p| directive(p) == Some("replace")) {
             let kept = patch.iter().filter(|p| p.get(DIRECTIVE).is_none());
             *items = kept.map(plain).collect();
             return Ok(());
         }
+        let key = list.merge_key.as_deref().ok_or_else(|| {
+            Error::bad_request("cannot merge lists without merge key for a list of objects")
+        })?;
+        let (mut deleted, mut merged) = (HashSet::new(), Vec::with_capacity(patch.len()));
         for item in patch {
-            let key = key.ok_or_else(|| {
-                Error::bad_request("cannot merge lists without merge key for a list of objects")
-            })?;
-            let wanted = item.get(key).ok_or_else(|| {
+            let identity = item.get(key).map(Value::to_string).ok_or_else(|| {
                 Error::bad_request(format!("map: {item} does not contain declared merge key: {key}"))
             })?;
-            let found = items.iter().position(|i| i.get(key) == Some(wanted));
             match directive(item) {
-                Some("delete") => items.retain(|i| i.get(key) != Some(wanted)),
-                Some("merge") | None => match (found.map(|at| &mut items[at]), item) {
-                    (Some(Value::Object(original)), Value::Object(item)) => {
-                        self.fields(Some(&list.item), original, item)?;
-                    }
-                    _ => items.push(plain(item)),
-                },
+                Some("delete") => drop(deleted.insert(identity)),
+                Some("merge") | None => merged.push((identity, item)),
                 Some(other) => return Err(Error::bad_request(format!("unknown patch type: {other}"))),
+            }
+        }
+        let identity = |item: &Value| item.get(key).map(Value::to_string);
+        if !deleted.is_empty() {
+            items.retain(|item| identity(item).is_none_or(|identity| !deleted.contains(&identity)));
+        }
+        let mut places: HashMap<String, usize> = HashMap::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            if let Some(identity) = identity(item) {
+                places.entry(identity).or_insert(at);
+            }
+        }
+        for (identity, item) in merged {
+            let found = places.get(&identity).and_then(|at| items.get_mut(*at));
+            match (found, item) {
+                (Some(Value::Object(original)), Value::Object(item)) => {
+                    self.fields(Some(&list.item), original, item)?;
+                }
+                _ => {
+                    places.insert(identity, items.len());
+                    items.push(plain(item));
+                }
             }
         }
         Ok(())
@@ -197,14 +214,15 @@ fn directive(item: &Value) -> Option<&str> {
 
 /// Whether a list of the patch comes with an order, and so is merged together with that.
 fn is_ordered(patch: &Fields, key: &str) -> bool {
-    patch.keys().any(|k| k.strip_prefix(SET_ORDER) == Some(key))
+    patch.contains_key(&format!("{SET_ORDER}{key}"))
 }
 
 /// `$retainKeys`: fields of the original that the list does not name go.
 fn retain_keys(original: &mut Fields, patch: &Fields) -> Result<(), Error> {
     let Some(names) = patch.get(RETAIN_KEYS) else { return Ok(()) };
     let names = names.as_array().ok_or_else(|| bad_list(RETAIN_KEYS))?;
-    let named = |key: &str| names.iter().any(|n| n == key);
+    let names: HashSet<&str> = names.iter().filter_map(Value::as_str).collect();
+    let named = |key: &str| names.contains(key);
     let stray = patch.iter().any(|(k, v)| !k.starts_with('$') && !v.is_null() && !named(k));
     if stray {
         return Err(Error::bad_request("invalid patch format of retainKeys"));

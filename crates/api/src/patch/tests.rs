@@ -79,6 +79,15 @@ fn set_element_order_arranges() {
 }
 
 #[test]
+fn huge_lists_take_no_longer_than_their_length() {
+    let names =
+        |from: u32| -> Vec<Value> { (from..from + 40_000).map(|i| json!({"name": i.to_string()})).collect() };
+    let patch = json!({"spec": {"containers": names(20_000), "$setElementOrder/containers": names(20_000)}});
+    let result = patched(pod(names(0).into()), patch).expect("applies");
+    assert_eq!(result["spec"]["containers"].as_array().map(Vec::len), Some(60_000));
+}
+
+#[test]
 fn json_patches_apply_within_limits() {
     let doc = json!({"a": [1, 2], "b": {}});
     let run = |patch: Value| json(&doc, patch.to_string().as_bytes(), &Limits::default());
@@ -142,11 +151,30 @@ fn has_directive(value: &Value) -> bool {
     }
 }
 
+fn without_directives(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter(|(key, _)| !key.starts_with('$'));
+            Value::Object(kept.map(|(key, value)| (key, without_directives(value))).collect())
+        }
+        Value::Array(items) => items.into_iter().map(without_directives).collect(),
+        other => other,
+    }
+}
+
 proptest! {
     #[test]
     fn strategic_patches_never_panic_and_leave_no_directives(live in any_object(), patch in any_object()) {
         if let Ok(result) = patched(live.clone(), patch) {
             prop_assert!(has_directive(&live) || !has_directive(&result), "{result}");
+        }
+    }
+
+    #[test]
+    fn patching_twice_is_patching_once(live in any_object(), patch in any_object()) {
+        let (live, patch) = (without_directives(live), without_directives(patch));
+        if let Ok(once) = patched(live, patch.clone()) {
+            prop_assert_eq!(patched(once.clone(), patch), Ok(once));
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use store::Revision;
 
+use super::Extracted;
 use super::resource::ResourceSpec;
 use super::version::{replace_resource_version, with_resource_version};
 
@@ -35,10 +36,17 @@ impl Entry {
             tracing::error!(%key, revision, "a stored value is no JSON object and is left out");
             return None;
         };
-        let found = (spec.extract)(value).unwrap_or_else(|error| {
-            tracing::error!(%key, revision, %error, "a stored object cannot be read; no selector finds it");
-            Default::default()
-        });
+        let found = match (spec.extract)(value) {
+            Ok(found) => found,
+            Err(error) if error.is_data() => {
+                tracing::error!(%key, revision, %error, "a stored object is odd; no selector finds it");
+                Extracted::default()
+            }
+            Err(error) => {
+                tracing::error!(%key, revision, %error, "a stored object is broken and is left out");
+                return None;
+            }
+        };
         let mut text = String::new();
         for (key, value) in &found.labels {
             add_part(&mut text, key);

@@ -14,7 +14,8 @@ pub struct Extracted {
     pub fields: Vec<String>,
 }
 
-/// Looks into an object's JSON. An error is logged, and the object then has no labels and no fields.
+/// Looks into an object's JSON. Of an error, `is_data` says that the JSON is whole: the object then has no labels
+/// and no fields. One whose JSON is broken is left out.
 pub type Extract = Arc<dyn Fn(&[u8]) -> Result<Extracted, serde_json::Error> + Send + Sync>;
 
 /// An extractor for fields that are scalars at known paths. An absent field is the empty string; numbers and
@@ -30,6 +31,7 @@ pub fn by_paths<S: AsRef<str>>(paths: &[Vec<S>]) -> Extract {
         let mut out = Extracted { labels: BTreeMap::new(), fields: vec![String::new(); count] };
         let mut json = serde_json::Deserializer::from_slice(bytes);
         Walk { wanted: &wanted, out: &mut out }.deserialize(&mut json)?;
+        json.end()?;
         Ok(out)
     })
 }
@@ -146,8 +148,9 @@ mod tests {
         let got = extract(object).unwrap();
         assert_eq!(got.fields, ["n1", "true", "3", ""]);
         assert_eq!(got.labels, BTreeMap::from([("app".into(), "b".into()), ("e".into(), String::new())]));
-        assert!(extract(b"{\"spec\":").is_err());
-        assert!(extract(br#"{"metadata":{"labels":"x"}}"#).is_err());
+        assert!(extract(b"{\"spec\":").is_err_and(|e| e.is_eof()));
+        assert!(extract(b"{} {}").is_err_and(|e| e.is_syntax()));
+        assert!(extract(br#"{"metadata":{"labels":"x"}}"#).is_err_and(|e| e.is_data()));
         assert!(extract(br#"{"metadata":{"labels":null}}"#).is_ok());
     }
 }

@@ -102,6 +102,8 @@ impl Feed {
             tokio::select! {
                 biased;
                 () = shutdown.started() => return End::Shutdown,
+                // Before the changes, which need not pause for it.
+                Some(command) = self.commands.recv() => self.obey(command).await,
                 batch = watch.next() => match batch {
                     Some(Ok(changes)) => {
                         *failures = 0;
@@ -110,7 +112,6 @@ impl Feed {
                     Some(Err(error)) => return End::Lost(error),
                     None => return End::Lost(store::Error::Closed),
                 },
-                Some(command) = self.commands.recv() => self.obey(command).await,
             }
         }
     }

@@ -16,7 +16,7 @@ use super::{CacheError, CacheEvent, Entry, EventKind, Extract, ROOT, Shared};
 /// What the cache must know of a resource.
 #[derive(Clone)]
 pub struct ResourceSpec {
-    /// Where it is stored below `/registry/`, as `pods` or `services/specs`; no slash at the ends.
+    /// Where it is stored below `/registry/`, as `things` or `example.com/things`; no slash at the ends.
     pub prefix: String,
     pub namespaced: bool,
     /// Selectable fields by the names selectors use, besides `metadata.name` and `metadata.namespace`.

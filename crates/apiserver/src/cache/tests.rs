@@ -1,1 +1,283 @@
-//! Tests over a real store.
+//! The cache over a real store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Shutdown, Supervisor};
+use bytes::Bytes;
+use store::{Config, Embedded, Error, Expect, Store};
+
+use super::*;
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    store: Arc<Embedded>,
+    supervisor: Supervisor,
+    cache: Cache,
+}
+
+fn spec(prefix: &str, namespaced: bool) -> ResourceSpec {
+    ResourceSpec {
+        prefix: prefix.to_owned(),
+        namespaced,
+        field_names: vec!["spec.node".into()],
+        extract: by_paths(&[vec!["spec", "node"]]),
+    }
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        Self::on(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn on(folder: tempfile::TempDir) -> Self {
+        let store = Arc::new(Embedded::open(Config::new(folder.path().join("data"))).unwrap());
+        let supervisor = Supervisor::new(Shutdown::new());
+        let specs = vec![spec("things", true), spec("deep/things", true), spec("wide", false)];
+        let cache = Cache::start(store.clone(), &supervisor, specs).await.unwrap();
+        Self { folder, store, supervisor, cache }
+    }
+
+    fn things(&self) -> Arc<ResourceCache> {
+        self.cache.resource("things").unwrap()
+    }
+
+    async fn put(&self, key: &str, node: &str) -> u64 {
+        let name = key.rsplit('/').next().unwrap();
+        let value = format!(
+            r#"{{"kind":"Thing","metadata":{{"name":"{name}","labels":{{"node":"{node}"}}}},"spec":{{"node":"{node}"}}}}"#
+        );
+        let key = format!("/registry/{key}");
+        let revision = self.store.put(&key, value.into(), Expect::Anything, None).await.unwrap().mod_revision;
+        self.cache.wait_fresh(revision).await.unwrap();
+        revision
+    }
+
+    async fn delete(&self, key: &str) -> u64 {
+        let key = format!("/registry/{key}");
+        let revision = self.store.delete(&key, Expect::Anything).await.unwrap().1;
+        self.cache.wait_fresh(revision).await.unwrap();
+        revision
+    }
+
+    async fn stop(self) -> tempfile::TempDir {
+        self.supervisor.shutdown().start();
+        self.supervisor.drain(Duration::from_secs(5)).await;
+        self.store.close().await.unwrap();
+        self.folder
+    }
+}
+
+fn names(entries: &[Arc<Entry>]) -> Vec<String> {
+    entries.iter().map(|e| format!("{}/{}", e.namespace(), e.name())).collect()
+}
+
+fn on_node(node: &'static str) -> WatchScope {
+    let filter: Filter = Arc::new(move |entry: &Entry| entry.field("spec.node") == Some(node));
+    WatchScope { filter: Some(filter), ..WatchScope::default() }
+}
+
+async fn kinds(watch: &mut CacheWatch) -> Vec<(EventKind, u64)> {
+    watch.next().await.unwrap().iter().map(|e| (e.kind, e.revision())).collect()
+}
+
+#[tokio::test]
+async fn objects_are_found_by_prefix_namespace_and_name() {
+    let f = Fixture::new().await;
+    f.put("things/a/x", "n1").await;
+    f.put("things/a-b/x", "n1").await;
+    f.put("deep/things/a/x", "n2").await;
+    f.put("wide/x", "n3").await;
+    f.put("unknown/a/x", "n3").await;
+    assert_eq!(names(&f.things().snapshot(None).entries), ["a-b/x", "a/x"]);
+    assert_eq!(names(&f.things().snapshot(Some("a")).entries), ["a/x"]);
+    let entry = f.things().get("a", "x").unwrap();
+    assert_eq!(
+        entry.json,
+        r#"{"kind":"Thing","metadata":{"resourceVersion":"2","name":"x","labels":{"node":"n1"}},"spec":{"node":"n1"}}"#
+    );
+    assert_eq!((entry.label("node"), entry.label("none")), (Some("n1"), None));
+    assert_eq!((entry.field("metadata.name"), entry.field("spec.none")), (Some("x"), None));
+    let deep = f.cache.resource("deep/things").unwrap().get("a", "x").unwrap();
+    assert_eq!(deep.field("spec.node"), Some("n2"));
+    assert_eq!(names(&f.cache.resource("wide").unwrap().snapshot(None).entries), ["/x"]);
+    f.delete("things/a/x").await;
+    assert!(f.things().get("a", "x").is_none());
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn a_filter_turns_changes_into_coming_and_going() {
+    let f = Fixture::new().await;
+    let start = f.cache.revision();
+    let mut all = f.things().watch(start, WatchScope::default()).unwrap();
+    let mut one = f.things().watch(start, on_node("n1")).unwrap();
+    let other = WatchScope { namespace: Some("other".into()), ..WatchScope::default() };
+    let mut other = f.things().watch(start, other).unwrap();
+    for node in ["n2", "n1", "n1", "n2", "n1"] {
+        f.put("things/a/x", node).await;
+    }
+    f.delete("things/a/x").await;
+    use EventKind::{Added, Deleted, Modified};
+    assert_eq!(
+        kinds(&mut all).await,
+        [(Added, 2), (Modified, 3), (Modified, 4), (Modified, 5), (Modified, 6), (Deleted, 7)]
+    );
+    let seen = one.next().await.unwrap();
+    let shown: Vec<_> = seen.iter().map(|e| (e.kind, e.revision())).collect();
+    assert_eq!(shown, [(Added, 3), (Modified, 4), (Deleted, 5), (Added, 6), (Deleted, 7)]);
+    // One that ceases to match is shown as it was, with the revision of the change.
+    let left: serde_json::Value = serde_json::from_slice(&seen[2].json_line()).unwrap();
+    assert_eq!(left["type"], "DELETED");
+    assert_eq!(left["object"]["spec"]["node"], "n1");
+    assert_eq!(left["object"]["metadata"]["resourceVersion"], "5");
+    let gone: serde_json::Value = serde_json::from_slice(&seen[4].json_line()).unwrap();
+    assert_eq!(gone["object"]["metadata"]["resourceVersion"], "7");
+    assert!(seen[0].json_line().ends_with(b"}\n"));
+    assert_eq!(other.progress(), None, "not looked at yet");
+    assert!(tokio::time::timeout(Duration::from_millis(1), other.next()).await.is_err());
+    assert_eq!(other.progress(), Some(7));
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn pages_are_of_one_revision_though_objects_change_between_them() {
+    let f = Fixture::new().await;
+    for name in ["a", "b", "c", "d", "e"] {
+        f.put(&format!("things/ns/{name}"), "n1").await;
+    }
+    f.put("things/other/z", "n1").await;
+    let query = PageQuery { namespace: Some("ns".into()), limit: 2, ..PageQuery::default() };
+    let first = f.things().page(query.clone()).await.unwrap();
+    assert_eq!((names(&first.entries), first.remaining), (vec!["ns/a".into(), "ns/b".into()], Some(3)));
+    let token = Continue::decode(&first.next.unwrap().encode()).unwrap();
+    let next = PageQuery { at: Some(token.revision), after: token.after, ..query.clone() };
+    // Nothing has changed: the cache answers.
+    let again = f.things().page(next.clone()).await.unwrap();
+    assert_eq!((names(&again.entries), again.remaining), (vec!["ns/c".into(), "ns/d".into()], Some(1)));
+    f.delete("things/ns/c").await;
+    f.put("things/ns/d", "n2").await;
+    f.put("things/ns/cc", "n2").await;
+    let second = f.things().page(next.clone()).await.unwrap();
+    assert_eq!(names(&second.entries), ["ns/c", "ns/d"]);
+    assert_eq!((second.revision, second.entries[1].field("spec.node")), (first.revision, Some("n1")));
+    let token = second.next.unwrap();
+    let last = PageQuery { after: token.after, ..next.clone() };
+    let last = f.things().page(last).await.unwrap();
+    assert_eq!((names(&last.entries), last.next), (vec!["ns/e".into()], None));
+    let filtered = PageQuery { filter: on_node("n2").filter, ..query };
+    assert_eq!(names(&f.things().page(filtered).await.unwrap().entries), ["ns/cc", "ns/d"]);
+
+    f.store.compact(f.store.revision()).await.unwrap();
+    assert!(matches!(f.things().page(next.clone()).await, Err(CacheError::Expired { .. })));
+    let future = PageQuery { at: Some(999), ..PageQuery::default() };
+    assert!(matches!(f.things().page(future).await, Err(CacheError::Future { .. })));
+    let foreign = PageQuery { after: "/registry/things/other/z".into(), ..next };
+    assert!(matches!(f.things().page(foreign).await, Err(CacheError::BadContinue(_))));
+    for bad in ["", "x", "e30", "eyJ2IjoieCIsInJ2IjoxLCJzdGFydCI6IiJ9"] {
+        assert!(Continue::decode(bad).is_err(), "{bad}");
+    }
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_watch_ends_and_the_others_go_on() {
+    let f = Fixture::new().await;
+    let start = f.cache.revision();
+    let mut slow = f.things().watch(start, WatchScope::default()).unwrap();
+    let mut quick = f.things().watch(start, WatchScope::default()).unwrap();
+    let large = Bytes::from(format!(r#"{{"metadata":{{"name":"x"}},"data":"{}"}}"#, "x".repeat(200 << 10)));
+    for n in 0..100u64 {
+        f.store.put("/registry/things/a/x", large.clone(), Expect::Anything, None).await.unwrap();
+        assert_eq!(kinds(&mut quick).await.len(), 1, "{n}");
+    }
+    assert!(matches!(slow.next().await, Err(CacheError::Expired { asked: 1, .. })));
+    let late = f.things().watch(start, WatchScope::default()).err().unwrap();
+    let CacheError::Expired { asked: 1, oldest } = late else { panic!("{late}") };
+    assert_eq!(late.to_string(), format!("too old resource version: 1 ({oldest})"));
+    assert!(f.things().watch(oldest, WatchScope::default()).is_ok());
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_finds_everything_and_refuses_older_watches() {
+    let f = Fixture::new().await;
+    for n in 0..1200 {
+        let key = format!("/registry/things/ns/{n:04}");
+        let value = format!(r#"{{"metadata":{{"name":"{n:04}"}}}}"#);
+        // Not one by one: the load below is what takes several steps.
+        tokio::task::yield_now().await;
+        let store = f.store.clone();
+        if n % 100 == 99 {
+            store.put(&key, value.into(), Expect::Anything, None).await.unwrap();
+        } else {
+            f.supervisor.spawn(base::TaskKind::Background, "put", async move {
+                store.put(&key, value.into(), Expect::Anything, None).await.unwrap();
+            });
+        }
+    }
+    f.supervisor.drain(Duration::ZERO).await;
+    let last = f.store.revision();
+    let folder = f.stop().await;
+    let f = Fixture::on(folder).await;
+    assert_eq!((f.store.revision(), f.cache.revision()), (last, last));
+    let snapshot = f.things().snapshot(None);
+    assert_eq!((snapshot.revision, snapshot.entries.len()), (last, (last - 1) as usize));
+    assert!(matches!(f.things().watch(last - 1, WatchScope::default()), Err(CacheError::Expired { .. })));
+    let mut watch = f.things().watch(last, WatchScope::default()).unwrap();
+    f.put("things/ns/0000", "n1").await;
+    assert_eq!(kinds(&mut watch).await, [(EventKind::Modified, last + 1)]);
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn resources_come_and_go_while_running() {
+    let f = Fixture::new().await;
+    f.put("late/a/x", "n1").await;
+    assert!(f.cache.resource("late").is_none());
+    let late = f.cache.register(spec("late", true)).await.unwrap();
+    assert_eq!(names(&late.snapshot(None).entries), ["a/x"]);
+    let (snapshot, mut watch) = late.snapshot_and_watch(on_node("n2"));
+    assert!(snapshot.entries.is_empty());
+    f.put("late/a/y", "n2").await;
+    assert_eq!(kinds(&mut watch).await, [(EventKind::Added, 3)]);
+    f.cache.unregister("late").await.unwrap();
+    assert!(matches!(watch.next().await, Err(CacheError::Closed)));
+    f.put("late/a/z", "n2").await;
+    assert!(f.cache.resource("late").is_none());
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_store_ends_watches_and_waits() {
+    let f = Fixture::new().await;
+    let mut watch = f.things().watch(f.cache.revision(), WatchScope::default()).unwrap();
+    f.store.close().await.unwrap();
+    assert!(matches!(watch.next().await, Err(CacheError::Closed)));
+    assert!(matches!(f.cache.wait_fresh(99).await, Err(CacheError::Closed)));
+    assert!(matches!(f.store.get("/x").await, Err(Error::Closed)));
+    f.supervisor.drain(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn values_that_are_no_objects_are_left_out() {
+    let f = Fixture::new().await;
+    let start = f.cache.revision();
+    for (name, value) in [
+        ("bad", "[1"),
+        ("torn", r#"{"metadata":{"name":"torn"},"#),
+        ("odd", r#"{"metadata":{"labels":7}}"#),
+        ("good", "{}"),
+    ] {
+        f.store
+            .put(&format!("/registry/things/a/{name}"), value.into(), Expect::Anything, None)
+            .await
+            .unwrap();
+    }
+    f.cache.fresh().await.unwrap();
+    assert_eq!(names(&f.things().snapshot(None).entries), ["a/good", "a/odd"]);
+    assert_eq!(f.things().get("a", "odd").unwrap().field("spec.node"), Some(""));
+    let mut watch = f.things().watch(start, WatchScope::default()).unwrap();
+    assert_eq!(kinds(&mut watch).await.len(), 2);
+    f.stop().await;
+}

@@ -152,7 +152,50 @@ impl<'a> Scan<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value, json};
+
     use super::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            r#"[\[\]{}",:\\ a-c\n]{0,8}"#.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                object_of(inner).prop_map(Value::from),
+            ]
+        })
+    }
+
+    fn object_of(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Map<String, Value>> {
+        let key = prop_oneof![Just("metadata".to_owned()), r#"[{}",\\a-c]{0,3}"#];
+        prop::collection::btree_map(key, value, 0..4).prop_map(|members| members.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_else_changes(object in object_of(value()), spaced in any::<bool>()) {
+            let bytes = if spaced { serde_json::to_vec_pretty(&object) } else { serde_json::to_vec(&object) };
+            let got = with_resource_version(&bytes.unwrap(), 7).unwrap();
+            let got: Value = serde_json::from_slice(&got).unwrap();
+            let mut expected = Value::from(object);
+            // Metadata that is no object stays beside the new one; the later member is what readers take.
+            if expected["metadata"].is_null() && expected.get("metadata").is_none() || expected["metadata"].is_object() {
+                expected["metadata"]["resourceVersion"] = json!("7");
+            }
+            prop_assert_eq!(got, expected);
+        }
+
+        #[test]
+        fn any_bytes_are_borne(bytes in prop::collection::vec(prop::sample::select(b"{}[]\",:\\ metadata1".as_slice()), 0..40)) {
+            with_resource_version(&bytes, 7);
+        }
+    }
 
     #[track_caller]
     fn check(object: &str, expect: &str) {

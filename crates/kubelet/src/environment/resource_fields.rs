@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::amount::Quantity;
+use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 

@@ -85,6 +85,8 @@ impl Desired {
         let asked = pod.metadata.deletion_timestamp.is_some();
         let grace_s = match pod.metadata.deletion_grace_period_seconds {
             Some(seconds) if asked => seconds,
+            // Gone without having been asked to end: it was deleted by force.
+            _ if gone => 1,
             _ => spec_grace_s,
         };
         let deletion = (gone || asked).then_some(Deletion { grace_s: grace_s.max(1) });
@@ -180,8 +182,13 @@ fn members(spec: &PodSpec) -> Vec<Member> {
 }
 
 fn member(role: Role, spec: Container) -> Member {
-    let hash = format!("{:016x}", fnv1a(&[&spec.name, spec.image.as_deref().unwrap_or_default()]));
+    let hash = container_hash(&spec);
     Member { role, spec, hash }
+}
+
+/// What [`Member::hash`] is for this container; the running one carries it as an annotation.
+pub fn container_hash(spec: &Container) -> String {
+    format!("{:016x}", fnv1a(&[&spec.name, spec.image.as_deref().unwrap_or_default()]))
 }
 
 /// FNV-1a over length-prefixed parts: stable across versions of this program, unlike the standard hasher.

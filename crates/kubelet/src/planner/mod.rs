@@ -28,7 +28,7 @@ mod tests;
 use jiff::Timestamp;
 
 pub use action::{Action, ActionKey, Notice, Plan, ProbeTarget};
-pub use desired::{Deletion, Desired, Member, Rejection, RestartPolicy, Role};
+pub use desired::{Deletion, Desired, Member, Rejection, RestartPolicy, Role, container_hash};
 pub use observed::{CrashBackoff, Observed, ProbeKind, Setback, Verdict};
 pub use qos::qos_class;
 pub use setback::{Failure, after_failure};

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::amount::Quantity;
+use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
 
 use super::{VolumeError, mount_table, ownership};

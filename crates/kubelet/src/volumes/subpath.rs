@@ -56,17 +56,24 @@ fn open_beneath(volume: &Path, subpath: &str) -> Result<OwnedFd, VolumeError> {
         Err(Errno::NOENT) => {}
         other => return other.map_err(fail),
     }
+    // What is made looks like the volume's own folder, so that the pod's group can use it.
+    let like = rustix::fs::fstat(&root).map_err(fail)?.st_mode & 0o7777;
     let mut at = root;
     for part in relative.components().filter(|c| matches!(c, Component::Normal(_))) {
         let part = Path::new(part.as_os_str());
         at = match open_one(at.as_fd(), part) {
             Ok(next) => next,
             Err(Errno::NOENT) => {
-                match rustix::fs::mkdirat(&at, part, Mode::from_raw_mode(0o750)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
+                let made = rustix::fs::mkdirat(&at, part, Mode::from_raw_mode(0o700));
+                let next = match made {
+                    Ok(()) | Err(Errno::EXIST) => open_one(at.as_fd(), part).map_err(fail)?,
                     Err(e) => return Err(fail(e)),
+                };
+                if made.is_ok() {
+                    let through = format!("/proc/self/fd/{}", next.as_raw_fd());
+                    rustix::fs::chmod(&through, Mode::from_raw_mode(like)).map_err(fail)?;
                 }
-                open_one(at.as_fd(), part).map_err(fail)?
+                next
             }
             Err(e) => return Err(fail(e)),
         };

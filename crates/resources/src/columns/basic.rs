@@ -1,18 +1,18 @@
-//! Kinds whose rows are a few plain fields.
+//! Kinds whose rows are a few plain fields, said by the columns themselves.
 
 use api::Object;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::read::{age, count, text};
+use super::Source::{Count, Flag, Join, Number, Selector, Text};
+use super::read::{age, count};
 use super::{AGE, Column, NAME, column};
 
-pub(super) const NAMESPACE: &[Column] =
-    &[NAME, column("Status", "string", "The status of the namespace"), AGE];
-
-pub(super) fn namespace(o: &Object, now: Timestamp) -> Vec<Value> {
-    vec![o.name().into(), text(o, &["status", "phase"]).into(), age(o, now)]
-}
+pub(super) const NAMESPACE: &[Column] = &[
+    NAME,
+    column("Status", "string", "The status of the namespace").from(Text(&["status", "phase"], "")),
+    AGE,
+];
 
 pub(super) const CONFIG_MAP: &[Column] =
     &[NAME, column("Data", "string", "Data contains the configuration data."), AGE];
@@ -24,45 +24,138 @@ pub(super) fn config_map(o: &Object, now: Timestamp) -> Vec<Value> {
 
 pub(super) const SECRET: &[Column] = &[
     NAME,
-    column("Type", "string", "Used to facilitate programmatic handling of secret data."),
-    column("Data", "string", "Data contains the secret data."),
+    column("Type", "string", "Used to facilitate programmatic handling of secret data.")
+        .from(Text(&["type"], "")),
+    column("Data", "string", "Data contains the secret data.").from(Count(&["data"])),
     AGE,
 ];
-
-pub(super) fn secret(o: &Object, now: Timestamp) -> Vec<Value> {
-    vec![o.name().into(), text(o, &["type"]).into(), count(o, &["data"]).into(), age(o, now)]
-}
 
 pub(super) const SERVICE_ACCOUNT: &[Column] = &[
     NAME,
-    column("Secrets", "string", "Secrets that pods running as this account are allowed to use."),
+    column("Secrets", "string", "Secrets that pods running as this account are allowed to use.")
+        .from(Count(&["secrets"])),
     AGE,
 ];
 
-pub(super) fn service_account(o: &Object, now: Timestamp) -> Vec<Value> {
-    vec![o.name().into(), count(o, &["secrets"]).into(), age(o, now)]
-}
+pub(super) const COMPONENT_STATUS: &[Column] = &[
+    NAME,
+    column("Status", "string", "Status of the component conditions").from(Text(&[], "Unknown")),
+    column("Message", "string", "Message of the component conditions").from(Text(&[], "")),
+    column("Error", "string", "Error of the component conditions").from(Text(&[], "")),
+];
 
-pub(super) const LEASE: &[Column] =
-    &[NAME, column("Holder", "string", "The identity of the holder of a current lease."), AGE];
-
-pub(super) fn lease(o: &Object, now: Timestamp) -> Vec<Value> {
-    vec![o.name().into(), text(o, &["spec", "holderIdentity"]).into(), age(o, now)]
-}
+pub(super) const LEASE: &[Column] = &[
+    NAME,
+    column("Holder", "string", "The identity of the holder of a current lease.")
+        .from(Text(&["spec", "holderIdentity"], "")),
+    AGE,
+];
 
 pub(super) const PRIORITY_CLASS: &[Column] = &[
     NAME,
-    column("Value", "integer", "The integer value of this priority class."),
-    column("Global-Default", "boolean", "Whether this is the priority of pods that name no class."),
+    column("Value", "integer", "The integer value of this priority class.").from(Number(&["value"])),
+    column("Global-Default", "boolean", "Whether this is the priority of pods that name no class.")
+        .from(Flag(&["globalDefault"], false)),
     AGE,
-    column("PreemptionPolicy", "string", "The policy for preempting pods with lower priority."),
+    column("PreemptionPolicy", "string", "The policy for preempting pods with lower priority.")
+        .from(Text(&["preemptionPolicy"], "")),
 ];
 
-pub(super) fn priority_class(o: &Object, now: Timestamp) -> Vec<Value> {
-    let global = o.at(&["globalDefault"]).and_then(Value::as_bool).unwrap_or(false);
-    let value = super::read::number(o, &["value"]);
-    vec![o.name().into(), value.into(), global.into(), age(o, now), text(o, &["preemptionPolicy"]).into()]
-}
+pub(super) const DISRUPTION_BUDGET: &[Column] = &[
+    NAME,
+    column("Min Available", "string", "The minimum number of pods that must be available.")
+        .from(Text(&["spec", "minAvailable"], "N/A")),
+    column("Max Unavailable", "string", "The maximum number of pods that may be unavailable.")
+        .from(Text(&["spec", "maxUnavailable"], "N/A")),
+    column("Allowed Disruptions", "integer", "Calculated number of pods that may be disrupted at this time.")
+        .from(Number(&["status", "disruptionsAllowed"])),
+    AGE,
+];
+
+pub(super) const NETWORK_POLICY: &[Column] = &[
+    NAME,
+    column("Pod-Selector", "string", "The pods to which this policy applies.")
+        .from(Selector(&["spec", "podSelector"])),
+    AGE,
+];
+
+pub(super) const SERVICE_CIDR: &[Column] = &[
+    NAME,
+    column("CIDRs", "string", "The address ranges that services get their IPs from.")
+        .from(Join(&["spec", "cidrs"], "")),
+    AGE,
+];
+
+pub(super) const RUNTIME_CLASS: &[Column] = &[
+    NAME,
+    column("Handler", "string", "The configuration that the CRI implementation uses for pods of this class.")
+        .from(Text(&["handler"], "")),
+    AGE,
+];
+
+pub(super) const WEBHOOKS: &[Column] = &[
+    NAME,
+    column(
+        "Webhooks",
+        "integer",
+        "Webhooks indicates the number of webhooks registered in this configuration",
+    )
+    .from(Count(&["webhooks"])),
+    AGE,
+];
+
+pub(super) const PRIORITY_LEVEL: &[Column] = &[
+    NAME,
+    column("Type", "string", "Whether this priority level is limited.").from(Text(&["spec", "type"], "")),
+    column("NominalConcurrencyShares", "string", "The share of the server's concurrency.")
+        .from(Text(&["spec", "limited", "nominalConcurrencyShares"], "<none>")),
+    column("Queues", "string", "The number of queues.")
+        .from(Text(&["spec", "limited", "limitResponse", "queuing", "queues"], "<none>")),
+    column("HandSize", "string", "How many queues a flow may use.")
+        .from(Text(&["spec", "limited", "limitResponse", "queuing", "handSize"], "<none>")),
+    column("QueueLengthLimit", "string", "How many requests a queue may hold.")
+        .from(Text(&["spec", "limited", "limitResponse", "queuing", "queueLengthLimit"], "<none>")),
+    AGE,
+];
+
+pub(super) const RESOURCE_SLICE: &[Column] = &[
+    NAME,
+    column("Node", "string", "The node which provides the resources in this pool.")
+        .from(Text(&["spec", "nodeName"], "<unset>")),
+    column("Driver", "string", "The name of the DRA driver.").from(Text(&["spec", "driver"], "")),
+    column("Pool", "string", "The pool the resources belong to.").from(Text(&["spec", "pool", "name"], "")),
+    AGE,
+];
+
+pub(super) const CSI_NODE: &[Column] = &[
+    NAME,
+    column("Drivers", "integer", "Drivers indicates the number of CSI drivers registered on the node")
+        .from(Count(&["spec", "drivers"])),
+    AGE,
+];
+
+pub(super) const CSI_CAPACITY: &[Column] = &[
+    NAME,
+    column("StorageClassName", "string", "The storage class the capacity applies to.")
+        .from(Text(&["storageClassName"], "")),
+    column("Capacity", "string", "How much can be provisioned.").from(Text(&["capacity"], "<unset>")),
+];
+
+pub(super) const VOLUME_ATTACHMENT: &[Column] = &[
+    NAME,
+    column("Attacher", "string", "The CSI driver that must handle this request.")
+        .from(Text(&["spec", "attacher"], "")),
+    column("PV", "string", "The volume to attach.")
+        .from(Text(&["spec", "source", "persistentVolumeName"], "")),
+    column("Node", "string", "The node the volume should be attached to.")
+        .from(Text(&["spec", "nodeName"], "")),
+    column("Attached", "boolean", "Whether the volume is attached.")
+        .from(Flag(&["status", "attached"], false)),
+    AGE,
+];
+
+pub(super) const ATTRIBUTES_CLASS: &[Column] =
+    &[NAME, column("DriverName", "string", "Name of the CSI driver").from(Text(&["driverName"], "")), AGE];
 
 /// What kinds without a printer of their own show upstream: a date instead of an age.
 pub(super) const CREATED: &[Column] = &[
@@ -71,9 +164,6 @@ pub(super) const CREATED: &[Column] = &[
         "Created At",
         "date",
         "CreationTimestamp is a timestamp representing the server time when this object was created.",
-    ),
+    )
+    .from(Text(&["metadata", "creationTimestamp"], "")),
 ];
-
-pub(super) fn created(o: &Object, _now: Timestamp) -> Vec<Value> {
-    vec![o.name().into(), o.meta_str("creationTimestamp").into()]
-}

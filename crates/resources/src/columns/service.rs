@@ -145,3 +145,42 @@ pub(super) fn ingress(o: &Object, now: Timestamp) -> Vec<Value> {
         age(o, now),
     ]
 }
+
+pub(super) const INGRESS_CLASS: &[Column] = &[
+    NAME,
+    column("Controller", "string", "Controller that is responsible for handling this class"),
+    column("Parameters", "string", "A reference to a resource with additional parameters"),
+    AGE,
+];
+
+pub(super) fn ingress_class(o: &Object, now: Timestamp) -> Vec<Value> {
+    let part = |key: &str| text(o, &["spec", "parameters", key]);
+    let parameters = match (o.at(&["spec", "parameters"]), part("apiGroup")) {
+        (None, _) => "<none>".into(),
+        (Some(_), "") => format!("{}/{}", part("kind"), part("name")),
+        (Some(_), group) => format!("{}.{group}/{}", part("kind"), part("name")),
+    };
+    vec![o.name().into(), text(o, &["spec", "controller"]).into(), parameters.into(), age(o, now)]
+}
+
+pub(super) const API_SERVICE: &[Column] = &[
+    NAME,
+    column("Service", "string", "The reference to the service that hosts this API endpoint."),
+    column("Available", "string", "Whether this service is available."),
+    AGE,
+];
+
+pub(super) fn api_service(o: &Object, now: Timestamp) -> Vec<Value> {
+    let part = |key: &str| text(o, &["spec", "service", key]);
+    let service = match o.at(&["spec", "service"]) {
+        Some(Value::Object(_)) => format!("{}/{}", part("namespace"), part("name")),
+        _ => "Local".into(),
+    };
+    let condition = items(o, &["status", "conditions"]).iter().find(|c| field(c, "type") == "Available");
+    let available = match condition {
+        Some(c) if field(c, "status") == "True" => "True".into(),
+        Some(c) => format!("{} ({})", field(c, "status"), field(c, "reason")),
+        None => "Unknown".into(),
+    };
+    vec![o.name().into(), service.into(), available.into(), age(o, now)]
+}

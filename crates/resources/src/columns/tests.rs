@@ -259,7 +259,7 @@ fn plain_kinds() {
         json!({"metadata": {"name": "r"}}),
         "r | 2026-01-01T00:00:00Z",
     );
-    check("node.k8s.io", "runtimeclasses", json!({"metadata": {"name": "r"}}), "r | 10m");
+    check("resource.k8s.io", "deviceclasses", json!({"metadata": {"name": "r"}}), "r | 10m");
     check(
         "rbac.authorization.k8s.io",
         "rolebindings",
@@ -310,4 +310,71 @@ fn unknown_times_and_odd_values_do_not_break_a_row() {
         .expect("an object");
     let row = cells(resource, &object, NOW.parse().expect("a time"));
     assert_eq!(row[4], "<unknown>");
+}
+
+#[test]
+fn budgets_policies_and_quotas() {
+    check(
+        "policy",
+        "poddisruptionbudgets",
+        json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 2}, "status": {"disruptionsAllowed": 1}}),
+        "b | 2 | N/A | 1 | 10m",
+    );
+    check(
+        "networking.k8s.io",
+        "networkpolicies",
+        json!({"metadata": {"name": "n"}, "spec": {"podSelector": {"matchLabels": {"a": "b"}}}}),
+        "n | a=b | 10m",
+    );
+    check(
+        "",
+        "resourcequotas",
+        json!({"metadata": {"name": "q"}, "status": {"hard": {"pods": "5", "limits.cpu": "2"}, "used": {"pods": "1"}}}),
+        "q | pods: 1/5 | limits.cpu: 0/2 | 10m",
+    );
+    check(
+        "certificates.k8s.io",
+        "certificatesigningrequests",
+        json!({"metadata": {"name": "c"}, "spec": {"signerName": "s", "username": "u", "expirationSeconds": 86400},
+            "status": {"certificate": "Yg==", "conditions": [{"type": "Approved"}]}}),
+        "c | 10m | s | u | 24h | Approved,Issued",
+    );
+}
+
+#[test]
+fn autoscalers_of_both_versions() {
+    let target = json!({"kind": "Deployment", "name": "d"});
+    check(
+        "autoscaling",
+        "horizontalpodautoscalers",
+        json!({"metadata": {"name": "h"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3, "metrics": [
+            {"type": "Resource", "resource": {"name": "cpu", "target": {"averageUtilization": 50}}},
+            {"type": "Pods", "pods": {"target": {"averageValue": "1k"}}},
+            {"type": "External", "external": {"target": {"value": "30"}}}]},
+            "status": {"currentReplicas": 2, "currentMetrics": [
+                {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 20}}}]}}),
+        "h | Deployment/d | cpu: 20%/50%, <unknown>/1k + 1 more... | <unset> | 3 | 2 | 10m",
+    );
+    check(
+        "autoscaling",
+        "horizontalpodautoscalers",
+        json!({"metadata": {"name": "h"}, "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 3,
+            "targetCPUUtilizationPercentage": 50}}),
+        "h | Deployment/d | cpu: <unknown>/50% | 1 | 3 | 0 | 10m",
+    );
+}
+
+#[test]
+fn every_kind_has_as_many_cells_as_columns() {
+    let now = NOW.parse().expect("a time");
+    for resource in crate::builtin().rows() {
+        for object in [json!({}), json!({"metadata": [], "spec": 3, "status": {"conditions": {"a": null}}})] {
+            let object = Object::from_value(object).expect("an object");
+            assert_eq!(cells(resource, &object, now).len(), columns(resource).len(), "{}", resource.kind);
+        }
+    }
+    for kind in KINDS {
+        let exists = crate::builtin().rows().any(|r| r.group == kind.group && r.kind == kind.kind);
+        assert!(exists, "{} of {} is not built in", kind.kind, kind.group);
+    }
 }

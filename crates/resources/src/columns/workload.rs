@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::duration;
 use super::read::{
-    age, condition_true, containers, count, labels, number, selector, selector_or_none, since, text, text_or,
+    age, condition_true, containers, count, field, items, labels, number, selector, selector_or_none, since,
+    text, text_or,
 };
 use super::{AGE, Column, NAME, column, wide};
 
@@ -209,5 +210,41 @@ pub(super) fn cron_job(o: &Object, now: Timestamp) -> Vec<Value> {
         names,
         images,
         selector_or_none(o.at(&["spec", "jobTemplate", "spec", "selector"])).into(),
+    ]
+}
+
+pub(super) const POD_TEMPLATE: &[Column] = &[
+    NAME,
+    column("Containers", "string", "Names of each container in the template."),
+    column("Images", "string", "Images referenced by each container in the template."),
+    column("Pod Labels", "string", "The labels for the pod template."),
+];
+
+pub(super) fn pod_template(o: &Object, _now: Timestamp) -> Vec<Value> {
+    let [names, images] = containers(o, &["template", "spec"]);
+    vec![o.name().into(), names, images, labels(o.at(&["template", "metadata", "labels"])).into()]
+}
+
+pub(super) const REVISION: &[Column] = &[
+    NAME,
+    column("Controller", "string", "Controller of the object"),
+    column("Revision", "string", "Revision indicates the revision of the state represented by Data."),
+    AGE,
+];
+
+pub(super) fn revision(o: &Object, now: Timestamp) -> Vec<Value> {
+    let owners = items(o, &["metadata", "ownerReferences"]);
+    let controller = owners.iter().find(|r| r.get("controller") == Some(&Value::Bool(true))).map(|r| {
+        let kind = field(r, "kind").to_lowercase();
+        match field(r, "apiVersion").split_once('/') {
+            Some((group, _)) => format!("{kind}.{group}/{}", field(r, "name")),
+            None => format!("{kind}/{}", field(r, "name")),
+        }
+    });
+    vec![
+        o.name().into(),
+        controller.unwrap_or_else(|| "<none>".into()).into(),
+        number(o, &["revision"]).into(),
+        age(o, now),
     ]
 }

@@ -88,3 +88,16 @@ fn added_rows_join_and_never_replace() {
     assert_eq!(table.group_versions().last(), Some(&GroupVersion::new("example.com", "v1")));
     assert!(table.by_kind("", "v1", "Pod").is_some());
 }
+
+#[test]
+fn selectable_fields_exist_and_have_absent_values() {
+    for resource in builtin().rows() {
+        assert_eq!(absent_field_values(resource).len(), resource.selectable_fields.len());
+    }
+    let nodes = builtin().find("", "v1", "nodes").expect("served");
+    assert_eq!(absent_field_values(nodes), ["false"]);
+    let jobs = builtin().find("batch", "v1", "jobs").expect("served");
+    assert_eq!(absent_field_values(jobs), ["0"]);
+    let pods = builtin().find("", "v1", "pods").expect("served");
+    assert_eq!(absent_field_values(pods)[..2], ["false", ""]);
+}

@@ -118,7 +118,13 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
     let at: Arc<str> = path.display().to_string().into();
     let fresh = !path.exists();
     // The engine trusts its own pages and may panic on a file that something else wrote to.
-    let opened = std::panic::catch_unwind(|| Database::builder().set_cache_size(cache_bytes).create(path));
+    let opened = std::panic::catch_unwind(|| {
+        let mut builder = Database::builder();
+        builder.set_cache_size(cache_bytes).set_repair_callback(|_| {
+            tracing::debug!("the data file was not closed; its pages are checked");
+        });
+        builder.create(path)
+    });
     let db = match opened {
         Ok(Ok(db)) => db,
         Ok(Err(e)) => return Err(open_error(e, &at)),

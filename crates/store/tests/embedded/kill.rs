@@ -23,6 +23,8 @@ const KEYS: u64 = 8;
 async fn write_until_killed(folder: &Path) {
     let store = Embedded::open(config(folder, base::SystemClock)).expect("the store opens after a kill");
     let mut tasks = tokio::task::JoinSet::new();
+    let (compacting, upto) = (store.clone(), store.revision());
+    tasks.spawn(async move { compacting.compact(upto).await.expect("a compaction") });
     for writer in 0..WRITERS {
         let store = store.clone();
         tasks.spawn(async move {
@@ -81,18 +83,20 @@ fn run_and_kill(folder: &Path, writes: u64, acknowledged: &mut Acknowledged) {
     assert!(seen >= writes, "the writer ended by itself after {seen} writes");
 }
 
-/// Every acknowledged write is there, or a later one of the same key that was not acknowledged in time.
-async fn check(store: &Embedded, acknowledged: &Acknowledged) {
+/// Every acknowledged write is there, or a later one of the same key that was not acknowledged in time. What
+/// is found is what the next round must find; history before `checked` may be forgotten.
+async fn check(store: &Embedded, acknowledged: &mut Acknowledged, checked: u64) {
     for (key, (revision, value)) in acknowledged {
-        let (found, _) = store.get(key).await.expect("the store is readable");
+        let (found, now) = store.get(key).await.expect("the store is readable");
         let found = found.map(|kv| (kv.mod_revision, String::from_utf8_lossy(&kv.value).into_owned()));
-        match (found, value) {
-            (Some((at, _)), _) if at > *revision => {}
-            (Some((at, text)), Some(value)) => assert_eq!((at, &text), (*revision, value), "{key}"),
+        match (&found, &value) {
+            (Some((at, _)), _) if *at > *revision => {}
+            (Some((at, text)), Some(value)) => assert_eq!((at, text), (&*revision, value), "{key}"),
             (None, None) => {}
-            (None, Some(_)) => assert_deleted_later(store, key, *revision).await,
+            (None, Some(_)) => assert_deleted_later(store, key, checked.max(*revision)).await,
             (Some(found), None) => panic!("{key} was deleted at {revision}, found {found:?}"),
         }
+        (*revision, *value) = found.map_or((now, None), |(at, text)| (at, Some(text)));
     }
 }
 
@@ -130,7 +134,7 @@ async fn acknowledged_writes_survive_a_hundred_kills() {
         run_and_kill(folder.path(), 1 + round * 37 % 400, &mut acknowledged);
         let store =
             Embedded::open(config(folder.path(), base::SystemClock)).expect("the store opens after a kill");
-        check(&store, &acknowledged).await;
+        check(&store, &mut acknowledged, checked).await;
         assert_no_gap(&store, checked).await;
         checked = store.revision();
         store.close().await.expect("the store closes");

@@ -13,14 +13,14 @@ use base::{Clock, ManualClock};
 use store::{Config, Embedded};
 
 /// An embedded store on a temporary folder and a clock that the test moves.
-pub struct Fixture {
+pub(crate) struct Fixture {
     pub folder: tempfile::TempDir,
     pub clock: ManualClock,
     pub store: Embedded,
 }
 
 impl Fixture {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 

@@ -91,3 +91,39 @@ fn escape(doc: &[&str]) -> String {
     }
     text.replace('\\', "\\\\").replace('\n', "\\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: &str = r##"// Generated from definition io.k8s.api.core.v1.Thing
+
+/// Thing is \<one\>.
+#[derive(Clone)]
+pub struct Thing {
+    /// First line.
+    ///
+    /// Second line.
+    pub node_port: Option<i32>,
+
+    pub type_: String,
+}
+
+impl Thing {
+    /// Not a field.
+    pub fn f() {}
+}
+                            "nodePort" => Field::Key_node_port,
+                            "type" => Field::Key_type_,
+"##;
+
+    #[test]
+    fn fields_are_described_under_their_json_names() {
+        let (name, descriptions) = parse(SOURCE).expect("a definition");
+        assert_eq!(name, "io.k8s.api.core.v1.Thing");
+        assert_eq!(descriptions.own, "Thing is <one>.");
+        let fields: Vec<(&str, &str)> =
+            descriptions.fields.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(fields, [("nodePort", "First line.\\n\\nSecond line."), ("type", "")]);
+    }
+}

@@ -176,3 +176,46 @@ fn shape(schema: &Map<String, Value>) -> anyhow::Result<String> {
         (kind, format) => bail!("unknown type {kind:?} of format {format:?}"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn facts_of_a_structure_become_lines() {
+        let document = json!({"definitions": {
+            "a.Pod": {
+                "x-kubernetes-group-version-kind": [{"group": "", "version": "v1", "kind": "Pod"}],
+                "required": ["ports"],
+                "properties": {
+                    "ports": {"type": "array", "items": {"$ref": "#/definitions/a.Port"},
+                        "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port", "protocol"],
+                        "x-kubernetes-patch-merge-key": "port", "x-kubernetes-patch-strategy": "merge,retainKeys"},
+                    "when": {"$ref": "#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.Time"},
+                    "data": {"type": "object", "additionalProperties": {"type": "string", "format": "byte"}},
+                },
+            },
+            "a.Port": {"x-kubernetes-map-type": "atomic"},
+        }});
+        let names = Names::from(["a.Pod".to_owned(), "a.Port".to_owned()]);
+        let text = render(&document, &names).expect("all can be said");
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "a.Pod gvk=/v1/Pod",
+                " data {}bytes",
+                " ports! []@a.Port map=port,protocol:TCP merge retainkeys mergekey=port",
+                " when time",
+                "a.Port atomic",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_format_cannot_say_is_an_error() {
+        let schema = json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "bag"});
+        assert!(field_line(schema.as_object().expect("an object")).is_err());
+    }
+}

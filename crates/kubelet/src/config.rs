@@ -1,0 +1,25 @@
+//! What the node agent's pod side is told at start.
+
+use std::sync::Arc;
+
+use base::Clock;
+use kube::Client;
+
+use crate::events::Events;
+use crate::node_facts::NodeFacts;
+use crate::seams::{ContainerConfigs, SandboxConfigs, Volumes};
+use crate::source::PodSource;
+
+/// Everything the pod side of the agent is built from.
+pub struct PodsConfig {
+    pub client: Client,
+    pub runtime: cri::RuntimeServiceClient,
+    pub images: cri::ImageServiceClient,
+    pub source: PodSource,
+    pub volumes: Arc<dyn Volumes>,
+    pub containers: Arc<dyn ContainerConfigs>,
+    pub sandboxes: Arc<dyn SandboxConfigs>,
+    pub events: Events,
+    pub facts: Arc<NodeFacts>,
+    pub clock: Arc<dyn Clock>,
+}

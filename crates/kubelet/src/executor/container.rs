@@ -1,0 +1,72 @@
+//! Starting a container: configuration, creation, start, postStart hook.
+
+use super::{Executor, Input, Outcome, not_in_pod, regarding};
+use crate::cri_view::ANNOTATION_CONTAINER_HASH;
+use crate::events::Severity;
+use crate::planner::{Failure, Member};
+use crate::seams::ContainerRequest;
+
+impl Executor {
+    /// Makes and starts one attempt of a container.
+    pub(super) async fn start(&self, input: &Input, name: &str, sandbox_id: &str, attempt: u32) -> Outcome {
+        let want = &input.want;
+        let Some(member) = want.member(name) else { return not_in_pod(name) };
+        let about = regarding(want, member);
+        let refuse = |reason: &str, message: String| {
+            self.events.record(about.clone(), Severity::Warning, "Failed", format!("Error: {message}"));
+            Outcome::Failed(Failure { reason: reason.to_owned(), message })
+        };
+        let sandbox = match &input.sandbox {
+            Some(config) => config.as_ref().clone(),
+            None => match self.sandboxes.build(&want.pod, input.sandbox_attempt).await {
+                Ok(config) => config,
+                Err(error) => return refuse("CreateContainerConfigError", error.message),
+            },
+        };
+        let image = input.image.clone().unwrap_or_default();
+        let request = ContainerRequest {
+            pod: &want.pod,
+            container: &member.spec,
+            attempt,
+            pod_ips: &input.pod_ips,
+            volumes: &input.mounted,
+            image: &image,
+        };
+        let mut config = match self.containers.build(request).await {
+            Ok(config) => config,
+            Err(error) => return refuse(error.reason, error.message),
+        };
+        config.annotations.insert(ANNOTATION_CONTAINER_HASH.to_owned(), member.hash.clone());
+        let id = match self.cri.create_container(sandbox_id, config, sandbox).await {
+            Ok(id) => id,
+            Err(error) => return refuse("CreateContainerError", error.message),
+        };
+        self.events.record(about.clone(), Severity::Normal, "Created", "Container created".to_owned());
+        if let Err(error) = self.cri.start_container(&id).await {
+            return refuse("RunContainerError", error.message);
+        }
+        self.events.record(about.clone(), Severity::Normal, "Started", "Container started".to_owned());
+        self.post_start(input, member, &id).await
+    }
+
+    /// A postStart hook that fails ends its container.
+    async fn post_start(&self, input: &Input, member: &Member, id: &str) -> Outcome {
+        let hook = member.spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
+        let Some(hook) = hook else { return Outcome::Done };
+        let Err(why) = self.run_hook(input, member, id, hook).await else { return Outcome::Done };
+        let about = regarding(&input.want, member);
+        tracing::info!(pod = input.want.name(), container = member.spec.name, why, "postStart hook failed");
+        let text = "PostStartHook failed".to_owned();
+        self.events.record(about.clone(), Severity::Warning, "FailedPostStartHook", text);
+        let text = "FailedPostStartHook".to_owned();
+        self.events.record(about, Severity::Normal, "Killing", text);
+        let grace_s = input.want.grace_s();
+        if let Err(error) = self.cri.stop_container(id, grace_s).await {
+            tracing::warn!(%error, container = member.spec.name, "a container cannot be stopped");
+        }
+        Outcome::Failed(Failure {
+            reason: "PostStartHookError".to_owned(),
+            message: "PostStartHook failed".to_owned(),
+        })
+    }
+}

@@ -1,0 +1,184 @@
+//! Images for containers: looked up, pulled by policy, each pull shared by all who wait for it.
+//!
+//! Start at [`Images::ensure`]. Back-off between failed pulls is the planner's.
+
+mod credentials;
+mod name;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use base::Clock;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+
+use crate::cri_calls::{Cri, CriError};
+use crate::events::{Events, Severity};
+use crate::planner::{Failure, Member};
+use crate::pod_api::PodApi;
+use crate::seams::ResolvedImage;
+
+type Pull = Shared<BoxFuture<'static, Result<String, CriError>>>;
+
+/// Finds and pulls images.
+pub struct Images {
+    cri: Arc<dyn Cri>,
+    api: Arc<dyn PodApi>,
+    events: Events,
+    clock: Arc<dyn Clock>,
+    /// Pulls under way, by image name and credentials.
+    pulls: Mutex<HashMap<String, Pull>>,
+}
+
+impl Images {
+    pub fn new(cri: Arc<dyn Cri>, api: Arc<dyn PodApi>, events: Events, clock: Arc<dyn Clock>) -> Self {
+        Self { cri, api, events, clock, pulls: Mutex::default() }
+    }
+
+    /// The image of a container, pulled where its policy says so; records upstream's events about
+    /// `regarding`. Cancellation safe: a pull that others wait for goes on with them.
+    ///
+    /// # Errors
+    /// With upstream's waiting reason: `InvalidImageName`, `ImageInspectError`, `ErrImageNeverPull`,
+    /// `ErrImagePull`.
+    pub async fn ensure(
+        &self,
+        pod: &Pod,
+        member: &Member,
+        regarding: &ObjectReference,
+    ) -> Result<ResolvedImage, Failure> {
+        let asked = member.spec.image.as_deref().unwrap_or_default();
+        let image = name::normalize(asked).map_err(|why| {
+            let message = format!("Failed to apply default image tag {asked:?}: {why}");
+            self.warn(regarding, "InspectFailed", message.clone());
+            failure("InvalidImageName", message)
+        })?;
+        let present = self.inspect(&image, asked, regarding).await?;
+        match (name::pull_policy(member.spec.image_pull_policy.as_deref(), &image), present) {
+            (name::PullPolicy::Never, None) => {
+                let message = format!("Container image {asked:?} is not present with pull policy of Never");
+                self.warn(regarding, "ErrImageNeverPull", message.clone());
+                Err(failure("ErrImageNeverPull", message))
+            }
+            (name::PullPolicy::Never | name::PullPolicy::IfNotPresent, Some(found)) => {
+                let text = format!(
+                    "Container image {asked:?} already present on machine and can be accessed by the pod"
+                );
+                self.events.record(regarding.clone(), Severity::Normal, "Pulled", text);
+                Ok(found)
+            }
+            _ => self.pull(pod, &image, asked, regarding).await,
+        }
+    }
+
+    async fn inspect(
+        &self,
+        image: &str,
+        asked: &str,
+        regarding: &ObjectReference,
+    ) -> Result<Option<ResolvedImage>, Failure> {
+        match self.cri.image(image).await {
+            Ok(found) => Ok(found.map(resolved)),
+            Err(error) => {
+                let message = format!("Failed to inspect image {asked:?}: {error}");
+                self.warn(regarding, "InspectFailed", message.clone());
+                Err(failure("ImageInspectError", message))
+            }
+        }
+    }
+
+    async fn pull(
+        &self,
+        pod: &Pod,
+        image: &str,
+        asked: &str,
+        regarding: &ObjectReference,
+    ) -> Result<ResolvedImage, Failure> {
+        let pulling = format!("Pulling image {asked:?}");
+        self.events.record(regarding.clone(), Severity::Normal, "Pulling", pulling);
+        let began = self.clock.now();
+        let auth = credentials::find(self.api.as_ref(), pod, image).await;
+        match self.shared_pull(image, auth).await {
+            Ok(_) => {}
+            Err(error) => {
+                let message = error.to_string();
+                self.warn(regarding, "Failed", format!("Failed to pull image {asked:?}: {message}"));
+                self.warn(regarding, "Failed", "Error: ErrImagePull".to_owned());
+                return Err(failure("ErrImagePull", message));
+            }
+        }
+        let found = self.cri.image(image).await.map_err(|e| failure("ImageInspectError", e.to_string()))?;
+        let Some(found) = found else {
+            let message = format!("the image {asked:?} was pulled but is not there");
+            return Err(failure("ImageInspectError", message));
+        };
+        let took = go_duration_ms(self.clock.now().duration_since(began));
+        let text = format!(
+            "Successfully pulled image {asked:?} in {took} ({took} including waiting). Image size: {} bytes.",
+            found.size
+        );
+        self.events.record(regarding.clone(), Severity::Normal, "Pulled", text);
+        Ok(resolved(found))
+    }
+
+    /// Pulls of the same image with the same credentials are one pull.
+    async fn shared_pull(&self, image: &str, auth: Option<cri::v1::AuthConfig>) -> Result<String, CriError> {
+        let user = auth.as_ref().map(|a| a.username.as_str()).unwrap_or_default();
+        let key = format!("{user}@{image}");
+        let pull = {
+            let mut pulls = self.pulls.lock().unwrap_or_else(|e| e.into_inner());
+            pulls
+                .entry(key.clone())
+                .or_insert_with(|| {
+                    let (cri, image) = (self.cri.clone(), image.to_owned());
+                    async move { cri.pull(&image, auth).await }.boxed().shared()
+                })
+                .clone()
+        };
+        let result = pull.clone().await;
+        let mut pulls = self.pulls.lock().unwrap_or_else(|e| e.into_inner());
+        if pulls.get(&key).is_some_and(|known| known.ptr_eq(&pull)) {
+            pulls.remove(&key);
+        }
+        result
+    }
+
+    fn warn(&self, regarding: &ObjectReference, reason: &'static str, message: String) {
+        self.events.record(regarding.clone(), Severity::Warning, reason, message);
+    }
+}
+
+fn failure(reason: &str, message: String) -> Failure {
+    Failure { reason: reason.to_owned(), message }
+}
+
+fn resolved(image: cri::v1::Image) -> ResolvedImage {
+    ResolvedImage { image_ref: image.id, uid: image.uid.map(|u| u.value), username: image.username }
+}
+
+/// A duration cut to milliseconds, the way Go prints it: `234ms`, `1.2s`, `1m2.05s`.
+fn go_duration_ms(duration: SignedDuration) -> String {
+    let total_ms = duration.as_millis().max(0);
+    if total_ms < 1000 {
+        return format!("{total_ms}ms");
+    }
+    let (minutes, ms) = (total_ms / 60_000, total_ms % 60_000);
+    let fraction = format!("{:03}", ms % 1000);
+    let fraction = fraction.trim_end_matches('0');
+    let dot = if fraction.is_empty() { "" } else { "." };
+    let seconds = format!("{}{dot}{fraction}s", ms / 1000);
+    if minutes == 0 { seconds } else { format!("{minutes}m{seconds}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_in_go() {
+        let shown = |ms| go_duration_ms(SignedDuration::from_millis(ms));
+        assert_eq!([shown(0), shown(7), shown(1200), shown(60_050)], ["0ms", "7ms", "1.2s", "1m0.05s"]);
+    }
+}

@@ -1,0 +1,14 @@
+//! Containers' logs: files in CRI's format, written by the runtime, read and rotated here.
+//!
+//! [`stream`](stream::stream) serves `kubectl logs`; [`rotation`] keeps files small. Both wait for
+//! the kernel's word (inotify), never poll, and never change what the runtime writes.
+
+pub mod line;
+pub mod options;
+pub mod rotation;
+pub mod stream;
+pub mod tail;
+mod watch;
+
+pub use options::{LogOptions, Streams};
+pub use tail::last_lines;

@@ -1,0 +1,72 @@
+//! Changes in folders, as the kernel tells them (inotify), for async code.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::Path;
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use tokio::io::unix::AsyncFd;
+
+struct Pollable(Inotify);
+
+impl AsRawFd for Pollable {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub struct Event {
+    pub watch: WatchDescriptor,
+    pub mask: AddWatchFlags,
+    /// The name within the watched folder.
+    pub name: Option<OsString>,
+}
+
+/// Watches folders.
+pub struct FolderWatch(AsyncFd<Pollable>);
+
+impl FolderWatch {
+    /// # Errors
+    /// When the kernel's limit of inotify instances is reached.
+    pub fn new() -> io::Result<Self> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        // SAFETY: `Pollable` owns its descriptor, gives always the same one and closes it only when dropped.
+        let watched = unsafe { AsyncFd::register(Pollable(inotify)) };
+        Ok(Self(watched.map_err(|e| e.into_parts().1)?))
+    }
+
+    /// Watches `folder` for the events of `mask`.
+    ///
+    /// # Errors
+    /// When the folder is not there or the kernel's limit of watches is reached.
+    pub fn add(&self, folder: &Path, mask: AddWatchFlags) -> io::Result<WatchDescriptor> {
+        Ok(self.0.get_ref().0.add_watch(folder, mask)?)
+    }
+
+    /// Waits until something has happened, without taking it. Cancellation safe.
+    ///
+    /// # Errors
+    /// When the runtime is going down.
+    pub async fn happened(&self) -> io::Result<()> {
+        self.0.readable().await.map(|mut guard| guard.retain_ready())
+    }
+
+    /// Everything that has happened; waits for something. Cancellation safe.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub async fn next(&self) -> io::Result<Vec<Event>> {
+        loop {
+            let mut guard = self.0.readable().await?;
+            let read = guard.try_io(|fd| fd.get_ref().0.read_events().map_err(io::Error::from));
+            if let Ok(events) = read {
+                let event =
+                    |e: nix::sys::inotify::InotifyEvent| Event { watch: e.wd, mask: e.mask, name: e.name };
+                return Ok(events?.into_iter().map(event).collect());
+            }
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Registers the node and keeps its object true. Start at [`NodeAgent::run`].
+//!
+//! One timer: at each renewal of the lease the runtime and the machine are looked at too, and the
+//! status is written if it says something new, or after [`HEARTBEAT`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::backoff::Policy;
+use base::{Clock, Shutdown};
+use cri::v1;
+use cri::{ImageServiceClient, RuntimeServiceClient};
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeStatus, ObjectReference};
+use kube::api::{Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+use tokio::sync::{Notify, watch};
+
+use super::conditions::{self, Signals};
+use super::lease::{NodeLease, RENEW_EVERY};
+use super::machine::Pressure;
+use super::{Machine, NodeConfig, object};
+use crate::events::{Events, Severity};
+
+/// The status is written at least this often, as upstream's `nodeStatusReportFrequency`.
+const HEARTBEAT: SignedDuration = SignedDuration::from_mins(5);
+/// How often a node that is not ready yet looks again, at first.
+const RETRY: Policy = Policy::new(Duration::from_millis(50), Duration::from_secs(5));
+const WATCH_TIMEOUT_S: u32 = 290;
+
+/// Keeps one Node object.
+pub struct NodeAgent {
+    config: NodeConfig,
+    machine: Machine,
+    client: Client,
+    runtime: RuntimeServiceClient,
+    images: ImageServiceClient,
+    clock: Arc<dyn Clock>,
+    events: Events,
+    poke: Arc<Notify>,
+    pod_cidr: watch::Sender<Option<String>>,
+}
+
+/// What was last written.
+#[derive(Default)]
+struct Written {
+    status: NodeStatus,
+    at: Option<Timestamp>,
+    uid: String,
+}
+
+impl NodeAgent {
+    pub fn new(
+        config: NodeConfig,
+        machine: Machine,
+        client: Client,
+        (runtime, images): (RuntimeServiceClient, ImageServiceClient),
+        clock: Arc<dyn Clock>,
+        events: Events,
+    ) -> Self {
+        let (poke, pod_cidr) = (Arc::default(), watch::Sender::new(None));
+        Self { config, machine, client, runtime, images, clock, events, poke, pod_cidr }
+    }
+
+    /// The addresses pods here get theirs from, once the control plane has decided.
+    pub fn pod_cidr(&self) -> watch::Receiver<Option<String>> {
+        self.pod_cidr.subscribe()
+    }
+
+    /// Makes the agent look at once: something the status shows (images, the runtime) has changed.
+    pub fn poke(&self) -> Arc<Notify> {
+        self.poke.clone()
+    }
+
+    /// Runs until `shutdown`.
+    pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        tokio::select! {
+            () = shutdown.started() => {}
+            () = self.keep() => {}
+        }
+    }
+
+    async fn keep(&self) {
+        let node = self.register_until_done().await;
+        let conditions = node.status.as_ref().and_then(|s| s.conditions.clone());
+        let written = Written {
+            uid: node.metadata.uid.clone().unwrap_or_default(),
+            status: NodeStatus { conditions, ..NodeStatus::default() },
+            at: None,
+        };
+        self.announce(&node);
+        self.take_pod_cidr(&node).await;
+        let version = node.metadata.resource_version.clone().unwrap_or_default();
+        tokio::join!(self.report(written), self.follow(version));
+    }
+
+    async fn register_until_done(&self) -> Node {
+        let mut failures = 0;
+        loop {
+            match self.register().await {
+                Ok(node) => return node,
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(node = self.config.name, %error, "the node could not be registered yet");
+                    tokio::time::sleep(RETRY.delay(failures)).await;
+                }
+            }
+        }
+    }
+
+    async fn register(&self) -> Result<Node, kube::Error> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let mut wanted = object::node(&self.config, &self.machine);
+        wanted.status = Some(object::status(&self.config, &self.machine, ""));
+        match api.create(&PostParams::default(), &wanted).await {
+            Err(error) if client::is_already_exists(&error) => {
+                // What the node knows of itself is set right; what others have set stays.
+                let patch = json!({"metadata": {"labels": object::labels(&self.config, &self.machine)}});
+                api.patch(&self.config.name, &PatchParams::default(), &Patch::Merge(patch)).await
+            }
+            other => other,
+        }
+    }
+
+    fn announce(&self, node: &Node) {
+        self.event(Severity::Normal, "Starting", "Starting kubelet.".to_owned());
+        let before = node.status.as_ref().and_then(|s| s.node_info.as_ref()).map(|i| i.boot_id.as_str());
+        if before.is_some_and(|b| !b.is_empty() && b != self.machine.boot_id) {
+            let (name, id) = (&self.config.name, &self.machine.boot_id);
+            let text = format!("Node {name} has been rebooted, boot id: {id}");
+            self.event(Severity::Warning, "Rebooted", text);
+        }
+    }
+
+    fn event(&self, severity: Severity, reason: &'static str, message: String) {
+        let about = ObjectReference {
+            kind: Some("Node".to_owned()),
+            name: Some(self.config.name.clone()),
+            // Upstream's node events carry the name here: describe looks for them by it.
+            uid: Some(self.config.name.clone()),
+            ..ObjectReference::default()
+        };
+        self.events.record(about, severity, reason, message);
+    }
+
+    /// Renews the lease and writes the status, for ever.
+    async fn report(&self, mut written: Written) {
+        let lease = NodeLease::new(self.client.clone(), &self.config.name);
+        let mut failures = 0;
+        loop {
+            let renewal = lease.renew(&written.uid, self.clock.now());
+            let (renewed, status) = tokio::join!(renewal, self.observe(&written));
+            if let Err(error) = &renewed {
+                tracing::warn!(%error, "the node's lease could not be renewed");
+            }
+            let ready = is_ready(&status);
+            let reported = self.write(status, &mut written).await;
+            failures = if renewed.is_ok() && reported && ready { 0 } else { failures + 1 };
+            let wait = if failures == 0 { RENEW_EVERY } else { RETRY.delay(failures).min(RENEW_EVERY) };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.poke.notified() => {}
+            }
+        }
+    }
+
+    /// What the status should say now.
+    async fn observe(&self, written: &Written) -> NodeStatus {
+        let (mut runtime, mut images) = (self.runtime.clone(), self.images.clone());
+        let (version, state, images) = tokio::join!(
+            runtime.version(v1::VersionRequest::default()),
+            async { self.runtime.clone().status(v1::StatusRequest::default()).await },
+            images.list_images(v1::ListImagesRequest::default()),
+        );
+        let mut signals = Signals { not_ready: runtime_problems(state), ..Signals::default() };
+        let root = self.config.root.clone();
+        match tokio::task::spawn_blocking(move || Pressure::read(&root)).await {
+            Ok(Ok(pressure)) => signals.pressure = pressure,
+            Ok(Err(error)) => signals.not_ready.push(format!("machine state cannot be read: {error}")),
+            Err(error) => signals.not_ready.push(format!("machine state cannot be read: {error}")),
+        }
+        let version = version.map(|v| v.into_inner()).unwrap_or_default();
+        let version = format!("{}://{}", version.runtime_name, version.runtime_version);
+        let mut status = object::status(&self.config, &self.machine, &version);
+        let before = written.status.conditions.as_deref().unwrap_or_default();
+        status.conditions = Some(conditions::conditions(before, &signals, self.clock.now()));
+        status.images = match images {
+            Ok(list) => Some(object::images(&list.into_inner().images)),
+            Err(_) => written.status.images.clone(),
+        };
+        status
+    }
+
+    /// Writes the status if it is news or due. Whether the API knows it now.
+    async fn write(&self, status: NodeStatus, written: &mut Written) -> bool {
+        let now = self.clock.now();
+        let due = written.at.is_none_or(|at| at.duration_until(now) >= HEARTBEAT);
+        if !due && same(&status, &written.status) {
+            return true;
+        }
+        let before = written.status.conditions.clone().unwrap_or_default();
+        let after = status.conditions.clone().unwrap_or_default();
+        let api: Api<Node> = Api::all(self.client.clone());
+        let patch = Patch::Strategic(json!({"status": status}));
+        match api.patch_status(&self.config.name, &PatchParams::default(), &patch).await {
+            Ok(_) => {
+                for reason in conditions::events(&before, &after) {
+                    let text = format!("Node {} status is now: {reason}", self.config.name);
+                    self.event(Severity::Normal, reason, text);
+                }
+                written.status = status;
+                written.at = Some(now);
+                true
+            }
+            Err(error) if client::is_not_found(&error) => {
+                // Deleted while it runs: it comes back, as upstream's does when its kubelet restarts.
+                let node = self.register_until_done().await;
+                *written = Written { uid: node.metadata.uid.unwrap_or_default(), ..Written::default() };
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the node's status could not be written");
+                false
+            }
+        }
+    }
+
+    /// Follows the own object for what the control plane decides.
+    async fn follow(&self, mut version: String) {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let selector = format!("metadata.name={}", self.config.name);
+        let mut failures = 0;
+        loop {
+            let params = WatchParams::default().fields(&selector).timeout(WATCH_TIMEOUT_S);
+            // A watch that tells nothing counts as failed: one that ends at once must not spin.
+            failures += 1;
+            match api.watch(&params, &version).await {
+                Ok(stream) => {
+                    let mut stream = std::pin::pin!(stream);
+                    while let Some(Ok(event)) = stream.next().await {
+                        match event {
+                            WatchEvent::Added(node) | WatchEvent::Modified(node) => {
+                                failures = 0;
+                                version = node.metadata.resource_version.clone().unwrap_or_default();
+                                self.take_pod_cidr(&node).await;
+                            }
+                            WatchEvent::Bookmark(mark) => version = mark.metadata.resource_version,
+                            WatchEvent::Error(_) => version.clear(),
+                            WatchEvent::Deleted(_) => {}
+                        }
+                    }
+                }
+                Err(error) if client::is_expired(&error) => version.clear(),
+                Err(error) => tracing::debug!(%error, "the watch of the own node is interrupted"),
+            }
+            tokio::time::sleep(RETRY.delay(failures)).await;
+        }
+    }
+
+    async fn take_pod_cidr(&self, node: &Node) {
+        let Some(cidr) = node.spec.as_ref().and_then(|s| s.pod_cidr.clone()).filter(|c| !c.is_empty()) else {
+            return;
+        };
+        if self.pod_cidr.borrow().as_ref() == Some(&cidr) {
+            return;
+        }
+        let network = v1::NetworkConfig { pod_cidr: cidr.clone() };
+        let request = v1::UpdateRuntimeConfigRequest {
+            runtime_config: Some(v1::RuntimeConfig { network_config: Some(network) }),
+        };
+        if let Err(error) = self.runtime.clone().update_runtime_config(request).await {
+            tracing::warn!(%error, cidr, "the runtime did not take the pods' address range");
+        }
+        self.pod_cidr.send_replace(Some(cidr));
+        self.poke.notify_one();
+    }
+}
+
+fn is_ready(status: &NodeStatus) -> bool {
+    let ready = |c: &NodeCondition| c.type_ == "Ready" && c.status == "True";
+    status.conditions.iter().flatten().any(ready)
+}
+
+/// Why the runtime is not ready, in upstream's words.
+fn runtime_problems(state: Result<tonic::Response<v1::StatusResponse>, tonic::Status>) -> Vec<String> {
+    let state = match state {
+        Ok(state) => state.into_inner().status.unwrap_or_default(),
+        Err(error) => return vec![format!("container runtime is down: {}", error.message())],
+    };
+    let mut out = Vec::new();
+    for (kind, text) in [
+        ("RuntimeReady", "container runtime not ready"),
+        ("NetworkReady", "container runtime network not ready"),
+    ] {
+        match state.conditions.iter().find(|c| c.r#type == kind) {
+            Some(c) if c.status => {}
+            Some(c) => {
+                out.push(format!("{text}: {kind}={} reason:{} message:{}", c.status, c.reason, c.message))
+            }
+            None => out.push(format!("{text}: the runtime does not report {kind}")),
+        }
+    }
+    out
+}
+
+/// Whether two statuses say the same, heartbeats aside.
+fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
+    let still = |s: &NodeStatus| {
+        let mut s = s.clone();
+        s.conditions.iter_mut().flatten().for_each(|c| c.last_heartbeat_time = None);
+        s
+    };
+    still(a) == still(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtimes_conditions_become_reasons() {
+        let condition = |kind: &str, status: bool| v1::RuntimeCondition {
+            r#type: kind.to_owned(),
+            status,
+            reason: "NetworkPluginNotReady".to_owned(),
+            message: "cni plugin not initialized".to_owned(),
+        };
+        let state = |network: bool| {
+            let conditions = vec![condition("RuntimeReady", true), condition("NetworkReady", network)];
+            let status = Some(v1::RuntimeStatus { conditions });
+            Ok(tonic::Response::new(v1::StatusResponse { status, ..v1::StatusResponse::default() }))
+        };
+        assert!(runtime_problems(state(true)).is_empty());
+        assert_eq!(
+            runtime_problems(state(false)),
+            [
+                "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:cni plugin \
+              not initialized"
+            ]
+        );
+        assert_eq!(
+            runtime_problems(Err(tonic::Status::unavailable("gone"))),
+            ["container runtime is down: gone"]
+        );
+    }
+
+    #[test]
+    fn heartbeats_alone_are_no_news() {
+        let status = |second: i64, ready: &str| {
+            let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second),
+            );
+            let condition = NodeCondition {
+                type_: "Ready".into(),
+                status: ready.into(),
+                last_heartbeat_time: Some(time),
+                ..NodeCondition::default()
+            };
+            NodeStatus { conditions: Some(vec![condition]), ..NodeStatus::default() }
+        };
+        assert!(same(&status(1, "True"), &status(2, "True")));
+        assert!(!same(&status(1, "True"), &status(1, "False")));
+    }
+}

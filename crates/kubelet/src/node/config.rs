@@ -1,0 +1,35 @@
+//! Settings of the node.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, UdpSocket};
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::Taint;
+
+/// How the node presents itself.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The Node object's name; also its `kubernetes.io/hostname`.
+    pub name: String,
+    /// Labels besides those every node has (`node-role.kubernetes.io/control-plane`, …).
+    pub labels: BTreeMap<String, String>,
+    /// Taints the node is registered with.
+    pub taints: Vec<Taint>,
+    /// Its addresses, the primary one first; see [`detect_ip`].
+    pub ips: Vec<IpAddr>,
+    /// The port of the node's HTTPS API; 10250 upstream.
+    pub port: u16,
+    /// The node agent's folder: its file system is the node's ephemeral storage.
+    pub root: PathBuf,
+    /// How many pods may run here; 110 upstream.
+    pub max_pods: u32,
+}
+
+/// The address this machine uses towards the world: that of its default route. No packet is sent.
+/// `None` without any route.
+pub fn detect_ip() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // A documentation address (RFC 5737): connecting a datagram socket only picks the route.
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|a| a.ip()).filter(|ip| !ip.is_unspecified())
+}

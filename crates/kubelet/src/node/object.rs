@@ -1,0 +1,169 @@
+//! What the Node object says. Pure.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeDaemonEndpoints, NodeSpec, NodeStatus,
+    NodeSystemInfo,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::{Machine, NodeConfig};
+
+/// Memory and storage that pods may not count on: the node evicts before they are used up.
+const MEMORY_KEPT_BYTES: u64 = 100 << 20;
+const STORAGE_KEPT_PERCENT: u64 = 10;
+/// Upstream's limits of the list of images.
+const MAX_IMAGES: usize = 50;
+const MAX_IMAGE_NAMES: usize = 5;
+const OS: &str = "linux";
+
+/// The labels of this node.
+pub fn labels(config: &NodeConfig, machine: &Machine) -> BTreeMap<String, String> {
+    let mut out = config.labels.clone();
+    for prefix in ["kubernetes.io", "beta.kubernetes.io"] {
+        out.insert(format!("{prefix}/os"), OS.to_owned());
+        out.insert(format!("{prefix}/arch"), machine.architecture.clone());
+    }
+    out.insert("kubernetes.io/hostname".to_owned(), config.name.clone());
+    out
+}
+
+/// The object to register, without its status.
+pub fn node(config: &NodeConfig, machine: &Machine) -> Node {
+    let managed = ("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned());
+    Node {
+        metadata: ObjectMeta {
+            name: Some(config.name.clone()),
+            labels: Some(labels(config, machine)),
+            annotations: Some(BTreeMap::from([managed])),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NodeSpec {
+            taints: Some(config.taints.clone()).filter(|t| !t.is_empty()),
+            ..NodeSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The part of the status that does not change with time.
+pub fn status(config: &NodeConfig, machine: &Machine, runtime_version: &str) -> NodeStatus {
+    NodeStatus {
+        addresses: Some(addresses(config)),
+        capacity: Some(capacity(config, machine)),
+        allocatable: Some(allocatable(config, machine)),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(config.port) }),
+        }),
+        node_info: Some(NodeSystemInfo {
+            architecture: machine.architecture.clone(),
+            boot_id: machine.boot_id.clone(),
+            container_runtime_version: runtime_version.to_owned(),
+            kernel_version: machine.kernel_version.clone(),
+            kube_proxy_version: String::new(),
+            kubelet_version: api::TRACKED_VERSION.to_owned(),
+            machine_id: machine.machine_id.clone(),
+            operating_system: OS.to_owned(),
+            os_image: machine.os_image.clone(),
+            system_uuid: machine.system_uuid.clone(),
+            ..NodeSystemInfo::default()
+        }),
+        ..NodeStatus::default()
+    }
+}
+
+fn addresses(config: &NodeConfig) -> Vec<NodeAddress> {
+    let ips = config.ips.iter().map(|ip| ("InternalIP", ip.to_string()));
+    let all = ips.chain([("Hostname", config.name.clone())]);
+    all.map(|(kind, address)| NodeAddress { type_: kind.to_owned(), address }).collect()
+}
+
+/// Everything the machine has.
+pub fn capacity(config: &NodeConfig, machine: &Machine) -> BTreeMap<String, Quantity> {
+    let mut out = BTreeMap::from([
+        ("cpu".to_owned(), Quantity(machine.cpus.to_string())),
+        ("memory".to_owned(), kibibytes(machine.memory_bytes)),
+        ("ephemeral-storage".to_owned(), kibibytes(machine.storage_bytes)),
+        ("pods".to_owned(), Quantity(config.max_pods.to_string())),
+    ]);
+    for (size, bytes) in &machine.hugepages {
+        let amount = if *bytes == 0 { Quantity("0".to_owned()) } else { kibibytes(*bytes) };
+        out.insert(format!("hugepages-{size}"), amount);
+    }
+    out
+}
+
+/// What pods may count on.
+pub fn allocatable(config: &NodeConfig, machine: &Machine) -> BTreeMap<String, Quantity> {
+    let mut out = capacity(config, machine);
+    let huge: u64 = machine.hugepages.iter().map(|(_, bytes)| bytes).sum();
+    let memory = machine.memory_bytes.saturating_sub(MEMORY_KEPT_BYTES).saturating_sub(huge);
+    out.insert("memory".to_owned(), kibibytes(memory));
+    let storage = machine.storage_bytes / 100 * (100 - STORAGE_KEPT_PERCENT);
+    out.insert("ephemeral-storage".to_owned(), Quantity(storage.to_string()));
+    out
+}
+
+fn kibibytes(bytes: u64) -> Quantity {
+    Quantity(format!("{}Ki", bytes / 1024))
+}
+
+/// The largest images, with a few names each.
+pub fn images(images: &[cri::v1::Image]) -> Vec<ContainerImage> {
+    let mut sorted: Vec<&cri::v1::Image> = images.iter().collect();
+    sorted.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.id.cmp(&b.id)));
+    let one = |image: &&cri::v1::Image| {
+        let names = image.repo_digests.iter().chain(&image.repo_tags).take(MAX_IMAGE_NAMES);
+        ContainerImage {
+            names: Some(names.cloned().collect()),
+            size_bytes: Some(i64::try_from(image.size).unwrap_or(i64::MAX)),
+        }
+    };
+    sorted.iter().take(MAX_IMAGES).map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_says_what_the_machine_has() {
+        let config = NodeConfig {
+            name: "n1".into(),
+            labels: [("node-role.kubernetes.io/control-plane".to_owned(), String::new())].into(),
+            taints: Vec::new(),
+            ips: vec!["10.0.0.1".parse().expect("an address")],
+            port: 10250,
+            root: "/".into(),
+            max_pods: 110,
+        };
+        let machine = Machine {
+            cpus: 2,
+            memory_bytes: 1 << 30,
+            storage_bytes: 10 << 30,
+            hugepages: vec![("2Mi".into(), 0)],
+            architecture: "amd64".into(),
+            ..Machine::default()
+        };
+        let labels = labels(&config, &machine);
+        assert_eq!(labels["kubernetes.io/hostname"], "n1");
+        assert_eq!(labels["kubernetes.io/arch"], "amd64");
+        assert_eq!(labels.len(), 6);
+        let status = status(&config, &machine, "knarr://0.1.0");
+        let text = |map: Option<BTreeMap<String, Quantity>>| {
+            let pairs = map.unwrap_or_default().into_iter().map(|(k, v)| format!("{k}={}", v.0));
+            pairs.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            text(status.capacity),
+            "cpu=2 ephemeral-storage=10485760Ki hugepages-2Mi=0 memory=1048576Ki pods=110"
+        );
+        assert_eq!(
+            text(status.allocatable),
+            "cpu=2 ephemeral-storage=9663676380 hugepages-2Mi=0 memory=946176Ki pods=110"
+        );
+        assert_eq!(status.addresses.map(|a| a.len()), Some(2));
+    }
+}

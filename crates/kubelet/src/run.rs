@@ -1,0 +1,171 @@
+//! The pod side of the node agent: builds it from its configuration and runs it.
+//!
+//! Start at [`build`], then [`Pods::run`]: containers that run already are adopted, what pods deleted
+//! meanwhile left behind is cleaned up, and from then on everything follows from the API's watch and the
+//! runtime's events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Shutdown;
+use base::backoff::Policy;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::config::PodsConfig;
+use crate::cri_calls::{Cri, CriError, GrpcCri};
+use crate::cri_view::{LABEL_POD_NAME, LABEL_POD_NAMESPACE, LABEL_POD_UID};
+use crate::executor::Executor;
+use crate::images::Images;
+use crate::pod_api::KubePodApi;
+use crate::source::PodSource;
+use crate::worker::{PodNews, Tools};
+use crate::workers::Workers;
+
+/// How long to wait between tries to reach the runtime.
+const REACH: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(10));
+
+/// The pods of this node.
+pub struct Pods {
+    workers: Workers,
+    executor: Arc<Executor>,
+    source: PodSource,
+    shutdown: Shutdown,
+}
+
+/// Builds the pod side of the agent; nothing runs yet. Waits until the runtime answers.
+///
+/// # Errors
+/// When the shutdown starts before the runtime has answered.
+pub async fn build(config: PodsConfig, shutdown: Shutdown) -> Result<Pods, CriError> {
+    let cri: Arc<dyn Cri> = Arc::new(GrpcCri::new(config.runtime, config.images));
+    let api = Arc::new(KubePodApi::new(config.client));
+    let images = Images::new(cri.clone(), api.clone(), config.events.clone(), config.clock.clone());
+    let executor = Executor {
+        cri,
+        api,
+        volumes: config.volumes,
+        containers: config.containers,
+        sandboxes: config.sandboxes,
+        images,
+        events: config.events,
+        clock: config.clock,
+    };
+    assemble(Arc::new(executor), config.facts, config.source, shutdown).await
+}
+
+async fn assemble(
+    executor: Arc<Executor>,
+    facts: Arc<crate::node_facts::NodeFacts>,
+    source: PodSource,
+    shutdown: Shutdown,
+) -> Result<Pods, CriError> {
+    let mut failures = 0;
+    let runtime_name = loop {
+        match executor.cri.runtime_name().await {
+            Ok(name) => break name,
+            Err(error) => {
+                failures += 1;
+                tracing::warn!(%error, "the container runtime does not answer yet");
+                tokio::select! {
+                    () = tokio::time::sleep(REACH.delay(failures)) => {}
+                    () = shutdown.started() => return Err(error),
+                }
+            }
+        }
+    };
+    let tools = Tools { executor: executor.clone(), facts, runtime_name, shutdown: shutdown.clone() };
+    Ok(Pods { workers: Workers::new(tools), executor, source, shutdown })
+}
+
+impl Pods {
+    /// Who is here; for the node's HTTP API.
+    pub fn workers(&self) -> Workers {
+        self.workers.clone()
+    }
+
+    /// Runs until shutdown. Containers run on.
+    pub async fn run(self) {
+        tokio::select! {
+            () = self.follow() => {}
+            () = self.shutdown.started() => {}
+        }
+        self.workers.drain().await;
+    }
+
+    async fn follow(&self) {
+        self.source.connect(&self.workers).await;
+        let mut failures = 0;
+        loop {
+            // The stream is opened before the state is read, so that no change falls between.
+            let mut events = match self.executor.cri.events().await {
+                Ok(events) => events,
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(%error, "the container runtime's events cannot be followed");
+                    tokio::time::sleep(REACH.delay(failures)).await;
+                    continue;
+                }
+            };
+            self.workers.all_changed();
+            match self.find_orphans().await {
+                Ok(()) => failures = 0,
+                Err(error) => tracing::warn!(%error, "the container runtime cannot be listed"),
+            }
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => self.pass_on(&event),
+                    Err(error) => {
+                        tracing::warn!(%error, "the container runtime's event stream broke");
+                        break;
+                    }
+                }
+            }
+            failures += 1;
+            tokio::time::sleep(REACH.delay(failures)).await;
+        }
+    }
+
+    fn pass_on(&self, event: &cri::v1::ContainerEventResponse) {
+        let sandbox = event.pod_sandbox_status.as_ref();
+        let by_sandbox = sandbox.and_then(|s| s.metadata.as_ref()).map(|m| m.uid.clone());
+        let by_label = || event.containers_statuses.iter().find_map(|c| c.labels.get(LABEL_POD_UID).cloned());
+        match by_sandbox.filter(|uid| !uid.is_empty()).or_else(by_label) {
+            Some(uid) => drop(self.workers.runtime_changed(&uid)),
+            None => self.workers.all_changed(),
+        }
+    }
+
+    /// Pods that have something here but no object in the API: they are ended and cleared away.
+    async fn find_orphans(&self) -> Result<(), CriError> {
+        let cri = &self.executor.cri;
+        let (sandboxes, containers) = tokio::try_join!(cri.sandboxes(None), cri.containers(None))?;
+        let mut orphans: BTreeMap<String, (String, String)> = BTreeMap::new();
+        let labels = sandboxes.iter().map(|s| &s.labels).chain(containers.iter().map(|c| &c.labels));
+        for labels in labels {
+            let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
+            let uid = label(LABEL_POD_UID);
+            if !uid.is_empty() {
+                orphans.insert(uid, (label(LABEL_POD_NAMESPACE), label(LABEL_POD_NAME)));
+            }
+        }
+        for uid in self.executor.volumes.known_pods().await {
+            orphans.entry(uid).or_default();
+        }
+        for (uid, (namespace, name)) in orphans {
+            if !self.workers.knows(&uid) {
+                tracing::info!(uid, namespace, name, "clears away a pod that the API no longer has");
+                let metadata = ObjectMeta {
+                    uid: Some(uid),
+                    namespace: Some(namespace),
+                    name: Some(name),
+                    ..ObjectMeta::default()
+                };
+                self.workers.deliver(PodNews::Gone(Arc::new(Pod { metadata, ..Pod::default() })));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! Reporting a pod's status with as little as possible: only what changed, and not more often than worth it.
+//!
+//! [`patch`] makes the strategic merge patch, [`is_urgent`] tells whether it may wait a moment for more.
+//! Nothing here talks to the API server.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use serde_json::{Map, Value, json};
+
+/// The condition types this node owns; others in the list belong to others and are left alone.
+const OWN_CONDITIONS: [&str; 5] =
+    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+
+/// The fields this node owns. Fields beside them (`nominatedNodeName`, resize states …) are left alone.
+const OWN_FIELDS: [&str; 12] = [
+    "phase",
+    "reason",
+    "message",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "startTime",
+    "observedGeneration",
+    "containerStatuses",
+    "initContainerStatuses",
+    "ephemeralContainerStatuses",
+];
+
+/// Lists that a strategic merge would merge by key, so that replacing them takes a directive.
+const MERGED_LISTS: [&str; 2] = ["hostIPs", "podIPs"];
+
+/// The patch that turns what the API has into `wanted`, or `None` where nothing changes. It carries the
+/// pod's uid, so that it never lands on another pod of the same name.
+pub fn patch(pod: &Pod, reported: &PodStatus, wanted: &PodStatus) -> Option<Value> {
+    let (Ok(Value::Object(reported_map)), Ok(Value::Object(wanted_map))) =
+        (serde_json::to_value(reported), serde_json::to_value(wanted))
+    else {
+        return None;
+    };
+    let mut changes = Map::new();
+    for field in OWN_FIELDS {
+        match (reported_map.get(field), wanted_map.get(field)) {
+            (old, new) if old == new => {}
+            (_, Some(new)) => {
+                changes.insert(field.to_owned(), replacement(field, new));
+            }
+            (_, None) => {
+                changes.insert(field.to_owned(), Value::Null);
+            }
+        }
+    }
+    if reported.qos_class.is_none() && wanted.qos_class.is_some() {
+        changes.insert("qosClass".to_owned(), json!(wanted.qos_class));
+    }
+    let conditions = changed_conditions(reported, wanted);
+    if !conditions.is_empty() {
+        changes.insert("conditions".to_owned(), Value::Array(conditions));
+    }
+    if changes.is_empty() {
+        return None;
+    }
+    Some(json!({ "metadata": { "uid": pod.metadata.uid }, "status": changes }))
+}
+
+fn replacement(field: &str, new: &Value) -> Value {
+    match new {
+        Value::Array(items) if MERGED_LISTS.contains(&field) => {
+            let mut all = vec![json!({ "$patch": "replace" })];
+            all.extend(items.iter().cloned());
+            Value::Array(all)
+        }
+        other => other.clone(),
+    }
+}
+
+/// Conditions merge by their type: only those that changed are sent, with nulls for what they lost.
+fn changed_conditions(reported: &PodStatus, wanted: &PodStatus) -> Vec<Value> {
+    let old_conditions: Vec<&PodCondition> = reported.conditions.iter().flatten().collect();
+    let mut changed = Vec::new();
+    for new in wanted.conditions.iter().flatten() {
+        if !OWN_CONDITIONS.contains(&new.type_.as_str()) {
+            continue;
+        }
+        let old = old_conditions.iter().find(|c| c.type_ == new.type_);
+        let Ok(mut value) = serde_json::to_value(new) else { continue };
+        // Compared as they are written: the API keeps times in whole seconds.
+        if old.and_then(|old| serde_json::to_value(old).ok()).as_ref() == Some(&value) {
+            continue;
+        }
+        let lost = |was: Option<&String>, is: Option<&String>| was.is_some() && is.is_none();
+        if let (Some(old), Some(map)) = (old, value.as_object_mut()) {
+            if lost(old.reason.as_ref(), new.reason.as_ref()) {
+                map.insert("reason".to_owned(), Value::Null);
+            }
+            if lost(old.message.as_ref(), new.message.as_ref()) {
+                map.insert("message".to_owned(), Value::Null);
+            }
+        }
+        changed.push(value);
+    }
+    changed
+}
+
+/// Whether a change is worth a write of its own at once: a new phase, a turn of readiness, a container that
+/// ended or that waits for a reason someone should see. Progress on the way to running may wait a moment, for
+/// the next change usually follows within it.
+pub fn is_urgent(reported: &PodStatus, wanted: &PodStatus) -> bool {
+    if reported.phase.is_some() && reported.phase != wanted.phase {
+        return true;
+    }
+    let all = |status: &PodStatus| -> BTreeSet<(String, String)> {
+        let lists = [&status.init_container_statuses, &status.container_statuses];
+        let each = lists.into_iter().flatten().flatten();
+        each.map(|s| (s.name.clone(), summary(s))).collect()
+    };
+    let ready = |status: &PodStatus| {
+        status.conditions.iter().flatten().find(|c| c.type_ == "Ready").map(|c| c.status.clone())
+    };
+    let turned = ready(wanted).as_deref() == Some("True") || ready(reported).as_deref() == Some("True");
+    (turned && ready(reported) != ready(wanted)) || has_news(&all(reported), &all(wanted))
+}
+
+fn has_news(old: &BTreeSet<(String, String)>, new: &BTreeSet<(String, String)>) -> bool {
+    new.difference(old).any(|(_, state)| !matches!(state.as_str(), "ContainerCreating" | "PodInitializing"))
+}
+
+fn summary(status: &k8s_openapi::api::core::v1::ContainerStatus) -> String {
+    let Some(state) = &status.state else { return String::new() };
+    match (&state.waiting, &state.terminated) {
+        (Some(waiting), _) => waiting.reason.clone().unwrap_or_default(),
+        (None, Some(ended)) => format!("ended {}", ended.exit_code),
+        (None, None) => "running".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::PodIP;
+
+    use super::*;
+
+    fn condition(kind: &str, status: &str, reason: Option<&str>) -> PodCondition {
+        PodCondition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason: reason.map(str::to_owned),
+            ..PodCondition::default()
+        }
+    }
+
+    #[test]
+    fn only_what_changed_and_is_ours_is_sent() {
+        let pod = Pod::default();
+        let old = PodStatus {
+            phase: Some("Pending".into()),
+            message: Some("x".into()),
+            nominated_node_name: Some("n".into()),
+            conditions: Some(vec![
+                condition("Ready", "False", Some("ContainersNotReady")),
+                condition("PodScheduled", "True", None),
+                condition("example.com/gate", "True", None),
+            ]),
+            ..PodStatus::default()
+        };
+        let new = PodStatus {
+            phase: Some("Running".into()),
+            pod_ips: Some(vec![PodIP { ip: "10.0.0.1".into() }]),
+            conditions: Some(vec![condition("Ready", "True", None), condition("PodScheduled", "True", None)]),
+            ..PodStatus::default()
+        };
+        let patch = patch(&pod, &old, &new).expect("something changed");
+        assert_eq!(
+            patch["status"],
+            json!({
+                "phase": "Running",
+                "message": null,
+                "podIPs": [{"$patch": "replace"}, {"ip": "10.0.0.1"}],
+                "conditions": [{"type": "Ready", "status": "True", "reason": null}],
+            })
+        );
+        assert!(super::patch(&pod, &new, &new).is_none());
+        assert!(is_urgent(&old, &new));
+    }
+}

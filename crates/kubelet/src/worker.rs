@@ -1,0 +1,335 @@
+//! One pod's worker: the loop that looks, plans, acts and reports, until nothing is left of the pod.
+//!
+//! Start at [`Worker::run`]. The worker owns everything it started: actions, probes and status writes end with
+//! it. It decides nothing (the planner does) and never asks the runtime without a reason to.
+
+mod mailbox;
+mod memory;
+mod probing;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use base::Shutdown;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::cri_view::PodRuntime;
+use crate::executor::{Executor, Input, Outcome, regarding};
+use crate::inspect::inspect;
+use crate::node_facts::NodeFacts;
+use crate::planner::{self, Action, ActionKey, Desired, Observed, Plan, ProbeTarget};
+use crate::pod_api::PodApiError;
+use crate::probes::Report;
+use crate::seams::MountedVolumes;
+
+pub use mailbox::{Mailbox, PodNews};
+use memory::after;
+use report::Reporting;
+
+/// How many probe verdicts may wait for the worker; probes wait when it is full.
+const REPORT_QUEUE: usize = 16;
+/// How long the runtime is left alone after it could not be asked.
+const INSPECT_RETRY: Duration = Duration::from_secs(1);
+/// How long starts under way may take when the agent stops.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// What others may see of a pod.
+#[derive(Debug, Clone, Default)]
+pub struct PodView {
+    pub pod: Arc<Pod>,
+    pub status: Arc<PodStatus>,
+    pub runtime: Arc<PodRuntime>,
+}
+
+/// What every worker works with.
+#[derive(Clone)]
+pub struct Tools {
+    pub executor: Arc<Executor>,
+    pub facts: Arc<NodeFacts>,
+    /// The scheme of container ids.
+    pub runtime_name: String,
+    pub shutdown: Shutdown,
+}
+
+enum Finished {
+    Action(Action, Outcome),
+    Reported(Arc<PodStatus>, Result<Arc<Pod>, PodApiError>),
+    Told,
+}
+
+enum Event {
+    Mail,
+    Finished(Finished),
+    Probe(Report),
+    Time,
+    Stop,
+}
+
+/// The worker of one pod.
+pub struct Worker {
+    tools: Tools,
+    mailbox: Arc<Mailbox>,
+    view: Arc<ArcSwap<PodView>>,
+    want: Arc<Desired>,
+    seen: Observed,
+    mounted: Arc<MountedVolumes>,
+    sandbox_config: Option<Arc<cri::v1::PodSandboxConfig>>,
+    reporting: Reporting,
+    tasks: JoinSet<Finished>,
+    probes: BTreeMap<ProbeTarget, AbortHandle>,
+    probe_tasks: JoinSet<()>,
+    reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    /// Notices of the last plan: a notice is an event only when it appears.
+    noticed: BTreeSet<String>,
+    runtime_changed: bool,
+    inspected: bool,
+    wake: Option<Instant>,
+}
+
+impl Worker {
+    pub fn new(tools: Tools, mailbox: Arc<Mailbox>, view: Arc<ArcSwap<PodView>>, news: PodNews) -> Self {
+        let now = tools.executor.clock.now();
+        let (pod, gone) = news.into_parts();
+        let reporting = Reporting::new(pod.status.clone().unwrap_or_default());
+        let started_at = pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0);
+        let seen = Observed { started_at: Some(started_at), ..Observed::default() };
+        let host_ips = tools.facts.host_ips().to_vec();
+        let want = Arc::new(Desired::new(pod, gone, host_ips, tools.runtime_name.clone()));
+        Self {
+            tools,
+            mailbox,
+            view,
+            want,
+            seen,
+            mounted: Arc::default(),
+            sandbox_config: None,
+            reporting,
+            tasks: JoinSet::new(),
+            probes: BTreeMap::new(),
+            probe_tasks: JoinSet::new(),
+            reports: mpsc::channel(REPORT_QUEUE),
+            noticed: BTreeSet::new(),
+            runtime_changed: true,
+            inspected: false,
+            wake: None,
+        }
+    }
+
+    /// Works until nothing is left of the pod (true) or the agent stops (false).
+    pub async fn run(&mut self) -> bool {
+        loop {
+            if self.look().await {
+                return true;
+            }
+            match self.next_event().await {
+                Event::Mail => self.read_mail(),
+                Event::Finished(finished) => self.finish(finished),
+                Event::Probe(report) => {
+                    self.seen.probes.insert((report.container_id, report.kind), report.verdict);
+                }
+                Event::Time => {}
+                Event::Stop => {
+                    self.drain().await;
+                    return false;
+                }
+            }
+            // What ended at the same time is looked at once.
+            while let Some(Ok(finished)) = self.tasks.try_join_next() {
+                self.finish(finished);
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let due = [self.wake, self.reporting.due()].into_iter().flatten().min();
+        let time = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.tools.shutdown.started() => Event::Stop,
+            () = self.mailbox.wait() => Event::Mail,
+            Some(joined) = self.tasks.join_next() => match joined {
+                Ok(finished) => Event::Finished(finished),
+                Err(error) => {
+                    tracing::error!(%error, pod = self.want.name(), "a pod's task ended without a result");
+                    self.seen.in_flight.clear();
+                    self.runtime_changed = true;
+                    Event::Time
+                }
+            },
+            Some(report) = self.reports.1.recv() => Event::Probe(report),
+            () = time => Event::Time,
+        }
+    }
+
+    fn read_mail(&mut self) {
+        let mail = self.mailbox.take();
+        self.runtime_changed |= mail.runtime_changed;
+        let Some(news) = mail.news else { return };
+        let (pod, gone) = news.into_parts();
+        let pod = self.reporting.absorb(pod, self.seen.in_flight.contains(&ActionKey::Object));
+        let host_ips = self.tools.facts.host_ips().to_vec();
+        let mut want = Desired::new(pod, gone || self.want.gone, host_ips, self.tools.runtime_name.clone());
+        want.rejection = self.want.rejection.clone();
+        self.want = Arc::new(want);
+        if self.seen.volumes_ready {
+            let (executor, want) = (self.tools.executor.clone(), self.want.clone());
+            self.tasks.spawn(async move {
+                executor.volumes.pod_changed(&want.pod).await;
+                Finished::Told
+            });
+        }
+    }
+
+    /// Reads the runtime if it may have changed, plans, and sets the plan in motion. True when all is done.
+    async fn look(&mut self) -> bool {
+        self.wake = None;
+        if self.runtime_changed && !self.inspect().await {
+            self.wake = Some(Instant::now() + INSPECT_RETRY);
+            return false;
+        }
+        let now = self.tools.executor.clock.now();
+        let plan = planner::plan(&self.want, &self.seen, now);
+        if !plan.reasons.is_empty() || !plan.actions.is_empty() {
+            tracing::debug!(
+                pod = self.want.name(), namespace = self.want.namespace(),
+                actions = ?plan.actions, reasons = ?plan.reasons, "planned"
+            );
+        }
+        self.wake = plan.wake.map(|at| after(now, at));
+        self.notify(&plan);
+        let status = Arc::new(plan.status);
+        self.publish(&status);
+        self.align_probes(plan.probes);
+        for action in plan.actions {
+            self.begin(action, &status);
+        }
+        self.report(&status);
+        plan.done && self.tasks.is_empty()
+    }
+
+    async fn inspect(&mut self) -> bool {
+        let executor = &self.tools.executor;
+        let reading =
+            inspect(executor.cri.as_ref(), executor.containers.as_ref(), self.want.uid(), &self.seen.runtime);
+        match reading.await {
+            Ok(runtime) => {
+                self.seen.runtime = runtime;
+                self.runtime_changed = false;
+                if !self.inspected {
+                    self.inspected = true;
+                    memory::adopt(&mut self.seen, &self.want);
+                }
+                memory::forget_lost(&mut self.seen);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, pod = self.want.name(), "the runtime cannot be asked about a pod");
+                false
+            }
+        }
+    }
+
+    fn notify(&mut self, plan: &Plan) {
+        let events = &self.tools.executor.events;
+        for notice in plan.notices.iter().filter(|n| !self.noticed.contains(&n.key)) {
+            let member = notice.container.as_deref().and_then(|name| self.want.member(name));
+            let about = match member {
+                Some(member) => regarding(&self.want, member),
+                None => crate::events::reference(&self.want.pod, crate::events::Part::Pod),
+            };
+            events.record(about, notice.severity(), notice.reason, notice.message.clone());
+        }
+        self.noticed = plan.notices.iter().map(|n| n.key.clone()).collect();
+    }
+
+    fn publish(&self, status: &Arc<PodStatus>) {
+        self.view.store(Arc::new(PodView {
+            pod: self.want.pod.clone(),
+            status: status.clone(),
+            runtime: Arc::new(self.seen.runtime.clone()),
+        }));
+    }
+
+    fn begin(&mut self, action: Action, status: &Arc<PodStatus>) {
+        self.seen.in_flight.insert(action.key());
+        let mut image = None;
+        match &action {
+            Action::StartContainer { container, backoff, .. } => {
+                if let Some(backoff) = backoff {
+                    self.seen.crashes.insert(container.clone(), *backoff);
+                }
+                image = self.seen.images.get(container).map(|(_, image)| image.clone());
+            }
+            Action::StopContainer { id, grace_s, .. } => {
+                self.seen.stopping.insert(id.clone(), *grace_s);
+            }
+            _ => {}
+        }
+        let sandbox = self.seen.runtime.sandboxes.first();
+        let pod_ips = match sandbox {
+            _ if self.want.host_network => self.want.host_ips.clone(),
+            Some(sandbox) => sandbox.ips.clone(),
+            None => Vec::new(),
+        };
+        let input = Input {
+            want: self.want.clone(),
+            mounted: self.mounted.clone(),
+            image,
+            pod_ips,
+            sandbox: self.sandbox_config.clone(),
+            sandbox_attempt: sandbox.map_or(0, |s| s.attempt),
+            reported: self.reporting.reported(),
+            status: status.clone(),
+        };
+        let executor = self.tools.executor.clone();
+        self.tasks.spawn(async move {
+            let outcome = executor.run(action.clone(), input).await;
+            Finished::Action(action, outcome)
+        });
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        match finished {
+            Finished::Told => {}
+            Finished::Reported(status, result) => self.reporting.acknowledge(status, result),
+            Finished::Action(action, outcome) => {
+                match &outcome {
+                    Outcome::Mounted(mounted) => self.mounted = mounted.clone(),
+                    Outcome::Sandbox(config) => self.sandbox_config = Some(config.clone()),
+                    Outcome::Failed(failure) => {
+                        let (pod, message) = (self.want.name(), failure.message.as_str());
+                        tracing::info!(pod, ?action, message, "an action failed");
+                    }
+                    Outcome::Done | Outcome::Image { .. } => {}
+                }
+                let now = self.tools.executor.clock.now();
+                self.runtime_changed |= memory::remember(&mut self.seen, &action, outcome, now);
+            }
+        }
+    }
+
+    /// Lets starts under way come to their end, so that nothing half-made is left; everything else stops now.
+    async fn drain(&mut self) {
+        self.probe_tasks.abort_all();
+        let starting = |key: &ActionKey| matches!(key, ActionKey::Start(_) | ActionKey::NewSandbox);
+        let until = Instant::now() + DRAIN;
+        while self.seen.in_flight.iter().any(starting) {
+            match tokio::time::timeout_at(until, self.tasks.join_next()).await {
+                Ok(Some(Ok(finished))) => self.finish(finished),
+                Ok(Some(Err(_))) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,80 @@
+//! What a worker is told, folded: only the newest version of the pod matters, and that the runtime
+//! changed, not how often.
+
+use std::sync::{Arc, Mutex};
+
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::Notify;
+
+/// The newest that is known of a pod.
+#[derive(Debug, Clone)]
+pub enum PodNews {
+    Current(Arc<Pod>),
+    /// The object is gone from the API; this is what was last known of it.
+    Gone(Arc<Pod>),
+}
+
+impl PodNews {
+    /// The pod, and whether it is gone.
+    pub fn into_parts(self) -> (Arc<Pod>, bool) {
+        match self {
+            Self::Current(pod) => (pod, false),
+            Self::Gone(pod) => (pod, true),
+        }
+    }
+}
+
+/// What has come since the last look.
+#[derive(Debug, Default)]
+pub struct Mail {
+    pub news: Option<PodNews>,
+    pub runtime_changed: bool,
+}
+
+impl Mail {
+    fn is_empty(&self) -> bool {
+        self.news.is_none() && !self.runtime_changed
+    }
+}
+
+/// A worker's letter box. Putting something in never waits.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    mail: Mutex<Mail>,
+    bell: Notify,
+}
+
+impl Mailbox {
+    pub fn put(&self, news: PodNews) {
+        self.with(|mail| match (&mail.news, &news) {
+            // Once gone, gone: an older update that comes late changes nothing.
+            (Some(PodNews::Gone(_)), PodNews::Current(_)) => {}
+            _ => mail.news = Some(news),
+        });
+        self.bell.notify_one();
+    }
+
+    pub fn runtime_changed(&self) {
+        self.with(|mail| mail.runtime_changed = true);
+        self.bell.notify_one();
+    }
+
+    pub fn take(&self) -> Mail {
+        self.with(std::mem::take)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.with(|mail| mail.is_empty())
+    }
+
+    /// Waits until there is mail. Cancellation safe.
+    pub async fn wait(&self) {
+        while self.is_empty() {
+            self.bell.notified().await;
+        }
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Mail) -> T) -> T {
+        f(&mut self.mail.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+}

@@ -1,0 +1,182 @@
+//! All pods on this node: makes a worker for each, passes news on, and answers who is here.
+//!
+//! Start at [`Workers::deliver`]. Holds no decision about any pod.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::task::JoinSet;
+
+use crate::cri_view::Record;
+use crate::seams::{ContainerHandle, LookupError, PodDirectory};
+use crate::worker::{Mailbox, PodNews, PodView, Tools, Worker};
+
+struct Entry {
+    mailbox: Arc<Mailbox>,
+    view: Arc<ArcSwap<PodView>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    by_uid: HashMap<String, Entry>,
+    tasks: JoinSet<()>,
+}
+
+/// The workers of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Workers {
+    tools: Tools,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl Workers {
+    pub fn new(tools: Tools) -> Self {
+        Self { tools, inner: Arc::default() }
+    }
+
+    /// Passes news of a pod to its worker; makes one for a pod that has none. Never waits. Must be called
+    /// within the async runtime.
+    pub fn deliver(&self, news: PodNews) {
+        let (PodNews::Current(pod) | PodNews::Gone(pod)) = &news;
+        let Some(uid) = pod.metadata.uid.clone() else { return };
+        let pod = pod.clone();
+        let mut inner = self.lock();
+        while inner.tasks.try_join_next().is_some() {}
+        if let Some(entry) = inner.by_uid.get(&uid) {
+            entry.mailbox.put(news);
+            return;
+        }
+        if self.tools.shutdown.is_started() {
+            return;
+        }
+        let mailbox = Arc::new(Mailbox::default());
+        let view = Arc::new(ArcSwap::from_pointee(PodView { pod, ..PodView::default() }));
+        inner.by_uid.insert(uid.clone(), Entry { mailbox: mailbox.clone(), view: view.clone() });
+        let mut worker = Worker::new(self.tools.clone(), mailbox.clone(), view, news);
+        let workers = self.clone();
+        inner.tasks.spawn(async move {
+            while worker.run().await {
+                if workers.retire(&uid, &mailbox) {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Takes a worker off the list unless news came in its last moment.
+    fn retire(&self, uid: &str, mailbox: &Arc<Mailbox>) -> bool {
+        let mut inner = self.lock();
+        if !mailbox.is_empty() && !self.tools.shutdown.is_started() {
+            return false;
+        }
+        inner.by_uid.remove(uid);
+        true
+    }
+
+    /// Tells the worker of one pod that the runtime's state changed; false if the pod has no worker.
+    pub fn runtime_changed(&self, uid: &str) -> bool {
+        let inner = self.lock();
+        let entry = inner.by_uid.get(uid);
+        if let Some(entry) = entry {
+            entry.mailbox.runtime_changed();
+        }
+        entry.is_some()
+    }
+
+    /// Tells every worker that the runtime's state may have changed.
+    pub fn all_changed(&self) {
+        for entry in self.lock().by_uid.values() {
+            entry.mailbox.runtime_changed();
+        }
+    }
+
+    pub fn knows(&self, uid: &str) -> bool {
+        self.lock().by_uid.contains_key(uid)
+    }
+
+    /// Waits until every worker has ended. To be called after shutdown has started.
+    pub async fn drain(&self) {
+        let mut tasks = std::mem::take(&mut self.lock().tasks);
+        while tasks.join_next().await.is_some() {}
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The newest pod of this name; an older one of the same name may still be ending.
+    fn view(&self, namespace: &str, name: &str) -> Result<Arc<PodView>, LookupError> {
+        let views: Vec<_> = self.lock().by_uid.values().map(|e| e.view.load_full()).collect();
+        let named = views.into_iter().filter(|v| {
+            v.pod.metadata.name.as_deref() == Some(name)
+                && v.pod.metadata.namespace.as_deref() == Some(namespace)
+        });
+        named
+            .max_by_key(|v| v.pod.metadata.creation_timestamp.as_ref().map(|t| t.0))
+            .ok_or_else(|| LookupError::NoPod(name.to_owned()))
+    }
+}
+
+impl PodDirectory for Workers {
+    fn pods(&self) -> Vec<Arc<Pod>> {
+        let views: Vec<_> = self.lock().by_uid.values().map(|e| e.view.load_full()).collect();
+        let with_status = |view: Arc<PodView>| {
+            let mut pod = Pod::clone(&view.pod);
+            pod.status = Some(view.status.as_ref().clone());
+            Arc::new(pod)
+        };
+        views.into_iter().map(with_status).collect()
+    }
+
+    fn container(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        previous: bool,
+    ) -> Result<ContainerHandle, LookupError> {
+        let view = self.view(namespace, pod)?;
+        let names = || (pod.to_owned(), container.to_owned());
+        let Some(latest) = view.runtime.latest(container) else {
+            let (pod, container) = names();
+            return Err(match waiting_reason(&view, &container) {
+                Some(reason) => LookupError::Waiting { pod, container, reason },
+                None => LookupError::NoContainer { pod, container },
+            });
+        };
+        let record = if previous { view.runtime.before(latest) } else { Some(latest) };
+        record.map(handle).ok_or_else(|| {
+            let (pod, container) = names();
+            LookupError::NoPrevious { pod, container }
+        })
+    }
+
+    fn sandbox(&self, namespace: &str, pod: &str) -> Result<String, LookupError> {
+        let view = self.view(namespace, pod)?;
+        let ready = view.runtime.sandboxes.iter().find(|s| s.ready);
+        ready.map(|s| s.id.clone()).ok_or_else(|| LookupError::NoSandbox(pod.to_owned()))
+    }
+}
+
+fn handle(record: &Record) -> ContainerHandle {
+    ContainerHandle {
+        id: record.id.clone(),
+        running: record.is_running(),
+        log_path: PathBuf::from(&record.log_path),
+    }
+}
+
+/// Why a container that belongs to the pod is not there yet.
+fn waiting_reason(view: &PodView, container: &str) -> Option<String> {
+    let lists = [
+        &view.status.container_statuses,
+        &view.status.init_container_statuses,
+        &view.status.ephemeral_container_statuses,
+    ];
+    let status = lists.into_iter().flatten().flatten().find(|s| s.name == container)?;
+    let waiting = status.state.as_ref().and_then(|s| s.waiting.as_ref());
+    Some(waiting.and_then(|w| w.reason.clone()).unwrap_or_default())
+}

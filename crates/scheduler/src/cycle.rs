@@ -1,0 +1,122 @@
+//! [`decide`]: one pod, the node table, and out comes a node or the reasons why there is none. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::filters::{Refusal, check};
+use crate::nodes::{NodeInfo, Nodes};
+use crate::pod::PodInfo;
+use crate::score::scores;
+
+/// Below this many nodes all of them are looked at (upstream: `minFeasibleNodesToFind`).
+const ENOUGH_NODES: usize = 100;
+
+/// What becomes of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    Bind(String),
+    /// The condition's and the event's message.
+    Unschedulable(String),
+}
+
+/// Where the search begins and how ties end. Comes from outside, so that a decision can be repeated.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Chance {
+    /// The position to begin at; moved on by the search, so that all nodes get their turn.
+    pub start: usize,
+    pub tie: u64,
+}
+
+/// Finds a node for `pod`. The second value is where the next search should begin.
+pub fn decide(pod: &PodInfo, nodes: &Nodes, chance: Chance) -> (Decision, usize) {
+    if let Some(why) = pod.unsupported {
+        return (Decision::Unschedulable(why.to_owned()), chance.start);
+    }
+    let slots = nodes.slots();
+    let present = nodes.count();
+    if present == 0 {
+        return (Decision::Unschedulable("no nodes available to schedule pods".into()), 0);
+    }
+    let wanted = enough(present);
+    let mut candidates: Vec<&NodeInfo> = Vec::new();
+    let mut refusals: Vec<Refusal> = Vec::new();
+    let mut looked_at = 0;
+    for step in 0..slots.len() {
+        let node = &slots[(chance.start + step) % slots.len()];
+        looked_at = step + 1;
+        if !node.present {
+            continue;
+        }
+        match check(pod, node) {
+            None => candidates.push(node),
+            Some(refusal) => refusals.push(refusal),
+        }
+        if candidates.len() >= wanted {
+            break;
+        }
+    }
+    let next = (chance.start + looked_at) % slots.len();
+    if candidates.is_empty() {
+        return (Decision::Unschedulable(explain(pod, present, &refusals)), next);
+    }
+    (Decision::Bind(best(pod, &candidates, chance.tie).to_owned()), next)
+}
+
+fn best<'n>(pod: &PodInfo, candidates: &[&'n NodeInfo], tie: u64) -> &'n str {
+    if let [only] = candidates {
+        return &only.name;
+    }
+    let scores = scores(pod, candidates);
+    let highest = scores.iter().copied().max().unwrap_or(0);
+    let equals: Vec<&&NodeInfo> = candidates
+        .iter()
+        .zip(&scores)
+        .filter(|(_, score)| **score == highest)
+        .map(|(node, _)| node)
+        .collect();
+    let pick = usize::try_from(tie % equals.len() as u64).unwrap_or(0);
+    &equals[pick].name
+}
+
+/// How many nodes that will do are enough to choose from, as upstream adapts it: all below 100 nodes, then
+/// a share falling from 50 % to 5 %.
+fn enough(nodes: usize) -> usize {
+    if nodes < ENOUGH_NODES {
+        return nodes;
+    }
+    let percent = 50usize.saturating_sub(nodes / 125).max(5);
+    (nodes * percent / 100).max(ENOUGH_NODES)
+}
+
+/// Upstream's sentence: how many nodes, what each rule said and how often, and whether preemption would help.
+fn explain(pod: &PodInfo, present: usize, refusals: &[Refusal]) -> String {
+    let reasons = histogram(refusals.iter().flat_map(|r| r.reasons.iter().map(String::as_str)));
+    let preemption = if pod.can_preempt {
+        let outlook = histogram(refusals.iter().map(|r| {
+            if r.preemption_may_help {
+                "No preemption victims found for incoming pod"
+            } else {
+                "Preemption is not helpful for scheduling"
+            }
+        }));
+        format!("0/{present} nodes are available: {outlook}.")
+    } else {
+        "not eligible due to preemptionPolicy=Never.".to_owned()
+    };
+    format!(
+        "0/{present} nodes are available: {reasons}. no new claims to deallocate, preemption: {preemption}"
+    )
+}
+
+/// `2 Insufficient cpu, 1 …`, in the order of the text, as upstream sorts it.
+fn histogram<'a>(reasons: impl Iterator<Item = &'a str>) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in reasons {
+        *counts.entry(reason).or_insert(0) += 1;
+    }
+    let mut lines: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    lines.sort();
+    lines.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! The loop: events from the caches and from bindings in, bindings, conditions and Events out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Clock, Shutdown, Supervisor, TaskKind};
+use client::{EventType, Recorder, reference};
+use informer::{Delta, Informers, Key};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::Client;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::cycle::{Chance, Decision, decide};
+use crate::nodes::Nodes;
+use crate::pod::{PodInfo, holds_resources};
+use crate::queue::{Attempt, PodQueue};
+
+/// How many bindings may be under way at once.
+const BINDINGS: usize = 64;
+
+/// What can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Pods name the scheduler that is to place them.
+    pub scheduler_name: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { scheduler_name: "default-scheduler".into() }
+    }
+}
+
+/// Everything the loop reacts to.
+enum Event {
+    Pod(Delta<Pod>),
+    Node(Delta<Node>),
+    /// A binding ended; with the reason when it failed.
+    Bound(Box<Attempt>, String, Result<(), String>),
+}
+
+/// The scheduler, built and ready to run.
+pub struct Scheduler {
+    config: Config,
+    client: Client,
+    recorder: Recorder,
+    inbox: mpsc::UnboundedReceiver<Event>,
+    outbox: mpsc::UnboundedSender<Event>,
+    nodes: Nodes,
+    queue: PodQueue,
+    start: usize,
+    writes: JoinSet<()>,
+    informers: Informers,
+}
+
+impl Scheduler {
+    /// Subscribes to pods and nodes. Nothing is decided before [`Scheduler::start`].
+    pub fn build(
+        config: Config,
+        informers: &Informers,
+        clock: Arc<dyn Clock>,
+        supervisor: &Supervisor,
+    ) -> Self {
+        let (outbox, inbox) = mpsc::unbounded_channel();
+        let (pods, nodes) = (outbox.clone(), outbox.clone());
+        // A closed channel means the scheduler has stopped; there is nobody left to tell.
+        informers.cache::<Node>().subscribe(move |delta| drop(nodes.send(Event::Node(delta.clone()))));
+        informers.cache::<Pod>().subscribe(move |delta| drop(pods.send(Event::Pod(delta.clone()))));
+        let recorder =
+            Recorder::start(informers.client().clone(), "default-scheduler", None, clock, supervisor);
+        Self {
+            config,
+            client: informers.client().clone(),
+            recorder,
+            inbox,
+            outbox,
+            nodes: Nodes::default(),
+            queue: PodQueue::default(),
+            start: 0,
+            writes: JoinSet::new(),
+            informers: informers.clone(),
+        }
+    }
+
+    /// Runs under the supervisor until shutdown.
+    pub fn start(self, supervisor: &Supervisor) {
+        let shutdown = supervisor.shutdown().clone();
+        supervisor.spawn(TaskKind::Essential, "scheduler", self.run(shutdown));
+    }
+
+    async fn run(mut self, shutdown: Shutdown) {
+        let (pods, nodes) = (self.informers.cache::<Pod>(), self.informers.cache::<Node>());
+        tokio::select! {
+            () = async { pods.wait_synced().await; nodes.wait_synced().await } => {}
+            () = shutdown.started() => return,
+        }
+        loop {
+            while let Ok(event) = self.inbox.try_recv() {
+                self.learn(event);
+            }
+            if self.writes.len() < BINDINGS
+                && let Some(attempt) = self.queue.pop(Instant::now())
+            {
+                self.schedule(attempt);
+                // Other tasks of this thread get their turn between two decisions.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let due = self.queue.next_due();
+            tokio::select! {
+                event = self.inbox.recv() => match event {
+                    Some(event) => self.learn(event),
+                    None => return,
+                },
+                Some(ended) = self.writes.join_next(), if !self.writes.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a scheduler write panicked");
+                    }
+                }
+                () = until(due) => {}
+                () = shutdown.started() => return,
+            }
+        }
+    }
+
+    fn learn(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Pod(Delta::Applied { new, .. }) => self.pod_changed(&new, now),
+            Event::Pod(Delta::Deleted(old)) => {
+                let uid = old.metadata.uid.as_deref().unwrap_or("");
+                self.queue.remove(uid);
+                if self.nodes.remove_pod(uid) {
+                    self.queue.something_changed(now);
+                }
+            }
+            Event::Node(Delta::Applied { new, old }) => {
+                self.nodes.set_node(&new);
+                if old.is_none_or(|old| node_matters(&old, &new)) {
+                    self.queue.something_changed(now);
+                }
+            }
+            Event::Node(Delta::Deleted(old)) => {
+                self.nodes.remove_node(old.metadata.name.as_deref().unwrap_or(""))
+            }
+            Event::Bound(_, _, Ok(())) => {}
+            Event::Bound(attempt, node, Err(why)) => {
+                tracing::warn!(pod = %attempt.pod.key, %node, %why, "binding failed");
+                self.nodes.remove_pod(&attempt.pod.uid);
+                self.queue.failed(*attempt, now);
+            }
+        }
+    }
+
+    fn pod_changed(&mut self, pod: &Arc<Pod>, now: Instant) {
+        let info = PodInfo::new(pod);
+        if let Some(node) = info.node_name.clone() {
+            self.queue.remove(&info.uid);
+            if holds_resources(pod) {
+                self.nodes.place(&info, &node);
+            } else if self.nodes.remove_pod(&info.uid) {
+                self.queue.something_changed(now);
+            }
+            return;
+        }
+        if self.is_ours(pod) {
+            self.queue.add(info, now);
+        } else {
+            self.queue.remove(&info.uid);
+        }
+    }
+
+    fn is_ours(&self, pod: &Pod) -> bool {
+        let spec = pod.spec.as_ref();
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("");
+        spec.and_then(|s| s.scheduler_name.as_deref()) == Some(self.config.scheduler_name.as_str())
+            && spec.and_then(|s| s.scheduling_gates.as_ref()).is_none_or(Vec::is_empty)
+            && pod.metadata.deletion_timestamp.is_none()
+            && phase != "Succeeded"
+            && phase != "Failed"
+    }
+
+    fn schedule(&mut self, attempt: Attempt) {
+        let chance = Chance { start: self.start, tie: base::random::below(u64::MAX) };
+        let (decision, next) = decide(&attempt.pod, &self.nodes, chance);
+        self.start = next;
+        match decision {
+            Decision::Bind(node) => {
+                self.nodes.place(&attempt.pod, &node);
+                let (client, recorder, outbox) =
+                    (self.client.clone(), self.recorder.clone(), self.outbox.clone());
+                self.writes.spawn(async move {
+                    let result = bind(&client, &attempt.pod, &node).await;
+                    if result.is_ok() {
+                        let Key { namespace, name } = &attempt.pod.key;
+                        let message = format!("Successfully assigned {namespace}/{name} to {node}");
+                        recorder.event(
+                            &reference(&*attempt.pod.object),
+                            EventType::Normal,
+                            "Scheduled",
+                            message,
+                        );
+                    }
+                    drop(outbox.send(Event::Bound(Box::new(attempt), node, result)));
+                });
+            }
+            Decision::Unschedulable(message) => {
+                let about = reference(&*attempt.pod.object);
+                self.recorder.event(&about, EventType::Warning, "FailedScheduling", message.clone());
+                if !already_told(&attempt.pod.object, &message) {
+                    let (client, pod) = (self.client.clone(), attempt.pod.clone());
+                    self.writes.spawn(async move { tell(&client, &pod, &message).await });
+                }
+                self.queue.unschedulable(attempt, Instant::now());
+            }
+        }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a node's change could make a waiting pod fit; heartbeats do not.
+fn node_matters(old: &Node, new: &Node) -> bool {
+    let allocatable = |node: &Node| node.status.as_ref().and_then(|s| s.allocatable.clone());
+    old.spec != new.spec || old.metadata.labels != new.metadata.labels || allocatable(old) != allocatable(new)
+}
+
+/// Whether the pod's condition says so already: writing it again would only make noise.
+fn already_told(pod: &Pod, message: &str) -> bool {
+    pod.status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten())
+        .any(|c| c.type_ == "PodScheduled" && c.status == "False" && c.message.as_deref() == Some(message))
+}
+
+async fn bind(client: &Client, pod: &PodInfo, node: &str) -> Result<(), String> {
+    let Key { namespace, name } = &pod.key;
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding",
+        "metadata": {"name": &**name, "namespace": &**namespace, "uid": pod.uid},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+    });
+    let body = serde_json::to_vec(&binding).map_err(|e| e.to_string())?;
+    let request = kube::core::Request::new(format!("/api/v1/namespaces/{namespace}/pods"))
+        .create_subresource("binding", name, &kube::api::PostParams::default(), body)
+        .map_err(|e| e.to_string())?;
+    let answered =
+        tokio::time::timeout(Duration::from_secs(30), client.request::<serde_json::Value>(request)).await;
+    match answered {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the API server did not answer in 30 s".into()),
+    }
+}
+
+/// Writes the condition that says why the pod waits.
+async fn tell(client: &Client, pod: &PodInfo, message: &str) {
+    let api = kube::Api::<Pod>::namespaced(client.clone(), &pod.key.namespace);
+    let patch = json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [{
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+    }]}});
+    let result = api.patch_status(&pod.key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+    if let Err(error) = result
+        && !client::is_not_found(&error)
+    {
+        tracing::warn!(pod = %pod.key, %error, "the PodScheduled condition could not be written");
+    }
+}

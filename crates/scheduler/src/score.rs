@@ -1,0 +1,88 @@
+//! Which of the nodes that will do is best: 0 to 100 by each rule, weighted as upstream does.
+
+use crate::filters::{matches_fields, matches_terms};
+use crate::nodes::NodeInfo;
+use crate::pod::PodInfo;
+
+/// The best a rule can give.
+const MAX: i64 = 100;
+const WEIGHT_TAINTS: i64 = 3;
+const WEIGHT_AFFINITY: i64 = 2;
+
+/// The score of each candidate, in their order.
+pub fn scores(pod: &PodInfo, candidates: &[&NodeInfo]) -> Vec<i64> {
+    let mut totals: Vec<i64> =
+        candidates.iter().map(|node| least_allocated(pod, node) + balanced_allocation(pod, node)).collect();
+    if !pod.preferred_affinity.is_empty() {
+        add(
+            &mut totals,
+            WEIGHT_AFFINITY,
+            normalized(candidates.iter().map(|n| preferred(pod, n)).collect(), false),
+        );
+    }
+    if candidates.iter().any(|node| node.taints.iter().any(|t| t.effect == "PreferNoSchedule")) {
+        add(
+            &mut totals,
+            WEIGHT_TAINTS,
+            normalized(candidates.iter().map(|n| intolerable(pod, n)).collect(), true),
+        );
+    }
+    totals
+}
+
+fn add(totals: &mut [i64], weight: i64, scores: Vec<i64>) {
+    for (total, score) in totals.iter_mut().zip(scores) {
+        *total += weight * score;
+    }
+}
+
+/// What is left of CPU and memory after the pod, on average.
+fn least_allocated(pod: &PodInfo, node: &NodeInfo) -> i64 {
+    let left = |free: i64, used: i64| if free <= 0 || used > free { 0 } else { (free - used) * MAX / free };
+    let cpu = left(node.allocatable.cpu_milli, node.nonzero.0 + pod.nonzero.0);
+    let memory = left(node.allocatable.memory_bytes, node.nonzero.1 + pod.nonzero.1);
+    i64::midpoint(cpu, memory)
+}
+
+/// How alike the used shares of CPU and memory are after the pod.
+fn balanced_allocation(pod: &PodInfo, node: &NodeInfo) -> i64 {
+    let share = |free: i64, used: i64| if free <= 0 { 1.0 } else { (used as f64 / free as f64).min(1.0) };
+    let cpu = share(node.allocatable.cpu_milli, node.requested.cpu_milli + pod.requests.cpu_milli);
+    let memory =
+        share(node.allocatable.memory_bytes, node.requested.memory_bytes + pod.requests.memory_bytes);
+    let deviation = ((cpu - memory) / 2.0).abs();
+    ((1.0 - deviation) * MAX as f64) as i64
+}
+
+/// The weights of the preferred node affinity terms that match.
+fn preferred(pod: &PodInfo, node: &NodeInfo) -> i64 {
+    pod.preferred_affinity
+        .iter()
+        .filter(|term| {
+            let fields = term.preference.match_fields.as_deref().unwrap_or_default();
+            matches_terms(std::slice::from_ref(&term.preference), node) && matches_fields(fields, node)
+        })
+        .map(|term| i64::from(term.weight))
+        .sum()
+}
+
+/// How many PreferNoSchedule taints are not tolerated.
+fn intolerable(pod: &PodInfo, node: &NodeInfo) -> i64 {
+    let count = node
+        .taints
+        .iter()
+        .filter(|t| t.effect == "PreferNoSchedule")
+        .filter(|t| !pod.tolerates(&t.key, t.value.as_deref().unwrap_or(""), &t.effect))
+        .count();
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Stretched to 0..=100 by the highest; `reverse`: little is good.
+fn normalized(mut scores: Vec<i64>, reverse: bool) -> Vec<i64> {
+    let highest = scores.iter().copied().max().unwrap_or(0);
+    for score in &mut scores {
+        let share = if highest == 0 { 0 } else { *score * MAX / highest };
+        *score = if reverse { MAX - share } else { share };
+    }
+    scores
+}
