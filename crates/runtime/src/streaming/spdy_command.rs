@@ -1,0 +1,78 @@
+//! Exec and attach over SPDY: the client opens one stream per standard stream, named by a header.
+//!
+//! Owns waiting for all of them. Never runs anything.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+
+use super::backend::Stdio;
+use super::command::Remote;
+use super::spdy::{Connection, Stream};
+use super::status::Form;
+
+/// How long the client has to open its streams (upstream's `StreamCreationTimeout`).
+const OPENING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for the streams that belong to `stdio`. Errors: they did not come, or the connection ended.
+pub async fn collect(connection: &mut Connection, stdio: Stdio, form: Form) -> io::Result<Remote> {
+    match tokio::time::timeout(OPENING_PATIENCE, collect_all(connection, stdio, form)).await {
+        Ok(collected) => collected,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client did not open its streams")),
+    }
+}
+
+async fn collect_all(connection: &mut Connection, stdio: Stdio, form: Form) -> io::Result<Remote> {
+    let mut opened = Opened::default();
+    while !opened.complete(stdio, form) {
+        let Some(stream) = connection.next_stream().await else {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        };
+        stream.accept().await?;
+        opened.take(stream);
+    }
+    let Some(error) = opened.error else { return Err(io::ErrorKind::NotConnected.into()) };
+    Ok(Remote {
+        stdin: opened.stdin.map(|s| Box::new(s) as Box<dyn AsyncRead + Send + Unpin>),
+        stdout: opened.stdout.map(|s| Box::new(s) as _),
+        stderr: opened.stderr.map(|s| Box::new(s) as _),
+        resize: opened.resize.map(|s| Box::new(s) as _),
+        error: Box::new(error),
+        form,
+    })
+}
+
+#[derive(Default)]
+struct Opened {
+    error: Option<Stream>,
+    stdin: Option<Stream>,
+    stdout: Option<Stream>,
+    stderr: Option<Stream>,
+    resize: Option<Stream>,
+}
+
+impl Opened {
+    /// Streams with other names are dropped, and so reset.
+    fn take(&mut self, stream: Stream) {
+        let slot = match stream.header("streamtype") {
+            Some("error") => &mut self.error,
+            Some("stdin") => &mut self.stdin,
+            Some("stdout") => &mut self.stdout,
+            Some("stderr") => &mut self.stderr,
+            Some("resize") => &mut self.resize,
+            _ => return,
+        };
+        *slot = Some(stream);
+    }
+
+    /// Terminal sizes came with version 3 of the protocol: they are awaited where it is 4.
+    fn complete(&self, stdio: Stdio, form: Form) -> bool {
+        let has = |wanted: bool, stream: &Option<Stream>| !wanted || stream.is_some();
+        self.error.is_some()
+            && has(stdio.stdin, &self.stdin)
+            && has(stdio.stdout, &self.stdout)
+            && has(stdio.stderr && !stdio.tty, &self.stderr)
+            && has(stdio.tty && form == Form::Json, &self.resize)
+    }
+}
