@@ -25,6 +25,7 @@ pub mod resolv;
 pub mod run;
 pub mod sandbox_config;
 pub mod seams;
+pub mod server;
 pub mod source;
 pub mod status;
 pub mod volumes;

@@ -1,0 +1,79 @@
+//! The paths of the node's API, as upstream's kubelet has them.
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::access::Identity;
+use super::answer::{self, Body};
+use super::{ServerDeps, container_logs, metrics, query, stats, streaming};
+use crate::seams::LookupError;
+
+/// Answers one request.
+pub async fn answer(
+    deps: Arc<ServerDeps>,
+    identity: Option<Identity>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let Some(identity) = identity else {
+        return answer::text(StatusCode::UNAUTHORIZED, "Unauthorized");
+    };
+    let Some(segments) = query::segments(request.uri().path()) else {
+        return answer::text(StatusCode::BAD_REQUEST, "the path cannot be read");
+    };
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if segments == ["healthz"] {
+        return answer::text(StatusCode::OK, "ok");
+    }
+    if !deps.access.allows(&identity) {
+        let verb = if request.method() == Method::GET { "get" } else { "create" };
+        let text =
+            format!("Forbidden (user={}, verb={verb}, resource=nodes, subresource=proxy)", identity.user);
+        return answer::text(StatusCode::FORBIDDEN, text);
+    }
+    let read = matches!(*request.method(), Method::GET | Method::HEAD);
+    match segments.as_slice() {
+        ["pods"] if read => pods(&deps),
+        ["metrics"] if read => metrics::answer(&deps),
+        ["stats", "summary"] if read => stats::answer(&deps).await,
+        ["containerLogs", namespace, pod, container] if read => {
+            container_logs::answer(&deps, namespace, pod, container, request.uri().query()).await
+        }
+        ["exec", namespace, pod, container] => {
+            let found = deps.pods.container(namespace, pod, container, false);
+            streaming::exec(&deps, found, request).await
+        }
+        ["attach", namespace, pod, container] => {
+            let found = deps.pods.container(namespace, pod, container, false);
+            streaming::attach(&deps, found, request).await
+        }
+        ["portForward", namespace, pod] => {
+            let found = deps.pods.sandbox(namespace, pod);
+            streaming::port_forward(&deps, found, request).await
+        }
+        ["pods" | "metrics" | "stats" | "containerLogs", ..] if !read => {
+            answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
+        }
+        _ => answer::text(StatusCode::NOT_FOUND, "404 page not found"),
+    }
+}
+
+fn pods(deps: &ServerDeps) -> Response<Body> {
+    let pods = deps.pods.pods();
+    let items: Vec<&Pod> = pods.iter().map(AsRef::as_ref).collect();
+    let list = serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items});
+    answer::with_type(StatusCode::OK, "application/json", list.to_string())
+}
+
+/// A pod or container that cannot be addressed. What is not there yet is the client's mistake.
+pub fn lookup_failed(error: &LookupError) -> Response<Body> {
+    let status = match error {
+        LookupError::NoPod(_) | LookupError::NoContainer { .. } | LookupError::NoSandbox(_) => {
+            StatusCode::NOT_FOUND
+        }
+        LookupError::Waiting { .. } | LookupError::NoPrevious { .. } => StatusCode::BAD_REQUEST,
+    };
+    answer::text(status, error.to_string())
+}

@@ -1,0 +1,94 @@
+//! `/stats/summary`: what pods and containers use, as the runtime counts it.
+
+use cri::v1;
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::ServerDeps;
+use super::answer::{self, Body};
+use crate::cri_view::LABEL_CONTAINER_NAME;
+
+pub async fn answer(deps: &ServerDeps) -> Response<Body> {
+    let request = v1::ListPodSandboxStatsRequest::default();
+    match deps.runtime.clone().list_pod_sandbox_stats(request).await {
+        Ok(stats) => {
+            let pods: Vec<Value> = stats.into_inner().stats.iter().map(pod).collect();
+            let summary = json!({"node": {"nodeName": deps.node_name}, "pods": pods});
+            answer::with_type(StatusCode::OK, "application/json", summary.to_string())
+        }
+        Err(error) if error.code() == tonic::Code::Unimplemented => {
+            answer::text(StatusCode::NOT_IMPLEMENTED, "the container runtime counts no pods' resources")
+        }
+        Err(error) => answer::text(StatusCode::INTERNAL_SERVER_ERROR, error.message()),
+    }
+}
+
+fn pod(stats: &v1::PodSandboxStats) -> Value {
+    let metadata = stats.attributes.clone().unwrap_or_default().metadata.unwrap_or_default();
+    let linux = stats.linux.clone().unwrap_or_default();
+    let mut out = json!({
+        "podRef": {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid},
+        "containers": linux.containers.iter().map(container).collect::<Vec<_>>(),
+    });
+    let fields = [("cpu", linux.cpu.as_ref().map(cpu)), ("memory", linux.memory.as_ref().map(memory))];
+    if let Some(map) = out.as_object_mut() {
+        set(map, fields);
+        if let Some(network) = linux.network.as_ref().and_then(network) {
+            map.insert("network".to_owned(), network);
+        }
+    }
+    out
+}
+
+fn container(stats: &v1::ContainerStats) -> Value {
+    let attributes = stats.attributes.clone().unwrap_or_default();
+    let named = attributes.metadata.map(|m| m.name).filter(|n| !n.is_empty());
+    let name = named.or_else(|| attributes.labels.get(LABEL_CONTAINER_NAME).cloned()).unwrap_or_default();
+    let mut out = Map::from_iter([("name".to_owned(), Value::String(name))]);
+    let disk = stats.writable_layer.as_ref().map(|layer| {
+        json!({"time": time(layer.timestamp), "usedBytes": number(&layer.used_bytes),
+            "inodesUsed": number(&layer.inodes_used)})
+    });
+    let (cpu, memory) = (stats.cpu.as_ref().map(cpu), stats.memory.as_ref().map(memory));
+    set(&mut out, [("cpu", cpu), ("memory", memory), ("rootfs", disk)]);
+    Value::Object(out)
+}
+
+fn set<const N: usize>(map: &mut Map<String, Value>, fields: [(&str, Option<Value>); N]) {
+    map.extend(fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+}
+
+fn cpu(usage: &v1::CpuUsage) -> Value {
+    json!({"time": time(usage.timestamp), "usageNanoCores": number(&usage.usage_nano_cores),
+        "usageCoreNanoSeconds": number(&usage.usage_core_nano_seconds)})
+}
+
+fn memory(usage: &v1::MemoryUsage) -> Value {
+    json!({"time": time(usage.timestamp), "availableBytes": number(&usage.available_bytes),
+        "usageBytes": number(&usage.usage_bytes), "workingSetBytes": number(&usage.working_set_bytes),
+        "rssBytes": number(&usage.rss_bytes), "pageFaults": number(&usage.page_faults),
+        "majorPageFaults": number(&usage.major_page_faults)})
+}
+
+fn network(usage: &v1::NetworkUsage) -> Option<Value> {
+    let one = |i: &v1::NetworkInterfaceUsage| {
+        json!({"name": i.name, "rxBytes": number(&i.rx_bytes), "rxErrors": number(&i.rx_errors),
+            "txBytes": number(&i.tx_bytes), "txErrors": number(&i.tx_errors)})
+    };
+    let mut out = one(usage.default_interface.as_ref()?);
+    let map = out.as_object_mut()?;
+    map.insert("time".to_owned(), time(usage.timestamp));
+    map.insert("interfaces".to_owned(), usage.interfaces.iter().map(one).collect());
+    Some(out)
+}
+
+fn number(value: &Option<v1::UInt64Value>) -> Option<u64> {
+    value.as_ref().map(|v| v.value)
+}
+
+/// Nanoseconds since 1970 as the API writes times; null when the runtime gave none.
+fn time(nanoseconds: i64) -> Value {
+    let known = (nanoseconds > 0).then(|| Timestamp::from_nanosecond(i128::from(nanoseconds)).ok()).flatten();
+    known.map_or(Value::Null, |t| Value::String(t.to_string()))
+}

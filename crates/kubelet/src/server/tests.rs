@@ -1,0 +1,244 @@
+//! The node's API over real TLS and sockets of loopback.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base::{Shutdown, SystemClock};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::core::v1::Pod;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+
+use super::*;
+use crate::seams::{ContainerHandle, LookupError, PodDirectory};
+
+struct OnePod {
+    log: PathBuf,
+}
+
+impl PodDirectory for OnePod {
+    fn pods(&self) -> Vec<Arc<Pod>> {
+        let mut pod = Pod::default();
+        pod.metadata.name = Some("p".into());
+        vec![Arc::new(pod)]
+    }
+
+    fn container(&self, _: &str, pod: &str, name: &str, _: bool) -> Result<ContainerHandle, LookupError> {
+        match (pod, name) {
+            ("p", "c") => Ok(ContainerHandle { id: "id".into(), running: true, log_path: self.log.clone() }),
+            ("p", _) => Err(LookupError::NoContainer { pod: pod.into(), container: name.into() }),
+            _ => Err(LookupError::NoPod(pod.into())),
+        }
+    }
+
+    fn sandbox(&self, _: &str, pod: &str) -> Result<String, LookupError> {
+        Err(LookupError::NoSandbox(pod.into()))
+    }
+}
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a CA").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    fn issue(&self, user: &str, group: &str) -> (String, String) {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        params.distinguished_name.push(DnType::CommonName, user);
+        params.distinguished_name.push(DnType::OrganizationName, group);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+struct Fixture {
+    address: SocketAddr,
+    authority: Authority,
+    shutdown: Shutdown,
+    folder: tempfile::TempDir,
+    tasks: JoinSet<()>,
+}
+
+fn deps(log: PathBuf, shutdown: &Shutdown) -> ServerDeps {
+    // Never reached in these tests: nothing here asks the runtime.
+    let channel = tonic::transport::Endpoint::from_static("http://localhost").connect_lazy();
+    ServerDeps {
+        node_name: "n1".into(),
+        pods: Arc::new(OnePod { log }),
+        runtime: cri::RuntimeServiceClient::new(channel),
+        clock: Arc::new(SystemClock),
+        supervisor: Supervisor::new(shutdown.clone()),
+        access: Access::default(),
+    }
+}
+
+async fn start() -> Fixture {
+    let (authority, shutdown) = (Authority::new(), Shutdown::new());
+    let folder = tempfile::tempdir().expect("a folder");
+    let (chain, key) = authority.issue("node", "nodes");
+    let tls = Tls::new(chain.as_bytes(), key.as_bytes(), authority.pem.as_bytes()).expect("usable");
+    let deps = deps(folder.path().join("0.log"), &shutdown);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = Server::bind(address, Arc::new(tls), deps).await.expect("bound");
+    let address = server.local_addr().expect("an address");
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server.run(shutdown.clone()));
+    Fixture { address, authority, shutdown, folder, tasks }
+}
+
+impl Fixture {
+    /// Status and text of a GET, as the client with this certificate.
+    async fn get(&mut self, client: Option<(&str, &str)>, path: &str) -> (StatusCode, String) {
+        let mut roots = rustls::RootCertStore::empty();
+        let ca = CertificateDer::from_pem_slice(self.authority.pem.as_bytes()).expect("a CA");
+        roots.add(ca).expect("trusted");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider);
+        let builder =
+            builder.with_safe_default_protocol_versions().expect("versions").with_root_certificates(roots);
+        let config = match client.map(|(user, group)| self.authority.issue(user, group)) {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                let chain = vec![CertificateDer::from_pem_slice(chain.as_bytes()).expect("a certificate")];
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+                builder.with_client_auth_cert(chain, key).expect("usable")
+            }
+        };
+        let socket = TcpStream::connect(self.address).await.expect("connected");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await.expect("TLS");
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+        self.tasks.spawn(async move { drop(connection.await) });
+        let request =
+            Request::get(path).header("host", "localhost").body(Empty::<Bytes>::new()).expect("fine");
+        let response = sender.send_request(request).await.expect("an answer");
+        let status = response.status();
+        let body = response.into_body().collect().await.expect("a body").to_bytes();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    async fn end(mut self) {
+        self.shutdown.start();
+        self.tasks.shutdown().await;
+    }
+}
+
+const API_SERVER: Option<(&str, &str)> = Some(("kube-apiserver-kubelet-client", "x"));
+
+#[tokio::test]
+async fn only_known_clients_are_answered() {
+    let mut node = start().await;
+    assert_eq!(node.get(None, "/pods").await, (StatusCode::UNAUTHORIZED, "Unauthorized".to_owned()));
+    let stranger = Some(("system:node:n2", "system:nodes"));
+    let (status, text) = node.get(stranger, "/pods").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.starts_with("Forbidden (user=system:node:n2, verb=get, resource=nodes"));
+    assert_eq!(node.get(stranger, "/healthz").await.0, StatusCode::OK);
+    let (status, text) = node.get(Some(("admin", "system:masters")), "/pods").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(text.contains("\"kind\":\"PodList\"") && text.contains("\"name\":\"p\""));
+    assert!(node.get(API_SERVER, "/metrics").await.1.contains("kubelet_node_name{node=\"n1\"} 1"));
+    assert_eq!(node.get(API_SERVER, "/configz").await.0, StatusCode::NOT_FOUND);
+    node.end().await;
+}
+
+#[tokio::test]
+async fn logs_are_served_and_mistakes_named() {
+    let mut node = start().await;
+    let lines: String =
+        (0..3).map(|i| format!("2026-11-21T10:00:0{i}.000000000Z stdout F line {i}\n")).collect();
+    std::fs::write(node.folder.path().join("0.log"), lines).expect("written");
+    let (status, text) = node.get(API_SERVER, "/containerLogs/ns/p/c?tailLines=2").await;
+    assert_eq!((status, text.as_str()), (StatusCode::OK, "line 1\nline 2\n"));
+    assert_eq!(
+        node.get(API_SERVER, "/containerLogs/ns/p/c?tailLines=-2").await.0,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    let (status, text) = node.get(API_SERVER, "/containerLogs/ns/p/other").await;
+    assert_eq!(
+        (status, text.as_str()),
+        (StatusCode::NOT_FOUND, "container \"other\" is not valid for pod \"p\"")
+    );
+    assert_eq!(node.get(API_SERVER, "/containerLogs/ns/gone/c").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(node.get(API_SERVER, "/containerLogs/%2e%2e/p/c").await.0, StatusCode::BAD_REQUEST);
+    node.end().await;
+}
+
+/// A stream server in the manner of a runtime's: takes the upgrade and echoes.
+async fn echo(listener: TcpListener) {
+    let (mut socket, _) = listener.accept().await.expect("a connection");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.expect("a byte"));
+    }
+    let head = String::from_utf8(head).expect("text").to_lowercase();
+    assert!(head.starts_with("post /exec/token http/1.1") && head.contains("upgrade: spdy/3.1"), "{head}");
+    assert!(!head.contains("authorization"));
+    let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\
+                  X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n";
+    socket.write_all(answer.as_bytes()).await.expect("written");
+    let (mut read, mut write) = socket.split();
+    tokio::io::copy(&mut read, &mut write).await.expect("echoed");
+}
+
+#[tokio::test]
+async fn streams_are_passed_through_in_both_directions() {
+    let shutdown = Shutdown::new();
+    let deps = Arc::new(deps(PathBuf::new(), &shutdown));
+    // Streams belong to the supervisor, which outlives every connection.
+    let _supervisor = deps.supervisor.clone();
+    let runtime = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
+    let url = format!("http://{}/exec/token", runtime.local_addr().expect("an address"));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(echo(runtime));
+    let (near, far) = tokio::io::duplex(4096);
+    tasks.spawn(async move {
+        let service = hyper::service::service_fn(move |request| {
+            let (deps, url) = (deps.clone(), url.clone());
+            async move { Ok::<_, std::convert::Infallible>(streaming::forward(&deps, Ok(url), request).await) }
+        });
+        let server = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service);
+        server.with_upgrades().await.expect("served");
+    });
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(near)).await.expect("HTTP");
+    tasks.spawn(async move { drop(connection.with_upgrades().await) });
+    let request = Request::post("/exec/ns/p/c?command=sh")
+        .header("connection", "Upgrade")
+        .header("upgrade", "SPDY/3.1")
+        .header("authorization", "Bearer secret")
+        .body(Empty::<Bytes>::new())
+        .expect("fine");
+    let response: Response<_> = sender.send_request(request).await.expect("an answer");
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    assert_eq!(response.headers()["x-stream-protocol-version"], "v4.channel.k8s.io");
+    let mut stream = TokioIo::new(hyper::upgrade::on(response).await.expect("upgraded"));
+    stream.write_all(b"hello").await.expect("written");
+    let mut back = [0u8; 5];
+    stream.read_exact(&mut back).await.expect("read");
+    assert_eq!(&back, b"hello");
+    // The end of one side reaches the other.
+    stream.shutdown().await.expect("closed");
+    assert_eq!(stream.read(&mut back).await.expect("the end"), 0);
+    shutdown.start();
+    tasks.shutdown().await;
+}
