@@ -11,6 +11,8 @@ pub mod cri_view;
 pub mod environment;
 pub mod events;
 pub mod executor;
+#[cfg(test)]
+mod fakes;
 pub mod hosts;
 pub mod images;
 pub mod inspect;

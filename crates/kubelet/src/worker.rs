@@ -4,7 +4,7 @@
 //! it. It decides nothing (the planner does) and never asks the runtime without a reason to.
 
 mod mailbox;
-mod memory;
+pub(crate) mod memory;
 mod probing;
 mod report;
 

@@ -14,6 +14,9 @@ use crate::cri_view::Record;
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
 use crate::worker::{Mailbox, PodNews, PodView, Tools, Worker};
 
+#[cfg(test)]
+mod tests;
+
 struct Entry {
     mailbox: Arc<Mailbox>,
     view: Arc<ArcSwap<PodView>>,

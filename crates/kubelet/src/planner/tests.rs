@@ -1,1 +1,187 @@
+//! Scripts of pods' lives: events in, plans out, compared with golden transcripts.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p kubelet` writes the transcripts anew; read the difference before keeping it.
 
+mod simulation;
+
+use serde_json::json;
+
+use simulation::Simulation;
+
+#[test]
+fn a_pod_comes_up_in_two_rounds_and_goes_away() {
+    let mut sim = Simulation::new(json!({"containers": [{"name": "web", "image": "nginx:1"}]}));
+    sim.settle("created");
+    sim.delete(5);
+    sim.settle("deleted with a grace of 5 s");
+    sim.check("simple");
+}
+
+#[test]
+fn init_containers_run_in_order_and_retry() {
+    let mut sim = Simulation::new(json!({
+        "restartPolicy": "Always",
+        "initContainers": [
+            {"name": "one", "image": "busybox:1"},
+            {"name": "proxy", "image": "proxy:1", "restartPolicy": "Always"},
+            {"name": "two", "image": "busybox:1"}
+        ],
+        "containers": [{"name": "web", "image": "nginx:1"}]
+    }));
+    sim.settle("created: only the first init container runs");
+    sim.exit("one", 1);
+    sim.settle("it fails: started again at once, for the first time");
+    sim.exit("one", 1);
+    sim.settle("it fails again: back-off");
+    sim.advance(10);
+    sim.settle("10 s later");
+    sim.exit("one", 0);
+    sim.settle("it succeeds: the sidecar starts, and when it runs the next init container");
+    sim.exit("two", 0);
+    sim.settle("the app starts");
+    sim.delete(30);
+    sim.settle("deleted: the sidecar is stopped last");
+    sim.check("init");
+}
+
+#[test]
+fn an_init_container_that_fails_for_good_fails_the_pod() {
+    let mut sim = Simulation::new(json!({
+        "restartPolicy": "Never",
+        "initContainers": [{"name": "one", "image": "busybox:1"}],
+        "containers": [{"name": "web", "image": "nginx:1"}]
+    }));
+    sim.settle("created");
+    sim.exit("one", 7);
+    sim.settle("the init container fails");
+    sim.check("init_failed");
+}
+
+#[test]
+fn restarts_back_off_doubling_and_forget_after_ten_minutes() {
+    let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
+    sim.settle("created");
+    for _ in 0..4 {
+        sim.exit("c", 1);
+        sim.settle("exits with 1");
+        if sim.waits() {
+            sim.run_to_wake();
+            sim.settle("when the planner asked to look again");
+        }
+    }
+    sim.advance(601);
+    sim.exit("c", 1);
+    sim.settle("exits after running for more than 10 minutes: restarted at once");
+    sim.check("crash_backoff");
+}
+
+#[test]
+fn jobs_end_by_their_policy() {
+    let mut sim = Simulation::new(json!({
+        "restartPolicy": "OnFailure",
+        "containers": [{"name": "a", "image": "a:1"}, {"name": "b", "image": "a:1"}]
+    }));
+    sim.settle("created");
+    sim.exit("a", 0);
+    sim.settle("a succeeds and stays ended");
+    sim.exit("b", 3);
+    sim.settle("b fails and is restarted");
+    sim.exit("b", 0);
+    sim.settle("b succeeds: the pod is done, its sandbox and volumes go");
+    sim.check("on_failure");
+}
+
+#[test]
+fn a_sidecar_ends_with_the_job() {
+    let mut sim = Simulation::new(json!({
+        "restartPolicy": "Never",
+        "initContainers": [{"name": "proxy", "image": "p:1", "restartPolicy": "Always"}],
+        "containers": [{"name": "job", "image": "a:1"}]
+    }));
+    sim.settle("created");
+    sim.exit("job", 0);
+    sim.settle("the job ends");
+    sim.check("sidecar_job");
+}
+
+#[test]
+fn a_dead_sandbox_is_replaced_and_init_runs_again() {
+    let mut sim = Simulation::new(json!({
+        "initContainers": [{"name": "one", "image": "busybox:1"}],
+        "containers": [{"name": "web", "image": "nginx:1"}]
+    }));
+    sim.settle("created");
+    sim.exit("one", 0);
+    sim.settle("running");
+    sim.kill_sandbox();
+    sim.settle("the pause process dies, and all with it");
+    sim.exit("one", 0);
+    sim.settle("initialized again");
+    sim.check("sandbox_changed");
+}
+
+#[test]
+fn failed_pulls_and_starts_wait() {
+    let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "nosuch:1"}]}));
+    sim.fail_next("image", "ErrImagePull", "rpc error: code = NotFound desc = no such image");
+    sim.settle("the pull fails");
+    sim.advance(4);
+    sim.settle("the error turns into a back-off");
+    sim.fail_next("start", "CreateContainerConfigError", "configmap \"x\" not found");
+    sim.run_to_wake();
+    sim.settle("the image comes, the configuration is missing");
+    sim.run_to_wake();
+    sim.settle("the configuration is there");
+    sim.check("setbacks");
+}
+
+#[test]
+fn probes_decide_started_ready_and_restarts() {
+    let probe = json!({"tcpSocket": {"port": 80}});
+    let mut sim = Simulation::new(json!({"containers": [{
+        "name": "c", "image": "a:1",
+        "startupProbe": probe, "livenessProbe": probe, "readinessProbe": probe
+    }]}));
+    sim.settle("only the startup probe runs");
+    sim.verdict("c", super::ProbeKind::Startup, super::Verdict::Success);
+    sim.settle("started");
+    sim.verdict("c", super::ProbeKind::Readiness, super::Verdict::Success);
+    sim.settle("ready");
+    sim.verdict("c", super::ProbeKind::Liveness, super::Verdict::Failure);
+    sim.settle("dead");
+    sim.check("probes");
+}
+
+#[test]
+fn a_deadline_fails_the_pod() {
+    let mut sim = Simulation::new(json!({
+        "activeDeadlineSeconds": 60,
+        "containers": [{"name": "c", "image": "a:1"}]
+    }));
+    sim.settle("created");
+    sim.run_to_wake();
+    sim.settle("the deadline passes");
+    sim.check("deadline");
+}
+
+#[test]
+fn a_shorter_grace_overtakes_a_stop_under_way() {
+    let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
+    sim.settle("created");
+    sim.delete(30);
+    sim.plan_only("deleted with 30 s");
+    sim.hold_stop("c", 30);
+    sim.plan_only("the stop is under way");
+    sim.delete(0);
+    sim.plan_only("deleted again by force");
+    sim.check("shorter_grace");
+}
+
+#[test]
+fn an_adopted_pod_is_left_alone() {
+    let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
+    sim.settle("created");
+    sim.restart_agent();
+    sim.settle("the agent restarts: volumes are looked at, nothing else happens");
+    sim.check("adopted");
+}

@@ -1,0 +1,310 @@
+//! A pod and a runtime made of plain values, with a transcript of what the planner says.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Value, json};
+
+use crate::cri_view::{Exit, Record, Run, Sandbox};
+use crate::executor::Outcome;
+use crate::planner::{Action, ActionKey, Desired, Failure, Observed, Plan, ProbeKind, Verdict, plan};
+use crate::seams::ResolvedImage;
+use crate::worker::memory;
+
+pub struct Simulation {
+    pod: Pod,
+    seen: Observed,
+    now: Timestamp,
+    start: Timestamp,
+    made: u32,
+    fail: Option<(String, Failure)>,
+    last: Plan,
+    transcript: String,
+}
+
+impl Simulation {
+    pub fn new(spec: Value) -> Self {
+        let pod = json!({
+            "metadata": {"name": "web", "namespace": "ns", "uid": "u1", "generation": 1},
+            "spec": spec,
+            "status": {"phase": "Pending"}
+        });
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        Self {
+            pod: serde_json::from_value(pod).expect("a pod"),
+            seen: Observed { started_at: Some(start), ..Observed::default() },
+            now: start,
+            start,
+            made: 0,
+            fail: None,
+            last: Plan::default(),
+            transcript: String::new(),
+        }
+    }
+
+    fn want(&self) -> Desired {
+        Desired::new(Arc::new(self.pod.clone()), false, vec!["192.0.2.1".into()], "knarr".into())
+    }
+
+    /// Plans and carries everything out, round by round, until nothing is left to do.
+    pub fn settle(&mut self, what: &str) {
+        self.headline(what);
+        for _ in 0..20 {
+            let plan = self.look();
+            let done = plan.actions.is_empty();
+            for action in plan.actions {
+                self.carry_out(action);
+            }
+            if done {
+                self.describe();
+                return;
+            }
+        }
+        panic!("the plan does not settle:\n{}", self.transcript);
+    }
+
+    /// Plans once, without carrying anything out.
+    pub fn plan_only(&mut self, what: &str) {
+        self.headline(what);
+        self.look();
+    }
+
+    fn headline(&mut self, what: &str) {
+        let at = self.now.duration_since(self.start).as_secs();
+        writeln!(self.transcript, "== {at}s: {what}").expect("a string grows");
+    }
+
+    fn look(&mut self) -> Plan {
+        let plan = plan(&self.want(), &self.seen, self.now);
+        for notice in &plan.notices {
+            if !self.last.notices.contains(notice) {
+                let about = notice.container.as_deref().unwrap_or("pod");
+                writeln!(self.transcript, "event {about}: {} {}", notice.reason, notice.message)
+                    .expect("grows");
+            }
+        }
+        if !plan.actions.is_empty() {
+            let names: Vec<_> = plan.actions.iter().map(|a| format!("{a:?}")).collect();
+            writeln!(self.transcript, "do    {}", names.join("\n      ")).expect("grows");
+        }
+        self.pod.status = Some(plan.status.clone());
+        self.last = plan.clone();
+        plan
+    }
+
+    fn describe(&mut self) {
+        let status = self.last.status.clone();
+        let mut line = format!("phase {}", status.phase.as_deref().unwrap_or("-"));
+        if let Some(reason) = &status.reason {
+            write!(line, " ({reason})").expect("grows");
+        }
+        let holds = |c: &&k8s_openapi::api::core::v1::PodCondition| c.status == "True";
+        let conditions = status.conditions.iter().flatten().filter(holds).map(|c| c.type_.as_str());
+        writeln!(self.transcript, "{line}, true: {}", conditions.collect::<Vec<_>>().join(" "))
+            .expect("grows");
+        for container in containers(&status) {
+            writeln!(self.transcript, "      {}", describe_container(container)).expect("grows");
+        }
+        if !self.last.probes.is_empty() {
+            let probes: Vec<_> = self.last.probes.iter().map(|p| format!("{:?}", p.kind)).collect();
+            writeln!(self.transcript, "probe {}", probes.join(" ")).expect("grows");
+        }
+        if let Some(wake) = self.last.wake {
+            let wait = wake.duration_since(self.now).as_secs();
+            writeln!(self.transcript, "wake  in {wait}s").expect("grows");
+        }
+        if self.last.done {
+            writeln!(self.transcript, "done").expect("grows");
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        self.seen.in_flight.insert(action.key());
+        let outcome = match self.planned_failure(&action) {
+            Some(failure) => Outcome::Failed(failure),
+            None => self.succeed(&action),
+        };
+        memory::remember(&mut self.seen, &action, outcome, self.now);
+    }
+
+    fn planned_failure(&mut self, action: &Action) -> Option<Failure> {
+        let kind = match action.key() {
+            ActionKey::Image(_) => "image",
+            ActionKey::Start(_) => "start",
+            _ => return None,
+        };
+        let hit = self.fail.as_ref().is_some_and(|(which, _)| which == kind);
+        hit.then(|| self.fail.take().map(|(_, failure)| failure)).flatten()
+    }
+
+    fn succeed(&mut self, action: &Action) -> Outcome {
+        let runtime = &mut self.seen.runtime;
+        match action {
+            Action::CreateSandbox { attempt, replaces } => {
+                runtime
+                    .sandboxes
+                    .iter_mut()
+                    .filter(|s| replaces.contains(&s.id))
+                    .for_each(|s| s.ready = false);
+                self.made += 1;
+                runtime.sandboxes.push(Sandbox {
+                    id: format!("s{}", self.made),
+                    attempt: *attempt,
+                    created_at: self.now,
+                    ready: true,
+                    ips: vec![format!("10.0.0.{}", self.made)],
+                });
+            }
+            Action::StopSandbox { id } => {
+                runtime.sandboxes.iter_mut().filter(|s| &s.id == id).for_each(|s| s.ready = false);
+            }
+            Action::RemoveSandbox { id } => runtime.sandboxes.retain(|s| &s.id != id),
+            Action::RemoveContainer { id } => runtime.containers.retain(|c| &c.id != id),
+            Action::EnsureImage { container, attempt } => {
+                let image = ResolvedImage { image_ref: "sha256:1".into(), ..ResolvedImage::default() };
+                return Outcome::Image { container: container.clone(), attempt: *attempt, image };
+            }
+            Action::StartContainer { container, sandbox_id, attempt, backoff } => {
+                if let Some(backoff) = backoff {
+                    self.seen.crashes.insert(container.clone(), *backoff);
+                }
+                self.made += 1;
+                let record = self.record(container, sandbox_id, *attempt);
+                self.seen.runtime.containers.push(record);
+            }
+            Action::StopContainer { id, .. } => self.end(&id.clone(), 137),
+            Action::MountVolumes | Action::UnmountVolumes | Action::Release { .. } | Action::DeleteObject => {
+            }
+        }
+        self.seen.runtime.sort();
+        Outcome::Done
+    }
+
+    fn record(&self, name: &str, sandbox_id: &str, attempt: u32) -> Record {
+        Record {
+            id: format!("c{}", self.made),
+            sandbox_id: sandbox_id.to_owned(),
+            name: name.to_owned(),
+            attempt,
+            created_at: self.now,
+            started_at: Some(self.now),
+            run: Run::Running,
+            image: "image:1".into(),
+            image_id: "sha256:1".into(),
+            hash: String::new(),
+            log_path: String::new(),
+        }
+    }
+
+    fn end(&mut self, id: &str, code: i32) {
+        let now = self.now;
+        let reason = if code == 0 { "Completed" } else { "Error" };
+        let exit = Exit { code, reason: reason.into(), message: String::new(), finished_at: now };
+        let running = self.seen.runtime.containers.iter_mut().find(|c| c.id == id && c.is_running());
+        if let Some(record) = running {
+            record.run = Run::Exited(exit);
+        }
+    }
+
+    fn id_of(&self, name: &str) -> String {
+        self.seen.runtime.latest(name).expect("the container ran").id.clone()
+    }
+
+    pub fn exit(&mut self, name: &str, code: i32) {
+        self.end(&self.id_of(name), code);
+    }
+
+    pub fn kill_sandbox(&mut self) {
+        let ids: Vec<_> = self.seen.runtime.containers.iter().map(|c| c.id.clone()).collect();
+        ids.iter().for_each(|id| self.end(id, 137));
+        self.seen.runtime.sandboxes.iter_mut().for_each(|s| s.ready = false);
+    }
+
+    pub fn advance(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+    }
+
+    pub fn waits(&self) -> bool {
+        self.last.wake.is_some()
+    }
+
+    pub fn run_to_wake(&mut self) {
+        self.now = self.last.wake.expect("the planner wants to look again");
+    }
+
+    pub fn delete(&mut self, grace_s: i64) {
+        self.pod.metadata.deletion_timestamp = Some(Time(self.now));
+        self.pod.metadata.deletion_grace_period_seconds = Some(grace_s);
+    }
+
+    pub fn hold_stop(&mut self, name: &str, grace_s: i64) {
+        let id = self.id_of(name);
+        self.seen.in_flight.insert(ActionKey::Stop(id.clone()));
+        self.seen.stopping.insert(id, grace_s);
+    }
+
+    pub fn fail_next(&mut self, kind: &str, reason: &str, message: &str) {
+        let failure = Failure { reason: reason.to_owned(), message: message.to_owned() };
+        self.fail = Some((kind.to_owned(), failure));
+    }
+
+    pub fn verdict(&mut self, name: &str, kind: ProbeKind, verdict: Verdict) {
+        let id = self.id_of(name);
+        self.seen.probes.insert((id, kind), verdict);
+    }
+
+    pub fn restart_agent(&mut self) {
+        let runtime = std::mem::take(&mut self.seen.runtime);
+        self.seen = Observed { runtime, started_at: self.seen.started_at, ..Observed::default() };
+        let want = self.want();
+        memory::adopt(&mut self.seen, &want);
+    }
+
+    /// Compares the transcript with the golden one.
+    pub fn check(&self, name: &str) {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("src/planner/tests/golden")
+            .join(format!("{name}.txt"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::write(&path, &self.transcript).expect("the golden file can be written");
+            return;
+        }
+        let golden = std::fs::read_to_string(&path).expect("the golden file exists");
+        assert!(
+            golden == self.transcript,
+            "{name} differs from its golden file; it is now:\n{}",
+            self.transcript
+        );
+    }
+}
+
+fn containers(status: &PodStatus) -> impl Iterator<Item = &ContainerStatus> {
+    status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten())
+}
+
+fn describe_container(status: &ContainerStatus) -> String {
+    let state = status.state.clone().unwrap_or_default();
+    let mut line = status.name.clone();
+    if let Some(waiting) = state.waiting {
+        let reason = waiting.reason.unwrap_or_default();
+        let message = waiting.message.map(|m| format!(": {m}")).unwrap_or_default();
+        write!(line, " waiting ({reason}{message})").expect("grows");
+    }
+    if state.running.is_some() {
+        line.push_str(" running");
+    }
+    if let Some(ended) = state.terminated {
+        write!(line, " ended {}", ended.exit_code).expect("grows");
+    }
+    if let Some(last) = status.last_state.as_ref().and_then(|s| s.terminated.as_ref()) {
+        write!(line, ", before ended {}", last.exit_code).expect("grows");
+    }
+    let flag = |on: bool, name: &str| if on { format!(" {name}") } else { String::new() };
+    line + &flag(status.started == Some(true), "started")
+        + &flag(status.ready, "ready")
+        + &format!(" restarts={}", status.restart_count)
+}

@@ -1,0 +1,313 @@
+//! Pods' lives through workers and executor, against fakes and with paused time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Shutdown;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::Workers;
+use crate::executor::Executor;
+use crate::fakes::{FakeApi, FakeConfigs, FakeCri, FakeEvents, FakeVolumes, TestClock};
+use crate::images::Images;
+use crate::node_facts::NodeFacts;
+use crate::seams::{LookupError, PodDirectory, Volumes};
+use crate::worker::{PodNews, Tools};
+
+struct Node {
+    cri: Arc<FakeCri>,
+    api: Arc<FakeApi>,
+    volumes: Arc<FakeVolumes>,
+    configs: Arc<FakeConfigs>,
+    events: Arc<FakeEvents>,
+    workers: Workers,
+    shutdown: Shutdown,
+}
+
+fn node_with(cri: FakeCri, clock: TestClock) -> Node {
+    let cri = Arc::new(cri);
+    let (api, volumes) = (Arc::new(FakeApi::default()), Arc::new(FakeVolumes::default()));
+    let (configs, events) = (Arc::new(FakeConfigs::default()), Arc::new(FakeEvents::default()));
+    let workers = workers(&cri, &api, &volumes, &configs, &events, clock, Shutdown::new());
+    let shutdown = workers.tools.shutdown.clone();
+    Node { cri, api, volumes, configs, events, workers, shutdown }
+}
+
+fn node() -> Node {
+    let clock = TestClock::new();
+    node_with(FakeCri::new(clock), clock)
+}
+
+fn workers(
+    cri: &Arc<FakeCri>,
+    api: &Arc<FakeApi>,
+    volumes: &Arc<FakeVolumes>,
+    configs: &Arc<FakeConfigs>,
+    events: &Arc<FakeEvents>,
+    clock: TestClock,
+    shutdown: Shutdown,
+) -> Workers {
+    let executor = Executor {
+        cri: cri.clone(),
+        api: api.clone(),
+        volumes: volumes.clone(),
+        containers: configs.clone(),
+        sandboxes: configs.clone(),
+        images: Images::new(cri.clone(), api.clone(), events.clone(), Arc::new(clock)),
+        events: events.clone(),
+        clock: Arc::new(clock),
+    };
+    let facts = Arc::new(NodeFacts::new(Default::default(), 1 << 30, vec!["192.0.2.1".to_owned()]));
+    Workers::new(Tools { executor: Arc::new(executor), facts, runtime_name: "knarr".to_owned(), shutdown })
+}
+
+fn pod(spec: Value) -> Pod {
+    let pod = json!({
+        "metadata": {"name": "web", "namespace": "ns", "uid": "u1", "resourceVersion": "5"},
+        "spec": spec,
+        "status": {"phase": "Pending", "qosClass": "BestEffort"}
+    });
+    serde_json::from_value(pod).expect("a pod")
+}
+
+fn simple() -> Pod {
+    pod(json!({"containers": [{"name": "web", "image": "nginx:1"}]}))
+}
+
+impl Node {
+    fn deliver(&self, pod: &Pod) {
+        self.workers.deliver(PodNews::Current(Arc::new(pod.clone())));
+    }
+
+    /// Deletes the pod the way the API does it: the object stays, with a deletion time.
+    fn ask_to_end(&self, pod: &Pod, grace_s: i64) {
+        let mut pod = pod.clone();
+        pod.metadata.deletion_timestamp = Some(Time("2026-01-01T01:00:00Z".parse().expect("a time")));
+        pod.metadata.deletion_grace_period_seconds = Some(grace_s);
+        self.deliver(&pod);
+    }
+
+    fn status_writes(&self) -> usize {
+        self.api.patches.lock().expect("no panic").len()
+    }
+
+    fn phase(&self) -> String {
+        let pod = self.api.pod.lock().expect("no panic").clone();
+        pod.and_then(|p| p.status?.phase).unwrap_or_default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_comes_up_with_one_status_write() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    node.deliver(&simple());
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(node.cri.take_calls(), ["run_sandbox s1", "create web c2 in s1", "start c2"]);
+    assert_eq!(
+        node.events.take(),
+        [
+            "Normal Pulled Container image \"nginx:1\" already present on machine and can be accessed by the pod",
+            "Normal Created Container created",
+            "Normal Started Container started",
+        ]
+    );
+    assert_eq!((node.status_writes(), node.phase().as_str()), (1, "Running"));
+    let status = node.api.pod.lock().expect("no panic").clone().and_then(|p| p.status).expect("a status");
+    assert_eq!(status.pod_ip.as_deref(), Some("10.0.0.1"));
+    sleep(Duration::from_secs(3600)).await;
+    assert_eq!(node.status_writes(), 1, "nothing is written while nothing changes");
+    assert!(node.cri.take_calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletion_runs_the_hook_then_stops_then_clears_away() {
+    let clock = TestClock::new();
+    let mut cri = FakeCri::new(clock);
+    cri.stop_takes = Duration::from_secs(3);
+    let node = node_with(cri, clock);
+    node.cri.add_image("nginx:1");
+    let pod = pod(json!({"containers": [{
+        "name": "web", "image": "nginx:1",
+        "lifecycle": {"preStop": {"sleep": {"seconds": 4}}}
+    }]}));
+    node.deliver(&pod);
+    sleep(Duration::from_secs(1)).await;
+    node.cri.take_calls();
+    node.events.take();
+    node.ask_to_end(&pod, 10);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.cri.take_calls(), ["stop c2 within 6s"]);
+    assert_eq!(node.events.take(), ["Normal Killing Stopping container web"]);
+    assert!(!*node.api.deleted.lock().expect("no panic"));
+    sleep(Duration::from_secs(5)).await;
+    let calls = node.cri.take_calls();
+    assert_eq!(calls, ["stop_sandbox s1", "remove c2", "stop_sandbox s1", "remove_sandbox s1"]);
+    assert!(*node.api.deleted.lock().expect("no panic"));
+    assert_eq!(node.phase(), "Failed");
+    assert_eq!(*node.configs.released.lock().expect("no panic"), ["u1"]);
+    assert!(!node.workers.knows("u1"), "the worker has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_pull_is_told_and_tried_again() {
+    let node = node();
+    node.cri.fail("pull", "NotFound", "no such image");
+    node.deliver(&simple());
+    sleep(Duration::from_secs(5)).await;
+    let events = node.events.take();
+    assert_eq!(
+        events,
+        [
+            "Normal Pulling Pulling image \"nginx:1\"",
+            "Warning Failed Failed to pull image \"nginx:1\": rpc error: code = NotFound desc = no such image",
+            "Warning Failed Error: ErrImagePull",
+            "Normal BackOff Back-off pulling image \"nginx:1\"",
+            "Warning Failed Error: ImagePullBackOff",
+        ]
+    );
+    assert!(matches!(
+        node.workers.container("ns", "web", "web", false),
+        Err(LookupError::Waiting { reason, .. }) if reason == "ImagePullBackOff"
+    ));
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(
+        node.events.take()[1],
+        "Normal Pulled Successfully pulled image \"nginx:1\" in 1.5s (1.5s including waiting). Image size: 7 bytes."
+    );
+    assert_eq!(node.phase(), "Running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_volumes_hold_the_containers_back() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    *node.volumes.failures.lock().expect("no panic") = 2;
+    node.deliver(&simple());
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(node.cri.take_calls(), ["run_sandbox s1"]);
+    let mounts = node.events.take().into_iter().filter(|e| e.starts_with("Warning FailedMount")).count();
+    assert_eq!(mounts, 2);
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(node.phase(), "Running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_turn_readiness_and_restart_the_dead() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    node.cri.exec_answers("ready", 1);
+    node.deliver(&pod(json!({"containers": [{
+        "name": "web", "image": "nginx:1",
+        "readinessProbe": {"exec": {"command": ["ready"]}, "periodSeconds": 1},
+        "livenessProbe": {"exec": {"command": ["live"]}, "periodSeconds": 1, "failureThreshold": 2}
+    }]})));
+    sleep(Duration::from_millis(1500)).await;
+    assert!(node.events.take().contains(&"Warning Unhealthy Readiness probe failed: said".to_owned()));
+    let ready = |node: &Node| {
+        let pod = node.api.pod.lock().expect("no panic").clone().expect("reported");
+        pod.status.and_then(|s| s.container_statuses).is_some_and(|c| c[0].ready)
+    };
+    assert!(!ready(&node));
+    node.cri.exec_answers("ready", 0);
+    sleep(Duration::from_millis(1500)).await;
+    assert!(ready(&node));
+    node.cri.exec_answers("live", 1);
+    sleep(Duration::from_millis(2500)).await;
+    let events = node.events.take();
+    let killed = "Normal Killing Container web failed liveness probe, will be restarted".to_owned();
+    assert!(events.contains(&killed), "{events:?}");
+    let latest = node.workers.container("ns", "web", "web", false).expect("restarted");
+    let previous = node.workers.container("ns", "web", "web", true).expect("kept");
+    assert_eq!((latest.id.as_str(), previous.id.as_str()), ("c3", "c2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_agent_adopts_what_runs_and_clears_what_is_gone() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    node.deliver(&simple());
+    sleep(Duration::from_secs(1)).await;
+    node.shutdown.start();
+    node.workers.drain().await;
+    node.cri.take_calls();
+    let reported = node.api.pod.lock().expect("no panic").clone().expect("reported");
+
+    let again = |shutdown| {
+        workers(&node.cri, &node.api, &node.volumes, &node.configs, &node.events, TestClock::new(), shutdown)
+    };
+    let second = again(Shutdown::new());
+    second.deliver(PodNews::Current(Arc::new(reported.clone())));
+    sleep(Duration::from_secs(60)).await;
+    assert!(node.cri.take_calls().is_empty(), "nothing restarts");
+    assert_eq!(second.container("ns", "web", "web", false).expect("adopted").id, "c2");
+    second.tools.shutdown.start();
+    second.drain().await;
+
+    let third = again(Shutdown::new());
+    third.deliver(PodNews::Gone(Arc::new(Pod { metadata: reported.metadata, ..Pod::default() })));
+    sleep(Duration::from_secs(60)).await;
+    let calls = node.cri.take_calls();
+    assert_eq!(calls[0], "stop c2 within 1s");
+    assert!(calls.contains(&"remove_sandbox s1".to_owned()));
+    assert!(!*node.api.deleted.lock().expect("no panic"), "there is no object to delete");
+    assert!(!third.knows("u1") && node.volumes.known_pods().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_status_write_is_tried_again_and_others_changes_are_mended() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    node.deliver(&simple());
+    sleep(Duration::from_secs(1)).await;
+    let mut changed = node.api.pod.lock().expect("no panic").clone().expect("reported");
+    changed.metadata.resource_version = Some("9".to_owned());
+    if let Some(status) = &mut changed.status {
+        status.phase = Some("Pending".to_owned());
+    }
+    *node.api.pod.lock().expect("no panic") = Some(changed.clone());
+    node.deliver(&changed);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((node.phase().as_str(), node.status_writes()), ("Running", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ends_is_restarted_when_the_runtime_tells() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    node.deliver(&simple());
+    sleep(Duration::from_secs(1)).await;
+    node.cri.take_calls();
+    node.cri.exit("web", 1);
+    assert!(node.workers.runtime_changed("u1"));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(node.cri.take_calls(), ["create web c3 in s1", "start c3"]);
+    node.cri.exit("web", 1);
+    node.workers.runtime_changed("u1");
+    sleep(Duration::from_secs(5)).await;
+    assert!(node.cri.take_calls().is_empty(), "the second restart waits 10 s");
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(node.cri.take_calls(), ["create web c4 in s1", "start c4", "remove c2"]);
+    assert!(!node.workers.runtime_changed("u2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_configuration_that_fails_and_a_start_that_fails_say_so() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    node.cri.fail("start_container", "Unknown", "exec: \"nope\": not found");
+    node.deliver(&simple());
+    sleep(Duration::from_secs(1)).await;
+    let events = node.events.take();
+    assert_eq!(events[2], "Warning Failed Error: exec: \"nope\": not found");
+    let pod = node.api.pod.lock().expect("no panic").clone().expect("reported");
+    let statuses = pod.status.and_then(|s| s.container_statuses).expect("reported");
+    let waiting = statuses[0].state.as_ref().and_then(|s| s.waiting.clone()).expect("it waits");
+    assert_eq!(waiting.reason.as_deref(), Some("RunContainerError"));
+    assert_eq!(waiting.message.as_deref(), Some("exec: \"nope\": not found"));
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(node.phase(), "Running");
+}
