@@ -5,10 +5,11 @@
 
 pub mod line;
 pub mod options;
+pub mod reopen;
 pub mod rotation;
 pub mod stream;
 pub mod tail;
-mod watch;
+pub(crate) mod watch;
 
 pub use options::{LogOptions, Streams};
 pub use tail::last_lines;

@@ -396,3 +396,7 @@ fn type_name(volume: &Volume) -> &'static str {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
+
+#[cfg(test)]
+#[path = "manager_tests.rs"]
+mod privileged;

@@ -133,6 +133,14 @@ impl<K: Referenced> Objects<K> {
         });
     }
 
+    /// Waits until a followed object is there.
+    #[cfg(test)]
+    pub async fn wait_present(&self, namespace: &str, name: &str) {
+        let key = (namespace.to_owned(), name.to_owned());
+        let mut state = lock(&self.0.entries)[&key].state.subscribe();
+        state.wait_for(|s| matches!(s, State::Present(_))).await.expect("followed");
+    }
+
     /// How many objects are followed.
     pub fn len(&self) -> usize {
         lock(&self.0.entries).len()
