@@ -1,8 +1,8 @@
 //! Images: names, content, import, pull, and what CRI's ImageService says about them.
 //!
 //! Start with `store`: it keeps blobs (`content`), unpacked layers (`crate::snapshot`) and `records`
-//! in step. `archive` and `pull` bring images in, `service` and `rootfs` hand them out. Never mounts
-//! anything.
+//! in step. `archive` and `pull` bring images in (`import_socket` for the command line), `service` and
+//! `rootfs` hand them out. Never mounts anything.
 
 mod archive;
 pub mod content;
@@ -11,6 +11,7 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod holds;
+pub mod import_socket;
 mod in_flight;
 pub mod manifest;
 pub mod name;

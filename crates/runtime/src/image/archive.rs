@@ -114,9 +114,12 @@ impl Files {
             work.hold(Item::Blob(digest));
         }
         let store = &work.inner().content;
-        // A failed read says what is wrong with the archive, a failed write what is wrong here.
         let mut ingest = store.begin(entry.size_bytes).map_err(|e| ImageError::io(path, e))?;
-        io::copy(content, &mut ingest).map_err(ImageError::ArchiveRead)?;
+        // Only the disk's failures carry the system's code; all others are about the archive.
+        io::copy(content, &mut ingest).map_err(|e| match e.raw_os_error() {
+            Some(_) => ImageError::io(&work.inner().options.root, e),
+            None => ImageError::ArchiveRead(e),
+        })?;
         let (digest, size_bytes) = match claimed {
             Some(digest) => {
                 let committed = ingest.commit_as(&digest, entry.size_bytes);

@@ -118,3 +118,45 @@ async fn what_a_crash_leaves_goes_at_the_next_start() -> Outcome {
     assert_eq!(files(tmp.path())?, 0);
     Ok(())
 }
+
+/// A small file system that is gone with this.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(options: &str) -> Result<Self, Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let options = std::ffi::CString::new(options)?;
+        rustix::mount::mount(
+            "tmpfs",
+            dir.path(),
+            "tmpfs",
+            rustix::mount::MountFlags::empty(),
+            options.as_c_str(),
+        )?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).expect("mounted above");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_what_was_there_stays() -> Outcome {
+    let disk = SmallDisk::mount("size=4m")?;
+    let store = ImageStore::open(Options::new(disk.0.path()))?;
+    store.import(io::Cursor::new(fixture().oci_archive("small:1"))).await?;
+    let before = files(disk.0.path())?;
+    let content: Vec<u8> =
+        (0..3u32 << 18).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let large = Fixture::new(vec![Archive::new().file("large", &content).finish()]);
+    let error = store.import(io::Cursor::new(large.oci_archive("large:1"))).await.err().ok_or("imported")?;
+    let text = error.to_string();
+    assert!(text.contains("No space left on device") && !text.contains("invalid"), "{text}");
+    assert_eq!(files(disk.0.path())?, before);
+    assert!(store.image("small:1").await.is_ok());
+    store.import(io::Cursor::new(fixture().oci_archive("again:1"))).await?;
+    Ok(())
+}

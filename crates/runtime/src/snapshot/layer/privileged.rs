@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
+use proptest::prelude::*;
 use tar::EntryType;
 
 use super::*;
@@ -171,4 +172,50 @@ fn limits_hold() -> Result<(), LayerError> {
     let lying = Archive::new().entry("a", EntryType::Regular, b"abc", |h| h.set_size(1 << 40)).finish();
     assert!(unpack(&tmp.path().join("lying"), lying, &[]).is_err());
     Ok(())
+}
+
+fn hostile_path() -> impl Strategy<Value = String> {
+    let part = prop::sample::select(vec![
+        "a",
+        "b",
+        "s",
+        "..",
+        ".",
+        "",
+        ".wh.a",
+        ".wh..wh..opq",
+        "outside",
+        "secret",
+    ]);
+    prop::collection::vec(part, 1..5).prop_map(|parts| parts.join("/"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+    #[test]
+    fn no_sequence_of_entries_reaches_outside(
+        entries in prop::collection::vec((hostile_path(), 0usize..5, hostile_path()), 1..8)
+    ) {
+        let tmp = tempfile::tempdir()?;
+        let outside = tmp.path().join("outside");
+        fs::create_dir(&outside)?;
+        fs::write(outside.join("secret"), b"secret")?;
+        let mut archive = Archive::new();
+        for (path, kind, target) in &entries {
+            archive = match kind {
+                0 => archive.file(path, b"new"),
+                1 => archive.dir(path, 0o777),
+                2 => archive.link(path, EntryType::Link, target),
+                3 => archive.link(path, EntryType::Symlink, target),
+                _ => archive.link(path, EntryType::Symlink, &outside.display().to_string()),
+            };
+        }
+        // Whether it is refused or contained does not matter here.
+        drop(unpack(&tmp.path().join("layer"), archive.finish(), &[]));
+        prop_assert_eq!(fs::read(outside.join("secret"))?, b"secret");
+        prop_assert_eq!(fs::read_dir(&outside)?.count(), 1);
+        prop_assert_eq!(fs::metadata(outside.join("secret"))?.nlink(), 1);
+        prop_assert_eq!(fs::read_dir(tmp.path())?.count(), 2);
+        prop_assert!(!is_opaque(&outside));
+    }
 }
