@@ -27,7 +27,7 @@ impl Severity {
 /// Takes events; must return at once.
 pub trait EventSink: Send + Sync {
     /// Records an event about `regarding`. Equal events in a row may be folded into one with a count.
-    fn record(&self, regarding: ObjectReference, severity: Severity, reason: &'static str, message: String);
+    fn record(&self, regarding: ObjectReference, severity: Severity, reason: &str, message: String);
 }
 
 /// Which part of a pod an event is about.
@@ -63,7 +63,7 @@ pub fn reference(pod: &Pod, part: Part<'_>) -> ObjectReference {
 pub struct TraceEvents;
 
 impl EventSink for TraceEvents {
-    fn record(&self, regarding: ObjectReference, severity: Severity, reason: &'static str, message: String) {
+    fn record(&self, regarding: ObjectReference, severity: Severity, reason: &str, message: String) {
         tracing::info!(
             pod = regarding.name.as_deref().unwrap_or_default(),
             namespace = regarding.namespace.as_deref().unwrap_or_default(),
@@ -78,7 +78,7 @@ impl EventSink for TraceEvents {
 pub type Events = Arc<dyn EventSink>;
 
 impl EventSink for client::Recorder {
-    fn record(&self, regarding: ObjectReference, severity: Severity, reason: &'static str, message: String) {
+    fn record(&self, regarding: ObjectReference, severity: Severity, reason: &str, message: String) {
         let kind = match severity {
             Severity::Normal => client::EventType::Normal,
             Severity::Warning => client::EventType::Warning,

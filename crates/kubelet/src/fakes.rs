@@ -411,7 +411,7 @@ impl FakeEvents {
 }
 
 impl EventSink for FakeEvents {
-    fn record(&self, _: ObjectReference, severity: Severity, reason: &'static str, message: String) {
+    fn record(&self, _: ObjectReference, severity: Severity, reason: &str, message: String) {
         let line = format!("{} {reason} {message}", severity.as_str());
         self.lines.lock().expect("no panic in a fake").push(line);
     }

@@ -4,6 +4,7 @@
 //! source, the runtime's state from CRI events; the planner compares the two and a worker per pod
 //! carries out what it says. This crate never depends on a particular runtime and never reads the store.
 
+pub mod admission;
 pub mod config;
 pub mod container_config;
 pub mod cri_calls;

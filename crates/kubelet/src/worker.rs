@@ -20,10 +20,11 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::cri_view::PodRuntime;
+use crate::events::Severity;
 use crate::executor::{Executor, Input, Outcome, regarding};
 use crate::inspect::inspect;
 use crate::node_facts::NodeFacts;
-use crate::planner::{self, Action, ActionKey, Desired, Observed, Plan, ProbeTarget};
+use crate::planner::{self, Action, ActionKey, Desired, Observed, Plan, ProbeTarget, Rejection};
 use crate::pod_api::PodApiError;
 use crate::probes::Report;
 use crate::seams::MountedVolumes;
@@ -93,14 +94,27 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(tools: Tools, mailbox: Arc<Mailbox>, view: Arc<ArcSwap<PodView>>, news: PodNews) -> Self {
+    /// A worker that has not looked yet. With a `rejection` it only reports that the node refuses the pod.
+    pub fn new(
+        tools: Tools,
+        mailbox: Arc<Mailbox>,
+        view: Arc<ArcSwap<PodView>>,
+        news: PodNews,
+        rejection: Option<Rejection>,
+    ) -> Self {
         let now = tools.executor.clock.now();
         let (pod, gone) = news.into_parts();
         let reporting = Reporting::new(pod.status.clone().unwrap_or_default());
         let started_at = pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0);
         let seen = Observed { started_at: Some(started_at), ..Observed::default() };
         let host_ips = tools.facts.host_ips().to_vec();
-        let want = Arc::new(Desired::new(pod, gone, host_ips, tools.runtime_name.clone()));
+        let mut want = Desired::new(pod, gone, host_ips, tools.runtime_name.clone());
+        want.rejection = rejection.map(|why| {
+            let about = crate::events::reference(&want.pod, crate::events::Part::Pod);
+            tools.executor.events.record(about, Severity::Warning, &why.reason, why.message.clone());
+            Rejection { message: format!("Pod was rejected: {}", why.message), ..why }
+        });
+        let want = Arc::new(want);
         Self {
             tools,
             mailbox,

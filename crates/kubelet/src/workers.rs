@@ -10,7 +10,9 @@ use arc_swap::ArcSwap;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::task::JoinSet;
 
+use crate::admission;
 use crate::cri_view::Record;
+use crate::planner::Rejection;
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
 use crate::worker::{Mailbox, PodNews, PodView, Tools, Worker};
 
@@ -55,10 +57,11 @@ impl Workers {
         if self.tools.shutdown.is_started() {
             return;
         }
+        let rejection = self.admit(&news, &inner);
         let mailbox = Arc::new(Mailbox::default());
         let view = Arc::new(ArcSwap::from_pointee(PodView { pod, ..PodView::default() }));
         inner.by_uid.insert(uid.clone(), Entry { mailbox: mailbox.clone(), view: view.clone() });
-        let mut worker = Worker::new(self.tools.clone(), mailbox.clone(), view, news);
+        let mut worker = Worker::new(self.tools.clone(), mailbox.clone(), view, news, rejection);
         let workers = self.clone();
         inner.tasks.spawn(async move {
             while worker.run().await {
@@ -67,6 +70,18 @@ impl Workers {
                 }
             }
         });
+    }
+
+    /// A pod that has not been taken on before must fit beside those that run here.
+    fn admit(&self, news: &PodNews, inner: &Inner) -> Option<Rejection> {
+        let PodNews::Current(pod) = news else { return None };
+        let status = pod.status.as_ref();
+        let taken_on = status.is_some_and(|s| s.start_time.is_some());
+        if taken_on || pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let others: Vec<_> = inner.by_uid.values().map(|e| e.view.load_full().pod.clone()).collect();
+        admission::admit(pod, &others, &self.tools.facts.allocatable())
     }
 
     /// Takes a worker off the list unless news came in its last moment.

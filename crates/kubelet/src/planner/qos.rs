@@ -39,8 +39,7 @@ fn class_of(each: &[&ResourceRequirements]) -> &'static str {
     if guaranteed { "Guaranteed" } else { "Burstable" }
 }
 
-/// Whether a quantity's number is zero, whatever its unit.
+/// Whether a quantity is zero, whatever its unit; what is no quantity counts as nothing.
 fn is_zero(quantity: &k8s_openapi::apimachinery::pkg::api::resource::Quantity) -> bool {
-    let digits = quantity.0.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    !digits.bytes().any(|b| matches!(b, b'1'..=b'9'))
+    quantity.0.parse::<api::quantity::Quantity>().is_ok_and(|q| q.is_zero())
 }

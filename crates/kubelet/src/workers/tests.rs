@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base::Shutdown;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -60,7 +61,8 @@ fn workers(
         events: events.clone(),
         clock: Arc::new(clock),
     };
-    let facts = Arc::new(NodeFacts::new(Default::default(), 1 << 30, vec!["192.0.2.1".to_owned()]));
+    let allocatable = [("cpu".to_owned(), Quantity("4".to_owned()))].into();
+    let facts = Arc::new(NodeFacts::new(allocatable, 1 << 30, vec!["192.0.2.1".to_owned()]));
     Workers::new(Tools { executor: Arc::new(executor), facts, runtime_name: "knarr".to_owned(), shutdown })
 }
 
@@ -310,4 +312,21 @@ async fn a_configuration_that_fails_and_a_start_that_fails_say_so() {
     assert_eq!(waiting.message.as_deref(), Some("exec: \"nope\": not found"));
     sleep(Duration::from_secs(10)).await;
     assert_eq!(node.phase(), "Running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_does_not_fit_is_refused() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    let big = json!({"containers": [{
+        "name": "web", "image": "nginx:1", "resources": {"requests": {"cpu": "64"}}
+    }]});
+    node.deliver(&pod(big));
+    sleep(Duration::from_secs(1)).await;
+    let why = "Node didn't have enough resource: cpu, requested: 64000, used: 0, capacity: 4000";
+    assert_eq!(node.events.take(), [format!("Warning OutOfcpu {why}")]);
+    let status = node.api.pod.lock().expect("no panic").clone().and_then(|p| p.status).expect("a status");
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("OutOfcpu")));
+    assert_eq!(status.message, Some(format!("Pod was rejected: {why}")));
+    assert!(node.cri.take_calls().is_empty());
 }
