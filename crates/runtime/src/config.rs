@@ -37,6 +37,11 @@ impl Config {
         self.state_dir.join("sandboxes")
     }
 
+    /// Directories of the volumes that images declare, one for each container.
+    pub(crate) fn volumes_dir(&self, container_id: &str) -> PathBuf {
+        self.root_dir.join("volumes").join(container_id)
+    }
+
     /// The cgroup all shims live in, apart from the containers they watch.
     pub(crate) fn shim_cgroup(&self) -> String {
         format!("{}/shims", self.cgroup_parent.trim_end_matches('/'))

@@ -6,13 +6,24 @@
 //! killed server finds everything again.
 
 mod cgroup;
+mod cni;
 pub mod config;
+mod engine;
 mod files;
 pub mod image;
+mod link;
+mod netns;
+mod readiness;
+mod records;
 pub mod rootfs;
+mod server;
+mod service;
 pub mod shim;
 pub mod snapshot;
 mod spec;
 pub mod streaming;
 
 pub use config::{Config, NetworkConfig};
+pub use engine::{Deps, EngineError};
+pub use server::Server;
+pub use service::StreamUrls;

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use base::{Clock, SystemClock};
+use rustix::process::Signal;
 
 use super::children::{Child, reap};
 use super::container::{Container, OCI_DIR};
@@ -101,6 +102,13 @@ impl Pod {
                 let cgroups = self.cgroups.clone();
                 self.known(&container)?.signal(signal, everything, &cgroups)?;
             }
+            Op::SignalExec { exec, signal } => {
+                let signal = Signal::from_named_raw(signal)
+                    .ok_or_else(|| Failure::Other(format!("{signal} is no signal")))?;
+                if let Some(exec) = self.execs.iter().find(|e| e.id == exec) {
+                    exec.child.signal(signal).map_err(|e| Failure::Other(e.to_string()))?;
+                }
+            }
             Op::StdinLeft { container } => self.known(&container)?.stdin_left(),
             Op::ReopenLog { container } => self.running(&container)?.reopen_log()?,
             Op::Forget { container } => {
@@ -168,14 +176,14 @@ impl Pod {
         for (pid, code) in reap() {
             if self.pause.as_ref().is_some_and(|p| p.pid == pid) {
                 self.pause = None;
-                events.push(Event::PauseExited);
+                events.push(Event::Pause);
             } else if let Some(index) = self.execs.iter().position(|e| e.child.pid == pid) {
-                events.push(Event::ExecExited { exec: self.execs.swap_remove(index).id, code });
+                events.push(Event::Exec { exec: self.execs.swap_remove(index).id, code });
             } else if let Some((id, container)) =
                 self.containers.iter_mut().find(|(_, c)| c.init.as_ref().is_some_and(|i| i.pid == pid))
             {
                 let exit = container.ended(code, &self.cgroups, &self.clock);
-                events.push(Event::ContainerExited { container: id.clone(), exit });
+                events.push(Event::Container { container: id.clone(), exit });
             }
         }
         events
@@ -192,13 +200,13 @@ impl Pod {
         for container in self.containers.values().filter(|c| c.exit.is_none()) {
             self.cgroups.kill(&container.setup.cgroup);
             if let Some(init) = &container.init
-                && let Err(error) = init.signal(rustix::process::Signal::KILL)
+                && let Err(error) = init.signal(Signal::KILL)
             {
                 eprintln!("cannot kill a container: {error}");
             }
         }
         if let Some(pause) = &self.pause
-            && let Err(error) = pause.signal(rustix::process::Signal::KILL)
+            && let Err(error) = pause.signal(Signal::KILL)
         {
             eprintln!("cannot kill the pause process: {error}");
         }

@@ -1,7 +1,7 @@
 //! What server and shim say to each other: one JSON document a packet, files beside it where a
 //! request or a reply carries some. Also the files in a sandbox's directory that both read.
 //!
-//! The order of a container's life is Start → `ContainerExited` → Forget.
+//! The order of a container's life is Start → [`Event::Container`] → Forget.
 
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +104,11 @@ pub enum Op {
         process_file: String,
         tty: bool,
     },
+    /// Sends a signal to a process that Exec started; fine when it has ended.
+    SignalExec {
+        exec: String,
+        signal: i32,
+    },
     /// Copies output to the carried pipes: stdout's and stderr's, as far as wanted. The reply carries
     /// the write end of stdin or the terminal's master where wanted.
     Attach {
@@ -171,10 +176,10 @@ pub struct ContainerState {
     pub exit: Option<Exit>,
 }
 
-/// What happened without being asked for.
+/// What has ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
-    ContainerExited { container: String, exit: Exit },
-    ExecExited { exec: String, code: i32 },
-    PauseExited,
+    Container { container: String, exit: Exit },
+    Exec { exec: String, code: i32 },
+    Pause,
 }

@@ -1,0 +1,110 @@
+//! One container as the engine holds it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use cri::v1::{ContainerConfig, ContainerMetadata, ContainerState};
+use tokio::sync::watch;
+
+use super::Sandbox;
+use crate::records::{ContainerRecord, Record};
+use crate::shim::protocol::{Exit, Started};
+
+/// A container, started or not.
+pub struct Container {
+    pub id: String,
+    pub sandbox: Arc<Sandbox>,
+    pub dir: PathBuf,
+    pub config: ContainerConfig,
+    record: Mutex<ContainerRecord>,
+    life: watch::Sender<Life>,
+    /// One operation at a time.
+    pub gate: tokio::sync::Mutex<()>,
+}
+
+/// How far it has come; an exit may be heard of before the answer to the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Life {
+    pub started: Option<Started>,
+    pub exit: Option<Exit>,
+}
+
+impl Life {
+    pub fn state(self) -> ContainerState {
+        match (self.started, self.exit) {
+            (_, Some(_)) => ContainerState::ContainerExited,
+            (Some(_), None) => ContainerState::ContainerRunning,
+            (None, None) => ContainerState::ContainerCreated,
+        }
+    }
+}
+
+impl Container {
+    pub fn new(sandbox: Arc<Sandbox>, dir: PathBuf, record: ContainerRecord, life: Life) -> Self {
+        Self {
+            id: record.id.clone(),
+            sandbox,
+            dir,
+            config: record.config.clone(),
+            record: Mutex::new(record),
+            life: watch::Sender::new(life),
+            gate: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    pub fn record(&self) -> MutexGuard<'_, ContainerRecord> {
+        self.record.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Changes the record, in memory and on disk.
+    pub fn update(&self, change: impl FnOnce(&mut ContainerRecord)) -> io::Result<()> {
+        let record = {
+            let mut record = self.record();
+            change(&mut record);
+            record.clone()
+        };
+        record.save(&self.dir)
+    }
+
+    pub fn life(&self) -> Life {
+        *self.life.borrow()
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.life().state() == ContainerState::ContainerRunning
+    }
+
+    pub fn set_started(&self, started: Started) {
+        self.life.send_modify(|life| life.started = Some(started));
+    }
+
+    /// False when its end was known already.
+    pub fn set_exit(&self, exit: Exit) -> bool {
+        self.life.send_if_modified(|life| {
+            let new = life.exit.is_none();
+            life.exit = life.exit.or(Some(exit));
+            new
+        })
+    }
+
+    /// Resolves once it has ended. Cancellation safe.
+    pub async fn ended(&self) -> Exit {
+        let mut life = self.life.subscribe();
+        match life.wait_for(|life| life.exit.is_some()).await.map(|life| life.exit) {
+            Ok(Some(exit)) => exit,
+            // The sender lives as long as this container does.
+            _ => Exit { code: 255, oom_killed: false, at_ns: 0 },
+        }
+    }
+
+    pub fn metadata(&self) -> ContainerMetadata {
+        self.config.metadata.clone().unwrap_or_default()
+    }
+
+    /// The name that may exist once.
+    pub fn unique_name(&self) -> String {
+        let m = self.metadata();
+        format!("{}_{}_{}", m.name, m.attempt, self.sandbox.id)
+    }
+}
