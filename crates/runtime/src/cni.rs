@@ -99,11 +99,17 @@ impl Cni {
     }
 
     fn load(&self) -> Result<Value, CniError> {
-        let Ok(entries) = std::fs::read_dir(&self.config.conf_dir) else { return Err(CniError::NotConfigured) };
+        let Ok(entries) = std::fs::read_dir(&self.config.conf_dir) else {
+            return Err(CniError::NotConfigured);
+        };
         let known = |p: &PathBuf| {
             p.extension().and_then(|e| e.to_str()).is_some_and(|e| matches!(e, "conflist" | "conf" | "json"))
         };
-        let path = entries.filter_map(|e| Some(e.ok()?.path())).filter(known).min().ok_or(CniError::NotConfigured)?;
+        let path = entries
+            .filter_map(|e| Some(e.ok()?.path()))
+            .filter(known)
+            .min()
+            .ok_or(CniError::NotConfigured)?;
         let invalid = |reason: String| CniError::Configuration { path: path.clone(), reason };
         let value: Value = read_json(&path).map_err(|e| invalid(e.to_string()))?;
         let list = if value["plugins"].is_array() {
@@ -117,7 +123,13 @@ impl Cni {
         Ok(list)
     }
 
-    async fn run(&self, pod: &Pod<'_>, command: &'static str, network: &Network, plugin: &Value) -> Result<Value, CniError> {
+    async fn run(
+        &self,
+        pod: &Pod<'_>,
+        command: &'static str,
+        network: &Network,
+        plugin: &Value,
+    ) -> Result<Value, CniError> {
         let kind = plugin["type"].as_str().unwrap_or_default();
         let failed = |reason: String| CniError::Plugin { plugin: kind.to_owned(), command, reason };
         // A name, not a path: configuration never runs programs from elsewhere.
@@ -140,7 +152,8 @@ impl Cni {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| failed(e.to_string()))?;
-        let input = serde_json::to_vec(&plugin_input(pod, network, plugin)).map_err(|e| failed(e.to_string()))?;
+        let input =
+            serde_json::to_vec(&plugin_input(pod, network, plugin)).map_err(|e| failed(e.to_string()))?;
         if let Some(mut stdin) = child.stdin.take() {
             // A plugin that doesn't read says so by its exit code.
             let _ = stdin.write_all(&input).await;
@@ -155,9 +168,10 @@ impl Cni {
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
         if !output.status.success() {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            let reason = answer["msg"].as_str().map_or_else(|| stderr.trim().to_owned(), |m| {
-                [m, answer["details"].as_str().unwrap_or_default()].join(" ").trim().to_owned()
-            });
+            let reason = answer["msg"].as_str().map_or_else(
+                || stderr.trim().to_owned(),
+                |m| [m, answer["details"].as_str().unwrap_or_default()].join(" ").trim().to_owned(),
+            );
             return Err(failed(reason));
         }
         Ok(answer)
@@ -206,7 +220,8 @@ mod tests {
         let plugin = dir.path().join("fake");
         std::fs::write(&plugin, format!("#!/bin/sh\n{script}\n")).expect("a plugin");
         std::fs::set_permissions(&plugin, PermissionsExt::from_mode(0o755)).expect("an executable");
-        let conf = json!({"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "fake"}, {"type": "fake"}]});
+        let conf =
+            json!({"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "fake"}, {"type": "fake"}]});
         write_json(&dir.path().join("10-n.conflist"), &conf).expect("a configuration");
         let cni = Cni::new(NetworkConfig { conf_dir: dir.path().into(), bin_dirs: vec![dir.path().into()] });
         (dir, cni)
@@ -236,7 +251,11 @@ mod tests {
         let log = std::fs::read_to_string(dir.path().join("log")).expect("a log");
         let lines: Vec<&str> = log.lines().collect();
         assert_eq!(lines.len(), 4);
-        assert!(!lines[0].contains("prevResult") && lines[1].contains("prevResult") && lines[2].ends_with("DEL s1"));
+        assert!(
+            !lines[0].contains("prevResult")
+                && lines[1].contains("prevResult")
+                && lines[2].ends_with("DEL s1")
+        );
     }
 
     #[tokio::test]

@@ -53,7 +53,9 @@ pub enum EngineError {
     State(String),
     #[error("{0}")]
     Timeout(String),
-    #[error("failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: {0}: unknown")]
+    #[error(
+        "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: {0}: unknown"
+    )]
     Payload(String),
     #[error("failed to setup network for sandbox {sandbox:?}: {source}")]
     Network {
@@ -168,8 +170,9 @@ impl Engine {
 
     /// The sandbox that `id`, or an unambiguous start of it, stands for.
     pub fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>, EngineError> {
-        find(&self.registry().sandboxes, id)
-            .ok_or_else(|| EngineError::NotFound(format!("an error occurred when try to find sandbox {id:?}: not found")))
+        find(&self.registry().sandboxes, id).ok_or_else(|| {
+            EngineError::NotFound(format!("an error occurred when try to find sandbox {id:?}: not found"))
+        })
     }
 
     /// The container that `id`, or an unambiguous start of it, stands for.
@@ -195,7 +198,9 @@ impl Engine {
     fn reserve_name(&self, name: &str, id: &str) -> Result<(), EngineError> {
         let mut names = self.names.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(holder) = names.get(name) {
-            return Err(EngineError::AlreadyExists(format!("failed to reserve name {name:?}: name {name:?} is reserved for {holder:?}")));
+            return Err(EngineError::AlreadyExists(format!(
+                "failed to reserve name {name:?}: name {name:?} is reserved for {holder:?}"
+            )));
         }
         names.insert(name.to_owned(), id.to_owned());
         Ok(())

@@ -95,7 +95,12 @@ impl Link {
     }
 
     /// Connects to the shim that runs in `dir`.
-    pub fn connect(dir: &Path, sandbox_id: &str, supervisor: &Supervisor, notices: &Notices) -> io::Result<Self> {
+    pub fn connect(
+        dir: &Path,
+        sandbox_id: &str,
+        supervisor: &Supervisor,
+        notices: &Notices,
+    ) -> io::Result<Self> {
         let socket = crate::readiness::watch(wire::connect(dir, SOCKET_FILE)?)?;
         let inner = Arc::new(Inner { socket, next_id: AtomicU64::new(1), waiting: Mutex::default() });
         let reader = Arc::clone(&inner);
@@ -114,7 +119,11 @@ impl Link {
     /// Asks for `op`, with `files` for the shim; files may come back.
     ///
     /// Cancellation safe in that the shim does what was asked in any case.
-    pub async fn request(&self, op: Op, files: &[BorrowedFd<'_>]) -> Result<(Reply, Vec<OwnedFd>), LinkError> {
+    pub async fn request(
+        &self,
+        op: Op,
+        files: &[BorrowedFd<'_>],
+    ) -> Result<(Reply, Vec<OwnedFd>), LinkError> {
         let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         {
@@ -132,7 +141,11 @@ impl Link {
             .await;
         if let Err(error) = sent {
             self.inner.lock().answers.remove(&id);
-            return Err(if error.kind() == io::ErrorKind::BrokenPipe { LinkError::Gone } else { error.into() });
+            return Err(if error.kind() == io::ErrorKind::BrokenPipe {
+                LinkError::Gone
+            } else {
+                error.into()
+            });
         }
         match tokio::time::timeout(ANSWER_TIMEOUT, receiver).await {
             Ok(Ok((result, files))) => Ok((result?, files)),
@@ -162,8 +175,10 @@ impl Inner {
 
     async fn read(&self, sandbox_id: &str, notices: &Notices) -> io::Result<()> {
         loop {
-            let received =
-                self.socket.async_io(tokio::io::Interest::READABLE, |socket| wire::receive(socket.as_fd())).await?;
+            let received = self
+                .socket
+                .async_io(tokio::io::Interest::READABLE, |socket| wire::receive(socket.as_fd()))
+                .await?;
             let Received::Packet(body, files) = received else { return Ok(()) };
             match serde_json::from_slice(&body)? {
                 Message::Reply { id, result } => {

@@ -49,7 +49,9 @@ pub async fn tcp_socket(path: Option<&Path>, v6: bool) -> io::Result<tokio::net:
 }
 
 /// Runs `work` on a thread that ends afterwards, since what it changes about itself stays changed.
-async fn in_own_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+async fn in_own_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     let (done, result) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("netns".to_owned()).spawn(move || {
         // The caller may have given up waiting.
@@ -67,6 +69,7 @@ fn raise_loopback() -> io::Result<()> {
     }
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: the request is an initialised `ifreq` with a NUL-terminated name, as SIOCSIFFLAGS wants it.
-    let result = unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&socket), libc::SIOCSIFFLAGS, &request) };
+    let result =
+        unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&socket), libc::SIOCSIFFLAGS, &request) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -38,22 +38,32 @@ impl RuntimeService for Runtime {
 
     async fn run_pod_sandbox(&self, request: Request<RunPodSandboxRequest>) -> Answer<RunPodSandboxResponse> {
         let request = request.into_inner();
-        let config = request.config.ok_or_else(|| Status::invalid_argument("the sandbox config is missing"))?;
+        let config =
+            request.config.ok_or_else(|| Status::invalid_argument("the sandbox config is missing"))?;
         let pod_sandbox_id = self.engine.run_sandbox(config, request.runtime_handler).await?;
         answer(RunPodSandboxResponse { pod_sandbox_id })
     }
 
-    async fn stop_pod_sandbox(&self, request: Request<StopPodSandboxRequest>) -> Answer<StopPodSandboxResponse> {
+    async fn stop_pod_sandbox(
+        &self,
+        request: Request<StopPodSandboxRequest>,
+    ) -> Answer<StopPodSandboxResponse> {
         self.engine.stop_sandbox(&request.into_inner().pod_sandbox_id).await?;
         answer(StopPodSandboxResponse {})
     }
 
-    async fn remove_pod_sandbox(&self, request: Request<RemovePodSandboxRequest>) -> Answer<RemovePodSandboxResponse> {
+    async fn remove_pod_sandbox(
+        &self,
+        request: Request<RemovePodSandboxRequest>,
+    ) -> Answer<RemovePodSandboxResponse> {
         self.engine.remove_sandbox(&request.into_inner().pod_sandbox_id).await?;
         answer(RemovePodSandboxResponse {})
     }
 
-    async fn pod_sandbox_status(&self, request: Request<PodSandboxStatusRequest>) -> Answer<PodSandboxStatusResponse> {
+    async fn pod_sandbox_status(
+        &self,
+        request: Request<PodSandboxStatusRequest>,
+    ) -> Answer<PodSandboxStatusResponse> {
         let request = request.into_inner();
         let sandbox = self.engine.sandbox(&request.pod_sandbox_id)?;
         let info = if request.verbose { sandbox.info() } else { Default::default() };
@@ -65,14 +75,21 @@ impl RuntimeService for Runtime {
         })
     }
 
-    async fn list_pod_sandbox(&self, request: Request<ListPodSandboxRequest>) -> Answer<ListPodSandboxResponse> {
+    async fn list_pod_sandbox(
+        &self,
+        request: Request<ListPodSandboxRequest>,
+    ) -> Answer<ListPodSandboxResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
         answer(ListPodSandboxResponse { items: self.engine.list_sandboxes(&filter) })
     }
 
-    async fn create_container(&self, request: Request<CreateContainerRequest>) -> Answer<CreateContainerResponse> {
+    async fn create_container(
+        &self,
+        request: Request<CreateContainerRequest>,
+    ) -> Answer<CreateContainerResponse> {
         let request = request.into_inner();
-        let config = request.config.ok_or_else(|| Status::invalid_argument("the container config is missing"))?;
+        let config =
+            request.config.ok_or_else(|| Status::invalid_argument("the container config is missing"))?;
         if config.metadata.is_none() {
             return Err(Status::invalid_argument("the container config has no metadata"));
         }
@@ -80,7 +97,10 @@ impl RuntimeService for Runtime {
         answer(CreateContainerResponse { container_id })
     }
 
-    async fn start_container(&self, request: Request<StartContainerRequest>) -> Answer<StartContainerResponse> {
+    async fn start_container(
+        &self,
+        request: Request<StartContainerRequest>,
+    ) -> Answer<StartContainerResponse> {
         self.engine.start_container(&request.into_inner().container_id).await?;
         answer(StartContainerResponse {})
     }
@@ -92,17 +112,26 @@ impl RuntimeService for Runtime {
         answer(StopContainerResponse {})
     }
 
-    async fn remove_container(&self, request: Request<RemoveContainerRequest>) -> Answer<RemoveContainerResponse> {
+    async fn remove_container(
+        &self,
+        request: Request<RemoveContainerRequest>,
+    ) -> Answer<RemoveContainerResponse> {
         self.engine.remove_container(&request.into_inner().container_id).await?;
         answer(RemoveContainerResponse {})
     }
 
-    async fn list_containers(&self, request: Request<ListContainersRequest>) -> Answer<ListContainersResponse> {
+    async fn list_containers(
+        &self,
+        request: Request<ListContainersRequest>,
+    ) -> Answer<ListContainersResponse> {
         let filter = request.into_inner().filter.unwrap_or_default();
         answer(ListContainersResponse { containers: self.engine.list_containers(&filter) })
     }
 
-    async fn container_status(&self, request: Request<ContainerStatusRequest>) -> Answer<ContainerStatusResponse> {
+    async fn container_status(
+        &self,
+        request: Request<ContainerStatusRequest>,
+    ) -> Answer<ContainerStatusResponse> {
         let request = request.into_inner();
         let container = self.engine.container(&request.container_id)?;
         let info = if request.verbose { container.info() } else { Default::default() };
@@ -145,7 +174,10 @@ impl RuntimeService for Runtime {
         self.port_forward_url(request.into_inner())
     }
 
-    async fn container_stats(&self, request: Request<ContainerStatsRequest>) -> Answer<ContainerStatsResponse> {
+    async fn container_stats(
+        &self,
+        request: Request<ContainerStatsRequest>,
+    ) -> Answer<ContainerStatsResponse> {
         let stats = self.engine.container_stats(&request.into_inner().container_id).await?;
         answer(ContainerStatsResponse { stats: Some(stats) })
     }
@@ -158,7 +190,10 @@ impl RuntimeService for Runtime {
         answer(ListContainerStatsResponse { stats: self.engine.list_container_stats(filter).await? })
     }
 
-    async fn pod_sandbox_stats(&self, request: Request<PodSandboxStatsRequest>) -> Answer<PodSandboxStatsResponse> {
+    async fn pod_sandbox_stats(
+        &self,
+        request: Request<PodSandboxStatsRequest>,
+    ) -> Answer<PodSandboxStatsResponse> {
         let stats = self.engine.sandbox_stats(&request.into_inner().pod_sandbox_id).await?;
         answer(PodSandboxStatsResponse { stats: Some(stats) })
     }
@@ -204,7 +239,10 @@ impl RuntimeService for Runtime {
             info: Default::default(),
             runtime_handlers: vec![RuntimeHandler {
                 name: String::new(),
-                features: Some(RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: false }),
+                features: Some(RuntimeHandlerFeatures {
+                    recursive_read_only_mounts: true,
+                    user_namespaces: false,
+                }),
             }],
             features: Some(RuntimeFeatures { supplemental_groups_policy: true }),
         })
@@ -217,9 +255,13 @@ impl RuntimeService for Runtime {
         Err(Status::unimplemented("not implemented: checkpoints"))
     }
 
-    type GetContainerEventsStream = Pin<Box<dyn Stream<Item = Result<ContainerEventResponse, Status>> + Send>>;
+    type GetContainerEventsStream =
+        Pin<Box<dyn Stream<Item = Result<ContainerEventResponse, Status>> + Send>>;
 
-    async fn get_container_events(&self, _: Request<GetEventsRequest>) -> Answer<Self::GetContainerEventsStream> {
+    async fn get_container_events(
+        &self,
+        _: Request<GetEventsRequest>,
+    ) -> Answer<Self::GetContainerEventsStream> {
         // A client that was too slow has missed some: it is told, so that it lists again.
         let events = BroadcastStream::new(self.engine.subscribe())
             .map(|event| event.map_err(|missed| Status::data_loss(missed.to_string())));

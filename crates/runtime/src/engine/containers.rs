@@ -22,7 +22,11 @@ const START_FAILURE_CODE: i32 = 128;
 
 impl Engine {
     /// Makes a container in a ready sandbox; its id. Nothing runs yet.
-    pub async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String, EngineError> {
+    pub async fn create_container(
+        &self,
+        sandbox_id: &str,
+        config: ContainerConfig,
+    ) -> Result<String, EngineError> {
         let sandbox = self.sandbox(sandbox_id)?;
         if !sandbox.is_ready() {
             return Err(EngineError::State(format!("sandbox container {:?} is not running", sandbox.id)));
@@ -34,9 +38,16 @@ impl Engine {
             id: id.clone(),
             created_at_ns: self.now_ns(),
             image_id: image.id.clone(),
-            image_ref: if image.digest_reference.is_empty() { image.id.clone() } else { image.digest_reference.clone() },
+            image_ref: if image.digest_reference.is_empty() {
+                image.id.clone()
+            } else {
+                image.digest_reference.clone()
+            },
             stop_signal: stop_signal(&image.stop_signal)?,
-            cgroup: format!("{}/{id}", sandbox.cgroup_parent(&self.config.cgroup_parent).trim_end_matches('/')),
+            cgroup: format!(
+                "{}/{id}",
+                sandbox.cgroup_parent(&self.config.cgroup_parent).trim_end_matches('/')
+            ),
             log_path: log_path(&sandbox.config.log_directory, &config.log_path),
             start_failure: None,
             config,
@@ -64,7 +75,12 @@ impl Engine {
         Ok(())
     }
 
-    fn write_spec(&self, container: &Container, image: &Image, overlay: Overlay) -> Result<ContainerSetup, EngineError> {
+    fn write_spec(
+        &self,
+        container: &Container,
+        image: &Image,
+        overlay: Overlay,
+    ) -> Result<ContainerSetup, EngineError> {
         let (sandbox, config) = (&container.sandbox, &container.config);
         let namespaces = self.namespaces(sandbox, config)?;
         let kill_cgroup_on_exit = namespaces.pid != PidNamespace::Own;
@@ -102,10 +118,9 @@ impl Engine {
     }
 
     fn namespaces(&self, sandbox: &Sandbox, config: &ContainerConfig) -> Result<Namespaces, EngineError> {
-        let pause = sandbox
-            .state()
-            .pause_pid
-            .ok_or_else(|| EngineError::State(format!("sandbox container {:?} is not running", sandbox.id)))?;
+        let pause = sandbox.state().pause_pid.ok_or_else(|| {
+            EngineError::State(format!("sandbox container {:?} is not running", sandbox.id))
+        })?;
         let of_pause = |kind: &str| format!("/proc/{pause}/ns/{kind}");
         let options = spec::security_context(config).namespace_options.unwrap_or_default();
         let pid = match NamespaceMode::try_from(options.pid) {
@@ -116,8 +131,9 @@ impl Engine {
             Ok(NamespaceMode::Target) => {
                 let target = self.container(&options.target_id)?;
                 let started = target.life().started.filter(|_| target.is_running());
-                let started = started
-                    .ok_or_else(|| EngineError::State(format!("target container {:?} is not running", target.id)))?;
+                let started = started.ok_or_else(|| {
+                    EngineError::State(format!("target container {:?} is not running", target.id))
+                })?;
                 PidNamespace::Join(format!("/proc/{}/ns/pid", started.pid))
             }
             _ => PidNamespace::Own,
@@ -143,7 +159,10 @@ impl Engine {
             return Err(EngineError::State(format!("container is in {} state", state.as_str_name())));
         }
         if !container.sandbox.is_ready() {
-            return Err(EngineError::State(format!("sandbox container {:?} is not running", container.sandbox.id)));
+            return Err(EngineError::State(format!(
+                "sandbox container {:?} is not running",
+                container.sandbox.id
+            )));
         }
         let link = container.sandbox.link()?;
         match link.request(Op::Start { container: container.id.clone() }, &[]).await {
@@ -193,10 +212,12 @@ impl Engine {
 
     async fn kill(&self, container: &Container) -> Result<(), EngineError> {
         self.signal(container, libc::SIGKILL, true).await?;
-        tokio::time::timeout(KILL_PATIENCE, container.ended())
-            .await
-            .map(drop)
-            .map_err(|_| EngineError::Timeout(format!("an error occurs during waiting for container {:?} to be killed", container.id)))
+        tokio::time::timeout(KILL_PATIENCE, container.ended()).await.map(drop).map_err(|_| {
+            EngineError::Timeout(format!(
+                "an error occurs during waiting for container {:?} to be killed",
+                container.id
+            ))
+        })
     }
 
     async fn signal(&self, container: &Container, signal: i32, everything: bool) -> Result<(), EngineError> {
@@ -249,7 +270,11 @@ impl Engine {
     }
 
     /// Changes the limits of a container.
-    pub async fn update_resources(&self, id: &str, wanted: &LinuxContainerResources) -> Result<(), EngineError> {
+    pub async fn update_resources(
+        &self,
+        id: &str,
+        wanted: &LinuxContainerResources,
+    ) -> Result<(), EngineError> {
         let container = self.container(id)?;
         let _one = container.gate.lock().await;
         container.update(|record| {
@@ -301,7 +326,11 @@ fn stop_signal(name: &str) -> Result<i32, EngineError> {
 }
 
 /// A directory for each path the image declares and the client doesn't mount.
-fn image_volumes(base: &Path, container: &Container, image: &Image) -> std::io::Result<Vec<(String, PathBuf)>> {
+fn image_volumes(
+    base: &Path,
+    container: &Container,
+    image: &Image,
+) -> std::io::Result<Vec<(String, PathBuf)>> {
     let mut made = Vec::new();
     for (index, path) in image.volumes.iter().enumerate() {
         if !path.starts_with('/') || container.config.mounts.iter().any(|m| m.container_path == *path) {

@@ -55,7 +55,12 @@ pub struct Output {
 
 impl Engine {
     /// Starts `command` in a running container.
-    pub async fn exec(&self, container: &Arc<Container>, command: &[String], streams: Streams) -> Result<Started, EngineError> {
+    pub async fn exec(
+        &self,
+        container: &Arc<Container>,
+        command: &[String],
+        streams: Streams,
+    ) -> Result<Started, EngineError> {
         if command.is_empty() {
             return Err(EngineError::Invalid("no command specified".to_owned()));
         }
@@ -67,7 +72,7 @@ impl Engine {
         let id = new_id();
         let spec: Value = read_json(&container.dir.join("config.json"))?;
         let process_file = container.dir.join(format!("exec-{}.json", &id[..16]));
-        write_json(&process_file, &spec::exec_process(&spec["process"], command, streams.tty))?;
+        write_json(&process_file, &spec::exec_process(&spec, command, streams.tty))?;
         let exit = link.exec_exit(&id);
         let op = Op::Exec {
             container: container.id.clone(),
@@ -75,7 +80,8 @@ impl Engine {
             process_file: process_file.to_string_lossy().into_owned(),
             tty: streams.tty,
         };
-        let started = if streams.tty { with_terminal(&link, op).await } else { with_pipes(&link, op, streams).await };
+        let started =
+            if streams.tty { with_terminal(&link, op).await } else { with_pipes(&link, op, streams).await };
         // The shim has read it, or never will.
         let _ = std::fs::remove_file(&process_file);
         Ok(Started { id, link, exit, stdio: started? })
@@ -85,7 +91,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Timeout`] after `timeout`; the process is killed then.
-    pub async fn exec_sync(&self, id: &str, command: &[String], timeout: Option<Duration>) -> Result<Output, EngineError> {
+    pub async fn exec_sync(
+        &self,
+        id: &str,
+        command: &[String],
+        timeout: Option<Duration>,
+    ) -> Result<Output, EngineError> {
         let container = self.container(id)?;
         let streams = Streams { stdin: false, stdout: true, stderr: true, tty: false };
         let started = self.exec(&container, command, streams).await?;
@@ -97,7 +108,8 @@ impl Engine {
             // the pipes open, so its end counts even when they stay open.
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let code = {
-                let reading = async { tokio::join!(read_some(stdout, &mut out), read_some(stderr, &mut err)) };
+                let reading =
+                    async { tokio::join!(read_some(stdout, &mut out), read_some(stderr, &mut err)) };
                 let exit = started.exit;
                 tokio::pin!(exit, reading);
                 tokio::select! {
@@ -122,7 +134,10 @@ impl Engine {
                 let op = Op::SignalExec { exec: started.id, signal: libc::SIGKILL };
                 started.link.request(op, &[]).await?;
                 let limit = timeout.unwrap_or_default();
-                Err(EngineError::Timeout(format!("command {command:?} timed out after {} s", limit.as_secs())))
+                Err(EngineError::Timeout(format!(
+                    "command {command:?} timed out after {} s",
+                    limit.as_secs()
+                )))
             }
         }
     }
@@ -132,7 +147,9 @@ async fn with_terminal(link: &Link, op: Op) -> Result<Stdio, EngineError> {
     match link.request(op, &[]).await.map_err(EngineError::from_start)? {
         (Reply::Exec { .. }, files) => {
             let master = files.into_iter().next();
-            master.map(Stdio::Terminal).ok_or_else(|| EngineError::State("the shim sent no terminal".to_owned()))
+            master
+                .map(Stdio::Terminal)
+                .ok_or_else(|| EngineError::State("the shim sent no terminal".to_owned()))
         }
         _ => Err(EngineError::State("the shim gave a wrong answer".to_owned())),
     }

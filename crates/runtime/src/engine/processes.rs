@@ -26,7 +26,8 @@ pub struct EngineStreams {
 impl StreamBackend for EngineStreams {
     async fn exec(&self, container: &str, command: &[String], stdio: Stdio) -> Result<Process, BackendError> {
         let container = self.engine.container(container)?;
-        let streams = Streams { stdin: stdio.stdin, stdout: stdio.stdout, stderr: stdio.stderr, tty: stdio.tty };
+        let streams =
+            Streams { stdin: stdio.stdin, stdout: stdio.stdout, stderr: stdio.stderr, tty: stdio.tty };
         let started = self.engine.exec(&container, command, streams).await?;
         let exit = started.exit.map(|code| {
             code.map(|code| Exit { code }).map_err(|_| BackendError::Failed("the pod has gone".to_owned()))
@@ -63,7 +64,12 @@ impl StreamBackend for EngineStreams {
             }
             ours.push(end);
         }
-        let op = Op::Attach { container: container.id.clone(), stdin: stdio.stdin, stdout: wanted[0], stderr: wanted[1] };
+        let op = Op::Attach {
+            container: container.id.clone(),
+            stdin: stdio.stdin,
+            stdout: wanted[0],
+            stderr: wanted[1],
+        };
         let borrowed: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
         let (_, files) = link.request(op, &borrowed).await.map_err(EngineError::from)?;
         drop(borrowed);
@@ -96,7 +102,10 @@ impl StreamBackend for EngineStreams {
     async fn dial(&self, sandbox: &str, port: u16) -> Result<Box<dyn Connection>, BackendError> {
         let sandbox = self.engine.sandbox(sandbox)?;
         if !sandbox.is_ready() {
-            return Err(BackendError::NotRunning(format!("sandbox container {:?} is not running", sandbox.id)));
+            return Err(BackendError::NotRunning(format!(
+                "sandbox container {:?} is not running",
+                sandbox.id
+            )));
         }
         let pinned = sandbox.netns();
         let netns = (!sandbox.on_host_network()).then_some(pinned.as_path());

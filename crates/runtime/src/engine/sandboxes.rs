@@ -120,7 +120,10 @@ impl Engine {
             record: &record,
             capabilities: cni_capabilities(&sandbox.config),
         };
-        self.cni.add(&pod).await.map_err(|source| EngineError::Network { sandbox: sandbox.id.clone(), source })
+        self.cni
+            .add(&pod)
+            .await
+            .map_err(|source| EngineError::Network { sandbox: sandbox.id.clone(), source })
     }
 
     async fn disconnect(&self, sandbox: &Sandbox) -> Result<(), EngineError> {
@@ -135,7 +138,10 @@ impl Engine {
             record: &record,
             capabilities: Value::Null,
         };
-        self.cni.del(&pod).await.map_err(|source| EngineError::Network { sandbox: sandbox.id.clone(), source })?;
+        self.cni
+            .del(&pod)
+            .await
+            .map_err(|source| EngineError::Network { sandbox: sandbox.id.clone(), source })?;
         netns::remove(&netns)?;
         Ok(())
     }
@@ -248,7 +254,8 @@ fn write_pod_files(sandbox: &Sandbox) -> io::Result<()> {
     let hosts = if sandbox.on_host_network() {
         fs::read("/etc/hosts").unwrap_or_default()
     } else {
-        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n").into_bytes()
+        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n")
+            .into_bytes()
     };
     write_whole(&sandbox.dir.join("hosts"), &hosts)?;
     let resolv_conf = match &sandbox.config.dns_config {
@@ -290,7 +297,8 @@ fn unmount(path: &Path) {
 /// Removes a sandbox's directory, and first whatever a process killed at the wrong moment left mounted in it.
 pub(super) fn remove_tree(dir: &Path) -> io::Result<()> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let inside = |line: &str| line.split(' ').nth(1).map(std::path::PathBuf::from).filter(|p| p.starts_with(dir));
+    let inside =
+        |line: &str| line.split(' ').nth(1).map(std::path::PathBuf::from).filter(|p| p.starts_with(dir));
     let mut points: Vec<_> = mounts.lines().filter_map(inside).collect();
     points.sort();
     for point in points.iter().rev() {

@@ -1,9 +1,10 @@
 //! What containers and pods use, read from their cgroups when asked for.
 
 use cri::v1::{
-    ContainerAttributes, ContainerFilter, ContainerStats, ContainerStatsFilter, CpuUsage, FilesystemIdentifier,
-    FilesystemUsage, LinuxPodSandboxStats, MemoryUsage, NetworkInterfaceUsage, NetworkUsage, PodSandboxAttributes,
-    PodSandboxStats, PodSandboxStatsFilter, ProcessUsage, SwapUsage, UInt64Value,
+    ContainerAttributes, ContainerFilter, ContainerStats, ContainerStatsFilter, CpuUsage,
+    FilesystemIdentifier, FilesystemUsage, LinuxPodSandboxStats, MemoryUsage, NetworkInterfaceUsage,
+    NetworkUsage, PodSandboxAttributes, PodSandboxStats, PodSandboxStatsFilter, ProcessUsage, SwapUsage,
+    UInt64Value,
 };
 
 use super::{Container, Engine, EngineError, Sandbox};
@@ -15,7 +16,10 @@ impl Engine {
         self.stats_of(&container).await
     }
 
-    pub async fn list_container_stats(&self, filter: ContainerStatsFilter) -> Result<Vec<ContainerStats>, EngineError> {
+    pub async fn list_container_stats(
+        &self,
+        filter: ContainerStatsFilter,
+    ) -> Result<Vec<ContainerStats>, EngineError> {
         let filter = ContainerFilter {
             id: filter.id,
             pod_sandbox_id: filter.pod_sandbox_id,
@@ -63,9 +67,14 @@ impl Engine {
         self.stats_of_pod(&sandbox).await
     }
 
-    pub async fn list_sandbox_stats(&self, filter: PodSandboxStatsFilter) -> Result<Vec<PodSandboxStats>, EngineError> {
+    pub async fn list_sandbox_stats(
+        &self,
+        filter: PodSandboxStatsFilter,
+    ) -> Result<Vec<PodSandboxStats>, EngineError> {
         let mut all = Vec::new();
-        for sandbox in self.selected_sandboxes(&filter.id, &filter.label_selector).iter().filter(|s| s.is_ready()) {
+        for sandbox in
+            self.selected_sandboxes(&filter.id, &filter.label_selector).iter().filter(|s| s.is_ready())
+        {
             all.push(self.stats_of_pod(sandbox).await?);
         }
         Ok(all)
@@ -103,7 +112,8 @@ impl Engine {
         if !parent.is_empty() {
             return self.hierarchy.usage(parent);
         }
-        let each = self.containers_of(sandbox).into_iter().map(|c| self.hierarchy.usage(&c.record().cgroup.clone()));
+        let each =
+            self.containers_of(sandbox).into_iter().map(|c| self.hierarchy.usage(&c.record().cgroup.clone()));
         each.fold(Usage::default(), |sum, one| Usage {
             cpu_ns: plus(sum.cpu_ns, one.cpu_ns),
             memory_bytes: plus(sum.memory_bytes, one.memory_bytes),

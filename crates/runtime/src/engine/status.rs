@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use cri::v1::{
-    Container as ContainerItem, ContainerResources, ContainerState, ContainerStatus, ImageSpec, LinuxPodSandboxStatus,
-    Namespace, PodIp, PodSandbox, PodSandboxNetworkStatus, PodSandboxState, PodSandboxStatus,
+    Container as ContainerItem, ContainerResources, ContainerState, ContainerStatus, ImageSpec,
+    LinuxPodSandboxStatus, Namespace, PodIp, PodSandbox, PodSandboxNetworkStatus, PodSandboxState,
+    PodSandboxStatus,
 };
 use serde_json::json;
 
@@ -28,7 +29,9 @@ impl Sandbox {
             state: self.cri_state().into(),
             created_at: record.created_at_ns,
             network: Some(network),
-            linux: Some(LinuxPodSandboxStatus { namespaces: Some(Namespace { options: Some(self.namespaces()) }) }),
+            linux: Some(LinuxPodSandboxStatus {
+                namespaces: Some(Namespace { options: Some(self.namespaces()) }),
+            }),
             labels: self.config.labels.clone(),
             annotations: self.config.annotations.clone(),
             runtime_handler: record.runtime_handler,

@@ -35,7 +35,10 @@ impl Runtime {
     pub(super) fn port_forward_url(&self, request: PortForwardRequest) -> Answer<PortForwardResponse> {
         let sandbox = self.engine.sandbox(&request.pod_sandbox_id)?;
         if !sandbox.is_ready() {
-            return Err(Status::failed_precondition(format!("sandbox container {:?} is not running", sandbox.id)));
+            return Err(Status::failed_precondition(format!(
+                "sandbox container {:?} is not running",
+                sandbox.id
+            )));
         }
         let port = |p: i32| u16::try_from(p).map_err(|_| Status::invalid_argument(format!("{p} is no port")));
         let ports = request.port.into_iter().map(port).collect::<Result<Vec<_>, _>>()?;

@@ -205,7 +205,7 @@ fn create(
             Failure::Payload(format!("cannot make the working directory {}: {e}", process.cwd().display()))
         })?;
     }
-    let (report, payload) = Report::new().map_err(other)?;
+    let (report, payload) = Report::new(None).map_err(other)?;
     let mut builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
         .with_root_path(pod_dir.join(OCI_DIR))
         .map_err(|e| Failure::Other(e.to_string()))?

@@ -4,12 +4,13 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
 
 use super::children::Child;
 use super::console::ConsoleSocket;
 use super::container::{OCI_DIR, chain, other};
-use super::payload::Report;
+use super::payload::{Confinement, Report};
 use super::protocol::{CONTAINERS_DIR, Failure};
 
 /// A process that was started in a container.
@@ -34,7 +35,7 @@ pub struct Plan<'a> {
 /// # Errors
 /// [`Failure::Payload`] when the program can't be run.
 pub fn start(pod_dir: &Path, plan: Plan<'_>) -> Result<(Exec, Option<OwnedFd>), Failure> {
-    let (report, payload) = Report::new().map_err(other)?;
+    let (report, payload) = Report::new(confinement(pod_dir, plan.container)?).map_err(other)?;
     let mut builder = ContainerBuilder::new(plan.container.to_owned(), SyscallType::default())
         .with_root_path(pod_dir.join(OCI_DIR))
         .map_err(|e| Failure::Other(e.to_string()))?
@@ -63,4 +64,15 @@ pub fn start(pod_dir: &Path, plan: Plan<'_>) -> Result<(Exec, Option<OwnedFd>), 
     let child = Child::watch(pid).map_err(other)?;
     let master = console.map(ConsoleSocket::master).transpose().map_err(other)?;
     Ok((Exec { id: plan.id.to_owned(), child }, master))
+}
+
+/// The confinement of the container's own process, which further ones share.
+fn confinement(pod_dir: &Path, container: &str) -> Result<Option<Confinement>, Failure> {
+    let file = pod_dir.join(CONTAINERS_DIR).join(container).join("config.json");
+    let spec = Spec::load(file).map_err(|e| Failure::Other(e.to_string()))?;
+    let (Some(linux), Some(process)) = (spec.linux(), spec.process()) else { return Ok(None) };
+    let Some(filter) = linux.seccomp().clone() else { return Ok(None) };
+    let widened = process.no_new_privileges().is_none();
+    let capabilities = process.capabilities().clone().filter(|_| widened);
+    Ok(Some(Confinement { filter, capabilities }))
 }

@@ -2,13 +2,17 @@
 //! failure gets back to the shim: over a pipe that closes by itself when the program starts.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::capabilities::drop_privileges;
+use libcontainer::oci_spec::runtime::{LinuxCapabilities, LinuxSeccomp, Spec};
+use libcontainer::seccomp::initialize_seccomp;
+use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 
 /// Searched when a container's environment has no `PATH`.
@@ -18,6 +22,25 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 #[derive(Clone)]
 pub struct Payload {
     report: RawFd,
+    confinement: Option<Confinement>,
+}
+
+/// What the OCI library leaves out for a further process in a container: the seccomp filter. Loading one needs
+/// a capability unless no_new_privs is set, so the process comes here with more than it may keep.
+#[derive(Clone)]
+pub struct Confinement {
+    pub filter: LinuxSeccomp,
+    /// What the program may keep; none when the process holds no more than that.
+    pub capabilities: Option<LinuxCapabilities>,
+}
+
+impl Confinement {
+    fn apply(&self) -> Result<(), String> {
+        initialize_seccomp(&self.filter).map_err(|e| format!("cannot load the seccomp filter: {e}"))?;
+        let Some(capabilities) = &self.capabilities else { return Ok(()) };
+        drop_privileges(capabilities, create_syscall().as_ref())
+            .map_err(|e| format!("cannot drop capabilities: {e}"))
+    }
 }
 
 /// The shim's end of that pipe.
@@ -27,9 +50,9 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new() -> io::Result<(Self, Payload)> {
+    pub fn new(confinement: Option<Confinement>) -> io::Result<(Self, Payload)> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let payload = Payload { report: write.as_raw_fd() };
+        let payload = Payload { report: write.as_raw_fd(), confinement };
         Ok((Self { read, write: Some(write) }, payload))
     }
 
@@ -52,6 +75,19 @@ impl Payload {
         let report = unsafe { std::os::fd::BorrowedFd::borrow_raw(self.report) };
         // Nobody left to read means nobody left to tell.
         let _ = rustix::io::write(report, text.as_bytes());
+    }
+
+    /// Becomes the program; returns only when that fails.
+    fn replace_process(&self, spec: &Spec) -> Result<Infallible, String> {
+        let (program, argv) = Self::program(spec)?;
+        let file = CString::new(program.as_os_str().as_encoded_bytes())
+            .map_err(|_| "the program's path contains a NUL byte".to_owned())?;
+        reset_signals();
+        if let Some(confinement) = &self.confinement {
+            confinement.apply()?;
+        }
+        nix::unistd::execv(&file, &argv)
+            .map_err(|errno| format!("exec {}: {}", program.display(), errno.desc().to_lowercase()))
     }
 
     fn program(spec: &Spec) -> Result<(PathBuf, Vec<CString>), String> {
@@ -77,26 +113,26 @@ impl Executor for Payload {
     }
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        let outcome: Result<std::convert::Infallible, String> =
-            Self::program(spec).and_then(|(program, argv)| {
-                reset_signals();
-                let file = CString::new(program.as_os_str().as_encoded_bytes())
-                    .map_err(|_| "the program's path contains a NUL byte".to_owned())?;
-                match nix::unistd::execv(&file, &argv) {
-                    Ok(never) => match never {},
-                    Err(errno) => Err(format!("exec {}: {}", program.display(), errno.desc().to_lowercase())),
-                }
-            });
+        let outcome = self.replace_process(spec);
         let Err(text) = outcome;
         self.fail(&text);
         Err(ExecutorError::Other(text))
     }
 }
 
-/// Rust ignores SIGPIPE; programs expect the default.
+/// Programs expect the default for every signal: Rust ignores SIGPIPE, and whoever started the server may have
+/// ignored others.
 fn reset_signals() {
-    // SAFETY: resetting a disposition to the default has no precondition.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    // The kernel's `struct sigaction` of the default: all zero.
+    let default = [0u64; 4];
+    for signal in 1..=64 {
+        // SAFETY: the argument is as large as the kernel's structure and lives through the call; refused for
+        // SIGKILL and SIGSTOP, which can't be ignored anyway. The C library would refuse two more.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), 0, 8) };
+    }
+    let nothing = 0u64;
+    // SAFETY: an empty set of the kernel's size.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const nothing, 0, 8) };
 }
 
 /// Looks a program up as `execvp` would; the error's text is what pod owners know from other runtimes.

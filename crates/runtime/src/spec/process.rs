@@ -42,9 +42,15 @@ pub(super) fn init_process(
     Ok(process)
 }
 
-/// The `process` of a further program in a container whose own `process` is `init`.
-pub fn exec_process(init: &Value, command: &[String], tty: bool) -> Value {
-    let mut process = init.clone();
+/// What loading a seccomp filter and then dropping capabilities takes.
+const TO_CONFINE: [&str; 2] = ["CAP_SETPCAP", "CAP_SYS_ADMIN"];
+
+/// The `process` of a further program in the container of `spec`.
+///
+/// Where a seccomp filter is to be loaded it holds more than it keeps: the shim drops that again before the
+/// program runs.
+pub fn exec_process(spec: &Value, command: &[String], tty: bool) -> Value {
+    let mut process = spec["process"].clone();
     process["args"] = json!(command);
     process["terminal"] = tty.into();
     if tty
@@ -52,6 +58,16 @@ pub fn exec_process(init: &Value, command: &[String], tty: bool) -> Value {
         && !env.iter().any(|e| e.as_str().is_some_and(|e| e.starts_with("TERM=")))
     {
         env.push("TERM=xterm".into());
+    }
+    if !spec["linux"]["seccomp"].is_null() && process["noNewPrivileges"].is_null() {
+        for set in ["bounding", "effective", "permitted"] {
+            let Some(held) = process["capabilities"][set].as_array_mut() else { continue };
+            for name in TO_CONFINE {
+                if !held.iter().any(|h| h == name) {
+                    held.push(name.into());
+                }
+            }
+        }
     }
     process
 }

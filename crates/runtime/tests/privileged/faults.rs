@@ -15,7 +15,8 @@ fn shim_pid(node: &Node, pod: &str) -> Pid {
 
 /// Waits until the sandbox isn't ready any more, by events.
 async fn wait_not_ready(node: &mut Node, pod: &str) {
-    let mut events = node.runtime.get_container_events(GetEventsRequest {}).await.expect("events").into_inner();
+    let mut events =
+        node.runtime.get_container_events(GetEventsRequest {}).await.expect("events").into_inner();
     while node.sandbox_info(pod).await.0.state == PodSandboxState::SandboxReady as i32 {
         let next = tokio::time::timeout(Duration::from_secs(20), events.message()).await;
         next.expect("an event in time").expect("an event").expect("more events");
@@ -53,7 +54,8 @@ async fn a_killed_init_is_an_exit() {
     let request = ContainerStatusRequest { container_id: id.clone(), verbose: true };
     let info = node.runtime.container_status(request).await.expect("a status").into_inner().info;
     let info: serde_json::Value = serde_json::from_str(&info["info"]).expect("JSON");
-    let pid = info["pid"].as_i64().and_then(|p| i32::try_from(p).ok()).and_then(Pid::from_raw).expect("a pid");
+    let pid =
+        info["pid"].as_i64().and_then(|p| i32::try_from(p).ok()).and_then(Pid::from_raw).expect("a pid");
     kill_process(pid, Signal::KILL).expect("it is killed");
     let status = node.wait_exit(&id).await;
     assert_eq!((status.exit_code, status.reason.as_str()), (137, "Error"));
@@ -67,14 +69,18 @@ async fn a_killed_pause_ends_the_sandbox_but_not_its_address() {
     let pod = node.run_sandbox("pause", |_| {}).await;
     let id = node.run(&pod, "c", "sleep 1000").await;
     let (_, info) = node.sandbox_info(&pod).await;
-    let pid = info["pid"].as_i64().and_then(|p| i32::try_from(p).ok()).and_then(Pid::from_raw).expect("a pid");
+    let pid =
+        info["pid"].as_i64().and_then(|p| i32::try_from(p).ok()).and_then(Pid::from_raw).expect("a pid");
     kill_process(pid, Signal::KILL).expect("it is killed");
     wait_not_ready(&mut node, &pod).await;
     assert_eq!(node.status(&id).await.state, ContainerState::ContainerRunning as i32);
     assert_eq!(node.sandbox_info(&pod).await.0.network.expect("a network").ip, "10.88.0.5");
     let error = node.create(&pod, "d", "true", |_| {}).await.expect_err("the sandbox is over");
     assert!(error.message().contains("is not running"), "{error}");
-    node.runtime.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: pod.clone() }).await.expect("it stops");
+    node.runtime
+        .stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: pod.clone() })
+        .await
+        .expect("it stops");
     assert_eq!(node.status(&id).await.exit_code, 137);
     node.finish().await;
 }
@@ -117,12 +123,18 @@ async fn everything_killed_at_once_is_cleaned_up() {
 async fn a_failing_network_leaves_nothing() {
     let mut node = Node::start().await;
     let plugin = node.config().network.bin_dirs[0].join("fake");
-    std::fs::write(&plugin, "#!/bin/sh\n[ \"$CNI_COMMAND\" = ADD ] && { echo '{\"msg\":\"no address\"}'; exit 1; }\nexit 0\n")
-        .expect("a plugin");
+    std::fs::write(
+        &plugin,
+        "#!/bin/sh\n[ \"$CNI_COMMAND\" = ADD ] && { echo '{\"msg\":\"no address\"}'; exit 1; }\nexit 0\n",
+    )
+    .expect("a plugin");
     let config = node.sandbox_config("net", |_| {});
     let request = RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
     let error = node.runtime.run_pod_sandbox(request).await.expect_err("no network");
-    assert!(error.message().contains("failed to setup network for sandbox") && error.message().contains("no address"));
+    assert!(
+        error.message().contains("failed to setup network for sandbox")
+            && error.message().contains("no address")
+    );
     let left = std::fs::read_dir(node.config().state_dir.join("sandboxes")).expect("a folder").count();
     assert_eq!(left, 0);
     node.finish().await;

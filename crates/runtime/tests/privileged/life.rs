@@ -22,8 +22,14 @@ async fn a_container_runs_logs_and_ends() {
     let lines: Vec<&str> = log.lines().map(|l| l.split_once(' ').map_or("", |(_, rest)| rest)).collect();
     assert!(lines.contains(&"stdout F out") && lines.contains(&"stderr F err"), "{log}");
     assert!(lines.contains(&"stdout F pod"), "{log}");
-    node.runtime.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: pod.clone() }).await.expect("it stops");
-    node.runtime.stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: pod.clone() }).await.expect("again");
+    node.runtime
+        .stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: pod.clone() })
+        .await
+        .expect("it stops");
+    node.runtime
+        .stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: pod.clone() })
+        .await
+        .expect("again");
     assert_eq!(node.sandbox_info(&pod).await.0.state, PodSandboxState::SandboxNotready as i32);
     node.runtime.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: pod }).await.expect("it goes");
     assert_eq!(node.cni_calls(), "ADD\nDEL\n");
@@ -97,7 +103,8 @@ async fn a_shared_pid_namespace_is_held_by_pause() {
 async fn stopping_asks_first_and_kills_later() {
     let mut node = Node::start().await;
     let pod = node.run_sandbox("stop", |_| {}).await;
-    let polite = node.run(&pod, "polite", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done").await;
+    let polite =
+        node.run(&pod, "polite", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done").await;
     let stubborn = node.run(&pod, "stubborn", "trap '' TERM; while :; do sleep 0.05; done").await;
     // The trap is set once the exec below sees the process loop.
     node.exec(&polite, "while [ ! -e /proc/1/task ]; do :; done; sleep 0.3").await;
@@ -118,11 +125,15 @@ async fn what_cannot_run_says_why() {
         ("a", "no-such", "exec: \"no-such\": executable file not found in $PATH"),
         ("b", "/etc/passwd", "exec: \"/etc/passwd\": permission denied"),
     ] {
-        let id = node.create(&pod, name, "", |c| c.command = vec![command.to_owned()]).await.expect("a container");
+        let id =
+            node.create(&pod, name, "", |c| c.command = vec![command.to_owned()]).await.expect("a container");
         let error = node.start_container(&id).await.expect_err("it can't run");
         assert!(error.message().contains(expected), "{error}");
         let status = node.status(&id).await;
-        assert_eq!((status.state, status.reason.as_str()), (ContainerState::ContainerExited as i32, "StartError"));
+        assert_eq!(
+            (status.state, status.reason.as_str()),
+            (ContainerState::ContainerExited as i32, "StartError")
+        );
         assert!(status.message.contains(expected));
     }
     let user = |c: &mut ContainerConfig| {
@@ -168,7 +179,10 @@ async fn logs_rotate() {
     node.exec(&id, "true").await;
     let path = node.logs().join("c.log");
     std::fs::rename(&path, node.logs().join("c.log.1")).expect("it is renamed");
-    node.runtime.reopen_container_log(ReopenContainerLogRequest { container_id: id.clone() }).await.expect("reopened");
+    node.runtime
+        .reopen_container_log(ReopenContainerLogRequest { container_id: id.clone() })
+        .await
+        .expect("reopened");
     node.exec(&id, "echo > /go").await;
     node.wait_exit(&id).await;
     assert!(node.log("c.log.1").contains("one") && !node.log("c.log.1").contains("two"));
@@ -183,10 +197,12 @@ async fn lists_filter() {
     let two = node.run_sandbox("two", |c| c.labels = labels(&[("app", "b")])).await;
     let id = node.run(&two, "c", "sleep 1000").await;
     let filter = PodSandboxFilter { label_selector: labels(&[("app", "a")]), ..PodSandboxFilter::default() };
-    let list = node.runtime.list_pod_sandbox(ListPodSandboxRequest { filter: Some(filter) }).await.expect("a list");
+    let list =
+        node.runtime.list_pod_sandbox(ListPodSandboxRequest { filter: Some(filter) }).await.expect("a list");
     assert_eq!(list.into_inner().items.iter().map(|s| s.id.clone()).collect::<Vec<_>>(), [one]);
     let filter = ContainerFilter { pod_sandbox_id: two[..12].to_owned(), ..ContainerFilter::default() };
-    let list = node.runtime.list_containers(ListContainersRequest { filter: Some(filter) }).await.expect("a list");
+    let list =
+        node.runtime.list_containers(ListContainersRequest { filter: Some(filter) }).await.expect("a list");
     assert_eq!(list.into_inner().containers.iter().map(|c| c.id.clone()).collect::<Vec<_>>(), [id]);
     let again = node.sandbox_config("two", |_| {});
     let request = RunPodSandboxRequest { config: Some(again), runtime_handler: String::new() };
@@ -199,16 +215,15 @@ async fn lists_filter() {
 async fn streams_reach_processes() {
     let mut node = Node::start().await;
     let pod = node.run_sandbox("streams", |_| {}).await;
-    let id = node
-        .create(&pod, "c", "cat", |c| (c.stdin, c.stdin_once) = (true, true))
-        .await
-        .expect("a container");
+    let id =
+        node.create(&pod, "c", "cat", |c| (c.stdin, c.stdin_once) = (true, true)).await.expect("a container");
     node.start_container(&id).await.expect("it starts");
     let all = Stdio { stdin: true, stdout: true, stderr: true, tty: false };
     // Exec with standard input, much larger than a pipe holds.
     let command = ["/bin/cat".to_owned()];
     let mut process = node.backend().exec(&id, &command, all).await.expect("it runs");
-    let (mut stdin, mut stdout) = (process.stdin.take().expect("stdin"), process.stdout.take().expect("stdout"));
+    let (mut stdin, mut stdout) =
+        (process.stdin.take().expect("stdin"), process.stdout.take().expect("stdout"));
     let sent = vec![b'x'; 3 << 20];
     let mut received = Vec::new();
     let (write, read) = tokio::join!(
@@ -226,7 +241,8 @@ async fn streams_reach_processes() {
     assert_eq!(process.exit.await.expect("an end").code, 0);
     // Attach: what goes in comes out, and its end ends the container.
     let mut attached = node.backend().attach(&id, all).await.expect("attached");
-    let (mut stdin, mut stdout) = (attached.stdin.take().expect("stdin"), attached.stdout.take().expect("stdout"));
+    let (mut stdin, mut stdout) =
+        (attached.stdin.take().expect("stdin"), attached.stdout.take().expect("stdout"));
     stdin.write_all(b"hello\n").await.expect("it is written");
     let mut line = [0u8; 6];
     stdout.read_exact(&mut line).await.expect("it comes out");
@@ -250,7 +266,8 @@ async fn terminals_have_a_size() {
     let resize = process.resize.take().expect("a terminal");
     resize.send(Some(TerminalSize { width: 90, height: 33 })).expect("somebody resizes");
     // Resizing happens in its own time; the answer shows once it has.
-    let (mut stdin, mut stdout) = (process.stdin.take().expect("stdin"), process.stdout.take().expect("stdout"));
+    let (mut stdin, mut stdout) =
+        (process.stdin.take().expect("stdin"), process.stdout.take().expect("stdout"));
     tokio::task::yield_now().await;
     stdin.write_all(b"go\n").await.expect("it is written");
     let mut text = String::new();
@@ -265,7 +282,7 @@ async fn ports_are_reached_inside_the_pod() {
     let mut node = Node::start().await;
     let pod = node.run_sandbox("port", |_| {}).await;
     let id = node.run(&pod, "c", "echo served | nc -l -p 8080; sleep 1000").await;
-    node.exec(&id, "while ! grep -q :1F90 /proc/net/tcp; do sleep 0.02; done").await;
+    node.exec(&id, "while ! grep -q :1F90 /proc/net/tcp /proc/net/tcp6; do sleep 0.02; done").await;
     let mut connection = node.backend().dial(&pod, 8080).await.expect("a connection");
     let mut text = String::new();
     connection.read_to_string(&mut text).await.expect("an answer");

@@ -136,7 +136,13 @@ impl Node {
             hostname: name.to_owned(),
             log_directory: self.logs().to_string_lossy().into_owned(),
             dns_config: Some(DnsConfig { servers: vec!["10.96.0.10".to_owned()], ..DnsConfig::default() }),
-            linux: Some(LinuxPodSandboxConfig::default()),
+            linux: Some(LinuxPodSandboxConfig {
+                security_context: Some(LinuxSandboxSecurityContext {
+                    namespace_options: Some(own_pids()),
+                    ..LinuxSandboxSecurityContext::default()
+                }),
+                ..LinuxPodSandboxConfig::default()
+            }),
             ..PodSandboxConfig::default()
         };
         adapt(&mut config);
@@ -159,6 +165,8 @@ impl Node {
             ..ContainerConfig::default()
         };
         adapt(&mut config);
+        let context = config.linux.get_or_insert_default().security_context.get_or_insert_default();
+        context.namespace_options.get_or_insert_with(own_pids);
         let request = CreateContainerRequest {
             pod_sandbox_id: sandbox.to_owned(),
             config: Some(config),
@@ -212,8 +220,32 @@ impl Node {
     pub async fn sandbox_info(&mut self, id: &str) -> (PodSandboxStatus, serde_json::Value) {
         let request = PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: true };
         let answer = self.runtime.pod_sandbox_status(request).await.expect("a status").into_inner();
-        let info = answer.info.get("info").map(|i| serde_json::from_str(i).expect("JSON")).unwrap_or_default();
+        let info =
+            answer.info.get("info").map(|i| serde_json::from_str(i).expect("JSON")).unwrap_or_default();
         (answer.status.expect("a status"), info)
+    }
+}
+
+/// What the kubelet asks for unless a pod shares its processes; the CRI's own default is sharing.
+fn own_pids() -> NamespaceOption {
+    NamespaceOption { pid: NamespaceMode::Container as i32, ..NamespaceOption::default() }
+}
+
+impl Drop for Node {
+    /// After a failed test: whatever still runs is killed.
+    fn drop(&mut self) {
+        self.kill_server();
+        let mut pids: Vec<i32> = processes_in(&self.config.state_dir);
+        for dir in cgroup_dirs(&self.config.cgroup_parent) {
+            for cgroup in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+                let listed = std::fs::read_to_string(cgroup.path().join("cgroup.procs")).unwrap_or_default();
+                pids.extend(listed.lines().filter_map(|l| l.parse::<i32>().ok()));
+            }
+        }
+        for pid in pids.into_iter().filter_map(rustix::process::Pid::from_raw) {
+            // It may be gone by now.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
     }
 }
 
@@ -238,10 +270,14 @@ fn make_image(root: &Path) {
     std::fs::create_dir_all(root.join("bin")).expect("a folder");
     std::fs::create_dir_all(root.join("etc")).expect("a folder");
     std::fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed");
-    for name in ["sh", "sleep", "cat", "echo", "id", "ls", "ps", "hostname", "mount", "kill", "head", "dd", "nc", "grep", "mkdir", "stty", "tty", "unshare", "true"] {
+    for name in [
+        "sh", "sleep", "cat", "echo", "id", "ls", "ps", "hostname", "mount", "kill", "head", "dd", "nc",
+        "grep", "mkdir", "stty", "tty", "unshare", "true",
+    ] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("a link");
     }
-    std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\n").expect("a file");
+    std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:33:34::/srv:/bin/sh\n")
+        .expect("a file");
     std::fs::write(root.join("etc/group"), "root:x:0:\nwww:x:34:\nextra:x:50:web\n").expect("a file");
 }
 
@@ -256,13 +292,13 @@ fn cgroup_dirs(cgroup: &str) -> Vec<PathBuf> {
 }
 
 /// Processes whose working directory lies in `dir`.
-fn processes_in(dir: &Path) -> Vec<String> {
+fn processes_in(dir: &Path) -> Vec<i32> {
     let processes = std::fs::read_dir("/proc").expect("processes can be listed");
     let cwd = |p: &Path| std::fs::read_link(p.join("cwd")).ok();
     processes
         .filter_map(|e| Some(e.ok()?.path()))
         .filter(|p| cwd(p).is_some_and(|c| c.starts_with(dir)))
-        .map(|p| p.to_string_lossy().into_owned())
+        .filter_map(|p| p.file_name()?.to_str()?.parse().ok())
         .collect()
 }
 
@@ -324,19 +360,31 @@ struct NoImages;
 
 #[tonic::async_trait]
 impl ImageService for NoImages {
-    async fn list_images(&self, _: Request<ListImagesRequest>) -> Result<Response<ListImagesResponse>, Status> {
+    async fn list_images(
+        &self,
+        _: Request<ListImagesRequest>,
+    ) -> Result<Response<ListImagesResponse>, Status> {
         Ok(Response::new(ListImagesResponse::default()))
     }
-    async fn image_status(&self, _: Request<ImageStatusRequest>) -> Result<Response<ImageStatusResponse>, Status> {
+    async fn image_status(
+        &self,
+        _: Request<ImageStatusRequest>,
+    ) -> Result<Response<ImageStatusResponse>, Status> {
         Ok(Response::new(ImageStatusResponse::default()))
     }
     async fn pull_image(&self, _: Request<PullImageRequest>) -> Result<Response<PullImageResponse>, Status> {
         Err(Status::not_found("no images here"))
     }
-    async fn remove_image(&self, _: Request<RemoveImageRequest>) -> Result<Response<RemoveImageResponse>, Status> {
+    async fn remove_image(
+        &self,
+        _: Request<RemoveImageRequest>,
+    ) -> Result<Response<RemoveImageResponse>, Status> {
         Ok(Response::new(RemoveImageResponse::default()))
     }
-    async fn image_fs_info(&self, _: Request<ImageFsInfoRequest>) -> Result<Response<ImageFsInfoResponse>, Status> {
+    async fn image_fs_info(
+        &self,
+        _: Request<ImageFsInfoRequest>,
+    ) -> Result<Response<ImageFsInfoResponse>, Status> {
         Ok(Response::new(ImageFsInfoResponse::default()))
     }
 }
