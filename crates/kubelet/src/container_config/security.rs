@@ -56,7 +56,8 @@ pub fn of_container(
         (None, Some(uid)) => (Some(uid), String::new()),
         (None, None) => (None, image.username.clone()),
     };
-    let unmasked = own.proc_mount.as_deref() == Some("Unmasked");
+    let privileged = own.privileged == Some(true);
+    let unmasked = privileged || own.proc_mount.as_deref() == Some("Unmasked");
     let paths =
         |list: &[&str]| if unmasked { Vec::new() } else { list.iter().map(|p| (*p).into()).collect() };
     Ok(LinuxContainerSecurityContext {
@@ -65,7 +66,7 @@ pub fn of_container(
             drop_capabilities: c.drop.clone().unwrap_or_default(),
             add_ambient_capabilities: Vec::new(),
         }),
-        privileged: own.privileged == Some(true),
+        privileged,
         namespace_options: Some(namespaces(pod)?),
         selinux_options: selinux(own.se_linux_options.as_ref().or(of_pod.se_linux_options.as_ref())),
         run_as_user: run_as_user.map(|value| Int64Value { value }),
@@ -79,7 +80,7 @@ pub fn of_container(
         readonly_paths: paths(&READ_ONLY),
         seccomp: Some(seccomp(
             own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref()),
-            own.privileged == Some(true),
+            privileged,
             defaults,
         )),
         ..LinuxContainerSecurityContext::default()
@@ -194,14 +195,13 @@ fn seccomp(
     defaults: &SecurityDefaults,
 ) -> SecurityProfile {
     match wanted.map(|p| p.type_.as_str()) {
+        _ if privileged => profile(ProfileType::Unconfined, String::new()),
         Some("RuntimeDefault") => profile(ProfileType::RuntimeDefault, String::new()),
         Some("Localhost") => {
             let file = wanted.and_then(|p| p.localhost_profile.as_deref()).unwrap_or_default();
             profile(ProfileType::Localhost, format!("{}/{file}", defaults.seccomp_root))
         }
-        None if defaults.seccomp_default && !privileged => {
-            profile(ProfileType::RuntimeDefault, String::new())
-        }
+        None if defaults.seccomp_default => profile(ProfileType::RuntimeDefault, String::new()),
         _ => profile(ProfileType::Unconfined, String::new()),
     }
 }

@@ -316,51 +316,5 @@ fn same(a: &NodeStatus, b: &NodeStatus) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_runtimes_conditions_become_reasons() {
-        let condition = |kind: &str, status: bool| v1::RuntimeCondition {
-            r#type: kind.to_owned(),
-            status,
-            reason: "NetworkPluginNotReady".to_owned(),
-            message: "cni plugin not initialized".to_owned(),
-        };
-        let state = |network: bool| {
-            let conditions = vec![condition("RuntimeReady", true), condition("NetworkReady", network)];
-            let status = Some(v1::RuntimeStatus { conditions });
-            Ok(tonic::Response::new(v1::StatusResponse { status, ..v1::StatusResponse::default() }))
-        };
-        assert!(runtime_problems(state(true)).is_empty());
-        assert_eq!(
-            runtime_problems(state(false)),
-            [
-                "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:cni plugin \
-              not initialized"
-            ]
-        );
-        assert_eq!(
-            runtime_problems(Err(tonic::Status::unavailable("gone"))),
-            ["container runtime is down: gone"]
-        );
-    }
-
-    #[test]
-    fn heartbeats_alone_are_no_news() {
-        let status = |second: i64, ready: &str| {
-            let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
-                Timestamp::UNIX_EPOCH + SignedDuration::from_secs(second),
-            );
-            let condition = NodeCondition {
-                type_: "Ready".into(),
-                status: ready.into(),
-                last_heartbeat_time: Some(time),
-                ..NodeCondition::default()
-            };
-            NodeStatus { conditions: Some(vec![condition]), ..NodeStatus::default() }
-        };
-        assert!(same(&status(1, "True"), &status(2, "True")));
-        assert!(!same(&status(1, "True"), &status(1, "False")));
-    }
-}
+#[path = "agent_tests.rs"]
+mod tests;
