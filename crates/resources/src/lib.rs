@@ -6,13 +6,18 @@
 
 pub mod columns;
 mod convert;
+mod defaults;
 pub mod docs;
 mod embedded;
+mod fill;
 pub mod openapi;
 pub mod row;
 pub mod schema_data;
 pub mod strategy;
 pub mod table;
+
+#[cfg(test)]
+mod arbitrary;
 
 pub use row::{Convert, Resource, ScalePaths, Scope, Strategy, Subresources, Verb};
 pub use schema_data::{struct_of_kind, types};

@@ -1,15 +1,33 @@
-//! Per-kind logic: [`strategy_for`] picks a kind's [`Strategy`]; [`GENERIC`] serves the rest.
+//! Per-kind logic: [`strategy_for`] picks a kind's [`Strategy`] out of one table; [`GENERIC`] serves
+//! the rest. Defaults are in `defaults`; the files below hold what creation and updates do to an
+//! object of a kind.
 
-use api::Object;
+mod certificate;
+mod custom_resource;
+mod daemon_set;
+mod deployment;
+mod job;
+mod namespace;
+mod pod;
+mod qos;
+mod service;
+mod service_account;
+mod status;
 
+use api::names;
+use serde_json::json;
+
+use crate::defaults;
 use crate::row::Strategy;
+
+pub use qos::qos_class;
 
 /// What a kind without logic of its own gets: metadata rules only, status apart from spec.
 pub const GENERIC: Strategy = Strategy {
     default: |_| {},
     prepare_create: |_| {},
     prepare_update: |_, _| {},
-    prepare_status_update: keep_all_but_status,
+    prepare_status_update: status::keep_all_but_status,
     validate_create: |_| Vec::new(),
     validate_update: |_, _| Vec::new(),
     validate_status_update: |_, _| Vec::new(),
@@ -19,36 +37,275 @@ pub const GENERIC: Strategy = Strategy {
     unconditional_update: true,
     grace_period_s: None,
     orphan_by_default: false,
-    name_grammar: api::names::dns1123_subdomain,
+    name_grammar: names::dns1123_subdomain,
 };
+
+/// A kind whose status only its controllers write.
+const STATUS: Strategy = Strategy { prepare_create: status::clear, prepare_update: status::keep, ..GENERIC };
+
+/// The same, counting changes of the spec.
+const COUNTED: Strategy = Strategy { has_generation: true, ..STATUS };
+
+/// A kind without status that counts changes.
+const COUNTED_PLAIN: Strategy = Strategy { has_generation: true, ..GENERIC };
+
+/// A kind that PUT may create.
+const PUT_CREATES: Strategy = Strategy { create_on_update: true, ..GENERIC };
+
+/// A kind whose updates must say which version they change.
+const CONDITIONAL: Strategy = Strategy { unconditional_update: false, ..GENERIC };
 
 /// The strategy of a built-in kind.
 pub fn strategy_for(group: &str, kind: &str) -> Strategy {
-    Strategy { name_grammar: name_grammar(group, kind), ..GENERIC }
+    match group {
+        "" => core(kind),
+        "apps" => apps(kind),
+        "batch" => batch(kind),
+        "autoscaling" | "policy" | "scheduling.k8s.io" => scaling(kind),
+        "networking.k8s.io" | "discovery.k8s.io" => networking(kind),
+        "storage.k8s.io" | "resource.k8s.io" => storage(kind),
+        "rbac.authorization.k8s.io" => rbac(kind),
+        "admissionregistration.k8s.io" | "apiextensions.k8s.io" | "apiregistration.k8s.io" => extension(kind),
+        _ => others(group, kind),
+    }
 }
 
-/// Most names are DNS subdomains; some kinds are stricter, some take whatever fits in a URL.
-fn name_grammar(group: &str, kind: &str) -> fn(&str) -> api::names::Faults {
-    match (group, kind) {
-        ("", "Namespace") => api::names::dns1123_label,
-        ("", "Service") => api::names::dns1035_label,
-        ("rbac.authorization.k8s.io", _) | ("networking.k8s.io", "IPAddress") => {
-            |name| api::names::path_segment_name(name, false)
+fn core(kind: &str) -> Strategy {
+    match kind {
+        "Pod" => Strategy {
+            default: defaults::pod,
+            prepare_create: pod::prepare_create,
+            prepare_status_update: pod::prepare_status_update,
+            grace_period_s: Some(pod::grace_period_s),
+            ..COUNTED
+        },
+        "PodTemplate" => Strategy { default: defaults::pod_template, has_generation: true, ..PUT_CREATES },
+        "ReplicationController" => Strategy {
+            default: defaults::replication_controller,
+            prepare_create: |o| status::start(o, json!({"replicas": 0})),
+            orphan_by_default: true,
+            ..COUNTED
+        },
+        "Service" => Strategy {
+            default: defaults::service,
+            prepare_create: |o| status::start(o, json!({"loadBalancer": {}})),
+            prepare_update: service::prepare_update,
+            create_on_update: true,
+            name_grammar: names::dns1035_label,
+            ..STATUS
+        },
+        "Endpoints" => Strategy { default: defaults::endpoints, ..PUT_CREATES },
+        "Event" => PUT_CREATES,
+        "Namespace" => Strategy {
+            default: defaults::namespace,
+            prepare_create: namespace::prepare_create,
+            prepare_update: namespace::prepare_update,
+            name_grammar: names::dns1123_label,
+            ..GENERIC
+        },
+        "Node" => Strategy { default: defaults::node, prepare_update: status::keep, ..GENERIC },
+        "Secret" => Strategy { default: defaults::secret, ..GENERIC },
+        "ServiceAccount" => Strategy {
+            prepare_create: service_account::prepare,
+            prepare_update: |new, _| service_account::prepare(new),
+            ..GENERIC
+        },
+        "LimitRange" => Strategy { default: defaults::limit_range, ..PUT_CREATES },
+        "ResourceQuota" => Strategy {
+            default: defaults::resource_quota,
+            prepare_create: |o| status::start(o, json!({})),
+            ..STATUS
+        },
+        "PersistentVolume" => Strategy {
+            default: defaults::persistent_volume,
+            prepare_create: |o| status::start(o, json!({"phase": "Pending"})),
+            ..STATUS
+        },
+        "PersistentVolumeClaim" => Strategy {
+            default: defaults::persistent_volume_claim,
+            prepare_create: |o| status::start(o, json!({"phase": "Pending"})),
+            ..STATUS
+        },
+        _ => GENERIC,
+    }
+}
+
+fn apps(kind: &str) -> Strategy {
+    match kind {
+        "ReplicaSet" => Strategy {
+            default: defaults::replica_set,
+            prepare_create: |o| status::start(o, json!({"replicas": 0})),
+            ..COUNTED
+        },
+        "Deployment" => Strategy {
+            default: defaults::deployment,
+            prepare_create: |o| status::start(o, json!({})),
+            prepare_update: deployment::prepare_update,
+            prepare_status_update: deployment::prepare_status_update,
+            ..COUNTED
+        },
+        "DaemonSet" => Strategy {
+            default: defaults::daemon_set,
+            prepare_create: daemon_set::prepare_create,
+            prepare_update: daemon_set::prepare_update,
+            ..COUNTED
+        },
+        "StatefulSet" => Strategy {
+            default: defaults::stateful_set,
+            prepare_create: |o| status::start(o, json!({"replicas": 0, "availableReplicas": 0})),
+            ..COUNTED
+        },
+        _ => GENERIC,
+    }
+}
+
+fn batch(kind: &str) -> Strategy {
+    match kind {
+        "Job" => Strategy {
+            default: defaults::job,
+            prepare_create: job::prepare_create,
+            orphan_by_default: true,
+            ..COUNTED
+        },
+        "CronJob" => Strategy {
+            default: defaults::cron_job,
+            prepare_create: |o| status::start(o, json!({})),
+            ..COUNTED
+        },
+        _ => GENERIC,
+    }
+}
+
+/// Autoscalers, disruption budgets, priorities.
+fn scaling(kind: &str) -> Strategy {
+    match kind {
+        "HorizontalPodAutoscaler" => Strategy {
+            default: defaults::autoscaler,
+            prepare_create: |o| status::start(o, json!({"currentReplicas": 0, "desiredReplicas": 0})),
+            ..STATUS
+        },
+        "PodDisruptionBudget" => Strategy {
+            prepare_create: |o| {
+                let zero = json!({
+                    "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0,
+                });
+                status::start(o, zero);
+            },
+            unconditional_update: false,
+            ..COUNTED
+        },
+        "PriorityClass" => Strategy { default: defaults::priority_class, ..COUNTED_PLAIN },
+        _ => GENERIC,
+    }
+}
+
+fn networking(kind: &str) -> Strategy {
+    match kind {
+        "Ingress" => {
+            Strategy { prepare_create: |o| status::start(o, json!({"loadBalancer": {}})), ..COUNTED }
         }
-        _ => api::names::dns1123_subdomain,
+        "IngressClass" => Strategy { default: defaults::ingress_class, ..COUNTED_PLAIN },
+        "NetworkPolicy" => Strategy { default: defaults::network_policy, ..COUNTED_PLAIN },
+        "EndpointSlice" => Strategy { default: defaults::endpoint_slice, ..COUNTED_PLAIN },
+        "ServiceCIDR" => STATUS,
+        "IPAddress" => Strategy { name_grammar: path_segment, ..GENERIC },
+        _ => GENERIC,
     }
 }
 
-/// A status update changes `status` alone (metadata is the machinery's business).
-fn keep_all_but_status(new: &mut Object, old: &Object) {
-    let status = new.0.remove("status");
-    let metadata = new.0.remove("metadata");
-    *new = old.clone();
-    if let Some(metadata) = metadata {
-        new.0.insert("metadata".into(), metadata);
+/// Storage, and claims of devices.
+fn storage(kind: &str) -> Strategy {
+    match kind {
+        "StorageClass" => Strategy { default: defaults::storage_class, ..GENERIC },
+        "CSIDriver" => Strategy { default: defaults::csi_driver, has_generation: true, ..CONDITIONAL },
+        "CSINode" | "CSIStorageCapacity" => CONDITIONAL,
+        "VolumeAttachment" => Strategy { unconditional_update: false, ..STATUS },
+        "ResourceClaim" => Strategy {
+            default: defaults::device_claim,
+            prepare_status_update: status::keep_all_else,
+            ..STATUS
+        },
+        "ResourceClaimTemplate" => Strategy { default: defaults::device_claim_template, ..GENERIC },
+        "ResourceSlice" | "DeviceClass" => COUNTED_PLAIN,
+        _ => GENERIC,
     }
-    match status {
-        Some(status) => new.0.insert("status".into(), status),
-        None => new.0.remove("status"),
-    };
 }
+
+fn rbac(kind: &str) -> Strategy {
+    let common = Strategy { name_grammar: path_segment, ..PUT_CREATES };
+    match kind {
+        "RoleBinding" | "ClusterRoleBinding" => Strategy { default: defaults::role_binding, ..common },
+        _ => common,
+    }
+}
+
+/// What extends the API.
+fn extension(kind: &str) -> Strategy {
+    let policy = Strategy {
+        default: defaults::admission_policy,
+        prepare_status_update: status::keep_all_else,
+        unconditional_update: false,
+        ..COUNTED
+    };
+    match kind {
+        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => {
+            Strategy { default: defaults::webhooks, unconditional_update: false, ..COUNTED_PLAIN }
+        }
+        "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy" => policy,
+        "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding" => Strategy {
+            default: defaults::admission_policy_binding,
+            unconditional_update: false,
+            ..COUNTED_PLAIN
+        },
+        "CustomResourceDefinition" => Strategy {
+            default: defaults::custom_resource_definition,
+            prepare_create: custom_resource::prepare_create,
+            prepare_status_update: status::keep_all_else,
+            unconditional_update: false,
+            ..COUNTED
+        },
+        "APIService" => Strategy {
+            default: defaults::api_service,
+            prepare_create: |o| status::start(o, json!({})),
+            prepare_status_update: status::keep_all_else,
+            unconditional_update: false,
+            name_grammar: path_segment,
+            ..STATUS
+        },
+        _ => GENERIC,
+    }
+}
+
+fn others(group: &str, kind: &str) -> Strategy {
+    match (group, kind) {
+        ("events.k8s.io", "Event") => PUT_CREATES,
+        ("coordination.k8s.io", "Lease") => Strategy { create_on_update: true, ..CONDITIONAL },
+        ("node.k8s.io", "RuntimeClass") => CONDITIONAL,
+        ("certificates.k8s.io", "CertificateSigningRequest") => Strategy {
+            prepare_create: |o| status::start(o, json!({})),
+            prepare_update: certificate::prepare_update,
+            ..STATUS
+        },
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => Strategy {
+            default: defaults::flow_schema,
+            prepare_create: |o| status::start(o, json!({})),
+            prepare_status_update: status::keep_all_else,
+            ..COUNTED
+        },
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => Strategy {
+            default: defaults::priority_level,
+            prepare_create: |o| status::start(o, json!({})),
+            prepare_status_update: status::keep_all_else,
+            ..COUNTED
+        },
+        _ => GENERIC,
+    }
+}
+
+/// The grammar of names that only have to fit in a URL.
+fn path_segment(name: &str) -> names::Faults {
+    names::path_segment_name(name, false)
+}
+
+#[cfg(test)]
+mod tests;

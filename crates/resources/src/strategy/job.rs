@@ -1,0 +1,30 @@
+//! Jobs: a new one selects its own pods by its uid, which goes into their labels.
+
+use api::Object;
+use serde_json::{Value, json};
+
+use super::status;
+
+/// Names of the labels: with the prefix, and as they were before it.
+const UID_LABELS: [&str; 2] = ["batch.kubernetes.io/controller-uid", "controller-uid"];
+const NAME_LABELS: [&str; 2] = ["batch.kubernetes.io/job-name", "job-name"];
+
+pub(super) fn prepare_create(job: &mut Object) {
+    status::start(job, json!({}));
+    let manual = job.at(&["spec", "manualSelector"]).and_then(Value::as_bool) == Some(true);
+    if manual || job.at(&["spec", "template"]).is_none() {
+        return;
+    }
+    let (uid, name) = (job.uid().to_owned(), job.name().to_owned());
+    for (labels, value) in [(UID_LABELS, &uid), (NAME_LABELS, &name)] {
+        for label in labels {
+            job.set_at(&["spec", "template", "metadata", "labels", label], value.as_str().into());
+        }
+    }
+    // A selector of the author's own stays, for validation to refuse.
+    let selector = job.at(&["spec", "selector"]);
+    if selector.is_none_or(|s| s.is_null() || s.get("matchLabels").is_none_or(Value::is_null)) {
+        job.set_at(&["spec", "selector", "matchLabels"], json!({}));
+    }
+    job.set_at(&["spec", "selector", "matchLabels", UID_LABELS[0]], uid.into());
+}
