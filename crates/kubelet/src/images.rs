@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use base::Clock;
 use futures::FutureExt;
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared, WeakShared};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 
@@ -28,8 +28,8 @@ pub struct Images {
     api: Arc<dyn PodApi>,
     events: Events,
     clock: Arc<dyn Clock>,
-    /// Pulls under way, by image name and credentials.
-    pulls: Mutex<HashMap<String, Pull>>,
+    /// Pulls under way, by image name and credentials; each lives as long as somebody waits for it.
+    pulls: Mutex<HashMap<String, WeakShared<BoxFuture<'static, Result<String, CriError>>>>>,
 }
 
 impl Images {
@@ -127,22 +127,20 @@ impl Images {
     async fn shared_pull(&self, image: &str, auth: Option<cri::v1::AuthConfig>) -> Result<String, CriError> {
         let user = auth.as_ref().map(|a| a.username.as_str()).unwrap_or_default();
         let key = format!("{user}@{image}");
-        let pull = {
+        let pull: Pull = {
             let mut pulls = self.pulls.lock().unwrap_or_else(|e| e.into_inner());
-            pulls
-                .entry(key.clone())
-                .or_insert_with(|| {
+            pulls.retain(|_, pull| pull.upgrade().is_some());
+            match pulls.get(&key).and_then(WeakShared::upgrade) {
+                Some(under_way) => under_way,
+                None => {
                     let (cri, image) = (self.cri.clone(), image.to_owned());
-                    async move { cri.pull(&image, auth).await }.boxed().shared()
-                })
-                .clone()
+                    let pull = async move { cri.pull(&image, auth).await }.boxed().shared();
+                    pulls.extend(pull.downgrade().map(|weak| (key, weak)));
+                    pull
+                }
+            }
         };
-        let result = pull.clone().await;
-        let mut pulls = self.pulls.lock().unwrap_or_else(|e| e.into_inner());
-        if pulls.get(&key).is_some_and(|known| known.ptr_eq(&pull)) {
-            pulls.remove(&key);
-        }
-        result
+        pull.await
     }
 
     fn warn(&self, regarding: &ObjectReference, reason: &'static str, message: String) {

@@ -228,7 +228,11 @@ impl Worker {
             self.begin(action, &status);
         }
         self.report(&status);
-        plan.done && self.tasks.is_empty()
+        if plan.done {
+            // What may still go on (a pull, say) is for a pod that is no more.
+            self.tasks.shutdown().await;
+        }
+        plan.done
     }
 
     async fn inspect(&mut self) -> bool {

@@ -330,3 +330,28 @@ async fn a_pod_that_does_not_fit_is_refused() {
     assert_eq!(status.message, Some(format!("Pod was rejected: {why}")));
     assert!(node.cri.take_calls().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_want_the_same_image_share_the_pull() {
+    let node = node();
+    for uid in ["u1", "u2", "u3"] {
+        let mut pod = simple();
+        pod.metadata.uid = Some(uid.to_owned());
+        node.deliver(&pod);
+    }
+    sleep(Duration::from_secs(5)).await;
+    let calls = node.cri.take_calls();
+    assert_eq!(calls.iter().filter(|c| c.starts_with("pull")).count(), 1);
+    assert_eq!(calls.iter().filter(|c| c.starts_with("start")).count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_pod_does_not_wait_for_its_image() {
+    let node = node();
+    let pod = simple();
+    node.deliver(&pod);
+    sleep(Duration::from_millis(100)).await;
+    node.ask_to_end(&pod, 30);
+    sleep(Duration::from_millis(100)).await;
+    assert!(*node.api.deleted.lock().expect("no panic") && !node.workers.knows("u1"));
+}
