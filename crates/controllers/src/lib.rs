@@ -1,1 +1,19 @@
-//! The `controllers` crate.
+//! The cluster's control loops: one pure reconciler a file, all started by [`start_all`].
+//!
+//! Start with [`start`], the list. Each controller says in `sources` what it reads, gathers it in `observe`,
+//! and decides in `reconcile`; the `informer` crate runs the loops and carries plans out. The garbage
+//! collector, which follows every kind there is, has a loop of its own.
+//!
+//! Never here: a write outside a plan, a poll, the state of a decision kept in memory alone.
+
+mod merge;
+pub mod namespace;
+pub mod node_ipam;
+pub mod replicas;
+pub mod root_ca;
+pub mod service_account;
+pub mod start;
+mod target;
+
+pub use node_ipam::{ClusterCidr, InvalidCidr};
+pub use start::{Config, start_all};

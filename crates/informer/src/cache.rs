@@ -70,14 +70,17 @@ impl<K: Kind> Cache<K> {
 
     /// All objects, or those of one namespace, in key order.
     pub fn list(&self, namespace: Option<&str>) -> Vec<Arc<K>> {
+        self.select(namespace, |_| true)
+    }
+
+    /// The objects (of one namespace, or of all) that `wanted` holds for, in key order.
+    pub fn select(&self, namespace: Option<&str>, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let objects = self.0.objects.read().unwrap_or_else(|e| e.into_inner());
-        let Some(namespace) = namespace else {
-            return objects.values().cloned().collect();
-        };
-        let first = Key::new(namespace, "");
+        let first = Key::new(namespace.unwrap_or(""), "");
         objects
             .range((Bound::Included(first), Bound::Unbounded))
-            .take_while(|(key, _)| &*key.namespace == namespace)
+            .take_while(|(key, _)| namespace.is_none_or(|ns| &*key.namespace == ns))
+            .filter(|(_, object)| wanted(object))
             .map(|(_, object)| object.clone())
             .collect()
     }

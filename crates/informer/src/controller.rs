@@ -1,9 +1,11 @@
 //! [`Controller`] and the loop that runs it.
 //!
-//! A round: take a key, `observe` from caches, `reconcile` (pure) to a [`Plan`], carry it out, wait until
-//! the caches have seen what was written (so that the next round does not act on old news), go on.
+//! A round: take a key, `observe`, `reconcile` (pure) to a [`Plan`], carry it out, wait until the caches
+//! have seen what was written (so that the next round does not act on old news), go on.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base::{Clock, Supervisor, TaskKind};
@@ -12,32 +14,54 @@ use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
 
-use crate::executor::{Effect, Executor, Outcome};
+use crate::executor::{Effect, Executor, Failure, Outcome};
 use crate::plan::Plan;
-use crate::{Cache, Delta, Informers, Key, Kind, Queue};
+use crate::{Cache, Delta, Informers, Key, Kind, Queue, Scope};
 
 /// How long a round waits for its own writes to come back on the watch. Only a broken watch takes longer,
 /// and then acting again is right.
 const ECHO_PATIENCE: Duration = Duration::from_secs(10);
 
+/// All controllers write under one name, as upstream's do.
+const FIELD_MANAGER: &str = "kube-controller-manager";
+
 /// One control loop. Which kinds it reads is said in [`Controller::sources`], what it does in the pure
 /// [`Controller::reconcile`].
 pub trait Controller: Send + Sync + Sized + 'static {
-    /// Upstream's name of the controller (`replicaset-controller`): event source and field manager.
+    /// Upstream's name of the controller (`replicaset-controller`): event source, name in the log.
     const NAME: &'static str;
     /// How many keys are worked on at once.
     const WORKERS: usize = 4;
+    /// What the cluster's operator may set; `()` for most.
+    type Config;
     /// Everything a decision depends on.
     type Observed: Send + Sync;
 
     /// Gets its caches and says which changes concern which keys.
-    fn sources(sources: &mut Sources<'_>) -> Self;
+    fn sources(sources: &mut Sources<'_>, config: Self::Config) -> Self;
 
-    /// Reads the caches. `None` when the key's object is gone and nothing is left to do.
-    fn observe(&self, key: &Key) -> Option<Self::Observed>;
+    /// Reads the caches and, where old news would do harm, the API itself. `None` when the key's object is
+    /// gone or nothing is to be decided about it.
+    ///
+    /// # Errors
+    /// When the API could not be read; the key comes again after a back-off.
+    fn observe(
+        &self,
+        round: &Round<'_>,
+    ) -> impl Future<Output = Result<Option<Self::Observed>, kube::Error>> + Send;
 
     /// Decides. No client, no clock but `now`, no randomness but what is in the observation.
     fn reconcile(observed: &Self::Observed, now: jiff::Timestamp) -> Plan;
+}
+
+/// What an observation starts from.
+#[derive(Clone, Copy)]
+pub struct Round<'a> {
+    pub key: &'a Key,
+    /// For live reads. All writes belong into the plan.
+    pub client: &'a Client,
+    /// What went wrong with this key's last plan; `None` when all went well.
+    pub failure: Option<&'a Failure>,
 }
 
 type EchoCheck = Box<dyn for<'a> Fn(&'a Effect) -> Option<BoxFuture<'a, ()>> + Send + Sync>;
@@ -100,7 +124,16 @@ impl Sources<'_> {
         &mut self,
         map: impl Fn(&Delta<K>) -> Vec<Key> + Send + Sync + 'static,
     ) -> Cache<K> {
-        let cache = self.informers.cache::<K>();
+        self.mapped_in(Scope::default(), map)
+    }
+
+    /// The same for the objects `scope` picks. What the controller writes outside of it is not waited for.
+    pub fn mapped_in<K: Kind>(
+        &mut self,
+        scope: Scope,
+        map: impl Fn(&Delta<K>) -> Vec<Key> + Send + Sync + 'static,
+    ) -> Cache<K> {
+        let cache = self.informers.cache_of::<K>(scope);
         self.track(&cache);
         let queue = self.queue.clone();
         cache.subscribe(move |delta| {
@@ -212,7 +245,7 @@ impl Manager {
     }
 
     /// Starts a controller's workers; they begin once its caches are complete.
-    pub fn start<C: Controller>(&mut self) {
+    pub fn start<C: Controller>(&mut self, config: C::Config) {
         let queue = Queue::default();
         let mut sources = Sources {
             informers: &self.context.informers,
@@ -221,7 +254,7 @@ impl Manager {
             synced: Vec::new(),
             reads: Vec::new(),
         };
-        let controller = C::sources(&mut sources);
+        let controller = C::sources(&mut sources, config);
         self.declared.push(Declaration { name: C::NAME, reads: sources.reads });
         let recorder = Recorder::start(
             self.context.client.clone(),
@@ -235,7 +268,9 @@ impl Manager {
             queue,
             echoes: sources.echoes,
             synced: sources.synced,
-            executor: Executor::new(self.context.client.clone(), recorder, C::NAME),
+            executor: Executor::new(self.context.client.clone(), recorder, FIELD_MANAGER),
+            client: self.context.client.clone(),
+            failures: Mutex::default(),
             clock: self.context.clock.clone(),
         });
         for _ in 0..C::WORKERS {
@@ -257,6 +292,9 @@ struct Worker<C: Controller> {
     echoes: Vec<EchoCheck>,
     synced: Vec<Synced>,
     executor: Executor,
+    client: Client,
+    /// What went wrong with the last plan of a key, for those where something did.
+    failures: Mutex<HashMap<Key, Failure>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -272,11 +310,18 @@ impl<C: Controller> Worker<C> {
     }
 
     async fn round(&self, key: &Key) {
-        let Some(observed) = self.controller.observe(key) else {
-            self.queue.forget(key);
-            return;
+        let failure = self.failures().get(key).cloned();
+        let round = Round { key, client: &self.client, failure: failure.as_ref() };
+        let observed = match self.controller.observe(&round).await {
+            Ok(Some(observed)) => observed,
+            Ok(None) => return self.went_well(key),
+            Err(error) => {
+                tracing::warn!(controller = C::NAME, %key, %error, "the state could not be read");
+                return self.queue.retry(key.clone());
+            }
         };
         let plan = C::reconcile(&observed, self.clock.now());
+        drop(observed);
         for reason in &plan.reasons {
             tracing::debug!(controller = C::NAME, %key, reason);
         }
@@ -285,17 +330,28 @@ impl<C: Controller> Worker<C> {
         self.wait_for_echoes(&effects).await;
         match outcome {
             Outcome::Done => {
-                self.queue.forget(key);
+                self.went_well(key);
                 if let Some(after) = plan.again_after {
                     self.queue.add_after(key.clone(), after);
                 }
             }
             Outcome::Conflict => self.queue.retry(key.clone()),
-            Outcome::Failed(error) => {
-                tracing::warn!(controller = C::NAME, %key, %error, "a plan failed and will be tried again");
+            Outcome::Failed(failure) => {
+                let why = &failure.message;
+                tracing::warn!(controller = C::NAME, %key, why, "a plan failed and will be tried again");
+                self.failures().insert(key.clone(), failure);
                 self.queue.retry(key.clone());
             }
         }
+    }
+
+    fn went_well(&self, key: &Key) {
+        self.queue.forget(key);
+        self.failures().remove(key);
+    }
+
+    fn failures(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Failure>> {
+        self.failures.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     async fn wait_for_echoes(&self, effects: &[Effect]) {

@@ -7,7 +7,7 @@ use http::{Method, Request};
 use kube::Client;
 use serde_json::{Value, json};
 
-use crate::plan::{Action, DeletePolicy, FailureEvent, Plan, Target};
+use crate::plan::{Action, DeletePolicy, EventWords, Plan, Target};
 
 /// How many writes of one batch may be under way at once.
 const BATCH_LIMIT: usize = 32;
@@ -20,7 +20,29 @@ pub enum Outcome {
     /// An object changed meanwhile: observe and plan again, soon.
     Conflict,
     /// Something failed: try again after a back-off.
-    Failed(kube::Error),
+    Failed(Failure),
+}
+
+/// Which kind of write failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailedWrite {
+    Create,
+    Delete,
+    Other,
+}
+
+/// What went wrong with a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub write: FailedWrite,
+    /// The API's words, or the transport's.
+    pub message: String,
+}
+
+/// A write that failed.
+struct Refused {
+    write: FailedWrite,
+    error: kube::Error,
 }
 
 /// What a write led to, so that the loop can wait until its cache has seen it.
@@ -48,31 +70,26 @@ impl Executor {
     pub async fn run(&self, plan: &Plan, effects: &mut Vec<Effect>) -> Outcome {
         for action in &plan.actions {
             let result = match action {
-                Action::Batch(batch) => self.batch(batch, plan.on_failure.as_ref(), effects).await,
-                one => self.one(one, plan.on_failure.as_ref()).await.map(|effect| effects.extend(effect)),
+                Action::Batch(batch) => self.batch(batch, plan, effects).await,
+                one => self.one(one, plan).await.map(|effect| effects.extend(effect)),
             };
-            if let Err(error) = result {
+            if let Err(Refused { write, error }) = result {
                 if client::is_conflict(&error) || client::is_already_exists(&error) {
                     return Outcome::Conflict;
                 }
-                return Outcome::Failed(error);
+                return Outcome::Failed(Failure { write, message: words(&error) });
             }
         }
         Outcome::Done
     }
 
     /// Slow start: 1 action, then 2, 4, … at once, stopping after the first round with a failure.
-    async fn batch(
-        &self,
-        actions: &[Action],
-        on_failure: Option<&FailureEvent>,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), kube::Error> {
+    async fn batch(&self, actions: &[Action], plan: &Plan, effects: &mut Vec<Effect>) -> Result<(), Refused> {
         let mut rest = actions;
         let mut round = 1;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(round.min(rest.len()));
-            let mut running: FuturesUnordered<_> = now.iter().map(|a| self.one(a, on_failure)).collect();
+            let mut running: FuturesUnordered<_> = now.iter().map(|a| self.one(a, plan)).collect();
             let mut failure = None;
             while let Some(result) = running.next().await {
                 match result {
@@ -89,30 +106,41 @@ impl Executor {
         Ok(())
     }
 
-    async fn one(
-        &self,
-        action: &Action,
-        on_failure: Option<&FailureEvent>,
-    ) -> Result<Option<Effect>, kube::Error> {
+    async fn one(&self, action: &Action, plan: &Plan) -> Result<Option<Effect>, Refused> {
         let result = self.write(action).await;
-        if let (Err(error), Some(event)) = (&result, on_failure)
-            && !client::is_forbidden_by_terminating_namespace(error)
-            && !client::is_conflict(error)
-        {
-            let told = match action {
-                Action::Create { .. } => Some(&event.create),
-                Action::Delete { .. } => Some(&event.delete),
-                _ => None,
-            };
-            if let Some((reason, prefix)) = told {
-                let why = match error {
-                    kube::Error::Api(status) => status.message.clone(),
-                    other => other.to_string(),
-                };
-                self.recorder.event(&event.about, EventType::Warning, reason, format!("{prefix}{why}"));
+        match &result {
+            Ok(Some(Effect::Wrote { object, .. })) => {
+                self.tell(plan.on_success.as_ref(), EventType::Normal, action, object.name());
+            }
+            Ok(Some(Effect::Deleted { target, .. })) => {
+                self.tell(plan.on_success.as_ref(), EventType::Normal, action, &target.name);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                if !client::is_forbidden_by_terminating_namespace(error) && !client::is_conflict(error) {
+                    self.tell(plan.on_failure.as_ref(), EventType::Warning, action, &words(error));
+                }
             }
         }
-        result
+        result.map_err(|error| {
+            let write = match action {
+                Action::Create { .. } => FailedWrite::Create,
+                Action::Delete { .. } => FailedWrite::Delete,
+                _ => FailedWrite::Other,
+            };
+            Refused { write, error }
+        })
+    }
+
+    /// Records the event that `words` has for an action, if any.
+    fn tell(&self, words: Option<&EventWords>, event_type: EventType, action: &Action, what: &str) {
+        let Some(words) = words else { return };
+        let (reason, prefix) = match action {
+            Action::Create { .. } => words.create,
+            Action::Delete { .. } => words.delete,
+            _ => return,
+        };
+        self.recorder.event(&words.about, event_type, reason, format!("{prefix}{what}"));
     }
 
     async fn write(&self, action: &Action) -> Result<Option<Effect>, kube::Error> {
@@ -137,6 +165,12 @@ impl Executor {
                 Err(error) => Err(error),
                 Ok(()) => Ok(Some(Effect::Deleted { target: target.clone(), uid: policy.uid.clone() })),
             },
+            Action::DeleteCollection { target, propagation } => {
+                let options =
+                    json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation});
+                let request = request(Method::DELETE, target.path(), "application/json", &options)?;
+                self.client.request::<Value>(request).await.map(|_| None)
+            }
             Action::Event { about, event_type, reason, message } => {
                 self.recorder.event(about, *event_type, reason, message.clone());
                 Ok(None)
@@ -185,6 +219,13 @@ impl Executor {
     ) -> Result<Object, kube::Error> {
         let path = format!("{}?fieldManager={}", target.path(), self.field_manager);
         self.client.request::<Object>(request(method, path, content_type, body)?).await
+    }
+}
+
+fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
     }
 }
 

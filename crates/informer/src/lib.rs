@@ -16,10 +16,11 @@ pub mod queue;
 mod reflector;
 
 pub use cache::{Cache, Delta};
-pub use controller::{Context, Controller, Manager, Sources};
+pub use controller::{Context, Controller, Manager, Round, Sources, controller_of};
+pub use executor::{FailedWrite, Failure};
 pub use informers::{Informers, Scope};
 pub use key::Key;
-pub use plan::{Action, DeletePolicy, Plan, Target};
+pub use plan::{Action, DeletePolicy, EventWords, Plan, Target};
 pub use queue::Queue;
 
 /// Kinds a cache can hold: typed views from `k8s_openapi`, and `PartialObjectMetadata` of one.

@@ -100,6 +100,11 @@ pub enum Action {
         target: Target,
         policy: DeletePolicy,
     },
+    /// Deletes everything in the collection `target` names, with `Background`, … propagation.
+    DeleteCollection {
+        target: Target,
+        propagation: &'static str,
+    },
     Event {
         about: ObjectReference,
         event_type: EventType,
@@ -115,20 +120,22 @@ pub enum Action {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     pub actions: Vec<Action>,
-    /// Events told when an action fails, as (about, reason, message prefix): upstream's `FailedCreate`.
-    pub on_failure: Option<FailureEvent>,
+    /// Events told when a create or delete is done: upstream's `SuccessfulCreate`, with the object's name.
+    pub on_success: Option<EventWords>,
+    /// Events told when a create or delete fails: upstream's `FailedCreate`, with the error.
+    pub on_failure: Option<EventWords>,
     /// Look again after so long even if nothing changes.
     pub again_after: Option<Duration>,
     /// Why, for the log: one line a decision.
     pub reasons: Vec<String>,
 }
 
-/// The event for a failed create or delete: `reason`, and a message `<prefix><error>`.
+/// The events for creates and deletes: a reason, and a message `<prefix><name or error>`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct FailureEvent {
+pub struct EventWords {
     pub about: ObjectReference,
-    pub create: (&'static str, String),
-    pub delete: (&'static str, String),
+    pub create: (&'static str, &'static str),
+    pub delete: (&'static str, &'static str),
 }
 
 impl Plan {

@@ -1,0 +1,113 @@
+//! Empties and then removes namespaces that are being deleted.
+//!
+//! What a namespace holds is read live, kind by kind ([`contents`]): a cache could miss what was made a moment
+//! ago, and finalizing would orphan it. Pods go first, so that what they use stays until they have stopped
+//! (KEP-5080). [`conditions`] tells users what is left.
+
+mod conditions;
+mod contents;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use informer::{Action, Cache, Controller, Delta, Key, Plan, Round, Sources};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use resources::ResourceSource;
+use serde_json::json;
+
+use crate::target::{dynamic, target_of};
+use contents::{Contents, Reader};
+
+/// The finalizer in `spec.finalizers` this controller takes off.
+const FINALIZER: &str = "kubernetes";
+/// How long to wait before looking again at what others must finish; deleted pods wake us earlier.
+const FINALIZER_WAIT: Duration = Duration::from_secs(1);
+
+/// Whether new objects may be made in the namespace.
+pub(crate) fn is_active(namespace: &Namespace) -> bool {
+    namespace.metadata.deletion_timestamp.is_none()
+        && namespace.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Terminating")
+}
+
+/// See the module's documentation. Keys are namespaces.
+pub struct NamespaceController {
+    namespaces: Cache<Namespace>,
+    reader: Reader,
+}
+
+/// A namespace that is being deleted, and what it still holds.
+pub struct Observed {
+    namespace: Arc<Namespace>,
+    contents: Contents,
+}
+
+impl Controller for NamespaceController {
+    const NAME: &'static str = "namespace-controller";
+    type Config = Arc<dyn ResourceSource>;
+    type Observed = Observed;
+
+    fn sources(sources: &mut Sources<'_>, kinds: Arc<dyn ResourceSource>) -> Self {
+        let namespaces: Cache<Namespace> = sources.primary();
+        let known = namespaces.clone();
+        sources.mapped::<Pod>(move |delta| match delta {
+            Delta::Applied { .. } => Vec::new(),
+            Delta::Deleted(pod) => {
+                let key = Key::new("", pod.metadata.namespace.as_deref().unwrap_or(""));
+                let going = known.get_key(&key).is_some_and(|ns| ns.metadata.deletion_timestamp.is_some());
+                going.then_some(key).into_iter().collect()
+            }
+        });
+        Self { namespaces, reader: Reader::new(kinds) }
+    }
+
+    async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
+        let Some(namespace) = self.namespaces.get_key(round.key) else { return Ok(None) };
+        if namespace.metadata.deletion_timestamp.is_none() || !has_finalizer(&namespace) {
+            return Ok(None);
+        }
+        let contents = self.reader.read(round.client, &round.key.name).await;
+        Ok(Some(Observed { namespace, contents }))
+    }
+
+    fn reconcile(observed: &Observed, now: jiff::Timestamp) -> Plan {
+        let mut plan = Plan::nothing();
+        let Observed { namespace, contents } = observed;
+        if contents.is_empty() {
+            plan.then(finalize(namespace));
+            return plan.because("nothing is left in the namespace");
+        }
+        let before = namespace.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
+        let conditions = conditions::of(&before, contents, now);
+        if conditions != before {
+            plan.then(Action::MergePatch {
+                target: target_of(&**namespace).subresource("status"),
+                patch: json!({"status": {"conditions": conditions}}),
+            });
+        }
+        let deletions = contents.deletions();
+        if deletions.is_empty() {
+            plan.look_again(FINALIZER_WAIT);
+            return plan.because("what is left is being finalized by others");
+        }
+        plan.then(Action::Batch(deletions));
+        // Most objects are gone as soon as they are deleted: look at once.
+        plan.look_again(Duration::ZERO);
+        plan.because("the namespace has contents")
+    }
+}
+
+fn has_finalizer(namespace: &Namespace) -> bool {
+    let finalizers = namespace.spec.as_ref().and_then(|s| s.finalizers.as_deref()).unwrap_or_default();
+    finalizers.iter().any(|f| f == FINALIZER)
+}
+
+fn finalize(namespace: &Arc<Namespace>) -> Action {
+    let mut finalized = Namespace::clone(namespace);
+    if let Some(finalizers) = finalized.spec.as_mut().and_then(|s| s.finalizers.as_mut()) {
+        finalizers.retain(|f| f != FINALIZER);
+    }
+    Action::Update { target: target_of(&**namespace).subresource("finalize"), object: dynamic(&finalized) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The decision: claim pods, tell the status, make or delete what is missing or too much.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use informer::{Action, DeletePolicy, EventWords, FailedWrite, Failure, Plan};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::ObjectMeta;
+use serde_json::json;
+
+use super::claim::{self, Claim};
+use super::status::{self, Trouble};
+use super::workload::Workload;
+use super::{pod, rank};
+use crate::merge;
+use crate::target::{dynamic, target, target_of};
+
+/// Upstream's limit of creates or deletes in one round; the pods' own events bring the next one.
+const BURST: usize = 500;
+
+/// What a decision is made from.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    pub workload: Workload,
+    /// Pods the workload owns, and orphans it may adopt.
+    pub pods: Vec<Arc<Pod>>,
+    /// Active related pods (of all revisions) by node; needed only where there are too many pods.
+    pub neighbours: HashMap<String, usize>,
+    /// What went wrong last time.
+    pub failure: Option<Failure>,
+}
+
+pub(super) fn plan(observed: &Observed, now: Timestamp) -> Plan {
+    let workload = &observed.workload;
+    let mut plan = Plan {
+        on_success: Some(successes(workload)),
+        on_failure: Some(failures(workload)),
+        ..Plan::default()
+    };
+    let mut active: Vec<&Pod> = Vec::new();
+    let mut terminating = 0;
+    let mut claims = Vec::new();
+    for candidate in &observed.pods {
+        match claim::of(workload, candidate) {
+            Claim::Foreign => continue,
+            Claim::Release => {
+                claims.push(claim::release(workload, candidate));
+                continue;
+            }
+            Claim::Adopt if pod::is_active(candidate) => claims.push(claim::adoption(workload, candidate)),
+            Claim::Adopt => continue,
+            Claim::Owned => {}
+        }
+        if pod::is_active(candidate) {
+            active.push(candidate);
+        } else if pod::is_terminating(candidate) {
+            terminating += 1;
+        }
+    }
+    if !claims.is_empty() {
+        plan.then(Action::Batch(claims));
+    }
+    let wanted = usize::try_from(workload.replicas).unwrap_or(0);
+    let enough = workload.deleting || active.len() == wanted;
+    let trouble = observed.failure.as_ref().filter(|_| !enough).and_then(trouble);
+    let status = status::of(workload, &active, terminating, trouble, now);
+    if let Some(patch) = merge::difference(&workload.status, &status) {
+        plan.then(Action::MergePatch {
+            target: workload.target.clone().subresource("status"),
+            patch: json!({"status": patch}),
+        });
+    }
+    look_again_for_availability(&mut plan, workload, &active, now);
+    if workload.deleting {
+        return plan;
+    }
+    if active.len() < wanted {
+        let missing = (wanted - active.len()).min(BURST);
+        plan.then(Action::Batch(vec![creation(workload); missing]));
+        return plan.because(format!("{} of {wanted} pods: making {missing}", active.len()));
+    }
+    if active.len() > wanted {
+        let had = active.len();
+        let surplus = (had - wanted).min(BURST);
+        rank::sort(&mut active, &observed.neighbours, now);
+        plan.then(Action::Batch(active.into_iter().take(surplus).map(deletion).collect()));
+        return plan.because(format!("{had} of {wanted} pods: deleting {surplus}"));
+    }
+    plan
+}
+
+fn trouble(failure: &Failure) -> Option<Trouble> {
+    match failure.write {
+        FailedWrite::Create => Some(("FailedCreate", failure.message.clone())),
+        FailedWrite::Delete => Some(("FailedDelete", failure.message.clone())),
+        FailedWrite::Other => None,
+    }
+}
+
+fn look_again_for_availability(plan: &mut Plan, workload: &Workload, active: &[&Pod], now: Timestamp) {
+    let next = active.iter().filter_map(|p| match pod::availability(p, workload.min_ready_s, now) {
+        pod::Availability::In(left) => Some(left),
+        _ => None,
+    });
+    if let Some(left) = next.min() {
+        plan.look_again(Duration::try_from(left).unwrap_or(Duration::ZERO));
+    }
+}
+
+fn successes(workload: &Workload) -> EventWords {
+    EventWords {
+        about: workload.about.clone(),
+        create: ("SuccessfulCreate", "Created pod: "),
+        delete: ("SuccessfulDelete", "Deleted pod: "),
+    }
+}
+
+fn failures(workload: &Workload) -> EventWords {
+    EventWords {
+        about: workload.about.clone(),
+        create: ("FailedCreate", "Error creating: "),
+        delete: ("FailedDelete", "Error deleting: "),
+    }
+}
+
+fn creation(workload: &Workload) -> Action {
+    let meta = workload.template.metadata.clone().unwrap_or_default();
+    let made = Pod {
+        metadata: ObjectMeta {
+            generate_name: Some(name_prefix(&workload.owner.name)),
+            namespace: Some(workload.target.namespace.clone()),
+            labels: meta.labels,
+            annotations: meta.annotations,
+            finalizers: meta.finalizers,
+            owner_references: Some(vec![workload.owner.clone()]),
+            ..ObjectMeta::default()
+        },
+        spec: workload.template.spec.clone(),
+        status: None,
+    };
+    Action::Create { target: target::<Pod>(&workload.target.namespace, ""), object: dynamic(&made) }
+}
+
+/// The owner's name and a dash, as long as that can begin a pod's name.
+fn name_prefix(owner: &str) -> String {
+    let prefix = format!("{owner}-");
+    let faults = api::names::object_name(api::names::dns1123_subdomain, &prefix, true);
+    if faults.is_empty() { prefix } else { owner.to_owned() }
+}
+
+fn deletion(doomed: &Pod) -> Action {
+    Action::Delete {
+        target: target_of(doomed),
+        policy: DeletePolicy { uid: doomed.metadata.uid.clone(), ..DeletePolicy::default() },
+    }
+}

@@ -1,0 +1,114 @@
+//! [`Workload`]: what the engine knows of a ReplicaSet or ReplicationController.
+
+use api::selector::LabelSelector;
+use informer::controller_of;
+use informer::{Kind, Target};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::{ObjectReference, PodTemplateSpec, ReplicationController};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as SelectorObject, OwnerReference};
+
+use super::status::Status;
+use crate::target::{controller_reference, target_of};
+
+/// One thing that wants replicas.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    pub about: ObjectReference,
+    pub owner: OwnerReference,
+    pub target: Target,
+    /// Being deleted: it neither makes nor claims pods any more.
+    pub deleting: bool,
+    pub replicas: i32,
+    pub min_ready_s: i32,
+    pub selector: LabelSelector,
+    pub template: PodTemplateSpec,
+    pub generation: i64,
+    pub status: Status,
+    /// Whether the kind tells `terminatingReplicas`.
+    pub tells_terminating: bool,
+}
+
+/// Kinds the engine serves.
+pub trait Replicated: Kind {
+    /// Upstream's name of the controller.
+    const CONTROLLER: &'static str;
+
+    /// `None` for an object the engine cannot work with (no selector, no template).
+    fn workload(&self) -> Option<Workload>;
+
+    /// The pods it means; `None` when it means none.
+    fn selector(&self) -> Option<LabelSelector>;
+
+    /// Whether the pods of `other` should be spread together with its own: revisions of one deployment.
+    fn is_sibling(&self, other: &Self) -> bool;
+}
+
+/// The selector of an API object; `None` where it selects nothing, everything, or cannot be read, because a
+/// controller must not act on any of these.
+pub(crate) fn selector_of(object: Option<&SelectorObject>) -> Option<LabelSelector> {
+    let value = serde_json::to_value(object?).ok()?;
+    LabelSelector::from_object(&value).ok().filter(|s| !s.is_nothing() && !s.is_everything())
+}
+
+impl Replicated for ReplicaSet {
+    const CONTROLLER: &'static str = "replicaset-controller";
+
+    fn workload(&self) -> Option<Workload> {
+        let spec = self.spec.as_ref()?;
+        Some(Workload {
+            about: client::reference(self),
+            owner: controller_reference(self),
+            target: target_of(self),
+            deleting: self.metadata.deletion_timestamp.is_some(),
+            replicas: spec.replicas.unwrap_or(1),
+            min_ready_s: spec.min_ready_seconds.unwrap_or(0),
+            selector: self.selector()?,
+            template: spec.template.clone()?,
+            generation: self.metadata.generation.unwrap_or(0),
+            status: Status::of(self.status.as_ref()),
+            tells_terminating: true,
+        })
+    }
+
+    fn selector(&self) -> Option<LabelSelector> {
+        selector_of(Some(&self.spec.as_ref()?.selector))
+    }
+
+    fn is_sibling(&self, other: &Self) -> bool {
+        match (controller_of(self), controller_of(other)) {
+            (Some(mine), Some(its)) => mine.uid == its.uid,
+            _ => false,
+        }
+    }
+}
+
+impl Replicated for ReplicationController {
+    const CONTROLLER: &'static str = "replication-controller";
+
+    fn workload(&self) -> Option<Workload> {
+        let spec = self.spec.as_ref()?;
+        Some(Workload {
+            about: client::reference(self),
+            owner: controller_reference(self),
+            target: target_of(self),
+            deleting: self.metadata.deletion_timestamp.is_some(),
+            replicas: spec.replicas.unwrap_or(1),
+            min_ready_s: spec.min_ready_seconds.unwrap_or(0),
+            selector: self.selector()?,
+            template: spec.template.clone()?,
+            generation: self.metadata.generation.unwrap_or(0),
+            status: Status::of(self.status.as_ref()),
+            tells_terminating: false,
+        })
+    }
+
+    fn selector(&self) -> Option<LabelSelector> {
+        let labels = self.spec.as_ref()?.selector.as_ref()?;
+        let selector = LabelSelector::from_labels(labels.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+        (!selector.is_everything()).then_some(selector)
+    }
+
+    fn is_sibling(&self, _: &Self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,35 @@
+//! The list of all controllers.
+
+use std::sync::Arc;
+
+use informer::Manager;
+use resources::ResourceSource;
+
+use crate::namespace::NamespaceController;
+use crate::node_ipam::{ClusterCidr, NodeIpamController};
+use crate::replicas::{ReplicaSetController, ReplicationControllerController};
+use crate::root_ca::RootCaController;
+use crate::service_account::ServiceAccountController;
+
+/// What the operator of the cluster sets.
+#[derive(Clone)]
+pub struct Config {
+    /// The cluster's CA certificates in PEM, published to every namespace.
+    pub root_ca_pem: Arc<str>,
+    /// The network nodes get their pod ranges from; `None` leaves `spec.podCIDR` to somebody else.
+    pub cluster_cidr: Option<ClusterCidr>,
+    /// The kinds there are, for the namespace controller and the garbage collector.
+    pub kinds: Arc<dyn ResourceSource>,
+}
+
+/// Starts every controller; [`Manager::graph`] then tells what each reads.
+pub fn start_all(manager: &mut Manager, config: Config) {
+    manager.start::<NamespaceController>(config.kinds);
+    manager.start::<ServiceAccountController>(());
+    manager.start::<RootCaController>(config.root_ca_pem);
+    if let Some(cidr) = config.cluster_cidr {
+        manager.start::<NodeIpamController>(cidr);
+    }
+    manager.start::<ReplicationControllerController>(());
+    manager.start::<ReplicaSetController>(());
+}
