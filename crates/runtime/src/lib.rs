@@ -13,6 +13,7 @@ mod files;
 pub mod image;
 mod link;
 mod netns;
+mod node;
 mod readiness;
 mod records;
 pub mod rootfs;
@@ -25,5 +26,6 @@ pub mod streaming;
 
 pub use config::{Config, NetworkConfig};
 pub use engine::{Deps, EngineError};
+pub use node::{Node, NodeConfig, NodeError};
 pub use server::Server;
 pub use service::StreamUrls;
