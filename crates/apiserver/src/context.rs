@@ -16,6 +16,7 @@ use crate::health::Health;
 use crate::identity::{RuleResolver, TokenIssuer};
 use crate::kubelet::KubeletClient;
 use crate::metrics::Metrics;
+use crate::openapi::OpenApi;
 use crate::pipeline::InFlight;
 
 /// The server's limits; [`Limits::default`] has upstream's values where upstream has them.
@@ -84,6 +85,7 @@ pub(crate) struct Context {
     pub in_flight: InFlight,
     pub health: Health,
     pub discovery: Discovery,
+    pub openapi: OpenApi,
 }
 
 impl Context {
@@ -93,6 +95,7 @@ impl Context {
             metrics: Metrics::new(),
             health: Health::default(),
             discovery: Discovery::default(),
+            openapi: OpenApi::default(),
             limits,
             deps,
         }

@@ -52,8 +52,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::default();
         let requests = Family::<Counted, Counter>::default();
-        let durations =
-            Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS_S.into_iter()));
+        let durations = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS_S));
         let in_flight = Family::<Vec<(&'static str, &'static str)>, Gauge>::default();
         registry.register("apiserver_request", "Requests by verb, resource and code", requests.clone());
         registry.register(

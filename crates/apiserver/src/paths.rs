@@ -10,7 +10,7 @@ use crate::pipeline::Call;
 use crate::respond::{self, Outcome};
 
 /// Answers a request for such a path.
-pub(crate) fn answer(context: &Context, call: &Call) -> Outcome {
+pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
     if !matches!(call.method, Method::GET | Method::HEAD) {
         return Err(Error::no_such_path());
     }
@@ -27,6 +27,16 @@ pub(crate) fn answer(context: &Context, call: &Call) -> Outcome {
         ["metrics"] => metrics(context),
         ["api" | "apis", ..] if parts.len() <= 3 => {
             context.discovery.answer(context.deps.resources.as_ref(), call, &parts)
+        }
+        ["openapi", ..] => context.openapi.answer(context, call, &parts).await,
+        ["openid", "v1", "jwks"] => {
+            let tokens = context.deps.tokens.as_ref().ok_or_else(Error::no_such_path)?;
+            let keys = tokens.jwks().to_string();
+            Ok(respond::with_type(StatusCode::OK, "application/jwk-set+json", keys))
+        }
+        [".well-known", "openid-configuration"] => {
+            let tokens = context.deps.tokens.as_ref().ok_or_else(Error::no_such_path)?;
+            respond::value(StatusCode::OK, Answer::default(), &tokens.openid_configuration())
         }
         [""] | [] => index(context),
         _ => Err(Error::no_such_path()),

@@ -24,7 +24,7 @@ pub(crate) fn route(context: Arc<Context>, call: Call) -> BoxFuture<'static, Out
 
 async fn find(context: Arc<Context>, call: Call) -> Outcome {
     if !call.info.is_resource {
-        return paths::answer(&context, &call);
+        return paths::answer(&context, &call).await;
     }
     let table = context.deps.resources.table();
     let info = &call.info;

@@ -8,6 +8,7 @@ mod tls;
 use std::sync::Arc;
 
 use base::Shutdown;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 pub use in_process::InProcess;
@@ -50,6 +51,11 @@ impl Server {
         shutdown: Shutdown,
     ) -> Result<(), TlsError> {
         connection::serve(Arc::clone(&self.context), listener, tls, shutdown).await
+    }
+
+    /// Lets another part of the process show its metrics at `/metrics`.
+    pub fn add_metrics(&self, add: impl FnOnce(&mut Registry)) {
+        self.context.metrics.with_registry(add);
     }
 
     /// The server's answer to `/readyz` may depend on checks of other parts: `check` answers an

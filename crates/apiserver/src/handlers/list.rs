@@ -191,5 +191,5 @@ fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeque<Byt
 }
 
 fn objects(target: &Target, page: &Page) -> Result<Vec<api::Object>, Error> {
-    page.entries.iter().map(|entry| table::parse(&*target.served(entry)?)).collect()
+    page.entries.iter().map(|entry| table::parse(&target.served(entry)?)).collect()
 }

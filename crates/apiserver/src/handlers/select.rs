@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use api::Error;
-use api::schema::{Shape, Types};
 use api::selector::{FieldSelector, LabelSelector};
 use resources::Resource;
 
@@ -37,7 +36,7 @@ impl Selection {
         }
         let name = fields.exact("metadata.name").map(str::to_owned);
         let name = name.or_else(|| Some(call.info.name.clone()).filter(|n| !n.is_empty()));
-        let absent = if fields.is_everything() { Vec::new() } else { absent_values(resources::types(), row) };
+        let absent = if fields.is_everything() { Vec::new() } else { absent_values(row) };
         Ok(Self { labels, fields, absent, name })
     }
 
@@ -75,22 +74,8 @@ fn check_field(row: &Resource, field: &str) -> Result<(), Error> {
     }))
 }
 
-/// Booleans and numbers read as their zero where they are absent, as upstream's typed fields do.
-fn absent_values(types: &Types, row: &Resource) -> Vec<(String, &'static str)> {
-    let zero = |path: &[std::borrow::Cow<'static, str>]| {
-        let (last, parents) = path.split_last()?;
-        let mut structure = types.get(row.schema);
-        for step in parents {
-            match &structure.field(step)?.shape {
-                Shape::Struct(id) => structure = types.get(*id),
-                _ => return None,
-            }
-        }
-        match structure.field(last)?.shape {
-            Shape::Bool => Some("false"),
-            Shape::Int32 | Shape::Int64 => Some("0"),
-            _ => None,
-        }
-    };
-    row.selectable_fields.iter().filter_map(|(name, path)| Some((name.to_string(), zero(path)?))).collect()
+/// What fields read as where an object does not have them, by name.
+fn absent_values(row: &Resource) -> Vec<(String, &'static str)> {
+    let values = resources::absent_field_values(row);
+    row.selectable_fields.iter().map(|(name, _)| name.to_string()).zip(values).collect()
 }

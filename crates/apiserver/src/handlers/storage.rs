@@ -74,11 +74,11 @@ impl Target {
 
     fn decode(&self, json: &[u8], revision: Revision) -> Result<Stored, Error> {
         let mut object: Object = serde_json::from_slice(json).map_err(Error::internal)?;
-        self.from_storage(&mut object);
+        self.to_served(&mut object);
         Ok(Stored { object, revision })
     }
 
-    fn from_storage(&self, object: &mut Object) {
+    fn to_served(&self, object: &mut Object) {
         if let Some(convert) = self.row.convert {
             (convert.from_storage)(object);
         }
@@ -94,7 +94,7 @@ impl Target {
             return Ok(json.clone());
         }
         let mut object: Object = serde_json::from_slice(json).map_err(Error::internal)?;
-        self.from_storage(&mut object);
+        self.to_served(&mut object);
         serde_json::to_vec(&object).map(Into::into).map_err(Error::internal)
     }
 

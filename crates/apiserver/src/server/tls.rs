@@ -123,7 +123,7 @@ fn client_verifier(pem: &[u8]) -> Result<ClientCa, TlsError> {
     }
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
-        .map(|verifier| ClientCa(verifier))
+        .map(ClientCa)
         .map_err(|e| TlsError::ClientCa(e.to_string()))
 }
 

@@ -66,3 +66,27 @@ async fn health_version_and_metrics_answer() {
     assert!(harness.get("/").await.ok()["paths"].as_array().unwrap().len() > 10);
     harness.get("/nothing").await.refused(404);
 }
+
+#[tokio::test]
+async fn openapi_documents_are_served_compressed_or_plain() {
+    use std::io::Read;
+    let harness = Harness::start().await;
+    let index = harness.get("/openapi/v3").await.ok();
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
+    let document = harness.get(url).await;
+    assert_eq!(document.headers["cache-control"], "public, immutable");
+    assert!(document.ok()["components"]["schemas"].get("io.k8s.api.apps.v1.Deployment").is_some());
+    harness.get("/openapi/v3/apis/none/v1").await.refused(404);
+    let request = |accept: &str| {
+        let request = http::Request::get("/openapi/v2").header("accept", accept);
+        request.header("accept-encoding", "gzip").body(http_body_util::Full::default()).unwrap()
+    };
+    let kubectl = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let packed = harness.send(request(kubectl)).await;
+    assert_eq!(packed.headers["content-type"], resources::openapi::V2_PROTOBUF);
+    let json = harness.send(request("application/json")).await;
+    let mut unpacked = Vec::new();
+    flate2::read::GzDecoder::new(&json.body[..]).read_to_end(&mut unpacked).unwrap();
+    let document: Value = serde_json::from_slice(&unpacked).unwrap();
+    assert_eq!(document["swagger"], "2.0");
+}

@@ -7,7 +7,7 @@ use apiserver::authn::{Authenticator, Credentials};
 use apiserver::authz::{Authorizer, Decision};
 use apiserver::cache::Cache;
 use apiserver::request::{Attributes, User};
-use apiserver::{Body, Config, Deps, InProcess, Server, cache_specs};
+use apiserver::{Body, Config, Deps, InProcess, KubeletClient, Server, cache_specs};
 use base::{Shutdown, Supervisor, SystemClock};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
@@ -47,7 +47,6 @@ pub fn user(name: &str) -> Arc<User> {
 pub struct Harness {
     pub server: Server,
     pub supervisor: Supervisor,
-    pub store: Embedded,
     client: InProcess,
     _directory: tempfile::TempDir,
 }
@@ -82,15 +81,15 @@ impl Answer {
 
 impl Harness {
     pub async fn start() -> Self {
-        Self::with_admission(Vec::new()).await
+        Self::with(Vec::new(), None).await
     }
 
-    pub async fn with_admission(admission: Vec<Arc<dyn Admission>>) -> Self {
+    pub async fn with(admission: Vec<Arc<dyn Admission>>, kubelet: Option<Arc<KubeletClient>>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Embedded::open(store::Config::new(directory.path().join("data"))).unwrap();
         let supervisor = Supervisor::new(Shutdown::new());
         let kinds = resources::Builtin;
-        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let shared: Arc<dyn Store> = Arc::new(store);
         let cache = Cache::start(shared.clone(), &supervisor, cache_specs(&kinds.table())).await.unwrap();
         let server = Server::build(
             Config::default(),
@@ -105,11 +104,11 @@ impl Harness {
                 admission,
                 tokens: None,
                 rules: None,
-                kubelet: None,
+                kubelet,
             },
         );
         let client = server.in_process(user("tester"));
-        Self { server, supervisor, store, client, _directory: directory }
+        Self { server, supervisor, client, _directory: directory }
     }
 
     pub async fn raw(&self, request: Request<Full<Bytes>>) -> http::Response<Body> {

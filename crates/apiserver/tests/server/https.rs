@@ -1,1 +1,262 @@
-//! The server behind TLS.
+//! The server behind TLS: identities, refusals, streams to a node, the stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use apiserver::{KubeletClient, Tls};
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::Api;
+use kube::api::{ListParams, LogParams, PostParams};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use crate::harness::{Harness, PODS, pod};
+
+/// A certificate authority of the test's own.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        params.distinguished_name.push(DnType::CommonName, "test-ca");
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    /// Certificate and key in PEM, for 127.0.0.1.
+    fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![usage];
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+}
+
+fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(pem.as_bytes()).map(|c| c.unwrap()).collect()
+}
+
+struct Https {
+    harness: Harness,
+    authority: Authority,
+    address: SocketAddr,
+}
+
+async fn start() -> Https {
+    let authority = Authority::new();
+    let (cert, key) = authority.issue("client", ExtendedKeyUsagePurpose::ClientAuth);
+    let kubelet = KubeletClient::from_pem(authority.pem.as_bytes(), cert.as_bytes(), key.as_bytes()).unwrap();
+    let harness = Harness::with(Vec::new(), Some(Arc::new(kubelet))).await;
+    let (cert, key) = authority.issue("server", ExtendedKeyUsagePurpose::ServerAuth);
+    let tls = Tls::from_pem(cert.as_bytes(), key.as_bytes(), authority.pem.as_bytes()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (server, shutdown) = (harness.server.clone(), harness.supervisor.shutdown().clone());
+    harness.supervisor.spawn(base::TaskKind::Background, "server", async move {
+        server.run(listener, tls, shutdown).await.unwrap();
+    });
+    Https { harness, authority, address }
+}
+
+impl Https {
+    fn client(&self, authority: &Authority) -> kube::Client {
+        let (certificate_pem, key_pem) = authority.issue("client", ExtendedKeyUsagePurpose::ClientAuth);
+        client::https(&client::Endpoint {
+            server: format!("https://{}", self.address),
+            ca_pem: self.authority.pem.clone(),
+            certificate_pem,
+            key_pem,
+        })
+        .unwrap()
+    }
+
+    /// A raw HTTP/1.1 connection without a client certificate.
+    async fn connect(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(chain(&self.authority.pem).remove(0)).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
+    }
+
+    /// Sends text and reads until the server closes or `until` is seen.
+    async fn exchange(&self, request: &str, until: &str) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_until(&mut stream, until).await
+    }
+}
+
+async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin), until: &str) -> String {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let n = stream.read(&mut buffer).await.unwrap_or(0);
+        seen.extend_from_slice(&buffer[..n]);
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        if n == 0 || text.contains(until) {
+            return text;
+        }
+    }
+}
+
+#[tokio::test]
+async fn certificates_and_tokens_identify_and_others_are_refused() {
+    let https = start().await;
+    let api: Api<ConfigMap> = Api::namespaced(https.client(&https.authority), "default");
+    let named = kube::core::ObjectMeta { name: Some("a".into()), ..Default::default() };
+    let map = ConfigMap { metadata: named, ..Default::default() };
+    let made = api.create(&PostParams::default(), &map).await.unwrap();
+    assert!(made.metadata.uid.is_some());
+    assert_eq!(api.list(&ListParams::default()).await.unwrap().items.len(), 1);
+    let stranger: Api<ConfigMap> = Api::namespaced(https.client(&Authority::new()), "default");
+    match stranger.get("a").await {
+        Err(kube::Error::Api(status)) => assert_eq!(status.code, 401),
+        other => panic!("{other:?}"),
+    }
+    let get = |more: &str| format!("GET /api/v1/pods HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}\r\n");
+    assert!(https.exchange(&get(""), "}").await.starts_with("HTTP/1.1 401"));
+    let jane = https.exchange(&get("authorization: Bearer token-jane\r\n"), "items").await;
+    assert!(jane.starts_with("HTTP/1.1 200"), "{jane}");
+    let nobody = https.exchange(&get("authorization: Bearer token-nobody\r\n"), "details").await;
+    assert!(nobody.contains(r#"pods is forbidden: User \"nobody\" cannot list resource \"pods\" in API group \"\" at the cluster scope"#), "{nobody}");
+    let as_nobody = get("authorization: Bearer token-jane\r\nimpersonate-user: nobody\r\n");
+    assert!(https.exchange(&as_nobody, "details").await.starts_with("HTTP/1.1 403"));
+    assert!(
+        https
+            .exchange("GET /livez HTTP/1.1\r\nhost: x\r\nauthorization: Bearer token-nobody\r\n\r\n", "ok")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+    let broken = "GET / HTTP/1.1\r\nno header\r\n\r\n";
+    assert!(https.exchange(broken, "\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+}
+
+#[tokio::test]
+async fn watches_end_when_the_server_stops() {
+    let https = start().await;
+    let watch = "GET /api/v1/pods?watch=true HTTP/1.1\r\nhost: x\r\nauthorization: Bearer token-jane\r\n\r\n";
+    let mut stream = https.connect().await;
+    stream.write_all(watch.as_bytes()).await.unwrap();
+    read_until(&mut stream, "\r\n\r\n").await;
+    https.harness.supervisor.shutdown().start();
+    assert!(read_until(&mut stream, "0\r\n\r\n").await.ends_with("0\r\n\r\n"));
+    https.harness.supervisor.drain(std::time::Duration::from_secs(5)).await;
+}
+
+/// An agent that answers logs and echoes what is sent after an upgrade, to clients with a certificate.
+async fn agent(authority: &Authority, connections: usize) -> (SocketAddr, BoxFuture<'static, Vec<String>>) {
+    let (cert, key) = authority.issue("node", ExtendedKeyUsagePurpose::ServerAuth);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(chain(&authority.pem).remove(0)).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+            .build();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.unwrap())
+        .with_single_cert(chain(&cert), PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = async move {
+        let mut requests = Vec::new();
+        for _ in 0..connections {
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(socket).await.unwrap();
+            let request = read_until(&mut stream, "\r\n\r\n").await;
+            if request.contains("/containerLogs/") {
+                let answer =
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\nhello\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            } else {
+                let answer =
+                    "HTTP/1.1 101 Switching Protocols\r\nupgrade: SPDY/3.1\r\nconnection: Upgrade\r\n\r\n";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                let said = read_until(&mut stream, "ping").await;
+                stream.write_all(format!("echo:{said}").as_bytes()).await.unwrap();
+            }
+            stream.shutdown().await.unwrap();
+            requests.push(request);
+        }
+        requests
+    };
+    (address, Box::pin(serving))
+}
+
+#[tokio::test]
+async fn logs_and_streams_come_from_the_pods_node() {
+    let https = start().await;
+    let (agent, serving) = agent(&https.authority, 2).await;
+    let (requests, ()) = tokio::join!(serving, ask_for_streams(&https, agent.port()));
+    assert!(
+        requests[0].starts_with("GET /containerLogs/default/p/c?tailLines=3 HTTP/1.1"),
+        "{}",
+        requests[0]
+    );
+    let exec = "POST /exec/default/p/c?input=1&output=1&command=ls&command=-l%20a HTTP/1.1";
+    assert!(requests[1].starts_with(exec), "{}", requests[1]);
+    assert!(!requests[1].contains("token-jane"), "credentials must not reach the node");
+}
+
+async fn ask_for_streams(https: &Https, port: u16) {
+    let harness = &https.harness;
+    harness.post("/api/v1/nodes", &json!({"metadata": {"name": "n1"}})).await.ok();
+    let status = json!({"status": {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
+    }});
+    harness.merge("/api/v1/nodes/n1/status", &status).await.ok();
+    let mut body = pod("p");
+    body["spec"]["nodeName"] = "n1".into();
+    harness.post(PODS, &body).await.ok();
+    let api: Api<Pod> = Api::namespaced(https.client(&https.authority), "default");
+    let logs = api.logs("p", &LogParams { tail_lines: Some(3), ..LogParams::default() }).await.unwrap();
+    assert_eq!(logs, "hello\n");
+    let request = format!(
+        "POST {PODS}/p/exec?command=ls&command=-l%20a&stdin=true&stdout=true HTTP/1.1\r\nhost: x\r\n\
+         authorization: Bearer token-jane\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\ncontent-length: 0\r\n\r\n"
+    );
+    let mut stream = https.connect().await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = read_until(&mut stream, "\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    stream.write_all(b"ping").await.unwrap();
+    assert_eq!(read_until(&mut stream, "echo:ping").await, "echo:ping");
+}
+
+#[tokio::test]
+async fn a_serving_certificate_can_be_replaced_while_running() {
+    let authority = Authority::new();
+    let (cert, key) = authority.issue("first", ExtendedKeyUsagePurpose::ServerAuth);
+    let tls = Tls::from_pem(cert.as_bytes(), key.as_bytes(), authority.pem.as_bytes()).unwrap();
+    assert!(tls.replace_serving(b"junk", key.as_bytes()).is_err());
+    let (cert, key) = authority.issue("second", ExtendedKeyUsagePurpose::ServerAuth);
+    tls.replace_serving(cert.as_bytes(), key.as_bytes()).unwrap();
+    tls.replace_client_ca(authority.pem.as_bytes()).unwrap();
+}

@@ -1,1 +1,113 @@
-//! Subresources with behaviour of their own.
+//! Subresources with behaviour of their own, and reviews.
+
+use serde_json::json;
+
+use crate::harness::{Harness, PODS, pod};
+
+#[tokio::test]
+async fn a_binding_assigns_a_pod_once() {
+    let harness = Harness::start().await;
+    harness.post(PODS, &pod("p")).await.ok();
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": "n1"},
+    });
+    let path = format!("{PODS}/p");
+    assert_eq!(harness.post(&format!("{path}/binding"), &binding).await.status, 201);
+    let bound = harness.get(&path).await.ok();
+    assert_eq!(bound["spec"]["nodeName"], "n1");
+    let conditions = bound["status"]["conditions"].as_array().unwrap();
+    assert!(conditions.iter().any(|c| c["type"] == "PodScheduled" && c["status"] == "True"));
+    let again = harness.post("/api/v1/namespaces/default/bindings", &binding).await.refused(409);
+    assert!(again.contains("is already assigned to node \"n1\""), "{again}");
+}
+
+#[tokio::test]
+async fn an_eviction_deletes_unless_a_budget_covers_the_pod() {
+    let harness = Harness::start().await;
+    let mut covered = pod("covered");
+    covered["metadata"]["labels"] = json!({"app": "x"});
+    for body in [pod("free"), covered] {
+        harness.post(PODS, &body).await.ok();
+        let path = format!("{PODS}/{}/status", body["metadata"]["name"].as_str().unwrap());
+        harness.merge(&path, &json!({"status": {"phase": "Running"}})).await.ok();
+    }
+    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}});
+    harness.post("/apis/policy/v1/namespaces/default/poddisruptionbudgets", &budget).await.ok();
+    let evict = async |name: &str| {
+        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name},
+                              "deleteOptions": {"gracePeriodSeconds": 0}});
+        harness.post(&format!("{PODS}/{name}/eviction"), &eviction).await.status
+    };
+    assert_eq!(evict("free").await, 201);
+    assert_eq!(harness.get(&format!("{PODS}/free")).await.status, 404);
+    assert_eq!(evict("covered").await, 501);
+    assert_eq!(harness.get(&format!("{PODS}/covered")).await.status, 200);
+}
+
+#[tokio::test]
+async fn parts_of_a_pod_change_through_their_subresource_alone() {
+    let harness = Harness::start().await;
+    harness.post(PODS, &pod("p")).await.ok();
+    let path = format!("{PODS}/p/ephemeralcontainers");
+    let debug = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox"}]}});
+    let kind = "application/strategic-merge-patch+json";
+    let patched = harness.patch(&path, kind, &debug).await.ok();
+    assert_eq!(patched["spec"]["ephemeralContainers"][0]["name"], "debug");
+    let none = json!([{"op": "remove", "path": "/spec/ephemeralContainers"}]);
+    harness.patch(&path, "application/json-patch+json", &none).await.refused(422);
+    let resized = json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "2"}}}]}});
+    let resized = harness.patch(&format!("{PODS}/p/resize"), kind, &resized).await.ok();
+    assert_eq!(resized["spec"]["containers"][0]["resources"]["limits"]["cpu"], "2");
+    assert_eq!(resized["spec"]["containers"][0]["image"], "busybox");
+}
+
+#[tokio::test]
+async fn scale_shows_and_sets_the_count() {
+    let harness = Harness::start().await;
+    let set = json!({"metadata": {"name": "r"}, "spec": {"replicas": 2,
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    harness.post(sets, &set).await.ok();
+    let path = format!("{sets}/r/scale");
+    let mut scale = harness.get(&path).await.ok();
+    assert_eq!((&scale["kind"], &scale["status"]["selector"]), (&json!("Scale"), &json!("a=b")));
+    scale["spec"]["replicas"] = 5.into();
+    harness.put(&path, &scale).await.ok();
+    assert_eq!(harness.get(&format!("{sets}/r")).await.ok()["spec"]["replicas"], 5);
+    harness.put(&path, &scale).await.refused(409);
+    harness.merge(&path, &json!({"spec": {"replicas": -1}})).await.refused(422);
+}
+
+#[tokio::test]
+async fn reviews_are_answered_and_not_kept() {
+    let harness = Harness::start().await;
+    let may = |user: &str| {
+        json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+               "spec": {"user": user, "resourceAttributes": {"verb": "get", "resource": "pods"}}})
+    };
+    let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    assert_eq!(harness.post(path, &may("somebody")).await.ok()["status"]["allowed"], true);
+    assert_eq!(harness.post(path, &may("nobody")).await.ok()["status"]["allowed"], false);
+    let me = harness.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({})).await.ok();
+    assert_eq!(me["status"]["userInfo"]["username"], "tester");
+    let token = json!({"spec": {"token": "token-jane"}});
+    let review = harness.post("/apis/authentication.k8s.io/v1/tokenreviews", &token).await.ok();
+    assert_eq!(review["status"]["user"]["username"], "jane");
+    harness.get(path).await.refused(405);
+}
+
+#[tokio::test]
+async fn streams_say_what_is_missing() {
+    let harness = Harness::start().await;
+    let mut body = pod("p");
+    body["spec"]["containers"] = json!([{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]);
+    harness.post(PODS, &body).await.ok();
+    let log = harness.get(&format!("{PODS}/p/log")).await.refused(400);
+    assert_eq!(log, "a container name must be specified for pod p, choose one of: [a b]");
+    assert_eq!(harness.get(&format!("{PODS}/p/log?container=a")).await.body, "");
+    let exec = harness.post(&format!("{PODS}/p/exec?container=a&command=ls"), &json!({})).await.refused(400);
+    assert_eq!(exec, "pod p does not have a host assigned");
+    harness.get("/api/v1/nodes/none/proxy/").await.refused(404);
+}

@@ -1,0 +1,194 @@
+//! Carries one request to a backend and its answer back.
+
+use std::time::Duration;
+
+use api::Error;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::tunnel;
+use crate::body::{Body, RequestBody};
+use crate::context::Context;
+use crate::pipeline::Call;
+use crate::respond::Outcome;
+
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Headers that belong to one connection, not to the request (RFC 9110 §7.6.1), and those that
+/// carry the client's credentials for this server.
+const NOT_FORWARDED: [HeaderName; 9] = [
+    CONNECTION,
+    UPGRADE,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    CONTENT_LENGTH,
+    HOST,
+    http::header::AUTHORIZATION,
+    http::header::PROXY_AUTHORIZATION,
+];
+
+/// The other side.
+#[derive(Debug, Clone)]
+pub(crate) struct Backend {
+    pub host: String,
+    pub port: u16,
+    /// Whether to speak TLS, with the server's client certificate.
+    pub tls: bool,
+}
+
+/// Whether the client wants to leave HTTP.
+pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {
+    let asks = headers.get_all(CONNECTION).iter().filter_map(|v| v.to_str().ok());
+    let asks = asks.flat_map(|v| v.split(',')).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+    asks && headers.contains_key(UPGRADE)
+}
+
+/// Sends the call to `backend` under `path_and_query` and hands its answer on, or connects both
+/// sides when the backend agrees to an upgrade.
+///
+/// # Errors
+/// 500 with upstream's words when the backend cannot be reached, 501 when no identity for it is set.
+pub(crate) async fn send(
+    context: &Context,
+    mut call: Call,
+    backend: &Backend,
+    path_and_query: &str,
+) -> Outcome {
+    let upgrade = wants_upgrade(&call.headers);
+    let body = call.take_body();
+    let request = outgoing(&call, backend, path_and_query, body, upgrade)?;
+    let mut response = dial(context, backend, request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let client = call.upgrade.take().filter(|_| upgrade);
+        let client = client.ok_or_else(|| Error::bad_request("Upgrade request required"))?;
+        let server = hyper::upgrade::on(&mut response);
+        tunnel::start(context, client, server);
+        let mut answer = Response::new(Body::Empty);
+        *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *answer.headers_mut() = std::mem::take(response.headers_mut());
+        return Ok(answer);
+    }
+    let (mut parts, incoming) = response.into_parts();
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER] {
+        parts.headers.remove(name);
+    }
+    Ok(Response::from_parts(parts, streamed(incoming)))
+}
+
+/// A backend's body as it comes.
+pub(crate) fn streamed(incoming: Incoming) -> Body {
+    Body::stream(futures::stream::unfold(incoming, |mut incoming| async move {
+        loop {
+            match incoming.frame().await? {
+                Ok(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some((Ok(data), incoming));
+                    }
+                }
+                Err(error) => return Some((Err(error.into()), incoming)),
+            }
+        }
+    }))
+}
+
+fn outgoing(
+    call: &Call,
+    backend: &Backend,
+    path_and_query: &str,
+    body: RequestBody,
+    upgrade: bool,
+) -> Result<Request<RequestBody>, Error> {
+    let mut request = Request::builder()
+        .method(call.method.clone())
+        .uri(path_and_query)
+        .body(body)
+        .map_err(|e| Error::bad_request(format!("the proxied path is not valid: {e}")))?;
+    let headers = request.headers_mut();
+    for (name, value) in &call.headers {
+        if !NOT_FORWARDED.contains(name) {
+            headers.append(name, value.clone());
+        }
+    }
+    let host = if backend.host.contains(':') { format!("[{}]", backend.host) } else { backend.host.clone() };
+    let host = HeaderValue::from_str(&format!("{host}:{}", backend.port))
+        .map_err(|e| Error::internal(format!("the backend's address is not valid: {e}")))?;
+    headers.insert(HOST, host);
+    if upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        if let Some(protocol) = call.headers.get(UPGRADE) {
+            headers.insert(UPGRADE, protocol.clone());
+        }
+    } else if let Some(length) = call.headers.get(CONTENT_LENGTH)
+        && call.method != Method::GET
+    {
+        headers.insert(CONTENT_LENGTH, length.clone());
+    }
+    if let Some(peer) = call.peer
+        && let Ok(value) = HeaderValue::from_str(&peer.ip().to_string())
+    {
+        headers.append("x-forwarded-for", value);
+    }
+    Ok(request)
+}
+
+fn unreachable(error: impl std::fmt::Display) -> Error {
+    Error::new(api::Reason::InternalError, format!("error dialing backend: {error}"))
+}
+
+/// Connects and sends.
+pub(crate) async fn dial(
+    context: &Context,
+    backend: &Backend,
+    request: Request<RequestBody>,
+) -> Result<Response<Incoming>, Error> {
+    let connecting = TcpStream::connect((backend.host.as_str(), backend.port));
+    let socket = tokio::time::timeout(CONNECT_PATIENCE, connecting)
+        .await
+        .map_err(|_| unreachable(format!("dial tcp {}:{}: i/o timeout", backend.host, backend.port)))?
+        .map_err(|e| unreachable(format!("dial tcp {}:{}: {e}", backend.host, backend.port)))?;
+    socket.set_nodelay(true).map_err(unreachable)?;
+    if !backend.tls {
+        return exchange(context, socket, request).await;
+    }
+    let identity = context
+        .deps
+        .kubelet
+        .as_ref()
+        .ok_or_else(|| Error::not_implemented("reaching nodes without a client certificate for them"))?;
+    let name = ServerName::try_from(backend.host.clone()).map_err(unreachable)?;
+    let handshake = TlsConnector::from(identity.tls.clone()).connect(name, socket);
+    let stream = tokio::time::timeout(CONNECT_PATIENCE, handshake)
+        .await
+        .map_err(|_| unreachable("the TLS handshake timed out"))?
+        .map_err(unreachable)?;
+    exchange(context, stream, request).await
+}
+
+async fn exchange<S>(
+    context: &Context,
+    stream: S,
+    request: Request<RequestBody>,
+) -> Result<Response<Incoming>, Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(unreachable)?;
+    let connection = connection.with_upgrades();
+    context.deps.supervisor.spawn(base::TaskKind::Background, "backend-connection", async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to a backend ended");
+        }
+    });
+    sender.send_request(request).await.map_err(unreachable)
+}

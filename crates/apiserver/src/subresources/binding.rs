@@ -1,0 +1,113 @@
+//! Binding a pod to a node: what a scheduler asks for.
+
+use api::{Error, Object};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::handlers::metadata::seconds;
+use crate::handlers::options::WriteOptions;
+use crate::handlers::put::read_body;
+use crate::handlers::storage::Target;
+use crate::handlers::write::{Change, Part, Write};
+use crate::negotiate::Answer;
+use crate::pipeline::{Call, attributes};
+use crate::respond::{self, Outcome};
+use api::codec::{self, Limits};
+
+/// POST of a Binding, to `pods/NAME/binding` or to `bindings`.
+pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
+    let answer = Answer::negotiate(&call.headers)?;
+    let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
+    let bytes = read_body(&target, &mut call).await?;
+    let binding = match crate::negotiate::body_format(&call.headers)? {
+        crate::negotiate::BodyFormat::Json => codec::decode_json(&bytes, &Limits::default())?.object,
+        crate::negotiate::BodyFormat::Yaml => codec::decode_yaml(&bytes, &Limits::default())?.object,
+    };
+    let name = if call.info.name.is_empty() || call.info.resource == "bindings" {
+        binding.name().to_owned()
+    } else {
+        call.info.name.clone()
+    };
+    if !binding.name().is_empty() && binding.name() != name {
+        return Err(Error::bad_request("name in URL does not match name in Binding object"));
+    }
+    let node = node_of(&binding)?;
+    let current = target.read_existing(&call.info.namespace, &name)?;
+    let mut attributes = attributes(&call);
+    "binding".clone_into(&mut attributes.subresource);
+    let now = seconds(target.context.deps.clock.now());
+    let mut write = Write {
+        target: &target,
+        attributes: &attributes,
+        part: Part::Special,
+        options,
+        warnings: Vec::new(),
+    };
+    write
+        .update(current, |write, old| {
+            let mut object = old.clone();
+            assign(write.target, &mut object, &binding, &node, &now)?;
+            Ok(Change { object, managed: false })
+        })
+        .await?;
+    let done =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    respond::value(StatusCode::CREATED, answer, &done)
+}
+
+fn node_of(binding: &Object) -> Result<String, Error> {
+    let kind = binding.str_at(&["target", "kind"]).unwrap_or("");
+    let node = binding.str_at(&["target", "name"]).unwrap_or("");
+    if !kind.is_empty() && kind != "Node" {
+        return Err(Error::bad_request(format!(
+            "Binding target.kind: Unsupported value: {kind:?}: supported values: \"Node\""
+        )));
+    }
+    if node.is_empty() {
+        return Err(Error::bad_request("Binding target.name: Required value"));
+    }
+    Ok(node.to_owned())
+}
+
+/// Sets the node, and what follows from it.
+fn assign(target: &Target, pod: &mut Object, binding: &Object, node: &str, now: &str) -> Result<(), Error> {
+    let conflict = |why: String| Error::conflict(&target.group_resource(), binding.name(), &why);
+    if pod.deletion_timestamp().is_some() {
+        return Err(conflict(format!("pod {} is being deleted, cannot be assigned to a host", pod.name())));
+    }
+    for precondition in ["uid", "resourceVersion"] {
+        let wanted = binding.meta_str(precondition);
+        if !wanted.is_empty() && wanted != pod.meta_str(precondition) {
+            return Err(conflict(format!(
+                "Precondition failed: {precondition} in precondition: {wanted}, in object meta: {}",
+                pod.meta_str(precondition)
+            )));
+        }
+    }
+    let present = pod.str_at(&["spec", "nodeName"]).unwrap_or("");
+    if !present.is_empty() {
+        return Err(conflict(format!("pod {} is already assigned to node {present:?}", pod.name())));
+    }
+    let gates = pod.at(&["spec", "schedulingGates"]).and_then(Value::as_array);
+    if gates.is_some_and(|g| !g.is_empty()) {
+        return Err(conflict(format!("pod {} has non-empty .spec.schedulingGates", pod.name())));
+    }
+    pod.set_at(&["spec", "nodeName"], node.into());
+    for (key, value) in binding.annotations() {
+        pod.set_at(&["metadata", "annotations", key], value.into());
+    }
+    set_condition(
+        pod,
+        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}),
+    );
+    Ok(())
+}
+
+/// Puts a condition in the place of the one of its type.
+fn set_condition(object: &mut Object, condition: Value) {
+    let mut conditions =
+        object.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    conditions.retain(|c| c["type"] != condition["type"]);
+    conditions.push(condition);
+    object.set_at(&["status", "conditions"], conditions.into());
+}

@@ -1,0 +1,60 @@
+//! Eviction: a delete that disruption budgets may refuse.
+
+use api::codec::{self, Limits};
+use api::selector::LabelSelector;
+use api::{Error, Object};
+use http::StatusCode;
+use serde_json::json;
+
+use crate::handlers::delete::delete;
+use crate::handlers::options::{DeleteOptions, WriteOptions};
+use crate::handlers::put::read_body;
+use crate::handlers::storage::Target;
+use crate::negotiate::{Answer, BodyFormat, body_format};
+use crate::pipeline::{Call, attributes};
+use crate::query::Query;
+use crate::respond::{self, Outcome};
+
+/// POST of an Eviction.
+pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
+    let answer = Answer::negotiate(&call.headers)?;
+    let create = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
+    let bytes = read_body(&target, &mut call).await?;
+    let eviction = match body_format(&call.headers)? {
+        BodyFormat::Json => codec::decode_json(&bytes, &Limits::default())?.object,
+        BodyFormat::Yaml => codec::decode_yaml(&bytes, &Limits::default())?.object,
+    };
+    if eviction.name() != call.info.name {
+        return Err(Error::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let body = eviction.at(&["deleteOptions"]).cloned().and_then(Object::from_value).unwrap_or_default();
+    let mut options = DeleteOptions::parse(&Query::default(), Some(&body))?;
+    options.dry_run |= create.dry_run;
+    let current = target.read_existing(&call.info.namespace, &call.info.name)?;
+    if !finished(&current.object) {
+        check_budgets(&target, &current.object)?;
+    }
+    delete(&target, &attributes(&call), &options, current).await?;
+    let done =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
+    respond::value(StatusCode::CREATED, answer, &done)
+}
+
+/// Pods that do not run (any more) may always go.
+fn finished(pod: &Object) -> bool {
+    pod.deletion_timestamp().is_some()
+        || matches!(pod.str_at(&["status", "phase"]), Some("Succeeded" | "Failed" | "Pending"))
+}
+
+/// Budgets are not evaluated yet: a pod that one covers is not evicted rather than evicted wrongly.
+fn check_budgets(target: &Target, pod: &Object) -> Result<(), Error> {
+    let Some(budgets) = target.context.deps.cache.resource("poddisruptionbudgets") else { return Ok(()) };
+    for entry in budgets.snapshot(Some(pod.namespace())).entries {
+        let budget: Object = serde_json::from_slice(&entry.json).map_err(Error::internal)?;
+        let Some(selector) = budget.at(&["spec", "selector"]) else { continue };
+        if LabelSelector::from_object(selector)?.matches_object(pod) {
+            return Err(Error::not_implemented("evicting pods that a disruption budget covers"));
+        }
+    }
+    Ok(())
+}

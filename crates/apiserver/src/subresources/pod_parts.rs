@@ -1,0 +1,145 @@
+//! `pods/ephemeralcontainers` and `pods/resize`: updates of one part of a pod that a plain update
+//! may not touch, and `certificatesigningrequests/approval`, which writes one part of a status.
+
+use api::codec::structure;
+use api::field::{FieldError, Path};
+use api::{Error, Object};
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::handlers::delete::namespace_of;
+use crate::handlers::metadata;
+use crate::handlers::options::WriteOptions;
+use crate::handlers::patch::{Patch, PatchType};
+use crate::handlers::put::{finish, read_body};
+use crate::handlers::storage::Target;
+use crate::handlers::write::{Change, Part, Write};
+use crate::handlers::{decode, read};
+use crate::negotiate::Answer;
+use crate::pipeline::{Call, attributes};
+use crate::respond::Outcome;
+
+/// Takes what a request may change of `wanted` over into `object`.
+type Take = fn(&mut Object, &Object) -> Result<(), FieldError>;
+
+/// GET, PUT and PATCH of a part.
+pub(super) async fn answer(target: Target, mut call: Call, take: Take) -> Outcome {
+    if call.info.verb == "get" {
+        return read::get(&target, &call);
+    }
+    let answer = Answer::negotiate(&call.headers)?;
+    let is_patch = call.info.verb == "patch";
+    let options = if is_patch { "PatchOptions" } else { "UpdateOptions" };
+    let options = WriteOptions::parse(options, &call.query, &call.headers, false)?;
+    let bytes = read_body(&target, &mut call).await?;
+    let mut warnings = Vec::new();
+    let (patch, whole) = if is_patch {
+        let kind = PatchType::of(&call.headers)?;
+        if kind == PatchType::Apply {
+            return Err(Error::not_implemented("server-side apply of this subresource"));
+        }
+        (Some(Patch::read(kind, bytes, &mut Vec::new())?), None)
+    } else {
+        let object = decode::object(&target.row, &call.headers, &bytes, &options, &mut warnings)?;
+        (None, Some(object))
+    };
+    let namespace = namespace_of(&target, &call);
+    let current = target.read_existing(&namespace, &call.info.name)?;
+    let attributes = attributes(&call);
+    let mut write =
+        Write { target: &target, attributes: &attributes, part: Part::Special, options, warnings };
+    let json = write
+        .update(current, |write, old| {
+            let wanted = match (&patch, &whole) {
+                (Some(patch), _) => {
+                    let mut object = patch.apply(old, write.target.row.schema)?;
+                    structure::check(resources::types(), write.target.row.schema, &mut object)?;
+                    object
+                }
+                (None, Some(whole)) => whole.clone(),
+                (None, None) => return Err(Error::internal("neither an object nor a patch")),
+            };
+            metadata::check_name(&wanted, &namespace, &call.info.name)?;
+            let mut object = old.clone();
+            take(&mut object, &wanted)
+                .map_err(|error| Error::invalid(&write.target.row.group_kind(), old.name(), &vec![error]))?;
+            object.set_meta_str("resourceVersion", wanted.resource_version());
+            Ok(Change { object, managed: false })
+        })
+        .await?;
+    finish(&target, &call, answer, StatusCode::OK, json, &write.warnings)
+}
+
+fn items<'a>(object: &'a Object, path: &[&str]) -> &'a [Value] {
+    object.at(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Ephemeral containers can be added, never changed or removed.
+pub(super) fn ephemeral_containers(object: &mut Object, wanted: &Object) -> Result<(), FieldError> {
+    const PATH: [&str; 2] = ["spec", "ephemeralContainers"];
+    let (before, after) = (items(object, &PATH), items(wanted, &PATH));
+    let spec = Path::root("spec");
+    let path = spec.child("ephemeralContainers");
+    for old in before {
+        match after.iter().find(|new| new["name"] == old["name"]) {
+            None => {
+                let name = old["name"].as_str().unwrap_or("");
+                return Err(FieldError::forbidden(
+                    &path,
+                    format!("existing ephemeral containers {name:?} may not be removed\n"),
+                ));
+            }
+            Some(new) if new != old => {
+                let name = old["name"].as_str().unwrap_or("");
+                return Err(FieldError::forbidden(
+                    &path,
+                    format!("existing ephemeral containers {name:?} may not be changed\n"),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    for (i, new) in after.iter().enumerate() {
+        let at = path.index(i);
+        if new["name"].as_str().unwrap_or("").is_empty() {
+            return Err(FieldError::required(&at.child("name"), ""));
+        }
+        let taken = ["containers", "initContainers"]
+            .iter()
+            .any(|list| items(object, &["spec", list]).iter().any(|c| c["name"] == new["name"]));
+        if taken {
+            return Err(FieldError::duplicate(&at.child("name"), new["name"].clone()));
+        }
+    }
+    let after = Value::Array(after.to_vec());
+    object.set_at(&PATH, after);
+    Ok(())
+}
+
+/// Resources and resize policies of containers.
+pub(super) fn resize(object: &mut Object, wanted: &Object) -> Result<(), FieldError> {
+    for list in ["containers", "initContainers"] {
+        let wanted = items(wanted, &["spec", list]);
+        let mut containers = items(object, &["spec", list]).to_vec();
+        for container in &mut containers {
+            let Some(new) = wanted.iter().find(|c| c["name"] == container["name"]) else { continue };
+            for field in ["resources", "resizePolicy"] {
+                if let (Some(map), Some(value)) = (container.as_object_mut(), new.get(field)) {
+                    map.insert(field.into(), value.clone());
+                }
+            }
+        }
+        if !containers.is_empty() {
+            object.set_at(&["spec", list], containers.into());
+        }
+    }
+    Ok(())
+}
+
+/// The conditions of a certificate signing request.
+pub(super) fn approval(object: &mut Object, wanted: &Object) -> Result<(), FieldError> {
+    if let Some(conditions) = wanted.at(&["status", "conditions"]) {
+        object.set_at(&["status", "conditions"], conditions.clone());
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! The `proxy` subresource of nodes, pods and services: HTTP requests passed on to what runs there.
+
+use api::{Error, Object};
+use http::StatusCode;
+use serde_json::Value;
+
+use super::streams::encoded;
+use crate::handlers::storage::Target;
+use crate::pipeline::Call;
+use crate::proxy::forward::{Backend, send};
+use crate::proxy::node;
+use crate::respond::Outcome;
+
+/// `[scheme:]name[:port]`
+#[derive(Debug, PartialEq, Eq)]
+struct Name<'a> {
+    scheme: &'a str,
+    name: &'a str,
+    port: &'a str,
+}
+
+impl<'a> Name<'a> {
+    fn parse(text: &'a str) -> Result<Self, Error> {
+        let parts: Vec<&str> = text.split(':').collect();
+        match parts.as_slice() {
+            [name] => Ok(Self { scheme: "", name, port: "" }),
+            [name, port] => Ok(Self { scheme: "", name, port }),
+            [scheme @ ("" | "http" | "https"), name, port] => Ok(Self { scheme, name, port }),
+            _ => Err(Error::bad_request(format!("invalid proxy request {text:?}"))),
+        }
+    }
+}
+
+/// Passes the request on.
+pub(super) async fn answer(target: Target, call: Call) -> Outcome {
+    let asked = call.info.name.clone();
+    let name = Name::parse(&asked)?;
+    let backend = match &*target.row.plural {
+        "nodes" => {
+            let agent = node::agent(&target.context, name.name)?;
+            match name.port {
+                "" => agent,
+                port => Backend { port: port_number(port)?, tls: name.scheme == "https", ..agent },
+            }
+        }
+        "pods" => pod_backend(&target, &call, &name)?,
+        "services" => service_backend(&target, &call, &name)?,
+        other => return Err(Error::not_implemented(&format!("proxying to {other}"))),
+    };
+    if backend.tls && &*target.row.plural != "nodes" {
+        return Err(Error::not_implemented("proxying to pods and services by HTTPS"));
+    }
+    // The path without its end slash would lose what relative links are relative to.
+    let directory = call.info.rest.is_empty() || call.info.path.ends_with('/');
+    if call.info.rest.is_empty() && !call.info.path.ends_with('/') && call.method == http::Method::GET {
+        return Ok(redirect(&call));
+    }
+    let mut path = String::from("/");
+    path.push_str(&call.info.rest.split('/').map(encoded).collect::<Vec<_>>().join("/"));
+    if directory && !path.ends_with('/') {
+        path.push('/');
+    }
+    if let Some(query) = call.uri.query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let context = target.context.clone();
+    send(&context, call, &backend, &path).await
+}
+
+fn redirect(call: &Call) -> http::Response<crate::body::Body> {
+    let mut location = format!("{}/", call.uri.path());
+    if let Some(query) = call.uri.query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    let mut response = http::Response::new(crate::body::Body::Empty);
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(value) = http::HeaderValue::from_str(&location) {
+        response.headers_mut().insert(http::header::LOCATION, value);
+    }
+    response
+}
+
+fn port_number(text: &str) -> Result<u16, Error> {
+    text.parse().map_err(|_| Error::bad_request(format!("invalid port {text:?}")))
+}
+
+fn pod_backend(target: &Target, call: &Call, name: &Name<'_>) -> Result<Backend, Error> {
+    let pod = target.read_existing(&call.info.namespace, name.name)?.object;
+    let host = pod.str_at(&["status", "podIP"]).filter(|ip| !ip.is_empty());
+    let host = host.ok_or_else(|| Error::bad_request("address not allowed"))?.to_owned();
+    let port = match name.port {
+        "" => first_port(&pod).unwrap_or(80),
+        port => port_number(port)?,
+    };
+    Ok(Backend { host, port, tls: name.scheme == "https" })
+}
+
+fn first_port(pod: &Object) -> Option<u16> {
+    let containers = pod.at(&["spec", "containers"])?.as_array()?;
+    let port = containers.iter().find_map(|c| c["ports"][0]["containerPort"].as_u64())?;
+    u16::try_from(port).ok()
+}
+
+/// One of a service's ready endpoints.
+fn service_backend(target: &Target, call: &Call, name: &Name<'_>) -> Result<Backend, Error> {
+    let service = target.read_existing(&call.info.namespace, name.name)?.object;
+    let none = || {
+        Error::new(
+            api::Reason::ServiceUnavailable,
+            format!("no endpoints available for service {:?}", name.name),
+        )
+    };
+    let ports = service.at(&["spec", "ports"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let port = ports.iter().find(|p| {
+        (name.port.is_empty() && ports.len() == 1)
+            || p["name"].as_str().unwrap_or("") == name.port
+            || p["port"].as_u64().is_some_and(|n| n.to_string() == name.port)
+    });
+    let port = port.ok_or_else(none)?;
+    let wanted = port["name"].as_str().unwrap_or("");
+    let slices = target.context.deps.cache.resource("endpointslices").ok_or_else(none)?;
+    for entry in slices.snapshot(Some(&call.info.namespace)).entries {
+        if entry.label("kubernetes.io/service-name") != Some(name.name) {
+            continue;
+        }
+        let slice: Object = serde_json::from_slice(&entry.json).map_err(Error::internal)?;
+        let list = |key: &str| slice.at(&[key]).and_then(Value::as_array).cloned().unwrap_or_default();
+        let ports = list("ports");
+        let number = ports.iter().find(|p| p["name"].as_str().unwrap_or("") == wanted);
+        let number = number.and_then(|p| p["port"].as_u64()).and_then(|p| u16::try_from(p).ok());
+        let endpoints = list("endpoints");
+        let ready = endpoints.iter().find(|e| e["conditions"]["ready"].as_bool() != Some(false));
+        let address = ready.and_then(|e| e["addresses"][0].as_str());
+        if let (Some(port), Some(address)) = (number, address) {
+            return Ok(Backend { host: address.to_owned(), port, tls: name.scheme == "https" });
+        }
+    }
+    Err(none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_carry_scheme_and_port() {
+        assert_eq!(Name::parse("a").unwrap(), Name { scheme: "", name: "a", port: "" });
+        assert_eq!(Name::parse("a:80").unwrap(), Name { scheme: "", name: "a", port: "80" });
+        assert_eq!(Name::parse("https:a:web").unwrap(), Name { scheme: "https", name: "a", port: "web" });
+        assert!(Name::parse("a:b:c:d").is_err());
+    }
+}

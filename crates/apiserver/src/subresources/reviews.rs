@@ -1,0 +1,75 @@
+//! Kinds that are only a question: access reviews, token reviews, "who am I". They are created,
+//! answered in the `status` of what comes back, and never stored.
+
+mod access;
+mod rules;
+mod token;
+
+use std::sync::Arc;
+
+use api::{Error, Object};
+use http::StatusCode;
+use resources::Resource;
+use serde_json::{Value, json};
+
+use crate::body;
+use crate::context::Context;
+use crate::handlers::decode;
+use crate::handlers::options::WriteOptions;
+use crate::negotiate::Answer;
+use crate::pipeline::Call;
+use crate::request::User;
+use crate::respond::{self, Outcome};
+
+/// Answers the creation of a review.
+pub(super) async fn answer(context: Arc<Context>, row: Arc<Resource>, mut call: Call) -> Outcome {
+    let negotiated = Answer::negotiate(&call.headers)?;
+    let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
+    let bytes = body::read(call.take_body(), context.limits.body_bytes).await?;
+    let mut warnings = Vec::new();
+    let mut object = decode::object(&row, &call.headers, &bytes, &options, &mut warnings)?;
+    let status = status(&context, &row, &call, &object)?;
+    object.0.insert("status".into(), status);
+    if object.metadata().is_none() {
+        object.0.insert("metadata".into(), json!({}));
+    }
+    let mut response = respond::value(StatusCode::CREATED, negotiated, &object.into_value())?;
+    respond::add_warnings(&mut response, &warnings);
+    Ok(response)
+}
+
+fn status(context: &Context, row: &Resource, call: &Call, object: &Object) -> Result<Value, Error> {
+    match &*row.kind {
+        "SelfSubjectAccessReview" => access::review(context, object, Arc::clone(&call.user)),
+        "SubjectAccessReview" => access::review(context, object, access::subject(object)?),
+        "LocalSubjectAccessReview" => {
+            let asked = object.str_at(&["spec", "resourceAttributes", "namespace"]).unwrap_or("");
+            if asked != call.info.namespace {
+                return Err(Error::bad_request(format!(
+                    "spec.resourceAttributes.namespace must match namespace: {}",
+                    call.info.namespace
+                )));
+            }
+            access::review(context, object, access::subject(object)?)
+        }
+        "SelfSubjectRulesReview" => rules::review(context, object, &call.user),
+        "TokenReview" => token::review(context, object),
+        "SelfSubjectReview" => Ok(json!({"userInfo": user_info(&call.user)})),
+        other => Err(Error::not_implemented(other)),
+    }
+}
+
+/// A user as reviews show it.
+fn user_info(user: &User) -> Value {
+    let mut info = json!({"username": user.name});
+    if !user.uid.is_empty() {
+        info["uid"] = user.uid.clone().into();
+    }
+    if !user.groups.is_empty() {
+        info["groups"] = user.groups.clone().into();
+    }
+    if !user.extra.is_empty() {
+        info["extra"] = json!(user.extra);
+    }
+    info
+}

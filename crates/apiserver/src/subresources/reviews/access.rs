@@ -1,0 +1,102 @@
+//! May somebody do something?
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::field::{FieldError, Path};
+use api::{Error, GroupKind, Object};
+use serde_json::{Value, json};
+
+use crate::authz::Decision;
+use crate::context::Context;
+use crate::request::{Attributes, User};
+
+fn strings(value: Option<&Value>) -> Vec<String> {
+    value
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The user that `spec` names.
+pub(super) fn subject(object: &Object) -> Result<Arc<User>, Error> {
+    let user = User {
+        name: object.str_at(&["spec", "user"]).unwrap_or("").to_owned(),
+        uid: object.str_at(&["spec", "uid"]).unwrap_or("").to_owned(),
+        groups: strings(object.at(&["spec", "groups"])),
+        extra: object
+            .at(&["spec", "extra"])
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .map(|(key, values)| (key.to_lowercase(), strings(Some(values))))
+            .collect::<BTreeMap<_, _>>(),
+    };
+    if user.name.is_empty() && user.groups.is_empty() {
+        let path = Path::root("spec");
+        let error =
+            FieldError::invalid(&path.child("user"), "", "at least one of user or group must be specified");
+        return Err(invalid(object, error));
+    }
+    Ok(Arc::new(user))
+}
+
+fn invalid(object: &Object, error: FieldError) -> Error {
+    Error::invalid(&GroupKind::new("authorization.k8s.io", object.kind()), "", &vec![error])
+}
+
+/// The status of an access review about `user`.
+pub(super) fn review(context: &Context, object: &Object, user: Arc<User>) -> Result<Value, Error> {
+    let attributes = attributes(object, user)?;
+    Ok(match context.deps.authorizer.authorize(&attributes) {
+        Decision::Allow => json!({"allowed": true}),
+        Decision::Deny(reason) => with_reason(json!({"allowed": false, "denied": true}), reason),
+        Decision::NoOpinion(reason) => with_reason(json!({"allowed": false}), reason),
+    })
+}
+
+fn with_reason(mut status: Value, reason: String) -> Value {
+    if !reason.is_empty() {
+        status["reason"] = reason.into();
+    }
+    status
+}
+
+fn attributes(object: &Object, user: Arc<User>) -> Result<Attributes, Error> {
+    let resource = object.at(&["spec", "resourceAttributes"]);
+    let path = object.at(&["spec", "nonResourceAttributes"]);
+    let (asked, is_resource) = match (resource, path) {
+        (Some(asked), None) => (asked, true),
+        (None, Some(asked)) => (asked, false),
+        (both, _) => {
+            let words = if both.is_some() {
+                "cannot be specified in combination with resourceAttributes"
+            } else {
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+            };
+            let spec = Path::root("spec");
+            let path = if both.is_some() {
+                spec.child("nonResourceAttributes")
+            } else {
+                spec.child("resourceAttributes")
+            };
+            return Err(invalid(object, FieldError::invalid(&path, Value::Null, words)));
+        }
+    };
+    let text = |key: &str| asked.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+    Ok(Attributes {
+        user,
+        verb: text("verb"),
+        is_resource,
+        group: text("group"),
+        version: text("version"),
+        resource: text("resource"),
+        subresource: text("subresource"),
+        namespace: text("namespace"),
+        name: text("name"),
+        path: text("path"),
+    })
+}

@@ -1,0 +1,187 @@
+//! What is streamed from the node a pod runs on: logs, exec, attach, port-forward. The node's agent
+//! does the work; the paths are its API (upstream: `pkg/kubelet/server`).
+
+use api::{Error, Object, Reason};
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::body::Body;
+use crate::handlers::storage::Target;
+use crate::pipeline::Call;
+use crate::proxy::forward::{send, wants_upgrade};
+use crate::proxy::node;
+use crate::respond::{self, Outcome};
+
+/// Everything but what RFC 3986 calls unreserved.
+pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// How much of an agent's error is read.
+const ERROR_BYTES: usize = 16 * 1024;
+
+pub(super) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
+fn pod(target: &Target, call: &Call) -> Result<Object, Error> {
+    Ok(target.read_existing(&call.info.namespace, &call.info.name)?.object)
+}
+
+fn names<'a>(pod: &'a Object, list: &'a str) -> impl Iterator<Item = &'a str> {
+    let items = pod.at(&["spec", list]).and_then(Value::as_array);
+    items.into_iter().flatten().filter_map(|c| c["name"].as_str())
+}
+
+/// The container asked for, or the only one there is.
+fn container<'a>(pod: &'a Object, asked: &'a str) -> Result<&'a str, Error> {
+    if !asked.is_empty() {
+        let known = ["containers", "initContainers", "ephemeralContainers"]
+            .iter()
+            .any(|list| names(pod, list).any(|n| n == asked));
+        if !known {
+            let message = format!("container {asked} is not valid for pod {}", pod.name());
+            return Err(Error::bad_request(message));
+        }
+        return Ok(asked);
+    }
+    let all: Vec<&str> = names(pod, "containers").collect();
+    if let [only] = all.as_slice() {
+        return Ok(only);
+    }
+    let mut message = format!("a container name must be specified for pod {}", pod.name());
+    if !all.is_empty() {
+        message.push_str(&format!(", choose one of: [{}]", all.join(" ")));
+    }
+    let init: Vec<&str> = names(pod, "initContainers").collect();
+    if !init.is_empty() {
+        message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+    }
+    Err(Error::bad_request(message))
+}
+
+/// GET of `log`.
+pub(super) async fn log(target: Target, call: Call) -> Outcome {
+    if call.info.verb != "get" {
+        return Err(Error::method_not_allowed(&target.group_resource(), call.info.verb));
+    }
+    let pod = pod(&target, &call)?;
+    let container = container(&pod, call.query.get("container").unwrap_or(""))?;
+    let Some(node) = pod.str_at(&["spec", "nodeName"]).filter(|n| !n.is_empty()) else {
+        return Ok(respond::text(StatusCode::OK, ""));
+    };
+    let backend = node::agent(&target.context, node)?;
+    let mut path = format!("/containerLogs/{}/{}/{}", pod.namespace(), pod.name(), encoded(container));
+    let mut separator = '?';
+    for key in
+        ["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream"]
+    {
+        if let Some(value) = call.query.non_empty(key) {
+            path.push_str(&format!("{separator}{key}={}", encoded(value)));
+            separator = '&';
+        }
+    }
+    let context = target.context.clone();
+    let response = send(&context, call, &backend, &path).await?;
+    if response.status().is_success() {
+        let mut response = response;
+        let plain = http::HeaderValue::from_static("text/plain");
+        response.headers_mut().entry(http::header::CONTENT_TYPE).or_insert(plain);
+        return Ok(response);
+    }
+    Err(agent_error(response).await)
+}
+
+/// An agent's refusal as a client of this server expects it: a Status with its text.
+async fn agent_error(response: http::Response<Body>) -> Error {
+    let status = response.status();
+    let text = match Limited::new(response.into_body(), ERROR_BYTES).collect().await {
+        Ok(collected) => String::from_utf8_lossy(&collected.to_bytes()).trim().to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let text = serde_json::from_str::<Value>(&text)
+        .ok()
+        .and_then(|v| v["message"].as_str().map(str::to_owned))
+        .unwrap_or(text);
+    let reason = match status.as_u16() {
+        400 => Reason::BadRequest,
+        401 => Reason::Unauthorized,
+        403 => Reason::Forbidden,
+        404 => Reason::NotFound,
+        429 => Reason::TooManyRequests,
+        503 => Reason::ServiceUnavailable,
+        504 => Reason::Timeout,
+        _ => Reason::InternalError,
+    };
+    let text = if text.is_empty() { format!("the node answered {status}") } else { text };
+    Error::new(reason, text)
+}
+
+/// `exec`, `attach` and `portforward`: the node's stream, passed through.
+pub(super) async fn stream(target: Target, call: Call) -> Outcome {
+    if !matches!(call.method, Method::GET | Method::POST) {
+        return Err(Error::method_not_allowed(&target.group_resource(), call.info.verb));
+    }
+    let pod = pod(&target, &call)?;
+    let path = stream_path(&pod, &call)?;
+    let node = pod
+        .str_at(&["spec", "nodeName"])
+        .filter(|n| !n.is_empty())
+        .ok_or_else(|| Error::bad_request(format!("pod {} does not have a host assigned", pod.name())))?;
+    if !wants_upgrade(&call.headers) {
+        return Err(Error::bad_request("Upgrade request required"));
+    }
+    let backend = node::agent(&target.context, node)?;
+    let context = target.context.clone();
+    let response = send(&context, call, &backend, &path).await?;
+    if response.status().is_client_error() || response.status().is_server_error() {
+        return Err(agent_error(response).await);
+    }
+    Ok(response)
+}
+
+/// Path and query on the node.
+fn stream_path(pod: &Object, call: &Call) -> Result<String, Error> {
+    let (namespace, name) = (pod.namespace(), pod.name());
+    let mut query: Vec<String> = Vec::new();
+    let path = if call.info.subresource == "portforward" {
+        query.extend(
+            call.query.all("ports").flat_map(|p| p.split(',')).map(|p| format!("port={}", encoded(p))),
+        );
+        format!("/portForward/{namespace}/{name}")
+    } else {
+        let container = container(pod, call.query.get("container").unwrap_or(""))?;
+        for (asked, sent) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
+            if call.query.flag(asked) {
+                query.push(format!("{sent}=1"));
+            }
+        }
+        if call.info.subresource == "exec" {
+            query.extend(call.query.all("command").map(|c| format!("command={}", encoded(c))));
+        }
+        format!("/{}/{namespace}/{name}/{}", call.info.subresource, encoded(container))
+    };
+    Ok(if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_container_is_the_one_asked_for_or_the_only_one() {
+        let pod = |containers: Value| {
+            Object::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": containers}}))
+                .unwrap()
+        };
+        let one = pod(json!([{"name": "a"}]));
+        assert_eq!(container(&one, "").unwrap(), "a");
+        assert_eq!(container(&one, "x").unwrap_err().message, "container x is not valid for pod p");
+        let two = pod(json!([{"name": "a"}, {"name": "b"}]));
+        assert_eq!(container(&two, "b").unwrap(), "b");
+        assert_eq!(
+            container(&two, "").unwrap_err().message,
+            "a container name must be specified for pod p, choose one of: [a b]"
+        );
+    }
+}
