@@ -15,4 +15,4 @@ mod usage;
 pub(crate) use beneath::clean;
 pub use compression::decompress;
 pub use layer::{LayerError, LayerLimits};
-pub use store::{LayerRecord, SnapshotError, SnapshotStore, chain_id};
+pub use store::{Discarded, LayerRecord, SnapshotError, SnapshotStore, chain_id};

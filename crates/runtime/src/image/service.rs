@@ -48,8 +48,16 @@ impl ImageService for ImageServer {
         let request = request.into_inner();
         let reference = required(request.image)?;
         // Not being there is an answer, not an error (CRI api.proto, ImageStatusResponse.image).
-        let image = self.store.status(&reference).as_ref().map(to_cri);
-        Ok(Response::new(v1::ImageStatusResponse { image, info: Default::default() }))
+        let Some(image) = self.store.status(&reference) else {
+            return Ok(Response::new(v1::ImageStatusResponse::default()));
+        };
+        let mut info = std::collections::HashMap::new();
+        if request.verbose {
+            let config = self.store.config_json(image.id).await.map_err(status)?;
+            let text = serde_json::json!({"chainID": image.layers.last(), "imageSpec": config}).to_string();
+            info.insert("info".to_owned(), text);
+        }
+        Ok(Response::new(v1::ImageStatusResponse { image: Some(to_cri(&image)), info }))
     }
 
     async fn pull_image(
@@ -155,4 +163,56 @@ fn status(error: ImageError) -> Status {
         _ => Code::Unknown,
     };
     Status::new(code, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basic(auth: v1::AuthConfig, reference: &str) -> Option<(String, String)> {
+        match credentials(auth, reference) {
+            Ok(Credentials::Basic { user, password }) => Some((user, password)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn credentials_go_only_to_their_registry() {
+        let auth = |server: &str| v1::AuthConfig {
+            username: "u".to_owned(),
+            password: "p".to_owned(),
+            server_address: server.to_owned(),
+            ..Default::default()
+        };
+        let sent = Some(("u".to_owned(), "p".to_owned()));
+        assert_eq!(basic(auth(""), "x"), sent);
+        assert_eq!(basic(auth("https://index.docker.io/v1/"), "busybox"), sent);
+        assert_eq!(basic(auth("reg.example:5000"), "reg.example:5000/a"), sent);
+        assert_eq!(basic(auth("reg.example"), "busybox"), None);
+        assert_eq!(basic(auth("docker.io.evil.example"), "busybox"), None);
+    }
+
+    #[test]
+    fn the_encoded_form_is_decoded_or_refused() {
+        let auth = |auth: &str| v1::AuthConfig { auth: auth.to_owned(), ..Default::default() };
+        assert_eq!(basic(auth("dTpwOng="), "x"), Some(("u".to_owned(), "p:x".to_owned())));
+        assert!(credentials(auth("***"), "x").is_err());
+        assert!(credentials(auth("dQ=="), "x").is_err());
+    }
+
+    #[test]
+    fn the_user_is_told_as_a_number_or_a_name() {
+        let image = |user: &str| {
+            let id = super::super::Digest::of(b"");
+            let (tags, digests, blobs) = Default::default();
+            let user = user.to_owned();
+            let image =
+                ImageRecord { id, manifest: id, blobs, layers: vec![], size_bytes: 0, user, tags, digests };
+            let cri = to_cri(&image);
+            (cri.uid.map(|u| u.value), cri.username)
+        };
+        assert_eq!(image(""), (Some(0), String::new()));
+        assert_eq!(image("1000:2000"), (Some(1000), String::new()));
+        assert_eq!(image("nobody:nogroup"), (None, "nobody".to_owned()));
+    }
 }

@@ -15,11 +15,11 @@ use super::digest::Digest;
 use super::error::{ContentError, ImageError};
 use super::holds::{Holds, Item};
 use super::in_flight::InFlight;
-use super::manifest::{DOCUMENT_LIMIT_BYTES, Document, ImageConfig, Manifest, Platform};
+use super::manifest::{DOCUMENT_LIMIT_BYTES, Document, DocumentError, ImageConfig, Manifest, Platform};
 use super::records::{self, ImageRecord, Images, Records};
 use super::registry::RegistryOptions;
 use crate::rootfs::Usage;
-use crate::snapshot::{LayerLimits, SnapshotStore, chain_id};
+use crate::snapshot::{Discarded, LayerLimits, SnapshotStore, chain_id};
 
 /// Where the store is and what it takes.
 #[derive(Debug, Clone)]
@@ -114,6 +114,17 @@ impl ImageStore {
         .await
     }
 
+    /// The config of the image with this id, as it was written.
+    pub async fn config_json(&self, id: Digest) -> Result<serde_json::Value, ImageError> {
+        self.blocking(move |inner| {
+            let json = serde_json::from_slice(&inner.read_document(&id)?);
+            Ok(json
+                .map_err(|source| DocumentError::Json { what: "image config", source })
+                .map_err(ContentError::from)?)
+        })
+        .await
+    }
+
     /// What images take on disk: archives and unpacked layers.
     pub async fn usage(&self) -> Result<Usage, ImageError> {
         self.blocking(|inner| inner.usage().map_err(|e| ImageError::io(&inner.options.root, e))).await
@@ -196,11 +207,16 @@ impl Inner {
         let mut needed: HashSet<Item> = images.values().flat_map(items_of).collect();
         needed.extend(self.snapshots.layers_in_use().into_iter().map(Item::Layer));
         let unneeded: Vec<Item> = items.iter().filter(|item| !needed.contains(item)).copied().collect();
+        let mut discarded = Vec::new();
         self.holds.delete_unheld(&unneeded, |item| match item {
             Item::Blob(digest) => self.content.remove(&digest),
-            Item::Layer(chain_id) => self.snapshots.remove_layer(&chain_id),
+            Item::Layer(chain_id) => {
+                discarded.extend(self.snapshots.remove_layer(&chain_id)?);
+                Ok(())
+            }
         })?;
-        self.snapshots.empty_trash()
+        // Not under the lock of the holds: this takes time.
+        discarded.into_iter().try_for_each(Discarded::delete)
     }
 
     fn all_items(&self) -> io::Result<Vec<Item>> {

@@ -56,6 +56,18 @@ pub struct SnapshotStore {
     containers: Mutex<HashMap<String, Vec<Digest>>>,
 }
 
+/// A directory out of sight that still takes space; what is not deleted goes at the next start.
+#[derive(Debug)]
+#[must_use]
+pub struct Discarded(PathBuf);
+
+impl Discarded {
+    /// Gives the space back. Takes as long as there are files.
+    pub fn delete(self) -> io::Result<()> {
+        fs::remove_dir_all(self.0)
+    }
+}
+
 /// The chain id of a layer over the chain below it.
 pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
     match parent {
@@ -112,7 +124,7 @@ impl SnapshotStore {
 
     fn drop_damaged(&self, path: &Path, error: &io::Error) -> io::Result<()> {
         tracing::warn!(path = %path.display(), %error, "a snapshot without a readable record is removed");
-        self.throw_away(path)
+        self.throw_away(path)?.map_or(Ok(()), Discarded::delete)
     }
 
     /// The record of an unpacked layer.
@@ -194,24 +206,12 @@ impl SnapshotStore {
         Ok(record)
     }
 
-    /// Takes a layer out of sight; [`empty_trash`](Self::empty_trash) gives its space back.
-    pub fn remove_layer(&self, chain_id: &Digest) -> io::Result<()> {
-        if lock(&self.layers).remove(chain_id).is_some() {
-            self.throw_away(&self.layer_path(chain_id))?;
+    /// Takes a layer out of sight at once; deleting it is left to the caller.
+    pub fn remove_layer(&self, chain_id: &Digest) -> io::Result<Option<Discarded>> {
+        match lock(&self.layers).remove(chain_id) {
+            Some(_) => self.throw_away(&self.layer_path(chain_id)),
+            None => Ok(None),
         }
-        Ok(())
-    }
-
-    /// Deletes what was thrown away.
-    pub fn empty_trash(&self) -> io::Result<()> {
-        for entry in fs::read_dir(self.root.join("trash"))? {
-            match fs::remove_dir_all(entry?.path()) {
-                // Somebody else empties it, too.
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// The overlay of a container over `layers` (chain ids, bottom first); made where it is missing.
@@ -247,7 +247,8 @@ impl SnapshotStore {
         if !lock(&self.containers).contains_key(container) {
             return Ok(Vec::new());
         }
-        self.throw_away(&path).map_err(|source| at(&path, source))?;
+        let discarded = self.throw_away(&path).map_err(|source| at(&path, source))?;
+        discarded.map_or(Ok(()), Discarded::delete).map_err(|source| at(&path, source))?;
         Ok(lock(&self.containers).remove(container).unwrap_or_default())
     }
 
@@ -267,10 +268,12 @@ impl SnapshotStore {
         usage::of_dir(&path).map_err(|source| at(&path, source))
     }
 
-    fn throw_away(&self, path: &Path) -> io::Result<()> {
-        match fs::rename(path, self.temporary("trash")) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
+    fn throw_away(&self, path: &Path) -> io::Result<Option<Discarded>> {
+        let trash = self.temporary("trash");
+        match fs::rename(path, &trash) {
+            Ok(()) => Ok(Some(Discarded(trash))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
         }
     }
 

@@ -20,8 +20,7 @@ fn a_layer_is_unpacked_once_and_found_again() -> Result<(), Box<dyn std::error::
     assert_eq!(store.layers(), [first]);
     assert_eq!(store.unpack(&[], &diff_id, &b"not read"[..])?, first);
     assert_eq!(fs::read_dir(tmp.path().join("unpack"))?.count(), 0);
-    store.remove_layer(&first.chain_id)?;
-    store.empty_trash()?;
+    store.remove_layer(&first.chain_id)?.ok_or("not removed")?.delete()?;
     assert!(open(tmp.path())?.layers().is_empty());
     Ok(())
 }
