@@ -3,6 +3,7 @@
 //! Start with [`Task`]. Never part of the product.
 
 mod codegen;
+mod images;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,12 @@ use clap::Parser;
 
 #[derive(Parser)]
 enum Task {
+    /// Makes the container images of tests and demonstrations from Debian packages.
+    Images {
+        /// Where the archives go.
+        #[arg(long, default_value = "target/images")]
+        out: PathBuf,
+    },
     /// Regenerates the type facts, resource rows and field descriptions of the built-in kinds.
     Codegen {
         /// OpenAPI v2 document of the tracked Kubernetes version.
@@ -20,6 +27,7 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
+        Task::Images { out } => images::run(&out),
         Task::Codegen { swagger } => codegen::run(&swagger),
     }
 }
