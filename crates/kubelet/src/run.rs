@@ -19,6 +19,7 @@ use crate::cri_calls::{Cri, CriError, GrpcCri};
 use crate::cri_view::{LABEL_POD_NAME, LABEL_POD_NAMESPACE, LABEL_POD_UID};
 use crate::executor::Executor;
 use crate::images::Images;
+use crate::planner::Rejection;
 use crate::pod_api::KubePodApi;
 use crate::source::PodSource;
 use crate::worker::{PodNews, Tools};
@@ -90,9 +91,17 @@ impl Pods {
     pub async fn run(self) {
         tokio::select! {
             () = self.follow() => {}
+            () = self.evict() => {}
             () = self.shutdown.started() => {}
         }
         self.workers.drain().await;
+    }
+
+    async fn evict(&self) {
+        loop {
+            let over = self.executor.volumes.next_over_limit().await;
+            self.workers.evict(&over.pod_uid, Rejection { reason: "Evicted".to_owned(), message: over.message });
+        }
     }
 
     async fn follow(&self) {

@@ -36,6 +36,14 @@ pub struct VolumeError {
     pub message: String,
 }
 
+/// A pod that uses more of a volume than it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverLimit {
+    pub pod_uid: String,
+    /// The text of its status and event.
+    pub message: String,
+}
+
 /// Brings a pod's volumes up and down.
 #[async_trait]
 pub trait Volumes: Send + Sync {
@@ -59,6 +67,11 @@ pub trait Volumes: Send + Sync {
     /// The uids of pods that have something on this node's disk; asked once at start, to clean up
     /// after pods that were deleted while the agent was away.
     async fn known_pods(&self) -> Vec<String>;
+
+    /// Waits for the next pod over a volume's limit; each is told once. Cancellation safe.
+    async fn next_over_limit(&self) -> OverLimit {
+        std::future::pending().await
+    }
 }
 
 /// Why a container's or sandbox's configuration could not be made.

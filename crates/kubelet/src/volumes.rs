@@ -9,6 +9,7 @@ pub mod directories;
 pub mod error;
 pub mod host_path;
 pub mod layout;
+pub mod limits;
 pub mod manager;
 pub mod mount_table;
 pub mod objects;

@@ -188,6 +188,9 @@ impl Worker {
     fn read_mail(&mut self) {
         let mail = self.mailbox.take();
         self.runtime_changed |= mail.runtime_changed;
+        if let Some(why) = mail.eviction {
+            self.evict(why);
+        }
         let Some(news) = mail.news else { return };
         let (pod, gone) = news.into_parts();
         let pod = self.reporting.absorb(pod, self.seen.in_flight.contains(&ActionKey::Object));
@@ -202,6 +205,16 @@ impl Worker {
                 Finished::Told
             });
         }
+    }
+
+    /// The node ends the pod; the first reason stays.
+    fn evict(&mut self, why: Rejection) {
+        if self.want.rejection.is_some() {
+            return;
+        }
+        let about = crate::events::reference(&self.want.pod, crate::events::Part::Pod);
+        self.tools.executor.events.record(about, Severity::Warning, &why.reason, why.message.clone());
+        Arc::make_mut(&mut self.want).rejection = Some(why);
     }
 
     /// Reads the runtime if it may have changed, plans, and sets the plan in motion. True when all is done.

@@ -104,6 +104,13 @@ impl Workers {
         entry.is_some()
     }
 
+    /// Ends a pod for the node's sake; it becomes `Failed` with this reason.
+    pub fn evict(&self, uid: &str, why: Rejection) {
+        if let Some(entry) = self.lock().by_uid.get(uid) {
+            entry.mailbox.evict(why);
+        }
+    }
+
     /// Tells every worker that the runtime's state may have changed.
     pub fn all_changed(&self) {
         for entry in self.lock().by_uid.values() {

@@ -62,10 +62,12 @@ fn heartbeats_alone_are_no_news() {
     assert!(!same(&status(1, "True"), &status(1, "False")));
 }
 
+type Feed = mpsc::UnboundedReceiver<Result<Frame<Bytes>, Infallible>>;
+
 /// Records what is asked; has no lease at first and a watch that the test feeds.
 struct Api {
     log: mpsc::UnboundedSender<String>,
-    watch: Mutex<Option<mpsc::UnboundedReceiver<Result<Frame<Bytes>, Infallible>>>>,
+    watch: Mutex<Option<Feed>>,
 }
 
 impl Api {

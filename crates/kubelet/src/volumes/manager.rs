@@ -15,6 +15,7 @@ use kube::Client;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use super::error::SetupError;
+use super::limits::{Limit, Limits};
 use super::objects::{Objects, OnChange};
 use super::payload::{self, Sources};
 use super::references;
@@ -53,6 +54,7 @@ pub struct Manager {
     tokens: Tokens,
     pods: Mutex<HashMap<String, Managed>>,
     dirty: Arc<Dirty>,
+    limits: Limits,
 }
 
 impl Manager {
@@ -69,6 +71,7 @@ impl Manager {
             clock,
             pods: Mutex::default(),
             dirty,
+            limits: Limits::default(),
         }
     }
 
@@ -88,11 +91,18 @@ impl Manager {
 
     /// Rewrites projected files when what they show changes, until `shutdown`. No work when idle.
     pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        tokio::select! {
+            () = shutdown.started() => {}
+            () = self.follow() => {}
+            () = self.limits.run() => {}
+        }
+    }
+
+    async fn follow(&self) {
         loop {
             let due = self.dirty.wake.notified();
             let renewal = self.until_next_renewal();
             tokio::select! {
-                () = shutdown.started() => return,
                 () = due => {}
                 () = renewal => self.dirty.add(&self.tokens.due()),
             }
@@ -122,6 +132,21 @@ impl Manager {
         for error in failed {
             // What is mounted stays as it was, as upstream; the next change tries again.
             tracing::warn!(pod = uid, %error, "a volume could not be updated");
+        }
+    }
+
+    fn track_limits(&self, pod: &Pod, mounted: &MountedVolumes) {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
+            let on_disk =
+                volume.empty_dir.as_ref().filter(|s| s.medium.as_deref().unwrap_or_default().is_empty());
+            let Some(source) = on_disk else { continue };
+            let (bytes, place) = (directories::size_limit_bytes(source), mounted.volumes.get(&volume.name));
+            if let (Some(bytes), Some(text), Some(place)) = (bytes, &source.size_limit, place) {
+                let (volume, text) = (volume.name.clone(), text.0.clone());
+                self.limits
+                    .track(place.host_path.clone(), Limit { uid: uid.to_owned(), volume, bytes, text });
+            }
         }
     }
 
@@ -250,6 +275,7 @@ impl seams::Volumes for Manager {
             mounted.volumes.insert(name, volume);
         });
         failed.extend(late.await);
+        self.track_limits(pod, &mounted);
         // A new token may be due before the one the timer waits for.
         self.dirty.wake.notify_one();
         if failed.is_empty() {
@@ -280,6 +306,7 @@ impl seams::Volumes for Manager {
         self.config_maps.release(pod_uid);
         self.secrets.release(pod_uid);
         self.tokens.forget(pod_uid);
+        self.limits.forget(pod_uid);
         let (dirs, uid) = (self.dirs.clone(), pod_uid.to_owned());
         let work = tokio::task::spawn_blocking(move || teardown::pod(&dirs, &uid)).await;
         let result = work.unwrap_or_else(|e| Err(VolumeError::TaskLost(e.to_string())));
@@ -288,6 +315,10 @@ impl seams::Volumes for Manager {
         }
         lock(&self.pods).remove(pod_uid);
         Ok(())
+    }
+
+    async fn next_over_limit(&self) -> seams::OverLimit {
+        self.limits.next().await
     }
 
     async fn known_pods(&self) -> Vec<String> {

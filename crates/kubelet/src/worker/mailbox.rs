@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Notify;
 
+use crate::planner::Rejection;
+
 /// The newest that is known of a pod.
 #[derive(Debug, Clone)]
 pub enum PodNews {
@@ -29,11 +31,13 @@ impl PodNews {
 pub struct Mail {
     pub news: Option<PodNews>,
     pub runtime_changed: bool,
+    /// The node wants to be rid of the pod.
+    pub eviction: Option<Rejection>,
 }
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.news.is_none() && !self.runtime_changed
+        self.news.is_none() && !self.runtime_changed && self.eviction.is_none()
     }
 }
 
@@ -56,6 +60,14 @@ impl Mailbox {
 
     pub fn runtime_changed(&self) {
         self.with(|mail| mail.runtime_changed = true);
+        self.bell.notify_one();
+    }
+
+    /// Asks for the pod's end; the first reason stays.
+    pub fn evict(&self, why: Rejection) {
+        self.with(|mail| {
+            mail.eviction.get_or_insert(why);
+        });
         self.bell.notify_one();
     }
 

@@ -15,6 +15,7 @@ use crate::executor::Executor;
 use crate::fakes::{FakeApi, FakeConfigs, FakeCri, FakeEvents, FakeVolumes, TestClock};
 use crate::images::Images;
 use crate::node_facts::NodeFacts;
+use crate::planner::Rejection;
 use crate::seams::{LookupError, PodDirectory, Volumes};
 use crate::worker::{PodNews, Tools};
 
@@ -354,4 +355,23 @@ async fn a_deleted_pod_does_not_wait_for_its_image() {
     node.ask_to_end(&pod, 30);
     sleep(Duration::from_millis(100)).await;
     assert!(*node.api.deleted.lock().expect("no panic") && !node.workers.knows("u1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evicted_pod_fails_with_the_nodes_reason() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    node.deliver(&simple());
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.phase(), "Running");
+    let why = |message: &str| Rejection { reason: "Evicted".to_owned(), message: message.to_owned() };
+    node.workers.evict("u1", why("too much"));
+    node.workers.evict("u1", why("again"));
+    sleep(Duration::from_secs(60)).await;
+    let status = node.api.pod.lock().expect("no panic").clone().and_then(|p| p.status).expect("a status");
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("Evicted")));
+    assert_eq!(status.message.as_deref(), Some("too much"));
+    let events = node.events.take();
+    assert_eq!(events.iter().filter(|e| e.contains("Evicted")).count(), 1, "{events:?}");
+    assert!(node.cri.take_calls().iter().any(|c| c.contains("stop")));
 }
