@@ -26,6 +26,8 @@ struct Api {
     state: Mutex<(u64, Option<Value>)>,
     changes: broadcast::Sender<String>,
     tokens: Mutex<u64>,
+    /// How many requests are refused before the first is answered.
+    refusals: Mutex<u32>,
     clock: Arc<dyn Clock>,
 }
 
@@ -34,7 +36,8 @@ impl Api {
         Arc::new(Self {
             state: Mutex::new((1, None)),
             changes: broadcast::channel(8).0,
-            tokens: Mutex::new(0),
+            tokens: Mutex::default(),
+            refusals: Mutex::default(),
             clock,
         })
     }
@@ -64,6 +67,15 @@ impl Api {
         request: &Request<Body>,
     ) -> Response<http_body_util::combinators::BoxBody<Bytes, Infallible>> {
         let query = request.uri().query().unwrap_or_default();
+        let refusals = std::mem::replace(&mut *lock(&self.refusals), 0);
+        if refusals > 0 {
+            *lock(&self.refusals) = refusals - 1;
+            let status = json!({"kind": "Status", "metadata": {}, "status": "Failure", "code": 403,
+                "reason": "Forbidden", "message": "no relationship found"});
+            let mut response = full(&status);
+            *response.status_mut() = http::StatusCode::FORBIDDEN;
+            return response;
+        }
         if request.method() == Method::POST
             && request.uri().path().ends_with("/serviceaccounts/default/token")
         {
@@ -211,5 +223,18 @@ async fn tokens_are_renewed_in_time() {
     assert_eq!(*lock(&api.tokens), 1);
     clock.advance(SignedDuration::from_secs(2881));
     becomes(folder, "token", "token-2").await;
+    fixture.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_not_trusted_yet_tries_again() {
+    let api = Api::new(Arc::new(SystemClock));
+    api.set(json!({"k": "one"}));
+    let fixture = start(&api);
+    *lock(&api.refusals) = 4;
+    let sources = json!([{"serviceAccountToken": {"path": "token"}}]);
+    let volumes = json!([{"name": "cfg", "configMap": {"name": "m"}}, {"name": "t", "projected": {"sources": sources}}]);
+    let mounted = fixture.manager.setup(&pod(volumes, json!({}))).await.expect("up");
+    assert!(mounted.volumes["cfg"].host_path.join("k").exists());
     fixture.end().await;
 }

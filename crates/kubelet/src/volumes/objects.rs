@@ -19,7 +19,10 @@ use tokio::task::{AbortHandle, JoinSet};
 /// How long the first answer may take.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 const WATCH_TIMEOUT_S: u32 = 290;
-const RETRY: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(30));
+const RETRY: Policy = Policy::new(Duration::from_millis(20), Duration::from_secs(30));
+/// Failures in a row before users hear of them. The first may be the API's: it has to learn that the pod
+/// is bound here before it lets this node read what the pod refers to.
+const PATIENT_FAILURES: u32 = 4;
 
 /// A kind that pods refer to by name.
 pub trait Referenced:
@@ -185,7 +188,8 @@ impl<K: Referenced> Follower<K> {
                 Ok(then) => (next, failures) = (then, 0),
                 Err(why) => {
                     failures += 1;
-                    if matches!(&*self.state.borrow(), State::Unknown | State::Failed(_)) {
+                    let unknown = matches!(&*self.state.borrow(), State::Unknown | State::Failed(_));
+                    if unknown && failures >= PATIENT_FAILURES {
                         self.state.send_replace(State::Failed(why));
                     }
                     next = Next::List;

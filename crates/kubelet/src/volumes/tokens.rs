@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base::Clock;
+use base::backoff::Policy;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
@@ -14,6 +16,9 @@ use super::payload::TokenKey;
 
 /// A token is renewed at this age at the latest, as upstream.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
+/// Of one request, and the waits between.
+const ATTEMPTS: u32 = 4;
+const AGAIN: Policy = Policy::new(Duration::from_millis(20), Duration::from_secs(1));
 /// When a renewal failed.
 const RETRY: SignedDuration = SignedDuration::from_secs(60);
 
@@ -89,8 +94,20 @@ impl Tokens {
             ..TokenRequest::default()
         };
         let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
-        let answer = api.create_token_request(account, &Default::default(), &wanted).await;
-        let answer = answer.map_err(|e| VolumeError::Token(e.to_string()))?;
+        let mut failures = 0;
+        let answer = loop {
+            match api.create_token_request(account, &Default::default(), &wanted).await {
+                Ok(answer) => break answer,
+                Err(error) => {
+                    failures += 1;
+                    // The API has to learn first that the pod is bound here: it may need a moment.
+                    if failures >= ATTEMPTS || client::is_not_found(&error) {
+                        return Err(VolumeError::Token(error.to_string()));
+                    }
+                    tokio::time::sleep(AGAIN.delay(failures)).await;
+                }
+            }
+        };
         let status = answer.status.unwrap_or_default();
         let (Some(token), Some(expires)) = (status.token, status.expiration_timestamp) else {
             return Err(VolumeError::Token("the answer holds no token".into()));
