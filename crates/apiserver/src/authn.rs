@@ -1,8 +1,25 @@
 //! Authentication: from a connection and its headers to a [`User`].
+//!
+//! [`Union`] asks in order: [`ClientCertificate`], [`StaticTokens`], [`service_account::ServiceAccounts`],
+//! and at last [`Anonymous`].
+
+mod anonymous;
+mod certificate;
+pub mod service_account;
+mod static_token;
+mod union;
 
 use std::sync::Arc;
 
+pub use anonymous::Anonymous;
+pub use certificate::ClientCertificate;
+pub use static_token::StaticTokens;
+pub use union::Union;
+
 use crate::request::User;
+
+/// The group of everybody who has shown who they are.
+pub const AUTHENTICATED_GROUP: &str = "system:authenticated";
 
 /// What authentication may look at.
 #[derive(Debug, Clone, Default)]
@@ -14,8 +31,29 @@ pub struct Credentials<'a> {
     pub bearer_token: Option<&'a str>,
 }
 
+/// What a token that somebody asks about says (`TokenReview`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviewedToken {
+    pub user: Arc<User>,
+    /// Those of the audiences asked for that the token is meant for; for the API server's own when none were
+    /// asked for.
+    pub audiences: Vec<String>,
+}
+
 /// Turns credentials into a user. `Ok(None)`: this method has nothing to say (no credentials of its
 /// sort); `Err`: credentials are there and wrong.
 pub trait Authenticator: Send + Sync + 'static {
     fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, api::Error>;
+
+    /// Checks a token for a third party that is reached under one of `audiences` (none: the API server).
+    ///
+    /// # Errors
+    /// Why the token is wrong, in words for `status.error` of the review.
+    fn review_token(&self, token: &str, audiences: &[String]) -> Result<Option<ReviewedToken>, String> {
+        let credentials = Credentials { client_certificate: None, bearer_token: Some(token) };
+        match self.authenticate(&credentials) {
+            Ok(user) => Ok(user.map(|user| ReviewedToken { user, audiences: audiences.to_vec() })),
+            Err(_) => Err("invalid bearer token".to_owned()),
+        }
+    }
 }

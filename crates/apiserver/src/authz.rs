@@ -1,4 +1,14 @@
 //! Authorization: may this user do this?
+//!
+//! [`Union`] asks in upstream's order: [`PrivilegedGroup`], [`node::NodeAuthorizer`], [`rbac::Rbac`].
+
+pub mod node;
+mod privileged;
+pub mod rbac;
+mod union;
+
+pub use privileged::{PRIVILEGED_GROUP, PrivilegedGroup};
+pub use union::Union;
 
 use crate::request::Attributes;
 
@@ -15,4 +25,10 @@ pub enum Decision {
 /// Decides from state held in memory: no IO, no waiting.
 pub trait Authorizer: Send + Sync + 'static {
     fn authorize(&self, attributes: &Attributes) -> Decision;
+
+    /// Why a request is allowed, for those who ask (`SubjectAccessReview`); may be empty. Not for the hot path.
+    fn explain(&self, attributes: &Attributes) -> String {
+        let _ = attributes;
+        String::new()
+    }
 }

@@ -26,6 +26,8 @@ pub struct Attributes {
     pub subresource: String,
     pub namespace: String,
     pub name: String,
+    /// The fields a list or watch asks for by equality, as (field, value): what a node may list depends on it.
+    pub field_selector: Vec<(String, String)>,
     /// The whole path, for requests that are not about a resource.
     pub path: String,
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::selector::FieldSelector;
 use api::{Error, GroupResource};
 
 use super::Call;
@@ -35,8 +36,24 @@ pub(crate) fn attributes(call: &Call) -> Attributes {
         subresource: info.subresource.clone(),
         namespace: info.namespace.clone(),
         name: info.name.clone(),
+        field_selector: field_selector(call),
         path: info.path.clone(),
     }
+}
+
+/// What a list or watch asks for by equality. One that cannot be parsed is refused later, by its handler.
+fn field_selector(call: &Call) -> Vec<(String, String)> {
+    let text = match call.info.verb {
+        "list" | "watch" => call.query.non_empty("fieldSelector"),
+        _ => None,
+    };
+    let selector = text.and_then(|text| FieldSelector::parse(text).ok()).unwrap_or_default();
+    selector
+        .requirements()
+        .iter()
+        .filter(|r| !r.negated)
+        .map(|r| (r.field.clone(), r.value.clone()))
+        .collect()
 }
 
 /// Opening a stream into a pod is a change even when a WebSocket client has to say GET: upstream asks

@@ -32,6 +32,7 @@ pub(super) fn impersonated(context: &Context, call: &Call) -> Result<Option<Arc<
                 subresource: subresource.to_owned(),
                 namespace: namespace.to_owned(),
                 name: name.to_owned(),
+                field_selector: Vec::new(),
                 path: String::new(),
             },
         )

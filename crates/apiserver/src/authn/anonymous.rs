@@ -1,0 +1,33 @@
+//! Whoever shows no credentials is `system:anonymous`; what that user may do, roles say.
+
+use std::sync::Arc;
+
+use super::{Authenticator, Credentials};
+use crate::request::User;
+
+pub(crate) const USER: &str = "system:anonymous";
+pub(crate) const GROUP: &str = "system:unauthenticated";
+
+/// Takes requests without credentials. Stands last; left out, they are refused.
+#[derive(Debug, Clone)]
+pub struct Anonymous {
+    user: Arc<User>,
+}
+
+impl Default for Anonymous {
+    fn default() -> Self {
+        let user = User { name: USER.to_owned(), groups: vec![GROUP.to_owned()], ..User::default() };
+        Self { user: Arc::new(user) }
+    }
+}
+
+impl Authenticator for Anonymous {
+    fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, api::Error> {
+        // A token nobody knows is wrong rather than absent.
+        Ok(credentials.bearer_token.is_none().then(|| Arc::clone(&self.user)))
+    }
+
+    fn review_token(&self, _: &str, _: &[String]) -> Result<Option<super::ReviewedToken>, String> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,73 @@
+//! [`Verified`]: tokens whose signature has been found right, so that it is checked once and not for every
+//! request.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::bound::Seen;
+use super::claims::Claims;
+use crate::request::User;
+
+/// How many tokens are remembered; a few kilobytes each at most.
+const CAPACITY: usize = 4096;
+
+/// A token known to be well signed. Whether it is valid now is for the verifier to say.
+pub(super) struct Token {
+    pub claims: Claims,
+    pub user: Arc<User>,
+    /// What its objects looked like last.
+    pub seen: Mutex<Option<Seen>>,
+    used: AtomicU64,
+}
+
+impl Token {
+    pub(super) fn new(claims: Claims, user: Arc<User>) -> Self {
+        Self { claims, user, seen: Mutex::default(), used: AtomicU64::new(0) }
+    }
+}
+
+/// Tokens by digest, at most [`CAPACITY`].
+#[derive(Default)]
+pub(super) struct Verified {
+    tokens: RwLock<HashMap<[u8; 32], Arc<Token>>>,
+    /// Counts uses: what was used longest ago goes first.
+    uses: AtomicU64,
+}
+
+impl Verified {
+    pub(super) fn get(&self, digest: &[u8; 32]) -> Option<Arc<Token>> {
+        let token = self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()?;
+        self.touch(&token);
+        Some(token)
+    }
+
+    pub(super) fn insert(&self, digest: [u8; 32], token: Arc<Token>, now_s: i64) {
+        self.touch(&token);
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        if tokens.len() >= CAPACITY {
+            tokens.retain(|_, token| token.claims.exp > now_s);
+        }
+        if tokens.len() >= CAPACITY {
+            // A quarter goes at a time, so that this is rare.
+            let mut uses: Vec<_> = tokens.values().map(|token| token.used.load(Ordering::Relaxed)).collect();
+            let (_, limit, _) = uses.select_nth_unstable(CAPACITY / 4);
+            let limit = *limit;
+            tokens.retain(|_, token| token.used.load(Ordering::Relaxed) > limit);
+        }
+        tokens.insert(digest, token);
+    }
+
+    pub(super) fn remove(&self, digest: &[u8; 32]) {
+        self.tokens.write().unwrap_or_else(PoisonError::into_inner).remove(digest);
+    }
+
+    fn touch(&self, token: &Token) {
+        token.used.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}

@@ -1,0 +1,171 @@
+//! [`ServiceAccounts`]: takes service account tokens.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
+use api::Error;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use super::TokenSettings;
+use super::bound;
+use super::claims::Claims;
+use super::verified::{Token, Verified};
+use crate::authn::certificate::CREDENTIAL_ID;
+use crate::authn::static_token::fingerprint;
+use crate::authn::{AUTHENTICATED_GROUP, Authenticator, Credentials, ReviewedToken};
+use crate::request::User;
+
+/// No token of ours is longer, in bytes; longer ones are not looked at.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// How far clocks may be apart, in seconds.
+const SKEW_S: i64 = 60;
+
+/// The authenticator of service account tokens.
+pub struct ServiceAccounts {
+    settings: TokenSettings,
+    verified: Verified,
+}
+
+impl ServiceAccounts {
+    pub fn new(settings: TokenSettings) -> Self {
+        Self { settings, verified: Verified::default() }
+    }
+
+    /// The token's claims and user if it is ours and valid now for one of `audiences`.
+    fn verify(&self, token: &str, audiences: &[String]) -> Result<Option<ReviewedToken>, String> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Ok(None);
+        }
+        let digest = fingerprint(token);
+        let now = self.settings.clock.now();
+        let token = match self.verified.get(&digest) {
+            Some(token) => token,
+            None if !self.is_ours(token) => return Ok(None),
+            None => {
+                let claims = self.claims(token).ok_or("invalid bearer token")?;
+                let token = Arc::new(Token::new(claims.clone(), Arc::new(user(&claims))));
+                self.verified.insert(digest, Arc::clone(&token), now.as_second());
+                token
+            }
+        };
+        let checked = self.check_now(&token, audiences);
+        if checked.is_err() {
+            self.verified.remove(&digest);
+        }
+        checked.map(|audiences| Some(ReviewedToken { user: Arc::clone(&token.user), audiences }))
+    }
+
+    /// Whether the token says that we issued it, before anything is believed.
+    fn is_ours(&self, token: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Issued {
+            iss: String,
+        }
+        let mut parts = token.split('.');
+        let (Some(_), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return false;
+        };
+        BASE64_URL_SAFE_NO_PAD
+            .decode(payload)
+            .ok()
+            .and_then(|json| serde_json::from_slice::<Issued>(&json).ok())
+            .is_some_and(|issued| issued.iss == self.settings.issuer)
+    }
+
+    fn claims(&self, token: &str) -> Option<Claims> {
+        let named = jsonwebtoken::decode_header(token).ok()?.kid;
+        self.settings
+            .keys
+            .iter()
+            .filter(|key| named.as_deref().is_none_or(|id| id == key.id()))
+            .find_map(|key| key.check(token))
+    }
+
+    /// Checks what changes with time; gives the audiences that fit.
+    fn check_now(&self, token: &Token, audiences: &[String]) -> Result<Vec<String>, String> {
+        let claims = &token.claims;
+        let now = self.settings.clock.now();
+        if claims.iss != self.settings.issuer {
+            return Err("invalid bearer token".to_owned());
+        }
+        if claims.exp + SKEW_S <= now.as_second() {
+            return Err("service account token has expired".to_owned());
+        }
+        if claims.nbf - SKEW_S > now.as_second() {
+            return Err("service account token is not valid yet".to_owned());
+        }
+        let ours = std::slice::from_ref(&self.settings.issuer);
+        let wanted = if audiences.is_empty() { ours } else { audiences };
+        let fitting: Vec<_> =
+            wanted.iter().filter(|audience| claims.aud.contains(audience)).cloned().collect();
+        if fitting.is_empty() {
+            return Err(format!(
+                "token audiences {} is invalid for the target audiences {}",
+                crate::authz::rbac::rule::quoted(&claims.aud),
+                crate::authz::rbac::rule::quoted(wanted)
+            ));
+        }
+        let known = token.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let seen = bound::check(&self.settings.lookup, &claims.kubernetes, known.as_ref(), now)?;
+        if known.as_ref() != Some(&seen) {
+            *token.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        }
+        Ok(fitting)
+    }
+
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.verified.len()
+    }
+}
+
+impl Authenticator for ServiceAccounts {
+    fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, Error> {
+        let Some(token) = credentials.bearer_token else { return Ok(None) };
+        match self.verify(token, &[]) {
+            Ok(reviewed) => Ok(reviewed.map(|reviewed| reviewed.user)),
+            Err(why) => {
+                tracing::debug!(why, "a service account token is refused");
+                Err(Error::unauthorized())
+            }
+        }
+    }
+
+    fn review_token(&self, token: &str, audiences: &[String]) -> Result<Option<ReviewedToken>, String> {
+        self.verify(token, audiences)
+    }
+}
+
+fn user(claims: &Claims) -> User {
+    let private = &claims.kubernetes;
+    let namespace = &private.namespace;
+    let mut extra = BTreeMap::new();
+    let mut add = |key: &str, value: &str| {
+        if !value.is_empty() {
+            extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]);
+        }
+    };
+    for (what, reference) in [("pod", &private.pod), ("node", &private.node)] {
+        if let Some(reference) = reference {
+            add(&format!("{what}-name"), &reference.name);
+            add(&format!("{what}-uid"), &reference.uid);
+        }
+    }
+    if !claims.jti.is_empty() {
+        extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("JTI={}", claims.jti)]);
+    }
+    User {
+        name: format!("system:serviceaccount:{namespace}:{}", private.serviceaccount.name),
+        uid: private.serviceaccount.uid.clone(),
+        groups: vec![
+            "system:serviceaccounts".to_owned(),
+            format!("system:serviceaccounts:{namespace}"),
+            AUTHENTICATED_GROUP.to_owned(),
+        ],
+        extra,
+    }
+}

@@ -1,0 +1,207 @@
+//! The node authorizer: a node reads what the pods bound to it need, and writes its own objects.
+//!
+//! Start with [`NodeAuthorizer`]; `graph` knows which objects belong to which node. What a node may do with
+//! objects of others' is the business of the `NodeRestriction` admission plugin.
+
+mod graph;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use base::Supervisor;
+use graph::{Graph, Kind, Source};
+
+use super::rbac::Rule;
+use super::{Authorizer, Decision};
+use crate::cache::CacheError;
+use crate::follow::{Follower, follow};
+use crate::lookup::Lookup;
+use crate::request::{Attributes, User};
+
+const NODES_GROUP: &str = "system:nodes";
+const NODE_USER_PREFIX: &str = "system:node:";
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+
+/// The node a user is; `None` for users that are none. The name may be empty.
+pub(crate) fn node_name(user: &User) -> Option<&str> {
+    let name = user.name.strip_prefix(NODE_USER_PREFIX)?;
+    user.groups.iter().any(|group| group == NODES_GROUP).then_some(name)
+}
+
+pub(crate) fn is_node(user: &User) -> bool {
+    node_name(user).is_some()
+}
+
+/// Allows nodes what they need; has no opinion about anybody else.
+#[derive(Clone)]
+pub struct NodeAuthorizer {
+    graph: Arc<Graph>,
+    follower: Follower,
+    /// What every node may do, of resources that are not divided among nodes.
+    rules: Arc<[Rule]>,
+}
+
+impl NodeAuthorizer {
+    /// Learns which objects belong to which node and follows the changes. `rules` are those of `system:node`.
+    ///
+    /// # Errors
+    /// When the watch cache does not hold the resources needed.
+    pub fn start(lookup: &Lookup, rules: Arc<[Rule]>, supervisor: &Supervisor) -> Result<Self, CacheError> {
+        let caches = Source::ALL
+            .iter()
+            .map(|source| {
+                let (group, plural) = source.resource();
+                lookup.resource(group, plural).ok_or(CacheError::Closed)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let graph = Arc::<Graph>::default();
+        let follower = follow(graph.clone(), caches, supervisor, "node-graph");
+        Ok(Self { graph, follower, rules })
+    }
+
+    /// Waits until every binding of a pod that the watch cache holds now counts.
+    pub async fn settled(&self) {
+        self.follower.settled().await;
+    }
+
+    fn related(&self, node: &str, kind: Kind, a: &Attributes) -> Decision {
+        if a.name.is_empty() {
+            return no("No Object name found");
+        }
+        if self.graph.related(node, kind, &a.namespace, &a.name) {
+            return Decision::Allow;
+        }
+        no(format!("no relationship found between node '{node}' and this object"))
+    }
+
+    fn read_namespaced(&self, node: &str, kind: Kind, a: &Attributes) -> Decision {
+        if !matches!(a.verb.as_str(), "get" | "list" | "watch") {
+            return no("can only read resources of this type");
+        }
+        if !a.subresource.is_empty() {
+            return no("cannot read subresource");
+        }
+        if a.namespace.is_empty() {
+            return no("can only read namespaced object of this type");
+        }
+        self.related(node, kind, a)
+    }
+
+    fn get(&self, node: &str, kind: Kind, a: &Attributes) -> Decision {
+        if a.verb != "get" {
+            return no("can only get individual resources of this type");
+        }
+        if !a.subresource.is_empty() {
+            return no("cannot get subresource");
+        }
+        self.related(node, kind, a)
+    }
+
+    fn claim(&self, node: &str, a: &Attributes) -> Decision {
+        match (a.subresource.as_str(), a.verb.as_str()) {
+            ("status", "update" | "patch") => self.related(node, Kind::Claim, a),
+            ("status", _) => no("can only get/update/patch this type"),
+            _ => self.get(node, Kind::Claim, a),
+        }
+    }
+
+    fn token(&self, node: &str, a: &Attributes) -> Decision {
+        if a.verb != "create" || a.name.is_empty() {
+            return no("can only create tokens for individual service accounts");
+        }
+        if a.subresource != "token" {
+            return no("can only create token subresource of serviceaccount");
+        }
+        self.related(node, Kind::ServiceAccount, a)
+    }
+
+    fn pod(&self, node: &str, a: &Attributes) -> Decision {
+        match (a.subresource.as_str(), a.verb.as_str()) {
+            ("", "get") => self.related(node, Kind::Pod, a),
+            ("", "list" | "watch") if a.field_selector.contains(&("spec.nodeName".into(), node.into())) => {
+                Decision::Allow
+            }
+            ("", "list" | "watch") if !a.name.is_empty() => self.related(node, Kind::Pod, a),
+            ("", "list" | "watch") => no("can only list/watch pods with spec.nodeName field selector"),
+            // Which pods these may be is checked at admission.
+            ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => {
+                Decision::Allow
+            }
+            _ => no(""),
+        }
+    }
+}
+
+impl Authorizer for NodeAuthorizer {
+    fn authorize(&self, a: &Attributes) -> Decision {
+        let Some(node) = node_name(&a.user) else { return no("") };
+        if node.is_empty() {
+            return no(format!("unknown node for user {:?}", a.user.name));
+        }
+        match (a.is_resource, a.group.as_str(), a.resource.as_str()) {
+            (true, "", "secrets") => self.read_namespaced(node, Kind::Secret, a),
+            (true, "", "configmaps") => self.read_namespaced(node, Kind::ConfigMap, a),
+            (true, "", "persistentvolumeclaims") => self.claim(node, a),
+            (true, "", "persistentvolumes") => self.get(node, Kind::Volume, a),
+            (true, "", "serviceaccounts") => self.token(node, a),
+            (true, "", "nodes") => own_node(node, a),
+            (true, "", "pods") => self.pod(node, a),
+            (true, "storage.k8s.io", "volumeattachments") => self.get(node, Kind::Attachment, a),
+            (true, "storage.k8s.io", "csinodes") => own_csi_node(node, a),
+            (true, "coordination.k8s.io", "leases") => own_lease(node, a),
+            _ if self.rules.iter().any(|rule| rule.allows(a)) => Decision::Allow,
+            _ => no(""),
+        }
+    }
+}
+
+fn no(why: impl Into<String>) -> Decision {
+    Decision::NoOpinion(why.into())
+}
+
+fn own_node(node: &str, a: &Attributes) -> Decision {
+    match (a.subresource.as_str(), a.verb.as_str()) {
+        ("", "create" | "update" | "patch") | ("status", "update" | "patch") => Decision::Allow,
+        ("", "get" | "list" | "watch") if a.name == node => Decision::Allow,
+        // A watch of one object by its name comes as a list with a selector.
+        ("", "list" | "watch") if a.field_selector.contains(&("metadata.name".into(), node.into())) => {
+            Decision::Allow
+        }
+        ("", "get" | "list" | "watch") if a.name.is_empty() => {
+            no(format!("node '{node}' cannot read all nodes, only its own Node object"))
+        }
+        ("", "get" | "list" | "watch") => {
+            no(format!("node '{node}' cannot read '{}', only its own Node object", a.name))
+        }
+        _ => no(""),
+    }
+}
+
+fn own_lease(node: &str, a: &Attributes) -> Decision {
+    if !matches!(a.verb.as_str(), "get" | "create" | "update" | "patch" | "delete") {
+        return no("can only get, create, update, patch, or delete a node lease");
+    }
+    if a.namespace != LEASE_NAMESPACE {
+        return no(format!("can only access leases in the {LEASE_NAMESPACE:?} system namespace"));
+    }
+    // The name of an object to be created is not known yet: admission checks it.
+    if a.verb != "create" && a.name != node {
+        return no("can only access node lease with the same name as the requesting node");
+    }
+    Decision::Allow
+}
+
+fn own_csi_node(node: &str, a: &Attributes) -> Decision {
+    if !matches!(a.verb.as_str(), "get" | "create" | "update" | "patch" | "delete") {
+        return no("can only get, create, update, patch, or delete a CSINode");
+    }
+    if !a.subresource.is_empty() {
+        return no("cannot authorize CSINode subresources");
+    }
+    if a.verb != "create" && a.name != node {
+        return no("can only access CSINode with the same name as the requesting node");
+    }
+    Decision::Allow
+}

@@ -1,0 +1,21 @@
+//! Members of `system:masters` may do everything, whatever roles say.
+
+use super::{Authorizer, Decision};
+use crate::request::{Attributes, User};
+
+/// The group that is above all rules.
+pub const PRIVILEGED_GROUP: &str = "system:masters";
+
+/// Allows the members of [`PRIVILEGED_GROUP`] everything and has no opinion about others.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PrivilegedGroup;
+
+pub(crate) fn is_privileged(user: &User) -> bool {
+    user.groups.iter().any(|group| group == PRIVILEGED_GROUP)
+}
+
+impl Authorizer for PrivilegedGroup {
+    fn authorize(&self, attributes: &Attributes) -> Decision {
+        if is_privileged(&attributes.user) { Decision::Allow } else { Decision::NoOpinion(String::new()) }
+    }
+}
