@@ -1,8 +1,32 @@
 //! Admission: in-tree plugins that change or refuse objects on their way in.
+//!
+//! Start with [`plugins`]: the list, in upstream's order. One plugin a file. Plugins know kinds by name; nothing
+//! else of the request's way does.
+
+mod default_toleration_seconds;
+mod escalation;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod service_account;
+mod taint_new_nodes;
+
+use std::sync::Arc;
 
 use api::{Error, Object};
 use resources::Resource;
 
+pub use default_toleration_seconds::DefaultTolerationSeconds;
+pub use escalation::Escalation;
+pub use namespace_lifecycle::NamespaceLifecycle;
+pub use node_restriction::NodeRestriction;
+pub use priority::Priority;
+pub use service_account::ServiceAccount;
+pub use taint_new_nodes::TaintNewNodes;
+
+use crate::authz::Authorizer;
+use crate::authz::rbac::Rbac;
+use crate::lookup::Lookup;
 use crate::request::Attributes;
 
 /// The operation, with upstream's spelling.
@@ -14,6 +38,18 @@ pub enum Operation {
     Connect,
 }
 
+impl Operation {
+    /// As messages and webhooks have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+}
+
 /// A request as admission sees it.
 pub struct Review<'a> {
     pub attributes: &'a Attributes,
@@ -21,6 +57,29 @@ pub struct Review<'a> {
     pub operation: Operation,
     /// The stored object (update, delete).
     pub old: Option<&'a Object>,
+}
+
+impl Review<'_> {
+    /// Whether the request is about a resource of this group and plural, or a subresource of one.
+    fn is_about(&self, group: &str, plural: &str) -> bool {
+        self.resource.group == group && self.resource.plural == plural
+    }
+
+    /// Whether it is about objects of the resource themselves.
+    fn is_about_whole(&self, group: &str, plural: &str) -> bool {
+        self.is_about(group, plural) && self.attributes.subresource.is_empty()
+    }
+
+    /// The name in the request, which a request to create has only in its object.
+    fn name<'r>(&'r self, object: Option<&'r Object>) -> &'r str {
+        let named = self.attributes.name.as_str();
+        if named.is_empty() { object.or(self.old).map_or("", Object::name) } else { named }
+    }
+
+    /// The refusal of the request.
+    fn forbid(&self, object: Option<&Object>, why: impl AsRef<str>) -> Error {
+        Error::forbidden(&self.resource.group_resource(), self.name(object), why.as_ref())
+    }
 }
 
 /// One plugin. Plugins answer from memory (the watch caches): no IO.
@@ -39,3 +98,20 @@ pub trait Admission: Send + Sync + 'static {
         Ok(())
     }
 }
+
+/// All plugins in upstream's order (`pkg/kubeapiserver/options/plugins.go`). Escalation is no plugin upstream
+/// but a check of RBAC's storage; it stands last.
+pub fn plugins(lookup: &Lookup, rbac: &Rbac, authorizer: &Arc<dyn Authorizer>) -> Vec<Arc<dyn Admission>> {
+    vec![
+        Arc::new(NamespaceLifecycle::new(lookup.clone())),
+        Arc::new(ServiceAccount::new(lookup.clone())),
+        Arc::new(NodeRestriction::new(lookup.clone())),
+        Arc::new(TaintNewNodes),
+        Arc::new(Priority::new(lookup.clone())),
+        Arc::new(DefaultTolerationSeconds),
+        Arc::new(Escalation::new(rbac.clone(), Arc::clone(authorizer))),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ mod privileged;
 pub mod rbac;
 mod union;
 
+pub(crate) use privileged::is_privileged;
 pub use privileged::{PRIVILEGED_GROUP, PrivilegedGroup};
 pub use union::Union;
 

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::{Rbac, Rule};
 use crate::identity::{RuleResolver, Rules};
 use crate::request::User;
@@ -18,7 +16,8 @@ impl RuleResolver for Rbac {
         };
         for rule in found.iter().flat_map(|rules| rules.iter()) {
             if !rule.resources.is_empty() {
-                out.resource_rules.push(shown(&Rule { non_resource_urls: Vec::new(), ..rule.clone() }));
+                let alone = Rule { non_resource_urls: Vec::new(), ..rule.clone() };
+                out.resource_rules.push(alone.to_json());
             }
             // Paths are granted by cluster roles alone; a namespace's rules about them mean nothing.
             if !rule.non_resource_urls.is_empty() {
@@ -27,7 +26,7 @@ impl RuleResolver for Rbac {
                     non_resource_urls: rule.non_resource_urls.clone(),
                     ..Rule::default()
                 };
-                out.non_resource_rules.push(shown(&alone));
+                out.non_resource_rules.push(alone.to_json());
             }
         }
         if crate::authz::node::is_node(user) {
@@ -36,8 +35,4 @@ impl RuleResolver for Rbac {
         }
         out
     }
-}
-
-fn shown(rule: &Rule) -> Value {
-    serde_json::to_value(rule).expect("lists of strings are always JSON")
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use crate::request::Attributes;
 
@@ -34,6 +35,11 @@ where
 }
 
 impl Rule {
+    /// The rule as objects have it.
+    pub(crate) fn to_json(&self) -> Value {
+        serde_json::to_value(self).expect("lists of strings are always JSON")
+    }
+
     /// Whether the rule alone allows the request.
     pub fn allows(&self, attributes: &Attributes) -> bool {
         if !has(&self.verbs, &attributes.verb) {

@@ -1,0 +1,32 @@
+//! A new node takes no pods before it has said that it is ready.
+
+use api::{Error, Object};
+use serde_json::{Value, json};
+
+use super::{Admission, Operation, Review};
+
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+const EFFECT: &str = "NoSchedule";
+
+/// The plugin `TaintNodesByCondition`.
+pub struct TaintNewNodes;
+
+impl Admission for TaintNewNodes {
+    fn name(&self) -> &'static str {
+        "TaintNodesByCondition"
+    }
+
+    fn admit(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+        let concerned = review.operation == Operation::Create && review.is_about_whole("", "nodes");
+        let Some(node) = object.filter(|_| concerned) else { return Ok(()) };
+        let mut taints = match node.at(&["spec", "taints"]) {
+            Some(Value::Array(list)) => list.clone(),
+            _ => Vec::new(),
+        };
+        if !taints.iter().any(|taint| taint["key"] == NOT_READY && taint["effect"] == EFFECT) {
+            taints.push(json!({"key": NOT_READY, "effect": EFFECT}));
+            node.set_at(&["spec", "taints"], taints.into());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! Everything a new cluster has besides RBAC's defaults.
+
+use api::Object;
+use serde_json::{Value, json};
+
+use super::BootstrapConfig;
+
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+pub(super) fn namespaces() -> Vec<Object> {
+    NAMESPACES
+        .iter()
+        .map(|name| object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})))
+        .collect()
+}
+
+pub(super) fn others(config: &BootstrapConfig) -> Vec<Object> {
+    vec![
+        priority_class(
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        priority_class(
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+        service(config),
+        endpoints(config),
+        endpoint_slice(config),
+        service_cidr(config),
+        client_ca(config),
+    ]
+}
+
+fn object(value: Value) -> Object {
+    Object::from_value(value).expect("the callers write objects")
+}
+
+fn priority_class(name: &str, value: i64, description: &str) -> Object {
+    object(json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name},
+        "value": value, "description": description, "preemptionPolicy": "PreemptLowerPriority",
+    }))
+}
+
+/// The family of an address, as services name it.
+fn family(config: &BootstrapConfig) -> &'static str {
+    if config.service_ip.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+fn service(config: &BootstrapConfig) -> Object {
+    object(json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": config.service_ip, "clusterIPs": [config.service_ip],
+            "ipFamilies": [family(config)], "ipFamilyPolicy": "SingleStack",
+            "internalTrafficPolicy": "Cluster", "sessionAffinity": "None",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": config.secure_port}],
+        },
+    }))
+}
+
+fn endpoints(config: &BootstrapConfig) -> Object {
+    object(json!({
+        "apiVersion": "v1", "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{
+            "addresses": [{"ip": config.advertise_ip}],
+            "ports": [{"name": "https", "port": config.secure_port, "protocol": "TCP"}],
+        }],
+    }))
+}
+
+fn endpoint_slice(config: &BootstrapConfig) -> Object {
+    let address_type = if config.advertise_ip.is_ipv4() { "IPv4" } else { "IPv6" };
+    object(json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kubernetes", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": address_type,
+        "endpoints": [{"addresses": [config.advertise_ip], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": config.secure_port, "protocol": "TCP"}],
+    }))
+}
+
+fn service_cidr(config: &BootstrapConfig) -> Object {
+    object(json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [config.service_cidr]},
+    }))
+}
+
+/// How API servers that extend this one learn whose client certificates to trust.
+fn client_ca(config: &BootstrapConfig) -> Object {
+    object(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {"client-ca-file": config.client_ca_pem},
+    }))
+}

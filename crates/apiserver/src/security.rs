@@ -1,0 +1,104 @@
+//! [`Security`]: authentication, authorization and admission put together, with what they share.
+//!
+//! `Config` → [`Security::start`]; the parts go into [`Deps`](crate::Deps). Start it once the watch cache runs.
+
+use std::sync::Arc;
+
+use base::{Clock, Supervisor};
+
+use crate::admission::{self, Admission};
+use crate::authn::service_account::{DEFAULT_ISSUER, Issuer, ServiceAccounts, SigningKey, TokenSettings};
+use crate::authn::{self, Anonymous, Authenticator, ClientCertificate, StaticTokens};
+use crate::authz::node::NodeAuthorizer;
+use crate::authz::rbac::Rbac;
+use crate::authz::{self, Authorizer, PrivilegedGroup};
+use crate::bootstrap;
+use crate::cache::{Cache, CacheError};
+use crate::identity::{RuleResolver, TokenIssuer};
+use crate::lookup::Lookup;
+
+/// What can be set about security.
+pub struct SecurityConfig {
+    /// `iss` and default audience of service account tokens.
+    pub issuer: String,
+    /// The first signs tokens, all check them.
+    pub token_keys: Vec<SigningKey>,
+    pub static_tokens: StaticTokens,
+    /// Whether requests without credentials are `system:anonymous` (upstream's default) or refused.
+    pub anonymous: bool,
+}
+
+impl SecurityConfig {
+    /// Upstream's defaults and one key.
+    pub fn new(token_key: SigningKey) -> Self {
+        Self {
+            issuer: DEFAULT_ISSUER.to_owned(),
+            token_keys: vec![token_key],
+            static_tokens: StaticTokens::default(),
+            anonymous: true,
+        }
+    }
+}
+
+/// The parts, ready for [`Deps`](crate::Deps).
+pub struct Security {
+    pub authenticator: Arc<dyn Authenticator>,
+    pub authorizer: Arc<dyn Authorizer>,
+    pub admission: Vec<Arc<dyn Admission>>,
+    pub tokens: Arc<dyn TokenIssuer>,
+    pub rules: Arc<dyn RuleResolver>,
+    rbac: Rbac,
+    node: NodeAuthorizer,
+}
+
+impl Security {
+    /// Reads what is stored and follows it until the supervisor's shutdown.
+    ///
+    /// # Errors
+    /// When the watch cache does not hold the resources that security stands on.
+    pub fn start(
+        config: SecurityConfig,
+        cache: &Cache,
+        clock: Arc<dyn Clock>,
+        supervisor: &Supervisor,
+    ) -> Result<Self, CacheError> {
+        let lookup = Lookup::new(cache.clone());
+        let rbac = Rbac::start(&lookup, supervisor)?;
+        let node = NodeAuthorizer::start(&lookup, bootstrap::node_rules().into(), supervisor)?;
+        let authorizer: Arc<dyn Authorizer> = Arc::new(authz::Union(vec![
+            Arc::new(PrivilegedGroup),
+            Arc::new(node.clone()),
+            Arc::new(rbac.clone()),
+        ]));
+        let settings = TokenSettings {
+            issuer: config.issuer,
+            keys: config.token_keys.into(),
+            clock,
+            lookup: lookup.clone(),
+        };
+        let mut authenticators: Vec<Arc<dyn Authenticator>> = vec![
+            Arc::new(ClientCertificate),
+            Arc::new(config.static_tokens),
+            Arc::new(ServiceAccounts::new(settings.clone())),
+        ];
+        if config.anonymous {
+            authenticators.push(Arc::new(Anonymous::default()));
+        }
+        Ok(Self {
+            authenticator: Arc::new(authn::Union(authenticators)),
+            admission: admission::plugins(&lookup, &rbac, &authorizer),
+            authorizer,
+            tokens: Arc::new(Issuer::new(settings)),
+            rules: Arc::new(rbac.clone()),
+            rbac,
+            node,
+        })
+    }
+
+    /// A wait until all roles, bindings and pods that the watch cache holds by then count: what follows
+    /// [`bootstrap::run`](crate::bootstrap::run).
+    pub async fn settled(&self) {
+        self.rbac.settled().await;
+        self.node.settled().await;
+    }
+}
