@@ -6,12 +6,13 @@ use api::{Error, GroupKind, Object};
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::admission::{Operation, Review};
 use crate::handlers::metadata::seconds;
 use crate::handlers::put::read_body;
 use crate::handlers::storage::Target;
 use crate::identity::{BoundObject, TokenDemand};
 use crate::negotiate::{Answer, BodyFormat, body_format};
-use crate::pipeline::Call;
+use crate::pipeline::{Call, attributes};
 use crate::respond::{self, Outcome};
 
 const DEFAULT_EXPIRATION_S: i64 = 3600;
@@ -33,6 +34,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
         BodyFormat::Yaml => codec::decode_yaml(&bytes, &Limits::default())?.object,
     };
     let account = target.read_existing(&call.info.namespace, &call.info.name)?.object;
+    admit(&target, &call, &mut request)?;
     let demand = demand(&target, &request, account)?;
     let issued = issuer.issue(&demand)?;
     request.set_type(&api::GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest"));
@@ -44,6 +46,16 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let status = json!({"token": issued.token, "expirationTimestamp": seconds(issued.expires)});
     request.0.insert("status".into(), status);
     respond::value(StatusCode::CREATED, answer, &request.into_value())
+}
+
+/// Some may ask for certain tokens only: a node for those of its pods.
+fn admit(target: &Target, call: &Call, request: &mut Object) -> Result<(), Error> {
+    let attributes = attributes(call);
+    let operation = Operation::Create;
+    let review = Review { attributes: &attributes, resource: &target.row, operation, old: None };
+    let plugins = &target.context.deps.admission;
+    plugins.iter().try_for_each(|plugin| plugin.admit(&review, Some(&mut *request)))?;
+    plugins.iter().try_for_each(|plugin| plugin.validate(&review, Some(&*request)))
 }
 
 fn demand(target: &Target, request: &Object, account: Object) -> Result<TokenDemand, Error> {

@@ -1,6 +1,6 @@
 //! [`Issuer`]: makes service account tokens and publishes the keys to check them with.
 
-use api::{Error, GroupResource, Object};
+use api::Error;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -26,56 +26,25 @@ impl Issuer {
     pub fn new(settings: TokenSettings) -> Self {
         Self { settings }
     }
+}
 
-    /// What the token is bound to, found and checked.
-    fn bind(&self, account: &Object, bound: &BoundObject, claims: &mut Private) -> Result<(), Error> {
-        let namespace = account.namespace();
-        match (bound.api_version.as_str(), bound.kind.as_str()) {
-            ("v1", "Pod") => {
-                let (pod, reference) = self.find("pods", namespace, bound)?;
-                if pod.str_at(&["spec", "serviceAccountName"]).unwrap_or_default() != account.name() {
-                    return Err(Error::bad_request(format!(
-                        "cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.",
-                        account.name()
-                    )));
-                }
-                claims.pod = Some(reference);
-                claims.node = pod.str_at(&["spec", "nodeName"]).filter(|node| !node.is_empty()).map(|node| {
-                    let uid =
-                        self.settings.lookup.object("", "nodes", "", node).map(|node| node.uid().to_owned());
-                    Reference { name: node.to_owned(), uid: uid.unwrap_or_default() }
-                });
-            }
-            ("v1", "Secret") => claims.secret = Some(self.find("secrets", namespace, bound)?.1),
-            ("v1", "Node") => claims.node = Some(self.find("nodes", "", bound)?.1),
-            (version, kind) => {
-                let (group, version) = version.rsplit_once('/').unwrap_or(("", version));
-                return Err(Error::bad_request(format!(
-                    "cannot bind token to object of type {group}/{version}, Kind={kind}"
-                )));
-            }
+/// What the token says of what it is bound to.
+///
+/// # Errors
+/// Bad request for a kind no token can be bound to.
+fn bind(bound: &BoundObject, claims: &mut Private) -> Result<(), Error> {
+    let reference = Some(Reference { name: bound.name.clone(), uid: bound.uid.clone() });
+    match bound.kind.as_str() {
+        "Pod" => {
+            claims.pod = reference;
+            claims.node =
+                bound.node.as_ref().map(|(name, uid)| Reference { name: name.clone(), uid: uid.clone() });
         }
-        Ok(())
+        "Secret" => claims.secret = reference,
+        "Node" => claims.node = reference,
+        kind => return Err(Error::bad_request(format!("cannot bind token to object of type {kind}"))),
     }
-
-    fn find(&self, plural: &str, namespace: &str, bound: &BoundObject) -> Result<(Object, Reference), Error> {
-        let resource = GroupResource::new("", plural);
-        let object = self
-            .settings
-            .lookup
-            .object("", plural, namespace, &bound.name)
-            .ok_or_else(|| Error::not_found(&resource, &bound.name))?;
-        if !bound.uid.is_empty() && bound.uid != object.uid() {
-            let why = format!(
-                "the UID in the bound object reference ({}) does not match the UID in record. \
-                 The object might have been deleted and then recreated",
-                bound.uid
-            );
-            return Err(Error::conflict(&resource, &bound.name, &why));
-        }
-        let reference = Reference { name: bound.name.clone(), uid: object.uid().to_owned() };
-        Ok((object, reference))
-    }
+    Ok(())
 }
 
 impl TokenIssuer for Issuer {
@@ -100,7 +69,7 @@ impl TokenIssuer for Issuer {
             ..Private::default()
         };
         if let Some(bound) = &demand.bound {
-            self.bind(account, bound, &mut private)?;
+            bind(bound, &mut private)?;
         }
         let mut lifetime_s = asked_s;
         if private.pod.is_some()

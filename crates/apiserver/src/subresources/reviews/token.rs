@@ -4,7 +4,6 @@ use api::{Error, Object};
 use serde_json::{Value, json};
 
 use super::user_info;
-use crate::authn::Credentials;
 use crate::context::Context;
 
 pub(super) fn review(context: &Context, object: &Object) -> Result<Value, Error> {
@@ -12,16 +11,18 @@ pub(super) fn review(context: &Context, object: &Object) -> Result<Value, Error>
     if token.is_empty() {
         return Err(Error::bad_request("token is required for TokenReview in authentication"));
     }
-    let credentials = Credentials { client_certificate: None, bearer_token: Some(token) };
-    Ok(match context.deps.authenticator.authenticate(&credentials) {
-        Ok(Some(user)) => {
-            let mut status = json!({"authenticated": true, "user": user_info(&user)});
-            if let Some(audiences) = object.at(&["spec", "audiences"]) {
-                status["audiences"] = audiences.clone();
+    let audiences = object.at(&["spec", "audiences"]).and_then(Value::as_array);
+    let audiences: Vec<_> =
+        audiences.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+    Ok(match context.deps.authenticator.review_token(token, &audiences) {
+        Ok(Some(reviewed)) => {
+            let mut status = json!({"authenticated": true, "user": user_info(&reviewed.user)});
+            if !reviewed.audiences.is_empty() {
+                status["audiences"] = reviewed.audiences.into();
             }
             status
         }
         Ok(None) => json!({"user": {}}),
-        Err(error) => json!({"user": {}, "error": error.message}),
+        Err(error) => json!({"user": {}, "error": error}),
     })
 }
