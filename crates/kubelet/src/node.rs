@@ -9,6 +9,7 @@ pub mod config;
 pub mod lease;
 pub mod machine;
 pub mod object;
+pub mod roles;
 
 pub use agent::NodeAgent;
 pub use config::NodeConfig;

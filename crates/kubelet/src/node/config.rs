@@ -11,7 +11,8 @@ use k8s_openapi::api::core::v1::Taint;
 pub struct NodeConfig {
     /// The Node object's name; also its `kubernetes.io/hostname`.
     pub name: String,
-    /// Labels besides those every node has (`node-role.kubernetes.io/control-plane`, …).
+    /// Labels besides those every node has. Those a node may not give itself (`node-role.kubernetes.io/…`)
+    /// are left out: see [`super::roles`].
     pub labels: BTreeMap<String, String>,
     /// Taints the node is registered with.
     pub taints: Vec<Taint>,

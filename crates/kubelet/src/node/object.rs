@@ -19,15 +19,35 @@ const MAX_IMAGES: usize = 50;
 const MAX_IMAGE_NAMES: usize = 5;
 const OS: &str = "linux";
 
-/// The labels of this node.
+/// The labels of this node, without those it may not give itself.
 pub fn labels(config: &NodeConfig, machine: &Machine) -> BTreeMap<String, String> {
     let mut out = config.labels.clone();
+    out.retain(|label, _| !is_restricted(label));
     for prefix in ["kubernetes.io", "beta.kubernetes.io"] {
         out.insert(format!("{prefix}/os"), OS.to_owned());
         out.insert(format!("{prefix}/arch"), machine.architecture.clone());
     }
     out.insert("kubernetes.io/hostname".to_owned(), config.name.clone());
     out
+}
+
+/// Whether only the control plane may set the label: with it a node could draw pods to itself that are
+/// meant for others (upstream's `NodeRestriction` refuses it, and with it the whole registration).
+pub fn is_restricted(label: &str) -> bool {
+    const OWN: [&str; 8] = [
+        "beta.kubernetes.io/instance-type",
+        "failure-domain.beta.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+        "node.kubernetes.io/instance-type",
+        "topology.kubernetes.io/region",
+        "topology.kubernetes.io/zone",
+        "kubernetes.io/os",
+    ];
+    let domain = label.split_once('/').map_or("", |(domain, _)| domain);
+    let within = |parent: &str| domain == parent || domain.ends_with(&format!(".{parent}"));
+    let own = OWN.contains(&label) || within("kubelet.kubernetes.io") || within("node.kubernetes.io");
+    (within("kubernetes.io") || within("k8s.io")) && !own
 }
 
 /// The object to register, without its status.
@@ -132,7 +152,13 @@ mod tests {
     fn the_node_says_what_the_machine_has() {
         let config = NodeConfig {
             name: "n1".into(),
-            labels: [("node-role.kubernetes.io/control-plane".to_owned(), String::new())].into(),
+            labels: [
+                ("node-role.kubernetes.io/control-plane", ""),
+                ("disk", "ssd"),
+                ("x.node.kubernetes.io/y", "z"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
             taints: Vec::new(),
             ips: vec!["10.0.0.1".parse().expect("an address")],
             port: 10250,
@@ -150,7 +176,8 @@ mod tests {
         let labels = labels(&config, &machine);
         assert_eq!(labels["kubernetes.io/hostname"], "n1");
         assert_eq!(labels["kubernetes.io/arch"], "amd64");
-        assert_eq!(labels.len(), 6);
+        assert_eq!((labels["disk"].as_str(), labels["x.node.kubernetes.io/y"].as_str()), ("ssd", "z"));
+        assert_eq!(labels.len(), 7, "a node does not give itself a role");
         let status = status(&config, &machine, "knarr://0.1.0");
         let text = |map: Option<BTreeMap<String, Quantity>>| {
             let pairs = map.unwrap_or_default().into_iter().map(|(k, v)| format!("{k}={}", v.0));
