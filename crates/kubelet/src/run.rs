@@ -100,7 +100,8 @@ impl Pods {
     async fn evict(&self) {
         loop {
             let over = self.executor.volumes.next_over_limit().await;
-            self.workers.evict(&over.pod_uid, Rejection { reason: "Evicted".to_owned(), message: over.message });
+            self.workers
+                .evict(&over.pod_uid, Rejection { reason: "Evicted".to_owned(), message: over.message });
         }
     }
 
