@@ -14,6 +14,7 @@ mod sandbox;
 mod sandboxes;
 mod stats;
 mod status;
+mod sysctl;
 mod terminal;
 
 use std::collections::{BTreeSet, HashMap};

@@ -157,6 +157,16 @@ impl Link {
         }
     }
 
+    /// Whether the shim has ended or closed the connection.
+    pub fn is_closed(&self) -> bool {
+        self.inner.lock().closed
+    }
+
+    /// Forgets the exec `id`, which was not started after all.
+    pub fn forget_exec(&self, id: &str) {
+        self.inner.lock().execs.remove(id);
+    }
+
     /// The exit code of the exec `id`; ask before starting it.
     pub fn exec_exit(&self, id: &str) -> oneshot::Receiver<i32> {
         let (sender, receiver) = oneshot::channel();

@@ -10,6 +10,7 @@ use cri::v1::{ContainerConfig, ContainerEventType, ContainerState, LinuxContaine
 use super::container::{Container, Life};
 use super::{Engine, EngineError, Sandbox, new_id};
 use crate::files::write_json;
+use crate::link::LinkError;
 use crate::records::{ContainerRecord, Record};
 use crate::rootfs::{Image, Overlay};
 use crate::shim::protocol::{CONTAINERS_DIR, ContainerSetup, EXIT_FILE, Exit, Op, Reply, SETUP_FILE};
@@ -173,6 +174,10 @@ impl Engine {
             }
             Ok(_) => Err(EngineError::State("the shim gave a wrong answer".to_owned())),
             Err(error) => {
+                if matches!(error, LinkError::Gone | LinkError::Stuck) {
+                    // It may have been forked before that.
+                    self.end_unwatched(&container).await;
+                }
                 let error = EngineError::from_start(error);
                 container.update(|record| record.start_failure = Some(error.to_string()))?;
                 let exit = Exit { code: START_FAILURE_CODE, oom_killed: false, at_ns: self.now_ns() };
@@ -226,7 +231,7 @@ impl Engine {
         match link.request(op, &[]).await {
             Ok(_) => Ok(()),
             // Its containers are ended by whoever notices that.
-            Err(crate::link::LinkError::Gone) => Ok(()),
+            Err(LinkError::Gone) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

@@ -84,7 +84,13 @@ impl Engine {
             if streams.tty { with_terminal(&link, op).await } else { with_pipes(&link, op, streams).await };
         // The shim has read it, or never will.
         let _ = std::fs::remove_file(&process_file);
-        Ok(Started { id, link, exit, stdio: started? })
+        match started {
+            Ok(stdio) => Ok(Started { id, link, exit, stdio }),
+            Err(error) => {
+                link.forget_exec(&id);
+                Err(error)
+            }
+        }
     }
 
     /// Runs `command` to its end; none of `timeout` waits for ever.

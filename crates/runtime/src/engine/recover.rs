@@ -117,6 +117,10 @@ impl Engine {
             }
         };
         let known: HashSet<String> = self.registry().containers.keys().cloned().collect();
+        let volumes = fs::read_dir(self.config.volumes_dir("")).into_iter().flatten().flatten();
+        for dir in volumes.filter(|e| !known.contains(e.file_name().to_string_lossy().as_ref())) {
+            log_failure(&dir.path(), remove_tree(&dir.path()));
+        }
         for id in layers.into_iter().filter(|id| !known.contains(id)) {
             if let Err(error) = self.deps.rootfs.remove(&id).await {
                 tracing::warn!(container = %id, %error, "a forgotten writable layer cannot be removed");
@@ -153,7 +157,8 @@ impl Engine {
         }
     }
 
-    async fn end_unwatched(&self, container: &Container) -> Exit {
+    /// Kills what runs of a container that has no shim any more.
+    pub(super) async fn end_unwatched(&self, container: &Container) -> Exit {
         let cgroup = container.record().cgroup.clone();
         let oom_killed = self.hierarchy.oom_kills(&cgroup) > 0;
         let processes = self.hierarchy.processes(&cgroup);

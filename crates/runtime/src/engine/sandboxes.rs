@@ -9,13 +9,13 @@ use cri::v1::{ContainerEventType, DnsConfig, NamespaceMode, PodSandboxConfig};
 use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::{Value, json};
 
-use super::{Engine, EngineError, Sandbox, new_id};
+use super::{Engine, EngineError, Sandbox, new_id, sysctl};
 use crate::cni::Pod;
 use crate::files::{write_json, write_whole};
-use crate::link::Link;
+use crate::link::{Link, LinkError};
 use crate::netns;
 use crate::records::{Phase, Record, SandboxRecord};
-use crate::shim::protocol::{CONTAINERS_DIR, Op, POD_FILE, PodSetup, Reply};
+use crate::shim::protocol::{CONTAINERS_DIR, Op, PID_FILE, POD_FILE, PodSetup, Reply};
 
 /// As other runtimes make it for each pod.
 const SHM_OPTIONS: &std::ffi::CStr = c"mode=1777,size=65536k";
@@ -36,6 +36,7 @@ impl Engine {
         if config.metadata.as_ref().is_none_or(|m| m.name.is_empty() || m.uid.is_empty()) {
             return Err(EngineError::Invalid("the sandbox config has no metadata".to_owned()));
         }
+        sysctl::check(&config)?;
         let id = new_id();
         let record = SandboxRecord {
             id: id.clone(),
@@ -81,6 +82,11 @@ impl Engine {
             record.phase = Phase::Running;
         })?;
         self.registry_mut().sandboxes.insert(sandbox.id.clone(), Arc::clone(sandbox));
+        if sandbox.link()?.is_closed() {
+            // It died before its sandbox could be found: nobody else has noticed.
+            self.registry_mut().sandboxes.remove(&sandbox.id);
+            return Err(LinkError::Gone.into());
+        }
         self.announce(ContainerEventType::ContainerCreatedEvent, &sandbox.id, sandbox);
         self.announce(ContainerEventType::ContainerStartedEvent, &sandbox.id, sandbox);
         Ok(())
@@ -177,8 +183,8 @@ impl Engine {
         if sandbox.state().record.phase == Phase::Stopped {
             return Ok(());
         }
-        self.disconnect(sandbox).await?;
         self.end_processes(sandbox).await;
+        self.disconnect(sandbox).await?;
         unmount(&sandbox.shm());
         sandbox.update(|record| record.phase = Phase::Stopped)?;
         self.announce(ContainerEventType::ContainerStoppedEvent, &sandbox.id, sandbox);
@@ -188,9 +194,13 @@ impl Engine {
     /// Has the shim kill all and end; waits for the containers' ends to be known.
     pub(super) async fn end_processes(&self, sandbox: &Arc<Sandbox>) {
         if let Ok(link) = sandbox.link() {
-            // A shim that is gone has nothing left to kill; what it left is ended when that is noticed.
-            if let Err(error) = link.request(Op::Shutdown, &[]).await {
-                tracing::debug!(sandbox = %sandbox.id, %error, "the shim was not told to end");
+            match link.request(Op::Shutdown, &[]).await {
+                // What a shim that is gone has left is ended when that is noticed.
+                Ok(_) | Err(LinkError::Gone) => {}
+                Err(error) => {
+                    tracing::warn!(sandbox = %sandbox.id, %error, "a shim is killed");
+                    kill_shim(&sandbox.dir);
+                }
             }
         }
         sandbox.state().pause_pid = None;
@@ -228,6 +238,19 @@ impl Engine {
         }
         self.end_processes(sandbox).await;
         unmount(&sandbox.shm());
+    }
+}
+
+/// Kills the shim that serves `dir`, if it still does.
+fn kill_shim(dir: &Path) {
+    let pid = fs::read_to_string(dir.join(PID_FILE)).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else { return };
+    let cwd = fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero()));
+    // The number may have gone to somebody else since.
+    if cwd.is_ok_and(|cwd| fs::canonicalize(dir).is_ok_and(|dir| dir == cwd))
+        && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::KILL)
+    {
+        tracing::warn!(dir = %dir.display(), %error, "cannot kill a shim");
     }
 }
 

@@ -291,3 +291,82 @@ async fn ports_are_reached_inside_the_pod() {
     assert!(error.to_string().contains("connection refused"), "{error}");
     node.finish().await;
 }
+
+#[tokio::test]
+async fn a_pod_can_live_on_the_hosts_network() {
+    let mut node = Node::start().await;
+    let pod = node
+        .run_sandbox("host", |config| {
+            let security = config.linux.get_or_insert_default().security_context.get_or_insert_default();
+            security.namespace_options.get_or_insert_default().network = NamespaceMode::Node as i32;
+        })
+        .await;
+    let id = node.run(&pod, "c", "sleep 1000").await;
+    for kind in ["net", "uts"] {
+        let ours = std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("a namespace");
+        let theirs = node.exec_text(&id, &format!("ls -l /proc/self/ns/{kind}")).await;
+        assert!(theirs.ends_with(&*ours.to_string_lossy()), "{kind}: {theirs}");
+    }
+    assert_eq!(node.sandbox_info(&pod).await.0.network.expect("a network").ip, "");
+    assert_eq!(node.cni_calls(), "");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn sysctls_are_the_pods_own() {
+    let mut node = Node::start().await;
+    let set = |config: &mut PodSandboxConfig| {
+        let sysctls = &mut config.linux.get_or_insert_default().sysctls;
+        sysctls.insert("kernel.shm_rmid_forced".to_owned(), "1".to_owned());
+        sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "81".to_owned());
+    };
+    let pod = node.run_sandbox("sysctl", set).await;
+    let id = node.run(&pod, "c", "sleep 1000").await;
+    let script = "cat /proc/sys/kernel/shm_rmid_forced /proc/sys/net/ipv4/ip_unprivileged_port_start";
+    assert_eq!(node.exec_text(&id, script).await, "1\n81");
+    let config = node.sandbox_config("bad", |config| {
+        let sysctls = &mut config.linux.get_or_insert_default().sysctls;
+        sysctls.insert("kernel.core_pattern".to_owned(), "|/bad".to_owned());
+    });
+    let request = RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
+    assert!(node.runtime.run_pod_sandbox(request).await.is_err());
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn many_pods_at_once_come_and_go() {
+    let node = Node::start().await;
+    let mut all = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let mut runtime = node.runtime.clone();
+        let config = node.sandbox_config(&format!("many-{number}"), |_| {});
+        all.spawn(async move {
+            let request = RunPodSandboxRequest { config: Some(config), runtime_handler: String::new() };
+            let pod = runtime.run_pod_sandbox(request).await.expect("a sandbox").into_inner().pod_sandbox_id;
+            for name in ["a", "b"] {
+                let config = ContainerConfig {
+                    metadata: Some(ContainerMetadata { name: name.to_owned(), attempt: 0 }),
+                    image: Some(ImageSpec { image: "test".to_owned(), ..ImageSpec::default() }),
+                    command: vec!["sleep".to_owned(), "1000".to_owned()],
+                    ..ContainerConfig::default()
+                };
+                let request = CreateContainerRequest {
+                    pod_sandbox_id: pod.clone(),
+                    config: Some(config),
+                    sandbox_config: None,
+                };
+                let container_id =
+                    runtime.create_container(request).await.expect("a container").into_inner().container_id;
+                runtime.start_container(StartContainerRequest { container_id }).await.expect("it starts");
+            }
+            runtime
+                .remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: pod })
+                .await
+                .expect("it goes");
+        });
+    }
+    while let Some(ended) = all.join_next().await {
+        ended.expect("it worked");
+    }
+    node.finish().await;
+}
