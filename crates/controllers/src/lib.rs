@@ -6,6 +6,9 @@
 //!
 //! Never here: a write outside a plan, a poll, the state of a decision kept in memory alone.
 
+pub mod deployment;
+#[cfg(test)]
+mod golden;
 mod merge;
 pub mod namespace;
 pub mod node_ipam;

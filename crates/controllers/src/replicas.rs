@@ -12,6 +12,8 @@ mod rank;
 pub(crate) mod status;
 mod workload;
 
+pub(crate) use workload::selector_of;
+
 pub use controller::{ReplicaController, ReplicaSetController, ReplicationControllerController};
 
 #[cfg(test)]

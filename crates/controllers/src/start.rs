@@ -5,6 +5,7 @@ use std::sync::Arc;
 use informer::Manager;
 use resources::ResourceSource;
 
+use crate::deployment::DeploymentController;
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterCidr, NodeIpamController};
 use crate::replicas::{ReplicaSetController, ReplicationControllerController};
@@ -32,4 +33,5 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     }
     manager.start::<ReplicationControllerController>(());
     manager.start::<ReplicaSetController>(());
+    manager.start::<DeploymentController>(());
 }

@@ -1,0 +1,60 @@
+//! The identity of a pod template: its hash, and equality that leaves the hash's own label out.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+
+/// The label that tells the pods and sets of one revision from those of the others.
+pub(super) const HASH_LABEL: &str = "pod-template-hash";
+
+/// The characters upstream encodes hashes with (`k8s.io/apimachinery/pkg/util/rand.SafeEncodeString`): no
+/// vowels, no words.
+const SAFE: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+/// The template's hash (FNV-1a, 32 bits, of its JSON with sorted keys), in safe characters. `collisions`
+/// makes a different one when the name is taken.
+pub(super) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
+    // Through `Value`, whose maps are sorted: the order of fields in the type does not matter.
+    let canonical = serde_json::to_value(template)
+        .and_then(|value| serde_json::to_vec(&value))
+        .expect("typed API objects serialize to JSON");
+    let mut sum = fnv1a(0x811c_9dc5, &canonical);
+    if let Some(collisions) = collisions {
+        let mut bytes = [0u8; 8];
+        bytes[..4].copy_from_slice(&collisions.to_le_bytes());
+        sum = fnv1a(sum, &bytes);
+    }
+    sum.to_string().bytes().map(|b| SAFE[usize::from(b) % SAFE.len()] as char).collect()
+}
+
+fn fnv1a(start: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(start, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Whether two templates make the same pods.
+pub(super) fn same(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
+    a.spec == b.spec && without_hash(a) == without_hash(b)
+}
+
+fn without_hash(template: &PodTemplateSpec) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+    let mut meta = template.metadata.clone().unwrap_or_default();
+    if let Some(labels) = &mut meta.labels {
+        labels.remove(HASH_LABEL);
+    }
+    meta.labels = meta.labels.filter(|labels| !labels.is_empty());
+    meta.annotations = meta.annotations.filter(|annotations| !annotations.is_empty());
+    meta
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_stable_and_collisions_change_it() {
+        assert_eq!(fnv1a(0x811c_9dc5, b"foobar"), 0xbf9c_f968, "the published test vector");
+        let template = PodTemplateSpec::default();
+        // This value must never change: it names the sets of running clusters.
+        assert_eq!(hash(&template, None), "5859f96865");
+        assert_ne!(hash(&template, Some(1)), hash(&template, None));
+        assert_ne!(hash(&template, Some(1)), hash(&template, Some(2)));
+    }
+}
