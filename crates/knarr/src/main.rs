@@ -1,1 +1,71 @@
-fn main() {}
+//! knarr: Kubernetes in one binary.
+//!
+//! This file decides what the process is: one of the internal programs that knarr starts itself (a
+//! pod's shim, the CNI plugin), which must not have more than one thread, or a command of the command line.
+
+mod arguments;
+mod cluster;
+mod commands;
+mod host;
+mod layout;
+mod pki;
+mod preflight;
+mod process;
+mod roles;
+mod settings;
+mod teardown;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let Some(code) = internal(&arguments) {
+        return code;
+    }
+    match dispatch(&Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The programs knarr starts itself: by the name of a link, or by the first argument.
+fn internal(arguments: &[std::ffi::OsString]) -> Option<ExitCode> {
+    let called_as = arguments.first().map(Path::new).and_then(Path::file_name).and_then(|name| name.to_str());
+    if called_as == Some(network::config::PLUGIN_TYPE) {
+        return Some(ExitCode::from(network::cni::main()));
+    }
+    match arguments.get(1).and_then(|argument| argument.to_str()) {
+        Some("cni") => Some(ExitCode::from(network::cni::main())),
+        Some("shim") => Some(runtime::shim::main()),
+        _ => None,
+    }
+}
+
+fn dispatch(command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(up) => commands::up::run(up)?,
+        Command::Down(down) => commands::down::run(down)?,
+        Command::Status(which) => {
+            if !commands::status::run(which)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Command::Server(server) => roles::server::run(server)?,
+        Command::Image(image) => asynchronous(commands::image::run(image))?,
+        Command::Crictl(view) => asynchronous(commands::crictl::run(view))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn asynchronous(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}

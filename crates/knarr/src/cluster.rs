@@ -1,0 +1,204 @@
+//! A cluster's lasting identity on this machine: its slot (which decides ports and address ranges, so that
+//! several clusters can run side by side) and its node's name.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use network::BridgeConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::layout::{Layout, NodeLayout};
+
+/// How many clusters fit beside each other on one machine.
+const SLOTS: u8 = 10;
+/// Claims of slots, one file a slot.
+const SLOTS_DIR: &str = "/run/knarr/slots";
+
+/// How many nodes of one cluster fit on a machine.
+pub const MAX_NODES: u8 = 9;
+
+/// What is decided once, at a cluster's first start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Cluster {
+    pub slot: u8,
+    pub node_name: String,
+}
+
+impl Cluster {
+    pub fn api_port(&self) -> u16 {
+        6443 + u16::from(self.slot)
+    }
+
+    /// The port of a node's HTTPS API; the nodes of a cluster share the machine.
+    pub fn kubelet_port(&self, index: u8) -> u16 {
+        10250 + 20 * u16::from(self.slot) + u16::from(index)
+    }
+
+    /// The name of the node at `index`: the machine's own, or one like `NAME-m02`.
+    pub fn node_name(&self, index: u8) -> String {
+        if index == 0 { self.node_name.clone() } else { format!("{}-m{:02}", self.node_name, index + 1) }
+    }
+
+    /// What the pod network of the node at `index` is made of, once its range is known. Every name carries
+    /// the slot; the first node answers on the Services' addresses.
+    pub fn bridge(&self, index: u8, subnet: &str, layout: &NodeLayout) -> BridgeConfig {
+        BridgeConfig {
+            bridge: format!("{}{index}", self.bridge_prefix()),
+            subnet: subnet.to_owned(),
+            cluster_cidr: self.pod_cidr(),
+            ipam_dir: layout.ipam_dir(),
+            veth_prefix: format!("{}{index}", self.veth_prefix()),
+            service_addresses: if index == 0 { vec![self.api_service_ip()] } else { Vec::new() },
+        }
+    }
+
+    /// What the names of the cluster's bridges (and nftables tables) begin with.
+    pub fn bridge_prefix(&self) -> String {
+        format!("knarr{}n", self.slot)
+    }
+
+    /// What the names of the hosts' ends of pods' interfaces begin with.
+    pub fn veth_prefix(&self) -> String {
+        format!("kn{}v", self.slot)
+    }
+
+    /// The range pods of all nodes get addresses from.
+    pub fn pod_cidr(&self) -> String {
+        format!("10.{}.0.0/16", 244 + self.slot)
+    }
+
+    /// The range of Services' cluster addresses.
+    pub fn service_cidr(&self) -> String {
+        format!("10.{}.0.0/16", 96 + self.slot)
+    }
+
+    /// The `kubernetes` Service's address.
+    pub fn api_service_ip(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 96 + self.slot, 0, 1)
+    }
+
+    /// Reads the cluster's identity, or makes and writes it at the first start. Claims its slot for as long
+    /// as the machine runs or until [`release_slot`].
+    ///
+    /// # Errors
+    /// When no slot is free, another cluster holds this one's, or files cannot be written.
+    pub fn load_or_create(layout: &Layout, node_name: &str) -> Result<Self> {
+        fs::create_dir_all(&layout.data_dir)
+            .with_context(|| format!("making {}", layout.data_dir.display()))?;
+        fs::create_dir_all(SLOTS_DIR).with_context(|| format!("making {SLOTS_DIR}"))?;
+        let _guard = lock_slots()?;
+        let path = layout.cluster_file();
+        if let Ok(text) = fs::read(&path) {
+            let cluster: Self =
+                serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
+            if let Some(other) = holder(cluster.slot).filter(|other| *other != layout.data_dir) {
+                bail!(
+                    "the addresses of cluster {:?} are in use by the running cluster in {}: stop that one first",
+                    layout.name,
+                    other.display()
+                );
+            }
+            claim(cluster.slot, &layout.data_dir)?;
+            return Ok(cluster);
+        }
+        let Some(slot) = (0..SLOTS).find(|slot| holder(*slot).is_none() && ports_are_free(*slot)) else {
+            bail!("no free address range is left for another cluster on this machine (at most {SLOTS})");
+        };
+        let cluster = Self { slot, node_name: node_name.to_owned() };
+        write_durably(&path, &serde_json::to_vec_pretty(&cluster)?, 0o644)?;
+        claim(slot, &layout.data_dir)?;
+        Ok(cluster)
+    }
+
+    /// Reads the identity of a cluster that was started before.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn load(layout: &Layout) -> Result<Self> {
+        let path = layout.cluster_file();
+        let text = fs::read(&path)
+            .with_context(|| format!("there is no cluster {:?} on this machine", layout.name))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+}
+
+/// Gives the slot of the cluster in `data_dir` back.
+///
+/// # Errors
+/// When the claim is there and cannot be removed.
+pub fn release_slot(data_dir: &Path) -> io::Result<()> {
+    for slot in 0..SLOTS {
+        if holder(slot).as_deref() == Some(data_dir) {
+            fs::remove_file(Path::new(SLOTS_DIR).join(slot.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether any cluster of this machine claims a slot.
+pub fn any_claimed() -> bool {
+    (0..SLOTS).any(|slot| holder(slot).is_some())
+}
+
+/// Removes the list of clusters. For when no cluster runs any more.
+///
+/// # Errors
+/// When something is left in it.
+pub fn remove_registry() -> io::Result<()> {
+    for path in ["/run/knarr/slots.lock", SLOTS_DIR, "/run/knarr"] {
+        let gone = if Path::new(path).is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        match gone {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The data directory of the cluster that claims a slot; a claim whose data is gone is void.
+fn holder(slot: u8) -> Option<std::path::PathBuf> {
+    let text = fs::read_to_string(Path::new(SLOTS_DIR).join(slot.to_string())).ok()?;
+    let path = std::path::PathBuf::from(text.trim());
+    path.join("cluster.json").exists().then_some(path)
+}
+
+fn claim(slot: u8, data_dir: &Path) -> Result<()> {
+    fs::write(Path::new(SLOTS_DIR).join(slot.to_string()), data_dir.as_os_str().as_encoded_bytes())
+        .context("claiming an address range")
+}
+
+/// Held while slots are looked at and claimed; released when dropped.
+fn lock_slots() -> Result<fs::File> {
+    let file = fs::File::create("/run/knarr/slots.lock").context("locking the list of clusters")?;
+    rustix::fs::flock(file.as_fd(), rustix::fs::FlockOperation::LockExclusive)
+        .context("locking the list of clusters")?;
+    Ok(file)
+}
+
+fn ports_are_free(slot: u8) -> bool {
+    let probe = Cluster { slot, node_name: String::new() };
+    [probe.api_port(), probe.kubelet_port(0)]
+        .into_iter()
+        .all(|port| TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok())
+}
+
+/// Writes beside `path`, syncs and renames: a crash leaves the old file or the new one.
+///
+/// # Errors
+/// Whatever the file system says, with the path.
+pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let fresh = path.with_extension("new");
+    let write = || -> io::Result<()> {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}

@@ -1,0 +1,47 @@
+//! `knarr down`: takes a cluster off the machine, also after everything of it was killed.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use client::kubeconfig;
+
+use super::{layout_of, user_kubeconfig};
+use crate::arguments::Down;
+use crate::cluster::Cluster;
+use crate::process::ProcessRecord;
+use crate::{host, teardown};
+
+/// Stops the cluster. Doing it again does no harm.
+///
+/// # Errors
+/// Says what could not be removed.
+pub fn run(down: &Down) -> Result<()> {
+    let layout = layout_of(&down.which)?;
+    if !rustix::process::geteuid().is_root() {
+        anyhow::bail!("knarr needs root: run it with sudo");
+    }
+    let was_running = ProcessRecord::running(&layout.pid_file()).is_some();
+    let cluster = Cluster::load(&layout).ok();
+    teardown::tear_down(&layout, cluster.as_ref())?;
+    if !crate::cluster::any_claimed() {
+        host::restore()?;
+        crate::cluster::remove_registry()?;
+    }
+    if let Some(path) = user_kubeconfig() {
+        kubeconfig::remove(&path, &layout.context())?;
+    }
+    if down.purge {
+        match fs::remove_dir_all(&layout.data_dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {}", layout.data_dir.display()));
+            }
+            _ => {}
+        }
+    }
+    println!(
+        "cluster {:?} {}",
+        layout.name,
+        if was_running { "is down" } else { "was not running; nothing of it is left" }
+    );
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! One module a command of the command line.
+
+pub mod crictl;
+pub mod down;
+pub mod image;
+pub mod status;
+pub mod up;
+
+use anyhow::Result;
+
+use crate::arguments::Which;
+use crate::layout::{Layout, check_name};
+
+/// The cluster a command is about.
+///
+/// # Errors
+/// When the name cannot be one.
+pub fn layout_of(which: &Which) -> Result<Layout> {
+    check_name(&which.name).map_err(anyhow::Error::msg)?;
+    Ok(Layout::new(&which.name, which.data_dir.as_deref()))
+}
+
+/// Where the user's kubeconfig is: the first file of `$KUBECONFIG`, else `~/.kube/config`.
+pub fn user_kubeconfig() -> Option<std::path::PathBuf> {
+    if let Some(list) = std::env::var_os("KUBECONFIG")
+        && let Some(first) = std::env::split_paths(&list).find(|p| !p.as_os_str().is_empty())
+    {
+        return Some(first);
+    }
+    std::env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".kube/config"))
+}
+
+/// Rows as a table with aligned columns, three blanks between them, as `crictl` and `kubectl` print.
+pub fn table(header: &[&str], rows: &[Vec<String>]) -> Result<String> {
+    use std::io::Write;
+    let mut out = tabwriter::TabWriter::new(Vec::new()).padding(3).minwidth(0);
+    writeln!(out, "{}", header.join("\t"))?;
+    for row in rows {
+        writeln!(out, "{}", row.join("\t"))?;
+    }
+    let bytes = out.into_inner().map_err(|e| anyhow::anyhow!("{e}"))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,51 @@
+//! `knarr status`: whether a cluster runs, and how its nodes are.
+
+use anyhow::Result;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use kube::api::ListParams;
+
+use super::layout_of;
+use super::up::admin_endpoint;
+use crate::arguments::Which;
+use crate::process::ProcessRecord;
+
+/// Prints the status. The answer is whether the cluster runs and its nodes are Ready.
+///
+/// # Errors
+/// When the cluster runs but cannot be asked.
+pub fn run(which: &Which) -> Result<bool> {
+    let layout = layout_of(which)?;
+    let Some(server) = ProcessRecord::running(&layout.pid_file()) else {
+        println!("cluster {:?} is not running", layout.name);
+        return Ok(false);
+    };
+    let endpoint = admin_endpoint(&layout)?;
+    println!(
+        "cluster {:?} is running: server process {}, API at {}",
+        layout.name, server.pid, endpoint.server
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let nodes: Api<Node> = Api::all(client::https(&endpoint)?);
+        let mut all_ready = true;
+        for node in nodes.list(&ListParams::default()).await? {
+            let ready = is_ready(&node);
+            all_ready &= ready;
+            println!(
+                "node {}: {}",
+                node.metadata.name.as_deref().unwrap_or(""),
+                if ready { "Ready" } else { "NotReady" }
+            );
+        }
+        Ok(all_ready)
+    })
+}
+
+/// Whether a node's Ready condition is true.
+pub fn is_ready(node: &Node) -> bool {
+    node.status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten())
+        .any(|c| c.type_ == "Ready" && c.status == "True")
+}

@@ -1,0 +1,130 @@
+//! `knarr up`: a cluster on this machine, in the background.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use client::{Endpoint, kubeconfig};
+
+use super::{layout_of, user_kubeconfig};
+use crate::arguments::Up;
+use crate::cluster::{Cluster, MAX_NODES};
+use crate::layout::Layout;
+use crate::pki::Pair;
+use crate::preflight;
+use crate::process::ProcessRecord;
+use crate::roles::server::Ready;
+
+/// How many lines of the server's log are shown when it does not come up.
+const LOG_TAIL: usize = 15;
+
+/// Starts the cluster and returns when its node is Ready.
+///
+/// # Errors
+/// Says what is missing, or why the server did not come up.
+pub fn run(up: &Up) -> Result<()> {
+    let layout = layout_of(&up.which)?;
+    if up.nodes == 0 || up.nodes > MAX_NODES {
+        bail!("a cluster on one machine has 1 to {MAX_NODES} nodes");
+    }
+    if let [first, rest @ ..] = preflight::missing().as_slice() {
+        let more = rest.iter().map(|line| format!("\n{line}")).collect::<String>();
+        bail!("{first}{more}");
+    }
+    if ProcessRecord::running(&layout.pid_file()).is_some() {
+        println!("cluster {:?} is running already", layout.name);
+        return merge_kubeconfig(up, &layout);
+    }
+    let started = Instant::now();
+    let ready = start_server(up, &layout)?;
+    merge_kubeconfig(up, &layout)?;
+    let (nodes, are) = if ready.nodes.len() == 1 { ("node", "is") } else { ("nodes", "are") };
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "cluster {:?} is up after {seconds:.2} s: {nodes} {} {are} Ready",
+        layout.name,
+        ready.nodes.join(", ")
+    );
+    if !up.no_kubeconfig {
+        println!("kubectl now talks to it (context {:?})", layout.context());
+    }
+    Ok(())
+}
+
+/// Starts `knarr server` in a session of its own and waits for its word on standard output.
+fn start_server(up: &Up, layout: &Layout) -> Result<Ready> {
+    fs::create_dir_all(&layout.data_dir).with_context(|| format!("making {}", layout.data_dir.display()))?;
+    let log_path = layout.server_log();
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&log_path)
+        .with_context(|| format!("opening {}", log_path.display()))?;
+    let log_start = log.metadata().map_or(0, |m| m.len());
+    let program = std::env::current_exe().context("finding knarr's own program")?;
+    let mut command = Command::new(program);
+    command.args(["server", "--name", &layout.name, "--data-dir"]).arg(&layout.data_dir);
+    command.arg("--nodes").arg(up.nodes.to_string());
+    if let Some(config) = &up.config {
+        let config = fs::canonicalize(config).with_context(|| format!("reading {}", config.display()))?;
+        command.arg("--config").arg(config);
+    }
+    command
+        .env(crate::roles::server::BACKGROUND, "1")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log);
+    let mut server = command.spawn().context("starting the server")?;
+    let output = server.stdout.take().context("the server's output")?;
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line).context("waiting for the server")?;
+    if let Ok(ready) = serde_json::from_str(&line) {
+        return Ok(ready);
+    }
+    // The server said nothing before it ended: its log says why.
+    let status = server.wait().context("waiting for the server")?;
+    let log = fs::read(&log_path).unwrap_or_default();
+    let log =
+        String::from_utf8_lossy(log.get(usize::try_from(log_start)?..).unwrap_or_default()).into_owned();
+    let lines: Vec<&str> = log.lines().collect();
+    let tail = lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n");
+    bail!("the server did not come up ({status}); {} says:\n{tail}", log_path.display())
+}
+
+fn merge_kubeconfig(up: &Up, layout: &Layout) -> Result<()> {
+    if up.no_kubeconfig {
+        return Ok(());
+    }
+    let path = user_kubeconfig().context("neither KUBECONFIG nor HOME is set: use --no-kubeconfig")?;
+    kubeconfig::merge(&path, &layout.context(), &admin_endpoint(layout)?)?;
+    Ok(())
+}
+
+/// How the administrator reaches the cluster from this machine.
+///
+/// # Errors
+/// When there is no such cluster or its keys cannot be read.
+pub fn admin_endpoint(layout: &Layout) -> Result<Endpoint> {
+    let cluster = Cluster::load(layout)?;
+    let read = |name: &str| {
+        let path = layout.pki_dir().join(name);
+        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    };
+    let admin = Pair { certificate_pem: read("admin.crt")?, key_pem: read("admin.key")? };
+    Ok(endpoint(cluster.api_port(), read("ca.crt")?, admin))
+}
+
+/// The API server on this machine, with somebody's keys.
+pub fn endpoint(port: u16, ca_pem: String, pair: Pair) -> Endpoint {
+    Endpoint {
+        server: format!("https://127.0.0.1:{port}"),
+        ca_pem,
+        certificate_pem: pair.certificate_pem,
+        key_pem: pair.key_pem,
+    }
+}

@@ -1,0 +1,92 @@
+//! What must be changed on the host while a cluster runs, and putting it back.
+//!
+//! The values found by the first cluster are kept under `/run`, shared by all clusters of the machine, and
+//! restored when the last one goes down.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cluster::write_durably;
+
+const SAVED: &str = "/run/knarr/host.json";
+
+/// Kernel settings a node needs: (path below `/proc/sys`, value).
+const WANTED: [(&str, &str); 1] = [("net/ipv4/ip_forward", "1")];
+
+/// Sets what a node needs, remembering what was there.
+///
+/// # Errors
+/// When a setting cannot be read or written.
+pub fn prepare() -> Result<()> {
+    let mut saved: BTreeMap<String, String> = read_saved();
+    for (name, value) in WANTED {
+        let path = sysctl(name);
+        let present = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        if present.trim() == value {
+            continue;
+        }
+        saved.entry(name.to_owned()).or_insert_with(|| present.trim().to_owned());
+        write_durably(Path::new(SAVED), &serde_json::to_vec(&saved)?, 0o600)?;
+        fs::write(&path, value).with_context(|| format!("setting {} to {value}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Puts back what [`prepare`] changed. For when no cluster runs any more.
+///
+/// # Errors
+/// When a setting cannot be written.
+pub fn restore() -> Result<()> {
+    for (name, value) in read_saved() {
+        let path = sysctl(&name);
+        fs::write(&path, &value).with_context(|| format!("setting {} back to {value}", path.display()))?;
+    }
+    match fs::remove_file(SAVED) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {SAVED}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_saved() -> BTreeMap<String, String> {
+    fs::read(SAVED).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+fn sysctl(name: &str) -> PathBuf {
+    Path::new("/proc/sys").join(name)
+}
+
+/// The addresses of this machine that others may use to reach it, best first; loopback is left out.
+pub fn addresses() -> Vec<std::net::Ipv4Addr> {
+    let mut found = Vec::new();
+    // Connecting a datagram socket sends nothing; it only asks which address would be used.
+    if let Ok(socket) = std::net::UdpSocket::bind("0.0.0.0:0")
+        && socket.connect("192.0.2.1:9").is_ok()
+        && let Ok(std::net::SocketAddr::V4(local)) = socket.local_addr()
+        && !local.ip().is_loopback()
+        && !local.ip().is_unspecified()
+    {
+        found.push(*local.ip());
+    }
+    if let Ok(interfaces) = nix::ifaddrs::getifaddrs() {
+        for interface in interfaces {
+            let Some(address) = interface.address.as_ref().and_then(|a| a.as_sockaddr_in().map(|s| s.ip()))
+            else {
+                continue;
+            };
+            // Bridges and veths of clusters are not the machine's own addresses.
+            if address.is_loopback()
+                || interface.interface_name.starts_with("knarr")
+                || found.contains(&address)
+            {
+                continue;
+            }
+            found.push(address);
+        }
+    }
+    found
+}

@@ -1,0 +1,183 @@
+//! Where a cluster keeps its files: one place that knows every path.
+
+use std::path::{Path, PathBuf};
+
+/// The name of the cluster that `knarr up` makes when none is given.
+pub const DEFAULT_NAME: &str = "knarr";
+
+/// The paths of one cluster on this machine.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    pub name: String,
+    /// Survives `down` and a reboot.
+    pub data_dir: PathBuf,
+    /// Gone after `down` and after a reboot.
+    pub run_dir: PathBuf,
+}
+
+impl Layout {
+    /// `data_dir` defaults to `/var/lib/knarr/NAME`.
+    pub fn new(name: &str, data_dir: Option<&Path>) -> Self {
+        Self {
+            name: name.to_owned(),
+            data_dir: data_dir.map_or_else(|| Path::new("/var/lib/knarr").join(name), Path::to_path_buf),
+            run_dir: Path::new("/run/knarr").join(name),
+        }
+    }
+
+    /// Which cluster this is: slot, addresses. Written at the first start.
+    pub fn cluster_file(&self) -> PathBuf {
+        self.data_dir.join("cluster.json")
+    }
+
+    pub fn store_file(&self) -> PathBuf {
+        self.data_dir.join("store.redb")
+    }
+
+    pub fn pki_dir(&self) -> PathBuf {
+        self.data_dir.join("pki")
+    }
+
+    /// What `knarr server` says when it runs in the background.
+    pub fn server_log(&self) -> PathBuf {
+        self.data_dir.join("server.log")
+    }
+
+    /// The running server's process id and start time.
+    pub fn pid_file(&self) -> PathBuf {
+        self.run_dir.join("server.pid")
+    }
+
+    /// The administrator's kubeconfig, readable by root alone.
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        if self.name == DEFAULT_NAME {
+            PathBuf::from("/etc/knarr/kubeconfig")
+        } else {
+            PathBuf::from(format!("/etc/knarr/{}.kubeconfig", self.name))
+        }
+    }
+
+    /// The cgroup (below each controller's root) everything of the cluster lives in.
+    pub fn cgroup(&self) -> String {
+        format!("/knarr-{}", self.name)
+    }
+
+    /// The paths of the cluster's node of this position; the first node is this machine itself.
+    pub fn node(&self, index: u8) -> NodeLayout {
+        NodeLayout {
+            data_dir: self.data_dir.join(format!("node{index}")),
+            run_dir: self.run_dir.join(format!("node{index}")),
+            cgroup: format!("{}/node{index}", self.cgroup()),
+        }
+    }
+
+    /// Positions of the nodes that run on this machine now.
+    pub fn running_nodes(&self) -> Vec<u8> {
+        (0..crate::cluster::MAX_NODES).filter(|index| self.node(*index).cri_socket().exists()).collect()
+    }
+
+    /// The name of the context in the user's kubeconfig.
+    pub fn context(&self) -> String {
+        if self.name == DEFAULT_NAME { "knarr".to_owned() } else { format!("knarr-{}", self.name) }
+    }
+}
+
+/// The paths of one node of a cluster.
+#[derive(Debug, Clone)]
+pub struct NodeLayout {
+    data_dir: PathBuf,
+    run_dir: PathBuf,
+    /// The cgroup everything of the node lives in.
+    pub cgroup: String,
+}
+
+impl NodeLayout {
+    pub fn images_dir(&self) -> PathBuf {
+        self.data_dir.join("images")
+    }
+
+    pub fn kubelet_dir(&self) -> PathBuf {
+        self.data_dir.join("kubelet")
+    }
+
+    pub fn pod_logs_dir(&self) -> PathBuf {
+        self.data_dir.join("log/pods")
+    }
+
+    pub fn cni_conf_dir(&self) -> PathBuf {
+        self.data_dir.join("cni/net.d")
+    }
+
+    pub fn cni_bin_dir(&self) -> PathBuf {
+        self.data_dir.join("cni/bin")
+    }
+
+    /// Addresses handed out to pods.
+    pub fn ipam_dir(&self) -> PathBuf {
+        self.data_dir.join("cni/ipam")
+    }
+
+    /// Records of what runs: sandboxes, shims.
+    pub fn runtime_state_dir(&self) -> PathBuf {
+        self.run_dir.join("runtime")
+    }
+
+    pub fn cri_socket(&self) -> PathBuf {
+        self.run_dir.join("cri.sock")
+    }
+
+    /// The socket of `knarr image import`, for root alone.
+    pub fn import_socket(&self) -> PathBuf {
+        self.run_dir.join("import.sock")
+    }
+
+    /// Makes the node's folders.
+    ///
+    /// # Errors
+    /// The first one that cannot be made.
+    pub fn make(&self) -> std::io::Result<()> {
+        for dir in [
+            self.images_dir(),
+            self.kubelet_dir(),
+            self.pod_logs_dir(),
+            self.cni_conf_dir(),
+            self.cni_bin_dir(),
+            self.runtime_state_dir(),
+        ] {
+            std::fs::create_dir_all(dir)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a cluster may be called so: it becomes part of interface, cgroup and file names.
+///
+/// # Errors
+/// Says what is wrong with the name.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let well_formed = !name.is_empty()
+        && name.len() <= 10
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && !name.ends_with('-');
+    if well_formed {
+        Ok(())
+    } else {
+        Err(format!(
+            "{name:?} cannot be a cluster's name: use 1 to 10 lower-case letters, digits and '-', starting with a letter"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_into_interface_names() {
+        assert!(check_name("knarr").is_ok());
+        for bad in ["", "A", "9x", "a/b", "..", "x-", "much-too-long"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The cluster's own public-key infrastructure: one CA, made at the first start, and the certificates
+//! it signs. Identity is a key: every party has its own.
+//!
+//! Start with [`Pki::load_or_create`]. Certificates last a year and are made anew when less than a
+//! third of that is left, at start and while running.
+
+mod issue;
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rcgen::{ExtendedKeyUsagePurpose, Issuer, KeyPair};
+
+use crate::cluster::write_durably;
+use issue::{Subject, expires_at, issue, make_ca};
+
+/// A certificate and its key, in PEM.
+#[derive(Clone)]
+pub struct Pair {
+    pub certificate_pem: String,
+    pub key_pem: String,
+}
+
+/// Who gets certificates.
+pub struct Names {
+    pub node_name: String,
+    /// Addresses under which the API server and the node are reached.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Everything the roles need.
+#[derive(Clone)]
+pub struct Pki {
+    pub ca_pem: String,
+    pub api_server: Pair,
+    pub admin: Pair,
+    /// The API server's identity towards kubelets.
+    pub kubelet_client: Pair,
+    pub kubelet_server: Pair,
+    /// Signs service account tokens (ECDSA P-256, PKCS#8 PEM).
+    pub service_account_key_pem: String,
+}
+
+/// The common name under which the API server talks to kubelets.
+pub const KUBELET_CLIENT_NAME: &str = "kube-apiserver-kubelet-client";
+
+impl Pki {
+    /// Reads what is there, makes what is missing or about to expire. Takes a few milliseconds.
+    ///
+    /// # Errors
+    /// When files cannot be read or written, or one is damaged.
+    pub fn load_or_create(dir: &Path, names: &Names, now: jiff::Timestamp) -> Result<Self> {
+        make_private_dir(dir)?;
+        let ca = load_or_make_ca(dir, now)?;
+        let ca_key = KeyPair::from_pem(&ca.key_pem).context("the CA's key is damaged")?;
+        let issuer = Issuer::from_ca_cert_pem(&ca.certificate_pem, ca_key)
+            .context("the CA's certificate is damaged")?;
+        let keeper = Keeper { dir, issuer, now };
+        let mut api_names: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        api_names.extend([
+            "kubernetes.default.svc.cluster.local".to_owned(),
+            "localhost".to_owned(),
+            names.node_name.clone(),
+        ]);
+        api_names.extend(names.addresses.iter().map(ToString::to_string));
+        let mut node_names = vec![names.node_name.clone()];
+        node_names.extend(names.addresses.iter().map(ToString::to_string));
+        let node_user = format!("system:node:{}", names.node_name);
+        Ok(Self {
+            api_server: keeper.pair("apiserver", &Subject::server("kube-apiserver", &api_names))?,
+            admin: keeper.pair("admin", &Subject::client("kubernetes-admin", "system:masters"))?,
+            kubelet_client: keeper
+                .pair("apiserver-kubelet-client", &Subject::client(KUBELET_CLIENT_NAME, "system:masters"))?,
+            kubelet_server: keeper.pair(
+                "kubelet",
+                &Subject {
+                    common_name: &node_user,
+                    organization: Some("system:nodes"),
+                    names: &node_names,
+                    usage: ExtendedKeyUsagePurpose::ServerAuth,
+                },
+            )?,
+            service_account_key_pem: load_or_make_key(&dir.join("sa.key"))?,
+            ca_pem: ca.certificate_pem,
+        })
+    }
+}
+
+/// When certificates should be looked at again: often enough for a third of a year's life.
+pub const RENEWAL_CHECK: Duration = Duration::from_secs(12 * 3600);
+
+struct Keeper<'a> {
+    dir: &'a Path,
+    issuer: Issuer<'a, KeyPair>,
+    now: jiff::Timestamp,
+}
+
+impl Keeper<'_> {
+    /// The pair called `name`, as it is on disk or made anew when it is missing, expiring or made for other names.
+    fn pair(&self, name: &str, subject: &Subject<'_>) -> Result<Pair> {
+        let (crt, key) = pair_paths(self.dir, name);
+        if let (Ok(certificate_pem), Ok(key_pem)) = (fs::read_to_string(&crt), fs::read_to_string(&key))
+            && issue::still_good(&certificate_pem, subject, self.now)
+        {
+            return Ok(Pair { certificate_pem, key_pem });
+        }
+        let pair = issue(subject, &self.issuer, self.now)?;
+        write_durably(&key, pair.key_pem.as_bytes(), 0o600)?;
+        write_durably(&crt, pair.certificate_pem.as_bytes(), 0o644)?;
+        Ok(pair)
+    }
+}
+
+fn pair_paths(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
+    (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")))
+}
+
+fn load_or_make_ca(dir: &Path, now: jiff::Timestamp) -> Result<Pair> {
+    let (crt, key) = pair_paths(dir, "ca");
+    match (fs::read_to_string(&crt), fs::read_to_string(&key)) {
+        (Ok(certificate_pem), Ok(key_pem)) => {
+            if let Some(end) = expires_at(&certificate_pem)
+                && end < now
+            {
+                anyhow::bail!("the cluster's CA ({}) has expired", crt.display());
+            }
+            Ok(Pair { certificate_pem, key_pem })
+        }
+        // Half a CA is never replaced: everything signed by it would be lost silently.
+        (Ok(_), Err(e)) | (Err(e), Ok(_)) => Err(e)
+            .with_context(|| format!("one half of the cluster's CA in {} cannot be read", dir.display())),
+        (Err(_), Err(_)) => {
+            let pair = make_ca(now)?;
+            write_durably(&key, pair.key_pem.as_bytes(), 0o600)?;
+            write_durably(&crt, pair.certificate_pem.as_bytes(), 0o644)?;
+            Ok(pair)
+        }
+    }
+}
+
+fn load_or_make_key(path: &Path) -> Result<String> {
+    match fs::read_to_string(path) {
+        Ok(pem) => {
+            KeyPair::from_pem(&pem).with_context(|| format!("{} is damaged", path.display()))?;
+            Ok(pem)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let pem = KeyPair::generate().context("making a key")?.serialize_pem();
+            write_durably(path, pem.as_bytes(), 0o600)?;
+            Ok(pem)
+        }
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+fn make_private_dir(dir: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+        .with_context(|| format!("closing {} to others", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names { node_name: "n1".into(), addresses: vec![IpAddr::from([127, 0, 0, 1])] }
+    }
+
+    fn at(text: &str) -> jiff::Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn certificates_are_kept_until_a_third_of_their_life_is_left() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let first = Pki::load_or_create(dir.path(), &names(), at("2026-01-01T00:00:00Z")).expect("made");
+        let same = Pki::load_or_create(dir.path(), &names(), at("2026-06-01T00:00:00Z")).expect("read");
+        assert_eq!(first.api_server.certificate_pem, same.api_server.certificate_pem);
+        let later = Pki::load_or_create(dir.path(), &names(), at("2026-11-01T00:00:00Z")).expect("renewed");
+        assert_ne!(first.api_server.certificate_pem, later.api_server.certificate_pem);
+        assert_eq!(first.ca_pem, later.ca_pem);
+        assert_eq!(first.service_account_key_pem, later.service_account_key_pem);
+    }
+
+    #[test]
+    fn a_new_address_makes_a_new_server_certificate() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let now = at("2026-01-01T00:00:00Z");
+        let first = Pki::load_or_create(dir.path(), &names(), now).expect("made");
+        let mut more = names();
+        more.addresses.push(IpAddr::from([192, 0, 2, 7]));
+        let second = Pki::load_or_create(dir.path(), &more, now).expect("made");
+        assert_ne!(first.api_server.certificate_pem, second.api_server.certificate_pem);
+        assert_eq!(first.admin.certificate_pem, second.admin.certificate_pem);
+    }
+
+    #[test]
+    fn half_a_ca_is_an_error_and_not_replaced() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let now = at("2026-01-01T00:00:00Z");
+        Pki::load_or_create(dir.path(), &names(), now).expect("made");
+        fs::remove_file(dir.path().join("ca.key")).expect("removed");
+        assert!(Pki::load_or_create(dir.path(), &names(), now).is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! The control plane of this process: store, watch cache, API server, bootstrap, controllers, scheduler.
+//!
+//! Start with [`start`]. Every component reaches the API through [`ControlPlane::client`], under an
+//! identity of its own and through the whole request pipeline: there is no other way in.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use apiserver::authn::service_account::{Issuer, ServiceAccounts, SigningKey, TokenSettings};
+use apiserver::authn::{self, Anonymous, ClientCertificate};
+use apiserver::authz::node::NodeAuthorizer;
+use apiserver::authz::rbac::Rbac;
+use apiserver::authz::{self, Authorizer, PrivilegedGroup};
+use apiserver::bootstrap::{self, BootstrapConfig, node_rules};
+use apiserver::cache::Cache;
+use apiserver::lookup::Lookup;
+use apiserver::request::User;
+use apiserver::{Config, Deps, KubeletClient, Server, Tls, admission, cache_specs};
+use base::{Shutdown, Supervisor, TaskKind};
+use controllers::ClusterCidr;
+use informer::{Informers, Manager};
+use kube::Client;
+use resources::{Builtin, ResourceSource};
+use store::{Embedded, Store};
+use tokio::net::TcpListener;
+
+use super::server::Parts;
+
+/// Who issues service account tokens, and their audience.
+const TOKEN_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// A running control plane.
+#[derive(Clone)]
+pub struct ControlPlane {
+    server: Server,
+    tls: Arc<Tls>,
+    store: Embedded,
+    supervisor: Supervisor,
+}
+
+impl ControlPlane {
+    /// A client of this process with the given identity.
+    pub fn client(&self, user: &str, groups: &[&str]) -> Client {
+        let mut groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
+        groups.push("system:authenticated".to_owned());
+        client::in_process(self.server.in_process(User { name: user.to_owned(), groups, ..User::default() }))
+    }
+
+    /// The serving certificate, to be replaced when renewed.
+    pub fn tls(&self) -> Arc<Tls> {
+        self.tls.clone()
+    }
+
+    /// Serves the API on one more address, until shutdown.
+    ///
+    /// # Errors
+    /// When the address cannot be used.
+    pub async fn listen(&self, address: SocketAddr) -> Result<()> {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+        let (server, tls) = (self.server.clone(), self.tls.clone());
+        let shutdown: Shutdown = self.supervisor.shutdown().clone();
+        self.supervisor.spawn(TaskKind::Essential, "API server", async move {
+            if let Err(error) = server.run(listener, tls, shutdown).await {
+                tracing::error!(%error, "the API server stopped");
+            }
+        });
+        Ok(())
+    }
+
+    /// Closes the store, with everything acknowledged on disk.
+    pub async fn close(&self) {
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the store could not be closed cleanly; it recovers at the next start");
+        }
+    }
+}
+
+/// Starts the control plane; returns when the API answers and what every cluster has is there.
+///
+/// # Errors
+/// Says which part could not be started.
+pub async fn start(parts: &Parts) -> Result<ControlPlane> {
+    let file = parts.layout.store_file();
+    let config =
+        store::embedded::Config { clock: parts.clock.clone(), ..store::embedded::Config::new(&file) };
+    let store = tokio::task::spawn_blocking(move || Embedded::open(config))
+        .await
+        .context("opening the store")?
+        .with_context(|| format!("opening {}", file.display()))?;
+    let (server, security) = build_server(parts, &store).await?;
+    let tls = Tls::from_pem(
+        parts.pki.api_server.certificate_pem.as_bytes(),
+        parts.pki.api_server.key_pem.as_bytes(),
+        parts.pki.ca_pem.as_bytes(),
+    )?;
+    let plane = ControlPlane { server, tls, store, supervisor: parts.supervisor.clone() };
+    set_up(parts, &plane).await?;
+    security.settled().await;
+    plane.listen(SocketAddr::from(([0, 0, 0, 0], parts.cluster.api_port()))).await?;
+    start_loops(parts, &plane)?;
+    Ok(plane)
+}
+
+/// The API server with who may come in, what they may do and what may pass.
+async fn build_server(parts: &Parts, store: &Embedded) -> Result<(Server, Security)> {
+    let store: Arc<dyn Store> = Arc::new(store.clone());
+    let kinds = Arc::new(Builtin);
+    let cache = Cache::start(store.clone(), &parts.supervisor, cache_specs(&kinds.table()))
+        .await
+        .context("loading the watch cache")?;
+    let lookup = Lookup::new(cache.clone());
+    let tokens = TokenSettings {
+        issuer: TOKEN_ISSUER.into(),
+        keys: Arc::new([SigningKey::from_pem(&parts.pki.service_account_key_pem)?]),
+        clock: parts.clock.clone(),
+        lookup: lookup.clone(),
+    };
+    let rbac = Rbac::start(&lookup, &parts.supervisor)?;
+    let nodes = Arc::new(NodeAuthorizer::start(&lookup, node_rules().into(), &parts.supervisor)?);
+    let authorizer: Arc<dyn Authorizer> =
+        Arc::new(authz::Union(vec![Arc::new(PrivilegedGroup), nodes.clone(), Arc::new(rbac.clone())]));
+    let kubelet = KubeletClient::from_pem(
+        parts.pki.ca_pem.as_bytes(),
+        parts.pki.kubelet_client.certificate_pem.as_bytes(),
+        parts.pki.kubelet_client.key_pem.as_bytes(),
+    )?;
+    let deps = Deps {
+        clock: parts.clock.clone(),
+        supervisor: parts.supervisor.clone(),
+        store,
+        cache,
+        resources: kinds,
+        authenticator: Arc::new(authn::Union(vec![
+            Arc::new(ClientCertificate),
+            Arc::new(ServiceAccounts::new(tokens.clone())),
+            Arc::new(Anonymous::default()),
+        ])),
+        admission: admission::plugins(&lookup, &rbac, &authorizer),
+        authorizer,
+        tokens: Some(Arc::new(Issuer::new(tokens))),
+        rules: Some(Arc::new(rbac.clone())),
+        kubelet: Some(Arc::new(kubelet)),
+    };
+    Ok((Server::build(Config::default(), deps), Security { rbac, nodes }))
+}
+
+/// What follows the watch cache to decide about requests.
+struct Security {
+    rbac: Rbac,
+    nodes: Arc<NodeAuthorizer>,
+}
+
+impl Security {
+    /// Waits until everything written so far counts.
+    async fn settled(&self) {
+        self.rbac.settled().await;
+        self.nodes.settled().await;
+    }
+}
+
+/// Makes what every cluster has: namespaces, roles, priorities, the `kubernetes` Service.
+async fn set_up(parts: &Parts, plane: &ControlPlane) -> Result<()> {
+    let advertise_ip = parts.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let config = BootstrapConfig {
+        service_cidr: parts.cluster.service_cidr(),
+        service_ip: parts.cluster.api_service_ip().into(),
+        advertise_ip,
+        secure_port: parts.cluster.api_port(),
+        client_ca_pem: parts.pki.ca_pem.clone(),
+    };
+    let client = plane.client("system:apiserver", &["system:masters"]);
+    let done = bootstrap::run(&client, &config).await.context("setting up the cluster")?;
+    tracing::info!(created = done.created, updated = done.updated, "the cluster's own objects are there");
+    Ok(())
+}
+
+/// Controllers and scheduler.
+fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
+    let supervisor = &parts.supervisor;
+    let client = plane.client("system:kube-controller-manager", &[]);
+    let mut manager = Manager::new(informer::Context {
+        informers: Informers::new(client.clone(), supervisor.clone()),
+        client,
+        clock: parts.clock.clone(),
+        supervisor: supervisor.clone(),
+    });
+    let config = controllers::Config {
+        root_ca_pem: parts.pki.ca_pem.as_str().into(),
+        cluster_cidr: Some(parts.cluster.pod_cidr().parse::<ClusterCidr>()?),
+        kinds: Arc::new(Builtin),
+    };
+    controllers::start_all(&mut manager, config);
+    let informers = Informers::new(plane.client("system:kube-scheduler", &[]), supervisor.clone());
+    scheduler::Scheduler::build(scheduler::Config::default(), &informers, parts.clock.clone(), supervisor)
+        .start(supervisor);
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! `knarr server`: the control plane and this machine's node in one process.
+//!
+//! Start with [`run`]: identity, keys, host settings, then the control plane, then the node, then waiting
+//! for a signal. What each is made of stands in `control_plane` and `node`.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use base::{Clock, Shutdown, Supervisor, SystemClock, TaskKind};
+use client::kubeconfig;
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{control_plane, logging, node};
+use crate::arguments::Server;
+use crate::cluster::{Cluster, MAX_NODES};
+use crate::commands::layout_of;
+use crate::commands::up::endpoint;
+use crate::layout::Layout;
+use crate::pki::{Names, Pki};
+use crate::process::ProcessRecord;
+use crate::settings::Settings;
+use crate::{host, preflight};
+
+/// Set by `knarr up` for the server it starts: run in a session of its own, log as JSON.
+pub const BACKGROUND: &str = "KNARR_BACKGROUND";
+/// How long tasks may take to end after a signal.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the server says, once, on standard output: it is ready.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ready {
+    /// The names of the nodes that are ready.
+    pub nodes: Vec<String>,
+    /// Where the API is.
+    pub server: String,
+}
+
+/// Everything the roles are built from.
+pub struct Parts {
+    pub layout: Layout,
+    pub settings: Settings,
+    pub cluster: Cluster,
+    pub pki: Pki,
+    /// Addresses of this machine, best first.
+    pub addresses: Vec<IpAddr>,
+    pub clock: Arc<dyn Clock>,
+    pub supervisor: Supervisor,
+}
+
+/// Runs until a signal, or until an essential part fails.
+///
+/// # Errors
+/// Says what is missing or what failed.
+pub fn run(server: &Server) -> Result<()> {
+    let layout = layout_of(&server.which)?;
+    let settings = Settings::load(server)?;
+    let missing = preflight::missing();
+    if !missing.is_empty() {
+        bail!("{}", missing.join("\n"));
+    }
+    let background = std::env::var_os(BACKGROUND).is_some();
+    if background {
+        rustix::process::setsid().context("starting a session of its own")?;
+    }
+    logging::start(background);
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a cryptography provider is installed already"))?;
+    if let Some(other) = ProcessRecord::running(&layout.pid_file()) {
+        bail!("cluster {:?} is running already, as process {}", layout.name, other.pid);
+    }
+    std::fs::create_dir_all(&layout.run_dir)
+        .with_context(|| format!("making {}", layout.run_dir.display()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
+        .thread_name("knarr")
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let result = runtime.block_on(serve(layout.clone(), settings));
+    runtime.shutdown_timeout(DRAIN);
+    // Only a server that ended by itself takes its pid file along; `down` handles the rest.
+    let _ = std::fs::remove_file(layout.pid_file());
+    result
+}
+
+async fn serve(layout: Layout, settings: Settings) -> Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let shutdown = Shutdown::new();
+    let supervisor = Supervisor::new(shutdown.clone());
+    let node_name = settings.node_name.clone().map_or_else(host_name, Ok)?;
+    let cluster = Cluster::load_or_create(&layout, &node_name)?;
+    ProcessRecord::own()?.write(&layout.pid_file())?;
+    host::prepare()?;
+    let names = names_of(&cluster);
+    let pki = Pki::load_or_create(&layout.pki_dir(), &names, clock.now())?;
+    let addresses = names.addresses.clone();
+    let parts = Parts { layout, settings, cluster, pki, addresses, clock, supervisor: supervisor.clone() };
+    let endpoint = endpoint(parts.cluster.api_port(), parts.pki.ca_pem.clone(), parts.pki.admin.clone());
+    let plane = control_plane::start(&parts).await?;
+    kubeconfig::create(&parts.layout.admin_kubeconfig(), &parts.layout.context(), &endpoint)?;
+    let mut ready = Ready { nodes: Vec::new(), server: endpoint.server.clone() };
+    let count = parts.settings.nodes.unwrap_or(1);
+    if count > MAX_NODES {
+        bail!("at most {MAX_NODES} nodes fit on one machine");
+    }
+    for index in 0..count {
+        node::start(&parts, &plane, index).await?;
+        ready.nodes.push(parts.cluster.node_name(index));
+    }
+    tokio::select! {
+        labelled = node::wait_ready(&plane, &ready.nodes, &supervisor) => labelled?,
+        () = shutdown.started() => bail!("a part of the server failed while starting; see the log"),
+    }
+    keep_certificates(&parts, &plane);
+    tell(&ready)?;
+    wait_for_end(&shutdown).await?;
+    shutdown.start();
+    supervisor.drain(DRAIN).await;
+    plane.close().await;
+    Ok(())
+}
+
+/// Says on standard output that the server is ready; nobody may be listening.
+fn tell(ready: &Ready) -> Result<()> {
+    tracing::info!(nodes = ready.nodes.join(","), server = ready.server, "ready");
+    let line = serde_json::to_string(ready)?;
+    let _ = writeln!(std::io::stdout(), "{line}");
+    Ok(())
+}
+
+async fn wait_for_end(shutdown: &Shutdown) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("waiting for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for signals")?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to stop"),
+        _ = interrupt.recv() => tracing::info!("interrupted"),
+        () = shutdown.started() => bail!("an essential part of the server ended; see the log"),
+    }
+    Ok(())
+}
+
+/// The names and addresses certificates are made for.
+fn names_of(cluster: &Cluster) -> Names {
+    let mut addresses: Vec<IpAddr> = host::addresses().into_iter().map(IpAddr::V4).collect();
+    addresses.push(IpAddr::from([127, 0, 0, 1]));
+    addresses.push(cluster.api_service_ip().into());
+    Names { node_name: cluster.node_name.clone(), addresses }
+}
+
+/// Makes certificates anew before they end, while the server runs.
+fn keep_certificates(parts: &Parts, plane: &control_plane::ControlPlane) {
+    let (dir, clock) = (parts.layout.pki_dir(), parts.clock.clone());
+    let names = names_of(&parts.cluster);
+    let tls = plane.tls();
+    let shutdown = parts.supervisor.shutdown().clone();
+    parts.supervisor.spawn(TaskKind::Background, "certificates", async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(crate::pki::RENEWAL_CHECK) => {}
+                () = shutdown.started() => return,
+            }
+            match Pki::load_or_create(&dir, &names, clock.now()) {
+                Ok(pki) => {
+                    let pair = &pki.api_server;
+                    if let Err(error) =
+                        tls.replace_serving(pair.certificate_pem.as_bytes(), pair.key_pem.as_bytes())
+                    {
+                        tracing::error!(%error, "the renewed server certificate cannot be used");
+                    }
+                }
+                Err(error) => tracing::error!(%error, "certificates could not be renewed"),
+            }
+        }
+    });
+}
+
+fn host_name() -> Result<String> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str().context("the host's name is not UTF-8")?.to_lowercase();
+    if name.is_empty() {
+        bail!("the host has no name: use --node-name");
+    }
+    Ok(name)
+}

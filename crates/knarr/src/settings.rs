@@ -1,0 +1,82 @@
+//! The server's settings file: strict YAML; an unknown key is an error with its line and column.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
+use serde::Deserialize;
+
+use crate::arguments::Server;
+
+/// What can stand in the file given by `--config`. Every key is optional; a flag wins over the file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Settings {
+    /// The node's name.
+    pub node_name: Option<String>,
+    /// Nodes to run on this machine.
+    pub nodes: Option<u8>,
+    /// A CRI v1 endpoint instead of the built-in runtime.
+    pub container_runtime_endpoint: Option<String>,
+    /// Registries spoken to over plain HTTP (`host:port`), beside those on localhost.
+    pub insecure_registries: Vec<String>,
+    /// Registry mirrors: image host → hosts (`host[:port]`) asked before it, in order.
+    pub registry_mirrors: std::collections::BTreeMap<String, Vec<String>>,
+}
+
+impl Settings {
+    /// Parses settings from YAML.
+    ///
+    /// # Errors
+    /// Names the place and the key that is wrong.
+    pub fn parse(text: &str) -> Result<Self> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        serde_saphyr::from_str(text).map_err(|e| anyhow!("{e}"))
+    }
+
+    /// The file's settings, with the command line's laid over them.
+    ///
+    /// # Errors
+    /// When the file cannot be read or says something wrong.
+    pub fn load(server: &Server) -> Result<Self> {
+        let mut settings = match &server.config {
+            Some(path) => Self::read(path)?,
+            None => Self::default(),
+        };
+        if server.node_name.is_some() {
+            settings.node_name.clone_from(&server.node_name);
+        }
+        if server.container_runtime_endpoint.is_some() {
+            settings.container_runtime_endpoint.clone_from(&server.container_runtime_endpoint);
+        }
+        settings.nodes = match (server.disable_agent, server.nodes, settings.nodes) {
+            (true, _, _) => Some(0),
+            (false, 1, from_file) => Some(from_file.unwrap_or(1)),
+            (false, flag, _) => Some(flag),
+        };
+        Ok(settings)
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_place() {
+        let error = Settings::parse("nodeName: a\nnodeNmae: b\n").expect_err("refused").to_string();
+        assert!(error.contains("nodeNmae"), "{error}");
+        assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_file_changes_nothing() {
+        assert!(Settings::parse("\n").expect("taken").node_name.is_none());
+    }
+}

@@ -1,0 +1,184 @@
+//! Taking a cluster off the machine: its processes, mounts, cgroups, network and files outside the data
+//! directory. Works from what the kernel knows, so also after everything was killed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::cluster::Cluster;
+use crate::layout::Layout;
+use crate::process::{ProcessRecord, ended_within};
+
+/// How long the server may take to stop by itself.
+const SERVER_PATIENCE: Duration = Duration::from_secs(10);
+/// Rounds of killing: a process may fork while its siblings are being killed.
+const KILL_ROUNDS: usize = 20;
+
+/// Stops everything of the cluster and removes all but its data directory. Repeatable.
+///
+/// # Errors
+/// Says what could not be removed; what comes after it is still tried.
+pub fn tear_down(layout: &Layout, cluster: Option<&Cluster>) -> Result<()> {
+    if let Some(server) = ProcessRecord::running(&layout.pid_file()) {
+        server.end(SERVER_PATIENCE)?;
+    }
+    let mut failures = Vec::new();
+    let mut attempt = |what: &str, result: Result<()>| {
+        if let Err(error) = result {
+            failures.push(format!("{what}: {error:#}"));
+        }
+    };
+    attempt("processes", kill_processes(&layout.cgroup()));
+    attempt("mounts", unmount_below(&[&layout.data_dir, &layout.run_dir]));
+    attempt("cgroups", remove_cgroups(&layout.cgroup()));
+    if let Some(cluster) = cluster {
+        attempt("network", remove_network(cluster));
+    }
+    attempt("files", remove_files(layout));
+    attempt("address range", crate::cluster::release_slot(&layout.data_dir).map_err(Into::into));
+    if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("; ")) }
+}
+
+/// The cluster's cgroup in each hierarchy of v1, or in the one of v2.
+fn cgroup_roots(cgroup: &str) -> Vec<PathBuf> {
+    let relative = cgroup.trim_start_matches('/');
+    let mut roots: Vec<PathBuf> = Vec::new();
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    for line in mounts.lines() {
+        let mut fields = line.split_whitespace().skip(1);
+        let (Some(point), Some(kind)) = (fields.next(), fields.next()) else { continue };
+        if kind == "cgroup" || kind == "cgroup2" {
+            let root = Path::new(point).join(relative);
+            if root.is_dir() {
+                roots.push(root);
+            }
+        }
+    }
+    roots
+}
+
+/// All cgroups of a tree, children before parents.
+fn subtree(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![root.to_path_buf()];
+    while let Some(dir) = open.pop() {
+        if let Ok(entries) = fs::read_dir(&dir) {
+            for entry in entries.flatten() {
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    open.push(entry.path());
+                }
+            }
+        }
+        found.push(dir);
+    }
+    found.reverse();
+    found
+}
+
+fn kill_processes(cgroup: &str) -> Result<()> {
+    let own = rustix::process::getpid();
+    for _ in 0..KILL_ROUNDS {
+        let mut handles = Vec::new();
+        for dir in cgroup_roots(cgroup).iter().flat_map(|root| subtree(root)) {
+            let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            for pid in procs.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw) {
+                if pid == own {
+                    continue;
+                }
+                if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) {
+                    // A process that ended in between needs no signal.
+                    let _ = pidfd_send_signal(&handle, Signal::KILL);
+                    handles.push((pid, handle));
+                }
+            }
+        }
+        if handles.is_empty() {
+            return Ok(());
+        }
+        for (pid, handle) in handles {
+            if !ended_within(&handle, Duration::from_secs(10)) {
+                bail!("process {} does not die", pid.as_raw_nonzero());
+            }
+        }
+    }
+    bail!("new processes keep appearing")
+}
+
+/// Unmounts everything below the given folders, latest mount first.
+fn unmount_below(folders: &[&Path]) -> Result<()> {
+    let table = fs::read_to_string("/proc/self/mountinfo").context("reading the mount table")?;
+    let mut points: Vec<PathBuf> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(unescape)
+        .filter(|point| folders.iter().any(|folder| point.starts_with(folder)))
+        .collect();
+    points.reverse();
+    for point in points {
+        unmount(&point, UnmountFlags::DETACH).with_context(|| format!("unmounting {}", point.display()))?;
+    }
+    Ok(())
+}
+
+/// Mount points stand in mountinfo with blanks and backslashes in octal (proc_pid_mountinfo(5)).
+fn unescape(text: &str) -> PathBuf {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        let digits: Vec<u8> = bytes.by_ref().take(3).collect();
+        let value = digits.iter().fold(0u32, |acc, d| acc * 8 + u32::from(d.wrapping_sub(b'0')));
+        out.push(u8::try_from(value).unwrap_or(b'?'));
+    }
+    PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(out))
+}
+
+fn remove_cgroups(cgroup: &str) -> Result<()> {
+    for dir in cgroup_roots(cgroup).iter().flat_map(|root| subtree(root)) {
+        match fs::remove_dir(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {}", dir.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn remove_network(cluster: &Cluster) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(network::remove_cluster(&cluster.bridge_prefix(), &cluster.veth_prefix()))?;
+    Ok(())
+}
+
+fn remove_files(layout: &Layout) -> Result<()> {
+    for path in [layout.run_dir.clone(), layout.admin_kubeconfig()] {
+        let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match gone {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    // Only when no other cluster keeps its kubeconfig there.
+    let _ = fs::remove_dir("/etc/knarr");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_with_blanks_are_read_right() {
+        assert_eq!(unescape("/a\\040b/c\\134d"), PathBuf::from("/a b/c\\d"));
+    }
+}
