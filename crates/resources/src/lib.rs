@@ -15,6 +15,7 @@ pub mod row;
 pub mod schema_data;
 pub mod strategy;
 pub mod table;
+mod validation;
 
 #[cfg(test)]
 mod arbitrary;

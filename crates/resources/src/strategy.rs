@@ -1,6 +1,6 @@
 //! Per-kind logic: [`strategy_for`] picks a kind's [`Strategy`] out of one table; [`GENERIC`] serves
-//! the rest. Defaults are in `defaults`; the files below hold what creation and updates do to an
-//! object of a kind.
+//! the rest. Defaults are in `defaults`, what is valid in `validation`; the files below hold what
+//! creation and updates do to an object of a kind.
 
 mod certificate;
 mod custom_resource;
@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::defaults;
 use crate::row::Strategy;
+use crate::validation as valid;
 
 pub use qos::qos_class;
 
@@ -77,13 +78,27 @@ fn core(kind: &str) -> Strategy {
             prepare_create: pod::prepare_create,
             prepare_status_update: pod::prepare_status_update,
             grace_period_s: Some(pod::grace_period_s),
+            validate_create: valid::pod::create,
+            validate_update: valid::pod::update,
+            validate_status_update: valid::pod::status_update,
+            warnings: valid::pod::warnings,
             ..COUNTED
         },
-        "PodTemplate" => Strategy { default: defaults::pod_template, has_generation: true, ..PUT_CREATES },
+        "PodTemplate" => Strategy {
+            default: defaults::pod_template,
+            validate_create: valid::pod::pod_template,
+            validate_update: |new, _| valid::pod::pod_template(new),
+            has_generation: true,
+            ..PUT_CREATES
+        },
         "ReplicationController" => Strategy {
             default: defaults::replication_controller,
             prepare_create: |o| status::start(o, json!({"replicas": 0})),
             orphan_by_default: true,
+            validate_create: valid::workload::replication_controller,
+            validate_update: |new, _| valid::workload::replication_controller(new),
+            validate_status_update: valid::workload::replicas_status,
+            warnings: valid::pod::template_warnings,
             ..COUNTED
         },
         "Service" => Strategy {
@@ -100,11 +115,31 @@ fn core(kind: &str) -> Strategy {
             default: defaults::namespace,
             prepare_create: namespace::prepare_create,
             prepare_update: namespace::prepare_update,
+            validate_create: valid::cluster::namespace,
+            validate_update: |new, _| valid::cluster::namespace(new),
+            validate_status_update: valid::cluster::namespace_status,
             name_grammar: names::dns1123_label,
             ..GENERIC
         },
-        "Node" => Strategy { default: defaults::node, prepare_update: status::keep, ..GENERIC },
-        "Secret" => Strategy { default: defaults::secret, ..GENERIC },
+        "Node" => Strategy {
+            default: defaults::node,
+            prepare_update: status::keep,
+            validate_create: valid::cluster::node,
+            validate_update: valid::cluster::node_update,
+            validate_status_update: valid::cluster::node_update,
+            ..GENERIC
+        },
+        "ConfigMap" => Strategy {
+            validate_create: valid::config::config_map,
+            validate_update: valid::config::config_map_update,
+            ..GENERIC
+        },
+        "Secret" => Strategy {
+            default: defaults::secret,
+            validate_create: valid::config::secret,
+            validate_update: valid::config::secret_update,
+            ..GENERIC
+        },
         "ServiceAccount" => Strategy {
             prepare_create: service_account::prepare,
             prepare_update: |new, _| service_account::prepare(new),
@@ -134,6 +169,10 @@ fn apps(kind: &str) -> Strategy {
     match kind {
         "ReplicaSet" => Strategy {
             default: defaults::replica_set,
+            validate_create: valid::workload::replica_set,
+            validate_update: valid::workload::replica_set_update,
+            validate_status_update: valid::workload::replicas_status,
+            warnings: valid::pod::template_warnings,
             prepare_create: |o| status::start(o, json!({"replicas": 0})),
             ..COUNTED
         },
@@ -142,16 +181,25 @@ fn apps(kind: &str) -> Strategy {
             prepare_create: |o| status::start(o, json!({})),
             prepare_update: deployment::prepare_update,
             prepare_status_update: deployment::prepare_status_update,
+            validate_create: valid::workload::deployment,
+            validate_update: valid::workload::deployment_update,
+            warnings: valid::pod::template_warnings,
             ..COUNTED
         },
         "DaemonSet" => Strategy {
             default: defaults::daemon_set,
             prepare_create: daemon_set::prepare_create,
             prepare_update: daemon_set::prepare_update,
+            validate_create: valid::workload::daemon_set,
+            validate_update: valid::workload::daemon_set_update,
+            warnings: valid::pod::template_warnings,
             ..COUNTED
         },
         "StatefulSet" => Strategy {
             default: defaults::stateful_set,
+            validate_create: valid::workload::stateful_set,
+            validate_update: valid::workload::stateful_set_update,
+            warnings: valid::pod::template_warnings,
             prepare_create: |o| status::start(o, json!({"replicas": 0, "availableReplicas": 0})),
             ..COUNTED
         },

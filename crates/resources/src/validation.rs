@@ -1,0 +1,18 @@
+//! What is valid: per kind, in upstream's words and with its field paths
+//! (`pkg/apis/*/validation`). Objects come defaulted and of sound structure; metadata common to all
+//! kinds is checked by the machinery.
+//!
+//! Each function collects everything wrong with an object, in upstream's order. [`crate::strategy`]
+//! says which kind has which. Start with `pod`; `check` holds what all share.
+
+mod amounts;
+mod check;
+pub(crate) mod cluster;
+pub(crate) mod config;
+pub(crate) mod pod;
+mod read;
+mod selector;
+pub(crate) mod workload;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Pods and pod templates, as upstream's `pkg/apis/core/validation/validation.go`.
+//!
+//! Start with [`create`]; `spec` checks what pods and templates have in common, `update` what may
+//! change. Metadata common to all kinds is checked by the machinery.
+
+mod affinity;
+mod container;
+mod diff;
+mod dns;
+mod env;
+mod mounts;
+mod probe;
+mod security;
+mod spec;
+mod status;
+mod update;
+mod volume;
+mod warnings;
+
+use api::Object;
+use api::field::{ErrorList, FieldError, Path};
+use serde_json::Value;
+
+use super::{check, read};
+
+pub(super) use spec::TAINT_EFFECTS;
+pub(crate) use status::status_update;
+pub(crate) use update::update;
+pub(crate) use warnings::{of_pod as warnings, of_template as template_warnings};
+
+/// A new pod.
+pub(crate) fn create(pod: &Object) -> ErrorList {
+    let mut errors = metadata_and_spec(pod);
+    let path = Path::root("spec");
+    let spec = read::top(pod, "spec");
+    if !read::list(spec, "ephemeralContainers").is_empty() {
+        errors.push(FieldError::forbidden(&path.child("ephemeralContainers"), "cannot be set on create"));
+    }
+    if !read::text(spec, "nodeName").is_empty() && !read::list(spec, "schedulingGates").is_empty() {
+        let detail = "cannot be set until all schedulingGates have been cleared";
+        errors.push(FieldError::forbidden(&path.child("nodeName"), detail));
+    }
+    errors
+}
+
+fn metadata_and_spec(pod: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::root("spec");
+    let spec = read::top(pod, "spec");
+    spec::pod_spec(&mut errors, &path, spec, Some(pod.name()));
+    if read::text(spec, "serviceAccountName").is_empty() {
+        tokens_without_account(&mut errors, &path.child("volumes"), spec);
+    }
+    for list in ["containers", "initContainers"] {
+        container::trimmed_images(&mut errors, &path.child(list), read::list(spec, list));
+    }
+    errors
+}
+
+fn tokens_without_account(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    for (i, volume) in read::list(spec, "volumes").iter().enumerate() {
+        let Some(projected) = read::get(volume, "projected") else { continue };
+        let at = path.index(i);
+        let at = at.child("projected");
+        let at = at.child("sources");
+        for (j, source) in read::list(projected, "sources").iter().enumerate() {
+            if read::get(source, "serviceAccountToken").is_some() {
+                let detail = "must not be specified when serviceAccountName is not set";
+                errors.push(FieldError::forbidden(&at.index(j).child("serviceAccountToken"), detail));
+            }
+        }
+    }
+}
+
+/// A pod template: its labels and annotations, and the spec.
+pub(super) fn template(errors: &mut ErrorList, path: &Path<'_>, template: &Value) {
+    let metadata = template.get("metadata").unwrap_or(&Value::Null);
+    check::labels(errors, &path.child("labels"), read::pairs(metadata, "labels"));
+    check::annotations(errors, &path.child("annotations"), read::pairs(metadata, "annotations"));
+    let spec = template.get("spec").unwrap_or(&Value::Null);
+    spec::pod_spec(errors, &path.child("spec"), spec, None);
+    if !read::list(spec, "ephemeralContainers").is_empty() {
+        let detail = "ephemeral containers not allowed in pod template";
+        errors.push(FieldError::forbidden(&path.child("spec").child("ephemeralContainers"), detail));
+    }
+}
+
+/// A `PodTemplate` object.
+pub(crate) fn pod_template(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    template(&mut errors, &Path::root("template"), read::top(object, "template"));
+    errors
+}

@@ -1,0 +1,147 @@
+//! Security contexts of pods and containers.
+
+use api::field::{ErrorList, FieldError, Path};
+use serde_json::Value;
+
+use crate::validation::{check, read};
+
+const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
+const SYSCTL_MAX_BYTES: usize = 253;
+const SYSCTL_FORMAT: &str = "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+
+/// The security context of a pod; `path` is the spec's.
+pub(super) fn of_pod(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    let Some(context) = read::get(spec, "securityContext") else { return };
+    let at = path.child("securityContext");
+    for key in ["fsGroup", "runAsUser", "runAsGroup"] {
+        check::id(errors, &at.child(key), read::int(context, key));
+    }
+    let groups = at.child("supplementalGroups");
+    for (i, group) in read::list(context, "supplementalGroups").iter().enumerate() {
+        check::id(errors, &groups.index(i), group.as_i64());
+    }
+    if read::flag(spec, "shareProcessNamespace") && read::flag(spec, "hostPID") {
+        let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
+        errors.push(FieldError::invalid(&at.child("shareProcessNamespace"), true, detail));
+    }
+    sysctls(errors, &at.child("sysctls"), context, spec);
+    for (key, supported) in [
+        ("fsGroupChangePolicy", ["Always", "OnRootMismatch"]),
+        ("supplementalGroupsPolicy", ["Merge", "Strict"]),
+        ("seLinuxChangePolicy", ["MountOption", "Recursive"]),
+    ] {
+        check::if_given_one_of(errors, &at.child(key), read::text(context, key), &supported);
+    }
+    profiles(errors, &at, context);
+}
+
+fn sysctls(errors: &mut ErrorList, path: &Path<'_>, context: &Value, spec: &Value) {
+    let mut seen = Vec::new();
+    for (i, sysctl) in read::list(context, "sysctls").iter().enumerate() {
+        let at = path.index(i);
+        let at = at.child("name");
+        let name = read::text(sysctl, "name");
+        if name.is_empty() {
+            errors.push(FieldError::required(&at, ""));
+        } else if !is_sysctl_name(name) {
+            let detail =
+                format!("must have at most {SYSCTL_MAX_BYTES} characters and match regex {SYSCTL_FORMAT}");
+            errors.push(FieldError::invalid(&at, name, detail));
+        } else if seen.contains(&name) {
+            errors.push(FieldError::duplicate(&at, name));
+        }
+        let dotted = name.replace('/', ".");
+        let ipc = ["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."];
+        if read::flag(spec, "hostNetwork") && dotted.starts_with("net.") {
+            errors.push(FieldError::invalid(&at, name, "may not be specified when 'hostNetwork' is true"));
+        } else if read::flag(spec, "hostIPC") && ipc.iter().any(|p| dotted.starts_with(p)) {
+            errors.push(FieldError::invalid(&at, name, "may not be specified when 'hostIPC' is true"));
+        }
+        seen.push(name);
+    }
+}
+
+fn is_sysctl_name(name: &str) -> bool {
+    let segment = |s: &str| {
+        let b = s.as_bytes();
+        let end = |c: Option<&u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        end(b.first())
+            && end(b.last())
+            && b.iter().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'-' | b'_'))
+    };
+    name.len() <= SYSCTL_MAX_BYTES && name.split(['.', '/']).all(segment)
+}
+
+fn profiles(errors: &mut ErrorList, path: &Path<'_>, context: &Value) {
+    if let Some(profile) = read::get(context, "seccompProfile") {
+        let at = path.child("seccompProfile");
+        profile_type(errors, &at, profile, "type is required when seccompProfile is set");
+        let local = read::get(profile, "localhostProfile").and_then(Value::as_str);
+        let local_at = at.child("localhostProfile");
+        match (read::text(profile, "type"), local) {
+            ("Localhost", None) => {
+                errors.push(FieldError::required(&local_at, "must be set when seccomp type is Localhost"));
+            }
+            ("Localhost", Some(file)) => check::descending_path(errors, &local_at, file),
+            (_, Some(_)) => {
+                let detail = "can only be set when seccomp type is Localhost";
+                errors.push(FieldError::invalid(&local_at, profile.clone(), detail));
+            }
+            (_, None) => {}
+        }
+    }
+    if let Some(profile) = read::get(context, "appArmorProfile") {
+        let at = path.child("appArmorProfile");
+        profile_type(errors, &at, profile, "type is required when appArmorProfile is set");
+        let local = read::get(profile, "localhostProfile").and_then(Value::as_str);
+        let local_at = at.child("localhostProfile");
+        match (read::text(profile, "type"), local) {
+            ("Localhost", None | Some("")) => {
+                errors.push(FieldError::required(&local_at, "must be set when AppArmor type is Localhost"));
+            }
+            ("Localhost", Some(name)) if name.trim() != name => {
+                errors.push(FieldError::invalid(&local_at, name, "must not be padded with whitespace"));
+            }
+            ("RuntimeDefault" | "Unconfined", Some(name)) => {
+                let detail = "can only be set when AppArmor type is Localhost";
+                errors.push(FieldError::invalid(&local_at, name, detail));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn profile_type(errors: &mut ErrorList, path: &Path<'_>, profile: &Value, missing: &str) {
+    match read::text(profile, "type") {
+        "" => errors.push(FieldError::required(&path.child("type"), missing)),
+        kind => check::if_given_one_of(errors, &path.child("type"), kind, &PROFILES),
+    }
+}
+
+/// The security context of a container.
+pub(super) fn of_container(errors: &mut ErrorList, path: &Path<'_>, container: &Value, host_users: bool) {
+    let Some(context) = read::get(container, "securityContext") else { return };
+    for key in ["runAsUser", "runAsGroup"] {
+        check::id(errors, &path.child(key), read::int(context, key));
+    }
+    let proc_mount = read::text(context, "procMount");
+    check::if_given_one_of(errors, &path.child("procMount"), proc_mount, &["Default", "Unmasked"]);
+    if host_users && proc_mount == "Unmasked" {
+        let detail = "`hostUsers` must be false to use `Unmasked`";
+        errors.push(FieldError::invalid(&path.child("procMount"), proc_mount, detail));
+    }
+    profiles(errors, path, context);
+    if context.get("allowPrivilegeEscalation").and_then(Value::as_bool) == Some(false) {
+        let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
+        if read::flag(context, "privileged") {
+            errors.push(FieldError::invalid(path, context.clone(), detail));
+        }
+        let added = read::get(context, "capabilities")
+            .is_some_and(|c| read::texts(c, "add").any(|name| name == "CAP_SYS_ADMIN"));
+        if added {
+            let detail =
+                "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
+            errors.push(FieldError::invalid(path, context.clone(), detail));
+        }
+    }
+}

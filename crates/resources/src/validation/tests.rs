@@ -1,0 +1,177 @@
+//! Messages and paths, as upstream has them: an object that is fine, one thing made wrong, and what
+//! is said of it.
+
+use api::Object;
+use api::field::ErrorList;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::arbitrary::{self, Entropy};
+use crate::{Resource, builtin};
+
+mod pods;
+mod workloads;
+
+fn row(plural: &str) -> &'static Resource {
+    builtin().rows().find(|r| r.plural == plural).expect("a built-in kind")
+}
+
+fn object(plural: &str, value: &Value) -> Object {
+    let row = row(plural);
+    let mut object = Object::from_value(value.clone()).expect("an object");
+    object.set_type(&row.gvk());
+    (row.strategy.default)(&mut object);
+    object
+}
+
+fn texts(errors: &ErrorList) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
+}
+
+/// What is said of a new object.
+fn created(plural: &str, value: &Value) -> Vec<String> {
+    let mut object = object(plural, value);
+    let strategy = &row(plural).strategy;
+    (strategy.prepare_create)(&mut object);
+    texts(&(strategy.validate_create)(&object))
+}
+
+/// What is said of a change.
+fn updated(plural: &str, new: &Value, old: &Value) -> Vec<String> {
+    texts(&(row(plural).strategy.validate_update)(&object(plural, new), &object(plural, old)))
+}
+
+/// The object with a field set to another value; `null` takes it away.
+fn with(base: &Value, pointer: &str, value: Value) -> Value {
+    let mut changed = base.clone();
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer has a slash");
+    let parent = changed.pointer_mut(parent).expect("the field's parent exists");
+    match (parent, value) {
+        (Value::Object(map), Value::Null) => drop(map.remove(key)),
+        (Value::Object(map), value) => drop(map.insert(key.to_owned(), value)),
+        (Value::Array(list), value) if key == "-" => list.push(value),
+        (Value::Array(list), value) => list[key.parse::<usize>().expect("an index")] = value,
+        _ => panic!("no such parent"),
+    }
+    changed
+}
+
+#[test]
+fn config_maps() {
+    let map = |data: Value| json!({"metadata": {"name": "a"}, "data": data});
+    assert!(created("configmaps", &map(json!({"a.b_c-1": "x"}))).is_empty());
+    let said = created("configmaps", &map(json!({"a b": "x"})));
+    assert_eq!(
+        said,
+        [
+            "data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
+        ]
+    );
+    let big = map(json!({"a": "x".repeat(1024 * 1024 + 1)}));
+    assert_eq!(created("configmaps", &big), ["[]: Too long: may not be more than 1048576 bytes"]);
+    let twice = json!({"data": {"a": "x"}, "binaryData": {"a": "eA=="}});
+    assert_eq!(
+        created("configmaps", &twice),
+        ["data[a]: Invalid value: \"a\": duplicate of key present in binaryData"]
+    );
+    let frozen = json!({"immutable": true, "data": {"a": "x"}});
+    assert_eq!(
+        updated("configmaps", &json!({"data": {"a": "y"}}), &frozen),
+        [
+            "immutable: Forbidden: field is immutable when `immutable` is set",
+            "data: Forbidden: field is immutable when `immutable` is set"
+        ]
+    );
+}
+
+#[test]
+fn secrets() {
+    for (kind, data, expect) in [
+        ("Opaque", json!({}), &[][..]),
+        ("kubernetes.io/tls", json!({}), &["data[tls.crt]: Required value", "data[tls.key]: Required value"]),
+        ("kubernetes.io/ssh-auth", json!({}), &["data[ssh-privatekey]: Required value"]),
+        (
+            "kubernetes.io/basic-auth",
+            json!({}),
+            &["data[username]: Required value", "data[password]: Required value"],
+        ),
+        ("kubernetes.io/basic-auth", json!({"password": ""}), &[]),
+        (
+            "kubernetes.io/dockerconfigjson",
+            json!({".dockerconfigjson": "ew=="}),
+            &[
+                "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": unexpected end of JSON input",
+            ],
+        ),
+        (
+            "kubernetes.io/service-account-token",
+            json!({}),
+            &["metadata.annotations[kubernetes.io/service-account.name]: Required value"],
+        ),
+    ] {
+        assert_eq!(created("secrets", &json!({"type": kind, "data": data})), expect, "{kind}");
+    }
+    assert_eq!(
+        updated("secrets", &json!({"type": "b"}), &json!({"type": "a"})),
+        ["type: Invalid value: \"b\": field is immutable"]
+    );
+}
+
+#[test]
+fn nodes_and_namespaces() {
+    let taint = |effect: &str| json!({"key": "a", "value": "b", "effect": effect});
+    let node = |taints: Value| json!({"metadata": {"name": "n"}, "spec": {"taints": taints}});
+    assert!(created("nodes", &node(json!([taint("NoSchedule"), taint("NoExecute")]))).is_empty());
+    assert_eq!(
+        created("nodes", &node(json!([taint("Never")]))),
+        [
+            "metadata.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""
+        ]
+    );
+    let twice = created("nodes", &node(json!([taint("NoSchedule"), taint("NoSchedule")])));
+    assert_eq!(
+        twice,
+        [
+            "metadata.taints[1]: Duplicate value: {\"effect\":\"NoSchedule\",\"key\":\"a\",\"value\":\"b\"}: taints must be unique by key and effect pair"
+        ]
+    );
+    let range = |range: &str| json!({"spec": {"podCIDR": range, "podCIDRs": [range]}});
+    assert!(updated("nodes", &range("10.0.0.0/24"), &json!({"spec": {}})).is_empty());
+    assert_eq!(
+        updated("nodes", &range("10.0.1.0/24"), &range("10.0.0.0/24")),
+        ["spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid"]
+    );
+    assert_eq!(
+        created("namespaces", &json!({"metadata": {"name": "n"}, "spec": {"finalizers": ["x"]}})),
+        [
+            "spec.finalizers: Invalid value: \"x\": name is neither a standard finalizer name nor is it fully qualified"
+        ]
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
+
+    /// Whatever is of sound structure is judged, not stumbled over.
+    #[test]
+    fn nothing_of_sound_structure_makes_validation_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..2000),
+        other in prop::collection::vec(any::<u8>(), 0..600),
+    ) {
+        for row in builtin().rows() {
+            let strategy = &row.strategy;
+            let mut new = arbitrary::object(row, &mut Entropy::new(&bytes));
+            let mut old = arbitrary::object(row, &mut Entropy::new(&other));
+            for object in [&mut new, &mut old] {
+                (strategy.default)(object);
+                (strategy.prepare_create)(object);
+                (strategy.validate_create)(object);
+                (strategy.warnings)(object);
+            }
+            (strategy.validate_update)(&new, &old);
+            (strategy.validate_status_update)(&new, &old);
+            (strategy.prepare_update)(&mut new, &old);
+            (strategy.prepare_status_update)(&mut new, &old);
+        }
+    }
+}
