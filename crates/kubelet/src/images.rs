@@ -20,7 +20,8 @@ use crate::planner::{Failure, Member};
 use crate::pod_api::PodApi;
 use crate::seams::ResolvedImage;
 
-type Pull = Shared<BoxFuture<'static, Result<String, CriError>>>;
+type Pulling = BoxFuture<'static, Result<String, CriError>>;
+type Pull = Shared<Pulling>;
 
 /// Finds and pulls images.
 pub struct Images {
@@ -29,7 +30,7 @@ pub struct Images {
     events: Events,
     clock: Arc<dyn Clock>,
     /// Pulls under way, by image name and credentials; each lives as long as somebody waits for it.
-    pulls: Mutex<HashMap<String, WeakShared<BoxFuture<'static, Result<String, CriError>>>>>,
+    pulls: Mutex<HashMap<String, WeakShared<Pulling>>>,
 }
 
 impl Images {

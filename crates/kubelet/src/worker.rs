@@ -232,6 +232,9 @@ impl Worker {
                 actions = ?plan.actions, reasons = ?plan.reasons, "planned"
             );
         }
+        if plan.ending {
+            self.seen.ending_since.get_or_insert(now);
+        }
         self.wake = plan.wake.map(|at| after(now, at));
         self.notify(&plan);
         let status = Arc::new(plan.status);

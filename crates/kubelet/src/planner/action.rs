@@ -118,6 +118,8 @@ pub struct Plan {
     pub wake: Option<Timestamp>,
     /// Why, in words for the log.
     pub reasons: Vec<String>,
+    /// The pod's processes are to end.
+    pub ending: bool,
     /// Nothing is left of the pod: its worker can end.
     pub done: bool,
 }

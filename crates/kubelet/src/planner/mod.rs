@@ -44,6 +44,7 @@ pub fn plan(want: &Desired, seen: &Observed, now: Timestamp) -> Plan {
         Stage::Live => live(&mut ctx),
         ending => termination::plan(&mut ctx, ending),
     }
+    ctx.plan.ending = stage != Stage::Live;
     probes::targets(&mut ctx, stage != Stage::Live);
     ctx.plan.status = status::build(&ctx, &stage);
     ctx.plan

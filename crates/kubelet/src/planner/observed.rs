@@ -74,6 +74,8 @@ pub struct Observed {
     pub stopping: BTreeMap<String, i64>,
     /// By container id.
     pub probes: BTreeMap<(String, ProbeKind), Verdict>,
+    /// When the pod's processes were first to end; its grace counts from then.
+    pub ending_since: Option<Timestamp>,
     /// When the agent first took the pod on.
     pub started_at: Option<Timestamp>,
 }

@@ -1,12 +1,16 @@
 //! The pod's sandbox: made first, replaced when it dies.
 
-use super::action::{Action, Notice};
+use super::action::{Action, ActionKey, Notice};
 use super::context::Context;
 use super::termination;
 use crate::cri_view::Sandbox;
 
 /// The sandbox containers can be started in, or `None` while one is being made.
 pub fn plan<'a>(ctx: &mut Context<'a>) -> Option<&'a Sandbox> {
+    if ctx.in_flight(&ActionKey::NewSandbox) {
+        ctx.plan.because("a sandbox is being made");
+        return None;
+    }
     if let Some(usable) = ctx.usable_sandbox() {
         return Some(usable);
     }

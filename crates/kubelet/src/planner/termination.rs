@@ -63,10 +63,18 @@ fn stop_containers(ctx: &mut Context<'_>) -> bool {
     if others.is_empty() {
         let last = want.initial().rev().find_map(|m| sidecars.iter().find(|r| r.name == m.spec.name));
         if let Some(record) = last {
+            let grace_s = left_for_sidecars(ctx, grace_s);
             stop(ctx, record, grace_s, format!("Stopping container {}", record.name));
         }
     }
     others.is_empty() && sidecars.is_empty()
+}
+
+/// Sidecars end after the apps but within the same grace; however little is left, each gets 2 seconds of it
+/// (upstream `minimumGracePeriodInSeconds`).
+fn left_for_sidecars(ctx: &Context<'_>, grace_s: i64) -> i64 {
+    let used_s = ctx.seen.ending_since.map_or(0, |since| ctx.now.duration_since(since).as_secs());
+    grace_s.saturating_sub(used_s).max(grace_s.min(2))
 }
 
 /// Removes everything a deleted pod left, the API object as soon as its resources are given back.

@@ -185,3 +185,11 @@ fn an_adopted_pod_is_left_alone() {
     sim.settle("the agent restarts: volumes are looked at, nothing else happens");
     sim.check("adopted");
 }
+
+#[test]
+fn nothing_starts_in_a_sandbox_that_is_still_being_made() {
+    let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
+    sim.sandbox_seen_early();
+    sim.settle("the runtime shows the sandbox before its making has ended");
+    sim.check("sandbox_early");
+}

@@ -375,3 +375,22 @@ async fn an_evicted_pod_fails_with_the_nodes_reason() {
     assert_eq!(events.iter().filter(|e| e.contains("Evicted")).count(), 1, "{events:?}");
     assert!(node.cri.take_calls().iter().any(|c| c.contains("stop")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn sidecars_get_what_the_apps_left_of_the_grace() {
+    let clock = TestClock::new();
+    let mut cri = FakeCri::new(clock);
+    cri.stop_takes = Duration::from_secs(7);
+    let node = node_with(cri, clock);
+    node.cri.add_image("nginx:1");
+    let pod = pod(json!({
+        "initContainers": [{"name": "proxy", "image": "nginx:1", "restartPolicy": "Always"}],
+        "containers": [{"name": "web", "image": "nginx:1"}]
+    }));
+    node.deliver(&pod);
+    sleep(Duration::from_secs(1)).await;
+    node.cri.take_calls();
+    node.ask_to_end(&pod, 10);
+    sleep(Duration::from_secs(8)).await;
+    assert_eq!(node.cri.take_calls(), ["stop c3 within 10s", "stop c2 within 3s"]);
+}

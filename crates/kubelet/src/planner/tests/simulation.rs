@@ -91,6 +91,9 @@ impl Simulation {
             let names: Vec<_> = plan.actions.iter().map(|a| format!("{a:?}")).collect();
             writeln!(self.transcript, "do    {}", names.join("\n      ")).expect("grows");
         }
+        if plan.ending {
+            self.seen.ending_since.get_or_insert(self.now);
+        }
         self.pod.status = Some(plan.status.clone());
         self.last = plan.clone();
         plan
@@ -245,6 +248,11 @@ impl Simulation {
         let id = self.id_of(name);
         self.seen.in_flight.insert(ActionKey::Stop(id.clone()));
         self.seen.stopping.insert(id, grace_s);
+    }
+
+    pub fn sandbox_seen_early(&mut self) {
+        self.succeed(&Action::CreateSandbox { attempt: 0, replaces: Vec::new() });
+        self.seen.in_flight.insert(ActionKey::NewSandbox);
     }
 
     pub fn fail_next(&mut self, kind: &str, reason: &str, message: &str) {
