@@ -38,5 +38,5 @@ mod subresources;
 pub use body::{Body, BoxError};
 pub use context::{Deps, Limits};
 pub use kubelet::KubeletClient;
-pub use specs::cache_specs;
 pub use server::{Config, InProcess, Server, Tls, TlsError};
+pub use specs::cache_specs;
