@@ -87,9 +87,13 @@ impl Link {
             .stderr(Stdio::from(log))
             .spawn()
             .map_err(|e| io::Error::new(e.kind(), format!("cannot start the shim {program}: {e}")))?;
+        let stopping = supervisor.shutdown().clone();
         supervisor.spawn(TaskKind::Background, "shim", async move {
-            // Its end is noticed by its socket; this only reaps.
-            let _ = child.wait().await;
+            // Its end is noticed by its socket; this only reaps, as long as there is a server.
+            tokio::select! {
+                _ = child.wait() => {}
+                () = stopping.started() => {}
+            }
         });
         Self::connect(dir, sandbox_id, supervisor, notices)
     }
@@ -105,8 +109,14 @@ impl Link {
         let inner = Arc::new(Inner { socket, next_id: AtomicU64::new(1), waiting: Mutex::default() });
         let reader = Arc::clone(&inner);
         let (id, notices) = (sandbox_id.to_owned(), notices.clone());
+        let stopping = supervisor.shutdown().clone();
         supervisor.spawn(TaskKind::Background, "shim-link", async move {
-            if let Err(error) = reader.read(&id, &notices).await {
+            let ended = tokio::select! {
+                ended = reader.read(&id, &notices) => ended,
+                // The shim goes on; the next server finds it.
+                () = stopping.started() => return reader.close(),
+            };
+            if let Err(error) = ended {
                 tracing::warn!(sandbox = %id, %error, "the connection to a shim failed");
             }
             reader.close();

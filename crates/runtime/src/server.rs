@@ -59,7 +59,7 @@ impl Server {
     ) -> io::Result<()> {
         follow(&self.engine, self.notices, &self.supervisor);
         self.engine.recover().await?;
-        let runtime = Runtime { engine: self.engine, streams };
+        let runtime = Runtime { engine: self.engine, streams, shutdown: shutdown.clone() };
         let services = Services {
             runtime: RuntimeServiceServer::new(runtime)
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)

@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::Shutdown;
 use cri::v1::runtime_service_server::RuntimeService;
 use cri::v1::*;
-use futures::Stream;
-use tokio_stream::StreamExt;
+use futures::{Stream, StreamExt};
 use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Code, Request, Response, Status};
 
@@ -23,6 +23,8 @@ type Answer<T> = Result<Response<T>, Status>;
 pub struct Runtime {
     pub(crate) engine: Arc<Engine>,
     pub(crate) streams: Arc<dyn StreamUrls>,
+    /// Ends the event streams, which otherwise would keep the server from ending.
+    pub(crate) shutdown: Shutdown,
 }
 
 #[tonic::async_trait]
@@ -265,6 +267,8 @@ impl RuntimeService for Runtime {
         // A client that was too slow has missed some: it is told, so that it lists again.
         let events = BroadcastStream::new(self.engine.subscribe())
             .map(|event| event.map_err(|missed| Status::data_loss(missed.to_string())));
+        let shutdown = self.shutdown.clone();
+        let events = events.take_until(async move { shutdown.started().await });
         answer(Box::pin(events))
     }
 

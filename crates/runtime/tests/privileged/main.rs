@@ -4,3 +4,4 @@ mod faults;
 mod life;
 mod limits;
 mod node;
+mod whole;

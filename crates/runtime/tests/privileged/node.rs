@@ -106,6 +106,7 @@ impl Node {
         let supervisor = Supervisor::new(Shutdown::new());
         let server = Server::build(&self.config, deps(&supervisor, self.dir.path())).expect("a runtime");
         server.remove_everything().await.expect("everything can be removed");
+        supervisor.shutdown().start();
         supervisor.drain(Duration::from_secs(5)).await;
         let dir = self.dir.path().to_string_lossy().into_owned();
         let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts can be read");
