@@ -10,7 +10,7 @@ use flate2::write::DeflateEncoder;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = env::var("OUT_DIR")?;
-    for name in ["types", "docs"] {
+    for name in ["types", "docs", "messages"] {
         let source = format!("data/{name}.txt");
         println!("cargo::rerun-if-changed={source}");
         let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());

@@ -4,6 +4,7 @@
 //! its schema. Syntax is the business of the first, types and unknown fields of the second. Nothing
 //! here validates meaning.
 
+pub mod protobuf;
 pub mod structure;
 
 mod strict;

@@ -116,6 +116,7 @@ impl<'a> Clause<'a> {
 pub enum BodyFormat {
     Json,
     Yaml,
+    Protobuf,
 }
 
 /// The format of an object in a body. Upstream takes a missing type for JSON.
@@ -126,18 +127,20 @@ pub fn body_format(headers: &HeaderMap) -> Result<BodyFormat, Error> {
     match media_type(headers) {
         "" | "application/json" => Ok(BodyFormat::Json),
         "application/yaml" => Ok(BodyFormat::Yaml),
-        other => Err(unsupported_media_type(other, "application/json, application/yaml")),
+        "application/vnd.kubernetes.protobuf" => Ok(BodyFormat::Protobuf),
+        other => Err(unsupported_media_type(
+            other,
+            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        )),
     }
 }
 
 /// The 415 answer.
 pub fn unsupported_media_type(got: &str, accepted: &str) -> Error {
-    let hint =
-        if got.contains("protobuf") { " (protobuf bodies are not implemented by knarr yet)" } else { "" };
     Error::new(
         Reason::UnsupportedMediaType,
         format!(
-            "the body of the request was in an unknown format - accepted media types include: {accepted}{hint}"
+            "the body of the request was in an unknown format {got:?} - accepted media types include: {accepted}"
         ),
     )
 }
@@ -172,12 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn protobuf_bodies_are_refused_with_a_reason() {
+    fn bodies_of_unknown_formats_are_refused_with_a_reason() {
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, "application/vnd.kubernetes.protobuf".parse().unwrap());
+        headers.insert(CONTENT_TYPE, "application/cbor".parse().unwrap());
         let error = body_format(&headers).unwrap_err();
         assert_eq!(error.code(), 415);
-        assert!(error.message.contains("protobuf bodies are not implemented"));
+        assert!(error.message.contains("unknown format \"application/cbor\""));
         headers.insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().unwrap());
         assert_eq!(body_format(&headers).unwrap(), BodyFormat::Json);
     }

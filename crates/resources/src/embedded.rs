@@ -9,6 +9,11 @@ pub(crate) fn types() -> String {
     inflate(include_bytes!(concat!(env!("OUT_DIR"), "/types.deflate")))
 }
 
+/// Decompresses `messages.txt`: the numbers of fields in protobuf.
+pub(crate) fn messages() -> String {
+    inflate(include_bytes!(concat!(env!("OUT_DIR"), "/messages.deflate")))
+}
+
 /// Decompresses `docs.txt`: descriptions of structures and fields.
 pub(crate) fn docs() -> String {
     inflate(include_bytes!(concat!(env!("OUT_DIR"), "/docs.deflate")))

@@ -11,6 +11,7 @@ pub mod docs;
 mod embedded;
 mod fill;
 pub mod openapi;
+pub mod messages;
 pub mod row;
 pub mod schema_data;
 pub mod strategy;
@@ -20,6 +21,7 @@ mod validation;
 #[cfg(test)]
 mod arbitrary;
 
+pub use messages::messages;
 pub use row::{Convert, Resource, ScalePaths, Scope, Strategy, Subresources, Verb};
 pub use schema_data::{struct_of_kind, types};
 pub use table::{

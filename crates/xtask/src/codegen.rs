@@ -5,6 +5,7 @@
 //! `crates/resources/src/schema_data.rs`, `table.rs` and `docs.rs`. Never writes anything else.
 
 mod descriptions;
+mod messages;
 mod rows;
 mod structs;
 
@@ -20,7 +21,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// When the document cannot be read or holds something the formats cannot say.
-pub fn run(swagger: &Path) -> anyhow::Result<()> {
+pub fn run(swagger: &Path, protobuf: Option<&Path>) -> anyhow::Result<()> {
     let text = fs::read(swagger).with_context(|| format!("read {}", swagger.display()))?;
     let document: Value = serde_json::from_slice(&text).context("parse the OpenAPI document")?;
     let rows = rows::collect(&document)?;
@@ -28,7 +29,11 @@ pub fn run(swagger: &Path) -> anyhow::Result<()> {
     let data = workspace_root()?.join("crates/resources/data");
     fs::create_dir_all(&data)?;
     fs::write(data.join("rows.txt"), rows::render(&rows))?;
-    fs::write(data.join("types.txt"), structs::render(&document, &names)?)?;
+    let types = structs::render(&document, &names)?;
+    fs::write(data.join("types.txt"), &types)?;
+    if let Some(protobuf) = protobuf {
+        fs::write(data.join("messages.txt"), messages::render(protobuf, &types)?)?;
+    }
     let sources = k8s_openapi_sources()?;
     fs::write(data.join("docs.txt"), descriptions::render(&sources, &names)?)?;
     println!("{} resources, {} structures", rows.len(), names.len());

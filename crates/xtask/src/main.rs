@@ -22,12 +22,15 @@ enum Task {
         /// OpenAPI v2 document of the tracked Kubernetes version.
         #[arg(long)]
         swagger: PathBuf,
+        /// The `src` folder of the `k8s-pb` crate; without it the field numbers stay as they are.
+        #[arg(long)]
+        protobuf: Option<PathBuf>,
     },
 }
 
 fn main() -> anyhow::Result<()> {
     match Task::parse() {
         Task::Images { out } => images::run(&out),
-        Task::Codegen { swagger } => codegen::run(&swagger),
+        Task::Codegen { swagger, protobuf } => codegen::run(&swagger, protobuf.as_deref()),
     }
 }

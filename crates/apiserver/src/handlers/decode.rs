@@ -1,12 +1,42 @@
 //! From a request's body to an object of the row's kind and version, its structure checked.
 
-use api::codec::{self, Decoded, Limits, Strictness, structure};
-use api::{Error, Object};
+use api::codec::{self, Decoded, Limits, Strictness, protobuf, structure};
+use api::schema::StructId;
+use api::{Error, GroupVersionKind, Object};
 use http::HeaderMap;
 use resources::Resource;
 
 use super::options::WriteOptions;
 use crate::negotiate::{BodyFormat, body_format};
+
+/// Decodes a body of structure `id` in whatever format it is written, its structure not checked yet.
+///
+/// # Errors
+/// 400 for what cannot be read, 415 for a format that is not taken.
+fn document(headers: &HeaderMap, body: &[u8], id: StructId) -> Result<Decoded, Error> {
+    let limits = Limits::default();
+    match body_format(headers)? {
+        BodyFormat::Json => codec::decode_json(body, &limits),
+        BodyFormat::Yaml => codec::decode_yaml(body, &limits),
+        BodyFormat::Protobuf => {
+            let (types, messages) = (resources::types(), resources::messages());
+            let object = protobuf::decode(types, messages, id, body, &limits)?;
+            Ok(Decoded { object, duplicates: Vec::new() })
+        }
+    }
+}
+
+/// Decodes a body that must be of a kind which goes with a subresource (`Binding`, `Scale`, …).
+///
+/// # Errors
+/// As [`document`]; and 400 for a field of the wrong type.
+pub(crate) fn companion(headers: &HeaderMap, body: &[u8], gvk: &GroupVersionKind) -> Result<Object, Error> {
+    let id = resources::struct_of_kind(gvk)
+        .ok_or_else(|| Error::internal(format!("{} has no structure", gvk.kind)))?;
+    let mut object = document(headers, body, id)?.object;
+    structure::check(resources::types(), id, &mut object)?;
+    Ok(object)
+}
 
 /// Decodes a body that must be an object of the row's kind. Texts for `Warning` headers are added
 /// to `warnings`.
@@ -20,11 +50,7 @@ pub(crate) fn object(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Error> {
-    let limits = Limits::default();
-    let decoded = match body_format(headers)? {
-        BodyFormat::Json => codec::decode_json(body, &limits)?,
-        BodyFormat::Yaml => codec::decode_yaml(body, &limits)?,
-    };
+    let decoded = document(headers, body, row.schema)?;
     check(row, decoded, options, warnings)
 }
 
@@ -93,10 +119,10 @@ pub(crate) fn delete_options(headers: &HeaderMap, body: &[u8]) -> Result<Option<
     if body.is_empty() {
         return Ok(None);
     }
-    let decoded = match body_format(headers)? {
-        BodyFormat::Json => codec::decode_json(body, &Limits::default())?,
-        BodyFormat::Yaml => codec::decode_yaml(body, &Limits::default())?,
-    };
+    let id = resources::types()
+        .find("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+        .ok_or_else(|| Error::internal("DeleteOptions has no structure"))?;
+    let decoded = document(headers, body, id)?;
     let kind = decoded.object.kind();
     if !kind.is_empty() && kind != "DeleteOptions" {
         return Err(Error::bad_request(format!("expected DeleteOptions in the body, got {kind}")));

@@ -8,13 +8,14 @@ use http::StatusCode;
 use resources::ScalePaths;
 use serde_json::{Value, json};
 
+use super::decode;
 use super::delete::namespace_of;
 use super::options::WriteOptions;
 use super::patch::{Patch, PatchType};
 use super::put::read_body;
 use super::storage::Target;
 use super::write::{Change, Part, Write};
-use crate::negotiate::{Answer, BodyFormat, Shape, body_format};
+use crate::negotiate::{Answer, Shape};
 use crate::pipeline::{Call, attributes};
 use crate::respond::{self, Outcome};
 
@@ -89,12 +90,7 @@ pub(crate) async fn change(target: Target, mut call: Call) -> Outcome {
         }
         (Some(Patch::read(kind, bytes, &mut Vec::new())?), None)
     } else {
-        let limits = api::codec::Limits::default();
-        let decoded = match body_format(&call.headers)? {
-            BodyFormat::Json => api::codec::decode_json(&bytes, &limits)?,
-            BodyFormat::Yaml => api::codec::decode_yaml(&bytes, &limits)?,
-        };
-        (None, Some(decoded.object))
+        (None, Some(decode::companion(&call.headers, &bytes, &scale_kind())?))
     };
     let namespace = namespace_of(&target, &call);
     let current = target.read_existing(&namespace, &call.info.name)?;

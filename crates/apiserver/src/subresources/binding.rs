@@ -1,9 +1,10 @@
 //! Binding a pod to a node: what a scheduler asks for.
 
-use api::{Error, Object};
+use api::{Error, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::handlers::decode;
 use crate::handlers::metadata::seconds;
 use crate::handlers::options::WriteOptions;
 use crate::handlers::put::read_body;
@@ -12,17 +13,13 @@ use crate::handlers::write::{Change, Part, Write};
 use crate::negotiate::Answer;
 use crate::pipeline::{Call, attributes};
 use crate::respond::{self, Outcome};
-use api::codec::{self, Limits};
 
 /// POST of a Binding, to `pods/NAME/binding` or to `bindings`.
 pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers)?;
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
-    let binding = match crate::negotiate::body_format(&call.headers)? {
-        crate::negotiate::BodyFormat::Json => codec::decode_json(&bytes, &Limits::default())?.object,
-        crate::negotiate::BodyFormat::Yaml => codec::decode_yaml(&bytes, &Limits::default())?.object,
-    };
+    let binding = decode::companion(&call.headers, &bytes, &GroupVersionKind::new("", "v1", "Binding"))?;
     let name = if call.info.name.is_empty() || call.info.resource == "bindings" {
         binding.name().to_owned()
     } else {

@@ -1,16 +1,16 @@
 //! Eviction: a delete that disruption budgets may refuse.
 
-use api::codec::{self, Limits};
 use api::selector::LabelSelector;
-use api::{Error, Object};
+use api::{Error, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::json;
 
+use crate::handlers::decode;
 use crate::handlers::delete::delete;
 use crate::handlers::options::{DeleteOptions, WriteOptions};
 use crate::handlers::put::read_body;
 use crate::handlers::storage::Target;
-use crate::negotiate::{Answer, BodyFormat, body_format};
+use crate::negotiate::Answer;
 use crate::pipeline::{Call, attributes};
 use crate::query::Query;
 use crate::respond::{self, Outcome};
@@ -20,10 +20,8 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers)?;
     let create = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
-    let eviction = match body_format(&call.headers)? {
-        BodyFormat::Json => codec::decode_json(&bytes, &Limits::default())?.object,
-        BodyFormat::Yaml => codec::decode_yaml(&bytes, &Limits::default())?.object,
-    };
+    let eviction =
+        decode::companion(&call.headers, &bytes, &GroupVersionKind::new("policy", "v1", "Eviction"))?;
     if eviction.name() != call.info.name {
         return Err(Error::bad_request("name in URL does not match name in Eviction object"));
     }

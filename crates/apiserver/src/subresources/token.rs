@@ -1,17 +1,17 @@
 //! Tokens of service accounts.
 
-use api::codec::{self, Limits};
 use api::field::{FieldError, Path};
-use api::{Error, GroupKind, Object};
+use api::{Error, GroupKind, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::admission::{Operation, Review};
+use crate::handlers::decode;
 use crate::handlers::metadata::seconds;
 use crate::handlers::put::read_body;
 use crate::handlers::storage::Target;
 use crate::identity::{BoundObject, TokenDemand};
-use crate::negotiate::{Answer, BodyFormat, body_format};
+use crate::negotiate::Answer;
 use crate::pipeline::{Call, attributes};
 use crate::respond::{self, Outcome};
 
@@ -29,15 +29,16 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
         .clone()
         .ok_or_else(|| Error::not_implemented("issuing service account tokens"))?;
     let bytes = read_body(&target, &mut call).await?;
-    let mut request = match body_format(&call.headers)? {
-        BodyFormat::Json => codec::decode_json(&bytes, &Limits::default())?.object,
-        BodyFormat::Yaml => codec::decode_yaml(&bytes, &Limits::default())?.object,
-    };
+    let mut request = decode::companion(
+        &call.headers,
+        &bytes,
+        &GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest"),
+    )?;
     let account = target.read_existing(&call.info.namespace, &call.info.name)?.object;
     admit(&target, &call, &mut request)?;
     let demand = demand(&target, &request, account)?;
     let issued = issuer.issue(&demand)?;
-    request.set_type(&api::GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest"));
+    request.set_type(&GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest"));
     request.set_meta_str("name", call.info.name.as_str());
     request.set_meta_str("namespace", call.info.namespace.as_str());
     request.set_meta_str("creationTimestamp", seconds(target.context.deps.clock.now()));

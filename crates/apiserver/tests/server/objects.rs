@@ -181,9 +181,24 @@ async fn bodies_that_are_no_objects_are_refused_with_a_reason() {
     assert_eq!(send("application/json", b"[]").await, 400);
     assert_eq!(send("application/json", b"").await, 400);
     assert_eq!(send("application/json", b"\xff\xfe").await, 400);
-    assert_eq!(send("application/vnd.kubernetes.protobuf", b"k8s\0").await, 415);
+    assert_eq!(send("application/cbor", b"\xa0").await, 415);
+    assert_eq!(send("application/vnd.kubernetes.protobuf", b"{}").await, 400);
     assert_eq!(send("application/yaml", b"metadata: {name: from-yaml}\n").await, 201);
     let huge = vec![b' '; 4 * 1024 * 1024];
     let request = http::Request::post(CONFIG_MAPS).body(http_body_util::Full::new(huge.into())).unwrap();
     assert_eq!(harness.send(request).await.status, 413);
+}
+
+#[tokio::test]
+async fn objects_may_come_as_protobuf() {
+    let harness = Harness::start().await;
+    // Unknown { type_meta: { v1, ConfigMap }, raw: { metadata: { name: a, namespace: "" }, data: { x: 1 } } }
+    let body = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x0f\x0a\x05\x0a\x01a\x1a\x00\x12\x06\x0a\x01x\x12\x011";
+    let request = http::Request::post(CONFIG_MAPS)
+        .header("content-type", "application/vnd.kubernetes.protobuf")
+        .body(http_body_util::Full::new(bytes::Bytes::from_static(body)))
+        .unwrap();
+    let created = harness.send(request).await.ok();
+    assert_eq!(created["metadata"]["namespace"], "default");
+    assert_eq!(created["data"], json!({"x": "1"}));
 }

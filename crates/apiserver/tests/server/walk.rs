@@ -123,7 +123,8 @@ async fn patch(harness: &Harness, row: &Resource, object: &str, what: &str) {
 
 async fn remove(harness: &Harness, row: &Resource, path: &str, object: &str, what: &str) {
     if row.supports(Verb::Delete) {
-        let deleted = harness.delete(&format!("{object}?gracePeriodSeconds=0&propagationPolicy=Background")).await;
+        let deleted =
+            harness.delete(&format!("{object}?gracePeriodSeconds=0&propagationPolicy=Background")).await;
         assert_eq!(deleted.status, 200, "delete {what}: {:?}", deleted.body);
         if harness.get(object).await.status == 200 {
             let url = format!("{object}/finalize");
@@ -138,7 +139,8 @@ async fn remove(harness: &Harness, row: &Resource, path: &str, object: &str, wha
         for name in ["one", "two"] {
             assert_eq!(harness.post(path, &sample(row, name)).await.status, 201, "{what}");
         }
-        let url = format!("{path}?labelSelector=walk%3Dyes&gracePeriodSeconds=0&propagationPolicy=Background");
+        let url =
+            format!("{path}?labelSelector=walk%3Dyes&gracePeriodSeconds=0&propagationPolicy=Background");
         let deleted = harness.delete(&url).await;
         assert_eq!(deleted.status, 200, "delete collection {what}: {:?}", deleted.body);
         assert_eq!(harness.get(path).await.ok()["items"], json!([]), "{what}");

@@ -1,0 +1,341 @@
+//! Kubernetes' protobuf encoding of objects, read by table: the schema says what a field holds, the
+//! [`Messages`] which number it has.
+//!
+//! Start with [`decode`]. The result is what upstream's JSON of the same object would be, so it goes
+//! through the same checks as JSON. Nothing is written in this encoding.
+//!
+//! Facts: `k8s.io/apimachinery/pkg/runtime/serializer/protobuf`, and <https://protobuf.dev/programming-guides/encoding>.
+
+mod wire;
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use jiff::Timestamp;
+use serde_json::{Map, Number, Value};
+
+use super::Limits;
+use crate::schema::{Field, Shape, Struct, StructId, Types};
+use crate::{Error, Object, Reason};
+use wire::{Reader, Wire};
+
+/// What every object in this encoding begins with.
+const MAGIC: &[u8] = b"k8s\0";
+
+/// Pointers in upstream's types whose zero says something else than their absence. Everything else
+/// that is zero was never set, as the encoding writes plain fields always.
+const ZERO_MEANS: &[&str] = &[
+    "activeDeadlineSeconds",
+    "allocateLoadBalancerNodePorts",
+    "allowPrivilegeEscalation",
+    "automountServiceAccountToken",
+    "backoffLimit",
+    "blockOwnerDeletion",
+    "completions",
+    "controller",
+    "defaultMode",
+    "enableServiceLinks",
+    "expirationSeconds",
+    "failedJobsHistoryLimit",
+    "fsGroup",
+    "gracePeriodSeconds",
+    "hostUsers",
+    "immutable",
+    "leaseTransitions",
+    "manualSelector",
+    "maxSurge",
+    "mode",
+    "maxUnavailable",
+    "minAvailable",
+    "minReplicas",
+    "optional",
+    "orphanDependents",
+    "parallelism",
+    "partition",
+    "preemptionPolicy",
+    "priority",
+    "privileged",
+    "progressDeadlineSeconds",
+    "publishNotReadyAddresses",
+    "readOnlyRootFilesystem",
+    "ready",
+    "replicas",
+    "revisionHistoryLimit",
+    "runAsGroup",
+    "runAsNonRoot",
+    "runAsUser",
+    "serving",
+    "shareProcessNamespace",
+    "storageClassName",
+    "successfulJobsHistoryLimit",
+    "suspend",
+    "terminating",
+    "terminationGracePeriodSeconds",
+    "tolerationSeconds",
+    "ttlSecondsAfterFinished",
+];
+
+/// The field numbers of messages, by structure name.
+#[derive(Debug, Default)]
+pub struct Messages {
+    by_name: HashMap<Box<str>, Box<[Member]>>,
+}
+
+/// A numbered field of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub number: u32,
+    pub target: Target,
+}
+
+/// What a numbered field is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The structure's field of this name.
+    Field(Box<str>),
+    /// A message whose fields are the structure's own in JSON.
+    Embedded(Box<str>),
+}
+
+impl Messages {
+    pub fn new(messages: impl IntoIterator<Item = (Box<str>, Vec<Member>)>) -> Self {
+        Self { by_name: messages.into_iter().map(|(name, members)| (name, members.into())).collect() }
+    }
+}
+
+/// Decodes an object of structure `id`. Its `apiVersion` and `kind` are the envelope's.
+///
+/// # Errors
+/// 400 for what is no such object, 413 over `limits.bytes`.
+pub fn decode(
+    types: &Types,
+    messages: &Messages,
+    id: StructId,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<Object, Error> {
+    if bytes.len() > limits.bytes {
+        let message = format!("Request entity too large: limit is {}", limits.bytes);
+        return Err(Error::new(Reason::RequestEntityTooLarge, message));
+    }
+    object(types, messages, id, bytes, limits)
+        .map_err(|why| Error::bad_request(format!("the body is no valid protobuf object: {why}")))
+}
+
+fn object(
+    types: &Types,
+    messages: &Messages,
+    id: StructId,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<Object, String> {
+    let envelope = bytes.strip_prefix(MAGIC).ok_or("it does not begin with k8s\\0")?;
+    let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
+    let mut reader = Reader::new(envelope);
+    while let Some((number, value)) = reader.next()? {
+        match number {
+            1 => {
+                let mut type_meta = Reader::new(value.bytes()?);
+                while let Some((number, value)) = type_meta.next()? {
+                    match number {
+                        1 => value.text()?.clone_into(&mut api_version),
+                        2 => value.text()?.clone_into(&mut kind),
+                        _ => {}
+                    }
+                }
+            }
+            2 => raw = value.bytes()?,
+            3 if !value.bytes()?.is_empty() => return Err("its content is encoded".to_owned()),
+            _ => {}
+        }
+    }
+    let walk = Walk { types, messages };
+    let structure = types.get(id);
+    let mut map = Map::new();
+    walk.message(&structure.name, structure, raw, &mut map, limits.depth)?;
+    for (key, value) in [("apiVersion", api_version), ("kind", kind)] {
+        if !value.is_empty() {
+            map.insert(key.to_owned(), value.into());
+        }
+    }
+    Ok(Object(map))
+}
+
+struct Walk<'a> {
+    types: &'a Types,
+    messages: &'a Messages,
+}
+
+impl Walk<'_> {
+    /// Reads a message whose fields are (also when it is embedded) those of `structure`.
+    fn message(
+        &self,
+        message: &str,
+        structure: &Struct,
+        bytes: &[u8],
+        map: &mut Map<String, Value>,
+        depth: usize,
+    ) -> Result<(), String> {
+        let depth = depth.checked_sub(1).ok_or("it is nested too deep")?;
+        let members = self
+            .messages
+            .by_name
+            .get(message)
+            .ok_or_else(|| format!("the fields of {message} are not known"))?;
+        let mut reader = Reader::new(bytes);
+        while let Some((number, value)) = reader.next()? {
+            match members.iter().find(|m| m.number == number).map(|m| &m.target) {
+                // Newer clients may know more fields; upstream's decoder passes them over as well.
+                None => {}
+                Some(Target::Embedded(inner)) => {
+                    self.message(inner, structure, value.bytes()?, map, depth)?;
+                }
+                Some(Target::Field(name)) => {
+                    let Some(field) = structure.field(name) else { continue };
+                    self.field(field, value, map, depth)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn field(
+        &self,
+        field: &Field,
+        wire: Wire<'_>,
+        map: &mut Map<String, Value>,
+        depth: usize,
+    ) -> Result<(), String> {
+        match &field.shape {
+            Shape::List(list) => {
+                let items = map.entry(&*field.name).or_insert_with(|| Value::Array(Vec::new()));
+                let Value::Array(items) = items else { return Ok(()) };
+                if let (Shape::Int32 | Shape::Int64 | Shape::Bool, Wire::Bytes(packed)) = (&list.item, wire) {
+                    let mut reader = Reader::new(packed);
+                    while let Some(number) = reader.varint_or_end()? {
+                        items.push(self.scalar(&list.item, Wire::Varint(number))?);
+                    }
+                } else {
+                    items.push(self.value(&list.item, wire, depth)?);
+                }
+            }
+            Shape::Map(of) => {
+                let entries = map.entry(&*field.name).or_insert_with(|| Value::Object(Map::new()));
+                let Value::Object(entries) = entries else { return Ok(()) };
+                let (mut key, mut value) = (String::new(), None);
+                let mut reader = Reader::new(wire.bytes()?);
+                while let Some((number, part)) = reader.next()? {
+                    match number {
+                        1 => part.text()?.clone_into(&mut key),
+                        2 => value = Some(self.map_value(&of.value, part, depth)?),
+                        _ => {}
+                    }
+                }
+                let absent =
+                    || if of.value == Shape::Bytes { "".into() } else { Value::String(String::new()) };
+                entries.insert(key, value.unwrap_or_else(absent));
+            }
+            shape => {
+                let value = self.value(shape, wire, depth)?;
+                let unset = match &value {
+                    Value::Null => true,
+                    Value::String(text) => text.is_empty(),
+                    Value::Bool(set) => !set,
+                    Value::Number(number) => number.as_f64() == Some(0.0),
+                    Value::Array(_) | Value::Object(_) => false,
+                };
+                let says_something = !value.is_null()
+                    && (field.required && !value.is_string() || ZERO_MEANS.contains(&&*field.name));
+                if !unset || says_something {
+                    map.insert(field.name.to_string(), value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A list as a map's value is wrapped in a message of its own.
+    fn map_value(&self, shape: &Shape, wire: Wire<'_>, depth: usize) -> Result<Value, String> {
+        let Shape::List(list) = shape else { return self.value(shape, wire, depth) };
+        let mut items = Vec::new();
+        let mut reader = Reader::new(wire.bytes()?);
+        while let Some((_, item)) = reader.next()? {
+            items.push(self.value(&list.item, item, depth)?);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn value(&self, shape: &Shape, wire: Wire<'_>, depth: usize) -> Result<Value, String> {
+        match shape {
+            Shape::Struct(id) => {
+                let structure = self.types.get(*id);
+                let mut map = Map::new();
+                // The granular variant of a structure has the same message.
+                let message = structure.name.split('#').next().unwrap_or_default();
+                self.message(message, structure, wire.bytes()?, &mut map, depth)?;
+                Ok(Value::Object(map))
+            }
+            Shape::List(_) | Shape::Map(_) => Err("it nests lists in a way that no kind does".to_owned()),
+            scalar => self.scalar(scalar, wire),
+        }
+    }
+
+    fn scalar(&self, shape: &Shape, wire: Wire<'_>) -> Result<Value, String> {
+        Ok(match shape {
+            Shape::Bool => (wire.number()? != 0).into(),
+            Shape::Int32 | Shape::Int64 => (wire.number()?.cast_signed()).into(),
+            Shape::Float => wire.float()?.and_then(Number::from_f64).map_or(Value::Null, Value::Number),
+            Shape::String => wire.text()?.into(),
+            Shape::Bytes => BASE64_STANDARD.encode(wire.bytes()?).into(),
+            Shape::Quantity => inner(wire, 1)?.map_or(Ok("0"), Wire::text)?.into(),
+            Shape::IntOrString => int_or_string(wire)?,
+            Shape::Time => time(wire, "%Y-%m-%dT%H:%M:%SZ")?,
+            Shape::MicroTime => time(wire, "%Y-%m-%dT%H:%M:%S%.6fZ")?,
+            Shape::Duration => {
+                let nanos = inner(wire, 1)?.map_or(Ok(0), Wire::number)?.cast_signed();
+                format!("{}s", nanos as f64 / 1e9).into()
+            }
+            Shape::Any => match inner(wire, 1)? {
+                None => Value::Null,
+                Some(raw) if raw.bytes()?.is_empty() => Value::Null,
+                Some(raw) => serde_json::from_slice(raw.bytes()?).map_err(|e| e.to_string())?,
+            },
+            Shape::Struct(_) | Shape::List(_) | Shape::Map(_) => Value::Null,
+        })
+    }
+}
+
+/// The last field of that number in a message.
+fn inner(wire: Wire<'_>, wanted: u32) -> Result<Option<Wire<'_>>, String> {
+    let mut found = None;
+    let mut reader = Reader::new(wire.bytes()?);
+    while let Some((number, value)) = reader.next()? {
+        if number == wanted {
+            found = Some(value);
+        }
+    }
+    Ok(found)
+}
+
+fn int_or_string(wire: Wire<'_>) -> Result<Value, String> {
+    let is_text = inner(wire, 1)?.map_or(Ok(0), Wire::number)? == 1;
+    Ok(if is_text {
+        inner(wire, 3)?.map_or(Ok(""), Wire::text)?.into()
+    } else {
+        inner(wire, 2)?.map_or(Ok(0), Wire::number)?.cast_signed().into()
+    })
+}
+
+/// An empty message is the zero time, which JSON writes as null.
+fn time(wire: Wire<'_>, format: &str) -> Result<Value, String> {
+    let seconds = inner(wire, 1)?.map(Wire::number).transpose()?;
+    let Some(seconds) = seconds else { return Ok(Value::Null) };
+    let nanos = inner(wire, 2)?.map_or(Ok(0), Wire::number)?.cast_signed();
+    let nanos = i32::try_from(nanos).map_err(|e| e.to_string())?;
+    let time = Timestamp::new(seconds.cast_signed(), nanos).map_err(|e| e.to_string())?;
+    Ok(time.strftime(format).to_string().into())
+}
+
+#[cfg(test)]
+mod tests;

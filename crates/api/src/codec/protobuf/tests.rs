@@ -1,0 +1,124 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::schema::{List, MapOf, Topology};
+
+fn field(name: &str, shape: Shape) -> Field {
+    Field { name: name.into(), shape, required: false, default: None, retain_keys: false }
+}
+
+fn structure(name: &str, mut fields: Vec<Field>) -> Struct {
+    fields.sort_by(|a, b| a.name.cmp(&b.name));
+    Struct { name: name.into(), fields: fields.into(), atomic: false, preserve_unknown: false }
+}
+
+/// A small kind with something of everything.
+fn kind() -> (Types, Messages) {
+    let list = |item| {
+        Shape::List(Box::new(List { item, topology: Topology::Atomic, merge: false, merge_key: None }))
+    };
+    let map = |value| Shape::Map(Box::new(MapOf { value, atomic: false }));
+    let types = Types::new(vec![
+        structure(
+            "Thing",
+            vec![
+                field("name", Shape::String),
+                field("replicas", Shape::Int32),
+                field("port", Shape::IntOrString),
+                field("cpu", Shape::Quantity),
+                field("at", Shape::Time),
+                field("tags", list(Shape::String)),
+                field("labels", map(Shape::String)),
+                field("extra", map(list(Shape::String))),
+                field("data", Shape::Bytes),
+                field("inner", Shape::Struct(StructId(1))),
+                field("count", Shape::Int64),
+            ],
+        ),
+        structure("Inner", vec![field("on", Shape::Bool)]),
+    ]);
+    let names = ["name", "replicas", "port", "cpu", "at", "tags", "labels", "extra", "data", "inner"];
+    let mut members: Vec<Member> = (1..)
+        .zip(names)
+        .map(|(number, name)| Member { number, target: Target::Field(name.into()) })
+        .collect();
+    members.push(Member { number: 11, target: Target::Embedded("Part".into()) });
+    let count = Member { number: 1, target: Target::Field("count".into()) };
+    let on = Member { number: 1, target: Target::Field("on".into()) };
+    let messages =
+        Messages::new([("Thing".into(), members), ("Part".into(), vec![count]), ("Inner".into(), vec![on])]);
+    (types, messages)
+}
+
+/// A field holding bytes.
+fn part(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2, u8::try_from(bytes.len()).unwrap()];
+    out.extend_from_slice(bytes);
+    out
+}
+
+fn enveloped(raw: &[u8]) -> Vec<u8> {
+    let type_meta = [part(1, b"v1"), part(2, b"Thing")].concat();
+    [b"k8s\0".to_vec(), part(1, &type_meta), part(2, raw)].concat()
+}
+
+#[test]
+fn objects_come_out_as_their_json() {
+    let (types, messages) = kind();
+    let raw = [
+        part(1, b"a"),
+        vec![2 << 3, 0],
+        part(3, &[vec![1 << 3, 1], part(3, b"http")].concat()),
+        part(4, &part(1, b"100m")),
+        part(5, &[1 << 3, 0x80, 0x01]),
+        part(6, b"x"),
+        part(6, b""),
+        part(7, &[part(1, b"k"), part(2, b"v")].concat()),
+        part(8, &[part(1, b"e"), part(2, &[part(1, b"1"), part(1, b"2")].concat())].concat()),
+        part(9, b"\x00\xff"),
+        part(10, &[]),
+        part(11, &[1 << 3, 7]),
+        part(15, b"a field of the future"),
+    ]
+    .concat();
+    let object = decode(&types, &messages, StructId(0), &enveloped(&raw), &Limits::default()).unwrap();
+    assert_eq!(
+        object.into_value(),
+        json!({
+            "apiVersion": "v1", "kind": "Thing", "name": "a", "replicas": 0, "port": "http", "cpu": "100m",
+            "at": "1970-01-01T00:02:08Z", "tags": ["x", ""], "labels": {"k": "v"},
+            "extra": {"e": ["1", "2"]}, "data": "AP8=", "inner": {}, "count": 7,
+        })
+    );
+}
+
+#[test]
+fn what_was_never_set_stays_absent() {
+    let (types, messages) = kind();
+    let raw = [part(1, b""), part(5, &[]), part(11, &[1 << 3, 0])].concat();
+    let object = decode(&types, &messages, StructId(0), &enveloped(&raw), &Limits::default()).unwrap();
+    assert_eq!(object.into_value(), json!({"apiVersion": "v1", "kind": "Thing"}));
+}
+
+#[test]
+fn broken_bytes_are_refused() {
+    let (types, messages) = kind();
+    let refused =
+        |bytes: &[u8]| decode(&types, &messages, StructId(0), bytes, &Limits::default()).unwrap_err().code();
+    assert_eq!(refused(b"{}"), 400);
+    assert_eq!(refused(&enveloped(&[1 << 3 | 2, 9, b'x'])), 400);
+    assert_eq!(refused(&enveloped(&[1 << 3, 1])), 400);
+    assert_eq!(refused(&enveloped(&[0xff; 12])), 400);
+    let small = Limits { bytes: 3, ..Limits::default() };
+    assert_eq!(decode(&types, &messages, StructId(0), b"k8s\0", &small).unwrap_err().code(), 413);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_decoding_panic(raw in proptest::collection::vec(any::<u8>(), 0..120)) {
+        let (types, messages) = kind();
+        // Either outcome will do.
+        let _ = decode(&types, &messages, StructId(0), &enveloped(&raw), &Limits::default());
+    }
+}
