@@ -7,6 +7,7 @@
 //! Never here: a write outside a plan, a poll, the state of a decision kept in memory alone.
 
 pub mod deployment;
+pub mod garbage_collector;
 #[cfg(test)]
 mod golden;
 mod merge;

@@ -6,6 +6,7 @@ use informer::Manager;
 use resources::ResourceSource;
 
 use crate::deployment::DeploymentController;
+use crate::garbage_collector;
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterCidr, NodeIpamController};
 use crate::replicas::{ReplicaSetController, ReplicationControllerController};
@@ -25,6 +26,7 @@ pub struct Config {
 
 /// Starts every controller; [`Manager::graph`] then tells what each reads.
 pub fn start_all(manager: &mut Manager, config: Config) {
+    garbage_collector::start(manager, config.kinds.clone());
     manager.start::<NamespaceController>(config.kinds);
     manager.start::<ServiceAccountController>(());
     manager.start::<RootCaController>(config.root_ca_pem);

@@ -23,7 +23,7 @@ use crate::{Cache, Delta, Informers, Key, Kind, Queue, Scope};
 const ECHO_PATIENCE: Duration = Duration::from_secs(10);
 
 /// All controllers write under one name, as upstream's do.
-const FIELD_MANAGER: &str = "kube-controller-manager";
+pub const FIELD_MANAGER: &str = "kube-controller-manager";
 
 /// One control loop. Which kinds it reads is said in [`Controller::sources`], what it does in the pure
 /// [`Controller::reconcile`].
@@ -242,6 +242,11 @@ impl Manager {
     /// What was started, and what each reads.
     pub fn graph(&self) -> &[Declaration] {
         &self.declared
+    }
+
+    /// Lists a loop that runs on its own.
+    pub fn declare(&mut self, declaration: Declaration) {
+        self.declared.push(declaration);
     }
 
     /// Starts a controller's workers; they begin once its caches are complete.

@@ -13,15 +13,16 @@ pub mod informers;
 pub mod key;
 pub mod plan;
 pub mod queue;
-mod reflector;
+pub mod reflector;
 
 pub use cache::{Cache, Delta};
-pub use controller::{Context, Controller, Manager, Round, Sources, controller_of};
+pub use controller::{Context, Controller, Declaration, FIELD_MANAGER, Manager, Round, Sources, controller_of};
 pub use executor::{FailedWrite, Failure};
 pub use informers::{Informers, Scope};
 pub use key::Key;
 pub use plan::{Action, DeletePolicy, EventWords, Plan, Target};
 pub use queue::Queue;
+pub use reflector::{Feed, Metadata, follow_metadata};
 
 /// Kinds a cache can hold: typed views from `k8s_openapi`, and `PartialObjectMetadata` of one.
 pub trait Kind:

@@ -1,13 +1,16 @@
-//! Feeds a [`Cache`] from the API: list once, then watch from there; list again only when the history
-//! needed is gone.
+//! Feeds a [`Cache`], or whatever else follows a kind, from the API: list once, then watch from there; list
+//! again only when the history needed is gone.
 
+use std::future::Future;
 use std::time::Duration;
 
 use base::Shutdown;
 use base::backoff::Policy;
 use futures::StreamExt;
-use kube::Api;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use futures::stream::BoxStream;
+use kube::api::{DynamicObject, ListParams, ObjectList, WatchEvent, WatchParams};
+use kube::core::{ApiResource, PartialObjectMeta};
+use kube::{Api, Client, Resource};
 
 use crate::{Cache, Key, Kind};
 
@@ -17,7 +20,45 @@ const PAGE: u32 = 500;
 const WATCH_TIMEOUT_S: u32 = 290;
 const RETRY: Policy = Policy::new(Duration::from_millis(50), Duration::from_secs(30));
 
-/// Runs until `shutdown`.
+/// What a reflector tells. Implementations do not wait.
+pub trait Feed<O>: Send {
+    /// A complete list: what is not in it is gone.
+    fn replace(&mut self, objects: Vec<O>);
+    /// An object is new or changed.
+    fn apply(&mut self, object: O);
+    /// An object is gone; this was its last state.
+    fn remove(&mut self, object: O);
+}
+
+impl<K: Kind> Feed<K> for Cache<K> {
+    fn replace(&mut self, objects: Vec<K>) {
+        Cache::replace(self, objects);
+    }
+
+    fn apply(&mut self, object: K) {
+        Cache::apply(self, object);
+    }
+
+    fn remove(&mut self, object: K) {
+        Cache::remove(self, &Key::of(&object));
+    }
+}
+
+/// The metadata of an object of a kind known only at run time.
+pub type Metadata = PartialObjectMeta<DynamicObject>;
+
+/// Follows the metadata of all objects of a kind until `shutdown`.
+pub async fn follow_metadata(
+    client: Client,
+    kind: &ApiResource,
+    feed: impl Feed<Metadata>,
+    shutdown: Shutdown,
+) {
+    let source = MetadataOnly(Api::all_with(client, kind));
+    run(source, None, None, feed, shutdown).await;
+}
+
+/// Follows whole objects until `shutdown`.
 pub(crate) async fn reflect<K: Kind>(
     api: Api<K>,
     label_selector: Option<String>,
@@ -25,18 +66,85 @@ pub(crate) async fn reflect<K: Kind>(
     cache: Cache<K>,
     shutdown: Shutdown,
 ) {
-    let mut reflector = Reflector { api, label_selector, field_selector, cache, version: None, failures: 0 };
+    run(Whole(api), label_selector, field_selector, cache, shutdown).await;
+}
+
+async fn run<S: Source>(
+    source: S,
+    label_selector: Option<String>,
+    field_selector: Option<String>,
+    feed: impl Feed<S::Object>,
+    shutdown: Shutdown,
+) {
+    let mut reflector =
+        Reflector { source, label_selector, field_selector, feed, version: None, failures: 0 };
     tokio::select! {
         () = reflector.run() => {}
         () = shutdown.started() => {}
     }
 }
 
-struct Reflector<K> {
-    api: Api<K>,
+type Watched<O> = BoxStream<'static, Result<WatchEvent<O>, kube::Error>>;
+
+/// Where objects come from.
+trait Source {
+    type Object: Resource + Clone;
+
+    fn name(&self) -> String;
+
+    fn list(
+        &self,
+        params: &ListParams,
+    ) -> impl Future<Output = Result<ObjectList<Self::Object>, kube::Error>> + Send;
+
+    fn watch(
+        &self,
+        params: &WatchParams,
+        version: &str,
+    ) -> impl Future<Output = Result<Watched<Self::Object>, kube::Error>> + Send;
+}
+
+struct Whole<K>(Api<K>);
+
+impl<K: Kind> Source for Whole<K> {
+    type Object = K;
+
+    fn name(&self) -> String {
+        self.0.resource_url().to_owned()
+    }
+
+    async fn list(&self, params: &ListParams) -> Result<ObjectList<K>, kube::Error> {
+        self.0.list(params).await
+    }
+
+    async fn watch(&self, params: &WatchParams, version: &str) -> Result<Watched<K>, kube::Error> {
+        Ok(self.0.watch(params, version).await?.boxed())
+    }
+}
+
+struct MetadataOnly(Api<DynamicObject>);
+
+impl Source for MetadataOnly {
+    type Object = Metadata;
+
+    fn name(&self) -> String {
+        self.0.resource_url().to_owned()
+    }
+
+    async fn list(&self, params: &ListParams) -> Result<ObjectList<Metadata>, kube::Error> {
+        self.0.list_metadata(params).await
+    }
+
+    async fn watch(&self, params: &WatchParams, version: &str) -> Result<Watched<Metadata>, kube::Error> {
+        Ok(self.0.watch_metadata(params, version).await?.boxed())
+    }
+}
+
+struct Reflector<S, F> {
+    source: S,
     label_selector: Option<String>,
     field_selector: Option<String>,
-    cache: Cache<K>,
+    feed: F,
     /// Where the watch goes on; `None` when a list is needed.
     version: Option<String>,
     failures: u32,
@@ -50,7 +158,7 @@ enum End {
     Failed(String),
 }
 
-impl<K: Kind> Reflector<K> {
+impl<S: Source, F: Feed<S::Object>> Reflector<S, F> {
     async fn run(&mut self) {
         loop {
             let failure = match self.version.clone() {
@@ -66,7 +174,7 @@ impl<K: Kind> Reflector<K> {
             };
             let Some(why) = failure else { continue };
             self.failures += 1;
-            tracing::debug!(kind = %K::kind(&()), %why, failures = self.failures, "watch interrupted");
+            tracing::debug!(source = self.source.name(), %why, failures = self.failures, "watch interrupted");
             tokio::time::sleep(RETRY.delay(self.failures)).await;
         }
     }
@@ -79,7 +187,7 @@ impl<K: Kind> Reflector<K> {
             params.label_selector.clone_from(&self.label_selector);
             params.field_selector.clone_from(&self.field_selector);
             params.continue_token = token.take();
-            let page = self.api.list(&params).await?;
+            let page = self.source.list(&params).await?;
             objects.extend(page.items.into_iter().map(trimmed));
             self.version = page.metadata.resource_version.clone();
             match page.metadata.continue_.filter(|t| !t.is_empty()) {
@@ -87,7 +195,7 @@ impl<K: Kind> Reflector<K> {
                 None => break,
             }
         }
-        self.cache.replace(objects);
+        self.feed.replace(objects);
         self.failures = 0;
         Ok(())
     }
@@ -100,21 +208,20 @@ impl<K: Kind> Reflector<K> {
             bookmarks: true,
             ..WatchParams::default()
         };
-        let stream = match self.api.watch(&params, version).await {
+        let mut stream = match self.source.watch(&params, version).await {
             Ok(stream) => stream,
             Err(error) if client::is_expired(&error) => return End::Expired,
             Err(error) => return End::Failed(error.to_string()),
         };
-        let mut stream = std::pin::pin!(stream);
         while let Some(event) = stream.next().await {
             match event {
                 Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     self.seen(object.meta().resource_version.clone());
-                    self.cache.apply(trimmed(object));
+                    self.feed.apply(trimmed(object));
                 }
                 Ok(WatchEvent::Deleted(object)) => {
                     self.seen(object.meta().resource_version.clone());
-                    self.cache.remove(&Key::of(&object));
+                    self.feed.remove(object);
                 }
                 Ok(WatchEvent::Bookmark(mark)) => self.seen(Some(mark.metadata.resource_version)),
                 Ok(WatchEvent::Error(status)) if status.code == 410 => return End::Expired,
@@ -134,7 +241,7 @@ impl<K: Kind> Reflector<K> {
 }
 
 /// What no controller reads is not kept: field managers are often half of an object.
-fn trimmed<K: Kind>(mut object: K) -> K {
+fn trimmed<O: Resource>(mut object: O) -> O {
     object.meta_mut().managed_fields = None;
     object
 }

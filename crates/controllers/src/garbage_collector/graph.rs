@@ -1,0 +1,312 @@
+//! [`Graph`]: every object that is, or is said to be, an owner or a dependent, by uid.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use resources::{KindTable, Resource};
+
+/// The finalizer of objects that wait for their dependents' end.
+pub(super) const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer of objects whose dependents are to be set free.
+pub(super) const ORPHAN: &str = "orphan";
+
+pub(super) type Uid = Arc<str>;
+
+/// Something to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Work {
+    /// Whether the object should go, or has to wait no longer.
+    Check(Uid),
+    /// Set the object's dependents free.
+    Orphan(Uid),
+    /// Kinds may have come or gone.
+    Kinds,
+}
+
+/// A finding about an object's owner references, to be told as an event.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct InvalidReference {
+    pub dependent: Identity,
+    pub owner: OwnerReference,
+}
+
+/// Where an object is to be found.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub row: Arc<Resource>,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: Arc<str>,
+    pub name: Arc<str>,
+    pub uid: Uid,
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.namespace == other.namespace && self.name == other.name
+    }
+}
+
+impl Eq for Identity {}
+
+/// One owner reference, as far as the graph needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Edge {
+    owner: Uid,
+    /// The owner's foreground deletion waits for this dependent.
+    blocks: bool,
+}
+
+#[derive(Debug)]
+struct Node {
+    identity: Identity,
+    edges: Vec<Edge>,
+    dependents: HashSet<Uid>,
+    being_deleted: bool,
+    /// In foreground deletion: it waits for its dependents.
+    waits: bool,
+    /// Named as an owner, but not seen yet.
+    is_virtual: bool,
+}
+
+/// What the graph knows about an object to look at.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub identity: Identity,
+    pub being_deleted: bool,
+    pub waits: bool,
+    pub dependents: Vec<Dependent>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Dependent {
+    pub identity: Identity,
+    /// The owner's foreground deletion waits for it.
+    pub blocks: bool,
+    /// It is in foreground deletion itself.
+    pub waits: bool,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    nodes: HashMap<Uid, Node>,
+    /// Objects with owners of a kind nobody knows (yet).
+    unresolved: HashSet<Uid>,
+}
+
+/// What came of a change.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub work: Vec<Work>,
+    pub invalid: Vec<InvalidReference>,
+}
+
+impl Graph {
+    /// An object was seen, new or changed.
+    pub fn seen(&mut self, table: &KindTable, row: &Arc<Resource>, meta: &ObjectMeta) -> News {
+        let mut news = News::default();
+        let Some(uid) = meta.uid.as_deref().map(Uid::from) else { return news };
+        let identity = Identity {
+            row: row.clone(),
+            namespace: meta.namespace.as_deref().unwrap_or("").into(),
+            name: meta.name.as_deref().unwrap_or("").into(),
+            uid: uid.clone(),
+        };
+        let references = meta.owner_references.as_deref().unwrap_or_default();
+        let edges: Vec<Edge> = references
+            .iter()
+            .map(|r| Edge { owner: r.uid.as_str().into(), blocks: r.block_owner_deletion == Some(true) })
+            .collect();
+        let before = self.put(identity.clone(), edges.clone());
+        if before != edges {
+            self.unlink(&uid, &before, &edges, &mut news);
+            for reference in references {
+                self.link(table, &identity, reference, &mut news);
+            }
+        }
+        self.note_deletion(&uid, meta, &mut news);
+        news
+    }
+
+    /// Makes or renews the node; answers the edges it had.
+    fn put(&mut self, identity: Identity, edges: Vec<Edge>) -> Vec<Edge> {
+        let node = self.nodes.entry(identity.uid.clone()).or_insert_with(|| Node {
+            identity: identity.clone(),
+            edges: Vec::new(),
+            dependents: HashSet::new(),
+            being_deleted: false,
+            waits: false,
+            is_virtual: false,
+        });
+        node.identity = identity;
+        node.is_virtual = false;
+        std::mem::replace(&mut node.edges, edges)
+    }
+
+    /// Owners no longer named, or no longer blocked, may have waited for this dependent.
+    fn unlink(&mut self, uid: &Uid, before: &[Edge], after: &[Edge], news: &mut News) {
+        for edge in before {
+            let now = after.iter().find(|e| e.owner == edge.owner);
+            let Some(owner) = self.nodes.get_mut(&edge.owner) else { continue };
+            if now.is_none() {
+                owner.dependents.remove(uid);
+            }
+            if owner.waits && edge.blocks && now.is_none_or(|e| !e.blocks) {
+                news.work.push(Work::Check(edge.owner.clone()));
+            }
+            if owner.is_virtual && owner.dependents.is_empty() {
+                self.nodes.remove(&edge.owner);
+            }
+        }
+    }
+
+    fn link(&mut self, table: &KindTable, dependent: &Identity, reference: &OwnerReference, news: &mut News) {
+        let uid = Uid::from(reference.uid.as_str());
+        let Some(row) = row_of(table, reference) else {
+            self.unresolved.insert(dependent.uid.clone());
+            return;
+        };
+        let namespace = if row.namespaced() { dependent.namespace.clone() } else { "".into() };
+        if row.namespaced() && dependent.namespace.is_empty() {
+            return news
+                .invalid
+                .push(InvalidReference { dependent: dependent.clone(), owner: reference.clone() });
+        }
+        let owner = self.nodes.entry(uid.clone()).or_insert_with(|| {
+            news.work.push(Work::Check(uid.clone()));
+            Node {
+                identity: Identity {
+                    row,
+                    namespace: namespace.clone(),
+                    name: reference.name.as_str().into(),
+                    uid: uid.clone(),
+                },
+                edges: Vec::new(),
+                dependents: HashSet::new(),
+                being_deleted: false,
+                waits: false,
+                is_virtual: true,
+            }
+        });
+        owner.dependents.insert(dependent.uid.clone());
+        if owner.is_virtual {
+            return;
+        }
+        if owner.identity.namespace != namespace || *owner.identity.name != *reference.name {
+            // There is such a uid, but not where the reference says: it will read as absent.
+            news.invalid.push(InvalidReference { dependent: dependent.clone(), owner: reference.clone() });
+            news.work.push(Work::Check(dependent.uid.clone()));
+        } else if owner.waits || owner.being_deleted {
+            news.work.push(Work::Check(dependent.uid.clone()));
+        }
+    }
+
+    fn note_deletion(&mut self, uid: &Uid, meta: &ObjectMeta, news: &mut News) {
+        if meta.deletion_timestamp.is_none() {
+            return;
+        }
+        let has = |finalizer: &str| meta.finalizers.iter().flatten().any(|f| f == finalizer);
+        let Some(node) = self.nodes.get_mut(uid) else { return };
+        let was_deleted = std::mem::replace(&mut node.being_deleted, true);
+        if !was_deleted && has(ORPHAN) {
+            news.work.push(Work::Orphan(uid.clone()));
+        }
+        let waited = std::mem::replace(&mut node.waits, has(FOREGROUND));
+        if node.waits && !waited {
+            news.work.extend(node.dependents.iter().cloned().map(Work::Check));
+            news.work.push(Work::Check(uid.clone()));
+        }
+    }
+
+    /// An object is gone: its dependents may have to go, its owners may have waited for it.
+    pub fn gone(&mut self, uid: &str) -> News {
+        let mut news = News::default();
+        self.unresolved.remove(uid);
+        if let Some(node) = self.nodes.get(uid).filter(|node| node.is_virtual && !node.dependents.is_empty())
+        {
+            // Kept while it is named: an object of this uid may yet be seen elsewhere, and would need them.
+            news.work.extend(node.dependents.iter().cloned().map(Work::Check));
+            return news;
+        }
+        let Some(node) = self.nodes.remove(uid) else { return news };
+        for edge in &node.edges {
+            let Some(owner) = self.nodes.get_mut(&edge.owner) else { continue };
+            owner.dependents.remove(uid);
+            if owner.waits {
+                news.work.push(Work::Check(edge.owner.clone()));
+            }
+            if owner.is_virtual && owner.dependents.is_empty() {
+                self.nodes.remove(&edge.owner);
+            }
+        }
+        news.work.extend(node.dependents.into_iter().map(Work::Check));
+        news
+    }
+
+    /// Everything of a kind that a complete list does not name is gone.
+    pub fn listed(&mut self, row: &Arc<Resource>, present: &HashSet<Uid>) -> News {
+        let of_kind = |n: &&Node| !n.is_virtual && n.identity.row.storage_prefix == row.storage_prefix;
+        let missing: Vec<Uid> = self
+            .nodes
+            .values()
+            .filter(of_kind)
+            .map(|n| n.identity.uid.clone())
+            .filter(|uid| !present.contains(uid))
+            .collect();
+        let mut news = News::default();
+        for uid in missing {
+            let more = self.gone(&uid);
+            news.work.extend(more.work);
+        }
+        news
+    }
+
+    /// Kinds have come: objects that named unknown ones are to be looked at again.
+    pub fn unresolved(&self) -> Vec<Work> {
+        self.unresolved.iter().cloned().map(Work::Check).collect()
+    }
+
+    /// Tries again to find the owners of an object whose references named an unknown kind.
+    pub fn resolve(
+        &mut self,
+        table: &KindTable,
+        dependent: &Identity,
+        references: &[OwnerReference],
+    ) -> News {
+        let mut news = News::default();
+        if self.unresolved.remove(&dependent.uid) {
+            for reference in references {
+                self.link(table, dependent, reference, &mut news);
+            }
+        }
+        news
+    }
+
+    pub fn get(&self, uid: &str) -> Option<Known> {
+        let node = self.nodes.get(uid)?;
+        let dependents = node.dependents.iter().filter_map(|d| self.nodes.get(d)).map(|d| Dependent {
+            identity: d.identity.clone(),
+            blocks: d.edges.iter().any(|e| *e.owner == *uid && e.blocks),
+            waits: d.waits,
+        });
+        Some(Known {
+            identity: node.identity.clone(),
+            being_deleted: node.being_deleted,
+            waits: node.waits,
+            dependents: dependents.collect(),
+        })
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+}
+
+/// The row of a reference's kind: in the version it names, or in any other.
+pub(super) fn row_of(table: &KindTable, reference: &OwnerReference) -> Option<Arc<Resource>> {
+    let (group, version) = reference.api_version.rsplit_once('/').unwrap_or(("", &reference.api_version));
+    let exact = table.by_kind(group, version, &reference.kind).cloned();
+    exact.or_else(|| table.rows().find(|row| row.group == group && row.kind == *reference.kind).cloned())
+}
