@@ -34,6 +34,8 @@ pub mod security;
 mod server;
 mod specs;
 mod subresources;
+#[cfg(test)]
+mod testing;
 
 pub use body::{Body, BoxError};
 pub use context::{Deps, Limits};

@@ -1,0 +1,52 @@
+//! For tests: a watch cache of the built-in kinds over a store in a temporary folder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Shutdown, Supervisor};
+use serde_json::Value;
+use store::{Config, Embedded, Expect, Store};
+
+use crate::cache::Cache;
+use crate::lookup::Lookup;
+use crate::specs::cache_specs;
+
+pub(crate) struct Fixture {
+    _folder: tempfile::TempDir,
+    pub store: Arc<Embedded>,
+    pub supervisor: Supervisor,
+    pub cache: Cache,
+    pub lookup: Lookup,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Embedded::open(Config::new(folder.path().join("data"))).unwrap());
+        let supervisor = Supervisor::new(Shutdown::new());
+        let specs = cache_specs(resources::builtin());
+        let cache = Cache::start(store.clone(), &supervisor, specs).await.unwrap();
+        let lookup = Lookup::new(cache.clone());
+        Self { _folder: folder, store, supervisor, cache, lookup }
+    }
+
+    /// Stores an object under `/registry/KEY` and waits until the cache has it.
+    pub(crate) async fn put(&self, key: &str, object: &Value) {
+        let key = format!("/registry/{key}");
+        let value = serde_json::to_vec(object).unwrap();
+        let put = self.store.put(&key, value.into(), Expect::Anything, None).await.unwrap();
+        self.cache.wait_fresh(put.mod_revision).await.unwrap();
+    }
+
+    pub(crate) async fn delete(&self, key: &str) {
+        let key = format!("/registry/{key}");
+        let revision = self.store.delete(&key, Expect::Anything).await.unwrap().1;
+        self.cache.wait_fresh(revision).await.unwrap();
+    }
+
+    pub(crate) async fn stop(self) {
+        self.supervisor.shutdown().start();
+        self.supervisor.drain(Duration::from_secs(5)).await;
+        self.store.close().await.unwrap();
+    }
+}
