@@ -102,3 +102,6 @@ impl Security {
         self.node.settled().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -246,6 +246,15 @@ async fn nodes_keep_to_themselves() {
         why(&create, mirror(secret)).ends_with(r#"node "n1" can not create pods that reference secrets"#)
     );
 
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn nodes_keep_to_their_pods() {
+    let f = Fixture::new().await;
+    let plugin = NodeRestriction::new(f.lookup.clone());
+    let user = "system:node:n1";
+    let why = |ask: &Ask<'_>, object: Value| refusal(&plugin, ask, Some(object)).1;
     let status = Ask {
         user,
         operation: Operation::Update,

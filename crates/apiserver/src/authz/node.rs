@@ -11,11 +11,11 @@ mod tests;
 use std::sync::Arc;
 
 use base::Supervisor;
-use graph::{Graph, Kind, Source};
+use graph::{Graph, Kind, Source, bound_pod};
 
 use super::rbac::Rule;
 use super::{Authorizer, Decision};
-use crate::cache::CacheError;
+use crate::cache::{CacheError, ResourceCache};
 use crate::follow::{Follower, follow};
 use crate::lookup::Lookup;
 use crate::request::{Attributes, User};
@@ -38,6 +38,7 @@ pub(crate) fn is_node(user: &User) -> bool {
 #[derive(Clone)]
 pub struct NodeAuthorizer {
     graph: Arc<Graph>,
+    pods: Arc<ResourceCache>,
     follower: Follower,
     /// What every node may do, of resources that are not divided among nodes.
     rules: Arc<[Rule]>,
@@ -57,8 +58,9 @@ impl NodeAuthorizer {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let graph = Arc::<Graph>::default();
+        let pods = Arc::clone(&caches[Source::Pods as usize]);
         let follower = follow(graph.clone(), caches, supervisor, "node-graph");
-        Ok(Self { graph, follower, rules })
+        Ok(Self { graph, pods, follower, rules })
     }
 
     /// Waits until every binding of a pod that the watch cache holds now counts.
@@ -70,10 +72,23 @@ impl NodeAuthorizer {
         if a.name.is_empty() {
             return no("No Object name found");
         }
-        if self.graph.related(node, kind, &a.namespace, &a.name) {
+        if self.graph.related(node, kind, &a.namespace, &a.name) || self.just_bound(node, kind, a) {
             return Decision::Allow;
         }
         no(format!("no relationship found between node '{node}' and this object"))
+    }
+
+    /// Whether a pod needs the object that the graph has not learned of yet: its node may see it first.
+    fn just_bound(&self, node: &str, kind: Kind, a: &Attributes) -> bool {
+        if a.namespace.is_empty() {
+            return false;
+        }
+        let pods = self.pods.snapshot(Some(&a.namespace)).entries;
+        let news = pods.iter().filter(|pod| {
+            pod.field("spec.nodeName") == Some(node) && !self.graph.knows(pod.namespace(), pod.name(), node)
+        });
+        news.filter_map(|pod| bound_pod(pod))
+            .any(|pod| pod.needs.iter().any(|(needed, name)| *needed == kind && *name == a.name))
     }
 
     fn read_namespaced(&self, node: &str, kind: Kind, a: &Attributes) -> Decision {

@@ -85,6 +85,12 @@ impl Graph {
         }
     }
 
+    /// Whether the pod is known to be bound to the node.
+    pub(super) fn knows(&self, namespace: &str, name: &str, node: &str) -> bool {
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        state.pods.get(&(namespace.to_owned(), name.to_owned())).is_some_and(|pod| pod.node == node)
+    }
+
     fn update(&self, source: Source, entry: &Entry, present: bool) {
         match source {
             Source::Pods => {
@@ -193,7 +199,7 @@ struct PodMetadata {
     annotations: Option<HashMap<String, String>>,
 }
 
-fn bound_pod(entry: &Entry) -> Option<BoundPod> {
+pub(super) fn bound_pod(entry: &Entry) -> Option<BoundPod> {
     let pod: PodView = decode(entry)?;
     let node = pod.spec.get("nodeName")?.as_str()?.to_owned();
     let mut needs = vec![(Kind::Pod, entry.name().to_owned())];

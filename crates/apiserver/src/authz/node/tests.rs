@@ -47,6 +47,8 @@ async fn a_node_reads_what_its_pods_need_while_they_are_there() {
     let f = Fixture::new().await;
     let node = NodeAuthorizer::start(&f.lookup, bootstrap::node_rules().into(), &f.supervisor).unwrap();
     f.put("pods/a/p", &pod("n1")).await;
+    // Without waiting: a node may act on a pod as soon as it can see it.
+    assert_eq!(node.authorize(&ask("n1", "get core secrets a/vol")), Decision::Allow);
     let volume =
         json!({"metadata": {"name": "pv"}, "spec": {"claimRef": {"namespace": "a", "name": "claim"}}});
     f.put("persistentvolumes/pv", &volume).await;
