@@ -13,6 +13,7 @@ mod golden;
 mod merge;
 pub mod namespace;
 pub mod node_ipam;
+pub mod node_lifecycle;
 pub mod replicas;
 pub mod root_ca;
 pub mod service_account;

@@ -9,6 +9,7 @@ use crate::deployment::DeploymentController;
 use crate::garbage_collector;
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterCidr, NodeIpamController};
+use crate::node_lifecycle::NodeLifecycleController;
 use crate::replicas::{ReplicaSetController, ReplicationControllerController};
 use crate::root_ca::RootCaController;
 use crate::service_account::ServiceAccountController;
@@ -33,6 +34,7 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     if let Some(cidr) = config.cluster_cidr {
         manager.start::<NodeIpamController>(cidr);
     }
+    manager.start::<NodeLifecycleController>(());
     manager.start::<ReplicationControllerController>(());
     manager.start::<ReplicaSetController>(());
     manager.start::<DeploymentController>(());
