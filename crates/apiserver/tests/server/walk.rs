@@ -15,16 +15,35 @@ fn sample(row: &Resource, name: &str) -> Value {
         "metadata": {"labels": {"a": "b"}},
         "spec": {"containers": [{"name": "c", "image": "i"}]},
     });
-    let more = match &*row.kind {
+    let job = json!({"template": {"spec": {
+        "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}],
+    }}});
+    let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let spec = match &*row.kind {
         "Pod" => template["spec"].clone(),
         "ReplicationController" => json!({"selector": {"a": "b"}, "template": template}),
         "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => {
             json!({"selector": {"matchLabels": {"a": "b"}}, "template": template})
         }
+        "PodTemplate" => {
+            object["template"] = template;
+            return object;
+        }
         "Service" => json!({"ports": [{"port": 80}]}),
+        "Job" => job,
+        "CronJob" => json!({"schedule": "* * * * *", "jobTemplate": {"spec": job}}),
+        "PersistentVolumeClaim" => claim,
+        "PersistentVolume" => json!({
+            "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"},
+        }),
+        "HorizontalPodAutoscaler" => json!({
+            "maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
+        }),
+        "PodDisruptionBudget" => json!({"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}),
+        "Ingress" => json!({"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}),
         _ => return object,
     };
-    object["spec"] = more;
+    object["spec"] = spec;
     object
 }
 
