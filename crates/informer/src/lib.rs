@@ -16,7 +16,9 @@ pub mod queue;
 pub mod reflector;
 
 pub use cache::{Cache, Delta};
-pub use controller::{Context, Controller, Declaration, FIELD_MANAGER, Manager, Round, Sources, controller_of};
+pub use controller::{
+    Context, Controller, Declaration, FIELD_MANAGER, Manager, Round, Sources, controller_of,
+};
 pub use executor::{FailedWrite, Failure};
 pub use informers::{Informers, Scope};
 pub use key::Key;

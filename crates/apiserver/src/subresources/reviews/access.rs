@@ -52,7 +52,9 @@ fn invalid(object: &Object, error: FieldError) -> Error {
 pub(super) fn review(context: &Context, object: &Object, user: Arc<User>) -> Result<Value, Error> {
     let attributes = attributes(object, user)?;
     Ok(match context.deps.authorizer.authorize(&attributes) {
-        Decision::Allow => with_reason(json!({"allowed": true}), context.deps.authorizer.explain(&attributes)),
+        Decision::Allow => {
+            with_reason(json!({"allowed": true}), context.deps.authorizer.explain(&attributes))
+        }
         Decision::Deny(reason) => with_reason(json!({"allowed": false, "denied": true}), reason),
         Decision::NoOpinion(reason) => with_reason(json!({"allowed": false}), reason),
     })
