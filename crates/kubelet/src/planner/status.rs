@@ -13,8 +13,11 @@ pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
     let want = ctx.want;
     let running = ctx.seen.runtime.containers.iter().any(|c| c.is_running());
     let ended = *stage != Stage::Live && !running;
+    let (reason, message) = reason(ctx, stage);
+    // Of a pod that was refused before anything ran there is nothing to tell but the refusal.
+    let refused = ended && reason.is_some() && ctx.seen.runtime.containers.is_empty() && !was_started(ctx);
     let statuses = |keep: fn(Role) -> bool| -> Vec<ContainerStatus> {
-        let members = want.members.iter().filter(|m| keep(m.role));
+        let members = want.members.iter().filter(|m| !refused && keep(m.role));
         members.map(|m| container_status::build(ctx, m, ended)).collect()
     };
     let init = statuses(|role| matches!(role, Role::Init | Role::Sidecar));
@@ -30,7 +33,6 @@ pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
     };
     let facts = conditions::Facts { phase, init: &init, apps: &apps, initialized };
     let conditions = conditions::build(ctx, &facts);
-    let (reason, message) = reason(ctx, stage);
     let ips = ips(ctx);
     PodStatus {
         conditions: Some(conditions),
@@ -49,6 +51,14 @@ pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
         start_time: ctx.seen.started_at.map(Time),
         ..PodStatus::default()
     }
+}
+
+/// Whether the API knows of a container that was made for the pod.
+fn was_started(ctx: &Context<'_>) -> bool {
+    let members = &ctx.want.members;
+    members
+        .iter()
+        .any(|m| container_status::in_api(ctx.want, &m.spec.name).is_some_and(|s| s.container_id.is_some()))
 }
 
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {

@@ -329,6 +329,7 @@ async fn a_pod_that_does_not_fit_is_refused() {
     let status = node.api.pod.lock().expect("no panic").clone().and_then(|p| p.status).expect("a status");
     assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("OutOfcpu")));
     assert_eq!(status.message, Some(format!("Pod was rejected: {why}")));
+    assert_eq!(status.container_statuses, None);
     assert!(node.cri.take_calls().is_empty());
 }
 
