@@ -4,7 +4,7 @@
 //! and decides in `reconcile`; the `informer` crate runs the loops and carries plans out. The garbage
 //! collector, which follows every kind there is, has a loop of its own.
 //!
-//! Never here: a write outside a plan, a poll, the state of a decision kept in memory alone.
+//! Never here: a write outside a plan, a poll, a decision that a restart would forget.
 
 pub mod deployment;
 pub mod garbage_collector;
@@ -14,11 +14,14 @@ mod merge;
 pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
+pub mod pod_gc;
 pub mod replicas;
 pub mod root_ca;
 pub mod service_account;
 pub mod start;
+pub mod taint_eviction;
 mod target;
+mod tolerations;
 
 pub use node_ipam::{ClusterCidr, InvalidCidr};
 pub use start::{Config, start_all};

@@ -10,9 +10,11 @@ use crate::garbage_collector;
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterCidr, NodeIpamController};
 use crate::node_lifecycle::NodeLifecycleController;
+use crate::pod_gc::PodGcController;
 use crate::replicas::{ReplicaSetController, ReplicationControllerController};
 use crate::root_ca::RootCaController;
 use crate::service_account::ServiceAccountController;
+use crate::taint_eviction::TaintEvictionController;
 
 /// What the operator of the cluster sets.
 #[derive(Clone)]
@@ -35,6 +37,8 @@ pub fn start_all(manager: &mut Manager, config: Config) {
         manager.start::<NodeIpamController>(cidr);
     }
     manager.start::<NodeLifecycleController>(());
+    manager.start::<TaintEvictionController>(());
+    manager.start::<PodGcController>(());
     manager.start::<ReplicationControllerController>(());
     manager.start::<ReplicaSetController>(());
     manager.start::<DeploymentController>(());

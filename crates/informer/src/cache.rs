@@ -85,6 +85,12 @@ impl<K: Kind> Cache<K> {
             .collect()
     }
 
+    /// Whether `wanted` holds for any object.
+    pub fn any(&self, wanted: impl Fn(&K) -> bool) -> bool {
+        let objects = self.0.objects.read().unwrap_or_else(|e| e.into_inner());
+        objects.values().any(|object| wanted(object))
+    }
+
     pub fn len(&self) -> usize {
         self.0.objects.read().unwrap_or_else(|e| e.into_inner()).len()
     }

@@ -60,6 +60,8 @@ pub struct Round<'a> {
     pub key: &'a Key,
     /// For live reads. All writes belong into the plan.
     pub client: &'a Client,
+    /// When the round began.
+    pub now: jiff::Timestamp,
     /// What went wrong with this key's last plan; `None` when all went well.
     pub failure: Option<&'a Failure>,
 }
@@ -316,7 +318,8 @@ impl<C: Controller> Worker<C> {
 
     async fn round(&self, key: &Key) {
         let failure = self.failures().get(key).cloned();
-        let round = Round { key, client: &self.client, failure: failure.as_ref() };
+        let now = self.clock.now();
+        let round = Round { key, client: &self.client, now, failure: failure.as_ref() };
         let observed = match self.controller.observe(&round).await {
             Ok(Some(observed)) => observed,
             Ok(None) => return self.went_well(key),
@@ -325,7 +328,7 @@ impl<C: Controller> Worker<C> {
                 return self.queue.retry(key.clone());
             }
         };
-        let plan = C::reconcile(&observed, self.clock.now());
+        let plan = C::reconcile(&observed, now);
         drop(observed);
         for reason in &plan.reasons {
             tracing::debug!(controller = C::NAME, %key, reason);

@@ -421,7 +421,7 @@ proptest! {
                 available.min(s.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0))
             }).sum();
             prop_assert!(serving >= least, "{serving} of {least} serve");
-            some_pods_follow(&mut c, if round % 50 == 49 { 1 } else { paces[round % paces.len()] });
+            some_pods_follow(&mut c, if round % 20 == 19 { 1 } else { paces[round % paces.len()] });
         }
         let status = c.deployment.status.clone().unwrap_or_default();
         prop_assert_eq!((status.updated_replicas, status.available_replicas), (Some(replicas), Some(replicas)));

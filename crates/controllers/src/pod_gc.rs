@@ -1,0 +1,250 @@
+//! Removes pods no node agent will ever remove: those of nodes that are gone or out of service, those deleted
+//! before they were bound, and the oldest ended ones where there are too many.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use informer::{Action, Cache, Controller, DeletePolicy, Delta, Key, Plan, Round, Sources};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Api;
+use serde_json::json;
+
+use crate::replicas::pod;
+use crate::target::target_of;
+
+/// How many ended pods are kept (upstream's `--terminated-pod-gc-threshold`).
+const ENDED_LIMIT: usize = 12_500;
+/// How long a node may be missing before its pods go.
+const QUARANTINE: SignedDuration = SignedDuration::from_secs(40);
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
+/// See the module's documentation. Keys are pods; the empty key stands for all ended ones.
+pub struct PodGcController {
+    pods: Cache<Pod>,
+    nodes: Cache<Node>,
+    /// Since when the node of a pod has been missing.
+    missing: Mutex<HashMap<Key, Timestamp>>,
+}
+
+/// What is wrong with pods.
+#[derive(Debug)]
+pub enum Observed {
+    /// Deleted, and bound to no node.
+    Unscheduled(Arc<Pod>),
+    /// Its node is missing since then; whether it is really gone was asked once the quarantine was over.
+    Orphaned { pod: Arc<Pod>, since: Timestamp, node_is_gone: bool },
+    /// Deleted, on a node that will not come back.
+    OutOfService(Arc<Pod>),
+    /// More ended pods than are kept: the surplus.
+    Ended(Vec<Arc<Pod>>),
+}
+
+impl Controller for PodGcController {
+    const NAME: &'static str = "pod-garbage-collector-controller";
+    const WORKERS: usize = 2;
+    type Config = ();
+    type Observed = Observed;
+
+    fn sources(sources: &mut Sources<'_>, (): ()) -> Self {
+        let pods: Cache<Pod> = sources.reads();
+        let known = pods.clone();
+        sources.mapped(move |delta| concerned(&known, delta));
+        let known = pods.clone();
+        let nodes = sources.mapped(move |delta: &Delta<Node>| {
+            let name = delta.object().metadata.name.clone().unwrap_or_default();
+            let concerns = match delta {
+                Delta::Deleted(_) => true,
+                Delta::Applied { new, .. } => is_out_of_service(new),
+            };
+            let of_node = |p: &Pod| concerns && pod::node_name(p) == name;
+            known.select(None, of_node).iter().map(|p| Key::of(&**p)).collect()
+        });
+        Self { pods, nodes, missing: Mutex::default() }
+    }
+
+    async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
+        if round.key.name.is_empty() {
+            return Ok(self.surplus());
+        }
+        let Some(pod) = self.pods.get_key(round.key) else {
+            self.missing().remove(round.key);
+            return Ok(None);
+        };
+        let deleted = pod.metadata.deletion_timestamp.is_some();
+        let name = pod::node_name(&pod);
+        if name.is_empty() {
+            return Ok(deleted.then_some(Observed::Unscheduled(pod)));
+        }
+        if let Some(node) = self.nodes.get("", name) {
+            self.missing().remove(round.key);
+            return Ok((deleted && is_out_of_service(&node)).then_some(Observed::OutOfService(pod)));
+        }
+        let since = *self.missing().entry(round.key.clone()).or_insert(round.now);
+        let mut node_is_gone = false;
+        if round.now.duration_since(since) >= QUARANTINE {
+            let nodes: Api<Node> = Api::all(round.client.clone());
+            node_is_gone = nodes.get_opt(name).await?.is_none();
+        }
+        Ok(Some(Observed::Orphaned { pod, since, node_is_gone }))
+    }
+
+    fn reconcile(observed: &Observed, now: Timestamp) -> Plan {
+        let mut plan = Plan::nothing();
+        match observed {
+            Observed::Unscheduled(pod) => {
+                force(&mut plan, pod, None, now);
+                plan.because("deleted before it was bound")
+            }
+            Observed::OutOfService(pod) => {
+                force(&mut plan, pod, None, now);
+                plan.because("deleted on a node out of service")
+            }
+            Observed::Orphaned { pod, node_is_gone: true, .. } => {
+                force(&mut plan, pod, Some("PodGC: node no longer exists"), now);
+                plan.because("its node is gone")
+            }
+            Observed::Orphaned { since, .. } => {
+                let left = QUARANTINE - now.duration_since(*since);
+                // The API still has the node: the cache will, soon.
+                let left = if left.is_positive() { left } else { QUARANTINE };
+                plan.look_again(Duration::try_from(left).unwrap_or(Duration::ZERO));
+                plan
+            }
+            Observed::Ended(surplus) => {
+                for ended in surplus {
+                    force(&mut plan, ended, None, now);
+                }
+                plan.because(format!("{} ended pods too many", surplus.len()))
+            }
+        }
+    }
+}
+
+impl PodGcController {
+    fn missing(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Timestamp>> {
+        self.missing.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn surplus(&self) -> Option<Observed> {
+        if self.pods.len() <= ENDED_LIMIT {
+            return None;
+        }
+        let ended =
+            self.pods.select(None, |p| pod::is_terminal(p) && p.metadata.deletion_timestamp.is_none());
+        surplus(ended, ENDED_LIMIT).map(Observed::Ended)
+    }
+}
+
+/// The ended pods beyond the limit: evicted ones first, then the oldest.
+fn surplus(mut ended: Vec<Arc<Pod>>, limit: usize) -> Option<Vec<Arc<Pod>>> {
+    let too_many = ended.len().checked_sub(limit).filter(|n| *n > 0)?;
+    let evicted = |p: &Pod| p.status.as_ref().and_then(|s| s.reason.as_deref()) == Some("Evicted");
+    ended.sort_by_cached_key(|p| {
+        (!evicted(p), p.metadata.creation_timestamp.as_ref().map(|t| t.0), p.metadata.name.clone())
+    });
+    ended.truncate(too_many);
+    Some(ended)
+}
+
+/// Marks a pod Failed, so that its controller counts it right, and removes it at once.
+fn force(plan: &mut Plan, doomed: &Arc<Pod>, disruption: Option<&str>, now: Timestamp) {
+    if !pod::is_terminal(doomed) {
+        let mut status = json!({"phase": "Failed"});
+        if let Some(message) = disruption {
+            status["conditions"] = json!([{
+                "type": "DisruptionTarget",
+                "status": "True",
+                "reason": "DeletionByPodGC",
+                "message": message,
+                "lastTransitionTime": Time(now),
+            }]);
+        }
+        plan.then(Action::StrategicPatch {
+            target: target_of(&**doomed).subresource("status"),
+            patch: json!({"metadata": {"uid": doomed.metadata.uid}, "status": status}),
+        });
+    }
+    plan.then(Action::Delete {
+        target: target_of(&**doomed),
+        policy: DeletePolicy {
+            uid: doomed.metadata.uid.clone(),
+            grace_period_s: Some(0),
+            ..DeletePolicy::default()
+        },
+    });
+}
+
+fn is_out_of_service(node: &Node) -> bool {
+    let ready = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let ready = ready.into_iter().any(|c| c.type_ == "Ready" && c.status == "True");
+    !ready && node.spec.iter().flat_map(|s| s.taints.iter().flatten()).any(|t| t.key == OUT_OF_SERVICE)
+}
+
+/// The pod where something may be wrong with it, and all ended ones when there is one more.
+fn concerned(pods: &Cache<Pod>, delta: &Delta<Pod>) -> Vec<Key> {
+    let Delta::Applied { new, old } = delta else { return vec![Key::of(&**delta.object())] };
+    let mut keys = Vec::new();
+    let deleted = new.metadata.deletion_timestamp.is_some();
+    if deleted || old.as_ref().is_none_or(|old| pod::node_name(old) != pod::node_name(new)) {
+        keys.push(Key::of(&**new));
+    }
+    let just_ended = pod::is_terminal(new) && !old.as_ref().is_some_and(|old| pod::is_terminal(old));
+    if just_ended && pods.len() > ENDED_LIMIT {
+        keys.push(Key::new("", ""));
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Pod {
+        let mut pod = Pod::default();
+        pod.metadata.name = Some(name.into());
+        pod
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(seconds)
+    }
+
+    #[test]
+    fn orphans_go_after_the_quarantine_and_a_live_look() {
+        let orphan = |node_is_gone, now| {
+            let observed = Observed::Orphaned { pod: Arc::new(named("p")), since: at(0), node_is_gone };
+            PodGcController::reconcile(&observed, at(now))
+        };
+        let waiting = orphan(false, 10);
+        assert_eq!((waiting.actions.len(), waiting.again_after), (0, Some(Duration::from_secs(30))));
+        let wrong = orphan(false, 50);
+        assert_eq!((wrong.actions.len(), wrong.again_after), (0, Some(Duration::from_secs(40))));
+        let gone = orphan(true, 50);
+        let [Action::StrategicPatch { patch, .. }, Action::Delete { policy, .. }] = &gone.actions[..] else {
+            panic!("{gone:?}")
+        };
+        assert_eq!(patch["status"]["phase"], "Failed");
+        assert_eq!(patch["status"]["conditions"][0]["reason"], "DeletionByPodGC");
+        assert_eq!(policy.grace_period_s, Some(0));
+    }
+
+    #[test]
+    fn of_ended_pods_the_evicted_and_oldest_go() {
+        let make = |name: &str, created: i64, reason: &str| {
+            let mut p = named(name);
+            p.metadata.creation_timestamp = Some(Time(at(created)));
+            p.status.get_or_insert_default().reason = Some(reason.into());
+            Arc::new(p)
+        };
+        let ended = vec![make("new", 9, ""), make("old", 1, ""), make("evicted", 5, "Evicted")];
+        let names = |limit| {
+            let surplus = surplus(ended.clone(), limit).unwrap_or_default();
+            surplus.iter().filter_map(|p| p.metadata.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(1), ["evicted", "old"]);
+        assert!(names(3).is_empty());
+    }
+}

@@ -1,0 +1,111 @@
+//! Which taints a pod puts up with, and for how long.
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{Taint, Toleration};
+
+/// Whether a toleration means a taint.
+pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
+    let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
+    if given(&toleration.effect).is_some_and(|effect| effect != taint.effect) {
+        return false;
+    }
+    if given(&toleration.key).is_some_and(|key| key != taint.key) {
+        return false;
+    }
+    match toleration.operator.as_deref().unwrap_or("") {
+        "Exists" => true,
+        // An empty key goes with Exists alone.
+        "" | "Equal" => {
+            given(&toleration.key).is_some()
+                && toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or("")
+        }
+        _ => false,
+    }
+}
+
+/// How long a pod may stay on a node with these taints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stay {
+    /// As long as it likes.
+    Forever,
+    /// So long after the taints came.
+    For(SignedDuration),
+    /// Not at all.
+    No,
+}
+
+/// The shortest time any toleration used allows; none where a taint is not tolerated.
+pub(crate) fn stay(taints: &[Taint], tolerations: &[Toleration]) -> Stay {
+    let mut shortest = Stay::Forever;
+    for taint in taints {
+        let Some(used) = tolerations.iter().find(|t| tolerates(t, taint)) else { return Stay::No };
+        let Some(seconds) = used.toleration_seconds else { continue };
+        let limit = SignedDuration::from_secs(seconds.max(0));
+        shortest = match shortest {
+            Stay::For(so_far) if so_far <= limit => shortest,
+            _ => Stay::For(limit),
+        };
+    }
+    shortest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn toleration(key: &str, operator: &str, value: &str, effect: &str, seconds: Option<i64>) -> Toleration {
+        let text = |t: &str| Some(t.to_owned()).filter(|t| !t.is_empty());
+        Toleration {
+            key: text(key),
+            operator: text(operator),
+            value: text(value),
+            effect: text(effect),
+            toleration_seconds: seconds,
+        }
+    }
+
+    fn taint(key: &str, value: &str) -> Taint {
+        let value = Some(value.to_owned()).filter(|v| !v.is_empty());
+        Taint { key: key.into(), value, effect: "NoExecute".into(), time_added: None }
+    }
+
+    #[test]
+    fn tolerations_match_as_upstream() {
+        let taint = taint("k", "v");
+        for yes in [
+            toleration("k", "Equal", "v", "NoExecute", None),
+            toleration("k", "", "v", "", None),
+            toleration("k", "Exists", "", "", None),
+            toleration("", "Exists", "", "", None),
+        ] {
+            assert!(tolerates(&yes, &taint), "{yes:?}");
+        }
+        for no in [
+            toleration("k", "Equal", "w", "", None),
+            toleration("l", "Exists", "", "", None),
+            toleration("k", "Exists", "", "NoSchedule", None),
+            toleration("", "Equal", "v", "", None),
+        ] {
+            assert!(!tolerates(&no, &taint), "{no:?}");
+        }
+    }
+
+    #[test]
+    fn the_shortest_time_counts() {
+        let (a, b) = (taint("a", ""), taint("b", ""));
+        let long = toleration("a", "Exists", "", "", Some(300));
+        let short = toleration("b", "Exists", "", "", Some(5));
+        let forever = toleration("", "Exists", "", "", None);
+        assert_eq!(
+            stay(std::slice::from_ref(&a), std::slice::from_ref(&long)),
+            Stay::For(SignedDuration::from_secs(300))
+        );
+        assert_eq!(
+            stay(&[a.clone(), b.clone()], &[long.clone(), short]),
+            Stay::For(SignedDuration::from_secs(5))
+        );
+        assert_eq!(stay(&[a.clone(), b.clone()], std::slice::from_ref(&long)), Stay::No);
+        assert_eq!(stay(&[b, a], &[forever]), Stay::Forever);
+        assert_eq!(stay(&[], &[]), Stay::Forever);
+    }
+}
