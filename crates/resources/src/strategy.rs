@@ -105,11 +105,18 @@ fn core(kind: &str) -> Strategy {
             default: defaults::service,
             prepare_create: |o| status::start(o, json!({"loadBalancer": {}})),
             prepare_update: service::prepare_update,
+            validate_create: valid::service::service,
+            validate_update: valid::service::service_update,
             create_on_update: true,
             name_grammar: names::dns1035_label,
             ..STATUS
         },
-        "Endpoints" => Strategy { default: defaults::endpoints, ..PUT_CREATES },
+        "Endpoints" => Strategy {
+            default: defaults::endpoints,
+            validate_create: valid::network::endpoints,
+            validate_update: |new, _| valid::network::endpoints(new),
+            ..PUT_CREATES
+        },
         "Event" => PUT_CREATES,
         "Namespace" => Strategy {
             default: defaults::namespace,
@@ -145,19 +152,31 @@ fn core(kind: &str) -> Strategy {
             prepare_update: |new, _| service_account::prepare(new),
             ..GENERIC
         },
-        "LimitRange" => Strategy { default: defaults::limit_range, ..PUT_CREATES },
+        "LimitRange" => Strategy {
+            default: defaults::limit_range,
+            validate_create: valid::policy::limit_range,
+            validate_update: |new, _| valid::policy::limit_range(new),
+            ..PUT_CREATES
+        },
         "ResourceQuota" => Strategy {
             default: defaults::resource_quota,
+            validate_create: valid::policy::resource_quota,
+            validate_update: |new, _| valid::policy::resource_quota(new),
+            validate_status_update: |new, _| valid::policy::resource_quota(new),
             prepare_create: |o| status::start(o, json!({})),
             ..STATUS
         },
         "PersistentVolume" => Strategy {
             default: defaults::persistent_volume,
+            validate_create: valid::storage::volume,
+            validate_update: |new, _| valid::storage::volume(new),
             prepare_create: |o| status::start(o, json!({"phase": "Pending"})),
             ..STATUS
         },
         "PersistentVolumeClaim" => Strategy {
             default: defaults::persistent_volume_claim,
+            validate_create: valid::storage::claim,
+            validate_update: valid::storage::claim_update,
             prepare_create: |o| status::start(o, json!({"phase": "Pending"})),
             ..STATUS
         },
@@ -212,11 +231,16 @@ fn batch(kind: &str) -> Strategy {
         "Job" => Strategy {
             default: defaults::job,
             prepare_create: job::prepare_create,
+            validate_create: valid::batch::job,
+            validate_update: valid::batch::job_update,
+            warnings: valid::pod::template_warnings,
             orphan_by_default: true,
             ..COUNTED
         },
         "CronJob" => Strategy {
             default: defaults::cron_job,
+            validate_create: valid::batch::cron_job,
+            validate_update: |new, _| valid::batch::cron_job(new),
             prepare_create: |o| status::start(o, json!({})),
             ..COUNTED
         },
@@ -229,6 +253,8 @@ fn scaling(kind: &str) -> Strategy {
     match kind {
         "HorizontalPodAutoscaler" => Strategy {
             default: defaults::autoscaler,
+            validate_create: valid::policy::autoscaler,
+            validate_update: |new, _| valid::policy::autoscaler(new),
             prepare_create: |o| status::start(o, json!({"currentReplicas": 0, "desiredReplicas": 0})),
             ..STATUS
         },
@@ -239,22 +265,42 @@ fn scaling(kind: &str) -> Strategy {
                 });
                 status::start(o, zero);
             },
+            validate_create: valid::policy::disruption_budget,
+            validate_update: |new, _| valid::policy::disruption_budget(new),
             unconditional_update: false,
             ..COUNTED
         },
-        "PriorityClass" => Strategy { default: defaults::priority_class, ..COUNTED_PLAIN },
+        "PriorityClass" => Strategy {
+            default: defaults::priority_class,
+            validate_create: valid::policy::priority_class,
+            validate_update: valid::policy::priority_class_update,
+            ..COUNTED_PLAIN
+        },
         _ => GENERIC,
     }
 }
 
 fn networking(kind: &str) -> Strategy {
     match kind {
-        "Ingress" => {
-            Strategy { prepare_create: |o| status::start(o, json!({"loadBalancer": {}})), ..COUNTED }
-        }
+        "Ingress" => Strategy {
+            prepare_create: |o| status::start(o, json!({"loadBalancer": {}})),
+            validate_create: valid::network::ingress,
+            validate_update: |new, _| valid::network::ingress(new),
+            ..COUNTED
+        },
         "IngressClass" => Strategy { default: defaults::ingress_class, ..COUNTED_PLAIN },
-        "NetworkPolicy" => Strategy { default: defaults::network_policy, ..COUNTED_PLAIN },
-        "EndpointSlice" => Strategy { default: defaults::endpoint_slice, ..COUNTED_PLAIN },
+        "NetworkPolicy" => Strategy {
+            default: defaults::network_policy,
+            validate_create: valid::network::network_policy,
+            validate_update: |new, _| valid::network::network_policy(new),
+            ..COUNTED_PLAIN
+        },
+        "EndpointSlice" => Strategy {
+            default: defaults::endpoint_slice,
+            validate_create: valid::network::endpoint_slice,
+            validate_update: valid::network::endpoint_slice_update,
+            ..COUNTED_PLAIN
+        },
         "ServiceCIDR" => STATUS,
         "IPAddress" => Strategy { name_grammar: path_segment, ..GENERIC },
         _ => GENERIC,
@@ -264,7 +310,12 @@ fn networking(kind: &str) -> Strategy {
 /// Storage, and claims of devices.
 fn storage(kind: &str) -> Strategy {
     match kind {
-        "StorageClass" => Strategy { default: defaults::storage_class, ..GENERIC },
+        "StorageClass" => Strategy {
+            default: defaults::storage_class,
+            validate_create: valid::storage::storage_class,
+            validate_update: valid::storage::storage_class_update,
+            ..GENERIC
+        },
         "CSIDriver" => Strategy { default: defaults::csi_driver, has_generation: true, ..CONDITIONAL },
         "CSINode" | "CSIStorageCapacity" => CONDITIONAL,
         "VolumeAttachment" => Strategy { unconditional_update: false, ..STATUS },
@@ -281,8 +332,32 @@ fn storage(kind: &str) -> Strategy {
 
 fn rbac(kind: &str) -> Strategy {
     let common = Strategy { name_grammar: path_segment, ..PUT_CREATES };
+    let binding = Strategy { default: defaults::role_binding, ..common };
     match kind {
-        "RoleBinding" | "ClusterRoleBinding" => Strategy { default: defaults::role_binding, ..common },
+        "Role" => Strategy {
+            validate_create: valid::rbac::role,
+            validate_update: |new, _| valid::rbac::role(new),
+            ..common
+        },
+        "ClusterRole" => Strategy {
+            validate_create: valid::rbac::cluster_role,
+            validate_update: |new, _| valid::rbac::cluster_role(new),
+            ..common
+        },
+        "RoleBinding" => Strategy {
+            validate_create: valid::rbac::role_binding,
+            validate_update: |new, old| {
+                [valid::rbac::role_binding(new), valid::rbac::same_role(new, old)].concat()
+            },
+            ..binding
+        },
+        "ClusterRoleBinding" => Strategy {
+            validate_create: valid::rbac::cluster_role_binding,
+            validate_update: |new, old| {
+                [valid::rbac::cluster_role_binding(new), valid::rbac::same_role(new, old)].concat()
+            },
+            ..binding
+        },
         _ => common,
     }
 }
@@ -327,7 +402,12 @@ fn extension(kind: &str) -> Strategy {
 fn others(group: &str, kind: &str) -> Strategy {
     match (group, kind) {
         ("events.k8s.io", "Event") => PUT_CREATES,
-        ("coordination.k8s.io", "Lease") => Strategy { create_on_update: true, ..CONDITIONAL },
+        ("coordination.k8s.io", "Lease") => Strategy {
+            validate_create: valid::policy::lease,
+            validate_update: |new, _| valid::policy::lease(new),
+            create_on_update: true,
+            ..CONDITIONAL
+        },
         ("node.k8s.io", "RuntimeClass") => CONDITIONAL,
         ("certificates.k8s.io", "CertificateSigningRequest") => Strategy {
             prepare_create: |o| status::start(o, json!({})),

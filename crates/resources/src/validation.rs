@@ -6,12 +6,19 @@
 //! says which kind has which. Start with `pod`; `check` holds what all share.
 
 mod amounts;
+pub(crate) mod batch;
 mod check;
 pub(crate) mod cluster;
 pub(crate) mod config;
+mod cron;
+pub(crate) mod network;
 pub(crate) mod pod;
+pub(crate) mod policy;
+pub(crate) mod rbac;
 mod read;
 mod selector;
+pub(crate) mod service;
+pub(crate) mod storage;
 pub(crate) mod workload;
 
 #[cfg(test)]

@@ -41,6 +41,18 @@ fn sample(row: &Resource, name: &str) -> Value {
         }),
         "PodDisruptionBudget" => json!({"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}),
         "Ingress" => json!({"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}),
+        "RoleBinding" | "ClusterRoleBinding" => {
+            object["roleRef"] = json!({"kind": "ClusterRole", "name": "r"});
+            return object;
+        }
+        "StorageClass" => {
+            object["provisioner"] = "example.com/disk".into();
+            return object;
+        }
+        "EndpointSlice" => {
+            object["addressType"] = "IPv4".into();
+            return object;
+        }
         _ => return object,
     };
     object["spec"] = spec;

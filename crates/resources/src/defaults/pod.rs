@@ -40,8 +40,14 @@ pub(crate) fn pod_template(object: &mut Object) {
     template(&mut object.0);
 }
 
-/// The pod template under `template`.
+/// The pod template under `template`, which is made if need be.
 pub(super) fn template(map: &mut Fields) {
+    fill::object(map, "template");
+    given_template(map);
+}
+
+/// The pod template under `template`, where there is one.
+pub(super) fn given_template(map: &mut Fields) {
     let spec = fill::within(map, "template").and_then(|template| fill::object(template, "spec"));
     if let Some(spec) = spec {
         pod_spec(spec);

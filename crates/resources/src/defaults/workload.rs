@@ -28,7 +28,9 @@ pub(crate) fn replication_controller(object: &mut Object) {
             metadata.insert("labels".into(), labels);
         }
     }
-    replicas(object);
+    let Some(spec) = spec_of(object) else { return };
+    fill::value(spec, "replicas", 1);
+    pod::given_template(spec);
 }
 
 pub(crate) fn replica_set(object: &mut Object) {
@@ -134,7 +136,7 @@ pub(crate) fn cron_job(object: &mut Object) {
     fill::value(spec, "suspend", false);
     fill::value(spec, "successfulJobsHistoryLimit", 3);
     fill::value(spec, "failedJobsHistoryLimit", 1);
-    if let Some(job) = fill::within(spec, "jobTemplate").and_then(|t| fill::within(t, "spec")) {
+    if let Some(job) = fill::object(spec, "jobTemplate").and_then(|t| fill::object(t, "spec")) {
         pod::template(job);
     }
 }

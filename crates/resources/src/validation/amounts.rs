@@ -112,6 +112,16 @@ pub(super) fn parse(value: &Value) -> Option<Quantity> {
     value.as_str()?.parse().ok()
 }
 
+/// A bound of a quota.
+pub(super) fn quota(errors: &mut ErrorList, path: &Path<'_>, name: &str, value: &Value) {
+    if name.starts_with("count/") || name.contains(".storageclass.storage.k8s.io/") {
+        check::faults(errors, path, name, names::qualified_name(name));
+    } else {
+        resource_name(errors, path, name);
+    }
+    amount(errors, path, name, value);
+}
+
 /// Requests and limits of a container.
 pub(super) fn of_container(errors: &mut ErrorList, path: &Path<'_>, resources: &Value, pod_claims: &[&str]) {
     requirements(errors, path, resources, container_resource_name);

@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 use crate::arbitrary::{self, Entropy};
 use crate::{Resource, builtin};
 
+mod bounds;
+mod jobs;
+mod network;
 mod pods;
+mod roles;
+mod storage;
 mod workloads;
 
 fn row(plural: &str) -> &'static Resource {

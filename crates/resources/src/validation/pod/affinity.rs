@@ -47,7 +47,8 @@ fn weight(errors: &mut ErrorList, path: &Path<'_>, term: &Value) {
     }
 }
 
-fn node_selector(errors: &mut ErrorList, path: &Path<'_>, selector: &Value) {
+/// A selector of nodes, as of pods and persistent volumes.
+pub(in crate::validation) fn node_selector(errors: &mut ErrorList, path: &Path<'_>, selector: &Value) {
     let terms = path.child("nodeSelectorTerms");
     let list = read::list(selector, "nodeSelectorTerms");
     if list.is_empty() {

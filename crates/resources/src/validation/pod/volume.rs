@@ -244,3 +244,8 @@ fn token(errors: &mut ErrorList, path: &Path<'_>, source: &Value) {
     check::required(errors, &path.child("path"), file);
     check::non_reserved_path(errors, &path.child("path"), file);
 }
+
+/// The source of a persistent volume.
+pub(in crate::validation) fn persistent(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    sources(errors, path, spec);
+}

@@ -1,0 +1,175 @@
+//! What bounds and scales: disruption budgets, autoscalers, priorities, limits, quotas, leases.
+
+use api::Object;
+use api::field::{ErrorList, FieldError, Path};
+use serde_json::Value;
+
+use super::{amounts, check, read, selector, workload};
+
+const MAX_USER_PRIORITY: i64 = 1_000_000_000;
+const SYSTEM_CLASSES: [&str; 2] = ["system-node-critical", "system-cluster-critical"];
+
+pub(crate) fn disruption_budget(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::root("spec");
+    let spec = read::top(object, "spec");
+    let figures = ["minAvailable", "maxUnavailable"];
+    if figures.iter().all(|key| read::get(spec, key).is_some()) {
+        let detail = "minAvailable and maxUnavailable cannot be both set";
+        errors.push(FieldError::invalid(&path, spec.clone(), detail));
+    }
+    for key in figures {
+        workload::int_or_percent(&mut errors, &path.child(key), read::get(spec, key));
+        workload::at_most_all(&mut errors, &path.child(key), read::get(spec, key));
+    }
+    selector::label_selector(&mut errors, &path.child("selector"), read::get(spec, "selector"));
+    let policy = read::text(spec, "unhealthyPodEvictionPolicy");
+    let at = path.child("unhealthyPodEvictionPolicy");
+    check::if_given_one_of(&mut errors, &at, policy, &["AlwaysAllow", "IfHealthyBudget"]);
+    errors
+}
+
+pub(crate) fn autoscaler(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::root("spec");
+    let spec = read::top(object, "spec");
+    let min = read::int(spec, "minReplicas");
+    let max = read::int(spec, "maxReplicas").unwrap_or(0);
+    if let Some(min) = min.filter(|m| *m < 1) {
+        let detail = "must be greater than or equal to 1";
+        errors.push(FieldError::invalid(&path.child("minReplicas"), min, detail));
+    }
+    if max < 1 {
+        errors.push(FieldError::invalid(&path.child("maxReplicas"), max, "must be greater than 0"));
+    }
+    if min.is_some_and(|min| max < min) {
+        let detail = "must be greater than or equal to `minReplicas`";
+        errors.push(FieldError::invalid(&path.child("maxReplicas"), max, detail));
+    }
+    let at = path.child("scaleTargetRef");
+    let target = spec.get("scaleTargetRef").unwrap_or(&Value::Null);
+    for key in ["kind", "name"] {
+        check::required(&mut errors, &at.child(key), read::text(target, key));
+    }
+    errors
+}
+
+pub(crate) fn priority_class(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let value = object.0.get("value").and_then(Value::as_i64).unwrap_or(0);
+    let name = object.name();
+    if name.starts_with("system-") {
+        if !SYSTEM_CLASSES.contains(&name) {
+            let metadata = Path::root("metadata");
+            let detail = "priority class names with 'system-' prefix are reserved for system use only";
+            errors.push(FieldError::forbidden(&metadata.child("name"), detail));
+        }
+    } else if value > MAX_USER_PRIORITY {
+        let detail = format!("maximum allowed value of a user defined priority is {MAX_USER_PRIORITY}");
+        errors.push(FieldError::forbidden(&Path::root("value"), detail));
+    }
+    let policy = object.0.get("preemptionPolicy").and_then(Value::as_str).unwrap_or("");
+    let policies = ["PreemptLowerPriority", "Never"];
+    check::if_given_one_of(&mut errors, &Path::root("preemptionPolicy"), policy, &policies);
+    errors
+}
+
+pub(crate) fn priority_class_update(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = priority_class(new);
+    let value = |o: &Object| o.0.get("value").and_then(Value::as_i64).unwrap_or(0);
+    if value(new) != value(old) {
+        errors.push(FieldError::forbidden(&Path::root("value"), "may not be changed in an update."));
+    }
+    let key = "preemptionPolicy";
+    check::unchanged(&mut errors, &Path::root(key), new.0.get(key), old.0.get(key));
+    errors
+}
+
+pub(crate) fn limit_range(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::root("spec");
+    let path = path.child("limits");
+    let mut seen = Vec::new();
+    for (i, item) in read::list(read::top(object, "spec"), "limits").iter().enumerate() {
+        let at = path.index(i);
+        let kind = read::text(item, "type");
+        if !matches!(kind, "Pod" | "Container" | "PersistentVolumeClaim") && !kind.contains('/') {
+            let detail = "must be a standard limit type or fully qualified";
+            errors.push(FieldError::invalid(&at.child("type"), kind, detail));
+        }
+        if seen.contains(&kind) {
+            errors.push(FieldError::duplicate(&at.child("type"), kind));
+        }
+        seen.push(kind);
+        if kind == "Pod" {
+            for key in ["default", "defaultRequest"] {
+                if read::entries(item, key).next().is_some() {
+                    let detail = "may not be specified when `type` is 'Pod'";
+                    errors.push(FieldError::forbidden(&at.child(key), detail));
+                }
+            }
+        }
+        limits(&mut errors, &at, item);
+    }
+    errors
+}
+
+/// (what must not be more, than what; the field at fault, whether its own value is shown, and how
+/// both are called).
+type Ordering = (&'static str, &'static str, &'static str, &'static str, &'static str);
+const ORDERINGS: [Ordering; 6] = [
+    ("min", "max", "min", "min value", "max value"),
+    ("min", "defaultRequest", "defaultRequest", "min value", "default request value"),
+    ("defaultRequest", "max", "defaultRequest", "default request value", "max value"),
+    ("defaultRequest", "default", "defaultRequest", "default request value", "default limit value"),
+    ("min", "default", "default", "min value", "default value"),
+    ("default", "max", "default", "default value", "max value"),
+];
+
+fn limits(errors: &mut ErrorList, path: &Path<'_>, item: &Value) {
+    for (low, high, at_fault, low_name, high_name) in ORDERINGS {
+        for (name, value) in read::entries(item, low) {
+            let other = item.get(high).and_then(|m| m.get(name)).and_then(amounts::parse);
+            let (Some(value), Some(other)) = (amounts::parse(value), other) else { continue };
+            if value > other {
+                let detail = format!("{low_name} {value} is greater than {high_name} {other}");
+                // Upstream shows the bound where a default is out of it.
+                let shown = match (low, high) {
+                    ("min", "defaultRequest") | ("default", "max") => other,
+                    _ => value,
+                };
+                let at = path.child(at_fault);
+                errors.push(FieldError::invalid(&at.key(name), shown.to_string(), detail));
+            }
+        }
+    }
+}
+
+pub(crate) fn resource_quota(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    for part in ["spec", "status"] {
+        let path = Path::root(part);
+        for key in ["hard", "used"] {
+            let at = path.child(key);
+            for (name, value) in read::entries(read::top(object, part), key) {
+                amounts::quota(&mut errors, &at.key(name), name, value);
+            }
+        }
+    }
+    errors
+}
+
+pub(crate) fn lease(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::root("spec");
+    let spec = read::top(object, "spec");
+    if let Some(seconds) = read::int(spec, "leaseDurationSeconds").filter(|s| *s <= 0) {
+        let detail = "must be greater than 0";
+        errors.push(FieldError::invalid(&path.child("leaseDurationSeconds"), seconds, detail));
+    }
+    if let Some(count) = read::int(spec, "leaseTransitions").filter(|c| *c < 0) {
+        let detail = "must be greater than or equal to 0";
+        errors.push(FieldError::invalid(&path.child("leaseTransitions"), count, detail));
+    }
+    errors
+}

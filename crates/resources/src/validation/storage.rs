@@ -1,0 +1,151 @@
+//! Persistent volumes, claims and storage classes.
+
+use api::Object;
+use api::field::{ErrorList, FieldError, Path};
+use api::names;
+use serde_json::Value;
+
+use super::{amounts, check, pod, read, selector};
+
+const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+const VOLUME_MODES: [&str; 2] = ["Block", "Filesystem"];
+
+fn access_modes(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, missing: &str) {
+    let at = path.child("accessModes");
+    if read::list(spec, "accessModes").is_empty() {
+        errors.push(FieldError::required(&at, missing));
+    }
+    for mode in read::texts(spec, "accessModes") {
+        if !ACCESS_MODES.contains(&mode) {
+            errors.push(FieldError::not_supported(&at, mode, &ACCESS_MODES));
+        }
+    }
+    if read::list(spec, "accessModes").len() > 1
+        && read::texts(spec, "accessModes").any(|m| m == "ReadWriteOncePod")
+    {
+        let detail = "may not use ReadWriteOncePod with other access modes";
+        errors.push(FieldError::forbidden(&at, detail));
+    }
+}
+
+fn class_and_mode(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    let class = read::text(spec, "storageClassName");
+    if !class.is_empty() {
+        check::faults(errors, &path.child("storageClassName"), class, names::dns1123_subdomain(class));
+    }
+    let mode = read::text(spec, "volumeMode");
+    check::if_given_one_of(errors, &path.child("volumeMode"), mode, &VOLUME_MODES);
+}
+
+fn positive(errors: &mut ErrorList, path: &Path<'_>, value: &Value) {
+    if let Some(quantity) = amounts::parse(value).filter(|q| q.signum() <= 0) {
+        errors.push(FieldError::invalid(path, quantity.to_string(), check::NOT_POSITIVE));
+    }
+}
+
+pub(crate) fn claim(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::root("spec");
+    let spec = read::top(object, "spec");
+    access_modes(&mut errors, &path, spec, "at least 1 access mode is required");
+    selector::label_selector(&mut errors, &path.child("selector"), read::get(spec, "selector"));
+    let at = path.child("resources");
+    match spec.pointer("/resources/requests/storage") {
+        None => errors.push(FieldError::required(&at.key("storage"), "")),
+        Some(storage) => positive(&mut errors, &at.key("storage"), storage),
+    }
+    class_and_mode(&mut errors, &path, spec);
+    errors
+}
+
+/// A claim's spec stays, but for the size asked for and what binding writes.
+pub(crate) fn claim_update(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = claim(new);
+    let path = Path::root("spec");
+    let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
+    let bound = !read::text(before, "volumeName").is_empty();
+    let mut munged = after.clone();
+    if let Some(fields) = munged.as_object_mut() {
+        let mut free = vec!["volumeAttributesClassName"];
+        if !bound {
+            free.push("volumeName");
+        }
+        if bound {
+            free.push("resources");
+        }
+        if read::text(before, "storageClassName").is_empty() {
+            free.push("storageClassName");
+        }
+        for key in free {
+            match before.get(key) {
+                Some(value) => fields.insert(key.to_owned(), value.clone()),
+                None => fields.remove(key),
+            };
+        }
+    }
+    if munged != *before {
+        let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        errors.push(FieldError::forbidden(&path, detail));
+    }
+    let size = |spec: &Value| spec.pointer("/resources/requests/storage").and_then(amounts::parse);
+    if let (Some(new), Some(old)) = (size(after), size(before))
+        && new < old
+    {
+        let at = path.child("resources");
+        let detail = "field can not be less than status.capacity";
+        errors.push(FieldError::forbidden(&at.child("requests").child("storage"), detail));
+    }
+    errors
+}
+
+pub(crate) fn volume(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::root("spec");
+    let spec = read::top(object, "spec");
+    access_modes(&mut errors, &path, spec, "");
+    let at = path.child("capacity");
+    match spec.get("capacity").and_then(|c| c.get("storage")) {
+        None => errors.push(FieldError::required(&at, "")),
+        Some(storage) => positive(&mut errors, &at.key("storage"), storage),
+    }
+    let policy = read::text(spec, "persistentVolumeReclaimPolicy");
+    let policies = ["Delete", "Recycle", "Retain"];
+    check::if_given_one_of(&mut errors, &path.child("persistentVolumeReclaimPolicy"), policy, &policies);
+    if let Some(required) = spec.pointer("/nodeAffinity/required") {
+        let at = path.child("nodeAffinity");
+        pod::node_selector(&mut errors, &at.child("required"), required);
+    }
+    pod::persistent(&mut errors, &path, spec);
+    class_and_mode(&mut errors, &path, spec);
+    errors
+}
+
+pub(crate) fn storage_class(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let text = |key: &str| object.0.get(key).and_then(Value::as_str).unwrap_or("");
+    let provisioner = text("provisioner");
+    let path = Path::root("provisioner");
+    if check::required(&mut errors, &path, provisioner) {
+        let faults = names::qualified_name(&provisioner.to_lowercase());
+        check::faults(&mut errors, &path, provisioner, faults);
+    }
+    let policy = text("reclaimPolicy");
+    check::if_given_one_of(&mut errors, &Path::root("reclaimPolicy"), policy, &["Delete", "Retain"]);
+    let mode = text("volumeBindingMode");
+    let modes = ["Immediate", "WaitForFirstConsumer"];
+    check::one_of(&mut errors, &Path::root("volumeBindingMode"), mode, &modes);
+    errors
+}
+
+pub(crate) fn storage_class_update(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = storage_class(new);
+    for key in ["parameters", "provisioner", "reclaimPolicy"] {
+        if new.0.get(key) != old.0.get(key) {
+            let detail = format!("updates to {key} are forbidden.");
+            errors.push(FieldError::forbidden(&Path::root(key), detail));
+        }
+    }
+    let key = "volumeBindingMode";
+    check::unchanged(&mut errors, &Path::root(key), new.0.get(key), old.0.get(key));
+    errors
+}

@@ -1,0 +1,88 @@
+//! What bounds and scales.
+
+use super::*;
+
+#[test]
+fn disruption_budgets() {
+    let budget = |spec: Value| json!({"metadata": {"name": "b"}, "spec": spec});
+    assert_eq!(created("poddisruptionbudgets", &budget(json!({"minAvailable": "50%"}))), [""; 0]);
+    let both = created("poddisruptionbudgets", &budget(json!({"minAvailable": 1, "maxUnavailable": 1})));
+    assert_eq!(
+        both,
+        [
+            "spec: Invalid value: {\"maxUnavailable\":1,\"minAvailable\":1}: minAvailable and maxUnavailable cannot be both set"
+        ]
+    );
+    assert_eq!(
+        created("poddisruptionbudgets", &budget(json!({"maxUnavailable": "101%"}))),
+        ["spec.maxUnavailable: Invalid value: \"101%\": must not be greater than 100%"]
+    );
+}
+
+#[test]
+fn autoscalers() {
+    let scaler = |min: i64, max: i64| {
+        let target = json!({"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"});
+        json!({"spec": {"minReplicas": min, "maxReplicas": max, "scaleTargetRef": target}})
+    };
+    assert_eq!(created("horizontalpodautoscalers", &scaler(1, 3)), [""; 0]);
+    assert_eq!(
+        created("horizontalpodautoscalers", &scaler(4, 3)),
+        ["spec.maxReplicas: Invalid value: 3: must be greater than or equal to `minReplicas`"]
+    );
+    assert_eq!(
+        created("horizontalpodautoscalers", &with(&scaler(1, 3), "/spec/scaleTargetRef/name", json!(""))),
+        ["spec.scaleTargetRef.name: Required value"]
+    );
+}
+
+#[test]
+fn priority_classes() {
+    let class = |name: &str, value: i64| json!({"metadata": {"name": name}, "value": value});
+    assert_eq!(created("priorityclasses", &class("a", 1_000_000_000)), [""; 0]);
+    assert_eq!(
+        created("priorityclasses", &class("a", 1_000_000_001)),
+        ["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"]
+    );
+    assert_eq!(
+        created("priorityclasses", &class("system-mine", 1)),
+        [
+            "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only"
+        ]
+    );
+    assert_eq!(
+        updated("priorityclasses", &class("a", 2), &class("a", 1)),
+        ["value: Forbidden: may not be changed in an update."]
+    );
+}
+
+#[test]
+fn limits_and_quotas() {
+    let range = |item: Value| json!({"spec": {"limits": [item]}});
+    assert_eq!(created("limitranges", &range(json!({"type": "Container", "max": {"cpu": "1"}}))), [""; 0]);
+    let wrong = json!({"type": "Pod", "min": {"cpu": "2"}, "max": {"cpu": "1"}});
+    assert_eq!(
+        created("limitranges", &range(wrong)),
+        ["spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1"]
+    );
+    let quota = |hard: Value| json!({"spec": {"hard": hard}});
+    let known = json!({"pods": 3, "requests.cpu": "1", "count/jobs.batch": 2, "a.storageclass.storage.k8s.io/requests.storage": "1Gi"});
+    assert_eq!(created("resourcequotas", &quota(known)), [""; 0]);
+    let said = created("resourcequotas", &quota(json!({"apples": 1})));
+    assert!(said[0].starts_with("spec.hard[apples]: Invalid value: \"apples\":"), "{said:?}");
+    assert_eq!(
+        created("resourcequotas", &quota(json!({"pods": "-1"}))),
+        ["spec.hard[pods]: Invalid value: \"-1\": must be greater than or equal to 0"]
+    );
+}
+
+#[test]
+fn leases() {
+    assert_eq!(
+        created("leases", &json!({"spec": {"leaseDurationSeconds": 0, "leaseTransitions": -1}})),
+        [
+            "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
+            "spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0"
+        ]
+    );
+}

@@ -1,0 +1,154 @@
+//! Services, ingresses, network policies, endpoints.
+
+use super::*;
+
+fn service(spec: Value) -> Value {
+    json!({"metadata": {"name": "s", "namespace": "ns"}, "spec": spec})
+}
+
+#[test]
+fn services() {
+    let port = json!({"port": 80});
+    for (spec, expect) in [
+        (json!({"ports": [port]}), &[][..]),
+        (json!({"clusterIP": "None"}), &[]),
+        (json!({"type": "ExternalName", "externalName": "a.b."}), &[]),
+        (json!({"type": "NodePort", "ports": [port]}), &[]),
+        (json!({}), &["spec.ports: Required value"]),
+        (
+            json!({"ports": [{"port": 0}]}),
+            &[
+                "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+                "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+            ],
+        ),
+        (
+            json!({"ports": [{"port": 80}, {"port": 81, "name": "b"}]}),
+            &["spec.ports[0].name: Required value"],
+        ),
+        (
+            json!({"ports": [port], "type": "Cluster"}),
+            &[
+                "spec.type: Unsupported value: \"Cluster\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"",
+            ],
+        ),
+        (
+            json!({"ports": [{"port": 80, "nodePort": 30000}]}),
+            &["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
+        ),
+        (
+            json!({"ports": [port], "type": "NodePort", "clusterIP": "None"}),
+            &["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"],
+        ),
+        (json!({"type": "ExternalName"}), &["spec.externalName: Required value"]),
+        (
+            json!({"ports": [port], "selector": {"a": "b c"}}),
+            &[
+                "spec.selector: Invalid value: \"b c\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
+            ],
+        ),
+        (
+            json!({"ports": [port], "externalTrafficPolicy": "Local"}),
+            &[
+                "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services",
+            ],
+        ),
+    ] {
+        assert_eq!(created("services", &service(spec.clone())), expect, "{spec}");
+    }
+}
+
+#[test]
+fn a_service_keeps_its_address() {
+    let at = |ip: &str| service(json!({"clusterIP": ip, "clusterIPs": [ip], "ports": [{"port": 80}]}));
+    assert_eq!(updated("services", &at("10.0.0.1"), &at("10.0.0.1")), [""; 0]);
+    assert_eq!(
+        updated("services", &at("10.0.0.2"), &at("10.0.0.1")),
+        ["spec.clusterIPs[0]: Invalid value: [\"10.0.0.2\"]: may not change once set"]
+    );
+}
+
+#[test]
+fn ingresses() {
+    let with_path = |path: Value| json!({"spec": {"rules": [{"host": "a.b", "http": {"paths": [path]}}]}});
+    let backend = json!({"service": {"name": "s", "port": {"number": 80}}});
+    let sound = with_path(json!({"path": "/", "pathType": "Prefix", "backend": backend}));
+    assert_eq!(created("ingresses", &sound), [""; 0]);
+    for (ingress, expect) in [
+        (
+            json!({"spec": {}}),
+            "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified",
+        ),
+        (
+            with_path(json!({"path": "/", "backend": backend})),
+            "spec.rules[0].http.paths[0].pathType: Required value: pathType must be specified",
+        ),
+        (
+            with_path(json!({"path": "a", "pathType": "Exact", "backend": backend})),
+            "spec.rules[0].http.paths[0].path: Invalid value: \"a\": must be an absolute path",
+        ),
+        (
+            with_path(json!({"path": "/", "pathType": "Exact", "backend": {}})),
+            "spec.rules[0].http.paths[0].backend: Invalid value: \"\": resource or service backend is required",
+        ),
+        (
+            with_path(json!({"path": "/", "pathType": "Exact", "backend": {"service": {"name": "s"}}})),
+            "spec.rules[0].http.paths[0].backend: Required value: port name or number is required",
+        ),
+        (
+            with(&sound, "/spec/rules/0/host", json!("10.0.0.1")),
+            "spec.rules[0].host: Invalid value: \"10.0.0.1\": must be a DNS name, not an IP address",
+        ),
+    ] {
+        assert_eq!(created("ingresses", &ingress), [expect]);
+    }
+    let hosts = created("ingresses", &with(&sound, "/spec/tls", json!([{"hosts": ["*.a.b", "A"]}])));
+    assert!(
+        hosts.len() == 1 && hosts[0].starts_with("spec.tls[0].hosts[1]: Invalid value: \"A\""),
+        "{hosts:?}"
+    );
+}
+
+#[test]
+fn network_policies() {
+    let from = |peer: Value| json!({"spec": {"podSelector": {}, "ingress": [{"from": [peer]}]}});
+    assert_eq!(created("networkpolicies", &from(json!({"podSelector": {}}))), [""; 0]);
+    for (policy, expect) in [
+        (from(json!({})), "spec.ingress[0].from[0]: Required value: must specify a peer"),
+        (
+            from(json!({"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}})),
+            "spec.ingress[0].from[0]: Forbidden: may not specify both ipBlock and another peer",
+        ),
+        (
+            from(json!({"ipBlock": {"cidr": "10.0.0.0"}})),
+            "spec.ingress[0].from[0].ipBlock.cidr: Invalid value: \"10.0.0.0\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+        ),
+        (
+            json!({"spec": {"podSelector": {}, "egress": [{"ports": [{"port": 80, "endPort": 70}]}]}}),
+            "spec.egress[0].ports[0].endPort: Invalid value: 70: must be greater than or equal to `port`",
+        ),
+    ] {
+        assert_eq!(created("networkpolicies", &policy), [expect]);
+    }
+}
+
+#[test]
+fn endpoints() {
+    let subset = json!({"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}]});
+    assert_eq!(created("endpoints", &json!({"subsets": [subset]})), [""; 0]);
+    assert_eq!(
+        created("endpoints", &json!({"subsets": [{"ports": [{"port": 80}]}]})),
+        ["subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`"]
+    );
+    let slice = json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}]});
+    assert_eq!(created("endpointslices", &slice), [""; 0]);
+    assert_eq!(
+        created("endpointslices", &with(&slice, "/endpoints/0/addresses", json!([]))),
+        ["endpoints[0].addresses: Required value: must contain at least 1 address"]
+    );
+    let named = with(&with(&slice, "/addressType", json!("FQDN")), "/endpoints/0/addresses", json!(["a.b"]));
+    assert_eq!(
+        updated("endpointslices", &named, &slice),
+        ["addressType: Invalid value: \"FQDN\": field is immutable"]
+    );
+}

@@ -1,0 +1,73 @@
+//! Volumes, claims, classes.
+
+use super::*;
+
+fn claim() -> Value {
+    json!({
+        "metadata": {"name": "c", "namespace": "ns"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    })
+}
+
+#[test]
+fn claims() {
+    assert_eq!(created("persistentvolumeclaims", &claim()), [""; 0]);
+    for (pointer, value, expect) in [
+        (
+            "/spec/accessModes",
+            json!([]),
+            "spec.accessModes: Required value: at least 1 access mode is required",
+        ),
+        (
+            "/spec/accessModes",
+            json!(["Mine"]),
+            "spec.accessModes: Unsupported value: \"Mine\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"",
+        ),
+        ("/spec/resources/requests", json!({}), "spec.resources[storage]: Required value"),
+        (
+            "/spec/resources/requests/storage",
+            json!("0"),
+            "spec.resources[storage]: Invalid value: \"0\": must be greater than zero",
+        ),
+    ] {
+        assert_eq!(created("persistentvolumeclaims", &with(&claim(), pointer, value)), [expect], "{pointer}");
+    }
+}
+
+#[test]
+fn a_bound_claim_may_only_grow() {
+    let bound = with(&claim(), "/spec/volumeName", json!("v"));
+    assert_eq!(updated("persistentvolumeclaims", &bound, &claim()), [""; 0]);
+    let sized = |size: &str| with(&bound, "/spec/resources/requests/storage", json!(size));
+    assert_eq!(updated("persistentvolumeclaims", &sized("2Gi"), &bound), [""; 0]);
+    assert_eq!(
+        updated("persistentvolumeclaims", &sized("1Mi"), &bound),
+        ["spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"]
+    );
+    let said = updated(
+        "persistentvolumeclaims",
+        &with(&bound, "/spec/accessModes", json!(["ReadOnlyMany"])),
+        &bound,
+    );
+    assert!(said[0].starts_with("spec: Forbidden: spec is immutable after creation except"), "{said:?}");
+}
+
+#[test]
+fn volumes_and_classes() {
+    let volume = json!({"metadata": {"name": "v"}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/data"},
+    }});
+    assert_eq!(created("persistentvolumes", &volume), [""; 0]);
+    let without = created("persistentvolumes", &with(&volume, "/spec/hostPath", json!(null)));
+    assert_eq!(without, ["spec: Required value: must specify a volume type"]);
+    let class = json!({"metadata": {"name": "c"}, "provisioner": "example.com/disk"});
+    assert_eq!(created("storageclasses", &class), [""; 0]);
+    assert_eq!(
+        created("storageclasses", &with(&class, "/provisioner", json!(""))),
+        ["provisioner: Required value"]
+    );
+    assert_eq!(
+        updated("storageclasses", &with(&class, "/provisioner", json!("b")), &class),
+        ["provisioner: Forbidden: updates to provisioner are forbidden."]
+    );
+}
