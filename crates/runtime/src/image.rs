@@ -28,5 +28,5 @@ pub use error::{ContentError, ImageError, PullError};
 pub use name::{ImageName, NameError};
 pub use records::{ImageRecord, Images};
 pub use registry::{Credentials, RegistryOptions};
-pub use service::ImageServer;
+pub use service::{FROM_REGISTRY, ImageServer};
 pub use store::{ImageStore, Options};

@@ -5,7 +5,7 @@ use base::Clock;
 use cri::v1::{ContainerState, ListContainersRequest, ListPodSandboxRequest, PodSandboxState};
 
 use super::image::{list, short};
-use super::{layout_of, table};
+use super::{layout_of, say, table};
 use crate::arguments::Crictl;
 use crate::layout::Layout;
 
@@ -19,7 +19,7 @@ pub async fn run(command: &Crictl) -> Result<()> {
         Crictl::Pods(which) => pods(&layout_of(which)?).await?,
         Crictl::Images(which) => list(&layout_of(which)?).await?,
     };
-    print!("{text}");
+    say(&text)?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use client::kubeconfig;
 
-use super::{layout_of, user_kubeconfig};
+use super::{layout_of, say, user_kubeconfig};
 use crate::arguments::Down;
 use crate::cluster::Cluster;
 use crate::process::ProcessRecord;
@@ -38,10 +38,10 @@ pub fn run(down: &Down) -> Result<()> {
             _ => {}
         }
     }
-    println!(
-        "cluster {:?} {}",
+    say(&format!(
+        "cluster {:?} {}\n",
         layout.name,
         if was_running { "is down" } else { "was not running; nothing of it is left" }
-    );
+    ))?;
     Ok(())
 }

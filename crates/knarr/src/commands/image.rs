@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use cri::v1::{ImageSpec, ListImagesRequest, PullImageRequest, RemoveImageRequest};
 
+use runtime::image::FROM_REGISTRY;
 use runtime::image::import_socket::import_file;
 
-use super::{layout_of, table};
+use super::{layout_of, say, table};
 use crate::arguments::Image;
 use crate::layout::Layout;
 
@@ -18,10 +19,7 @@ use crate::layout::Layout;
 pub async fn run(command: &Image) -> Result<()> {
     match command {
         Image::Import { which, files } => import(&layout_of(which)?, files).await,
-        Image::List(which) => {
-            print!("{}", list(&layout_of(which)?).await?);
-            Ok(())
-        }
+        Image::List(which) => say(&list(&layout_of(which)?).await?),
         Image::Pull { which, reference } => pull(&layout_of(which)?, reference).await,
         Image::Rm { which, references } => remove(&layout_of(which)?, references).await,
     }
@@ -45,7 +43,7 @@ async fn import(layout: &Layout, files: &[PathBuf]) -> Result<()> {
             names = imported.into_iter().flat_map(|image| image.tags).collect();
         }
         for name in names {
-            println!("imported {name}");
+            say(&format!("imported {name}\n"))?;
         }
     }
     Ok(())
@@ -90,10 +88,13 @@ pub async fn list(layout: &Layout) -> Result<String> {
 
 async fn pull(layout: &Layout, reference: &str) -> Result<()> {
     let mut client = images(layout).await?;
-    let request = PullImageRequest { image: Some(spec(reference)), ..PullImageRequest::default() };
+    let mut image = spec(reference);
+    // Whoever asks for a pull by hand wants the registry's image in place of an imported one.
+    image.annotations.insert(FROM_REGISTRY.to_owned(), "true".to_owned());
+    let request = PullImageRequest { image: Some(image), ..PullImageRequest::default() };
     let answer =
         client.pull_image(request).await.map_err(|status| anyhow::anyhow!("{}", status.message()))?;
-    println!("Image is up to date for {}", answer.into_inner().image_ref);
+    say(&format!("Image is up to date for {}\n", answer.into_inner().image_ref))?;
     Ok(())
 }
 
@@ -111,7 +112,7 @@ async fn remove(layout: &Layout, references: &[String]) -> Result<()> {
             .remove_image(RemoveImageRequest { image: Some(spec(reference)) })
             .await
             .map_err(|status| anyhow::anyhow!("{reference}: {}", status.message()))?;
-        println!("removed {reference}");
+        say(&format!("removed {reference}\n"))?;
     }
     Ok(())
 }

@@ -6,7 +6,9 @@ pub mod image;
 pub mod status;
 pub mod up;
 
-use anyhow::Result;
+use std::io::Write;
+
+use anyhow::{Context, Result};
 
 use crate::arguments::Which;
 use crate::layout::{Layout, check_name};
@@ -30,9 +32,22 @@ pub fn user_kubeconfig() -> Option<std::path::PathBuf> {
     std::env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".kube/config"))
 }
 
+/// Writes `text` to standard output. A reader who has gone away (`knarr image import … | head -1`) ends
+/// nothing: the command does its work all the same.
+///
+/// # Errors
+/// When standard output cannot be written for another reason, a full disk for example.
+pub fn say(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("writing to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Rows as a table with aligned columns, three blanks between them, as `crictl` and `kubectl` print.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> Result<String> {
-    use std::io::Write;
     let mut out = tabwriter::TabWriter::new(Vec::new()).padding(3).minwidth(0);
     writeln!(out, "{}", header.join("\t"))?;
     for row in rows {

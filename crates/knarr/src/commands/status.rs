@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::ListParams;
 
-use super::layout_of;
 use super::up::admin_endpoint;
+use super::{layout_of, say};
 use crate::arguments::Which;
 use crate::process::ProcessRecord;
 
@@ -17,14 +17,14 @@ use crate::process::ProcessRecord;
 pub fn run(which: &Which) -> Result<bool> {
     let layout = layout_of(which)?;
     let Some(server) = ProcessRecord::running(&layout.pid_file()) else {
-        println!("cluster {:?} is not running", layout.name);
+        say(&format!("cluster {:?} is not running\n", layout.name))?;
         return Ok(false);
     };
     let endpoint = admin_endpoint(&layout)?;
-    println!(
-        "cluster {:?} is running: server process {}, API at {}",
+    say(&format!(
+        "cluster {:?} is running: server process {}, API at {}\n",
         layout.name, server.pid, endpoint.server
-    );
+    ))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let nodes: Api<Node> = Api::all(client::https(&endpoint)?);
@@ -32,11 +32,11 @@ pub fn run(which: &Which) -> Result<bool> {
         for node in nodes.list(&ListParams::default()).await? {
             let ready = is_ready(&node);
             all_ready &= ready;
-            println!(
-                "node {}: {}",
+            say(&format!(
+                "node {}: {}\n",
                 node.metadata.name.as_deref().unwrap_or(""),
                 if ready { "Ready" } else { "NotReady" }
-            );
+            ))?;
         }
         Ok(all_ready)
     })

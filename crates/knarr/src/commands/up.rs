@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use client::{Endpoint, kubeconfig};
 
-use super::{layout_of, user_kubeconfig};
+use super::{layout_of, say, user_kubeconfig};
 use crate::arguments::Up;
 use crate::cluster::{Cluster, MAX_NODES};
 use crate::layout::Layout;
@@ -35,7 +35,7 @@ pub fn run(up: &Up) -> Result<()> {
         bail!("{first}{more}");
     }
     if ProcessRecord::running(&layout.pid_file()).is_some() {
-        println!("cluster {:?} is running already", layout.name);
+        say(&format!("cluster {:?} is running already\n", layout.name))?;
         return merge_kubeconfig(up, &layout);
     }
     let started = Instant::now();
@@ -43,13 +43,13 @@ pub fn run(up: &Up) -> Result<()> {
     merge_kubeconfig(up, &layout)?;
     let (nodes, are) = if ready.nodes.len() == 1 { ("node", "is") } else { ("nodes", "are") };
     let seconds = started.elapsed().as_secs_f64();
-    println!(
-        "cluster {:?} is up after {seconds:.2} s: {nodes} {} {are} Ready",
+    say(&format!(
+        "cluster {:?} is up after {seconds:.2} s: {nodes} {} {are} Ready\n",
         layout.name,
         ready.nodes.join(", ")
-    );
+    ))?;
     if !up.no_kubeconfig {
-        println!("kubectl now talks to it (context {:?})", layout.context());
+        say(&format!("kubectl now talks to it (context {:?})\n", layout.context()))?;
     }
     Ok(())
 }

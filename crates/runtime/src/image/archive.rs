@@ -4,7 +4,7 @@
 //! are read and what belongs to no image goes again. Never seeks and never trusts a digest the
 //! archive claims.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,7 +47,8 @@ fn import(work: &Arc<Work>, archive: impl Read + Send) -> Result<Vec<ImageRecord
     if images.is_empty() {
         return Err(ImageError::Archive("it holds no images".to_owned()));
     }
-    images.into_iter().map(|image| work.record(image.top, image.names)).collect()
+    let names = |names| Names { imported: true, ..names };
+    images.into_iter().map(|image| work.record(image.top, names(image.names))).collect()
 }
 
 /// An image found in an archive: where its documents begin and what it is called.
@@ -177,7 +178,7 @@ fn docker_image(work: &Work, files: &Files, image: DockerArchiveImage) -> Result
     let json = serde_json::to_vec(&manifest).map_err(|e| ImageError::Archive(e.to_string()))?;
     let tags = image.repo_tags.iter().map(|tag| Ok(parse_name(tag)?.to_string()));
     // This manifest was made here: no registry knows its digest, so it gives no name.
-    let names = Names { tags: tags.collect::<Result<_, ImageError>>()?, digests: BTreeSet::new() };
+    let names = Names { tags: tags.collect::<Result<_, ImageError>>()?, ..Names::default() };
     Ok(Found { top: work.put(&json)?, config: Some(manifest.config.digest), names })
 }
 

@@ -32,6 +32,9 @@ pub struct ImageRecord {
     pub tags: BTreeSet<String>,
     /// Names with a digest.
     pub digests: BTreeSet<String>,
+    /// Those of the tags that an administrator gave it by importing an archive: see [`imported`].
+    #[serde(default)]
+    pub imported: BTreeSet<String>,
 }
 
 /// All images by id.
@@ -96,15 +99,23 @@ impl Records {
 pub fn add(images: &mut Images, image: ImageRecord) {
     for other in images.values_mut() {
         other.tags.retain(|tag| !image.tags.contains(tag));
+        other.imported.retain(|tag| !image.tags.contains(tag));
     }
     match images.get_mut(&image.id) {
         Some(known) => {
             known.tags.extend(image.tags);
+            known.imported.extend(image.imported);
             known.digests.extend(image.digests);
             known.blobs.extend(image.blobs);
         }
         None => drop(images.insert(image.id, image)),
     }
+}
+
+/// The image an administrator imported as `tag`. It answers pulls of that name: who imports an image
+/// says what the name means on this node, and machines without a registry run `:latest` too.
+pub fn imported<'a>(images: &'a Images, tag: &str) -> Option<&'a ImageRecord> {
+    images.values().find(|image| image.imported.contains(tag))
 }
 
 /// The image a reference stands for: an id, the start of an id's digits, or a name.
@@ -145,6 +156,7 @@ mod tests {
             user: String::new(),
             tags: tags.iter().map(|t| (*t).to_owned()).collect(),
             digests: BTreeSet::from([format!("docker.io/library/busybox@{id}")]),
+            imported: BTreeSet::new(),
         }
     }
 
@@ -164,6 +176,17 @@ mod tests {
         assert_eq!(found(&old.id.hex()[..12]), Some(old.id));
         assert_eq!(found(""), None);
         assert_eq!(found("busybox:other"), None);
+    }
+
+    #[test]
+    fn a_pulled_image_takes_the_name_from_an_imported_one() {
+        let tag = "docker.io/library/busybox:latest";
+        let mut images = Images::new();
+        let by_hand = ImageRecord { imported: BTreeSet::from([tag.to_owned()]), ..image("a", &[tag]) };
+        add(&mut images, by_hand.clone());
+        assert_eq!(imported(&images, tag), Some(&by_hand));
+        add(&mut images, image("a", &[tag]));
+        assert_eq!(imported(&images, tag), None);
     }
 
     #[test]

@@ -15,6 +15,10 @@ use super::records::ImageRecord;
 use super::registry::Credentials;
 use super::store::ImageStore;
 
+/// The annotation of an `ImageSpec` that asks for the registry's image also where an administrator
+/// imported one under that name.
+pub const FROM_REGISTRY: &str = "knarr/from-registry";
+
 /// The service; see [`ImageStore`] for what it does.
 pub struct ImageServer {
     store: ImageStore,
@@ -65,9 +69,14 @@ impl ImageService for ImageServer {
         request: Request<v1::PullImageRequest>,
     ) -> Result<Response<v1::PullImageResponse>, Status> {
         let request = request.into_inner();
-        let reference = required(request.image)?;
+        let reference = required(request.image.clone())?;
         let credentials = credentials(request.auth.unwrap_or_default(), &reference)?;
-        let image = self.store.pull(&reference, &credentials).await.map_err(status)?;
+        let anew = request.image.is_some_and(|spec| spec.annotations.contains_key(FROM_REGISTRY));
+        let imported = if anew { None } else { self.store.imported(&reference) };
+        let image = match imported {
+            Some(image) => image,
+            None => self.store.pull(&reference, &credentials).await.map_err(status)?,
+        };
         Ok(Response::new(v1::PullImageResponse { image_ref: image.id.to_string() }))
     }
 
@@ -206,8 +215,17 @@ mod tests {
             let id = super::super::Digest::of(b"");
             let (tags, digests, blobs) = Default::default();
             let user = user.to_owned();
-            let image =
-                ImageRecord { id, manifest: id, blobs, layers: vec![], size_bytes: 0, user, tags, digests };
+            let image = ImageRecord {
+                id,
+                manifest: id,
+                blobs,
+                layers: vec![],
+                size_bytes: 0,
+                user,
+                tags,
+                digests,
+                imported: std::collections::BTreeSet::new(),
+            };
             let cri = to_cri(&image);
             (cri.uid.map(|u| u.value), cri.username)
         };

@@ -16,6 +16,7 @@ use super::error::{ContentError, ImageError};
 use super::holds::{Holds, Item};
 use super::in_flight::InFlight;
 use super::manifest::{DOCUMENT_LIMIT_BYTES, Document, DocumentError, ImageConfig, Manifest, Platform};
+use super::name::ImageName;
 use super::records::{self, ImageRecord, Images, Records};
 use super::registry::RegistryOptions;
 use crate::rootfs::Usage;
@@ -97,6 +98,12 @@ impl ImageStore {
     /// The image `reference` (a name, an id or the start of one) stands for.
     pub fn status(&self, reference: &str) -> Option<ImageRecord> {
         records::find(&self.list(), reference).cloned()
+    }
+
+    /// The image an administrator imported under the tag that `reference` names.
+    pub fn imported(&self, reference: &str) -> Option<ImageRecord> {
+        let name: ImageName = reference.parse().ok()?;
+        records::imported(&self.list(), &name.to_string()).cloned()
     }
 
     /// Removes an image with all its names; one that is not there is no error. Containers keep
@@ -280,6 +287,8 @@ pub(super) struct Work {
 pub(super) struct Names {
     pub tags: BTreeSet<String>,
     pub digests: BTreeSet<String>,
+    /// Whether an administrator brings the image, so that its tags answer pulls.
+    pub imported: bool,
 }
 
 impl Work {
@@ -358,6 +367,7 @@ impl Work {
             layers: chain,
             size_bytes,
             user: config.config.user,
+            imported: if names.imported { names.tags.clone() } else { BTreeSet::new() },
             tags: names.tags,
             digests: names.digests,
         };
