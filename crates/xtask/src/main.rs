@@ -2,11 +2,13 @@
 //!
 //! Start with [`Task`]. Never part of the product.
 
+mod bench;
 mod codegen;
 mod images;
 mod tidy;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -17,6 +19,12 @@ enum Task {
         /// Where the archives go.
         #[arg(long, default_value = "target/images")]
         out: PathBuf,
+    },
+    /// Measures a release build; the figures go to docs/benchmarks.md.
+    Bench {
+        /// Passed on; see `target/release/bench --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Checks the rules of the tree that neither the compiler nor clippy knows.
     Tidy {
@@ -35,10 +43,18 @@ enum Task {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    match Task::parse() {
+fn main() -> ExitCode {
+    let done = match Task::parse() {
         Task::Images { out } => images::run(&out),
+        Task::Bench { arguments } => bench::run(&arguments),
         Task::Tidy { accept_excess } => tidy::run(accept_excess),
         Task::Codegen { swagger, protobuf } => codegen::run(&swagger, protobuf.as_deref()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -74,7 +74,7 @@ pub fn run(accept_excess: bool) -> Result<()> {
         println!("{finding}");
     }
     if !findings.is_empty() {
-        bail!("tidy: {} findings", findings.len());
+        bail!("tidy has {} findings", findings.len());
     }
     println!("tidy: {} files, {} packages, no findings", tree.files().len(), packages.len());
     Ok(())
