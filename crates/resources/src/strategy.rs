@@ -73,34 +73,9 @@ pub fn strategy_for(group: &str, kind: &str) -> Strategy {
 
 fn core(kind: &str) -> Strategy {
     match kind {
-        "Pod" => Strategy {
-            default: defaults::pod,
-            prepare_create: pod::prepare_create,
-            prepare_status_update: pod::prepare_status_update,
-            grace_period_s: Some(pod::grace_period_s),
-            validate_create: valid::pod::create,
-            validate_update: valid::pod::update,
-            validate_status_update: valid::pod::status_update,
-            warnings: valid::pod::warnings,
-            ..COUNTED
-        },
-        "PodTemplate" => Strategy {
-            default: defaults::pod_template,
-            validate_create: valid::pod::pod_template,
-            validate_update: |new, _| valid::pod::pod_template(new),
-            has_generation: true,
-            ..PUT_CREATES
-        },
-        "ReplicationController" => Strategy {
-            default: defaults::replication_controller,
-            prepare_create: |o| status::start(o, json!({"replicas": 0})),
-            orphan_by_default: true,
-            validate_create: valid::workload::replication_controller,
-            validate_update: |new, _| valid::workload::replication_controller(new),
-            validate_status_update: valid::workload::replicas_status,
-            warnings: valid::pod::template_warnings,
-            ..COUNTED
-        },
+        "Pod" | "PodTemplate" | "ReplicationController" => core_pods(kind),
+        "LimitRange" | "ResourceQuota" => core_policy(kind),
+        "PersistentVolume" | "PersistentVolumeClaim" => core_storage(kind),
         "Service" => Strategy {
             default: defaults::service,
             prepare_create: |o| status::start(o, json!({"loadBalancer": {}})),
@@ -152,6 +127,46 @@ fn core(kind: &str) -> Strategy {
             prepare_update: |new, _| service_account::prepare(new),
             ..GENERIC
         },
+        _ => GENERIC,
+    }
+}
+
+fn core_pods(kind: &str) -> Strategy {
+    match kind {
+        "Pod" => Strategy {
+            default: defaults::pod,
+            prepare_create: pod::prepare_create,
+            prepare_status_update: pod::prepare_status_update,
+            grace_period_s: Some(pod::grace_period_s),
+            validate_create: valid::pod::create,
+            validate_update: valid::pod::update,
+            validate_status_update: valid::pod::status_update,
+            warnings: valid::pod::warnings,
+            ..COUNTED
+        },
+        "PodTemplate" => Strategy {
+            default: defaults::pod_template,
+            validate_create: valid::pod::pod_template,
+            validate_update: |new, _| valid::pod::pod_template(new),
+            has_generation: true,
+            ..PUT_CREATES
+        },
+        "ReplicationController" => Strategy {
+            default: defaults::replication_controller,
+            prepare_create: |o| status::start(o, json!({"replicas": 0})),
+            orphan_by_default: true,
+            validate_create: valid::workload::replication_controller,
+            validate_update: |new, _| valid::workload::replication_controller(new),
+            validate_status_update: valid::workload::replicas_status,
+            warnings: valid::pod::template_warnings,
+            ..COUNTED
+        },
+        _ => GENERIC,
+    }
+}
+
+fn core_policy(kind: &str) -> Strategy {
+    match kind {
         "LimitRange" => Strategy {
             default: defaults::limit_range,
             validate_create: valid::policy::limit_range,
@@ -166,6 +181,12 @@ fn core(kind: &str) -> Strategy {
             prepare_create: |o| status::start(o, json!({})),
             ..STATUS
         },
+        _ => GENERIC,
+    }
+}
+
+fn core_storage(kind: &str) -> Strategy {
+    match kind {
         "PersistentVolume" => Strategy {
             default: defaults::persistent_volume,
             validate_create: valid::storage::volume,
