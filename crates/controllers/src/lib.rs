@@ -10,6 +10,7 @@ pub mod deployment;
 pub mod garbage_collector;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
 mod merge;
 pub mod namespace;
 pub mod node_ipam;

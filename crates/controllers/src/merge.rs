@@ -1,5 +1,4 @@
-//! The smallest JSON merge patch (RFC 7386) between two states, so that a controller writes what it means
-//! to change and nothing else.
+//! The smallest JSON merge patch (RFC 7386) between two states: what a scenario tells of a write.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

@@ -13,9 +13,8 @@ use std::time::Duration;
 use informer::{Action, Cache, Controller, Delta, Key, Plan, Round, Sources};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use resources::ResourceSource;
-use serde_json::json;
 
-use crate::target::{dynamic, target_of};
+use crate::target::{dynamic, target_of, update_status};
 use contents::{Contents, Reader};
 
 /// The finalizer in `spec.finalizers` this controller takes off.
@@ -79,10 +78,9 @@ impl Controller for NamespaceController {
         let before = namespace.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
         let conditions = conditions::of(&before, contents, now);
         if conditions != before {
-            plan.then(Action::MergePatch {
-                target: target_of(&**namespace).subresource("status"),
-                patch: json!({"status": {"conditions": conditions}}),
-            });
+            let mut told = Namespace::clone(namespace);
+            told.status.get_or_insert_default().conditions = Some(conditions);
+            plan.then(update_status(&told));
         }
         let deletions = contents.deletions();
         if deletions.is_empty() {

@@ -94,6 +94,8 @@ pub struct Observed {
 
 impl Controller for NodeIpamController {
     const NAME: &'static str = "node-ipam-controller";
+    const ACCOUNT: &'static str = "node-controller";
+    const EVENT_SOURCE: &'static str = "cidrAllocator";
     /// One: two workers could choose the same range.
     const WORKERS: usize = 1;
     type Config = ClusterCidr;

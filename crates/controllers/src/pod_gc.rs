@@ -44,6 +44,7 @@ pub enum Observed {
 
 impl Controller for PodGcController {
     const NAME: &'static str = "pod-garbage-collector-controller";
+    const ACCOUNT: &'static str = "pod-garbage-collector";
     const WORKERS: usize = 2;
     type Config = ();
     type Observed = Observed;

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use informer::{Action, Cache, Controller, Delta, Key, Plan, Round, Scope, Sources};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::core::ObjectMeta;
-use serde_json::json;
 
 use crate::namespace::is_active;
-use crate::target::{dynamic, target};
+use crate::target::{dynamic, target, update};
 
 const NAME: &str = "kube-root-ca.crt";
 const FILE: &str = "ca.crt";
@@ -35,6 +34,7 @@ pub struct Observed {
 
 impl Controller for RootCaController {
     const NAME: &'static str = "root-ca-certificate-publisher-controller";
+    const ACCOUNT: &'static str = "root-ca-cert-publisher";
     const WORKERS: usize = 1;
     /// The CA certificates, in PEM.
     type Config = Arc<str>;
@@ -85,11 +85,7 @@ impl Controller for RootCaController {
             return plan.because("the namespace has no CA bundle");
         };
         if map.data.as_ref() != Some(&data) {
-            let mut patch = json!({"data": data});
-            for stray in map.data.iter().flat_map(BTreeMap::keys).filter(|key| *key != FILE) {
-                patch["data"][stray] = serde_json::Value::Null;
-            }
-            plan.then(Action::MergePatch { target: target::<ConfigMap>(&namespace, NAME), patch });
+            plan.then(update(&ConfigMap { data: Some(data), ..ConfigMap::clone(map) }));
             return plan.because("the CA bundle differs");
         }
         plan

@@ -39,6 +39,7 @@ pub struct Observed {
 
 impl Controller for TaintEvictionController {
     const NAME: &'static str = "taint-eviction-controller";
+    const ACCOUNT: &'static str = "node-controller";
     type Config = ();
     type Observed = Observed;
 

@@ -1,9 +1,9 @@
-//! Names typed objects for [`informer::Plan`]s: their [`Target`]s, dynamic forms and references.
+//! Names typed objects for [`informer::Plan`]s: their [`Target`]s, dynamic forms, references, and whole writes of them.
 //!
 //! Nothing here decides anything.
 
 use api::Object;
-use informer::Target;
+use informer::{Action, Target};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 use serde::Serialize;
@@ -22,6 +22,16 @@ pub(crate) fn target_of<K: Resource<DynamicType = ()>>(object: &K) -> Target {
 /// The dynamic form of a typed object.
 pub(crate) fn dynamic<K: Serialize>(object: &K) -> Object {
     Object::from_typed(object).expect("typed API objects serialize to JSON objects")
+}
+
+/// Replaces an object by a state made from a read one, which it has to be still.
+pub(crate) fn update<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Action {
+    Action::Update { target: target_of(object), object: dynamic(object) }
+}
+
+/// The same for its status alone.
+pub(crate) fn update_status<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Action {
+    Action::Update { target: target_of(object).subresource("status"), object: dynamic(object) }
 }
 
 /// The reference by which `owner` controls what it makes.

@@ -22,14 +22,18 @@ use crate::{Cache, Delta, Informers, Key, Kind, Queue, Scope};
 /// and then acting again is right.
 const ECHO_PATIENCE: Duration = Duration::from_secs(10);
 
-/// All controllers write under one name, as upstream's do.
+/// All controllers are one field manager, as upstream's are.
 pub const FIELD_MANAGER: &str = "kube-controller-manager";
 
 /// One control loop. Which kinds it reads is said in [`Controller::sources`], what it does in the pure
 /// [`Controller::reconcile`].
 pub trait Controller: Send + Sync + Sized + 'static {
-    /// Upstream's name of the controller (`replicaset-controller`): event source, name in the log.
+    /// Upstream's name of the controller (`replicaset-controller`): its name in the log.
     const NAME: &'static str;
+    /// The service account in whose name it reads and writes.
+    const ACCOUNT: &'static str = Self::NAME;
+    /// What its events give as their source.
+    const EVENT_SOURCE: &'static str = Self::NAME;
     /// How many keys are worked on at once.
     const WORKERS: usize = 4;
     /// What the cluster's operator may set; `()` for most.
@@ -210,10 +214,15 @@ fn echo<K: Kind>(cache: Cache<K>, effect: &Effect) -> Option<BoxFuture<'_, ()>> 
     })
 }
 
+/// Makes the client of a service account.
+pub type ClientOf = Arc<dyn Fn(&str) -> Client + Send + Sync>;
+
 /// What the loop works with.
 #[derive(Clone)]
 pub struct Context {
-    pub client: Client,
+    /// Each controller acts in its own name, with no more rights than it needs.
+    pub client_of: ClientOf,
+    /// Shared by all, so it follows kinds in a name of its own.
     pub informers: Informers,
     pub clock: Arc<dyn Clock>,
     pub supervisor: Supervisor,
@@ -263,9 +272,10 @@ impl Manager {
         };
         let controller = C::sources(&mut sources, config);
         self.declared.push(Declaration { name: C::NAME, reads: sources.reads });
+        let client = (self.context.client_of)(C::ACCOUNT);
         let recorder = Recorder::start(
-            self.context.client.clone(),
-            C::NAME,
+            client.clone(),
+            C::EVENT_SOURCE,
             None,
             self.context.clock.clone(),
             &self.context.supervisor,
@@ -275,8 +285,8 @@ impl Manager {
             queue,
             echoes: sources.echoes,
             synced: sources.synced,
-            executor: Executor::new(self.context.client.clone(), recorder, FIELD_MANAGER),
-            client: self.context.client.clone(),
+            executor: Executor::new(client.clone(), recorder, FIELD_MANAGER),
+            client,
             failures: Mutex::default(),
             clock: self.context.clock.clone(),
         });

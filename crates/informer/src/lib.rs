@@ -17,7 +17,7 @@ pub mod reflector;
 
 pub use cache::{Cache, Delta};
 pub use controller::{
-    Context, Controller, Declaration, FIELD_MANAGER, Manager, Round, Sources, controller_of,
+    ClientOf, Context, Controller, Declaration, FIELD_MANAGER, Manager, Round, Sources, controller_of,
 };
 pub use executor::{FailedWrite, Failure};
 pub use informers::{Informers, Scope};

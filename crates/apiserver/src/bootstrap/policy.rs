@@ -14,9 +14,6 @@ pub(super) const AUTOUPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate
 const TABLE: &str = include_str!("../../data/rbac.txt");
 const CONTROLLER_PREFIX: &str = "system:controller:";
 const CONTROLLERS_NAMESPACE: &str = "kube-system";
-/// What all controllers together may do, for those that act as one user (upstream: one account each).
-const ALL_CONTROLLERS: &str = "knarr:controllers";
-const CONTROLLER_MANAGER: &str = "system:kube-controller-manager";
 const READ: [&str; 3] = ["get", "list", "watch"];
 const CHANGE: [&str; 5] = ["create", "delete", "deletecollection", "patch", "update"];
 
@@ -94,14 +91,10 @@ impl Defaults {
         Ok(defaults)
     }
 
-    /// Binds the controllers' roles, each to its account and all to the one user.
+    /// Binds the controllers' roles, each to its account.
     fn add_controllers(&mut self) {
-        let mut all = Role { name: ALL_CONTROLLERS.to_owned(), ..Role::default() };
         for role in self.roles.iter().filter(|role| role.namespace.is_empty()) {
             let Some(name) = role.name.strip_prefix(CONTROLLER_PREFIX) else { continue };
-            all.rules.extend(
-                role.rules.iter().filter(|rule| !all.rules.contains(rule)).cloned().collect::<Vec<_>>(),
-            );
             self.bindings.push(Binding {
                 namespace: String::new(),
                 name: role.name.clone(),
@@ -109,13 +102,6 @@ impl Defaults {
                 subjects: vec![account(CONTROLLERS_NAMESPACE, name)],
             });
         }
-        self.bindings.push(Binding {
-            namespace: String::new(),
-            name: ALL_CONTROLLERS.to_owned(),
-            role: ALL_CONTROLLERS.to_owned(),
-            subjects: vec![named("User", CONTROLLER_MANAGER)],
-        });
-        self.roles.push(all);
     }
 }
 

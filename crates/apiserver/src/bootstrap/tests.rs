@@ -128,7 +128,8 @@ async fn a_server_is_set_up_once_and_corrected_later() {
     let user = |name: &str| User { name: name.into(), ..User::default() };
     assert!(may(controller_identity("replicaset-controller"), "create", "pods"));
     assert!(!may(controller_identity("replicaset-controller"), "create", "secrets"));
-    assert!(may(user("system:kube-controller-manager"), "create", "pods"));
+    assert!(may(user("system:kube-controller-manager"), "watch", "pods"));
+    assert!(!may(user("system:kube-controller-manager"), "create", "pods"));
     assert!(may(user("system:kube-scheduler"), "list", "nodes"));
     assert!(!may(user("ann"), "list", "pods"));
 

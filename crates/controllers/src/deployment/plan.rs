@@ -12,8 +12,7 @@ use serde_json::json;
 use super::rollout::{Revision, Rollout};
 use super::status::{self, PROGRESSING};
 use super::{limits, progress, proportional, recreate, revision, rolling};
-use crate::merge;
-use crate::target::{controller_reference, dynamic, target, target_of};
+use crate::target::{controller_reference, dynamic, target, target_of, update_status};
 
 /// What a decision is made from.
 #[derive(Debug, Clone)]
@@ -78,11 +77,10 @@ pub(super) fn plan(observed: &Observed, now: Timestamp) -> Plan {
     if progress::is_complete(&rollout, &status) || spec.paused == Some(true) {
         clean_up(&mut plan, &rollout, mode);
     }
-    note_revision(&mut plan, &rollout);
-    write_status(&mut plan, deployment, &before, &status);
     if let Some(after) = progress::check_after(&rollout, &status) {
         plan.look_again(after);
     }
+    write_status(&mut plan, deployment, noting_revision(&rollout), status);
     plan.because(format!("{mode:?}: {} of {} pods", rollout.total(), rollout.replicas))
 }
 
@@ -156,10 +154,9 @@ fn tell_creation_failure(plan: &mut Plan, rollout: &Rollout<'_>, base: &Deployme
         message: message.clone(),
     });
     if progress::deadline_s(rollout).is_some() {
-        let before = rollout.deployment.status.clone().unwrap_or_default();
         let mut failed = base.clone();
         status::set(&mut failed, status::condition(PROGRESSING, "False", REASON, message, rollout.now));
-        write_status(plan, rollout.deployment, &before, &failed);
+        write_status(plan, rollout.deployment, rollout.deployment.clone(), failed);
     }
 }
 
@@ -177,8 +174,8 @@ fn selecting_all(deployment: &Deployment) -> Plan {
         message: "This deployment is selecting all pods. A non-empty selector is required.".to_owned(),
     });
     let before = deployment.status.clone().unwrap_or_default();
-    let status = DeploymentStatus { observed_generation: deployment.metadata.generation, ..before.clone() };
-    write_status(&mut plan, deployment, &before, &status);
+    let status = DeploymentStatus { observed_generation: deployment.metadata.generation, ..before };
+    write_status(&mut plan, deployment, deployment.clone(), status);
     plan.because("the selector is empty")
 }
 
@@ -214,7 +211,7 @@ fn note_found(rollout: &Rollout<'_>, status: &mut DeploymentStatus) {
 fn taken(mut plan: Plan, deployment: &Deployment, before: &DeploymentStatus, name: &str) -> Plan {
     let collisions = before.collision_count.unwrap_or(0) + 1;
     let status = DeploymentStatus { collision_count: Some(collisions), ..before.clone() };
-    write_status(&mut plan, deployment, before, &status);
+    write_status(&mut plan, deployment, deployment.clone(), status);
     plan.because(format!("the name {name} is taken"))
 }
 
@@ -258,30 +255,21 @@ fn clean_up(plan: &mut Plan, rollout: &Rollout<'_>, mode: Mode) {
     }
 }
 
-/// The deployment carries the number of its present revision.
-fn note_revision(plan: &mut Plan, rollout: &Rollout<'_>) {
-    let Some(number) = rollout.new.as_ref().and_then(|new| new.annotation(revision::REVISION)) else {
-        return;
-    };
-    let told = rollout.deployment.metadata.annotations.as_ref().and_then(|a| a.get(revision::REVISION));
-    if told.map(String::as_str) != Some(number) {
-        plan.then(Action::MergePatch {
-            target: target_of(rollout.deployment),
-            patch: json!({"metadata": {"annotations": {revision::REVISION: number}}}),
-        });
+/// The deployment with the number of its present revision; as it is, when it has it already.
+fn noting_revision(rollout: &Rollout<'_>) -> Deployment {
+    let mut noted = rollout.deployment.clone();
+    if let Some(number) = rollout.new.as_ref().and_then(|new| new.annotation(revision::REVISION)) {
+        let annotations = noted.metadata.annotations.get_or_insert_default();
+        annotations.insert(revision::REVISION.to_owned(), number.to_owned());
     }
+    noted
 }
 
-fn write_status(
-    plan: &mut Plan,
-    deployment: &Deployment,
-    before: &DeploymentStatus,
-    status: &DeploymentStatus,
-) {
-    if let Some(patch) = merge::difference(before, status) {
-        plan.then(Action::MergePatch {
-            target: target_of(deployment).subresource("status"),
-            patch: json!({"status": patch}),
-        });
+/// Writes a status where it is new. Annotations are written with it, as upstream does: one write, and no
+/// other right than that to the status.
+fn write_status(plan: &mut Plan, deployment: &Deployment, noted: Deployment, status: DeploymentStatus) {
+    let changed = deployment.status.as_ref().is_none_or(|before| *before != status);
+    if changed || deployment.metadata.annotations != noted.metadata.annotations {
+        plan.then(update_status(&Deployment { status: Some(status), ..noted }));
     }
 }

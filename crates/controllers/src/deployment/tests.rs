@@ -168,14 +168,15 @@ impl Cluster {
                     serde_json::from_value(note.clone()).unwrap_or_default();
                 self.say(format!("  patch {} {} {}", target.name, shortened(&notes), patch["spec"]));
             }
-            Action::MergePatch { target, patch } => {
-                let mut value = serde_json::to_value(&self.deployment).expect("plain data");
-                merge(&mut value, patch);
-                self.deployment = serde_json::from_value(value).expect("a deployment");
-                if target.subresource == "status" {
+            Action::Update { target, object } => {
+                assert_eq!(target.subresource, "status", "{object:?}");
+                let before = std::mem::replace(&mut self.deployment, object.typed().expect("a deployment"));
+                if before.metadata.annotations != self.deployment.metadata.annotations {
+                    let noted = serde_json::to_string(&self.deployment.metadata.annotations);
+                    self.say(format!("  {}", noted.expect("plain data")));
+                }
+                if before.status != self.deployment.status {
                     self.tell_status();
-                } else {
-                    self.say(format!("  {}", patch["metadata"]["annotations"]));
                 }
             }
             Action::Delete { target, .. } => {
@@ -355,8 +356,8 @@ fn failing_to_make_a_set_is_told() {
         .iter()
         .filter_map(|a| match a {
             Action::Event { reason, .. } => Some((*reason).to_owned()),
-            Action::MergePatch { patch, .. } => {
-                let conditions = &patch["status"]["conditions"];
+            Action::Update { object, .. } => {
+                let conditions = object.at(&["status", "conditions"])?;
                 Some(conditions.as_array()?.iter().map(|c| c["reason"].to_string()).collect())
             }
             Action::Create { .. } => Some("create".to_owned()),

@@ -14,6 +14,7 @@ use super::look;
 use super::monitor::Monitors;
 
 const NAME: &str = "garbage-collector-controller";
+const ACCOUNT: &str = "generic-garbage-collector";
 /// How many objects are worked on at once.
 const WORKERS: usize = 4;
 
@@ -21,7 +22,7 @@ const WORKERS: usize = 4;
 pub fn start(manager: &mut Manager, kinds: Arc<dyn ResourceSource>) {
     manager.declare(Declaration { name: NAME, reads: vec!["metadata of every kind".to_owned()] });
     let context = manager.context();
-    let client = context.client.clone();
+    let client = (context.client_of)(ACCOUNT);
     let recorder = Recorder::start(client.clone(), NAME, None, context.clock.clone(), &context.supervisor);
     let executor = Executor::new(client.clone(), recorder.clone(), FIELD_MANAGER);
     let monitors = Monitors::new(client, kinds, recorder, context.supervisor.clone());

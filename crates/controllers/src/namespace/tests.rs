@@ -4,6 +4,7 @@ use informer::Target;
 use k8s_openapi::api::core::v1::NamespaceSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ObjectMeta;
+use serde_json::{Value, json};
 
 use super::contents::Remaining;
 use super::*;
@@ -76,9 +77,10 @@ fn conditions_read_as_upstream() {
         left("", "configmaps", &[], &[("x/y", 2)]),
         left("apps", "deployments", &["d"], &[("x/y", 1)]),
     ]);
-    let Some(Action::MergePatch { patch, .. }) = plan.actions.first() else { panic!("{plan:?}") };
-    let told: Vec<String> = patch["status"]["conditions"]
-        .as_array()
+    let Some(Action::Update { object, .. }) = plan.actions.first() else { panic!("{plan:?}") };
+    let told: Vec<String> = object
+        .at(&["status", "conditions"])
+        .and_then(Value::as_array)
         .into_iter()
         .flatten()
         .map(|c| format!("{} {} {} {}", c["type"], c["status"], c["reason"], c["message"]).replace('"', ""))

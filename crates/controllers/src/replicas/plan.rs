@@ -8,13 +8,11 @@ use informer::{Action, DeletePolicy, EventWords, FailedWrite, Failure, Plan};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::ObjectMeta;
-use serde_json::json;
 
 use super::claim::{self, Claim};
 use super::status::{self, Trouble};
 use super::workload::Workload;
 use super::{pod, rank};
-use crate::merge;
 use crate::target::{dynamic, target, target_of};
 
 /// Upstream's limit of creates or deletes in one round; the pods' own events bring the next one.
@@ -66,11 +64,8 @@ pub(super) fn plan(observed: &Observed, now: Timestamp) -> Plan {
     let enough = workload.deleting || active.len() == wanted;
     let trouble = observed.failure.as_ref().filter(|_| !enough).and_then(trouble);
     let status = status::of(workload, &active, terminating, trouble, now);
-    if let Some(patch) = merge::difference(&workload.status, &status) {
-        plan.then(Action::MergePatch {
-            target: workload.target.clone().subresource("status"),
-            patch: json!({"status": patch}),
-        });
+    if workload.status != status {
+        plan.then(workload.status_update(&status));
     }
     look_again_for_availability(&mut plan, workload, &active, now);
     if workload.deleting {

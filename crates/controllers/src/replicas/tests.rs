@@ -16,7 +16,7 @@ use super::plan::{Observed, plan};
 use super::pod;
 use super::status::Status;
 use super::workload::Replicated;
-use crate::golden;
+use crate::{golden, merge};
 
 struct Cluster {
     set: ReplicaSet,
@@ -144,11 +144,11 @@ impl Cluster {
                 gone.metadata.deletion_timestamp = Some(Time(self.now));
                 self.say(format!("  event {} {}{}", words.0, words.1, target.name));
             }
-            Action::MergePatch { target, patch } => {
-                let mut status = serde_json::to_value(&self.status).expect("plain data");
-                merge(&mut status, &patch["status"]);
-                self.status = serde_json::from_value(status).expect("a status");
-                self.say(format!("  {} {}", target.subresource, patch["status"]));
+            Action::Update { target, object } => {
+                let status: Status = serde_json::from_value(object.0["status"].clone()).expect("a status");
+                let change = merge::difference(&self.status, &status).expect("a write only where it is new");
+                self.status = status;
+                self.say(format!("  {} {change}", target.subresource));
             }
             Action::StrategicPatch { target, patch } => {
                 let owners = &patch["metadata"]["ownerReferences"][0];
@@ -195,17 +195,6 @@ fn run(p: &mut Pod, now: Timestamp) {
         last_transition_time: Some(Time(now)),
         ..PodCondition::default()
     }]);
-}
-
-fn merge(target: &mut serde_json::Value, patch: &serde_json::Value) {
-    let Some(fields) = patch.as_object() else { return *target = patch.clone() };
-    for (key, value) in fields {
-        if value.is_null() {
-            target.as_object_mut().expect("an object").remove(key);
-        } else {
-            merge(&mut target[key], value);
-        }
-    }
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! [`Workload`]: what the engine knows of a ReplicaSet or ReplicationController.
 
+use api::Object;
 use api::selector::LabelSelector;
 use informer::controller_of;
-use informer::{Kind, Target};
+use informer::{Action, Kind, Target};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ObjectReference, PodTemplateSpec, ReplicationController};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as SelectorObject, OwnerReference};
+
+use kube::core::ObjectMeta;
+use serde_json::json;
 
 use super::status::Status;
 use crate::target::{controller_reference, target_of};
@@ -13,6 +17,7 @@ use crate::target::{controller_reference, target_of};
 /// One thing that wants replicas.
 #[derive(Debug, Clone)]
 pub struct Workload {
+    pub metadata: ObjectMeta,
     pub about: ObjectReference,
     pub owner: OwnerReference,
     pub target: Target,
@@ -26,6 +31,22 @@ pub struct Workload {
     pub status: Status,
     /// Whether the kind tells `terminatingReplicas`.
     pub tells_terminating: bool,
+}
+
+impl Workload {
+    /// Writes the status, if the object is still the one that was read. The spec is not told: it is no part
+    /// of the status, and what is said of it there does not count.
+    pub(super) fn status_update(&self, status: &Status) -> Action {
+        let OwnerReference { api_version, kind, .. } = &self.owner;
+        let object = json!({
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": self.metadata,
+            "status": status,
+        });
+        let object = Object::from_value(object).expect("a JSON object as written above");
+        Action::Update { target: self.target.clone().subresource("status"), object }
+    }
 }
 
 /// Kinds the engine serves.
@@ -56,6 +77,7 @@ impl Replicated for ReplicaSet {
     fn workload(&self) -> Option<Workload> {
         let spec = self.spec.as_ref()?;
         Some(Workload {
+            metadata: self.metadata.clone(),
             about: client::reference(self),
             owner: controller_reference(self),
             target: target_of(self),
@@ -88,6 +110,7 @@ impl Replicated for ReplicationController {
     fn workload(&self) -> Option<Workload> {
         let spec = self.spec.as_ref()?;
         Some(Workload {
+            metadata: self.metadata.clone(),
             about: client::reference(self),
             owner: controller_reference(self),
             target: target_of(self),

@@ -178,10 +178,12 @@ async fn set_up(parts: &Parts, plane: &ControlPlane) -> Result<()> {
 /// Controllers and scheduler.
 fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
     let supervisor = &parts.supervisor;
-    let client = plane.client("system:kube-controller-manager", &[]);
+    let server = plane.server.clone();
     let mut manager = Manager::new(informer::Context {
-        informers: Informers::new(client.clone(), supervisor.clone()),
-        client,
+        informers: Informers::new(plane.client("system:kube-controller-manager", &[]), supervisor.clone()),
+        client_of: Arc::new(move |account| {
+            client::in_process(server.in_process(bootstrap::controller_identity(account)))
+        }),
         clock: parts.clock.clone(),
         supervisor: supervisor.clone(),
     });
