@@ -1,1 +1,19 @@
-//! The `testing` crate.
+//! What end-to-end tests stand on: real clusters started by the built `knarr`, stock kubectl, and images.
+//!
+//! Start with [`Cluster`], which starts and always removes a cluster, and [`Shell`], which runs what a user would
+//! type. Nothing here reaches into the product's crates: tests see what users see.
+
+mod cluster;
+mod fixtures;
+mod keeper;
+mod registry;
+mod shell;
+mod stream;
+mod transcript;
+
+pub use cluster::Cluster;
+pub use fixtures::Fixtures;
+pub use registry::Registry;
+pub use shell::{Shell, Spoken};
+pub use stream::Stream;
+pub use transcript::Transcript;

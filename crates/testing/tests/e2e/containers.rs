@@ -1,0 +1,127 @@
+//! Section B: what the containers of a pod share, and in what order they start: W027, W028, W034.
+
+use serde_json::json;
+
+use crate::manifests::{STAY, container, once, pod};
+use crate::suite::{Row, Scene};
+
+pub const ROWS: &[Row] = &[
+    ("w027_containers_share_address_ipc_and_host_name", w027),
+    ("w028_the_sandbox_holds_the_namespaces", w028),
+    ("w034_init_containers_run_first_and_in_order", w034),
+];
+
+fn w027(scene: &Scene) {
+    let sh = &scene.shell;
+    let mut web = pod("web", "");
+    web["spec"]["volumes"] = json!([{"name": "cache", "emptyDir": {"sizeLimit": "500Mi"}}]);
+    let mut side = container("side", STAY);
+    side["volumeMounts"] = json!([{"name": "cache", "mountPath": "/cache"}]);
+    web["spec"]["containers"] = json!([
+        {"name": "nginx", "image": "nginx:alpine", "ports": [{"containerPort": 80}],
+         "volumeMounts": [{"name": "cache", "mountPath": "/cache"}]},
+        side
+    ]);
+    let clash = pod("clash", "exec httpd -f -p 80");
+    let mut clash = clash;
+    clash["spec"]["containers"]
+        .as_array_mut()
+        .expect("containers")
+        .push(container("too", "sleep 2; exec httpd -f -p 80"));
+    sh.apply(&format!("{web}\n{clash}"));
+    sh.ok("kubectl wait --for=condition=Ready pod/web --timeout=60s");
+    assert_eq!(sh.ok("kubectl get pod web -o jsonpath={.spec.containers[*].name}"), "nginx side");
+    let page = sh.ok("kubectl exec web -c side -- wget -qO- http://127.0.0.1/");
+    assert!(page.contains("Welcome to nginx!"), "{page}");
+    let ip = sh.ok("kubectl get pod web -o jsonpath={.status.podIP}");
+    for name in ["nginx", "side"] {
+        assert_eq!(sh.ok(&format!("kubectl exec web -c {name} -- cat /proc/sys/kernel/hostname")), "web\n");
+        let hosts = sh.ok(&format!("kubectl exec web -c {name} -- cat /etc/hosts"));
+        assert!(hosts.contains(&format!("{ip}\tweb")), "{hosts}");
+    }
+    for (kind, shared) in [("net", true), ("ipc", true), ("uts", true), ("mnt", false), ("pid", false)] {
+        let [a, b] = ["nginx", "side"]
+            .map(|name| sh.ok(&format!("kubectl exec web -c {name} -- readlink /proc/1/ns/{kind}")));
+        assert_eq!(a == b, shared, "{kind}: {a} {b}");
+    }
+    sh.ok("kubectl exec web -c nginx -- sh -c 'echo shared > /cache/file'");
+    assert_eq!(sh.ok("kubectl exec web -c side -- cat /cache/file"), "shared\n");
+
+    sh.ok("kubectl wait pod/clash --for=jsonpath='{.status.containerStatuses[?(@.name==\"too\")].restartCount}'=1 --timeout=60s");
+    let log = sh.ok("kubectl logs clash -c too -p");
+    assert!(log.contains("Address already in use"), "{log}");
+}
+
+fn w028(scene: &Scene) {
+    let sh = &scene.shell;
+    let mut shared = pod("shared", STAY);
+    shared["spec"]["shareProcessNamespace"] = true.into();
+    let script = "trap 'exit 1' TERM; while :; do sleep 1000 & wait $!; done";
+    sh.apply(&format!("{}\n{shared}", pod("held", script)));
+    sh.ok("kubectl wait --for=condition=Ready pod/held pod/shared --timeout=60s");
+    let look = |what: &str| sh.ok(&format!("kubectl exec held -- readlink /proc/1/ns/{what}"));
+    let ip = || sh.ok("kubectl get pod held -o jsonpath={.status.podIP}");
+    let before = (ip(), look("net"), look("ipc"), look("uts"), look("mnt"));
+    sh.ok("kubectl exec held -- kill 1");
+    sh.ok("kubectl wait pod/held --for=jsonpath={.status.containerStatuses[0].restartCount}=1 --timeout=60s");
+    sh.ok("kubectl wait --for=condition=Ready pod/held --timeout=60s");
+    let after = (ip(), look("net"), look("ipc"), look("uts"), look("mnt"));
+    assert_eq!((&before.0, &before.1, &before.2, &before.3), (&after.0, &after.1, &after.2, &after.3));
+    assert_ne!(before.4, after.4, "the new container has mounts of its own");
+
+    // Who is not the app is the pause process; it reaps what loses its parent.
+    assert!(sh.ok("kubectl exec shared -- cat /proc/1/cmdline").contains("pause"));
+    sh.ok("kubectl exec shared -- sh -c '(sh -c \"exec sleep 0.2\" &) ; sleep 1'");
+    let states = sh.ok("kubectl exec shared -- sh -c 'cat /proc/[0-9]*/stat' | cut -d' ' -f3");
+    assert!(!states.contains('Z'), "{states}");
+}
+
+fn w034(scene: &Scene) {
+    let sh = &scene.shell;
+    let mut ordered = pod("ordered", "echo main >> /work/order; exec sleep 1000");
+    ordered["spec"]["initContainers"] = json!([
+        container("one", "sleep 1; echo one >> /work/order"),
+        container("two", "sleep 1; echo two >> /work/order")
+    ]);
+    ordered["spec"]["volumes"] = json!([{"name": "work", "emptyDir": {}}]);
+    for (list, index) in [("containers", 0), ("initContainers", 0), ("initContainers", 1)] {
+        ordered["spec"][list][index]["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+    }
+    let mut watch = sh.start("kubectl get pod -w --no-headers");
+    sh.apply(&ordered.to_string());
+    for status in ["Init:0/2", "Init:1/2", "PodInitializing", "Running"] {
+        watch.wait_until(status, |line| {
+            line.starts_with("ordered") && line.split_whitespace().nth(2) == Some(status)
+        });
+    }
+    sh.ok("kubectl wait --for=condition=Ready pod/ordered --timeout=60s");
+    assert_eq!(sh.ok("kubectl exec ordered -- cat /work/order"), "one\ntwo\nmain\n");
+
+    let mut failing = once("failing", STAY);
+    failing["spec"]["initContainers"] = json!([container("bad", "exit 1")]);
+    let mut looping = pod("looping", STAY);
+    looping["spec"]["initContainers"] = json!([container("bad", "exit 1")]);
+    sh.apply(&format!("{failing}\n{looping}"));
+    watch
+        .wait_until("failing: Init:Error", |line| line.starts_with("failing") && line.contains("Init:Error"));
+    watch.wait_until("looping: Init:CrashLoopBackOff", |line| {
+        line.starts_with("looping") && line.contains("Init:CrashLoopBackOff")
+    });
+    sh.ok("kubectl wait pod/failing --for=jsonpath={.status.phase}=Failed --timeout=30s");
+
+    // A sidecar: starts before the app, runs on, and does not keep the pod from ending.
+    let mut sided = once("sided", "sleep 1; cat /work/log; echo done");
+    let mut sidecar = container(
+        "sidecar",
+        "echo started > /work/log; trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done",
+    );
+    sidecar["restartPolicy"] = "Always".into();
+    sidecar["startupProbe"] = json!({"exec": {"command": ["test", "-e", "/work/log"]}, "periodSeconds": 1});
+    sidecar["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+    sided["spec"]["initContainers"] = json!([sidecar]);
+    sided["spec"]["volumes"] = json!([{"name": "work", "emptyDir": {}}]);
+    sided["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+    sh.apply(&sided.to_string());
+    sh.ok("kubectl wait pod/sided --for=jsonpath={.status.phase}=Succeeded --timeout=60s");
+    assert_eq!(sh.ok("kubectl logs sided -c main"), "started\ndone\n");
+}

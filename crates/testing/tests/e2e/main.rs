@@ -1,0 +1,31 @@
+//! The acceptance rows: what a user of Kubernetes types, against a real cluster, with stock kubectl.
+//!
+//! Each trial carries its row's number and runs in a namespace of its own; [`suite`] says what it is given. One
+//! cluster serves all, started with the first row and taken down whatever happens. Arguments are those of
+//! `cargo test`. Needs root; what is missing makes the run fail, nothing is skipped.
+
+mod cluster;
+mod configuration;
+mod containers;
+mod lifecycle;
+mod manifests;
+mod pods;
+mod streams;
+mod suite;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+/// Every file of rows.
+const AREAS: &[&[suite::Row]] =
+    &[cluster::ROWS, pods::ROWS, streams::ROWS, containers::ROWS, lifecycle::ROWS, configuration::ROWS];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    if arguments.test_threads.is_none() {
+        arguments.test_threads = Some(4);
+    }
+    let rows: Vec<suite::Row> = AREAS.iter().copied().flatten().copied().collect();
+    suite::run(&arguments, &rows)
+}
