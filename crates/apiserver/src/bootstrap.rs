@@ -36,6 +36,8 @@ pub struct BootstrapConfig {
     pub service_cidr: String,
     /// The address of the service `kubernetes`: the first of `service_cidr`.
     pub service_ip: IpAddr,
+    /// The address cluster DNS answers on, within `service_cidr`.
+    pub dns_ip: IpAddr,
     /// Where pods and nodes reach the API server.
     pub advertise_ip: IpAddr,
     pub secure_port: u16,

@@ -52,7 +52,11 @@ impl Cluster {
             cluster_cidr: self.pod_cidr(),
             ipam_dir: layout.ipam_dir(),
             veth_prefix: format!("{}{index}", self.veth_prefix()),
-            service_addresses: if index == 0 { vec![self.api_service_ip()] } else { Vec::new() },
+            service_addresses: if index == 0 {
+                vec![self.api_service_ip(), self.dns_ip()]
+            } else {
+                Vec::new()
+            },
         }
     }
 
@@ -79,6 +83,11 @@ impl Cluster {
     /// The `kubernetes` Service's address.
     pub fn api_service_ip(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 96 + self.slot, 0, 1)
+    }
+
+    /// The `kube-dns` Service's address.
+    pub fn dns_ip(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 96 + self.slot, 0, 10)
     }
 
     /// Reads the cluster's identity, or makes and writes it at the first start. Claims its slot for as long

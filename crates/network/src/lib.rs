@@ -1,15 +1,16 @@
 //! The node's network: a bridge with a veth pair to each pod, addresses from the node's pod range, and
-//! masquerading of what leaves the cluster. Served to runtimes as a CNI plugin.
+//! masquerading of what leaves the cluster, served to runtimes as a CNI plugin; and cluster DNS.
 //!
-//! Start with [`cni::main`] (how a runtime calls) and [`bridge`] (what is done). Every interface, table
+//! Start with [`cni::main`] (how a runtime calls), [`bridge`] (what is done) and [`dns`]. Every interface, table
 //! and file carries its cluster's own name, so that several clusters share a machine, and
 //! [`remove_cluster`] finds all of it again.
 //!
-//! Never here: anything about Kubernetes objects; changes to a host's own interfaces, tables or sysctls.
+//! Never here: writing to the API; changes to a host's own interfaces, tables or sysctls.
 
 pub mod bridge;
 pub mod cni;
 pub mod config;
+pub mod dns;
 mod ipam;
 mod link;
 mod nft;

@@ -27,6 +27,7 @@ pub(super) fn others(config: &BootstrapConfig) -> Vec<Object> {
             "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
         ),
         service(config),
+        dns_service(config),
         endpoints(config),
         endpoint_slice(config),
         service_cidr(config),
@@ -63,6 +64,28 @@ fn service(config: &BootstrapConfig) -> Object {
             "ipFamilies": [family(config)], "ipFamilyPolicy": "SingleStack",
             "internalTrafficPolicy": "Cluster", "sessionAffinity": "None",
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": config.secure_port}],
+        },
+    }))
+}
+
+/// Under CoreDNS' well-known name and labels, by which `kubectl cluster-info` and add-ons find cluster DNS.
+/// It has no endpoints: every node answers on the address itself.
+fn dns_service(config: &BootstrapConfig) -> Object {
+    let port = |name, protocol| json!({"name": name, "port": 53, "protocol": protocol, "targetPort": 53});
+    object(json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": "kube-dns", "namespace": "kube-system",
+            "labels": {
+                "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS",
+            },
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": config.dns_ip, "clusterIPs": [config.dns_ip],
+            "ipFamilies": [family(config)], "ipFamilyPolicy": "SingleStack",
+            "internalTrafficPolicy": "Cluster", "sessionAffinity": "None",
+            "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")],
         },
     }))
 }

@@ -165,6 +165,7 @@ async fn set_up(parts: &Parts, plane: &ControlPlane) -> Result<()> {
     let config = BootstrapConfig {
         service_cidr: parts.cluster.service_cidr(),
         service_ip: parts.cluster.api_service_ip().into(),
+        dns_ip: parts.cluster.dns_ip().into(),
         advertise_ip,
         secure_port: parts.cluster.api_port(),
         client_ca_pem: parts.pki.ca_pem.clone(),

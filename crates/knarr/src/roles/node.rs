@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use base::{Supervisor, TaskKind};
 use client::{EventType, Recorder};
 use informer::Informers;
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Service};
 use kube::Client;
 use kubelet::config::PodsConfig;
@@ -30,12 +31,13 @@ use kubelet::source::PodSource;
 use kubelet::volumes::{self, PodDirs};
 use network::BridgeConfig;
 use network::config::PLUGIN_TYPE;
+use network::dns::{Dns, DnsConfig, View};
 use runtime::image::{Options, RegistryOptions};
 use runtime::streaming::StreamingConfig;
 
 use super::control_plane::ControlPlane;
 use super::server::Parts;
-use crate::cluster::write_durably;
+use crate::cluster::{Cluster, write_durably};
 use crate::commands::status::is_ready;
 use crate::layout::NodeLayout;
 use crate::pki::KUBELET_CLIENT_NAME;
@@ -198,7 +200,10 @@ async fn start_pods(parts: &Parts, kit: &Kit) -> Result<()> {
                 cgroups: PodCgroups::new(hierarchy, kit.layout.cgroup.clone()),
                 dirs,
                 log_root: kit.layout.pod_logs_dir(),
-                cluster_dns: ClusterDns { servers: Vec::new(), domain: CLUSTER_DOMAIN.into() },
+                cluster_dns: ClusterDns {
+                    servers: vec![parts.cluster.dns_ip().to_string()],
+                    domain: CLUSTER_DOMAIN.into(),
+                },
                 resolv_conf: "/etc/resolv.conf".into(),
                 events: kit.events.clone(),
             }),
@@ -262,7 +267,7 @@ async fn serve_api(parts: &Parts, kit: &Kit, pods: Arc<dyn PodDirectory>) -> Res
 fn follow_pod_cidr(parts: &Parts, plane: &ControlPlane, kit: &Kit, agent: &NodeAgent) {
     let (cluster, layout, index) = (parts.cluster.clone(), kit.layout.clone(), kit.index);
     let (plane, poke, mut range) = (plane.clone(), agent.poke(), agent.pod_cidr());
-    let shutdown = parts.supervisor.shutdown().clone();
+    let (supervisor, shutdown) = (parts.supervisor.clone(), parts.supervisor.shutdown().clone());
     let task = async move {
         let subnet = match range.wait_for(Option::is_some).await {
             Ok(subnet) => subnet.clone().unwrap_or_default(),
@@ -275,9 +280,13 @@ fn follow_pod_cidr(parts: &Parts, plane: &ControlPlane, kit: &Kit, agent: &NodeA
             return;
         }
         poke.notify_one();
-        for address in bridge.service_addresses {
+        if !bridge.service_addresses.is_empty() {
+            let address = cluster.api_service_ip();
             if let Err(error) = plane.listen((address, API_SERVICE_PORT).into()).await {
                 tracing::error!(error = %format!("{error:#}"), "pods cannot reach the API by its Service");
+            }
+            if let Err(error) = start_dns(&plane, &cluster, &supervisor).await {
+                tracing::error!(error = %format!("{error:#}"), "pods have no cluster DNS");
             }
         }
     };
@@ -287,6 +296,27 @@ fn follow_pod_cidr(parts: &Parts, plane: &ControlPlane, kit: &Kit, agent: &NodeA
             () = shutdown.started() => {}
         }
     });
+}
+
+/// Cluster DNS, on the address of its Service.
+async fn start_dns(plane: &ControlPlane, cluster: &Cluster, supervisor: &Supervisor) -> Result<()> {
+    let informers = Informers::new(plane.client("system:kube-proxy", &[]), supervisor.clone());
+    let view = View { services: informers.cache(), slices: informers.cache() };
+    let ranges = vec![cluster.pod_cidr().parse()?, cluster.service_cidr().parse()?];
+    let mut clients: Vec<IpNet> = ranges.clone();
+    // The machine itself asks from the address it is asked on.
+    clients.push("127.0.0.0/8".parse()?);
+    let config = DnsConfig {
+        listen: (cluster.dns_ip(), network::dns::PORT).into(),
+        domain: CLUSTER_DOMAIN.into(),
+        ranges,
+        clients,
+        resolv_conf: "/etc/resolv.conf".into(),
+    };
+    let dns = Dns::bind(config, view).await?;
+    let shutdown = supervisor.shutdown().clone();
+    supervisor.spawn(TaskKind::Essential, "cluster DNS", dns.run(shutdown));
+    Ok(())
 }
 
 async fn make_network(bridge: &BridgeConfig, layout: &NodeLayout) -> Result<()> {

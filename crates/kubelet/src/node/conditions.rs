@@ -9,6 +9,9 @@ use super::machine::Pressure;
 /// Upstream's hard eviction thresholds.
 const MEMORY_LEFT_BYTES: u64 = 100 << 20;
 const STORAGE_LEFT_PERCENT: u64 = 10;
+/// Ten in a hundred of a large disk is more than a node needs: with this much left, none is under pressure.
+/// (Upstream has no such limit; tools that run nodes on a developer's machine switch the threshold off.)
+const STORAGE_ENOUGH_BYTES: u64 = 1 << 30;
 const INODES_LEFT_PERCENT: u64 = 5;
 /// Of the process ids: upstream has no default threshold; a node with none left cannot run anything.
 const PIDS_LEFT_PERCENT: u64 = 2;
@@ -33,7 +36,8 @@ fn verdicts(signals: &Signals) -> [Verdict; 4] {
     let p = &signals.pressure;
     let below = |left: u64, all: u64, percent: u64| all > 0 && left < all / 100 * percent;
     let memory = p.memory_available_bytes < MEMORY_LEFT_BYTES;
-    let disk = below(p.storage_available_bytes, p.storage_bytes, STORAGE_LEFT_PERCENT)
+    let disk = (p.storage_available_bytes < STORAGE_ENOUGH_BYTES
+        && below(p.storage_available_bytes, p.storage_bytes, STORAGE_LEFT_PERCENT))
         || below(p.inodes_free, p.inodes, INODES_LEFT_PERCENT);
     let pids = below(p.pids_max.saturating_sub(p.pids), p.pids_max, PIDS_LEFT_PERCENT);
     let pick = |set: bool, yes: (&'static str, &str), no: (&'static str, &str)| {
@@ -119,6 +123,12 @@ mod tests {
         Signals { pressure, not_ready: Vec::new() }
     }
 
+    /// A terabyte with this much left.
+    fn large_disk(available_bytes: u64) -> Pressure {
+        let healthy = healthy().pressure;
+        Pressure { storage_bytes: 1 << 40, storage_available_bytes: available_bytes, ..healthy }
+    }
+
     fn line(conditions: &[NodeCondition]) -> String {
         let one =
             |c: &NodeCondition| format!("{}={}({})", c.type_, c.status, c.reason.as_deref().unwrap_or(""));
@@ -140,6 +150,16 @@ mod tests {
         );
         let mut signals = healthy();
         signals.pressure.storage_available_bytes = 50;
+        assert!(
+            !conditions(&[], &Signals { pressure: large_disk(2 << 30), ..healthy() }, start)[1]
+                .status
+                .eq("True")
+        );
+        assert!(
+            conditions(&[], &Signals { pressure: large_disk(1 << 29), ..healthy() }, start)[1]
+                .status
+                .eq("True")
+        );
         signals.not_ready = vec!["a".into(), "b".into()];
         let later = start + SignedDuration::from_secs(60);
         let second = conditions(&first, &signals, later);

@@ -1,0 +1,287 @@
+//! What the cluster's own names stand for.
+//!
+//! Pure: a name and a record type against the view of Services and their endpoints. The rules are those of
+//! the Kubernetes DNS-based service discovery specification 1.1.0, with pod names by address as CoreDNS
+//! gives them (`pods insecure`). Never asks anybody.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use hickory_server::proto::ProtoError;
+use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, PTR, SOA, SRV, TXT};
+use hickory_server::proto::rr::{Name, RData, Record, RecordType};
+use informer::Cache;
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+
+/// How long answers may be kept, in seconds, as a new cluster's CoreDNS says.
+const TTL_S: u32 = 30;
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// The watches answers are made from.
+#[derive(Clone)]
+pub struct View {
+    pub services: Cache<Service>,
+    pub slices: Cache<EndpointSlice>,
+}
+
+/// What the zone says to a question.
+#[derive(Debug, PartialEq)]
+pub(super) enum Answer {
+    Records(Vec<Record>),
+    /// Another name stands for this one.
+    Alias(Name),
+    /// The name exists, without records of this type.
+    NoData,
+    NoName,
+    /// The name is not the cluster's.
+    Elsewhere,
+}
+
+pub(super) struct Zone {
+    domain: Name,
+    ranges: Vec<IpNet>,
+    view: View,
+}
+
+impl Zone {
+    pub fn new(domain: &str, ranges: Vec<IpNet>, view: View) -> Result<Self, ProtoError> {
+        let mut domain = Name::from_ascii(domain)?.to_lowercase();
+        domain.set_fqdn(true);
+        Ok(Self { domain, ranges, view })
+    }
+
+    /// The zone's own record, which says how long a missing name may be remembered.
+    pub fn soa(&self) -> Record {
+        let below = |label: &str| self.domain.prepend_label(label).unwrap_or_else(|_| self.domain.clone());
+        let soa = SOA::new(below("ns.dns"), below("hostmaster"), 1, 7200, 1800, 86_400, TTL_S);
+        Record::from_rdata(self.domain.clone(), TTL_S, RData::SOA(soa))
+    }
+
+    pub fn answer(&self, name: &Name, kind: RecordType) -> Answer {
+        if let Ok(net) = name.parse_arpa_name() {
+            return self.reverse(name, net.addr(), kind);
+        }
+        if !self.domain.zone_of(name) {
+            return Answer::Elsewhere;
+        }
+        let depth = usize::from(name.num_labels()) - usize::from(self.domain.num_labels());
+        let labels: Option<Vec<String>> = name
+            .iter()
+            .take(depth)
+            .map(|label| Some(std::str::from_utf8(label).ok()?.to_ascii_lowercase()))
+            .collect();
+        let Some(labels) = labels else { return Answer::NoName };
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        match labels.as_slice() {
+            [] if kind == RecordType::SOA => Answer::Records(vec![self.soa()]),
+            [] | ["svc" | "pod"] => Answer::NoData,
+            ["dns-version"] => {
+                let version = RData::TXT(TXT::new(vec!["1.1.0".to_owned()]));
+                of_type(name, kind, vec![version])
+            }
+            [namespace, "svc"] => self.namespace(namespace),
+            [service, namespace, "svc"] => self.service(name, kind, service, namespace),
+            [port, protocol, service, namespace, "svc"] => {
+                self.port(name, kind, (port, protocol), service, namespace)
+            }
+            [host, service, namespace, "svc"] => self.host(name, kind, host, service, namespace),
+            [address, _namespace, "pod"] => match pod_address(address) {
+                Some(ip) => of_type(name, kind, vec![address_data(ip)]),
+                None => Answer::NoName,
+            },
+            _ => Answer::NoName,
+        }
+    }
+
+    /// A namespace's name exists as long as a Service is in it.
+    fn namespace(&self, namespace: &str) -> Answer {
+        match self.view.services.list(Some(namespace)).is_empty() {
+            true => Answer::NoName,
+            false => Answer::NoData,
+        }
+    }
+
+    fn service(&self, name: &Name, kind: RecordType, service: &str, namespace: &str) -> Answer {
+        let Some(service) = self.view.services.get(namespace, service) else { return Answer::NoName };
+        if let Some(target) = external_name(&service) {
+            return match Name::from_utf8(target) {
+                Ok(mut target) => {
+                    target.set_fqdn(true);
+                    Answer::Alias(target)
+                }
+                Err(_) => Answer::NoData,
+            };
+        }
+        let addresses = match is_headless(&service) {
+            false => cluster_ips(&service),
+            true => {
+                let found = self.endpoints(&service).into_iter().flat_map(|(_, _, ips)| ips).collect();
+                if Vec::is_empty(&found) {
+                    return Answer::NoName;
+                }
+                found
+            }
+        };
+        let mut data: Vec<RData> = addresses.into_iter().map(address_data).collect();
+        if kind == RecordType::SRV {
+            data = self.ports(&service, None);
+        }
+        of_type(name, kind, data)
+    }
+
+    /// `_port._protocol.service`: where a named port is.
+    fn port(
+        &self,
+        name: &Name,
+        kind: RecordType,
+        (port, protocol): (&str, &str),
+        service: &str,
+        namespace: &str,
+    ) -> Answer {
+        let (Some(port), Some(protocol)) = (port.strip_prefix('_'), protocol.strip_prefix('_')) else {
+            return Answer::NoName;
+        };
+        let Some(service) = self.view.services.get(namespace, service) else { return Answer::NoName };
+        match self.ports(&service, Some((port, protocol))) {
+            none if none.is_empty() => Answer::NoName,
+            found => of_type(name, kind, found),
+        }
+    }
+
+    /// An endpoint of a headless Service by its host name.
+    fn host(&self, name: &Name, kind: RecordType, host: &str, service: &str, namespace: &str) -> Answer {
+        let service = self.view.services.get(namespace, service);
+        let Some(service) = service.filter(|s| is_headless(s)) else { return Answer::NoName };
+        let here = self.endpoints(&service).into_iter().filter(|(label, ..)| label == host);
+        let data: Vec<RData> = here.flat_map(|(_, _, ips)| ips).map(address_data).collect();
+        if data.is_empty() { Answer::NoName } else { of_type(name, kind, data) }
+    }
+
+    /// The ports of a Service as SRV data: all, or the one with this name and protocol.
+    fn ports(&self, service: &Service, wanted: Option<(&str, &str)>) -> Vec<RData> {
+        let is_wanted = |name: Option<&str>, protocol: Option<&str>| match wanted {
+            Some((port, by)) => name == Some(port) && protocol.unwrap_or("TCP").eq_ignore_ascii_case(by),
+            None => name.is_some(),
+        };
+        let Some(target) = self.service_name(service) else { return Vec::new() };
+        let srv = |port: u16, target: Name| RData::SRV(SRV::new(0, 100, port, target));
+        if !is_headless(service) {
+            let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+            return ports
+                .filter(|port| is_wanted(port.name.as_deref(), port.protocol.as_deref()))
+                .filter_map(|port| Some(srv(u16::try_from(port.port).ok()?, target.clone())))
+                .collect();
+        }
+        let mut found = Vec::new();
+        for (label, slice, _) in self.endpoints(service) {
+            let Ok(target) = target.prepend_label(label.as_str()) else { continue };
+            let ports = slice.ports.iter().flatten();
+            let ports = ports.filter(|port| is_wanted(port.name.as_deref(), port.protocol.as_deref()));
+            let numbers = ports.filter_map(|port| u16::try_from(port.port?).ok());
+            found.extend(numbers.map(|number| srv(number, target.clone())));
+        }
+        found
+    }
+
+    /// The endpoints that take traffic, each with the label it has below its Service.
+    fn endpoints(&self, service: &Service) -> Vec<(String, std::sync::Arc<EndpointSlice>, Vec<IpAddr>)> {
+        let (namespace, name) = (service.metadata.namespace.as_deref(), service.metadata.name.as_deref());
+        let slices = self.view.slices.select(namespace, |slice| {
+            let labels = slice.metadata.labels.as_ref();
+            labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)).map(String::as_str) == name
+        });
+        let unready = service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses) == Some(true);
+        let mut found = Vec::new();
+        for slice in slices {
+            for endpoint in slice.endpoints.iter().flatten().filter(|endpoint| unready || is_ready(endpoint))
+            {
+                let ips: Vec<IpAddr> = endpoint.addresses.iter().filter_map(|ip| ip.parse().ok()).collect();
+                if let Some(label) = host_label(endpoint, &ips) {
+                    found.push((label, slice.clone(), ips));
+                }
+            }
+        }
+        found
+    }
+
+    fn reverse(&self, name: &Name, address: IpAddr, kind: RecordType) -> Answer {
+        let is_address = |service: &Service| cluster_ips(service).contains(&address);
+        let owner = self.view.services.select(None, is_address).into_iter().next();
+        match owner.and_then(|service| self.service_name(&service)) {
+            Some(target) => of_type(name, kind, vec![RData::PTR(PTR(target))]),
+            None if self.ranges.iter().any(|range| range.contains(&address)) => Answer::NoName,
+            None => Answer::Elsewhere,
+        }
+    }
+
+    fn service_name(&self, service: &Service) -> Option<Name> {
+        let below_svc = self.domain.prepend_label("svc").ok()?;
+        let in_namespace = below_svc.prepend_label(service.metadata.namespace.as_deref()?).ok()?;
+        in_namespace.prepend_label(service.metadata.name.as_deref()?).ok()
+    }
+}
+
+/// The record that says that `target` stands for `name`.
+pub(super) fn alias(name: &Name, target: Name) -> Record {
+    Record::from_rdata(name.clone(), TTL_S, RData::CNAME(CNAME(target)))
+}
+
+/// The records of the wanted type; that there are others means that the name exists.
+fn of_type(name: &Name, kind: RecordType, data: Vec<RData>) -> Answer {
+    let wanted = data.into_iter().filter(|d| kind == RecordType::ANY || d.record_type() == kind);
+    let records: Vec<Record> = wanted.map(|d| Record::from_rdata(name.clone(), TTL_S, d)).collect();
+    if records.is_empty() { Answer::NoData } else { Answer::Records(records) }
+}
+
+fn address_data(address: IpAddr) -> RData {
+    match address {
+        IpAddr::V4(ip) => RData::A(A(ip)),
+        IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
+    }
+}
+
+/// `10-244-0-7`, or an IPv6 address with `-` for `:`.
+fn pod_address(label: &str) -> Option<IpAddr> {
+    label
+        .replace('-', ".")
+        .parse::<Ipv4Addr>()
+        .map(IpAddr::V4)
+        .or_else(|_| label.replace('-', ":").parse())
+        .ok()
+}
+
+fn external_name(service: &Service) -> Option<&str> {
+    let spec = service.spec.as_ref().filter(|spec| spec.type_.as_deref() == Some("ExternalName"))?;
+    spec.external_name.as_deref()
+}
+
+fn is_headless(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
+}
+
+fn cluster_ips(service: &Service) -> Vec<IpAddr> {
+    let Some(spec) = &service.spec else { return Vec::new() };
+    let all = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip);
+    let mut found: Vec<IpAddr> = all.filter_map(|ip| ip.parse().ok()).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// An endpoint whose readiness is not said is ready (EndpointConditions.ready).
+fn is_ready(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
+}
+
+/// What an endpoint is called: its host name, else its address.
+fn host_label(endpoint: &Endpoint, ips: &[IpAddr]) -> Option<String> {
+    match endpoint.hostname.as_deref() {
+        Some(name) if !name.is_empty() => Some(name.to_owned()),
+        _ => ips.first().map(|ip| ip.to_string().replace(['.', ':'], "-")),
+    }
+}
+
+#[cfg(test)]
+#[path = "zone/tests.rs"]
+mod tests;
