@@ -4,19 +4,17 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use network::BridgeConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::claims;
 use crate::layout::{Layout, NodeLayout};
 
 /// How many clusters fit beside each other on one machine.
-const SLOTS: u8 = 10;
-/// Claims of slots, one file a slot.
-const SLOTS_DIR: &str = "/run/knarr/slots";
+pub const SLOTS: u8 = 10;
 
 /// How many nodes of one cluster fit on a machine.
 pub const MAX_NODES: u8 = 9;
@@ -91,35 +89,36 @@ impl Cluster {
     }
 
     /// Reads the cluster's identity, or makes and writes it at the first start. Claims its slot for as long
-    /// as the machine runs or until [`release_slot`].
+    /// as the machine runs or until
+    /// [`claims::release`].
     ///
     /// # Errors
     /// When no slot is free, another cluster holds this one's, or files cannot be written.
     pub fn load_or_create(layout: &Layout, node_name: &str) -> Result<Self> {
         fs::create_dir_all(&layout.data_dir)
             .with_context(|| format!("making {}", layout.data_dir.display()))?;
-        fs::create_dir_all(SLOTS_DIR).with_context(|| format!("making {SLOTS_DIR}"))?;
-        let _guard = lock_slots()?;
+        let _guard = claims::lock()?;
         let path = layout.cluster_file();
         if let Ok(text) = fs::read(&path) {
             let cluster: Self =
                 serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
-            if let Some(other) = holder(cluster.slot).filter(|other| *other != layout.data_dir) {
+            if let Some(other) = claims::holder(cluster.slot).filter(|other| *other != layout.data_dir) {
                 bail!(
                     "the addresses of cluster {:?} are in use by the running cluster in {}: stop that one first",
                     layout.name,
                     other.display()
                 );
             }
-            claim(cluster.slot, &layout.data_dir)?;
+            claims::claim(layout, cluster.slot)?;
             return Ok(cluster);
         }
-        let Some(slot) = (0..SLOTS).find(|slot| holder(*slot).is_none() && ports_are_free(*slot)) else {
+        let Some(slot) = (0..SLOTS).find(|slot| claims::holder(*slot).is_none() && ports_are_free(*slot))
+        else {
             bail!("no free address range is left for another cluster on this machine (at most {SLOTS})");
         };
         let cluster = Self { slot, node_name: node_name.to_owned() };
         write_durably(&path, &serde_json::to_vec_pretty(&cluster)?, 0o644)?;
-        claim(slot, &layout.data_dir)?;
+        claims::claim(layout, slot)?;
         Ok(cluster)
     }
 
@@ -133,59 +132,6 @@ impl Cluster {
             .with_context(|| format!("there is no cluster {:?} on this machine", layout.name))?;
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
     }
-}
-
-/// Gives the slot of the cluster in `data_dir` back.
-///
-/// # Errors
-/// When the claim is there and cannot be removed.
-pub fn release_slot(data_dir: &Path) -> io::Result<()> {
-    for slot in 0..SLOTS {
-        if holder(slot).as_deref() == Some(data_dir) {
-            fs::remove_file(Path::new(SLOTS_DIR).join(slot.to_string()))?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether any cluster of this machine claims a slot.
-pub fn any_claimed() -> bool {
-    (0..SLOTS).any(|slot| holder(slot).is_some())
-}
-
-/// Removes the list of clusters. For when no cluster runs any more.
-///
-/// # Errors
-/// When something is left in it.
-pub fn remove_registry() -> io::Result<()> {
-    for path in ["/run/knarr/slots.lock", SLOTS_DIR, "/run/knarr"] {
-        let gone = if Path::new(path).is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-        match gone {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The data directory of the cluster that claims a slot; a claim whose data is gone is void.
-fn holder(slot: u8) -> Option<std::path::PathBuf> {
-    let text = fs::read_to_string(Path::new(SLOTS_DIR).join(slot.to_string())).ok()?;
-    let path = std::path::PathBuf::from(text.trim());
-    path.join("cluster.json").exists().then_some(path)
-}
-
-fn claim(slot: u8, data_dir: &Path) -> Result<()> {
-    fs::write(Path::new(SLOTS_DIR).join(slot.to_string()), data_dir.as_os_str().as_encoded_bytes())
-        .context("claiming an address range")
-}
-
-/// Held while slots are looked at and claimed; released when dropped.
-fn lock_slots() -> Result<fs::File> {
-    let file = fs::File::create("/run/knarr/slots.lock").context("locking the list of clusters")?;
-    rustix::fs::flock(file.as_fd(), rustix::fs::FlockOperation::LockExclusive)
-        .context("locking the list of clusters")?;
-    Ok(file)
 }
 
 fn ports_are_free(slot: u8) -> bool {

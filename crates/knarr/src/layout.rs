@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 /// The name of the cluster that `knarr up` makes when none is given.
 pub const DEFAULT_NAME: &str = "knarr";
 
+/// What is here is gone after a reboot, and after the last cluster of the machine is down.
+pub const RUN_DIR: &str = "/run/knarr";
+
 /// The paths of one cluster on this machine.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -21,7 +24,7 @@ impl Layout {
         Self {
             name: name.to_owned(),
             data_dir: data_dir.map_or_else(|| Path::new("/var/lib/knarr").join(name), Path::to_path_buf),
-            run_dir: Path::new("/run/knarr").join(name),
+            run_dir: Path::new(RUN_DIR).join(name),
         }
     }
 

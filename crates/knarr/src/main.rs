@@ -4,6 +4,7 @@
 //! pod's shim, the CNI plugin), which must not have more than one thread, or a command of the command line.
 
 mod arguments;
+mod claims;
 mod cluster;
 mod commands;
 mod host;

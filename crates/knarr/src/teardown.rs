@@ -1,6 +1,7 @@
 //! Taking a cluster off the machine: its processes, mounts, cgroups, network and files outside the data
 //! directory. Works from what the kernel knows, so also after everything was killed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::claims;
 use crate::cluster::Cluster;
 use crate::layout::Layout;
 use crate::process::{ProcessRecord, ended_within};
@@ -18,11 +20,12 @@ const SERVER_PATIENCE: Duration = Duration::from_secs(10);
 /// Rounds of killing: a process may fork while its siblings are being killed.
 const KILL_ROUNDS: usize = 20;
 
-/// Stops everything of the cluster and removes all but its data directory. Repeatable.
+/// Stops everything of the cluster and removes all but its data directory. `slot` tells which network is its
+/// own. Repeatable: while something is left the cluster keeps its claim.
 ///
 /// # Errors
 /// Says what could not be removed; what comes after it is still tried.
-pub fn tear_down(layout: &Layout, cluster: Option<&Cluster>) -> Result<()> {
+pub fn tear_down(layout: &Layout, slot: Option<u8>) -> Result<()> {
     if let Some(server) = ProcessRecord::running(&layout.pid_file()) {
         server.end(SERVER_PATIENCE)?;
     }
@@ -32,15 +35,17 @@ pub fn tear_down(layout: &Layout, cluster: Option<&Cluster>) -> Result<()> {
             failures.push(format!("{what}: {error:#}"));
         }
     };
-    attempt("processes", kill_processes(&layout.cgroup()));
+    attempt("processes", kill_processes(layout));
     attempt("mounts", unmount_below(&[&layout.data_dir, &layout.run_dir]));
     attempt("cgroups", remove_cgroups(&layout.cgroup()));
-    if let Some(cluster) = cluster {
-        attempt("network", remove_network(cluster));
+    if let Some(slot) = slot {
+        attempt("network", remove_network(slot));
     }
-    attempt("files", remove_files(layout));
-    attempt("address range", crate::cluster::release_slot(&layout.data_dir).map_err(Into::into));
-    if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("; ")) }
+    if !failures.is_empty() {
+        bail!("{}", failures.join("; "));
+    }
+    claims::release(&layout.data_dir).context("address range")?;
+    remove_files(layout).context("files")
 }
 
 /// The cluster's cgroup in each hierarchy of v1, or in the one of v2.
@@ -79,21 +84,40 @@ fn subtree(root: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn kill_processes(cgroup: &str) -> Result<()> {
-    let own = rustix::process::getpid();
+/// The processes in the cluster's cgroups, and those that had no time to join one: they work in its folder.
+fn processes(layout: &Layout) -> BTreeSet<i32> {
+    let groups = cgroup_roots(&layout.cgroup());
+    let mut pids: BTreeSet<i32> = BTreeSet::new();
+    for dir in groups.iter().flat_map(|root| subtree(root)) {
+        let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        pids.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()));
+    }
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let works_in = fs::read_link(entry.path().join("cwd"));
+        // The kernel says ` (deleted)` after the name of a folder that is gone; what comes before matters.
+        if works_in.is_ok_and(|dir| dir.starts_with(&layout.run_dir)) && is_shim(&entry.path()) {
+            pids.insert(pid);
+        }
+    }
+    pids.remove(&rustix::process::getpid().as_raw_nonzero().get());
+    pids
+}
+
+/// Whether a process is a shim, and not a shell that somebody left in the cluster's folder.
+fn is_shim(process: &Path) -> bool {
+    let arguments = fs::read(process.join("cmdline")).unwrap_or_default();
+    arguments.split(|byte| *byte == 0).nth(1) == Some(b"shim")
+}
+
+fn kill_processes(layout: &Layout) -> Result<()> {
     for _ in 0..KILL_ROUNDS {
         let mut handles = Vec::new();
-        for dir in cgroup_roots(cgroup).iter().flat_map(|root| subtree(root)) {
-            let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-            for pid in procs.lines().filter_map(|line| line.parse().ok()).filter_map(Pid::from_raw) {
-                if pid == own {
-                    continue;
-                }
-                if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) {
-                    // A process that ended in between needs no signal.
-                    let _ = pidfd_send_signal(&handle, Signal::KILL);
-                    handles.push((pid, handle));
-                }
+        for pid in processes(layout).into_iter().filter_map(Pid::from_raw) {
+            if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) {
+                // A process that ended in between needs no signal.
+                let _ = pidfd_send_signal(&handle, Signal::KILL);
+                handles.push((pid, handle));
             }
         }
         if handles.is_empty() {
@@ -108,14 +132,18 @@ fn kill_processes(cgroup: &str) -> Result<()> {
     bail!("new processes keep appearing")
 }
 
-/// Unmounts everything below the given folders, latest mount first.
+/// Unmounts everything below the given folders, latest mount first; not what is mounted at a folder itself,
+/// for that is not the cluster's.
 fn unmount_below(folders: &[&Path]) -> Result<()> {
+    // The mount table knows no symbolic links.
+    let folders: Vec<PathBuf> =
+        folders.iter().map(|dir| fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf())).collect();
     let table = fs::read_to_string("/proc/self/mountinfo").context("reading the mount table")?;
     let mut points: Vec<PathBuf> = table
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
         .map(unescape)
-        .filter(|point| folders.iter().any(|folder| point.starts_with(folder)))
+        .filter(|point| folders.iter().any(|folder| point.starts_with(folder) && point != folder))
         .collect();
     points.reverse();
     for point in points {
@@ -152,7 +180,8 @@ fn remove_cgroups(cgroup: &str) -> Result<()> {
     Ok(())
 }
 
-fn remove_network(cluster: &Cluster) -> Result<()> {
+fn remove_network(slot: u8) -> Result<()> {
+    let cluster = Cluster { slot, node_name: String::new() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(network::remove_cluster(&cluster.bridge_prefix(), &cluster.veth_prefix()))?;
     Ok(())

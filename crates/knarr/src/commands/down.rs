@@ -7,6 +7,7 @@ use client::kubeconfig;
 
 use super::{layout_of, say, user_kubeconfig};
 use crate::arguments::Down;
+use crate::claims::{self, Claim};
 use crate::cluster::Cluster;
 use crate::process::ProcessRecord;
 use crate::{host, teardown};
@@ -21,11 +22,12 @@ pub fn run(down: &Down) -> Result<()> {
         anyhow::bail!("knarr needs root: run it with sudo");
     }
     let was_running = ProcessRecord::running(&layout.pid_file()).is_some();
-    let cluster = Cluster::load(&layout).ok();
-    teardown::tear_down(&layout, cluster.as_ref())?;
-    if !crate::cluster::any_claimed() {
+    let claimed = Claim::of(&layout.name).map(|claim| claim.slot);
+    let slot = claimed.or_else(|| Cluster::load(&layout).ok().map(|cluster| cluster.slot));
+    teardown::tear_down(&layout, slot)?;
+    if !claims::any() {
         host::restore()?;
-        crate::cluster::remove_registry()?;
+        claims::remove_all()?;
     }
     if let Some(path) = user_kubeconfig() {
         kubeconfig::remove(&path, &layout.context())?;

@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 struct Pollable(Inotify);
@@ -23,6 +24,12 @@ pub struct Event {
     pub mask: AddWatchFlags,
     /// The name within the watched folder.
     pub name: Option<OsString>,
+}
+
+impl From<InotifyEvent> for Event {
+    fn from(event: InotifyEvent) -> Self {
+        Self { watch: event.wd, mask: event.mask, name: event.name }
+    }
 }
 
 /// Watches folders.
@@ -46,12 +53,26 @@ impl FolderWatch {
         Ok(self.0.get_ref().0.add_watch(folder, mask)?)
     }
 
-    /// Waits until something has happened, without taking it. Cancellation safe.
+    /// Waits until something may have happened, without taking it. Cancellation safe.
     ///
     /// # Errors
     /// When the runtime is going down.
     pub async fn happened(&self) -> io::Result<()> {
         self.0.readable().await.map(|mut guard| guard.retain_ready())
+    }
+
+    /// What has happened so far, which may be nothing: after a read it is not known whether there is more, so
+    /// [`FolderWatch::happened`] may say so once too often.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn take(&self) -> io::Result<Vec<Event>> {
+        let read = |fd: &Pollable| fd.0.read_events().map_err(io::Error::from);
+        match self.0.try_io(Interest::READABLE, read) {
+            Ok(events) => Ok(events.into_iter().map(Event::from).collect()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Everything that has happened; waits for something. Cancellation safe.
@@ -63,9 +84,7 @@ impl FolderWatch {
             let mut guard = self.0.readable().await?;
             let read = guard.try_io(|fd| fd.get_ref().0.read_events().map_err(io::Error::from));
             if let Ok(events) = read {
-                let event =
-                    |e: nix::sys::inotify::InotifyEvent| Event { watch: e.wd, mask: e.mask, name: e.name };
-                return Ok(events?.into_iter().map(event).collect());
+                return Ok(events?.into_iter().map(Event::from).collect());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What probes mean: which should run, and what their verdicts cause.
 
-use super::action::ProbeTarget;
+use super::action::{Action, ProbeTarget};
 use super::context::Context;
 use super::desired::{Member, RestartPolicy, Role};
 use super::observed::{ProbeKind, Verdict};
@@ -43,6 +43,12 @@ pub fn targets(ctx: &mut Context<'_>, ending: bool) {
         if !record.is_running() || ctx.is_starting(&member.spec.name) {
             continue;
         }
+        let stopping = ctx.seen.is_stopping(record)
+            || ctx
+                .plan
+                .actions
+                .iter()
+                .any(|a| matches!(a, Action::StopContainer { id, .. } if *id == record.id));
         let mut add = |kind| {
             targets.push(ProbeTarget {
                 container: member.spec.name.clone(),
@@ -51,7 +57,7 @@ pub fn targets(ctx: &mut Context<'_>, ending: bool) {
             });
         };
         if !init::is_started(ctx, member, record) {
-            if !ending && !ctx.seen.is_stopping(record) {
+            if !ending && !stopping {
                 add(ProbeKind::Startup);
             }
             continue;
@@ -59,7 +65,7 @@ pub fn targets(ctx: &mut Context<'_>, ending: bool) {
         if member.spec.readiness_probe.is_some() {
             add(ProbeKind::Readiness);
         }
-        if member.spec.liveness_probe.is_some() && !ending && !ctx.seen.is_stopping(record) {
+        if member.spec.liveness_probe.is_some() && !ending && !stopping {
             add(ProbeKind::Liveness);
         }
     }

@@ -13,7 +13,7 @@ pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
     let want = ctx.want;
     let running = ctx.seen.runtime.containers.iter().any(|c| c.is_running());
     let ended = *stage != Stage::Live && !running;
-    let (reason, message) = reason(ctx, stage);
+    let (reason, message) = reason(ctx, stage, ended);
     // Of a pod that was refused before anything ran there is nothing to tell but the refusal.
     let refused = ended && reason.is_some() && ctx.seen.runtime.containers.is_empty() && !was_started(ctx);
     let statuses = |keep: fn(Role) -> bool| -> Vec<ContainerStatus> {
@@ -26,7 +26,8 @@ pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
     let initialized = apps.iter().any(|s| s.container_id.is_some());
     let known_phase = want.pod.status.as_ref().and_then(|s| s.phase.as_deref());
     let phase = match (stage, known_phase) {
-        (Stage::Rejected(_), _) => "Failed",
+        // A final phase says that nothing runs any more.
+        (Stage::Rejected(_), _) if ended => "Failed",
         (_, Some("Failed")) => "Failed",
         (_, Some("Succeeded")) => "Succeeded",
         _ => phase::phase(want, &init, &apps, ended, initialized),
@@ -65,13 +66,17 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
 
-/// A pod-level reason is kept once it was given.
-fn reason(ctx: &Context<'_>, stage: &Stage) -> (Option<String>, Option<String>) {
-    if let Stage::Rejected(why) = stage {
-        return (Some(why.reason.clone()), Some(why.message.clone()));
+/// A pod-level reason is kept once it was given; it comes with the phase it explains, when nothing runs any
+/// more.
+fn reason(ctx: &Context<'_>, stage: &Stage, ended: bool) -> (Option<String>, Option<String>) {
+    match stage {
+        Stage::Rejected(why) if ended => return (Some(why.reason.clone()), Some(why.message.clone())),
+        _ => {}
     }
     match (&ctx.want.pod.status, stage) {
-        (Some(known), Stage::Finished | Stage::Deleting) => (known.reason.clone(), known.message.clone()),
+        (Some(known), Stage::Finished | Stage::Deleting | Stage::Rejected(_)) => {
+            (known.reason.clone(), known.message.clone())
+        }
         _ => (None, None),
     }
 }

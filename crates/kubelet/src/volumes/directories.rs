@@ -1,7 +1,7 @@
 //! Folders of volumes: plain ones and those in memory.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use api::quantity::Quantity;
@@ -46,11 +46,13 @@ pub fn make_empty_dir(
     if meta.permissions().mode() & 0o777 != 0o777 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o777))
             .map_err(|e| VolumeError::disk("setting the mode of", path, e))?;
-        if let Some(group) = group {
-            ownership::give_to_group(path, group, ownership::Access::ReadWrite)?;
-        }
     }
-    Ok(())
+    match group {
+        Some(group) if meta.gid() != group => {
+            ownership::give_to_group(path, group, ownership::Access::ReadWrite)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The limit, in bytes, when there is one.
@@ -66,4 +68,24 @@ pub fn size_limit_bytes(source: &EmptyDirVolumeSource) -> Option<u64> {
 pub fn open_to_all(path: &Path) -> Result<(), VolumeError> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o777))
         .map_err(|e| VolumeError::disk("setting the mode of", path, e))
+}
+
+#[cfg(test)]
+mod privileged {
+    use super::*;
+
+    #[test]
+    fn an_empty_dir_belongs_to_the_group_of_the_pod_on_disk_and_in_memory() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for medium in [None, Some("Memory".to_owned())] {
+            let path = dir.path().join(medium.as_deref().unwrap_or("disk"));
+            let source = EmptyDirVolumeSource { medium: medium.clone(), ..EmptyDirVolumeSource::default() };
+            make_empty_dir(&path, &source, Some(2000)).expect("made");
+            let meta = fs::symlink_metadata(&path).expect("there");
+            assert_eq!((meta.gid(), meta.permissions().mode() & 0o2777), (2000, 0o2777), "{medium:?}");
+            if medium.is_some() {
+                rustix::mount::unmount(&path, rustix::mount::UnmountFlags::DETACH).expect("unmounted");
+            }
+        }
+    }
 }

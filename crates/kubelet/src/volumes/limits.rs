@@ -101,7 +101,7 @@ impl Limits {
                     happened = watch.happened() => happened?,
                 }
                 tokio::time::sleep(self.pace).await;
-                due = trees.take(&watch, watch.next().await?);
+                due = trees.take(&watch, watch.take()?);
             }
             for root in due {
                 self.measure(root).await;
@@ -231,6 +231,16 @@ mod tests {
         assert_eq!(limits.lock().len(), 1, "it is not named again");
         limits.forget("u1");
         assert!(limits.lock().is_empty());
+        // The pods are cleared away; later ones are watched as the first were.
+        fs::remove_dir_all(dir.path().join("small")).expect("removed");
+        fs::remove_dir_all(dir.path().join("big")).expect("removed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let folder = dir.path().join("later");
+        fs::create_dir(&folder).expect("made");
+        let limit = Limit { uid: "u3".into(), volume: "later".into(), bytes: 1024, text: "1Ki".into() };
+        limits.track(folder.clone(), limit);
+        fs::write(folder.join("file"), vec![1; 64 << 10]).expect("written");
+        assert_eq!(limits.next().await.pod_uid, "u3");
         tasks.shutdown().await;
     }
 }

@@ -1,0 +1,115 @@
+//! Which clusters are on this machine now: the slot each one holds and where it keeps its data.
+//!
+//! A claim is made when a cluster starts and given back when it is taken down, whatever happened between. It
+//! stands twice under `/run`: by slot, so that two clusters never share one, and by name, so that `down` finds
+//! everything of a cluster by its name alone, also when its data directory was removed first.
+
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{SLOTS, write_durably};
+use crate::layout::{Layout, RUN_DIR};
+
+/// One file a slot; it holds the path of the data directory.
+const SLOTS_DIR: &str = "/run/knarr/slots";
+const LOCK_FILE: &str = "/run/knarr/slots.lock";
+
+/// What a cluster holds of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    pub slot: u8,
+    pub data_dir: PathBuf,
+}
+
+impl Claim {
+    /// The claim of the cluster of this name, if it is on this machine.
+    pub fn of(name: &str) -> Option<Self> {
+        serde_json::from_slice(&fs::read(file(&Path::new(RUN_DIR).join(name))).ok()?).ok()
+    }
+}
+
+fn file(run_dir: &Path) -> PathBuf {
+    run_dir.join("claim.json")
+}
+
+/// All clusters on this machine.
+fn all() -> Vec<Claim> {
+    let entries = fs::read_dir(RUN_DIR).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Claim::of(entry.file_name().to_str()?)).collect()
+}
+
+/// Claims a slot for a cluster.
+///
+/// # Errors
+/// When the files cannot be written.
+pub fn claim(layout: &Layout, slot: u8) -> Result<()> {
+    let path = Path::new(SLOTS_DIR).join(slot.to_string());
+    fs::write(path, layout.data_dir.as_os_str().as_encoded_bytes()).context("claiming an address range")?;
+    let claim = Claim { slot, data_dir: layout.data_dir.clone() };
+    write_durably(&file(&layout.run_dir), &serde_json::to_vec(&claim)?, 0o644)
+}
+
+/// Gives the slot of the cluster in `data_dir` back.
+///
+/// # Errors
+/// When the claim is there and cannot be removed.
+pub fn release(data_dir: &Path) -> io::Result<()> {
+    for slot in 0..SLOTS {
+        if claimed_by(slot).as_deref() == Some(data_dir) {
+            fs::remove_file(Path::new(SLOTS_DIR).join(slot.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether any cluster is on this machine.
+pub fn any() -> bool {
+    (0..SLOTS).any(|slot| holder(slot).is_some())
+}
+
+/// Removes the list of clusters. For when no cluster is left.
+///
+/// # Errors
+/// When something is left in it.
+pub fn remove_all() -> io::Result<()> {
+    for path in [LOCK_FILE, SLOTS_DIR, RUN_DIR] {
+        let gone = if Path::new(path).is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        match gone {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn claimed_by(slot: u8) -> Option<PathBuf> {
+    let text = fs::read_to_string(Path::new(SLOTS_DIR).join(slot.to_string())).ok()?;
+    Some(PathBuf::from(text.trim()))
+}
+
+/// The data directory of the cluster that holds a slot. A claim is void when its data is gone and no cluster
+/// of that slot is on the machine.
+pub fn holder(slot: u8) -> Option<PathBuf> {
+    let path = claimed_by(slot);
+    if let Some(path) = path.filter(|path| path.join("cluster.json").exists()) {
+        return Some(path);
+    }
+    all().into_iter().find(|claim| claim.slot == slot).map(|claim| claim.data_dir)
+}
+
+/// Held while slots are looked at and claimed; released when dropped.
+///
+/// # Errors
+/// When the list cannot be made or locked.
+pub fn lock() -> Result<fs::File> {
+    fs::create_dir_all(SLOTS_DIR).with_context(|| format!("making {SLOTS_DIR}"))?;
+    let file = fs::File::create(LOCK_FILE).context("locking the list of clusters")?;
+    rustix::fs::flock(file.as_fd(), rustix::fs::FlockOperation::LockExclusive)
+        .context("locking the list of clusters")?;
+    Ok(file)
+}
