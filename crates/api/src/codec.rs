@@ -11,7 +11,7 @@ mod strict;
 mod value;
 
 pub use strict::{FieldValidation, Strictness};
-pub use value::{Decoded, Limits, decode_json, decode_json_value, decode_yaml, decode_yaml_value};
+pub use value::{Decoded, Limits, decode_json, decode_json_value, decode_yaml, decode_yaml_value, type_word};
 
 #[cfg(test)]
 mod tests;

@@ -145,9 +145,9 @@ pub fn unsupported_media_type(got: &str, accepted: &str) -> Error {
     )
 }
 
-/// The media type of the body without parameters; empty when absent.
+/// The media type of the body without parameters; empty when absent, `?` when it is no text.
 pub fn media_type(headers: &HeaderMap) -> &str {
-    let value = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let value = headers.get(CONTENT_TYPE).map_or("", |v| v.to_str().unwrap_or("?"));
     value.split(';').next().unwrap_or("").trim()
 }
 

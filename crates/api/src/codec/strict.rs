@@ -1,5 +1,6 @@
 //! What is done about fields that are unknown or given twice: the `fieldValidation` parameter.
 
+use crate::field::{FieldError, Path};
 use crate::{Error, Object};
 
 /// The `fieldValidation` parameter of a write.
@@ -15,15 +16,16 @@ impl FieldValidation {
     /// Parses the parameter; empty means [`FieldValidation::Warn`], as upstream.
     ///
     /// # Errors
-    /// 400 for any other text.
-    pub fn parse(text: &str) -> Result<Self, Error> {
+    /// What is wrong with any other text.
+    pub fn parse(text: &str) -> Result<Self, FieldError> {
         match text {
             "" | "Warn" => Ok(Self::Warn),
             "Ignore" => Ok(Self::Ignore),
             "Strict" => Ok(Self::Strict),
-            other => Err(Error::bad_request(format!(
-                "fieldValidation: Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
-            ))),
+            other => {
+                let supported = ["", "Ignore", "Strict", "Warn"];
+                Err(FieldError::not_supported(&Path::root("fieldValidation"), other, &supported))
+            }
         }
     }
 }

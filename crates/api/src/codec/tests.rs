@@ -50,6 +50,18 @@ fn texts_over_the_limits_are_refused() {
     assert!(decode_json(b"{\"a\":\"\xff\"}", &limits).expect_err("no UTF-8").is(Reason::BadRequest));
 }
 
+/// A thread of a server has two megabytes of stack, of which a request has used some.
+#[test]
+fn all_allowed_levels_fit_a_small_stack() {
+    let nested = |levels| format!("# YAML\n{}1{}", "{a: ".repeat(levels), "}".repeat(levels));
+    let small = std::thread::Builder::new().stack_size(1024 * 1024);
+    let read = small.spawn(move || {
+        assert!(decode_yaml(nested(100).as_bytes(), &Limits::default()).is_ok());
+        assert!(decode_yaml(nested(101).as_bytes(), &Limits::default()).is_err());
+    });
+    read.expect("a thread").join().expect("read without overflow");
+}
+
 #[test]
 fn yaml_reads_as_upstream_and_does_not_explode() {
     let yaml = b"a: yes\nb: \"1\"\nc: 1.5\nd: ~\ne: [x, 2]\n8080: port\nf: &f {g: h}\ni: *f\nj: |\n  t\n";
@@ -205,6 +217,12 @@ proptest! {
     #[test]
     fn no_yaml_makes_decoding_panic(text in "[a-c:&*<{}\\[\\],|>!?\\-'\" \n0-9.~%@]{0,60}") {
         let _ = decode_yaml(text.as_bytes(), &Limits::default());
+    }
+
+    #[test]
+    fn floats_read_as_they_were_written(number in prop::num::f64::NORMAL) {
+        let read = decode_json(format!("{{\"a\":{number:e}}}").as_bytes(), &Limits::default()).expect("a float");
+        prop_assert_eq!(read.object.0["a"].as_f64(), Some(number));
     }
 
     #[test]

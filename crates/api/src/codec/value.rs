@@ -12,6 +12,11 @@ use crate::{Error, Object, Reason};
 /// At most so many duplicate fields are reported, as upstream.
 const MAX_REPORTED: usize = 100;
 
+/// Stack that must be left to read one level more, and what is added where it is not: a level of
+/// YAML takes tens of kilobytes, and a thread has two megabytes.
+const STACK_NEEDED_BYTES: usize = 256 * 1024;
+const STACK_ADDED_BYTES: usize = 2 * 1024 * 1024;
+
 /// What is taken from outside at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -130,7 +135,7 @@ fn object(value: Value, duplicates: Vec<String>) -> Result<Decoded, Error> {
 }
 
 /// What Go's JSON decoder calls a value's type.
-pub(super) fn type_word(value: &Value) -> &'static str {
+pub fn type_word(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
@@ -183,7 +188,7 @@ impl<'de> DeserializeSeed<'de> for Any<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
+        stacker::maybe_grow(STACK_NEEDED_BYTES, STACK_ADDED_BYTES, || deserializer.deserialize_any(self))
     }
 }
 

@@ -89,6 +89,14 @@ fn check(
 
 /// Sets kind and version where the body names none, and refuses others than the row's.
 fn settle_type(row: &Resource, object: &mut Object) -> Result<(), Error> {
+    for field in ["apiVersion", "kind"] {
+        let told = object.0.get(field).filter(|v| !v.is_null());
+        if let Some(word) = told.filter(|v| !v.is_string()).map(codec::type_word) {
+            return Err(Error::bad_request(format!(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal {word} into Go struct field .{field} of type string"
+            )));
+        }
+    }
     let expected = row.gvk();
     let (api_version, kind) = (object.api_version(), object.kind());
     if api_version.is_empty() && kind.is_empty() {

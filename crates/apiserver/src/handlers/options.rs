@@ -45,13 +45,18 @@ impl WriteOptions {
                 "may not be specified for non-apply patch",
             ));
         }
+        let field_validation = FieldValidation::parse(query.get("fieldValidation").unwrap_or(""))
+            .unwrap_or_else(|fault| {
+                errors.push(fault);
+                FieldValidation::Warn
+            });
         if !errors.is_empty() {
             return Err(Error::invalid(&GroupKind::new("meta.k8s.io", kind), "", &errors));
         }
         Ok(Self {
             dry_run,
             manager: if manager.is_empty() { manager_of_agent(headers) } else { manager.to_owned() },
-            field_validation: FieldValidation::parse(query.get("fieldValidation").unwrap_or(""))?,
+            field_validation,
             force: apply && query.flag("force"),
         })
     }

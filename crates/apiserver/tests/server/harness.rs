@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use apiserver::admission::Admission;
+use apiserver::authn::service_account::{DEFAULT_ISSUER, Issuer, SigningKey, TokenSettings};
 use apiserver::authn::{Authenticator, Credentials};
 use apiserver::authz::{Authorizer, Decision};
 use apiserver::cache::Cache;
+use apiserver::identity::{RuleResolver, Rules};
+use apiserver::lookup::Lookup;
 use apiserver::request::{Attributes, User};
 use apiserver::{Body, Config, Deps, InProcess, KubeletClient, Server, cache_specs};
 use base::{Shutdown, Supervisor, SystemClock};
@@ -36,6 +39,13 @@ struct AllButNobody;
 impl Authorizer for AllButNobody {
     fn authorize(&self, attributes: &Attributes) -> Decision {
         if attributes.user.name == "nobody" { Decision::NoOpinion(String::new()) } else { Decision::Allow }
+    }
+}
+
+impl RuleResolver for AllButNobody {
+    fn rules(&self, _user: &Arc<User>, _namespace: &str) -> Rules {
+        let all = serde_json::json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
+        Rules { resource_rules: vec![all], ..Rules::default() }
     }
 }
 
@@ -91,6 +101,12 @@ impl Harness {
         let kinds = resources::Builtin;
         let shared: Arc<dyn Store> = Arc::new(store);
         let cache = Cache::start(shared.clone(), &supervisor, cache_specs(&kinds.table())).await.unwrap();
+        let tokens = Issuer::new(TokenSettings {
+            issuer: DEFAULT_ISSUER.to_owned(),
+            keys: [SigningKey::generate().unwrap()].into(),
+            clock: Arc::new(SystemClock),
+            lookup: Lookup::new(cache.clone()),
+        });
         let server = Server::build(
             Config::default(),
             Deps {
@@ -102,8 +118,8 @@ impl Harness {
                 authenticator: Arc::new(TokensByName),
                 authorizer: Arc::new(AllButNobody),
                 admission,
-                tokens: None,
-                rules: None,
+                tokens: Some(Arc::new(tokens)),
+                rules: Some(Arc::new(AllButNobody)),
                 kubelet,
             },
         );

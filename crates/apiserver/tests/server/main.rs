@@ -3,8 +3,12 @@
 mod discovery;
 mod harness;
 mod https;
+mod malformed;
+mod mutation;
 mod objects;
 mod paging;
+mod random;
+mod samples;
 mod subresources;
 mod walk;
 mod watching;

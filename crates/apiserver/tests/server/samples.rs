@@ -1,0 +1,69 @@
+//! An object of each kind that passes validation.
+
+use resources::Resource;
+use serde_json::{Value, json};
+
+/// An object of the kind that passes validation.
+pub fn sample(row: &Resource, name: &str) -> Value {
+    let mut object = json!({
+        "apiVersion": row.group_version().to_string(), "kind": row.kind,
+        "metadata": {"name": name, "labels": {"walk": "yes"}},
+    });
+    let template = json!({
+        "metadata": {"labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    let job = json!({"template": {"spec": {
+        "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}],
+    }}});
+    let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let spec = match &*row.kind {
+        "Pod" => template["spec"].clone(),
+        "ReplicationController" => json!({"selector": {"a": "b"}, "template": template}),
+        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => {
+            json!({"selector": {"matchLabels": {"a": "b"}}, "template": template})
+        }
+        "PodTemplate" => {
+            object["template"] = template;
+            return object;
+        }
+        "Service" => json!({"ports": [{"port": 80}]}),
+        "Job" => job,
+        "CronJob" => json!({"schedule": "* * * * *", "jobTemplate": {"spec": job}}),
+        "PersistentVolumeClaim" => claim,
+        "PersistentVolume" => json!({
+            "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"},
+        }),
+        "HorizontalPodAutoscaler" => json!({
+            "maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"},
+        }),
+        "PodDisruptionBudget" => json!({"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}),
+        "Ingress" => json!({"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}),
+        "RoleBinding" | "ClusterRoleBinding" => {
+            object["roleRef"] = json!({"kind": "ClusterRole", "name": "r"});
+            return object;
+        }
+        "StorageClass" => {
+            object["provisioner"] = "example.com/disk".into();
+            return object;
+        }
+        "EndpointSlice" => {
+            object["addressType"] = "IPv4".into();
+            return object;
+        }
+        _ => return object,
+    };
+    object["spec"] = spec;
+    object
+}
+
+/// Where the kind's objects are, in the namespace `walk`.
+pub fn collection(row: &Resource) -> String {
+    let gv = row.group_version();
+    let root = if gv.group.is_empty() { format!("/api/{gv}") } else { format!("/apis/{gv}") };
+    if row.namespaced() {
+        format!("{root}/namespaces/walk/{}", row.plural)
+    } else {
+        format!("{root}/{}", row.plural)
+    }
+}
