@@ -81,6 +81,8 @@ pub struct Field {
     pub default: Option<Box<Value>>,
     /// `patchStrategy: retainKeys` on this field (strategic merge).
     pub retain_keys: bool,
+    /// `patchStrategy: replace` on this field: a strategic merge patch holds its whole new value.
+    pub replace: bool,
 }
 
 /// What values a field, list item or map value may take.

@@ -5,7 +5,8 @@
 //! into once per change, when its [`Entry`] is made; after that its bytes are shared by everybody.
 //!
 //! Watchers pull from the resource's ring of recent events, so a slow one holds nobody up: when the ring has
-//! moved past it, its watch ends. Never here: a kind's name, a selector's syntax, an HTTP type.
+//! moved past it, its watch ends. One that begins before the ring is served from the store's history first
+//! (`past`). Never here: a kind's name, a selector's syntax, an HTTP type.
 
 mod entry;
 mod error;
@@ -13,6 +14,7 @@ mod event;
 mod extract;
 mod feed;
 mod paging;
+mod past;
 mod resource;
 mod ring;
 mod version;

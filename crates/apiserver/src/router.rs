@@ -71,7 +71,7 @@ async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome 
     match verb {
         Verb::Get => read::get(&target, &call),
         Verb::List => list::list(target, &call).await,
-        Verb::Watch => watch::watch(target, &call),
+        Verb::Watch => watch::watch(target, &call).await,
         Verb::Create => put::create(target, call).await,
         Verb::Update => put::update(target, call).await,
         Verb::Patch => patch::patch(target, call).await,

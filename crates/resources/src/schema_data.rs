@@ -124,6 +124,7 @@ fn field(line: &str, ids: &HashMap<&str, StructId>) -> Field {
         required: name.ends_with('!'),
         default: None,
         retain_keys: flags.contains(&"retainkeys"),
+        replace: flags.contains(&"replace"),
     }
 }
 

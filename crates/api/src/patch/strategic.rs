@@ -36,16 +36,17 @@ impl Merge<'_> {
         match shape {
             Some(Shape::Struct(id)) => {
                 let table = self.types.get(*id);
-                self.merge(&|name| table.field(name).map(|f| &f.shape), original, patch)
+                self.merge(&|name| table.field(name).map(|f| (&f.shape, f.replace)), original, patch)
             }
-            Some(Shape::Map(of)) => self.merge(&|_| Some(&of.value), original, patch),
+            Some(Shape::Map(of)) => self.merge(&|_| Some((&of.value, false)), original, patch),
             _ => self.merge(&|_| None, original, patch),
         }
     }
 
+    /// `known` gives a field's shape, and whether the patch replaces it as a whole.
     fn merge<'s>(
         &self,
-        shape_of: &dyn Fn(&str) -> Option<&'s Shape>,
+        known: &dyn Fn(&str) -> Option<(&'s Shape, bool)>,
         original: &mut Fields,
         patch: &Fields,
     ) -> Result<(), Error> {
@@ -65,7 +66,7 @@ impl Merge<'_> {
         let has_orders = patch.keys().any(|key| key.starts_with(SET_ORDER));
         for (key, value) in patch {
             if let Some(field) = key.strip_prefix(SET_ORDER) {
-                self.ordered_list(shape_of(field), field, original, patch, value)?;
+                self.ordered_list(known(field).map(|(shape, _)| shape), field, original, patch, value)?;
             } else if let Some(field) = key.strip_prefix(DELETE_ITEMS) {
                 let gone = value.as_array().ok_or_else(|| bad_list(key))?;
                 let gone: HashSet<String> = gone.iter().map(Value::to_string).collect();
@@ -76,8 +77,10 @@ impl Merge<'_> {
                 // Done above, or together with its order.
             } else if value.is_null() {
                 original.remove(key);
+            } else if let Some((_, true)) = known(key) {
+                original.insert(key.clone(), plain(value));
             } else {
-                self.field(shape_of(key), key, original, value)?;
+                self.field(known(key).map(|(shape, _)| shape), key, original, value)?;
             }
         }
         Ok(())

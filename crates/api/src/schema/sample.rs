@@ -11,6 +11,7 @@ fn structure(name: &str, fields: Vec<(&str, Shape)>) -> Struct {
         required: false,
         default: None,
         retain_keys: false,
+        replace: false,
     };
     let mut fields: Vec<Field> = fields.into_iter().map(field).collect();
     fields.sort_by(|a, b| a.name.cmp(&b.name));

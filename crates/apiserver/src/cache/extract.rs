@@ -18,17 +18,17 @@ pub struct Extracted {
 /// and no fields. One whose JSON is broken is left out.
 pub type Extract = Arc<dyn Fn(&[u8]) -> Result<Extracted, serde_json::Error> + Send + Sync>;
 
-/// An extractor for fields that are scalars at known paths. An absent field is the empty string; numbers and
-/// booleans are as JSON writes them.
-pub fn by_paths<S: AsRef<str>>(paths: &[Vec<S>]) -> Extract {
+/// An extractor for fields that are scalars at known paths, each with what it reads as where it is absent.
+/// Numbers and booleans are as JSON writes them.
+pub fn by_paths<S: AsRef<str>>(paths: &[(Vec<S>, &'static str)]) -> Extract {
     let mut wanted = Wanted::default();
-    for (index, path) in paths.iter().enumerate() {
+    for (index, (path, _)) in paths.iter().enumerate() {
         wanted.add(path, index);
     }
     wanted.at(&["metadata", "labels"]).labels = true;
-    let count = paths.len();
+    let absent: Vec<String> = paths.iter().map(|(_, absent)| (*absent).to_owned()).collect();
     Arc::new(move |bytes| {
-        let mut out = Extracted { labels: BTreeMap::new(), fields: vec![String::new(); count] };
+        let mut out = Extracted { labels: BTreeMap::new(), fields: absent.clone() };
         let mut json = serde_json::Deserializer::from_slice(bytes);
         Walk { wanted: &wanted, out: &mut out }.deserialize(&mut json)?;
         json.end()?;
@@ -141,12 +141,17 @@ mod tests {
 
     #[test]
     fn fields_and_labels_come_out_and_the_rest_is_passed_over() {
-        let extract =
-            by_paths(&[vec!["spec", "nodeName"], vec!["spec", "on"], vec!["status", "n"], vec!["type"]]);
+        let extract = by_paths(&[
+            (vec!["spec", "nodeName"], ""),
+            (vec!["spec", "on"], "false"),
+            (vec!["status", "n"], "0"),
+            (vec!["type"], ""),
+            (vec!["spec", "off"], "false"),
+        ]);
         let object = br#"{"spec":{"nodeName":"n\u0031","on":true,"other":{"nodeName":"x"},"list":[{"on":false}]},
             "metadata":{"name":"a","labels":{"app":"b","e":""},"annotations":{"labels":"no"}},"status":{"n":3},"type":null}"#;
         let got = extract(object).unwrap();
-        assert_eq!(got.fields, ["n1", "true", "3", ""]);
+        assert_eq!(got.fields, ["n1", "true", "3", "", "false"]);
         assert_eq!(got.labels, BTreeMap::from([("app".into(), "b".into()), ("e".into(), String::new())]));
         assert!(extract(b"{\"spec\":").is_err_and(|e| e.is_eof()));
         assert!(extract(b"{} {}").is_err_and(|e| e.is_syntax()));

@@ -9,6 +9,7 @@ use store::{Change, KeyValue, Revision, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::past::Past;
 use super::ring::Ring;
 use super::watch::{CacheWatch, WatchScope};
 use super::{CacheError, CacheEvent, Entry, EventKind, Extract, ROOT, Shared};
@@ -33,6 +34,13 @@ impl ResourceSpec {
             (false, _) | (true, "") => format!("{ROOT}{}/{name}", self.prefix),
             (true, namespace) => format!("{ROOT}{}/{namespace}/{name}", self.prefix),
         }
+    }
+
+    /// Whether a key is of this resource, and not of one whose prefix begins alike.
+    pub(super) fn owns(&self, key: &str) -> bool {
+        let rest = key.strip_prefix(ROOT).and_then(|k| k.strip_prefix(self.prefix.as_str()));
+        let rest = rest.and_then(|r| r.strip_prefix('/'));
+        rest.is_some_and(|r| r.matches('/').count() == usize::from(self.namespaced))
     }
 
     /// Namespace and name of a key of this resource.
@@ -89,14 +97,24 @@ impl ResourceCache {
         Snapshot { revision: revision.max(state.changed), entries }
     }
 
-    /// Events after `from`. Wants an exact revision: one that a list or an event has shown.
+    /// Events after `from`, from the store's history where the ring does not reach back so far. Wants an
+    /// exact revision: one that a list or an event has shown.
     ///
     /// # Errors
     /// [`CacheError::Expired`] when events after `from` are not kept any more.
-    pub fn watch(self: &Arc<Self>, from: Revision, scope: WatchScope) -> Result<CacheWatch, CacheError> {
+    pub async fn watch(
+        self: &Arc<Self>,
+        from: Revision,
+        scope: WatchScope,
+    ) -> Result<CacheWatch, CacheError> {
         let signal = self.signal.subscribe();
-        self.read().ring.check(from)?;
-        Ok(CacheWatch::new(self.clone(), signal, from, scope))
+        let past = if self.remembers(from) { None } else { Some(Past::after(self, from).await?) };
+        Ok(CacheWatch::new(self.clone(), signal, from, scope, past))
+    }
+
+    /// Whether the ring has all events after the revision.
+    pub(super) fn remembers(&self, revision: Revision) -> bool {
+        self.read().ring.check(revision).is_ok()
     }
 
     /// The objects now and a watch of what follows, with nothing lost in between.
@@ -105,7 +123,7 @@ impl ResourceCache {
         let snapshot = self.snapshot(scope.namespace.as_deref());
         let mut snapshot = snapshot;
         snapshot.entries.retain(|entry| scope.matches(entry));
-        let watch = CacheWatch::new(self.clone(), signal, snapshot.revision, scope);
+        let watch = CacheWatch::new(self.clone(), signal, snapshot.revision, scope, None);
         (snapshot, watch)
     }
 

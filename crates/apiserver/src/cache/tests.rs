@@ -21,7 +21,7 @@ fn spec(prefix: &str, namespaced: bool) -> ResourceSpec {
         prefix: prefix.to_owned(),
         namespaced,
         field_names: vec!["spec.node".into()],
-        extract: by_paths(&[vec!["spec", "node"]]),
+        extract: by_paths(&[(vec!["spec", "node"], "")]),
     }
 }
 
@@ -110,10 +110,10 @@ async fn objects_are_found_by_prefix_namespace_and_name() {
 async fn a_filter_turns_changes_into_coming_and_going() {
     let f = Fixture::new().await;
     let start = f.cache.revision();
-    let mut all = f.things().watch(start, WatchScope::default()).unwrap();
-    let mut one = f.things().watch(start, on_node("n1")).unwrap();
+    let mut all = f.things().watch(start, WatchScope::default()).await.unwrap();
+    let mut one = f.things().watch(start, on_node("n1")).await.unwrap();
     let other = WatchScope { namespace: Some("other".into()), ..WatchScope::default() };
-    let mut other = f.things().watch(start, other).unwrap();
+    let mut other = f.things().watch(start, other).await.unwrap();
     for node in ["n2", "n1", "n1", "n2", "n1"] {
         f.put("things/a/x", node).await;
     }
@@ -184,23 +184,24 @@ async fn pages_are_of_one_revision_though_objects_change_between_them() {
 async fn a_slow_watch_ends_and_the_others_go_on() {
     let f = Fixture::new().await;
     let start = f.cache.revision();
-    let mut slow = f.things().watch(start, WatchScope::default()).unwrap();
-    let mut quick = f.things().watch(start, WatchScope::default()).unwrap();
+    let mut slow = f.things().watch(start, WatchScope::default()).await.unwrap();
+    let mut quick = f.things().watch(start, WatchScope::default()).await.unwrap();
     let large = Bytes::from(format!(r#"{{"metadata":{{"name":"x"}},"data":"{}"}}"#, "x".repeat(200 << 10)));
     for n in 0..100u64 {
         f.store.put("/registry/things/a/x", large.clone(), Expect::Anything, None).await.unwrap();
         assert_eq!(kinds(&mut quick).await.len(), 1, "{n}");
     }
     assert!(matches!(slow.next().await, Err(CacheError::Expired { asked: 1, .. })));
-    let late = f.things().watch(start, WatchScope::default()).err().unwrap();
+    f.store.compact(f.store.revision() - 1).await.unwrap();
+    let late = f.things().watch(start, WatchScope::default()).await.err().unwrap();
     let CacheError::Expired { asked: 1, oldest } = late else { panic!("{late}") };
     assert_eq!(late.to_string(), format!("too old resource version: 1 ({oldest})"));
-    assert!(f.things().watch(oldest, WatchScope::default()).is_ok());
+    assert!(f.things().watch(oldest, WatchScope::default()).await.is_ok());
     f.stop().await;
 }
 
 #[tokio::test]
-async fn a_restart_finds_everything_and_refuses_older_watches() {
+async fn a_restart_finds_everything() {
     let f = Fixture::new().await;
     for n in 0..1200 {
         let key = format!("/registry/things/ns/{n:04}");
@@ -223,10 +224,48 @@ async fn a_restart_finds_everything_and_refuses_older_watches() {
     assert_eq!((f.store.revision(), f.cache.revision()), (last, last));
     let snapshot = f.things().snapshot(None);
     assert_eq!((snapshot.revision, snapshot.entries.len()), (last, (last - 1) as usize));
-    assert!(matches!(f.things().watch(last - 1, WatchScope::default()), Err(CacheError::Expired { .. })));
-    let mut watch = f.things().watch(last, WatchScope::default()).unwrap();
+    let mut watch = f.things().watch(last, WatchScope::default()).await.unwrap();
     f.put("things/ns/0000", "n1").await;
     assert_eq!(kinds(&mut watch).await, [(EventKind::Modified, last + 1)]);
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn watches_go_on_where_an_earlier_server_left_off() {
+    let f = Fixture::new().await;
+    let start = f.cache.revision();
+    let made = f.put("things/ns/a", "n1").await;
+    f.put("deep/things/ns/a", "n1").await;
+    f.put("wide/a", "n1").await;
+    let moved = f.put("things/ns/a", "n2").await;
+    let gone = f.delete("things/ns/a").await;
+    f.put("wide/b", "n1").await;
+    let folder = f.stop().await;
+
+    let f = Fixture::on(folder).await;
+    let mut all = f.things().watch(start, WatchScope::default()).await.unwrap();
+    let mut one = f.things().watch(start, on_node("n1")).await.unwrap();
+    assert_eq!(all.progress(), None);
+    let later = f.put("things/ns/b", "n1").await;
+    let events = |list: &[(EventKind, u64)]| list.to_vec();
+    let (added, modified, deleted) = (EventKind::Added, EventKind::Modified, EventKind::Deleted);
+    let mut shown = Vec::new();
+    while shown.len() < 4 {
+        shown.extend(kinds(&mut all).await);
+    }
+    assert_eq!(shown, events(&[(added, made), (modified, moved), (deleted, gone), (added, later)]));
+    let mut shown = Vec::new();
+    while shown.len() < 3 {
+        shown.extend(kinds(&mut one).await);
+    }
+    assert_eq!(shown, events(&[(added, made), (deleted, moved), (added, later)]));
+    let last = f.put("things/ns/b", "n1").await;
+    assert_eq!(kinds(&mut all).await, [(modified, last)]);
+    assert_eq!(all.progress(), Some(last));
+
+    f.store.compact(last).await.unwrap();
+    let refused = f.things().watch(start, WatchScope::default()).await;
+    assert!(matches!(refused, Err(CacheError::Expired { .. })));
     f.stop().await;
 }
 
@@ -251,7 +290,7 @@ async fn resources_come_and_go_while_running() {
 #[tokio::test]
 async fn the_end_of_the_store_ends_watches_and_waits() {
     let f = Fixture::new().await;
-    let mut watch = f.things().watch(f.cache.revision(), WatchScope::default()).unwrap();
+    let mut watch = f.things().watch(f.cache.revision(), WatchScope::default()).await.unwrap();
     f.store.close().await.unwrap();
     assert!(matches!(watch.next().await, Err(CacheError::Closed)));
     assert!(matches!(f.cache.wait_fresh(99).await, Err(CacheError::Closed)));
@@ -277,7 +316,7 @@ async fn values_that_are_no_objects_are_left_out() {
     f.cache.fresh().await.unwrap();
     assert_eq!(names(&f.things().snapshot(None).entries), ["a/good", "a/odd"]);
     assert_eq!(f.things().get("a", "odd").unwrap().field("spec.node"), Some(""));
-    let mut watch = f.things().watch(start, WatchScope::default()).unwrap();
+    let mut watch = f.things().watch(start, WatchScope::default()).await.unwrap();
     assert_eq!(kinds(&mut watch).await.len(), 2);
     f.stop().await;
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use store::Revision;
 use tokio::sync::watch;
 
+use super::past::Past;
 use super::resource::{ResourceCache, Signal};
 use super::{CacheError, CacheEvent, Entry, EventKind, WatchEvent};
 
@@ -47,6 +48,8 @@ pub struct CacheWatch {
     signal: watch::Receiver<Signal>,
     scope: WatchScope,
     position: Revision,
+    /// There until the ring takes over.
+    past: Option<Past>,
 }
 
 impl CacheWatch {
@@ -55,8 +58,9 @@ impl CacheWatch {
         signal: watch::Receiver<Signal>,
         position: Revision,
         scope: WatchScope,
+        past: Option<Past>,
     ) -> Self {
-        Self { resource, signal, scope, position }
+        Self { resource, signal, scope, position, past }
     }
 
     /// Waits for events; never an empty batch. Cancellation safe.
@@ -65,6 +69,17 @@ impl CacheWatch {
     /// [`CacheError::Expired`] when the reader was so slow that events are gone, [`CacheError::Closed`] when
     /// the resource is served no more. The watch has ended then.
     pub async fn next(&mut self) -> Result<Vec<WatchEvent>, CacheError> {
+        while let Some(past) = &mut self.past {
+            let (upto, events) = past.next(&self.resource).await?;
+            self.position = self.position.max(upto);
+            if self.resource.remembers(self.position) {
+                self.past = None;
+            }
+            let seen = self.seen(events);
+            if !seen.is_empty() {
+                return Ok(seen);
+            }
+        }
         loop {
             let signal = *self.signal.borrow_and_update();
             let events = self.take()?;
@@ -81,6 +96,9 @@ impl CacheWatch {
     /// The revision up to which this watch has shown everything: what a bookmark says. `None` while there
     /// are events that [`CacheWatch::next`] has not given out yet.
     pub fn progress(&mut self) -> Option<Revision> {
+        if self.past.is_some() {
+            return None;
+        }
         // Read first: whatever was applied by then is in the ring.
         let applied = self.resource.applied();
         let news = self.resource.events_after(self.position, 1).ok()?;
@@ -89,6 +107,12 @@ impl CacheWatch {
         }
         self.position = self.position.max(applied);
         Some(self.position)
+    }
+
+    /// What of the events is this watch's business.
+    fn seen(&self, events: Vec<Arc<CacheEvent>>) -> Vec<WatchEvent> {
+        let seen = |event: Arc<CacheEvent>| Some(WatchEvent { kind: self.scope.see(&event)?, event });
+        events.into_iter().filter_map(seen).collect()
     }
 
     /// What is there already, without waiting.
@@ -102,10 +126,7 @@ impl CacheWatch {
                 return Ok(Vec::new());
             };
             self.position = last.revision.max(self.position);
-            let seen: Vec<_> = events
-                .into_iter()
-                .filter_map(|event| Some(WatchEvent { kind: self.scope.see(&event)?, event }))
-                .collect();
+            let seen = self.seen(events);
             if !seen.is_empty() {
                 return Ok(seen);
             }

@@ -13,8 +13,6 @@ use crate::pipeline::Call;
 pub(crate) struct Selection {
     labels: LabelSelector,
     fields: FieldSelector,
-    /// Fields whose absence means something else than the empty text.
-    absent: Vec<(String, &'static str)>,
     /// The one name asked for.
     pub name: Option<String>,
 }
@@ -36,25 +34,18 @@ impl Selection {
         }
         let name = fields.exact("metadata.name").map(str::to_owned);
         let name = name.or_else(|| Some(call.info.name.clone()).filter(|n| !n.is_empty()));
-        let absent = if fields.is_everything() { Vec::new() } else { absent_values(row) };
-        Ok(Self { labels, fields, absent, name })
+        Ok(Self { labels, fields, name })
     }
 
     /// The filter; `None` when everything is selected.
     pub(crate) fn filter(self) -> Option<Filter> {
-        let Self { labels, fields, absent, name } = self;
+        let Self { labels, fields, name } = self;
         if labels.is_everything() && fields.is_everything() && name.is_none() {
             return None;
         }
         Some(Arc::new(move |entry: &Entry| {
             name.as_deref().is_none_or(|name| entry.name() == name)
-                && (fields.is_everything()
-                    || fields.matches(|field| match entry.field(field) {
-                        Some("") | None => {
-                            absent.iter().find(|(name, _)| name == field).map(|(_, value)| *value)
-                        }
-                        value => value,
-                    }))
+                && (fields.is_everything() || fields.matches(|field| entry.field(field)))
                 && (labels.is_everything() || labels.matches(|key| entry.label(key)))
         }))
     }
@@ -72,10 +63,4 @@ fn check_field(row: &Resource, field: &str) -> Result<(), Error> {
     } else {
         format!("field label not supported: {field}")
     }))
-}
-
-/// What fields read as where an object does not have them, by name.
-fn absent_values(row: &Resource) -> Vec<(String, &'static str)> {
-    let values = resources::absent_field_values(row);
-    row.selectable_fields.iter().map(|(name, _)| name.to_string()).zip(values).collect()
 }

@@ -67,7 +67,7 @@ fn start(query: &Query) -> Result<Start, Error> {
 }
 
 /// Handles WATCH.
-pub(crate) fn watch(target: Target, call: &Call) -> Outcome {
+pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers)?;
     if answer.format != Format::Json {
         return Err(Error::new(api::Reason::NotAcceptable, "watches are served as application/json only"));
@@ -86,7 +86,7 @@ pub(crate) fn watch(target: Target, call: &Call) -> Outcome {
     };
     let mut first = VecDeque::new();
     let watching = match start {
-        Start::After(revision) => target.cache.watch(revision, scope),
+        Start::After(revision) => target.cache.watch(revision, scope).await,
         Start::Now => Ok(target.cache.snapshot_and_watch(scope).1),
         Start::Present { marked } => {
             let (snapshot, watching) = target.cache.snapshot_and_watch(scope);

@@ -154,6 +154,21 @@ async fn apply_creates_owns_and_conflicts() {
 }
 
 #[tokio::test]
+async fn a_strategic_patch_merges_or_replaces_as_the_schema_says() {
+    let harness = Harness::start().await;
+    let strategic = "application/strategic-merge-patch+json";
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budget = json!({"metadata": {"name": "b", "labels": {"x": "1"}}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "1"}}}});
+    harness.post(budgets, &budget).await.ok();
+    let change =
+        json!({"metadata": {"labels": {"y": "2"}}, "spec": {"selector": {"matchLabels": {"b": "2"}}}});
+    let changed = harness.patch(&format!("{budgets}/b"), strategic, &change).await.ok();
+    assert_eq!(changed["metadata"]["labels"], json!({"x": "1", "y": "2"}));
+    assert_eq!(changed["spec"]["selector"], json!({"matchLabels": {"b": "2"}}));
+    assert_eq!(changed["spec"]["minAvailable"], 1);
+}
+
+#[tokio::test]
 async fn status_and_spec_are_written_apart() {
     let harness = Harness::start().await;
     let mut body = pod("p");

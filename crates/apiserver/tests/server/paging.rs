@@ -74,6 +74,13 @@ async fn selectors_select() {
         list("fieldSelector=spec.bogus%3D1").await.refused(400),
         "field label not supported: spec.bogus"
     );
+    for (name, unschedulable) in [("n1", true), ("n2", false)] {
+        let node = json!({"metadata": {"name": name}, "spec": {"unschedulable": unschedulable}});
+        harness.post("/api/v1/nodes", &node).await.ok();
+    }
+    harness.post("/api/v1/nodes", &json!({"metadata": {"name": "n3"}})).await.ok();
+    let open = harness.get("/api/v1/nodes?fieldSelector=spec.unschedulable%3Dfalse").await.ok();
+    assert_eq!(names(&open), ["n2", "n3"]);
     list("labelSelector=a%20b").await.refused(400);
     assert_eq!(names(&harness.get("/api/v1/pods?labelSelector=tier%3Ddb").await.ok()), ["b"]);
 }

@@ -227,6 +227,9 @@ impl<'a> Schemas<'a> {
         if field.retain_keys {
             strategies.push("retainKeys");
         }
+        if field.replace {
+            strategies.push("replace");
+        }
         if !strategies.is_empty() {
             schema["x-kubernetes-patch-strategy"] = strategies.join(",").into();
         }
