@@ -45,9 +45,9 @@ pub enum Command {
 pub struct Up {
     #[command(flatten)]
     pub which: Which,
-    /// Nodes of the cluster
-    #[arg(long, default_value_t = 1)]
-    pub nodes: u8,
+    /// Nodes of the cluster [default: as many as before; 1 at first]
+    #[arg(long)]
+    pub nodes: Option<u8>,
     /// Leave the user's kubeconfig alone
     #[arg(long)]
     pub no_kubeconfig: bool,
@@ -75,9 +75,9 @@ pub struct Server {
     /// The node's name [default: the host's name]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
-    /// Nodes to run on this machine; 0 for the control plane alone
-    #[arg(long, default_value_t = 1)]
-    pub nodes: u8,
+    /// Nodes to run on this machine; 0 for the control plane alone [default: as many as before; 1 at first]
+    #[arg(long)]
+    pub nodes: Option<u8>,
     /// Run no node on this machine
     #[arg(long)]
     pub disable_agent: bool,

@@ -19,11 +19,18 @@ pub const SLOTS: u8 = 10;
 /// How many nodes of one cluster fit on a machine.
 pub const MAX_NODES: u8 = 9;
 
-/// What is decided once, at a cluster's first start.
+/// What a cluster keeps from start to start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cluster {
     pub slot: u8,
     pub node_name: String,
+    /// How many nodes run on this machine: the last number that was asked for.
+    #[serde(default = "one")]
+    pub nodes: u8,
+}
+
+fn one() -> u8 {
+    1
 }
 
 impl Cluster {
@@ -93,14 +100,17 @@ impl Cluster {
     /// [`claims::release`].
     ///
     /// # Errors
-    /// When no slot is free, another cluster holds this one's, or files cannot be written.
-    pub fn load_or_create(layout: &Layout, node_name: &str) -> Result<Self> {
+    /// When more nodes are asked for than fit, no slot is free, another cluster holds this one's, or files cannot be written.
+    pub fn load_or_create(layout: &Layout, node_name: &str, nodes: Option<u8>) -> Result<Self> {
+        if nodes.is_some_and(|nodes| nodes > MAX_NODES) {
+            bail!("at most {MAX_NODES} nodes fit on one machine");
+        }
         fs::create_dir_all(&layout.data_dir)
             .with_context(|| format!("making {}", layout.data_dir.display()))?;
         let _guard = claims::lock()?;
         let path = layout.cluster_file();
         if let Ok(text) = fs::read(&path) {
-            let cluster: Self =
+            let mut cluster: Self =
                 serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))?;
             if let Some(other) = claims::holder(cluster.slot).filter(|other| *other != layout.data_dir) {
                 bail!(
@@ -110,13 +120,17 @@ impl Cluster {
                 );
             }
             claims::claim(layout, cluster.slot)?;
+            if nodes.is_some_and(|nodes| nodes != cluster.nodes) {
+                cluster.nodes = nodes.unwrap_or(cluster.nodes);
+                write_durably(&path, &serde_json::to_vec_pretty(&cluster)?, 0o644)?;
+            }
             return Ok(cluster);
         }
         let Some(slot) = (0..SLOTS).find(|slot| claims::holder(*slot).is_none() && ports_are_free(*slot))
         else {
             bail!("no free address range is left for another cluster on this machine (at most {SLOTS})");
         };
-        let cluster = Self { slot, node_name: node_name.to_owned() };
+        let cluster = Self { slot, node_name: node_name.to_owned(), nodes: nodes.unwrap_or(1) };
         write_durably(&path, &serde_json::to_vec_pretty(&cluster)?, 0o644)?;
         claims::claim(layout, slot)?;
         Ok(cluster)
@@ -135,7 +149,7 @@ impl Cluster {
 }
 
 fn ports_are_free(slot: u8) -> bool {
-    let probe = Cluster { slot, node_name: String::new() };
+    let probe = Cluster { slot, node_name: String::new(), nodes: 0 };
     [probe.api_port(), probe.kubelet_port(0)]
         .into_iter()
         .all(|port| TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok())

@@ -50,10 +50,9 @@ impl Settings {
         if server.container_runtime_endpoint.is_some() {
             settings.container_runtime_endpoint.clone_from(&server.container_runtime_endpoint);
         }
-        settings.nodes = match (server.disable_agent, server.nodes, settings.nodes) {
-            (true, _, _) => Some(0),
-            (false, 1, from_file) => Some(from_file.unwrap_or(1)),
-            (false, flag, _) => Some(flag),
+        settings.nodes = match server.disable_agent {
+            true => Some(0),
+            false => server.nodes.or(settings.nodes),
         };
         Ok(settings)
     }

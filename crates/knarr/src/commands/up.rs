@@ -27,7 +27,7 @@ const LOG_TAIL: usize = 15;
 /// Says what is missing, or why the server did not come up.
 pub fn run(up: &Up) -> Result<()> {
     let layout = layout_of(&up.which)?;
-    if up.nodes == 0 || up.nodes > MAX_NODES {
+    if up.nodes.is_some_and(|nodes| nodes == 0 || nodes > MAX_NODES) {
         bail!("a cluster on one machine has 1 to {MAX_NODES} nodes");
     }
     if let [first, rest @ ..] = preflight::missing().as_slice() {
@@ -68,7 +68,9 @@ fn start_server(up: &Up, layout: &Layout) -> Result<Ready> {
     let program = std::env::current_exe().context("finding knarr's own program")?;
     let mut command = Command::new(program);
     command.args(["server", "--name", &layout.name, "--data-dir"]).arg(&layout.data_dir);
-    command.arg("--nodes").arg(up.nodes.to_string());
+    if let Some(nodes) = up.nodes {
+        command.arg("--nodes").arg(nodes.to_string());
+    }
     if let Some(config) = &up.config {
         let config = fs::canonicalize(config).with_context(|| format!("reading {}", config.display()))?;
         command.arg("--config").arg(config);

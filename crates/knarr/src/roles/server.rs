@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{control_plane, logging, node};
 use crate::arguments::Server;
-use crate::cluster::{Cluster, MAX_NODES};
+use crate::cluster::Cluster;
 use crate::commands::layout_of;
 use crate::commands::up::endpoint;
 use crate::layout::Layout;
@@ -93,7 +93,7 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
     let shutdown = Shutdown::new();
     let supervisor = Supervisor::new(shutdown.clone());
     let node_name = settings.node_name.clone().map_or_else(host_name, Ok)?;
-    let cluster = Cluster::load_or_create(&layout, &node_name)?;
+    let cluster = Cluster::load_or_create(&layout, &node_name, settings.nodes)?;
     ProcessRecord::own()?.write(&layout.pid_file())?;
     host::prepare()?;
     let names = names_of(&cluster);
@@ -104,11 +104,7 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
     let plane = control_plane::start(&parts).await?;
     kubeconfig::create(&parts.layout.admin_kubeconfig(), &parts.layout.context(), &endpoint)?;
     let mut ready = Ready { nodes: Vec::new(), server: endpoint.server.clone() };
-    let count = parts.settings.nodes.unwrap_or(1);
-    if count > MAX_NODES {
-        bail!("at most {MAX_NODES} nodes fit on one machine");
-    }
-    for index in 0..count {
+    for index in 0..parts.cluster.nodes {
         node::start(&parts, &plane, index).await?;
         ready.nodes.push(parts.cluster.node_name(index));
     }

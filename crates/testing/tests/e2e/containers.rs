@@ -78,14 +78,15 @@ fn w028(scene: &Scene) {
 
 fn w034(scene: &Scene) {
     let sh = &scene.shell;
-    let mut ordered = pod("ordered", "echo main >> /work/order; exec sleep 1000");
+    let mut ordered = pod("ordered", "echo main >> /shared-files/order; exec sleep 1000");
     ordered["spec"]["initContainers"] = json!([
-        container("one", "sleep 1; echo one >> /work/order"),
-        container("two", "sleep 1; echo two >> /work/order")
+        container("one", "sleep 1; echo one >> /shared-files/order"),
+        container("two", "sleep 1; echo two >> /shared-files/order")
     ]);
     ordered["spec"]["volumes"] = json!([{"name": "work", "emptyDir": {}}]);
     for (list, index) in [("containers", 0), ("initContainers", 0), ("initContainers", 1)] {
-        ordered["spec"][list][index]["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+        ordered["spec"][list][index]["volumeMounts"] =
+            json!([{"name": "work", "mountPath": "/shared-files"}]);
     }
     let mut watch = sh.start("kubectl get pod -w --no-headers");
     sh.apply(&ordered.to_string());
@@ -95,7 +96,7 @@ fn w034(scene: &Scene) {
         });
     }
     sh.ok("kubectl wait --for=condition=Ready pod/ordered --timeout=60s");
-    assert_eq!(sh.ok("kubectl exec ordered -- cat /work/order"), "one\ntwo\nmain\n");
+    assert_eq!(sh.ok("kubectl exec ordered -- cat /shared-files/order"), "one\ntwo\nmain\n");
 
     let mut failing = once("failing", STAY);
     failing["spec"]["initContainers"] = json!([container("bad", "exit 1")]);
@@ -110,17 +111,18 @@ fn w034(scene: &Scene) {
     sh.ok("kubectl wait pod/failing --for=jsonpath={.status.phase}=Failed --timeout=30s");
 
     // A sidecar: starts before the app, runs on, and does not keep the pod from ending.
-    let mut sided = once("sided", "sleep 1; cat /work/log; echo done");
+    let mut sided = once("sided", "sleep 1; cat /shared-files/log; echo done");
     let mut sidecar = container(
         "sidecar",
-        "echo started > /work/log; trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done",
+        "echo started > /shared-files/log; trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done",
     );
     sidecar["restartPolicy"] = "Always".into();
-    sidecar["startupProbe"] = json!({"exec": {"command": ["test", "-e", "/work/log"]}, "periodSeconds": 1});
-    sidecar["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+    sidecar["startupProbe"] =
+        json!({"exec": {"command": ["test", "-e", "/shared-files/log"]}, "periodSeconds": 1});
+    sidecar["volumeMounts"] = json!([{"name": "work", "mountPath": "/shared-files"}]);
     sided["spec"]["initContainers"] = json!([sidecar]);
     sided["spec"]["volumes"] = json!([{"name": "work", "emptyDir": {}}]);
-    sided["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "work", "mountPath": "/work"}]);
+    sided["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "work", "mountPath": "/shared-files"}]);
     sh.apply(&sided.to_string());
     sh.ok("kubectl wait pod/sided --for=jsonpath={.status.phase}=Succeeded --timeout=60s");
     assert_eq!(sh.ok("kubectl logs sided -c main"), "started\ndone\n");
