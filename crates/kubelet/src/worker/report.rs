@@ -107,7 +107,12 @@ impl Worker {
         let reporting = &mut self.reporting;
         reporting.computed = Some(status.clone());
         let ending = self.seen.api_gone || self.seen.in_flight.contains(&ActionKey::Object);
-        if reporting.writing || ending || self.want.gone {
+        if ending || self.want.gone {
+            // What was held back must not wake the worker again and again.
+            reporting.due = None;
+            return;
+        }
+        if reporting.writing {
             return;
         }
         let Some(patch) = status::patch(&self.want.pod, &reporting.reported, status) else {

@@ -155,6 +155,27 @@ async fn deletion_runs_the_hook_then_stops_then_clears_away() {
     assert!(!node.workers.knows("u1"), "the worker has ended");
 }
 
+/// Time stands still while a worker spins: then this test does not end.
+#[tokio::test(start_paused = true)]
+async fn a_report_that_is_due_does_not_keep_the_worker_of_a_gone_pod_busy() {
+    let clock = TestClock::new();
+    let mut cri = FakeCri::new(clock);
+    cri.stop_takes = Duration::from_secs(30);
+    let node = node_with(cri, clock);
+    node.cri.add_image("nginx:1");
+    node.deliver(&simple());
+    sleep(Duration::from_secs(1)).await;
+    let mut pod = node.api.pod.lock().expect("no panic").clone().expect("reported");
+    pod.metadata.generation = Some(2);
+    node.deliver(&pod);
+    sleep(Duration::from_millis(100)).await;
+    node.workers.deliver(PodNews::Gone(Arc::new(pod)));
+    sleep(Duration::from_secs(10)).await;
+    assert!(node.workers.knows("u1"), "its container is being stopped");
+    sleep(Duration::from_secs(60)).await;
+    assert!(!node.workers.knows("u1"), "all of it is cleared away");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failed_pull_is_told_and_tried_again() {
     let node = node();
