@@ -115,9 +115,9 @@ impl NodeLayout {
         self.data_dir.join("cni/bin")
     }
 
-    /// Addresses handed out to pods.
+    /// Addresses handed out to pods: gone with the pods' network namespaces.
     pub fn ipam_dir(&self) -> PathBuf {
-        self.data_dir.join("cni/ipam")
+        self.run_dir.join("ipam")
     }
 
     /// Records of what runs: sandboxes, shims.

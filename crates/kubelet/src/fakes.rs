@@ -396,6 +396,10 @@ impl SandboxConfigs for FakeConfigs {
     async fn release(&self, pod_uid: &str, _: bool) {
         self.released.lock().expect("no panic in a fake").push(pod_uid.to_owned());
     }
+
+    async fn logged_pods(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Keeps events as lines.

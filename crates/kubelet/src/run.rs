@@ -161,7 +161,9 @@ impl Pods {
                 orphans.insert(uid, (label(LABEL_POD_NAMESPACE), label(LABEL_POD_NAME)));
             }
         }
-        for uid in self.executor.volumes.known_pods().await {
+        let executor = &self.executor;
+        let (mounted, logged) = tokio::join!(executor.volumes.known_pods(), executor.sandboxes.logged_pods());
+        for uid in mounted.into_iter().chain(logged) {
             orphans.entry(uid).or_default();
         }
         for (uid, (namespace, name)) in orphans {

@@ -115,6 +115,11 @@ impl SandboxConfigs for SandboxConfigBuilder {
             }
         }
     }
+
+    async fn logged_pods(&self) -> Vec<String> {
+        let root = self.log_root.clone();
+        tokio::task::spawn_blocking(move || logged_in(&root)).await.unwrap_or_default()
+    }
 }
 
 impl SandboxConfigBuilder {
@@ -217,10 +222,30 @@ fn remove_logs_of(root: &std::path::Path, suffix: &str) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The uids at the end of the folders' names; neither a namespace nor a pod's name holds a `_`.
+fn logged_in(root: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter_map(|name| Some(name.splitn(3, '_').nth(2)?.to_owned())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn folders_of_logs_tell_whose_they_are() {
+        let root = tempfile::tempdir().expect("a folder");
+        for name in ["ns_web_u-1", "ns_db_u-2", "foreign"] {
+            std::fs::create_dir(root.path().join(name)).expect("made");
+        }
+        let mut uids = logged_in(root.path());
+        uids.sort();
+        assert_eq!(uids, ["u-1", "u-2"]);
+        remove_logs_of(root.path(), "_u-1").expect("removed");
+        assert_eq!(logged_in(root.path()), ["u-2"]);
+    }
 
     #[test]
     fn ports_and_sysctls_are_taken_from_the_pod() {

@@ -141,6 +141,9 @@ pub trait SandboxConfigs: Send + Sync {
     /// Removes what [`SandboxConfigs::build`] made outside the runtime, the pod cgroup above all, once no
     /// container or sandbox of the pod is left. Idempotent. `remove_logs` also deletes its log folder.
     async fn release(&self, pod_uid: &str, remove_logs: bool);
+
+    /// The uids of pods that have a log folder.
+    async fn logged_pods(&self) -> Vec<String>;
 }
 
 /// A container of a pod on this node, for logs, exec and attach.

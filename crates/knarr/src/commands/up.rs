@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use client::{Endpoint, kubeconfig};
@@ -15,11 +16,15 @@ use crate::cluster::{Cluster, MAX_NODES};
 use crate::layout::Layout;
 use crate::pki::Pair;
 use crate::preflight;
-use crate::process::ProcessRecord;
+use crate::process::{ProcessRecord, ended_within};
 use crate::roles::server::Ready;
 
 /// How many lines of the server's log are shown when it does not come up.
 const LOG_TAIL: usize = 15;
+/// A server that was killed is gone within this time.
+const KILLED_NOTICE: Duration = Duration::from_millis(100);
+/// How long a server that answers no more may take to end.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts the cluster and returns when its node is Ready.
 ///
@@ -34,7 +39,9 @@ pub fn run(up: &Up) -> Result<()> {
         let more = rest.iter().map(|line| format!("\n{line}")).collect::<String>();
         bail!("{first}{more}");
     }
-    if ProcessRecord::running(&layout.pid_file()).is_some() {
+    if let Some(server) = ProcessRecord::running(&layout.pid_file())
+        && !is_ending(&server, &layout)
+    {
         say(&format!("cluster {:?} is running already\n", layout.name))?;
         return merge_kubeconfig(up, &layout);
     }
@@ -52,6 +59,16 @@ pub fn run(up: &Up) -> Result<()> {
         say(&format!("kubectl now talks to it (context {:?})\n", layout.context()))?;
     }
     Ok(())
+}
+
+/// Whether the server is just coming to its end, killed or told to; returns once it has ended.
+fn is_ending(server: &ProcessRecord, layout: &Layout) -> bool {
+    let Some(handle) = server.open() else { return true };
+    let answers = || {
+        let port = Cluster::load(layout).ok().map(|cluster| cluster.api_port());
+        port.is_some_and(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())
+    };
+    ended_within(&handle, KILLED_NOTICE) || (!answers() && ended_within(&handle, END_PATIENCE))
 }
 
 /// Starts `knarr server` in a session of its own and waits for its word on standard output.
