@@ -12,11 +12,18 @@ use super::observed::{ProbeKind, Verdict};
 use crate::cri_view::{Record, Run};
 
 /// The status the API has for a container.
-pub fn in_api<'a>(want: &'a Desired, name: &str) -> Option<&'a ContainerStatus> {
+fn in_api<'a>(want: &'a Desired, name: &str) -> Option<&'a ContainerStatus> {
     let status = want.pod.status.as_ref()?;
     let lists =
         [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
     lists.into_iter().flatten().flatten().find(|s| s.name == name)
+}
+
+/// The status the API has for a container that was started before, also where the runtime has lost its records
+/// since (after a reboot).
+pub fn of_started<'a>(want: &'a Desired, name: &str) -> Option<&'a ContainerStatus> {
+    let ended = |s: &ContainerStatus| s.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
+    in_api(want, name).filter(|s| s.container_id.is_some() || ended(s) || s.restart_count > 0)
 }
 
 /// The status of `member`; `ended` says that nothing of the pod will run again.
@@ -54,7 +61,7 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
 
 /// A container the runtime knows nothing of: not started yet, or its record is lost.
 fn without_record(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus {
-    let known = in_api(ctx.want, &member.spec.name).filter(|s| s.container_id.is_some());
+    let known = of_started(ctx.want, &member.spec.name);
     let mut status = ContainerStatus {
         image: member.spec.image.clone().unwrap_or_default(),
         last_state: Some(ContainerState::default()),

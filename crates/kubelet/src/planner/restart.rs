@@ -50,7 +50,7 @@ fn next_attempt(ctx: &Context<'_>, name: &str, last: Option<&Record>) -> u32 {
     if let Some(record) = last {
         return record.attempt.saturating_add(1);
     }
-    let known = super::container_status::in_api(ctx.want, name).filter(|s| s.container_id.is_some());
+    let known = super::container_status::of_started(ctx.want, name);
     known.map_or(0, |s| u32::try_from(s.restart_count).unwrap_or(0).saturating_add(1))
 }
 

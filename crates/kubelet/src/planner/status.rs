@@ -57,9 +57,7 @@ pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
 /// Whether the API knows of a container that was made for the pod.
 fn was_started(ctx: &Context<'_>) -> bool {
     let members = &ctx.want.members;
-    members
-        .iter()
-        .any(|m| container_status::in_api(ctx.want, &m.spec.name).is_some_and(|s| s.container_id.is_some()))
+    members.iter().any(|m| container_status::of_started(ctx.want, &m.spec.name).is_some())
 }
 
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {

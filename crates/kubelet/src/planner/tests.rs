@@ -188,6 +188,23 @@ fn an_adopted_pod_is_left_alone() {
 }
 
 #[test]
+fn a_reboot_counts_as_a_restart() {
+    let mut sim = Simulation::new(json!({
+        "initContainers": [{"name": "i", "image": "a:1"}],
+        "containers": [{"name": "c", "image": "a:1"}]
+    }));
+    sim.settle("created");
+    sim.exit("i", 0);
+    sim.settle("initialized");
+    sim.reboot();
+    sim.plan_only("the machine starts anew");
+    sim.settle("init containers run again");
+    sim.exit("i", 0);
+    sim.settle("initialized again");
+    sim.check("reboot");
+}
+
+#[test]
 fn nothing_starts_in_a_sandbox_that_is_still_being_made() {
     let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
     sim.sandbox_seen_early();

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
-use crate::cri_view::{Exit, Record, Run, Sandbox};
+use crate::cri_view::{Exit, PodRuntime, Record, Run, Sandbox};
 use crate::executor::Outcome;
 use crate::planner::{Action, ActionKey, Desired, Failure, Observed, Plan, ProbeKind, Verdict, plan};
 use crate::seams::ResolvedImage;
@@ -270,6 +270,12 @@ impl Simulation {
         self.seen = Observed { runtime, started_at: self.seen.started_at, ..Observed::default() };
         let want = self.want();
         memory::adopt(&mut self.seen, &want);
+    }
+
+    /// The machine starts anew: nothing the runtime knew is left.
+    pub fn reboot(&mut self) {
+        self.seen.runtime = PodRuntime::default();
+        self.restart_agent();
     }
 
     /// Compares the transcript with the golden one.
