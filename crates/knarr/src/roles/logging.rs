@@ -9,7 +9,9 @@ pub const FILTER: &str = "KNARR_LOG";
 /// Starts logging. Called once a process.
 pub fn start(background: bool) {
     let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log on a full disk must not end the server: by default a failed write is told on the same standard error,
+    // with a macro that panics.
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if background {
         lines.json().with_current_span(false).init();
     } else {
