@@ -1,15 +1,17 @@
 //! Codecs: bytes from a client into an [`Object`](crate::Object), within limits.
 //!
 //! Start with [`decode_json`] and [`decode_yaml`]; then [`structure::check`] holds the object against
-//! its schema. Syntax is the business of the first, types and unknown fields of the second. Nothing
-//! here validates meaning.
+//! its schema, and [`omit_empty`] leaves out what is not written. Syntax is the business of the first,
+//! types and unknown fields of the second. Nothing here validates meaning.
 
 pub mod protobuf;
 pub mod structure;
 
+mod omit;
 mod strict;
 mod value;
 
+pub use omit::omit_empty;
 pub use strict::{FieldValidation, Strictness};
 pub use value::{Decoded, Limits, decode_json, decode_json_value, decode_yaml, decode_yaml_value, type_word};
 

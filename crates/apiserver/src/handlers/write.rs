@@ -2,6 +2,7 @@
 //! validation, commit. PUT, PATCH, apply and the subresources differ only in how they make the new
 //! object.
 
+use api::codec;
 use api::managed::{self, Writer};
 use api::{Error, Object};
 use bytes::Bytes;
@@ -113,6 +114,7 @@ impl Write<'_> {
     }
 
     fn prepare_create(&mut self, object: &mut Object, managed: bool) -> Result<(), Error> {
+        codec::omit_empty(resources::types(), self.target.row.schema, object);
         (self.strategy().default)(object);
         self.admit(Operation::Create, object, None)?;
         (self.strategy().default)(object);
@@ -169,6 +171,7 @@ impl Write<'_> {
     fn prepare_update(&mut self, change: Change, old: &Object) -> Result<(Object, Effect), Error> {
         let Change { object: mut new, managed } = change;
         self.check_preconditions(&new, old)?;
+        codec::omit_empty(resources::types(), self.target.row.schema, &mut new);
         (self.strategy().default)(&mut new);
         self.admit(Operation::Update, &mut new, Some(old))?;
         (self.strategy().default)(&mut new);

@@ -1,0 +1,82 @@
+//! Empty lists and maps that upstream's types leave out when they are written (`omitempty`).
+
+use serde_json::{Map, Value};
+
+use crate::Object;
+use crate::schema::{Shape, StructId, Types};
+
+/// Takes away the lists and maps of `object` that are empty and not required. Not for objects whose
+/// schema is their own (custom resources): those are kept as they were sent.
+pub fn omit_empty(types: &Types, id: StructId, object: &mut Object) {
+    structure(types, id, &mut object.0);
+}
+
+fn structure(types: &Types, id: StructId, map: &mut Map<String, Value>) {
+    let owner = types.get(id);
+    let mut any_empty = false;
+    for (key, value) in &mut *map {
+        if let Some(field) = owner.field(key) {
+            any_empty |= is_empty(&field.shape, value);
+            within(types, &field.shape, value);
+        }
+    }
+    if any_empty {
+        map.retain(|key, value| owner.field(key).is_none_or(|f| f.required || !is_empty(&f.shape, value)));
+    }
+}
+
+fn within(types: &Types, shape: &Shape, value: &mut Value) {
+    match (shape, value) {
+        (Shape::Struct(id), Value::Object(map)) => structure(types, *id, map),
+        (Shape::List(list), Value::Array(items)) if holds_structures(&list.item) => {
+            items.iter_mut().for_each(|item| within(types, &list.item, item));
+        }
+        (Shape::Map(of), Value::Object(map)) if holds_structures(&of.value) => {
+            map.values_mut().for_each(|item| within(types, &of.value, item));
+        }
+        _ => {}
+    }
+}
+
+fn holds_structures(shape: &Shape) -> bool {
+    match shape {
+        Shape::Struct(_) => true,
+        Shape::List(list) => holds_structures(&list.item),
+        Shape::Map(of) => holds_structures(&of.value),
+        _ => false,
+    }
+}
+
+fn is_empty(shape: &Shape, value: &Value) -> bool {
+    match (shape, value) {
+        (Shape::List(_), Value::Array(items)) => items.is_empty(),
+        (Shape::Map(_), Value::Object(entries)) => entries.is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::sample;
+
+    #[test]
+    fn empty_lists_and_maps_go_and_empty_structures_stay() {
+        let (types, pod) = sample::types();
+        let sent = json!({
+            "metadata": {"labels": {}, "annotations": {"a": ""}, "finalizers": []},
+            "spec": {"nodeSelector": {}, "nodeName": "", "containers": [{"name": "a", "args": [], "resources": {}}]},
+            "extra": {"kept": []}, "data": {},
+        });
+        let mut object = Object::from_value(sent).expect("an object");
+        omit_empty(&types, pod, &mut object);
+        let kept = json!({
+            "metadata": {"annotations": {"a": ""}},
+            "spec": {"nodeName": "", "containers": [{"name": "a", "resources": {}}]},
+            "extra": {"kept": []},
+        });
+        assert_eq!(object.into_value(), kept);
+    }
+}
