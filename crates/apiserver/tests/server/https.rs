@@ -261,3 +261,42 @@ async fn a_serving_certificate_can_be_replaced_while_running() {
     tls.replace_serving(cert.as_bytes(), key.as_bytes()).unwrap();
     tls.replace_client_ca(authority.pem.as_bytes()).unwrap();
 }
+
+#[tokio::test]
+async fn what_is_no_request_ends_its_connection_and_nothing_else() {
+    let https = start().await;
+    let mut plain = TcpStream::connect(https.address).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(!read_until(&mut plain, "never").await.contains("HTTP/1.1 200"));
+    let post = format!("POST {PODS} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-t\r\n");
+    let long = format!("GET /version HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(4 << 20));
+    for request in [
+        "\0\0\0\0\r\n\r\n",
+        "BREW\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n",
+        "GET /version HTTP/1.1\r\nA b: c\r\n\r\n",
+        &long,
+        &format!("{post}Content-Length: x\r\n\r\n"),
+        &format!("{post}Content-Length: 1\r\nContent-Length: 2\r\n\r\n{{}}"),
+        &format!("{post}Transfer-Encoding: chunked\r\n\r\nno number\r\n"),
+        &format!("{post}Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{{\"kind\":"),
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nno frames at all, none",
+    ] {
+        let mut stream = https.connect().await;
+        // The server may have closed by now: that is an answer too.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let _ = stream.shutdown().await;
+        let answer = read_until(&mut stream, "never").await;
+        let shown = &request[..request.len().min(120)];
+        assert!(!answer.contains(" 200 ") && !answer.contains(" 50"), "{shown:?}: {answer}");
+    }
+    let version = https
+        .exchange(
+            "GET /version HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer token-t\r\nConnection: close\r\n\r\n",
+            "never",
+        )
+        .await;
+    assert!(version.starts_with("HTTP/1.1 200"), "{version}");
+    assert_eq!(https.harness.get(PODS).await.ok()["items"], json!([]));
+    https.harness.supervisor.shutdown().start();
+}
