@@ -138,6 +138,10 @@ impl Worker {
     /// Works until nothing is left of the pod (true) or the agent stops (false).
     pub async fn run(&mut self) -> bool {
         loop {
+            // Also when all is done: news that came in the last moment would keep the worker on its list.
+            if !self.mailbox.is_empty() {
+                self.read_mail();
+            }
             if self.look().await {
                 return true;
             }

@@ -98,6 +98,7 @@ fn play(cluster: Arc<Cluster>, name: &str, row: fn(&Scene)) -> Result<(), Failed
     let Ok(scene) = scene else { return Err(failure(&cluster, &transcript)) };
     let played = catch_unwind(AssertUnwindSafe(|| row(&scene)));
     let failed = played.is_err().then(|| {
+        scene.shell.run("kubectl describe nodes");
         scene.shell.run("kubectl get pods -o wide");
         scene.shell.run("kubectl get events --sort-by=.lastTimestamp");
         failure(&cluster, &transcript)
