@@ -74,6 +74,24 @@ fn become_pause(setup: &PodSetup, report: OwnedFd) -> ! {
     }
 }
 
+/// Containers that share the PID namespace see this process: its command line is upstream's, without paths of
+/// the node (proc_pid_cmdline(5): what stands in memory between two addresses of proc_pid_stat(5)).
+fn show_as_pause() -> io::Result<()> {
+    const COMMAND_LINE: &[u8] = b"/pause\0";
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The second field, in parentheses, may hold blanks; of the rest the first is field 3.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let address = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok());
+    let (Some(start), Some(end)) = (address(48), address(49)) else {
+        return Err(io::Error::other("/proc/self/stat tells no addresses"));
+    };
+    let mut text = COMMAND_LINE.to_vec();
+    let room = usize::try_from(end.saturating_sub(start)).map_err(io::Error::other)?;
+    text.resize(room, 0);
+    let memory = fs::OpenOptions::new().write(true).open("/proc/self/mem")?;
+    std::os::unix::fs::FileExt::write_all_at(&memory, &text, start)
+}
+
 fn set_up(setup: &PodSetup) -> io::Result<()> {
     let named = |what: &str, error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
     // SAFETY: these calls take plain numbers and change only this process.
@@ -83,6 +101,8 @@ fn set_up(setup: &PodSetup) -> io::Result<()> {
         // As init of a shared PID namespace it inherits orphans; ignored children reap themselves.
         libc::signal(libc::SIGCHLD, libc::SIG_IGN);
     }
+    // Where a kernel forbids it the pod is as good; only its process list looks different.
+    let _ = show_as_pause();
     rustix::process::setsid()?;
     if let Some(netns) = &setup.netns {
         let file = fs::File::open(netns).map_err(|e| named("cannot open the network namespace", e))?;

@@ -1,6 +1,7 @@
 //! Section B: what the containers of a pod share, and in what order they start: W027, W028, W034.
 
 use serde_json::json;
+use testing::Shell;
 
 use crate::manifests::{STAY, container, once, pod};
 use crate::suite::{Row, Scene};
@@ -61,19 +62,52 @@ fn w028(scene: &Scene) {
     sh.ok("kubectl wait --for=condition=Ready pod/held pod/shared --timeout=60s");
     let look = |what: &str| sh.ok(&format!("kubectl exec held -- readlink /proc/1/ns/{what}"));
     let ip = || sh.ok("kubectl get pod held -o jsonpath={.status.podIP}");
-    let before = (ip(), look("net"), look("ipc"), look("uts"), look("mnt"));
+    let before = (ip(), look("net"), look("ipc"), look("uts"));
+    sh.ok("kubectl exec held -- touch /mark");
     sh.ok("kubectl exec held -- kill 1");
-    sh.ok("kubectl wait pod/held --for=jsonpath={.status.containerStatuses[0].restartCount}=1 --timeout=60s");
-    sh.ok("kubectl wait --for=condition=Ready pod/held --timeout=60s");
-    let after = (ip(), look("net"), look("ipc"), look("uts"), look("mnt"));
-    assert_eq!((&before.0, &before.1, &before.2, &before.3), (&after.0, &after.1, &after.2, &after.3));
-    assert_ne!(before.4, after.4, "the new container has mounts of its own");
+    restarted(sh, "held", 1);
+    assert_eq!((ip(), look("net"), look("ipc"), look("uts")), before);
+    sh.fails("kubectl exec held -- test -e /mark");
 
     // Who is not the app is the pause process; it reaps what loses its parent.
-    assert!(sh.ok("kubectl exec shared -- cat /proc/1/cmdline").contains("pause"));
+    assert_eq!(sh.ok("kubectl exec shared -- cat /proc/1/cmdline").trim_end_matches('\0'), "/pause");
+    assert_eq!(sh.ok("kubectl exec shared -- cat /proc/1/comm"), "pause\n");
     sh.ok("kubectl exec shared -- sh -c '(sh -c \"exec sleep 0.2\" &) ; sleep 1'");
     let states = sh.ok("kubectl exec shared -- sh -c 'cat /proc/[0-9]*/stat' | cut -d' ' -f3");
     assert!(!states.contains('Z'), "{states}");
+
+    // When it dies, the pod gets a new sandbox and its containers start again in it.
+    let sandbox = || {
+        let all = scene.cluster().knarr(&["crictl", "pods"]).expect("the list of sandboxes");
+        let ours =
+            |line: &&str| line.contains(" w028 ") && line.contains(" held ") && line.contains(" Ready ");
+        all.lines().find(ours).and_then(|line| line.split(' ').next()).map(str::to_owned)
+    };
+    let old = sandbox().expect("a sandbox");
+    let net = look("net");
+    sh.ok(&format!(
+        "(for p in $(pgrep -x pause); do [ \"$(readlink /proc/$p/ns/net)\" = '{}' ] && kill -9 $p && echo killed; done; true) | grep killed",
+        net.trim()
+    ));
+    restarted(sh, "held", 2);
+    let new = sandbox().expect("a sandbox");
+    assert_ne!(new, old);
+    let events = sh.ok(
+        "kubectl get events --field-selector involvedObject.name=held -o custom-columns=R:.reason,M:.message",
+    );
+    assert!(
+        events.contains("SandboxChanged")
+            && events.contains("Pod sandbox changed, it will be killed and re-created."),
+        "{events}"
+    );
+}
+
+/// Waits until a pod's first container runs for the `count`th time again.
+fn restarted(sh: &Shell, pod: &str, count: u32) {
+    sh.ok(&format!(
+        "kubectl wait pod/{pod} --for=jsonpath={{.status.containerStatuses[0].restartCount}}={count} --timeout=60s"
+    ));
+    sh.ok(&format!("kubectl wait --for=condition=Ready pod/{pod} --timeout=60s"));
 }
 
 fn w034(scene: &Scene) {
