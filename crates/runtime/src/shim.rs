@@ -5,6 +5,15 @@
 //! loop). `protocol` is all that server and shim share. A shim never decides when something runs: it does what
 //! the server asks and reports what happened.
 
+/// Says what went wrong in the shim's own log. On a full disk nothing is said: `eprintln!` would panic there,
+/// and the shim must go on.
+macro_rules! complain {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod children;
 mod console;
 mod container;

@@ -45,7 +45,7 @@ pub fn reap() -> Vec<(i32, i32)> {
             Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::ECHILD) => return ended,
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(errno) => {
-                eprintln!("cannot reap children: {errno}");
+                complain!("cannot reap children: {errno}");
                 return ended;
             }
         }

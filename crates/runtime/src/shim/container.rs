@@ -126,7 +126,7 @@ impl Container {
         let exit = Exit { code, oom_killed, at_ns: now_ns(clock) };
         self.exit = Some(exit);
         if let Err(error) = write_json(&self.dir.join(EXIT_FILE), &exit) {
-            eprintln!("cannot keep the exit code of {}: {error}", self.dir.display());
+            complain!("cannot keep the exit code of {}: {error}", self.dir.display());
         }
         self.remove_oci(cgroups);
         exit
@@ -135,7 +135,7 @@ impl Container {
     /// Removes the library's state and the cgroup, killing what still runs.
     fn remove_oci(&mut self, cgroups: &Hierarchy) {
         if let Err(error) = self.oci.delete(true) {
-            eprintln!("cannot remove the state of {}: {error}", self.dir.display());
+            complain!("cannot remove the state of {}: {error}", self.dir.display());
         }
         // Usually gone with the state.
         let _ = cgroups.remove(&self.setup.cgroup);

@@ -94,7 +94,7 @@ impl LogFile {
             Ok(()) => self.failing = false,
             Err(error) if !self.failing => {
                 self.failing = true;
-                eprintln!("lines of {} are lost: {error}", self.path.display());
+                complain!("lines of {} are lost: {error}", self.path.display());
             }
             Err(_) => {}
         }

@@ -70,7 +70,7 @@ impl<'a> MountedRoot<'a> {
 impl Drop for MountedRoot<'_> {
     fn drop(&mut self) {
         if let Err(error) = rustix::mount::unmount(self.target, UnmountFlags::DETACH) {
-            eprintln!("{} stays mounted: {error}", self.target.display());
+            complain!("{} stays mounted: {error}", self.target.display());
         }
     }
 }

@@ -25,7 +25,7 @@ pub fn main() -> std::process::ExitCode {
     match Pod::open().and_then(|(pod, listener)| reactor::run(pod, listener)) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("shim: {error}");
+            complain!("shim: {error}");
             std::process::ExitCode::FAILURE
         }
     }
@@ -203,13 +203,13 @@ impl Pod {
             if let Some(init) = &container.init
                 && let Err(error) = init.signal(Signal::KILL)
             {
-                eprintln!("cannot kill a container: {error}");
+                complain!("cannot kill a container: {error}");
             }
         }
         if let Some(pause) = &self.pause
             && let Err(error) = pause.signal(Signal::KILL)
         {
-            eprintln!("cannot kill the pause process: {error}");
+            complain!("cannot kill the pause process: {error}");
         }
         self.over = true;
     }

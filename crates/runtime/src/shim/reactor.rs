@@ -95,7 +95,7 @@ fn serve(pod: &mut Pod, server: &OwnedFd) -> bool {
     let request: Request = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) => {
-            eprintln!("a request is not understood: {error}");
+            complain!("a request is not understood: {error}");
             return false;
         }
     };
@@ -118,7 +118,7 @@ fn send(server: &OwnedFd, message: &Message, files: &[BorrowedFd<'_>]) -> bool {
     let mut body = match serde_json::to_vec(message) {
         Ok(body) => body,
         Err(error) => {
-            eprintln!("a message cannot be written: {error}");
+            complain!("a message cannot be written: {error}");
             return false;
         }
     };
