@@ -7,6 +7,8 @@
 mod cluster;
 mod configuration;
 mod containers;
+mod faults;
+mod leftovers;
 mod lifecycle;
 mod manifests;
 mod pods;
@@ -18,8 +20,16 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 
 /// Every file of rows.
-const AREAS: &[&[suite::Row]] =
-    &[cluster::ROWS, pods::ROWS, streams::ROWS, containers::ROWS, lifecycle::ROWS, configuration::ROWS];
+const AREAS: &[&[suite::Row]] = &[
+    cluster::ROWS,
+    pods::ROWS,
+    streams::ROWS,
+    containers::ROWS,
+    lifecycle::ROWS,
+    configuration::ROWS,
+    faults::ROWS,
+    leftovers::ROWS,
+];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
