@@ -138,7 +138,9 @@ struct Writer {
 impl Writer {
     async fn run(mut self, mut inbox: mpsc::Receiver<Occurrence>) {
         while let Some(occurrence) = inbox.recv().await {
-            if let Err(error) = self.write(&occurrence).await {
+            if let Err(error) = self.write(&occurrence).await
+                && !crate::is_forbidden_by_terminating_namespace(&error)
+            {
                 // An event is news about work, not the work: losing one must not stop anything.
                 tracing::warn!(reason = occurrence.reason, %error, "an event could not be written");
             }

@@ -77,6 +77,10 @@ impl Executor {
                 if client::is_conflict(&error) || client::is_already_exists(&error) {
                     return Outcome::Conflict;
                 }
+                if client::is_forbidden_by_terminating_namespace(&error) {
+                    // The namespace takes with it whatever the plan was for.
+                    return Outcome::Done;
+                }
                 return Outcome::Failed(Failure { write, message: words(&error) });
             }
         }
