@@ -7,11 +7,16 @@
 mod cluster;
 mod configuration;
 mod containers;
+mod deployments;
 mod faults;
+mod inside;
+mod labels;
 mod leftovers;
 mod lifecycle;
 mod manifests;
+mod network;
 mod pods;
+mod replication;
 mod streams;
 mod suite;
 
@@ -29,6 +34,11 @@ const AREAS: &[&[suite::Row]] = &[
     configuration::ROWS,
     faults::ROWS,
     leftovers::ROWS,
+    labels::ROWS,
+    replication::ROWS,
+    deployments::ROWS,
+    network::ROWS,
+    inside::ROWS,
 ];
 
 fn main() -> ExitCode {
