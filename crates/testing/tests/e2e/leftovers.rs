@@ -65,7 +65,7 @@ fn all_killed(scene: &Scene) {
     let before = traces(scene, &cluster.name, &slot);
     for kind in [
         &server,
-        "pause",
+        "\nknarr\n",
         "tmpfs",
         "nsfs",
         "/sys/fs/cgroup",
