@@ -58,6 +58,10 @@ pub enum EngineError {
         "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: {0}: unknown"
     )]
     Payload(String),
+    #[error(
+        "failed to exec in container: failed to start exec {id:?}: OCI runtime exec failed: exec failed: unable to start container process: {why}: unknown"
+    )]
+    Exec { id: String, why: String },
     #[error("failed to setup network for sandbox {sandbox:?}: {source}")]
     Network {
         sandbox: String,

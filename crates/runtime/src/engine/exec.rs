@@ -88,7 +88,10 @@ impl Engine {
             Ok(stdio) => Ok(Started { id, link, exit, stdio }),
             Err(error) => {
                 link.forget_exec(&id);
-                Err(error)
+                Err(match error {
+                    EngineError::Payload(why) => EngineError::Exec { id, why },
+                    other => other,
+                })
             }
         }
     }
