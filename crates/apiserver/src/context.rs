@@ -86,6 +86,7 @@ pub(crate) struct Context {
     pub health: Health,
     pub discovery: Discovery,
     pub openapi: OpenApi,
+    pub audit: Option<crate::audit::Log>,
 }
 
 impl Context {
@@ -96,6 +97,7 @@ impl Context {
             health: Health::default(),
             discovery: Discovery::default(),
             openapi: OpenApi::default(),
+            audit: None,
             limits,
             deps,
         }

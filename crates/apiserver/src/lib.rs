@@ -6,6 +6,7 @@
 //! Never here: a kind's name outside `admission`, `authz`, `bootstrap` and `subresources`; a handler per kind.
 
 pub mod admission;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 mod body;

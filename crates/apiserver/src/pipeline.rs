@@ -1,7 +1,8 @@
 //! A request's way: request info → limits → authenticate → impersonate → authorize → answer.
 //!
 //! Start with [`serve`]: both transports (HTTPS and in-process) enter there. Every request gets a
-//! tracing span, its metrics are counted here, and a panic below becomes a 500 here.
+//! tracing span, its metrics are counted and its audit event is written here, and a panic below becomes a
+//! 500 here.
 
 mod authorize;
 mod impersonate;
@@ -23,6 +24,7 @@ use tracing::Instrument;
 pub(crate) use authorize::{attributes, authorize};
 pub(crate) use inflight::InFlight;
 
+use crate::audit::{Asked, Trail};
 use crate::authn::Credentials;
 use crate::body::{Body, RequestBody};
 use crate::context::Context;
@@ -109,16 +111,24 @@ pub(crate) async fn serve(
         code = tracing::field::Empty
     );
     let labels = context.metrics.labels(&info);
-    let handled = run(Arc::clone(&context), peer, parts, body, query, info);
-    let response = match AssertUnwindSafe(handled.instrument(span.clone())).catch_unwind().await {
-        Ok(response) => response,
-        Err(_) => {
+    let clock = &context.deps.clock;
+    let asked =
+        context.audit.as_ref().map(|_| Asked::new(&info, &parts.uri, &parts.headers, &peer, clock.now()));
+    let mut trail = Trail::default();
+    let handled = run(Arc::clone(&context), peer, parts, body, query, info, &mut trail);
+    let outcome =
+        AssertUnwindSafe(handled.instrument(span.clone())).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(parent: &span, "a handler panicked");
-            respond::error(&Error::internal(
-                "the request could not be handled because of a fault in the server",
-            ))
-        }
-    };
+            Err(Error::internal("the request could not be handled because of a fault in the server"))
+        });
+    let response = outcome.unwrap_or_else(|error| {
+        let response = respond::error(&error);
+        trail.error = Some(error);
+        response
+    });
+    if let (Some(log), Some(asked)) = (&context.audit, asked) {
+        log.record(&asked.event(&trail, response.status(), clock.now()));
+    }
     span.record("code", response.status().as_u16());
     context.metrics.observe(labels, response.status(), started.elapsed());
     response
@@ -131,21 +141,13 @@ async fn run(
     body: RequestBody,
     query: Query,
     info: RequestInfo,
-) -> Response<Body> {
-    let user = match authenticate(&context, &peer, &parts.headers) {
-        Ok(user) => user,
-        Err(error) => return respond::error(&error),
-    };
+    trail: &mut Trail,
+) -> Outcome {
+    let user = authenticate(&context, &peer, &parts.headers)?;
+    trail.user = Some(Arc::clone(&user));
     tracing::Span::current().record("user", user.name.as_str());
     let long_running = info.long_running();
-    let _slot = if long_running {
-        None
-    } else {
-        match context.in_flight.enter(info.read_only(), &user) {
-            Ok(slot) => Some(slot),
-            Err(error) => return respond::error(&error),
-        }
-    };
+    let _slot = if long_running { None } else { Some(context.in_flight.enter(info.read_only(), &user)?) };
     let call = Call {
         upgrade: parts.extensions.remove::<OnUpgrade>(),
         info,
@@ -158,8 +160,8 @@ async fn run(
         peer: peer.address,
     };
     let limit = context.limits.request_timeout;
-    let answered = answer(context, call);
-    let outcome = if long_running {
+    let answered = answer(context, call, trail);
+    if long_running {
         answered.await
     } else {
         tokio::time::timeout(limit, answered).await.unwrap_or_else(|_| {
@@ -168,15 +170,17 @@ async fn run(
                 "Timeout: request did not complete within the allotted timeout",
             ))
         })
-    };
-    outcome.unwrap_or_else(|error| respond::error(&error))
+    }
 }
 
-async fn answer(context: Arc<Context>, mut call: Call) -> Outcome {
+async fn answer(context: Arc<Context>, mut call: Call, trail: &mut Trail) -> Outcome {
     if let Some(user) = impersonate::impersonated(&context, &call)? {
+        trail.impersonated = Some(Arc::clone(&user));
         call.user = user;
     }
-    authorize(&context, &call)?;
+    let authorized = authorize(&context, &call);
+    trail.allowed = Some(authorized.is_ok());
+    authorized?;
     router::route(context, call).await
 }
 

@@ -21,6 +21,8 @@ use crate::request::User;
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     pub limits: Limits,
+    /// Where requests are written down; nowhere without it.
+    pub audit: Option<crate::audit::Log>,
 }
 
 /// The API server. Cheap to clone; all clones are one server.
@@ -32,7 +34,7 @@ pub struct Server {
 impl Server {
     /// Puts the parts together. Nothing runs yet, but [`Server::in_process`] works from here on.
     pub fn build(config: Config, deps: Deps) -> Self {
-        Self { context: Arc::new(Context::new(config.limits, deps)) }
+        Self { context: Arc::new(Context { audit: config.audit, ..Context::new(config.limits, deps) }) }
     }
 
     /// A transport for components of this process. Requests go through the whole pipeline as `user`.

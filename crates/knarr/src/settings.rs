@@ -17,6 +17,8 @@ pub struct Settings {
     pub nodes: Option<u8>,
     /// A CRI v1 endpoint instead of the built-in runtime.
     pub container_runtime_endpoint: Option<String>,
+    /// A file to write audit events into; without it none are written.
+    pub audit_log: Option<std::path::PathBuf>,
     /// Registries spoken to over plain HTTP (`host:port`), beside those on localhost.
     pub insecure_registries: Vec<String>,
     /// Registry mirrors: image host → hosts (`host[:port]`) asked before it, in order.

@@ -16,7 +16,7 @@ use apiserver::bootstrap::{self, BootstrapConfig, node_rules};
 use apiserver::cache::Cache;
 use apiserver::lookup::Lookup;
 use apiserver::request::User;
-use apiserver::{Config, Deps, KubeletClient, Server, Tls, admission, cache_specs};
+use apiserver::{Config, Deps, KubeletClient, Server, Tls, admission, audit, cache_specs};
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
 use informer::{Informers, Manager};
@@ -142,7 +142,12 @@ async fn build_server(parts: &Parts, store: &Embedded) -> Result<(Server, Securi
         rules: Some(Arc::new(rbac.clone())),
         kubelet: Some(Arc::new(kubelet)),
     };
-    Ok((Server::build(Config::default(), deps), Security { rbac, nodes }))
+    let mut config = Config::default();
+    if let Some(path) = &parts.settings.audit_log {
+        let log = audit::Log::open(path, &parts.supervisor).await;
+        config.audit = Some(log.with_context(|| format!("opening the audit log {}", path.display()))?);
+    }
+    Ok((Server::build(config, deps), Security { rbac, nodes }))
 }
 
 /// What follows the watch cache to decide about requests.

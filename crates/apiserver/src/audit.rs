@@ -1,0 +1,215 @@
+//! The audit log: who asked what, whether that was allowed, and how it was answered; one JSON object a line, in the
+//! form of upstream's `audit.k8s.io/v1` events of level `Metadata`.
+//!
+//! [`Log`] writes, [`Trail`] is what one request leaves behind. Bodies are never logged: secrets are in them.
+//! Requests of this process's own components are logged like any other.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use api::Error;
+use base::{Supervisor, TaskKind};
+use http::{HeaderMap, StatusCode, Uri};
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+use crate::path::RequestInfo;
+use crate::pipeline::Peer;
+use crate::request::User;
+
+/// Lines that may wait to be written; what comes beyond is counted and lost.
+const WAITING_LINES: usize = 16_384;
+/// Lines written in one go.
+const BATCH: usize = 512;
+
+/// Where audit events go. Clones write to the same file.
+#[derive(Debug, Clone)]
+pub struct Log {
+    lines: mpsc::Sender<String>,
+}
+
+impl Log {
+    /// Appends to a file, which is made readable by its owner alone; written by a task of the supervisor's.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub async fn open(path: &Path, supervisor: &Supervisor) -> std::io::Result<Self> {
+        let mut options = tokio::fs::OpenOptions::new();
+        let file = options.append(true).create(true).mode(0o600).open(path).await?;
+        let (sender, lines) = mpsc::channel(WAITING_LINES);
+        let shutdown = supervisor.shutdown().clone();
+        supervisor.spawn(TaskKind::Background, "audit log", async move {
+            tokio::select! {
+                () = write(file, lines) => {}
+                () = shutdown.started() => {}
+            }
+        });
+        Ok(Self { lines: sender })
+    }
+
+    pub(crate) fn record(&self, event: &Value) {
+        if self.lines.try_send(format!("{event}\n")).is_err() {
+            tracing::warn!("an audit event is lost: the log's file takes no more");
+        }
+    }
+}
+
+async fn write(mut file: tokio::fs::File, mut lines: mpsc::Receiver<String>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while lines.recv_many(&mut batch, BATCH).await > 0 {
+        let text: String = batch.drain(..).collect();
+        let written = match file.write_all(text.as_bytes()).await {
+            Ok(()) => file.flush().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            tracing::error!(%error, "the audit log cannot be written");
+        }
+    }
+}
+
+/// What was found out about a request on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    pub user: Option<Arc<User>>,
+    pub impersonated: Option<Arc<User>>,
+    /// `None` when it did not come to authorization.
+    pub allowed: Option<bool>,
+    pub error: Option<Error>,
+}
+
+/// What a request was, kept while it is answered.
+pub(crate) struct Asked {
+    info: RequestInfo,
+    uri: Uri,
+    user_agent: String,
+    source: Option<std::net::IpAddr>,
+    at: jiff::Timestamp,
+}
+
+impl Asked {
+    pub(crate) fn new(
+        info: &RequestInfo,
+        uri: &Uri,
+        headers: &HeaderMap,
+        peer: &Peer,
+        at: jiff::Timestamp,
+    ) -> Self {
+        let agent = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+        Self {
+            info: info.clone(),
+            uri: uri.clone(),
+            user_agent: agent.unwrap_or_default().to_owned(),
+            source: peer.address.map(|address| address.ip()),
+            at,
+        }
+    }
+
+    /// The event. Of a request whose answer goes on (a watch, a session) it tells the answer's start.
+    pub(crate) fn event(&self, trail: &Trail, code: StatusCode, now: jiff::Timestamp) -> Value {
+        let stage = if self.info.long_running() { "ResponseStarted" } else { "ResponseComplete" };
+        let mut event = json!({
+            "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata",
+            "auditID": base::random::uuid(), "stage": stage,
+            "requestURI": self.uri.to_string(), "verb": self.info.verb,
+            "user": trail.user.as_deref().map(user),
+            "sourceIPs": self.source.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "userAgent": self.user_agent,
+            "responseStatus": {"metadata": {}, "code": code.as_u16()},
+            "requestReceivedTimestamp": format!("{:.6}", self.at),
+            "stageTimestamp": format!("{now:.6}"),
+        });
+        if let Some(impersonated) = trail.impersonated.as_deref() {
+            event["impersonatedUser"] = user(impersonated);
+        }
+        if self.info.is_resource {
+            event["objectRef"] = self.object();
+        }
+        if let Some(error) = &trail.error {
+            event["responseStatus"] = error.to_status();
+        }
+        if let Some(allowed) = trail.allowed {
+            let decision = if allowed { "allow" } else { "forbid" };
+            event["annotations"] = json!({"authorization.k8s.io/decision": decision});
+        }
+        event
+    }
+
+    fn object(&self) -> Value {
+        let info = &self.info;
+        let fields = [
+            ("resource", &info.resource),
+            ("namespace", &info.namespace),
+            ("name", &info.name),
+            ("apiGroup", &info.group),
+            ("apiVersion", &info.version),
+            ("subresource", &info.subresource),
+        ];
+        let given = fields.into_iter().filter(|(_, value)| !value.is_empty());
+        given.map(|(field, value)| (field.to_owned(), Value::from(value.as_str()))).collect()
+    }
+}
+
+fn user(user: &User) -> Value {
+    let mut told = json!({"username": user.name, "groups": user.groups});
+    if !user.uid.is_empty() {
+        told["uid"] = user.uid.as_str().into();
+    }
+    if !user.extra.is_empty() {
+        told["extra"] = json!(user.extra);
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Query;
+
+    #[test]
+    fn a_denied_request_says_who_and_what() {
+        let uri: Uri = "/apis/apps/v1/namespaces/ns/deployments/web/scale?dryRun=All".parse().expect("a URI");
+        let query = Query::parse(uri.query().unwrap_or(""));
+        let info = RequestInfo::parse(&http::Method::PUT, uri.path(), &query).expect("a request");
+        let peer = Peer::in_process(Arc::default());
+        let asked = Asked::new(&info, &uri, &HeaderMap::new(), &peer, jiff::Timestamp::UNIX_EPOCH);
+        let trail = Trail {
+            user: Some(Arc::new(User { name: "jane".into(), groups: vec!["dev".into()], ..User::default() })),
+            allowed: Some(false),
+            error: Some(Error::new(api::Reason::Forbidden, "no")),
+            ..Trail::default()
+        };
+        let event = asked.event(&trail, StatusCode::FORBIDDEN, jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(event["user"], json!({"username": "jane", "groups": ["dev"]}));
+        assert_eq!(event["verb"], "update");
+        assert_eq!(
+            event["objectRef"],
+            json!({"resource": "deployments", "namespace": "ns", "name": "web", "apiGroup": "apps",
+                "apiVersion": "v1", "subresource": "scale"})
+        );
+        assert_eq!(
+            (&event["responseStatus"]["code"], &event["responseStatus"]["reason"]),
+            (&json!(403), &json!("Forbidden"))
+        );
+        assert_eq!(event["annotations"]["authorization.k8s.io/decision"], "forbid");
+        assert_eq!(event["requestReceivedTimestamp"], "1970-01-01T00:00:00.000000Z");
+    }
+
+    #[tokio::test]
+    async fn events_are_lines_of_a_private_file() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("audit.log");
+        let supervisor = Supervisor::new(base::Shutdown::new());
+        let log = Log::open(&path, &supervisor).await.expect("a file");
+        log.record(&json!({"n": 1}));
+        log.record(&json!({"n": 2}));
+        let written = || std::fs::read_to_string(&path).unwrap_or_default();
+        while written().lines().count() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(written(), "{\"n\":1}\n{\"n\":2}\n");
+        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).expect("a file"));
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
