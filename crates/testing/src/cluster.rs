@@ -50,12 +50,13 @@ impl Cluster {
             dir = dir.display(),
         ))?;
         let nodes = nodes.to_string();
-        let mut arguments = vec!["up", "--no-kubeconfig", "--nodes", &nodes];
         let config = dir.join("config.yaml").display().to_string();
+        let mut settings = format!("auditLog: {}/audit.log\n", dir.display());
         if let Some(mirror) = mirror {
-            fs::write(&config, format!("registryMirrors:\n  docker.io: [\"{mirror}\"]\n"))?;
-            arguments.extend(["--config", &config]);
+            settings.push_str(&format!("registryMirrors:\n  docker.io: [\"{mirror}\"]\n"));
         }
+        fs::write(&config, settings)?;
+        let arguments = ["up", "--no-kubeconfig", "--nodes", &nodes, "--config", &config];
         let started = Instant::now();
         let said = knarr(&arguments)?;
         let boot = started.elapsed();
@@ -81,6 +82,11 @@ impl Cluster {
     /// Where the cluster keeps its lasting state.
     pub fn data_dir(&self) -> PathBuf {
         self.dir.join("data")
+    }
+
+    /// The server's audit log.
+    pub fn audit_log(&self) -> PathBuf {
+        self.dir.join("audit.log")
     }
 
     /// The end of what the server logged, at most `lines` lines.

@@ -17,6 +17,10 @@ fn w001(scene: &Scene) {
     assert!(scene.cluster().said.contains("Ready"), "{}", scene.cluster().said);
     let info = sh.ok("kubectl cluster-info");
     assert!(info.contains("Kubernetes control plane") && info.contains("is running at"), "{info}");
+    assert!(
+        info.lines().any(|line| line.contains("DNS") && line.contains("/services/kube-dns:dns/proxy")),
+        "{info}"
+    );
 
     // Another cluster beside it, of three nodes, with the user's kubeconfig.
     let (three, other) = scene.own_cluster("three", 3);
@@ -49,7 +53,18 @@ fn w002(scene: &Scene) {
     }
     let kernel = sh.ok("uname -r");
     assert!(wide.contains(kernel.trim()), "{wide}");
-    sh.apply(&pod("here", STAY).to_string());
+    let shown: Vec<&str> = wide.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+    let ip = sh.ok(
+        "kubectl get nodes -o jsonpath='{.items[0].status.addresses[?(@.type==\"InternalIP\")].address}'",
+    );
+    assert!(shown.contains(&ip.as_str()), "{ip} is missing in\n{wide}");
+    let system = sh.ok(". /etc/os-release && echo $PRETTY_NAME");
+    assert!(wide.contains(system.trim()), "{system} is missing in\n{wide}");
+    assert!(shown.last().is_some_and(|runtime| runtime.starts_with("knarr://")), "{wide}");
+    let mut here = pod("here", STAY);
+    here["spec"]["containers"][0]["resources"] =
+        serde_json::json!({"requests": {"cpu": "50m", "memory": "16Mi"}, "limits": {"memory": "32Mi"}});
+    sh.apply(&here.to_string());
     sh.ok("kubectl wait --for=condition=Ready pod/here --timeout=60s");
     let text = sh.ok(&format!("kubectl describe node {}", row[0]));
     for part in [
@@ -66,11 +81,21 @@ fn w002(scene: &Scene) {
         "System Info:",
         "PodCIDR:",
         "Non-terminated Pods:",
-        "here ",
+        "  Namespace                   Name",
         "Allocated resources:",
-        "Events:",
+        "Events:\n",
+        "Starting",
+        "NodeReady",
+        "RegisteredNode",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    let line = text.lines().find(|line| line.contains(" here ")).unwrap_or_default();
+    assert!(line.contains("50m (") && line.contains("16Mi (") && line.contains("32Mi ("), "{text}");
+    for condition in ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] {
+        let status = if condition == "Ready" { "True" } else { "False" };
+        let told = |line: &str| line.split_whitespace().take(2).eq([condition, status]);
+        assert!(text.lines().any(told), "{condition} is not {status} in\n{text}");
     }
 }
 
@@ -119,8 +144,13 @@ fn w005(scene: &Scene) {
 
 fn w006(scene: &Scene) {
     let sh = &scene.shell;
+    let ranked = |name: &str, rank: &str| {
+        let mut pod = pod(name, STAY);
+        pod["metadata"]["labels"]["rank"] = rank.into();
+        pod
+    };
     let mut watch = sh.start("kubectl get pods -w");
-    sh.apply(&format!("{}\n{}", pod("b", STAY), pod("a", STAY)));
+    sh.apply(&format!("{}\n{}", ranked("b", "1"), ranked("a", "2")));
     watch.wait_until("a running", |line| {
         line.starts_with("a ") && line.contains("1/1") && line.contains("Running")
     });
@@ -142,7 +172,11 @@ fn w006(scene: &Scene) {
         "{managed}"
     );
     assert!(sh.ok("kubectl get pod a -o json").contains("\"kind\": \"Pod\""));
-    assert_eq!(sh.ok("kubectl get pods -o name --sort-by=.metadata.name"), "pod/a\npod/b\n");
+    assert_eq!(sh.ok("kubectl get pods -o name --sort-by=.metadata.labels.rank"), "pod/b\npod/a\n");
+    let wide = sh.ok("kubectl get pods -o wide");
+    for column in ["NODE", "NOMINATED NODE", "READINESS GATES"] {
+        assert!(wide.contains(column), "{wide}");
+    }
     assert_eq!(sh.ok("kubectl get pods -o jsonpath={.items[*].metadata.name}"), "a b");
     let columns = sh.ok("kubectl get pods -o custom-columns=N:.metadata.name,P:.status.phase");
     assert!(columns.split_whitespace().eq(["N", "P", "a", "Running", "b", "Running"]), "{columns}");

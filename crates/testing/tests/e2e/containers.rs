@@ -23,13 +23,25 @@ fn w027(scene: &Scene) {
          "volumeMounts": [{"name": "cache", "mountPath": "/cache"}]},
         side
     ]);
-    let clash = pod("clash", "exec httpd -f -p 80");
-    let mut clash = clash;
+    let mut tomcat = pod("tomcat", "");
+    tomcat["spec"]["containers"] = json!([
+        {"name": "nginx", "image": "nginx:alpine", "imagePullPolicy": "IfNotPresent", "ports": [{"containerPort": 80}]},
+        {"name": "tomcat", "image": "luksa/kubia", "imagePullPolicy": "IfNotPresent", "ports": [{"containerPort": 8080}]}
+    ]);
+    let mut collected = pod("collected", "while :; do echo request >> /var/log/web.log; sleep 1; done");
+    let collector = container("collector", "until tail -n +1 -f /var/log/web.log; do sleep 1; done");
+    collected["spec"]["containers"].as_array_mut().expect("containers").push(collector);
+    collected["spec"]["volumes"] = json!([{"name": "logs", "emptyDir": {}}]);
+    for index in [0, 1] {
+        collected["spec"]["containers"][index]["volumeMounts"] =
+            json!([{"name": "logs", "mountPath": "/var/log"}]);
+    }
+    let mut clash = pod("clash", "exec httpd -f -p 80");
     clash["spec"]["containers"]
         .as_array_mut()
         .expect("containers")
         .push(container("too", "sleep 2; exec httpd -f -p 80"));
-    sh.apply(&format!("{web}\n{clash}"));
+    sh.apply(&format!("{web}\n{tomcat}\n{collected}\n{clash}"));
     sh.ok("kubectl wait --for=condition=Ready pod/web --timeout=60s");
     assert_eq!(sh.ok("kubectl get pod web -o jsonpath={.spec.containers[*].name}"), "nginx side");
     let page = sh.ok("kubectl exec web -c side -- wget -qO- http://127.0.0.1/");
@@ -48,6 +60,16 @@ fn w027(scene: &Scene) {
     sh.ok("kubectl exec web -c nginx -- sh -c 'echo shared > /cache/file'");
     assert_eq!(sh.ok("kubectl exec web -c side -- cat /cache/file"), "shared\n");
 
+    // Two servers in one pod, each on its port of the one address.
+    sh.ok("kubectl wait --for=condition=Ready pod/tomcat pod/collected --timeout=60s");
+    assert!(sh.ok("kubectl get pod tomcat --no-headers").contains(" 2/2 "));
+    let ip = sh.ok("kubectl get pod tomcat -o jsonpath={.status.podIP}");
+    assert!(sh.ok(&format!("curl -s http://{ip}:80")).contains("Welcome to nginx!"));
+    assert!(sh.ok(&format!("curl -s http://{ip}:8080")).contains("You've hit tomcat"));
+    let mut log = sh.start("kubectl logs -f collected -c collector");
+    log.wait_for("request");
+    log.wait_for("request");
+
     sh.ok("kubectl wait pod/clash --for=jsonpath='{.status.containerStatuses[?(@.name==\"too\")].restartCount}'=1 --timeout=60s");
     let log = sh.ok("kubectl logs clash -c too -p");
     assert!(log.contains("Address already in use"), "{log}");
@@ -64,7 +86,8 @@ fn w028(scene: &Scene) {
     let ip = || sh.ok("kubectl get pod held -o jsonpath={.status.podIP}");
     let before = (ip(), look("net"), look("ipc"), look("uts"));
     sh.ok("kubectl exec held -- touch /mark");
-    sh.ok("kubectl exec held -- kill 1");
+    // The process may take the session with it.
+    sh.run("kubectl exec held -- kill 1");
     restarted(sh, "held", 1);
     assert_eq!((ip(), look("net"), look("ipc"), look("uts")), before);
     sh.fails("kubectl exec held -- test -e /mark");

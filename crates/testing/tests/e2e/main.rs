@@ -17,6 +17,7 @@ mod manifests;
 mod network;
 mod pods;
 mod replication;
+mod requests;
 mod streams;
 mod suite;
 
@@ -39,6 +40,7 @@ const AREAS: &[&[suite::Row]] = &[
     deployments::ROWS,
     network::ROWS,
     inside::ROWS,
+    requests::ROWS,
 ];
 
 fn main() -> ExitCode {

@@ -57,10 +57,29 @@ fn w024(scene: &Scene) {
     sh.ok("kubectl wait --for=condition=Ready pod/crasher --timeout=60s");
     assert_eq!(sh.ok("kubectl logs -p crasher"), "first\n");
     assert_eq!(sh.ok("kubectl logs crasher"), "second\n");
+    assert_eq!(sh.ok("kubectl logs talker -c main --since-time=2100-01-01T00:00:00Z"), "");
+    rotated(sh);
     let none = sh.fails("kubectl logs -p talker -c main");
     assert!(none.contains("previous terminated container \"main\" in pod \"talker\" not found"), "{none}");
     let wrong = sh.fails("kubectl logs talker -c nothing");
     assert!(wrong.contains("container nothing is not valid for pod talker"), "{wrong}");
+}
+
+/// A log that has become too long goes on in a new file; who follows it misses nothing.
+fn rotated(sh: &Shell) {
+    let script = "i=0; while [ $i -lt 130 ]; do head -c 99999 /dev/zero | tr '\\0' x; echo; i=$((i+1)); done; \
+                  echo middle; while [ ! -e /tmp/go ]; do sleep 0.2; done; echo last; exec sleep 1000";
+    sh.apply(&pod("long", script).to_string());
+    sh.ok("kubectl wait --for=condition=Ready pod/long --timeout=60s");
+    let mut followed = sh.start("kubectl logs -f long --tail=1");
+    followed.wait_for("middle");
+    // The node looks at a growing log every few seconds.
+    let uid = sh.ok("kubectl get pod long -o jsonpath={.metadata.uid}");
+    let files = format!("$(echo ../data/node0/log/pods/*{uid}/main)");
+    sh.ok(&format!("for i in $(seq 60); do [ $(ls {files} | wc -l) -gt 1 ] && exit; sleep 0.5; done; ls -l {files}; exit 1"));
+    sh.ok("kubectl exec long -- touch /tmp/go");
+    followed.wait_for("last");
+    assert_eq!(sh.ok("kubectl logs long --tail=1"), "last\n");
 }
 
 fn w025(scene: &Scene) {
@@ -95,6 +114,16 @@ fn exec(sh: &Shell) {
     let terminal = sh.run(&format!("script -qec \"{terminal}\" /dev/null"));
     assert!(terminal.out.contains("31 91"), "{version}{}", terminal.told("has the terminal's size"));
     assert_eq!(terminal.code, 5, "{version}{}", terminal.told("ends with 5"));
+
+    let resized = "stty cols 80 rows 24; (sleep 2; stty cols 123 rows 45 </dev/tty) & \
+                   exec kubectl exec -it box -c main -- sh -c 'for i in 1 2 3 4 5 6 7 8 9; do stty size; sleep 1; done'";
+    sh.file("resize.sh", resized);
+    let resized = sh.run("script -qec 'bash resize.sh' /dev/null");
+    assert!(
+        resized.out.contains("24 80") && resized.out.contains("45 123"),
+        "{version}{}",
+        resized.told("follows")
+    );
 
     let counted = sh.ok(&format!("head -c {MIB_100} /dev/zero | kubectl exec -i box -- wc -c"));
     assert_eq!(counted.trim(), MIB_100.to_string(), "{version}");
