@@ -1,6 +1,7 @@
 //! Field paths and validation errors, in upstream's words
 //! (`k8s.io/apimachinery/pkg/util/validation/field`).
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -204,15 +205,11 @@ impl fmt::Display for FieldError {
 
 /// How upstream joins several errors: alone as it is, more in brackets, equal ones once.
 pub fn aggregate(errors: &[FieldError]) -> String {
-    let mut seen: Vec<String> = Vec::with_capacity(errors.len());
-    for error in errors {
-        let text = error.to_string();
-        if !seen.contains(&text) {
-            seen.push(text);
-        }
-    }
-    match seen.as_slice() {
-        [only] => only.clone(),
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let mut seen = HashSet::with_capacity(texts.len());
+    let once: Vec<&str> = texts.iter().map(String::as_str).filter(|text| seen.insert(*text)).collect();
+    match once.as_slice() {
+        [only] => (*only).to_owned(),
         many => format!("[{}]", many.join(", ")),
     }
 }

@@ -121,6 +121,19 @@ async fn small_bodies_cannot_become_large_objects() {
     assert_eq!(harness.get(&path).await.ok()["data"], json!({"a": "1"}));
 }
 
+/// Comparing each item and each error with all others would take minutes here.
+#[tokio::test]
+async fn long_lists_are_judged_in_one_pass() {
+    let harness = Harness::start().await;
+    let mut body = pod("long");
+    let constraint = |i: i64| json!({"topologyKey": format!("a{i}"), "whenUnsatisfiable": format!("b{i}")});
+    body["spec"]["topologySpreadConstraints"] = (0..15_000).map(constraint).collect();
+    let started = std::time::Instant::now();
+    refused("constraints", &harness.post(PODS, &body).await, 422);
+    let took = started.elapsed();
+    assert!(took < std::time::Duration::from_secs(20), "{took:?}");
+}
+
 #[tokio::test]
 async fn types_of_bodies_are_told_apart() {
     let harness = Harness::start().await;

@@ -1,5 +1,7 @@
 //! Names and amounts of resources: of containers, pods, nodes, quotas.
 
+use std::collections::HashSet;
+
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
 use api::quantity::Quantity;
@@ -7,6 +9,8 @@ use serde_json::Value;
 
 use super::{check, read};
 
+/// So many names are told in an error at most.
+const MAX_NAMED: usize = 16;
 /// Names without a prefix that mean something somewhere.
 const STANDARD: [&str; 22] = [
     "cpu",
@@ -123,7 +127,12 @@ pub(super) fn quota(errors: &mut ErrorList, path: &Path<'_>, name: &str, value: 
 }
 
 /// Requests and limits of a container.
-pub(super) fn of_container(errors: &mut ErrorList, path: &Path<'_>, resources: &Value, pod_claims: &[&str]) {
+pub(super) fn of_container(
+    errors: &mut ErrorList,
+    path: &Path<'_>,
+    resources: &Value,
+    pod_claims: &HashSet<&str>,
+) {
     requirements(errors, path, resources, container_resource_name);
     claims(errors, &path.child("claims"), resources, pod_claims);
 }
@@ -194,7 +203,7 @@ fn named_amount(
     }
 }
 
-fn claims(errors: &mut ErrorList, path: &Path<'_>, resources: &Value, pod_claims: &[&str]) {
+fn claims(errors: &mut ErrorList, path: &Path<'_>, resources: &Value, pod_claims: &HashSet<&str>) {
     for (i, claim) in read::list(resources, "claims").iter().enumerate() {
         let at = path.index(i);
         let name = read::text(claim, "name");
@@ -202,9 +211,13 @@ fn claims(errors: &mut ErrorList, path: &Path<'_>, resources: &Value, pod_claims
             continue;
         }
         let mut error = FieldError::not_found(&at, name);
-        error.detail = match pod_claims {
-            [] => "must be one of the names in pod.spec.resourceClaims which is empty".to_owned(),
-            names => format!("must be one of the names in pod.spec.resourceClaims: {}", names.join(", ")),
+        error.detail = if pod_claims.is_empty() {
+            "must be one of the names in pod.spec.resourceClaims which is empty".to_owned()
+        } else {
+            // Not all of them: each of many errors would name each of many claims.
+            let mut known: Vec<&str> = pod_claims.iter().copied().take(MAX_NAMED).collect();
+            known.sort_unstable();
+            format!("must be one of the names in pod.spec.resourceClaims: {}", known.join(", "))
         };
         errors.push(error);
     }

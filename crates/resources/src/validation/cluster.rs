@@ -1,5 +1,7 @@
 //! Namespaces, nodes, and what bounds namespaces: quotas and limit ranges.
 
+use std::collections::HashSet;
+
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
@@ -43,13 +45,21 @@ pub(crate) fn node(object: &Object) -> ErrorList {
     // Upstream's path of taints begins with the metadata.
     taints(&mut errors, &metadata.child("taints"), spec);
     node_amounts(&mut errors, object);
+    let status = Path::root("status");
+    let addresses = status.child("addresses");
+    let mut seen = HashSet::new();
+    for (i, address) in read::list(read::top(object, "status"), "addresses").iter().enumerate() {
+        if !seen.insert(address.to_string()) {
+            errors.push(FieldError::duplicate(&addresses.index(i), address.clone()));
+        }
+    }
     let path = Path::root("spec");
     pod_cidrs(&mut errors, &path.child("podCIDRs"), spec);
     errors
 }
 
 fn taints(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (i, taint) in read::list(spec, "taints").iter().enumerate() {
         let at = path.index(i);
         let [key, value, effect] = ["key", "value", "effect"].map(|k| read::text(taint, k));
@@ -64,7 +74,7 @@ fn taints(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
             error.detail = "taints must be unique by key and effect pair".to_owned();
             errors.push(error);
         }
-        seen.push((key, effect));
+        seen.insert((key, effect));
     }
 }
 
@@ -94,14 +104,6 @@ fn pod_cidrs(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
 
 pub(crate) fn node_update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = node(new);
-    let status = Path::root("status");
-    let addresses = status.child("addresses");
-    let list = read::list(read::top(new, "status"), "addresses");
-    for (i, address) in list.iter().enumerate() {
-        if list[..i].contains(address) {
-            errors.push(FieldError::duplicate(&addresses.index(i), address.clone()));
-        }
-    }
     let path = Path::root("spec");
     let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
     let cidrs = read::list(before, "podCIDRs");

@@ -1,5 +1,7 @@
 //! What bounds and scales: disruption budgets, autoscalers, priorities, limits, quotas, leases.
 
+use std::collections::HashSet;
+
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
 use serde_json::Value;
@@ -89,7 +91,7 @@ pub(crate) fn limit_range(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let path = Path::root("spec");
     let path = path.child("limits");
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (i, item) in read::list(read::top(object, "spec"), "limits").iter().enumerate() {
         let at = path.index(i);
         let kind = read::text(item, "type");
@@ -100,7 +102,7 @@ pub(crate) fn limit_range(object: &Object) -> ErrorList {
         if seen.contains(&kind) {
             errors.push(FieldError::duplicate(&at.child("type"), kind));
         }
-        seen.push(kind);
+        seen.insert(kind);
         if kind == "Pod" {
             for key in ["default", "defaultRequest"] {
                 if read::entries(item, key).next().is_some() {

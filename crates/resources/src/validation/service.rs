@@ -1,5 +1,7 @@
 //! Services: types and what each may have, ports, addresses.
 
+use std::collections::HashSet;
+
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
@@ -60,7 +62,7 @@ fn external_name(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
 
 fn check_ports(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, kind: &str) {
     let ports = read::list(spec, "ports");
-    let (mut names, mut numbers, mut node_ports) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut names, mut numbers, mut node_ports) = (HashSet::new(), HashSet::new(), HashSet::new());
     for (i, port) in ports.iter().enumerate() {
         let at = path.index(i);
         let name = read::text(port, "name");
@@ -73,7 +75,7 @@ fn check_ports(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, kind: &str
             if names.contains(&name) {
                 errors.push(FieldError::duplicate(&at.child("name"), name));
             }
-            names.push(name);
+            names.insert(name);
         }
         let number = read::int(port, "port").unwrap_or(0);
         check::port(errors, &at.child("port"), number);
@@ -93,13 +95,13 @@ fn check_ports(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, kind: &str
             if node_ports.contains(&(protocol, node_port)) {
                 errors.push(FieldError::duplicate(&at.child("nodePort"), node_port));
             }
-            node_ports.push((protocol, node_port));
+            node_ports.insert((protocol, node_port));
         }
         if numbers.contains(&(protocol, number)) {
             let key = json!({"Name": "", "Protocol": protocol, "AppProtocol": null, "Port": number, "TargetPort": 0, "NodePort": 0});
             errors.push(FieldError::duplicate(&at, key));
         }
-        numbers.push((protocol, number));
+        numbers.insert((protocol, number));
     }
 }
 

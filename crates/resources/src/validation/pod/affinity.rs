@@ -1,5 +1,7 @@
 //! Where a pod wants to run: node and pod affinity, and spreading.
 
+use std::collections::{HashMap, HashSet};
+
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
 use serde_json::Value;
@@ -144,7 +146,7 @@ fn pod_term(errors: &mut ErrorList, path: &Path<'_>, term: &Value) {
 }
 
 fn label_keys(errors: &mut ErrorList, path: &Path<'_>, term: &Value) {
-    let mismatched: Vec<&str> = read::texts(term, "mismatchLabelKeys").collect();
+    let mismatched: HashSet<&str> = read::texts(term, "mismatchLabelKeys").collect();
     for list in ["matchLabelKeys", "mismatchLabelKeys"] {
         let at = path.child(list);
         if read::get(term, "labelSelector").is_none() && !read::list(term, list).is_empty() {
@@ -162,9 +164,12 @@ fn label_keys(errors: &mut ErrorList, path: &Path<'_>, term: &Value) {
 
 pub(super) fn spread(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     let constraints = read::list(spec, "topologySpreadConstraints");
+    let pair =
+        |constraint| (read::text(constraint, "topologyKey"), read::text(constraint, "whenUnsatisfiable"));
+    let last: HashMap<_, usize> = constraints.iter().map(pair).zip(0..).collect();
     for (i, constraint) in constraints.iter().enumerate() {
         let at = path.index(i);
-        let [key, action] = ["topologyKey", "whenUnsatisfiable"].map(|k| read::text(constraint, k));
+        let (key, action) = pair(constraint);
         let skew = read::int(constraint, "maxSkew").unwrap_or(0);
         if skew <= 0 {
             errors.push(FieldError::invalid(&at.child("maxSkew"), skew, check::NOT_POSITIVE));
@@ -176,10 +181,7 @@ pub(super) fn spread(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
         if !actions.contains(&action) {
             errors.push(FieldError::not_supported(&at.child("whenUnsatisfiable"), action, &actions));
         }
-        let same = |other: &Value| {
-            read::text(other, "topologyKey") == key && read::text(other, "whenUnsatisfiable") == action
-        };
-        if constraints[i + 1..].iter().any(same) {
+        if last.get(&(key, action)).is_some_and(|last| *last > i) {
             let value = format!("{{{key}, {action}}}");
             errors.push(FieldError::duplicate(&at.child("{topologyKey, whenUnsatisfiable}"), value));
         }

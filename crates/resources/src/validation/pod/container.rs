@@ -1,5 +1,7 @@
 //! The containers of a pod: of the three lists, what they have in common and what each forbids.
 
+use std::collections::{HashMap, HashSet};
+
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
 use serde_json::Value;
@@ -15,7 +17,9 @@ const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 pub(super) struct Surroundings<'a> {
     pub spec: &'a Value,
     /// Names of the pod's claims of devices.
-    pub claims: &'a [&'a str],
+    pub claims: &'a HashSet<&'a str>,
+    /// The pod's volumes by name.
+    pub volumes: &'a HashMap<&'a str, &'a Value>,
     pub grace_period_s: Option<i64>,
 }
 
@@ -31,7 +35,7 @@ pub(super) fn containers(errors: &mut ErrorList, path: &Path<'_>, around: &Surro
         errors.push(FieldError::required(path, ""));
         return;
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (i, container) in list.iter().enumerate() {
         let at = path.index(i);
         common(errors, &at, container, around);
@@ -39,7 +43,7 @@ pub(super) fn containers(errors: &mut ErrorList, path: &Path<'_>, around: &Surro
         if seen.contains(&name) {
             errors.push(FieldError::duplicate(&at.child("name"), name));
         }
-        seen.push(name);
+        seen.insert(name);
         probe::hooks(errors, &at, container, around.grace_period_s);
         probe::probes(errors, &at, container);
         restart_policy(errors, &at, container);
@@ -58,7 +62,7 @@ fn restart_policy(errors: &mut ErrorList, path: &Path<'_>, container: &Value) {
 }
 
 pub(super) fn init_containers(errors: &mut ErrorList, path: &Path<'_>, around: &Surroundings<'_>) {
-    let mut seen: Vec<&str> =
+    let mut seen: HashSet<&str> =
         read::list(around.spec, "containers").iter().map(|c| read::text(c, "name")).collect();
     for (i, container) in read::list(around.spec, "initContainers").iter().enumerate() {
         let at = path.index(i);
@@ -70,7 +74,7 @@ pub(super) fn init_containers(errors: &mut ErrorList, path: &Path<'_>, around: &
         if seen.contains(&name) {
             errors.push(FieldError::duplicate(&at.child("name"), name));
         } else if !name.is_empty() {
-            seen.push(name);
+            seen.insert(name);
         }
         host_ports(errors, path, std::slice::from_ref(container));
         if policy == "Always" {
@@ -93,7 +97,7 @@ const NOT_EPHEMERAL: [&str; 7] =
 
 pub(super) fn ephemeral_containers(errors: &mut ErrorList, path: &Path<'_>, around: &Surroundings<'_>) {
     let names_of = |key| read::list(around.spec, key).iter().map(|c| read::text(c, "name"));
-    let others: Vec<&str> = names_of("containers").chain(names_of("initContainers")).collect();
+    let others: HashSet<&str> = names_of("containers").chain(names_of("initContainers")).collect();
     let mut seen = others.clone();
     for (i, container) in read::list(around.spec, "ephemeralContainers").iter().enumerate() {
         let at = path.index(i);
@@ -103,7 +107,7 @@ pub(super) fn ephemeral_containers(errors: &mut ErrorList, path: &Path<'_>, arou
         if seen.contains(&name) {
             errors.push(FieldError::duplicate(&at.child("name"), name));
         }
-        seen.push(name);
+        seen.insert(name);
         let target = read::text(container, "targetContainerName");
         if !target.is_empty() && !others.contains(&target) {
             errors.push(FieldError::not_found(&at.child("targetContainerName"), target));
@@ -156,8 +160,8 @@ fn common(errors: &mut ErrorList, path: &Path<'_>, container: &Value, around: &S
     ports(errors, &path.child("ports"), container);
     env::env(errors, &path.child("env"), container);
     env::env_from(errors, &path.child("envFrom"), container);
-    mounts::mounts(errors, &path.child("volumeMounts"), container, around.spec);
-    mounts::devices(errors, &path.child("volumeDevices"), container, around.spec);
+    mounts::mounts(errors, &path.child("volumeMounts"), container, around.volumes);
+    mounts::devices(errors, &path.child("volumeDevices"), container, around.volumes);
     let policy = read::text(container, "imagePullPolicy");
     check::one_of(errors, &path.child("imagePullPolicy"), policy, &PULL_POLICIES);
     if let Some(resources) = read::get(container, "resources") {
@@ -168,7 +172,7 @@ fn common(errors: &mut ErrorList, path: &Path<'_>, container: &Value, around: &S
 }
 
 fn ports(errors: &mut ErrorList, path: &Path<'_>, container: &Value) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (i, port) in read::list(container, "ports").iter().enumerate() {
         let at = path.index(i);
         let name = read::text(port, "name");
@@ -179,7 +183,7 @@ fn ports(errors: &mut ErrorList, path: &Path<'_>, container: &Value) {
             } else if seen.contains(&name) {
                 errors.push(FieldError::duplicate(&at.child("name"), name));
             } else {
-                seen.push(name);
+                seen.insert(name);
             }
         }
         match read::int(port, "containerPort").unwrap_or(0) {
@@ -195,7 +199,7 @@ fn ports(errors: &mut ErrorList, path: &Path<'_>, container: &Value) {
 
 /// No two ports of the containers want the same port of the host.
 fn host_ports(errors: &mut ErrorList, path: &Path<'_>, containers: &[Value]) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (i, container) in containers.iter().enumerate() {
         let at = path.index(i);
         let ports = at.child("ports");
@@ -205,20 +209,20 @@ fn host_ports(errors: &mut ErrorList, path: &Path<'_>, containers: &[Value]) {
             if seen.contains(&wanted) {
                 errors.push(FieldError::duplicate(&ports.index(j).child("hostPort"), wanted));
             } else {
-                seen.push(wanted);
+                seen.insert(wanted);
             }
         }
     }
 }
 
 fn resize_policy(errors: &mut ErrorList, path: &Path<'_>, container: &Value, spec: &Value) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (i, policy) in read::list(container, "resizePolicy").iter().enumerate() {
         let [resource, restart] = ["resourceName", "restartPolicy"].map(|k| read::text(policy, k));
         if seen.contains(&resource) {
             errors.push(FieldError::duplicate(&path.index(i), resource));
         }
-        seen.push(resource);
+        seen.insert(resource);
         check::one_of(errors, path, resource, &["cpu", "memory"]);
         check::one_of(errors, path, restart, &["NotRequired", "RestartContainer"]);
         if read::text(spec, "restartPolicy") == "Never" && restart != "NotRequired" {

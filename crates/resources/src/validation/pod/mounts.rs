@@ -1,5 +1,7 @@
 //! Where a container sees the pod's volumes.
 
+use std::collections::{HashMap, HashSet};
+
 use api::field::{ErrorList, FieldError, Path};
 use serde_json::Value;
 
@@ -8,31 +10,35 @@ use crate::validation::{check, read};
 const PROPAGATIONS: [&str; 3] = ["Bidirectional", "HostToContainer", "None"];
 const RECURSIVE: [&str; 3] = ["Disabled", "Enabled", "IfPossible"];
 
-fn volume<'a>(spec: &'a Value, name: &str) -> Option<&'a Value> {
-    read::list(spec, "volumes").iter().find(|v| read::text(v, "name") == name)
+/// The pod's volumes by name.
+type Volumes<'a> = HashMap<&'a str, &'a Value>;
+
+/// The texts of a field in all of the list.
+fn texts<'a>(list: &'a [Value], field: &str) -> HashSet<&'a str> {
+    list.iter().map(|item| read::text(item, field)).collect()
 }
 
-pub(super) fn mounts(errors: &mut ErrorList, path: &Path<'_>, container: &Value, spec: &Value) {
+pub(super) fn mounts(errors: &mut ErrorList, path: &Path<'_>, container: &Value, volumes: &Volumes<'_>) {
     let devices = read::list(container, "volumeDevices");
-    let mut seen = Vec::new();
+    let (device_names, device_paths) = (texts(devices, "name"), texts(devices, "devicePath"));
+    let mut seen = HashSet::new();
     for (i, mount) in read::list(container, "volumeMounts").iter().enumerate() {
         let at = path.index(i);
         let [name, mount_path] = ["name", "mountPath"].map(|k| read::text(mount, k));
         check::required(errors, &at.child("name"), name);
-        let found = volume(spec, name);
-        if found.is_none() {
+        if !volumes.contains_key(name) {
             errors.push(FieldError::not_found(&at.child("name"), name));
         }
         check::required(errors, &at.child("mountPath"), mount_path);
         if seen.contains(&mount_path) {
             errors.push(FieldError::invalid(&at.child("mountPath"), mount_path, "must be unique"));
         }
-        seen.push(mount_path);
-        if devices.iter().any(|d| read::text(d, "name") == name) {
+        seen.insert(mount_path);
+        if device_names.contains(name) {
             let detail = "must not already exist in volumeDevices";
             errors.push(FieldError::invalid(&at.child("name"), name, detail));
         }
-        if devices.iter().any(|d| read::text(d, "devicePath") == mount_path) {
+        if device_paths.contains(mount_path) {
             let detail = "must not already exist as a path in volumeDevices";
             errors.push(FieldError::invalid(&at.child("mountPath"), mount_path, detail));
         }
@@ -80,9 +86,10 @@ fn propagation(errors: &mut ErrorList, path: &Path<'_>, container: &Value, mount
     }
 }
 
-pub(super) fn devices(errors: &mut ErrorList, path: &Path<'_>, container: &Value, spec: &Value) {
+pub(super) fn devices(errors: &mut ErrorList, path: &Path<'_>, container: &Value, volumes: &Volumes<'_>) {
     let mounts = read::list(container, "volumeMounts");
-    let (mut names, mut paths) = (Vec::new(), Vec::new());
+    let (mount_names, mount_paths) = (texts(mounts, "name"), texts(mounts, "mountPath"));
+    let (mut names, mut paths) = (HashSet::new(), HashSet::new());
     for (i, device) in read::list(container, "volumeDevices").iter().enumerate() {
         let at = path.index(i);
         let [name, device_path] = ["name", "devicePath"].map(|k| read::text(device, k));
@@ -91,7 +98,7 @@ pub(super) fn devices(errors: &mut ErrorList, path: &Path<'_>, container: &Value
         if names.contains(&name) {
             errors.push(FieldError::invalid(&name_at, name, "must be unique"));
         }
-        match volume(spec, name) {
+        match volumes.get(name) {
             Some(v) if read::get(v, "persistentVolumeClaim").or(read::get(v, "ephemeral")).is_none() => {
                 let detail =
                     "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
@@ -107,15 +114,15 @@ pub(super) fn devices(errors: &mut ErrorList, path: &Path<'_>, container: &Value
         if device_path.split('/').any(|part| part == "..") {
             errors.push(FieldError::invalid(&path_at, device_path, "can not contain backsteps ('..')"));
         } else {
-            paths.push(device_path);
+            paths.insert(device_path);
         }
-        if mounts.iter().any(|m| read::text(m, "name") == name) {
+        if mount_names.contains(name) {
             errors.push(FieldError::invalid(&name_at, name, "must not already exist in volumeMounts"));
         }
-        if mounts.iter().any(|m| read::text(m, "mountPath") == device_path) {
+        if mount_paths.contains(device_path) {
             let detail = "must not already exist as a path in volumeMounts";
             errors.push(FieldError::invalid(&path_at, device_path, detail));
         }
-        names.push(name);
+        names.insert(name);
     }
 }

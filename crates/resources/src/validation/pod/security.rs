@@ -1,5 +1,7 @@
 //! Security contexts of pods and containers.
 
+use std::collections::HashSet;
+
 use api::field::{ErrorList, FieldError, Path};
 use serde_json::Value;
 
@@ -36,7 +38,7 @@ pub(super) fn of_pod(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
 }
 
 fn sysctls(errors: &mut ErrorList, path: &Path<'_>, context: &Value, spec: &Value) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (i, sysctl) in read::list(context, "sysctls").iter().enumerate() {
         let at = path.index(i);
         let at = at.child("name");
@@ -57,7 +59,7 @@ fn sysctls(errors: &mut ErrorList, path: &Path<'_>, context: &Value, spec: &Valu
         } else if read::flag(spec, "hostIPC") && ipc.iter().any(|p| dotted.starts_with(p)) {
             errors.push(FieldError::invalid(&at, name, "may not be specified when 'hostIPC' is true"));
         }
-        seen.push(name);
+        seen.insert(name);
     }
 }
 

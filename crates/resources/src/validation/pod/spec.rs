@@ -1,5 +1,7 @@
 //! The spec of a pod or of a pod template.
 
+use std::collections::{HashMap, HashSet};
+
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
 use serde_json::Value;
@@ -22,13 +24,17 @@ pub(in crate::validation) fn pod_spec(
         errors.push(FieldError::required(&path.child("terminationGracePeriodSeconds"), ""));
     }
     volume::volumes(errors, &path.child("volumes"), spec, pod_name);
-    let claims: Vec<&str> = read::list(spec, "resourceClaims")
+    let claims: HashSet<&str> = read::list(spec, "resourceClaims")
         .iter()
         .map(|c| read::text(c, "name"))
         .filter(|n| !n.is_empty())
         .collect();
     resource_claims(errors, &path.child("resourceClaims"), spec);
-    let around = Surroundings { spec, claims: &claims, grace_period_s: grace };
+    let mut volumes = HashMap::new();
+    for volume in read::list(spec, "volumes") {
+        volumes.entry(read::text(volume, "name")).or_insert(volume);
+    }
+    let around = Surroundings { spec, claims: &claims, volumes: &volumes, grace_period_s: grace };
     container::containers(errors, &path.child("containers"), &around);
     container::init_containers(errors, &path.child("initContainers"), &around);
     container::ephemeral_containers(errors, &path.child("ephemeralContainers"), &around);
@@ -70,7 +76,7 @@ pub(in crate::validation) fn pod_spec(
 }
 
 fn resource_claims(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (i, claim) in read::list(spec, "resourceClaims").iter().enumerate() {
         let at = path.index(i);
         let name = read::text(claim, "name");
@@ -79,7 +85,7 @@ fn resource_claims(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
                 errors.push(FieldError::duplicate(&at.child("name"), name));
             } else {
                 check::faults(errors, &at.child("name"), name, names::dns1123_label(name));
-                seen.push(name);
+                seen.insert(name);
             }
         }
         let both = ["resourceClaimName", "resourceClaimTemplateName"];
@@ -132,14 +138,14 @@ fn gates(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
         check::faults(errors, &at.child("conditionType"), kind, names::qualified_name(kind));
     }
     let scheduling = path.child("schedulingGates");
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (i, gate) in read::list(spec, "schedulingGates").iter().enumerate() {
         let name = read::text(gate, "name");
         check::faults(errors, &scheduling.index(i), name, names::qualified_name(name));
         if seen.contains(&name) {
             errors.push(FieldError::duplicate(&scheduling.index(i), name));
         }
-        seen.push(name);
+        seen.insert(name);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use std::collections::HashSet;
+
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
@@ -85,8 +87,8 @@ fn without<'a>(value: &'a Value, key: &str) -> Cow<'a, Value> {
 }
 
 fn tolerations(errors: &mut ErrorList, path: &Path<'_>, after: &Value, before: &Value) {
-    let bare = |list: &[Value]| -> Vec<Value> {
-        list.iter().map(|t| without(t, "tolerationSeconds").into_owned()).collect()
+    let bare = |list: &[Value]| -> HashSet<String> {
+        list.iter().map(|t| without(t, "tolerationSeconds").to_string()).collect()
     };
     let (new, old) = (read::list(after, "tolerations"), read::list(before, "tolerations"));
     if new == old {
@@ -102,7 +104,7 @@ fn tolerations(errors: &mut ErrorList, path: &Path<'_>, after: &Value, before: &
 }
 
 fn gates(errors: &mut ErrorList, path: &Path<'_>, after: &Value, before: &Value) {
-    let old: Vec<&str> =
+    let old: HashSet<&str> =
         read::list(before, "schedulingGates").iter().map(|g| read::text(g, "name")).collect();
     for (i, gate) in read::list(after, "schedulingGates").iter().enumerate() {
         let name = read::text(gate, "name");

@@ -1,5 +1,7 @@
 //! The volumes of a pod: one source each, with what the source needs.
 
+use std::collections::HashSet;
+
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
 use serde_json::Value;
@@ -50,7 +52,7 @@ const MIN_TOKEN_S: i64 = 600;
 const MAX_TOKEN_S: i64 = 1 << 32;
 
 pub(super) fn volumes(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, pod_name: Option<&str>) {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (i, volume) in read::list(spec, "volumes").iter().enumerate() {
         let at = path.index(i);
         let name = read::text(volume, "name");
@@ -71,7 +73,7 @@ pub(super) fn volumes(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, pod
         if seen.contains(&name) {
             errors.push(FieldError::duplicate(&at.child("name"), name));
         }
-        seen.push(name);
+        seen.insert(name);
     }
 }
 
@@ -182,7 +184,7 @@ const PROJECTED: [&str; 6] =
 
 fn projected(errors: &mut ErrorList, path: &Path<'_>, volume: &Value) {
     let sources = path.child("sources");
-    let mut taken: Vec<&str> = Vec::new();
+    let mut taken = HashSet::new();
     for (i, source) in read::list(volume, "sources").iter().enumerate() {
         let at = sources.index(i);
         let given = PROJECTED.iter().filter_map(|kind| Some((*kind, read::get(source, kind)?)));
@@ -215,10 +217,9 @@ fn projected(errors: &mut ErrorList, path: &Path<'_>, volume: &Value) {
                 _ => Vec::new(),
             };
             for file in files.into_iter().filter(|f| !f.is_empty()) {
-                if taken.contains(&file) {
+                if !taken.insert(file) {
                     errors.push(FieldError::invalid(path, file, "conflicting duplicate paths"));
                 }
-                taken.push(file);
             }
         }
         if count > 1 {

@@ -1,6 +1,8 @@
 //! What clients are warned of when they write pods and templates: deprecated labels, annotations and
 //! fields, and what is allowed but does not do what its author expects.
 
+use std::collections::{HashMap, HashSet};
+
 use api::{Object, names};
 use serde_json::Value;
 
@@ -71,13 +73,13 @@ fn spec(warnings: &mut Vec<String>, path: &str, spec: &Value) {
             }
         }
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     for (i, alias) in read::list(spec, "hostAliases").iter().enumerate() {
         let address = read::text(alias, "ip");
         if seen.contains(&address) {
             warnings.push(format!("{path}.hostAliases[{i}].ip: duplicate ip {address:?}"));
         }
-        seen.push(address);
+        seen.insert(address);
     }
     for (i, reference) in read::list(spec, "imagePullSecrets").iter().enumerate() {
         if read::text(reference, "name").is_empty() {
@@ -98,7 +100,7 @@ fn spec(warnings: &mut Vec<String>, path: &str, spec: &Value) {
 }
 
 fn of_container(warnings: &mut Vec<String>, path: &str, container: &Value) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen = HashSet::new();
     for (i, variable) in read::list(container, "env").iter().enumerate() {
         let name = read::text(variable, "name");
         if seen.contains(&name) {
@@ -106,18 +108,16 @@ fn of_container(warnings: &mut Vec<String>, path: &str, container: &Value) {
                 "{path}.env[{i}]: hides previous definition of {name:?}, which may be dropped when using apply"
             ));
         }
-        seen.push(name);
+        seen.insert(name);
     }
-    let mut ports = Vec::new();
+    let mut ports = HashMap::new();
     for (i, port) in read::list(container, "ports").iter().enumerate() {
-        let key = ["containerPort", "hostPort", "protocol", "hostIP"].map(|k| port.get(k).cloned());
-        if ports.contains(&key) {
-            warnings.push(format!(
-                "{path}.ports[{i}]: duplicate port definition with {path}.ports[{}]",
-                ports.iter().position(|k| *k == key).unwrap_or(0)
-            ));
+        let key =
+            ["containerPort", "hostPort", "protocol", "hostIP"].map(|k| port.get(k).map(ToString::to_string));
+        if let Some(first) = ports.get(&key) {
+            warnings.push(format!("{path}.ports[{i}]: duplicate port definition with {path}.ports[{first}]"));
         }
-        ports.push(key);
+        ports.entry(key).or_insert(i);
     }
     for kind in ["limits", "requests"] {
         let Some(resources) = read::get(container, "resources") else { continue };
