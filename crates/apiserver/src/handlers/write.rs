@@ -98,8 +98,13 @@ impl Write<'_> {
                     let name = metadata::generate_name(&object);
                     object.set_meta_str("name", name);
                 }
-                Err(CommitError::Conflict(_)) => {
-                    return Err(Error::already_exists(&self.target.group_resource(), object.name()));
+                Err(CommitError::Conflict(held)) => {
+                    let mut error = Error::already_exists(&self.target.group_resource(), object.name());
+                    let held = held.and_then(|value| self.target.read_value(value).ok());
+                    if held.is_some_and(|held| held.object.deletion_timestamp().is_some()) {
+                        error.message = format!("object is being deleted: {}", error.message);
+                    }
+                    return Err(error);
                 }
                 Err(CommitError::Failed(error)) => return Err(error),
             }

@@ -104,6 +104,8 @@ async fn finalizers_keep_an_object_until_the_last_is_gone() {
     let path = format!("{CONFIG_MAPS}/a");
     let marked = harness.delete(&path).await.ok();
     assert!(marked["metadata"]["deletionTimestamp"].is_string());
+    let again = harness.post(CONFIG_MAPS, &body).await.refused(409);
+    assert_eq!(again, "object is being deleted: configmaps \"a\" already exists");
     let more = json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}});
     let refused = harness.merge(&path, &more).await.refused(422);
     assert!(refused.contains("no new finalizers can be added if the object is being deleted"), "{refused}");
