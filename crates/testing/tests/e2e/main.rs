@@ -7,6 +7,7 @@
 mod cluster;
 mod configuration;
 mod containers;
+mod deletion;
 mod deployments;
 mod faults;
 mod inside;
@@ -38,6 +39,7 @@ const AREAS: &[&[suite::Row]] = &[
     labels::ROWS,
     replication::ROWS,
     deployments::ROWS,
+    deletion::ROWS,
     network::ROWS,
     inside::ROWS,
     requests::ROWS,
