@@ -115,9 +115,13 @@ fn exec(sh: &Shell) {
     assert!(terminal.out.contains("31 91"), "{version}{}", terminal.told("has the terminal's size"));
     assert_eq!(terminal.code, 5, "{version}{}", terminal.told("ends with 5"));
 
-    let resized = "stty cols 80 rows 24; (sleep 2; stty cols 123 rows 45 </dev/tty) & \
-                   exec kubectl exec -it box -c main -- sh -c 'for i in 1 2 3 4 5 6 7 8 9; do stty size; sleep 1; done'";
+    // Each side goes on when the other has come so far; the line's own deadline ends a wait for nothing.
+    let resized = r#"stty cols 80 rows 24
+        (until kubectl exec box -c main -- test -e /tmp/sized; do sleep 0.2; done; stty cols 123 rows 45 </dev/tty) &
+        exec kubectl exec -it box -c main -- sh -c 'size() { until [ "$(stty size)" = "$1" ]; do sleep 0.1; done; echo $1; }
+            size "24 80"; touch /tmp/sized; size "45 123"'"#;
     sh.file("resize.sh", resized);
+    sh.ok("kubectl exec box -c main -- rm -f /tmp/sized");
     let resized = sh.run("script -qec 'bash resize.sh' /dev/null");
     assert!(
         resized.out.contains("24 80") && resized.out.contains("45 123"),
