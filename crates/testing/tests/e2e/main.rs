@@ -14,6 +14,7 @@ mod inside;
 mod labels;
 mod leftovers;
 mod lifecycle;
+mod lost_node;
 mod manifests;
 mod network;
 mod pods;
@@ -28,6 +29,7 @@ use libtest_mimic::Arguments;
 
 /// Every file of rows.
 const AREAS: &[&[suite::Row]] = &[
+    lost_node::ROWS,
     cluster::ROWS,
     pods::ROWS,
     streams::ROWS,
