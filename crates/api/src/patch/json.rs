@@ -32,7 +32,9 @@ pub fn json(document: &Value, patch: &[u8], limits: &Limits) -> Result<Value, Er
     let operations = operations.map_err(|e| Error::bad_request(format!("malformed JSON patch: {e}")))?;
     let mut result = document.clone();
     let mut copied_bytes = 0;
+    let mut nesting = Nesting { depth: limits.depth, values_left: limits.bytes };
     for operation in &operations {
+        nesting.check(operation, &result)?;
         if let PatchOperation::Copy(copy) = operation
             && let Some(source) = result.pointer(copy.from.as_str())
         {
@@ -47,22 +49,48 @@ pub fn json(document: &Value, patch: &[u8], limits: &Limits) -> Result<Value, Er
         json_patch::patch_unsafe(&mut result, std::slice::from_ref(operation))
             .map_err(|e| unprocessable(&e.to_string()))?;
     }
-    if deeper_than(&result, limits.depth) {
-        return Err(unprocessable("the patched object nests too deep"));
-    }
     Ok(result)
+}
+
+/// Keeps the document within its depth at every operation: copies and moves of what was copied and moved
+/// double it, and a value of thousands of levels can be neither cloned nor dropped on a thread's stack.
+struct Nesting {
+    depth: usize,
+    /// How many values may still be looked into, so that moving something large often takes no time.
+    values_left: usize,
+}
+
+impl Nesting {
+    fn check(&mut self, operation: &PatchOperation, document: &Value) -> Result<(), Error> {
+        let (to, value) = match operation {
+            PatchOperation::Add(add) => (&add.path, Some(&add.value)),
+            PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+            PatchOperation::Copy(copy) => (&copy.path, document.pointer(copy.from.as_str())),
+            PatchOperation::Move(moved) => (&moved.path, document.pointer(moved.from.as_str())),
+            PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+        };
+        // What is not there is the operation's own error.
+        let Some(value) = value else { return Ok(()) };
+        let room = self.depth.checked_sub(to.as_str().matches('/').count());
+        if room.is_some_and(|room| self.fits(value, room)) {
+            return Ok(());
+        }
+        Err(unprocessable("the patched object nests too deep, or too much of it is moved"))
+    }
+
+    fn fits(&mut self, value: &Value, room: usize) -> bool {
+        let Some(left) = self.values_left.checked_sub(1) else { return false };
+        self.values_left = left;
+        match value {
+            Value::Array(items) => room > 0 && items.iter().all(|v| self.fits(v, room - 1)),
+            Value::Object(map) => room > 0 && map.values().all(|v| self.fits(v, room - 1)),
+            _ => true,
+        }
+    }
 }
 
 /// What upstream answers when a patch does not apply.
 fn unprocessable(why: &str) -> Error {
     Error::new(Reason::Invalid, "the server rejected our request due to an error in our request")
         .with_detail("causes", json!([{"reason": "UnexpectedServerResponse", "message": why}]))
-}
-
-fn deeper_than(value: &Value, depth: usize) -> bool {
-    match value {
-        Value::Array(items) => depth == 0 || items.iter().any(|v| deeper_than(v, depth - 1)),
-        Value::Object(map) => depth == 0 || map.values().any(|v| deeper_than(v, depth - 1)),
-        _ => false,
-    }
 }

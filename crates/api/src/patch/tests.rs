@@ -106,6 +106,34 @@ fn json_patches_apply_within_limits() {
     assert!(run(Value::from(bomb)).expect_err("a bomb").is(Reason::Invalid));
 }
 
+#[test]
+fn a_json_patch_that_doubles_its_depth_is_refused_before_it_fills_the_stack() {
+    let mut operations = vec![json!({"op": "add", "path": "/x", "value": {"a": {}}})];
+    let mut at = String::from("/x/a");
+    while at.len() < 200_000 {
+        operations.push(json!({"op": "copy", "from": "/x", "path": format!("{at}/a")}));
+        at = at.repeat(2).replace("/x", "");
+        at.insert_str(0, "/x");
+    }
+    let chain = (0..5_000usize).flat_map(|i| {
+        let add = json!({"op": "add", "path": format!("/k{i}"), "value": {}});
+        let into = json!({"op": "move", "from": format!("/k{}", i.saturating_sub(1)), "path": format!("/k{i}/x")});
+        if i == 0 { vec![add] } else { vec![add, into] }
+    });
+    for patch in [Value::from(operations), chain.collect()] {
+        let bytes = serde_json::to_vec(&patch).expect("JSON");
+        let error = super::json(&json!({}), &bytes, &Limits::default()).expect_err("too deep");
+        assert!(error.is(Reason::Invalid), "{error:?}");
+    }
+    let large = json!({"from": (0..100_000).collect::<Vec<_>>()});
+    let back_and_forth = (0..1_000).map(|i| {
+        let (from, to) = if i % 2 == 0 { ("/from", "/to") } else { ("/to", "/from") };
+        json!({"op": "move", "from": from, "path": to})
+    });
+    let bytes = serde_json::to_vec(&back_and_forth.collect::<Value>()).expect("JSON");
+    assert!(super::json(&large, &bytes, &Limits::default()).expect_err("too much").is(Reason::Invalid));
+}
+
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
