@@ -1,5 +1,6 @@
 //! Where a cluster keeps its files: one place that knows every path.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The name of the cluster that `knarr up` makes when none is given.
@@ -134,11 +135,15 @@ impl NodeLayout {
         self.run_dir.join("import.sock")
     }
 
-    /// Makes the node's folders.
+    /// Makes the node's folders, closed to everybody but root: pods' secrets lie in them.
     ///
     /// # Errors
     /// The first one that cannot be made.
     pub fn make(&self) -> std::io::Result<()> {
+        for dir in [&self.data_dir, &self.run_dir] {
+            std::fs::create_dir_all(dir)?;
+            std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))?;
+        }
         for dir in [
             self.images_dir(),
             self.kubelet_dir(),
@@ -175,6 +180,22 @@ pub fn check_name(name: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_root_looks_into_a_nodes_folders() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let node = NodeLayout {
+            data_dir: dir.path().join("data/node0"),
+            run_dir: dir.path().join("run/node0"),
+            cgroup: String::new(),
+        };
+        std::fs::create_dir_all(&node.run_dir).expect("made by an earlier version");
+        node.make().expect("made");
+        for folder in [&node.data_dir, &node.run_dir] {
+            let mode = folder.metadata().expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{}", folder.display());
+        }
+    }
 
     #[test]
     fn names_fit_into_interface_names() {

@@ -117,6 +117,7 @@ impl Counters {
 pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
     let at: Arc<str> = path.display().to_string().into();
     let fresh = !path.exists();
+    make_private(path).map_err(|e| with_path(storage_error(redb::Error::Io(e)), &at))?;
     // The engine trusts its own pages and may panic on a file that something else wrote to.
     let opened = std::panic::catch_unwind(|| {
         let mut builder = Database::builder();
@@ -165,6 +166,19 @@ fn check_format(meta: &impl ReadableTable<&'static str, u64>) -> Result<(), Erro
         Some(FORMAT) => Ok(()),
         other => Err(damaged(&format!("its format is {other:?}, this program knows {FORMAT}"))),
     }
+}
+
+/// What is stored is for nobody but this process' user, whatever the umask and whoever made the file.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))
 }
 
 /// A new file is there after a power loss only when its folder is on the disk too.

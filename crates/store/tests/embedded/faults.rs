@@ -12,6 +12,18 @@ async fn put(store: &Embedded, key: &str, value: impl Into<Bytes>, ttl_s: Option
 }
 
 #[tokio::test]
+async fn nobody_else_reads_the_data_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut fixture = Fixture::new();
+    let path = fixture.folder.path().join("data");
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    fixture.reopen().await;
+    assert_eq!(mode(), 0o600, "a file made by others is closed to them");
+}
+
+#[tokio::test]
 async fn keys_expire_at_their_time_unless_written_again() {
     let mut fixture = Fixture::new();
     put(&fixture.store, "/short", "x", Some(10)).await;
