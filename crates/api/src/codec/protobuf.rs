@@ -15,7 +15,7 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
-use super::Limits;
+use super::{Limits, decode_json_value};
 use crate::schema::{Field, Shape, Struct, StructId, Types};
 use crate::{Error, Object, Reason};
 use wire::{Reader, Wire};
@@ -277,6 +277,7 @@ impl Walk<'_> {
                 Ok(Value::Object(map))
             }
             Shape::List(_) | Shape::Map(_) => Err("it nests lists in a way that no kind does".to_owned()),
+            Shape::Any => free_form(wire, depth),
             scalar => self.scalar(scalar, wire),
         }
     }
@@ -296,14 +297,21 @@ impl Walk<'_> {
                 let nanos = inner(wire, 1)?.map_or(Ok(0), Wire::number)?.cast_signed();
                 format!("{}s", nanos as f64 / 1e9).into()
             }
-            Shape::Any => match inner(wire, 1)? {
-                None => Value::Null,
-                Some(raw) if raw.bytes()?.is_empty() => Value::Null,
-                Some(raw) => serde_json::from_slice(raw.bytes()?).map_err(|e| e.to_string())?,
-            },
-            Shape::Struct(_) | Shape::List(_) | Shape::Map(_) => Value::Null,
+            Shape::Any | Shape::Struct(_) | Shape::List(_) | Shape::Map(_) => Value::Null,
         })
     }
+}
+
+/// A field without a schema holds JSON, which nests no deeper than the object may: a stored object that nobody
+/// can read would be there and not there.
+fn free_form(wire: Wire<'_>, depth: usize) -> Result<Value, String> {
+    let Some(raw) = inner(wire, 1)? else { return Ok(Value::Null) };
+    let raw = raw.bytes()?;
+    if raw.is_empty() {
+        return Ok(Value::Null);
+    }
+    let limits = Limits { bytes: raw.len(), depth };
+    decode_json_value(raw, &limits).map(|(value, _)| value).map_err(|e| e.message)
 }
 
 /// The last field of that number in a message.

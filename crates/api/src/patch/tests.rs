@@ -117,7 +117,8 @@ fn a_json_patch_that_doubles_its_depth_is_refused_before_it_fills_the_stack() {
     }
     let chain = (0..5_000usize).flat_map(|i| {
         let add = json!({"op": "add", "path": format!("/k{i}"), "value": {}});
-        let into = json!({"op": "move", "from": format!("/k{}", i.saturating_sub(1)), "path": format!("/k{i}/x")});
+        let into =
+            json!({"op": "move", "from": format!("/k{}", i.saturating_sub(1)), "path": format!("/k{i}/x")});
         if i == 0 { vec![add] } else { vec![add, into] }
     });
     for patch in [Value::from(operations), chain.collect()] {

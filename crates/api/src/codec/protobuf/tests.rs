@@ -34,6 +34,7 @@ fn kind() -> (Types, Messages) {
                 field("data", Shape::Bytes),
                 field("inner", Shape::Struct(StructId(1))),
                 field("count", Shape::Int64),
+                field("free", Shape::Any),
             ],
         ),
         structure("Inner", vec![field("on", Shape::Bool)]),
@@ -44,6 +45,7 @@ fn kind() -> (Types, Messages) {
         .map(|(number, name)| Member { number, target: Target::Field(name.into()) })
         .collect();
     members.push(Member { number: 11, target: Target::Embedded("Part".into()) });
+    members.push(Member { number: 12, target: Target::Field("free".into()) });
     let count = Member { number: 1, target: Target::Field("count".into()) };
     let on = Member { number: 1, target: Target::Field("on".into()) };
     let messages =
@@ -112,6 +114,18 @@ fn broken_bytes_are_refused() {
     assert_eq!(refused(&enveloped(&[0xff; 12])), 400);
     let small = Limits { bytes: 3, ..Limits::default() };
     assert_eq!(decode(&types, &messages, StructId(0), b"k8s\0", &small).unwrap_err().code(), 413);
+}
+
+#[test]
+fn fields_without_a_schema_nest_no_deeper_than_the_object_may() {
+    let (types, messages) = kind();
+    let limits = Limits { depth: 10, ..Limits::default() };
+    let nested = |levels: usize| {
+        let json = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        enveloped(&part(12, &part(1, json.as_bytes())))
+    };
+    assert!(decode(&types, &messages, StructId(0), &nested(9), &limits).is_ok());
+    assert_eq!(decode(&types, &messages, StructId(0), &nested(10), &limits).unwrap_err().code(), 400);
 }
 
 proptest! {
