@@ -57,7 +57,7 @@ fn graceful(row: &Resource, object: &mut Object, options: &DeleteOptions, now: T
     let asked = options.grace_period_s;
     let Some(deletion) = object.deletion_timestamp().map(str::to_owned) else {
         let grace = period(object, asked).max(0);
-        set_deletion(object, now + SignedDuration::from_secs(grace.min(1 << 32)), grace);
+        set_deletion(object, now + lasting(grace), grace);
         bump_generation(object);
         return Grace::Changed(grace);
     };
@@ -67,12 +67,17 @@ fn graceful(row: &Resource, object: &mut Object, options: &DeleteOptions, now: T
     // What was once granted can only be shortened.
     match (asked.map(|a| a.max(0)), deletion.parse::<Timestamp>()) {
         (Some(asked), Ok(deletion)) if asked < before => {
-            set_deletion(object, deletion - SignedDuration::from_secs(before - asked), asked);
+            set_deletion(object, deletion - (lasting(before) - lasting(asked)), asked);
             Grace::Changed(asked)
         }
         _ if before == 0 && object.finalizers().next().is_none() => Grace::Changed(0),
         _ => Grace::Pending,
     }
+}
+
+/// A grace period as a time that can be added to now: whatever number a client or a pod gives.
+fn lasting(grace_s: i64) -> SignedDuration {
+    SignedDuration::from_secs(grace_s.clamp(0, 1 << 32))
 }
 
 fn set_deletion(object: &mut Object, at: Timestamp, grace_s: i64) {
@@ -191,6 +196,16 @@ mod tests {
         assert_eq!(second.deletion_timestamp(), Some("2026-01-01T00:00:05Z"));
         let at_once = DeleteOptions { grace_period_s: Some(0), ..DeleteOptions::default() };
         assert_eq!(plan(&row, &second, &at_once, now()), Deletion::Remove);
+    }
+
+    #[test]
+    fn the_longest_grace_there_is_can_still_be_shortened() {
+        let ask = |grace_period_s| DeleteOptions { grace_period_s, ..DeleteOptions::default() };
+        let first = marked(plan(&row(true), &object(json!({"name": "a"})), &ask(Some(i64::MAX)), now()));
+        let second = marked(plan(&row(true), &first, &ask(Some(1)), now()));
+        let deletion: Timestamp = second.deletion_timestamp().expect("marked").parse().expect("a time");
+        assert_eq!(deletion, now() + SignedDuration::from_secs(1));
+        assert_eq!(plan(&row(true), &second, &ask(Some(0)), now()), Deletion::Remove);
     }
 
     #[test]
