@@ -201,9 +201,13 @@ impl Feed {
 
     /// After history was lost: all resources anew; watches end, as nobody knows what they missed.
     async fn reload(&mut self) -> Result<(), CacheError> {
-        self.applied = self.store.revision();
+        let before = std::mem::replace(&mut self.applied, self.store.revision());
         for resource in self.resources() {
-            self.load(resource.spec.as_ref().clone()).await?;
+            if let Err(error) = self.load(resource.spec.as_ref().clone()).await {
+                // Those not loaded yet would never hear of what lies between: all are loaded once more.
+                self.applied = before;
+                return Err(error);
+            }
         }
         self.say_applied();
         Ok(())
