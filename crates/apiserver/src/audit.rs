@@ -6,9 +6,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::Error;
-use base::{Supervisor, TaskKind};
+use base::{Shutdown, Supervisor, TaskKind};
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -18,10 +19,12 @@ use crate::path::RequestInfo;
 use crate::pipeline::Peer;
 use crate::request::User;
 
-/// Lines that may wait to be written; what comes beyond is counted and lost.
+/// Lines that may wait to be written; what comes beyond is lost, and that is said in the server's log.
 const WAITING_LINES: usize = 16_384;
 /// Lines written in one go.
 const BATCH: usize = 512;
+/// After the stop has begun, the log ends once nothing has come for so long.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Where audit events go. Clones write to the same file.
 #[derive(Debug, Clone)]
@@ -39,12 +42,7 @@ impl Log {
         let file = options.append(true).create(true).mode(0o600).open(path).await?;
         let (sender, lines) = mpsc::channel(WAITING_LINES);
         let shutdown = supervisor.shutdown().clone();
-        supervisor.spawn(TaskKind::Background, "audit log", async move {
-            tokio::select! {
-                () = write(file, lines) => {}
-                () = shutdown.started() => {}
-            }
-        });
+        supervisor.spawn(TaskKind::Background, "audit log", write(file, lines, shutdown));
         Ok(Self { lines: sender })
     }
 
@@ -55,9 +53,18 @@ impl Log {
     }
 }
 
-async fn write(mut file: tokio::fs::File, mut lines: mpsc::Receiver<String>) {
+/// Writes until the stop, and then what the last requests leave, which are answered for a while yet.
+async fn write(mut file: tokio::fs::File, mut lines: mpsc::Receiver<String>, shutdown: Shutdown) {
     let mut batch = Vec::with_capacity(BATCH);
-    while lines.recv_many(&mut batch, BATCH).await > 0 {
+    loop {
+        let count = tokio::select! {
+            biased;
+            count = lines.recv_many(&mut batch, BATCH) => count,
+            () = last_words(&shutdown) => 0,
+        };
+        if count == 0 {
+            return;
+        }
         let text: String = batch.drain(..).collect();
         let written = match file.write_all(text.as_bytes()).await {
             Ok(()) => file.flush().await,
@@ -67,6 +74,11 @@ async fn write(mut file: tokio::fs::File, mut lines: mpsc::Receiver<String>) {
             tracing::error!(%error, "the audit log cannot be written");
         }
     }
+}
+
+async fn last_words(shutdown: &Shutdown) {
+    shutdown.started().await;
+    tokio::time::sleep(LAST_WORDS).await;
 }
 
 /// What was found out about a request on its way.
@@ -211,5 +223,10 @@ mod tests {
         assert_eq!(written(), "{\"n\":1}\n{\"n\":2}\n");
         let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).expect("a file"));
         assert_eq!(mode & 0o777, 0o600);
+        // Requests are answered for a while after the stop has begun.
+        supervisor.shutdown().start();
+        log.record(&json!({"n": 3}));
+        supervisor.drain(Duration::from_secs(5)).await;
+        assert_eq!(written().lines().last(), Some("{\"n\":3}"));
     }
 }
