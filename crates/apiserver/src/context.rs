@@ -28,6 +28,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Open connections.
     pub connections: usize,
+    /// How long a client may take to shake hands, and after that to send a request's head.
+    pub patience: Duration,
     /// Concurrent HTTP/2 streams on one connection.
     pub streams_per_connection: u32,
     /// Requests worked on at a time that read …
@@ -46,6 +48,7 @@ impl Default for Limits {
             body_bytes: 3 * 1024 * 1024,
             header_bytes: 64 * 1024,
             connections: 10_000,
+            patience: Duration::from_secs(10),
             streams_per_connection: 250,
             in_flight_reading: 400,
             in_flight_mutating: 200,

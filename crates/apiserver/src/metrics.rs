@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use resources::{KindTable, Subresources};
 
 use crate::path::RequestInfo;
 use crate::pipeline::InFlight;
@@ -68,34 +69,28 @@ impl Metrics {
         Self { registry: std::sync::Mutex::new(registry), requests, durations, in_flight }
     }
 
-    /// What the request is counted under. Unknown resources share one label, so that clients
+    /// What the request is counted under. Resources that are not served share one label, so that clients
     /// cannot make series at will.
-    pub(crate) fn labels(&self, info: &RequestInfo) -> Labels {
+    pub(crate) fn labels(&self, table: &KindTable, info: &RequestInfo) -> Labels {
         let scope = match (info.is_resource, info.name.is_empty(), info.namespace.is_empty()) {
             (false, ..) => "",
             (true, false, _) => "resource",
             (true, true, false) => "namespace",
             (true, true, true) => "cluster",
         };
-        Labels {
-            verb: counted_verb(info.verb),
-            group: info.group.as_str().into(),
-            version: info.version.as_str().into(),
-            resource: info.resource.as_str().into(),
-            subresource: info.subresource.as_str().into(),
-            scope,
-        }
+        let served = table.find(&info.group, &info.version, &info.resource).filter(|_| info.is_resource);
+        let [group, version, resource, subresource] = match served {
+            Some(row) if has(&row.subresources, &info.subresource) => {
+                [&info.group, &info.version, &info.resource, &info.subresource]
+                    .map(|text| text.as_str().into())
+            }
+            Some(_) => [&info.group, &info.version, &info.resource, ""].map(Into::into),
+            None => ["", "", "", ""].map(Into::into),
+        };
+        Labels { verb: counted_verb(info.verb), group, version, resource, subresource, scope }
     }
 
     pub(crate) fn observe(&self, labels: Labels, status: StatusCode, took: Duration) {
-        let mut labels = labels;
-        if matches!(status.as_u16(), 401 | 403 | 404 | 405) {
-            // The resource may not exist; its name came from outside.
-            labels.group = "".into();
-            labels.version = "".into();
-            labels.resource = "".into();
-            labels.subresource = "".into();
-        }
         if labels.verb != "WATCH" {
             self.durations.get_or_create(&labels).observe(took.as_secs_f64());
         }
@@ -131,6 +126,14 @@ impl Metrics {
     }
 }
 
+fn has(served: &Subresources, name: &str) -> bool {
+    match name {
+        "status" => served.status,
+        "scale" => served.scale.is_some(),
+        other => served.special.contains(&other),
+    }
+}
+
 fn counted_verb(verb: &'static str) -> &'static str {
     match verb {
         "get" => "GET",
@@ -146,5 +149,28 @@ fn counted_verb(verb: &'static str) -> &'static str {
         "post" => "POST",
         "put" => "PUT",
         _ => "OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use resources::ResourceSource;
+
+    use super::*;
+    use crate::query::Query;
+
+    #[test]
+    fn clients_cannot_make_series_at_will() {
+        let (metrics, table) = (Metrics::new(), resources::Builtin.table());
+        let labels = |path: &str| {
+            let info = RequestInfo::parse(&http::Method::GET, path, &Query::default()).expect("a path");
+            metrics.labels(&table, &info)
+        };
+        let first = labels("/apis/made.up/v1/things/x/sub");
+        assert_eq!(first, labels("/apis/other.made.up/v2/stuff/y/path"));
+        assert_eq!(first.resource.as_ref(), "");
+        let part = labels("/api/v1/namespaces/n/pods/p/made-up");
+        assert_eq!((part.resource.as_ref(), part.subresource.as_ref()), ("pods", ""));
+        assert_eq!(labels("/api/v1/namespaces/n/pods/p/log").subresource.as_ref(), "log");
     }
 }

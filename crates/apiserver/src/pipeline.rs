@@ -34,6 +34,9 @@ use crate::request::User;
 use crate::respond::{self, Outcome};
 use crate::router;
 
+/// What begins the WebSocket protocol that stands for a bearer token.
+pub(crate) const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
+
 /// The certificate a client showed at the handshake.
 pub(crate) enum Certificate {
     Absent,
@@ -110,7 +113,7 @@ pub(crate) async fn serve(
         user = tracing::field::Empty,
         code = tracing::field::Empty
     );
-    let labels = context.metrics.labels(&info);
+    let labels = context.metrics.labels(&context.deps.resources.table(), &info);
     let clock = &context.deps.clock;
     let asked =
         context.audit.as_ref().map(|_| Asked::new(&info, &parts.uri, &parts.headers, &peer, clock.now()));
@@ -216,8 +219,7 @@ fn bearer_token(headers: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
         return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.into());
     }
     let protocols = headers.get("sec-websocket-protocol")?.to_str().ok()?;
-    let encoded =
-        protocols.split(',').find_map(|p| p.trim().strip_prefix("base64url.bearer.authorization.k8s.io."))?;
+    let encoded = protocols.split(',').find_map(|p| p.trim().strip_prefix(TOKEN_PROTOCOL))?;
     let decoded = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, encoded).ok()?;
     String::from_utf8(decoded).ok().map(Into::into)
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use api::Error;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, SEC_WEBSOCKET_PROTOCOL, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -19,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use super::tunnel;
 use crate::body::{Body, RequestBody};
 use crate::context::Context;
-use crate::pipeline::Call;
+use crate::pipeline::{Call, TOKEN_PROTOCOL};
 use crate::respond::Outcome;
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -116,7 +117,9 @@ fn outgoing(
         .map_err(|e| Error::bad_request(format!("the proxied path is not valid: {e}")))?;
     let headers = request.headers_mut();
     for (name, value) in &call.headers {
-        if !NOT_FORWARDED.contains(name) {
+        if *name == SEC_WEBSOCKET_PROTOCOL {
+            headers.extend(without_token(value).map(|value| (name.clone(), value)));
+        } else if !NOT_FORWARDED.contains(name) && !name.as_str().starts_with("impersonate-") {
             headers.append(name, value.clone());
         }
     }
@@ -140,6 +143,17 @@ fn outgoing(
         headers.append("x-forwarded-for", value);
     }
     Ok(request)
+}
+
+/// The protocols a WebSocket client offers, without the one that is its token for this server.
+fn without_token(offered: &HeaderValue) -> Option<HeaderValue> {
+    let offered = offered.to_str().ok()?;
+    let kept: Vec<&str> = offered
+        .split(',')
+        .map(str::trim)
+        .filter(|p| !p.is_empty() && !p.starts_with(TOKEN_PROTOCOL))
+        .collect();
+    HeaderValue::from_str(&kept.join(", ")).ok().filter(|_| !kept.is_empty())
 }
 
 fn unreachable(error: impl std::fmt::Display) -> Error {

@@ -1,7 +1,9 @@
 //! Accepts connections, shakes hands and serves HTTP/1.1 and HTTP/2 on them, within limits.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base::Shutdown;
@@ -11,7 +13,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustix::net::sockopt;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -22,8 +25,8 @@ use super::tls::{Tls, TlsError};
 use crate::context::Context;
 use crate::pipeline::{self, Certificate, Peer};
 
-/// A client must finish its handshake and send a request's headers within this time.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A client that has gone without a word is asked for by the kernel after this time of silence.
+const SILENCE: Duration = Duration::from_secs(60);
 /// How long open requests may go on after the stop has begun.
 const DRAIN: Duration = Duration::from_secs(5);
 /// The pause after a failure to accept (out of file descriptors), so as not to spin.
@@ -36,10 +39,14 @@ pub(super) async fn serve(
     tls: Arc<Tls>,
     shutdown: Shutdown,
 ) -> Result<(), TlsError> {
-    let acceptor = TlsAcceptor::from(Arc::new(tls.server_config()?));
-    let slots = Arc::new(Semaphore::new(context.limits.connections));
+    let listening = Arc::new(Listening {
+        acceptor: TlsAcceptor::from(Arc::new(tls.server_config()?)),
+        http: http_builder(&context),
+        tls,
+        context,
+    });
+    let slots = Arc::new(Semaphore::new(listening.context.limits.connections));
     let graceful = GracefulShutdown::new();
-    let http = Arc::new(http_builder(&context));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -59,26 +66,10 @@ pub(super) async fn serve(
             tracing::warn!(%address, "too many connections; this one is closed");
             continue;
         };
-        let (context, acceptor, tls, http) =
-            (Arc::clone(&context), acceptor.clone(), Arc::clone(&tls), Arc::clone(&http));
-        let watcher = graceful.watcher();
+        let conversation = Arc::clone(&listening).converse(socket, address, graceful.watcher());
         connections.spawn(async move {
-            let _slot = slot;
-            let Some((stream, certificate)) = handshake(&context, &acceptor, &tls, socket).await else {
-                return;
-            };
-            let peer = Arc::new(Peer::remote(address, certificate));
-            let service = service_fn(move |request: Request<Incoming>| {
-                let (context, peer) = (Arc::clone(&context), Arc::clone(&peer));
-                async move {
-                    let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-                    Ok::<_, Infallible>(pipeline::serve(context, peer, request).await)
-                }
-            });
-            let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(%address, %error, "connection ended");
-            }
+            conversation.await;
+            drop(slot);
         });
     }
     drop(listener);
@@ -89,12 +80,54 @@ pub(super) async fn serve(
     Ok(())
 }
 
+/// What all connections of a listener share.
+struct Listening {
+    context: Arc<Context>,
+    tls: Arc<Tls>,
+    acceptor: TlsAcceptor,
+    http: auto::Builder<TokioExecutor>,
+}
+
+impl Listening {
+    /// Serves one connection to its end.
+    async fn converse(self: Arc<Self>, socket: TcpStream, address: SocketAddr, watcher: Watcher) {
+        let Some((stream, certificate)) = handshake(&self.context, &self.acceptor, &self.tls, socket).await
+        else {
+            return;
+        };
+        let peer = Arc::new(Peer::remote(address, certificate));
+        let asked = AtomicBool::new(false);
+        let service = service_fn(|request: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
+            let (context, peer) = (Arc::clone(&self.context), Arc::clone(&peer));
+            async move {
+                let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+                Ok::<_, Infallible>(pipeline::serve(context, peer, request).await)
+            }
+        });
+        let connection = self.http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut served = std::pin::pin!(watcher.watch(connection));
+        let ended = match tokio::time::timeout(self.context.limits.patience, &mut served).await {
+            Ok(ended) => ended,
+            // Which protocol is spoken shows with the first bytes: until then nothing else limits the wait.
+            Err(_) if !asked.load(Ordering::Relaxed) => {
+                tracing::debug!(%address, "no request came; the connection is closed");
+                return;
+            }
+            Err(_) => served.await,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%address, %error, "connection ended");
+        }
+    }
+}
+
 fn http_builder(context: &Context) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(context.limits.patience)
         .max_buf_size(context.limits.header_bytes.max(8192))
         .pipeline_flush(true)
         .http2()
@@ -106,6 +139,15 @@ fn http_builder(context: &Context) -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// Has the kernel end connections whose other side is gone: watches of lost clients would hold their places.
+fn notice_loss(socket: &TcpStream) -> std::io::Result<()> {
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, SILENCE)?;
+    sockopt::set_tcp_keepintvl(socket, SILENCE / 4)?;
+    sockopt::set_tcp_keepcnt(socket, 4)?;
+    Ok(())
+}
+
 /// The TLS handshake, and what the client's certificate is worth. `None` when there is no connection.
 async fn handshake(
     context: &Context,
@@ -113,10 +155,10 @@ async fn handshake(
     tls: &Tls,
     socket: TcpStream,
 ) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Certificate)> {
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    if let Err(error) = socket.set_nodelay(true).and_then(|()| notice_loss(&socket)) {
+        tracing::debug!(%error, "cannot set a connection's options");
     }
-    let stream = match tokio::time::timeout(PATIENCE, acceptor.accept(socket)).await {
+    let stream = match tokio::time::timeout(context.limits.patience, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             tracing::debug!(%error, "TLS handshake failed");

@@ -1,5 +1,7 @@
 //! The `proxy` subresource of nodes, pods and services: HTTP requests passed on to what runs there.
 
+use std::net::IpAddr;
+
 use api::{Error, Object};
 use http::StatusCode;
 use serde_json::Value;
@@ -40,11 +42,14 @@ pub(super) async fn answer(target: Target, call: Call) -> Outcome {
             let agent = node::agent(&target.context, name.name)?;
             match name.port {
                 "" => agent,
-                port => Backend { port: port_number(port)?, tls: name.scheme == "https", ..agent },
+                port => {
+                    check_address(&agent.host)?;
+                    Backend { port: port_number(port)?, tls: name.scheme == "https", ..agent }
+                }
             }
         }
-        "pods" => pod_backend(&target, &call, &name)?,
-        "services" => service_backend(&target, &call, &name)?,
+        "pods" => checked(pod_backend(&target, &call, &name)?)?,
+        "services" => checked(service_backend(&target, &call, &name)?)?,
         other => return Err(Error::not_implemented(&format!("proxying to {other}"))),
     };
     if backend.tls && &*target.row.plural != "nodes" {
@@ -66,6 +71,32 @@ pub(super) async fn answer(target: Target, call: Call) -> Outcome {
     }
     let context = target.context.clone();
     send(&context, call, &backend, &path).await
+}
+
+fn checked(backend: Backend) -> Result<Backend, Error> {
+    check_address(&backend.host)?;
+    Ok(backend)
+}
+
+/// Addresses come from objects that others write: none of them may lead to what only this machine should reach
+/// (itself, its cloud's metadata service).
+fn check_address(host: &str) -> Result<(), Error> {
+    let is_global = |ip: IpAddr| match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            !(ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_unspecified()
+                || ip.is_multicast()
+                || ip.is_broadcast())
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_loopback() || ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast())
+        }
+    };
+    match host.parse() {
+        Ok(ip) if is_global(ip) => Ok(()),
+        _ => Err(Error::bad_request("address not allowed")),
+    }
 }
 
 fn redirect(call: &Call) -> http::Response<crate::body::Body> {
@@ -150,5 +181,29 @@ mod tests {
         assert_eq!(Name::parse("a:80").unwrap(), Name { scheme: "", name: "a", port: "80" });
         assert_eq!(Name::parse("https:a:web").unwrap(), Name { scheme: "https", name: "a", port: "web" });
         assert!(Name::parse("a:b:c:d").is_err());
+    }
+
+    #[test]
+    fn addresses_of_this_machine_alone_are_refused() {
+        for allowed in ["10.244.0.7", "192.168.1.2", "8.8.8.8", "fd00::1"] {
+            assert!(check_address(allowed).is_ok(), "{allowed}");
+        }
+        for refused in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "::1",
+            "::ffff:127.0.0.1",
+            "169.254.169.254",
+            "fe80::1",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+            "localhost",
+            "example.com",
+            "",
+        ] {
+            assert!(check_address(refused).is_err(), "{refused}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use apiserver::cache::Cache;
 use apiserver::identity::{RuleResolver, Rules};
 use apiserver::lookup::Lookup;
 use apiserver::request::{Attributes, User};
-use apiserver::{Body, Config, Deps, InProcess, KubeletClient, Server, cache_specs};
+use apiserver::{Body, Config, Deps, InProcess, KubeletClient, Limits, Server, cache_specs};
 use base::{Shutdown, Supervisor, SystemClock};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
@@ -95,6 +95,14 @@ impl Harness {
     }
 
     pub async fn with(admission: Vec<Arc<dyn Admission>>, kubelet: Option<Arc<KubeletClient>>) -> Self {
+        Self::limited(Limits::default(), admission, kubelet).await
+    }
+
+    pub async fn limited(
+        limits: Limits,
+        admission: Vec<Arc<dyn Admission>>,
+        kubelet: Option<Arc<KubeletClient>>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Embedded::open(store::Config::new(directory.path().join("data"))).unwrap();
         let supervisor = Supervisor::new(Shutdown::new());
@@ -108,7 +116,7 @@ impl Harness {
             lookup: Lookup::new(cache.clone()),
         });
         let server = Server::build(
-            Config::default(),
+            Config { limits, ..Config::default() },
             Deps {
                 clock: Arc::new(SystemClock),
                 supervisor: supervisor.clone(),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use apiserver::{KubeletClient, Tls};
+use apiserver::{KubeletClient, Limits, Tls};
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
@@ -59,10 +59,14 @@ struct Https {
 }
 
 async fn start() -> Https {
+    start_with(Limits::default()).await
+}
+
+async fn start_with(limits: Limits) -> Https {
     let authority = Authority::new();
     let (cert, key) = authority.issue("client", ExtendedKeyUsagePurpose::ClientAuth);
     let kubelet = KubeletClient::from_pem(authority.pem.as_bytes(), cert.as_bytes(), key.as_bytes()).unwrap();
-    let harness = Harness::with(Vec::new(), Some(Arc::new(kubelet))).await;
+    let harness = Harness::limited(limits, Vec::new(), Some(Arc::new(kubelet))).await;
     let (cert, key) = authority.issue("server", ExtendedKeyUsagePurpose::ServerAuth);
     let tls = Tls::from_pem(cert.as_bytes(), key.as_bytes(), authority.pem.as_bytes()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -222,7 +226,10 @@ async fn logs_and_streams_come_from_the_pods_node() {
     );
     let exec = "POST /exec/default/p/c?input=1&output=1&command=ls&command=-l%20a HTTP/1.1";
     assert!(requests[1].starts_with(exec), "{}", requests[1]);
-    assert!(!requests[1].contains("token-jane"), "credentials must not reach the node");
+    for credential in ["token-jane", "c2VjcmV0", "somebody"] {
+        assert!(!requests[1].contains(credential), "credentials must not reach the node: {}", requests[1]);
+    }
+    assert!(requests[1].contains("sec-websocket-protocol: v5.channel.k8s.io\r\n"), "{}", requests[1]);
 }
 
 async fn ask_for_streams(https: &Https, port: u16) {
@@ -241,7 +248,9 @@ async fn ask_for_streams(https: &Https, port: u16) {
     assert_eq!(logs, "hello\n");
     let request = format!(
         "POST {PODS}/p/exec?command=ls&command=-l%20a&stdin=true&stdout=true HTTP/1.1\r\nhost: x\r\n\
-         authorization: Bearer token-jane\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\ncontent-length: 0\r\n\r\n"
+         authorization: Bearer token-jane\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\ncontent-length: 0\r\n\
+         sec-websocket-protocol: base64url.bearer.authorization.k8s.io.c2VjcmV0, v5.channel.k8s.io\r\n\
+         impersonate-user: somebody\r\n\r\n"
     );
     let mut stream = https.connect().await;
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -260,6 +269,20 @@ async fn a_serving_certificate_can_be_replaced_while_running() {
     let (cert, key) = authority.issue("second", ExtendedKeyUsagePurpose::ServerAuth);
     tls.replace_serving(cert.as_bytes(), key.as_bytes()).unwrap();
     tls.replace_client_ca(authority.pem.as_bytes()).unwrap();
+}
+
+#[tokio::test]
+async fn who_connects_and_says_nothing_is_not_waited_for() {
+    let patience = std::time::Duration::from_millis(300);
+    let https = start_with(Limits { patience, ..Limits::default() }).await;
+    let mut silent = https.connect().await;
+    assert_eq!(read_until(&mut silent, "never").await, "");
+    // Whoever has asked once is served for as long as the answer goes on.
+    let watch = "GET /api/v1/pods?watch=true HTTP/1.1\r\nhost: x\r\nauthorization: Bearer token-jane\r\n\r\n";
+    let mut watching = https.connect().await;
+    watching.write_all(watch.as_bytes()).await.unwrap();
+    read_until(&mut watching, "\r\n\r\n").await;
+    assert!(tokio::time::timeout(patience * 3, read_until(&mut watching, "never")).await.is_err());
 }
 
 #[tokio::test]
