@@ -57,7 +57,7 @@ pub enum PullError {
          require authorization: {reason}"
     )]
     Denied { reference: String, reason: String },
-    #[error("failed to resolve reference {reference:?}: failed to do request: {reason}")]
+    #[error("failed to resolve reference {reference:?}: {reason}")]
     Resolve { reference: String, reason: String },
     #[error("failed to copy: {what}: {reason}")]
     Fetch { what: String, reason: String },
@@ -69,8 +69,42 @@ pub enum PullError {
     Store(Box<ImageError>),
 }
 
+/// What is told of a failure at most, in characters: it may quote what a registry or an archive holds.
+const MESSAGE_LIMIT: usize = 1024;
+
 impl ImageError {
+    /// The message in one line of bounded length, without control characters: archives and registries
+    /// choose parts of it.
+    pub fn legible(&self) -> String {
+        let text = self.to_string();
+        let mut told = String::with_capacity(text.len().min(MESSAGE_LIMIT));
+        for (count, character) in text.chars().enumerate() {
+            match character {
+                _ if count == MESSAGE_LIMIT => {
+                    told.push('…');
+                    break;
+                }
+                control if control.is_control() => told.extend(control.escape_default()),
+                other => told.push(other),
+            }
+        }
+        told
+    }
+
     pub(super) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { context: path.display().to_string(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_write_is_told_in_one_short_line() {
+        let error = ImageError::Archive(format!("a\nb\u{1b}[31m{}", "é".repeat(5000)));
+        let told = error.legible();
+        assert!(told.starts_with("invalid image archive: a\\nb\\u{1b}[31mé"), "{told}");
+        assert!(told.ends_with("é…") && told.chars().count() < MESSAGE_LIMIT + 20, "{told}");
     }
 }

@@ -110,7 +110,7 @@ async fn import(store: &ImageStore, body: Incoming) -> (StatusCode, Answer) {
             });
             (StatusCode::OK, Answer::Images(imported.collect()))
         }
-        Err(e) => (StatusCode::UNPROCESSABLE_ENTITY, Answer::Error(e.to_string())),
+        Err(e) => (StatusCode::UNPROCESSABLE_ENTITY, Answer::Error(e.legible())),
     }
 }
 

@@ -6,7 +6,6 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -55,12 +54,8 @@ impl ImageStore {
         work: &Arc<Work>,
     ) -> Result<(Endpoint, Digest), PullError> {
         let mut failure = PullError::NotFound { reference: name.to_string() };
-        for endpoint in Endpoint::all(name, credentials, &self.inner.options.registries) {
-            let resolved = match name.version() {
-                Version::Tag(_) => endpoint.resolve().await,
-                Version::Digest(digest) => endpoint.manifest(digest).await,
-            };
-            match resolved {
+        for endpoint in Endpoint::all(name, credentials, &self.inner.options.registries)? {
+            match endpoint.resolve().await {
                 Ok(bytes) => return Ok((endpoint, self.put(work, bytes).await?)),
                 Err(error) => {
                     tracing::debug!(image = %name, %error, "a registry could not resolve the image");
@@ -152,7 +147,7 @@ impl ImageStore {
             return Err(PullError::Fetch { what: format!("blob {digest}"), reason });
         }
         work.hold(Item::Blob(digest));
-        let _alone = self.inner.downloads.enter(digest).await;
+        let _alone = self.inner.downloads.enter(endpoint.host(), digest).await;
         let size = self.blocking(move |inner| Ok(inner.content.size(&digest).ok().flatten())).await;
         if size.map_err(store_error)? == Some(size_bytes) {
             return Ok(());
@@ -166,8 +161,7 @@ impl ImageStore {
             Ok(stored.map_err(|source| ContentError::Blob { digest, source })?)
         });
         let reading = async move {
-            while let Some(chunk) = download.stream.next().await {
-                let chunk = chunk.map_err(|e| endpoint.stream_error(&digest, &e))?;
+            while let Some(chunk) = download.chunk().await? {
                 if chunks.send(chunk).await.is_err() {
                     break; // the writer failed and says why
                 }

@@ -1,20 +1,26 @@
-//! Registries: where a name is asked for, with which credentials, and what their errors mean.
+//! Registries: where a name is asked for, over which connection, and what their answers mean.
 //!
-//! Owns the connection to one registry for one pull (`oci-client` does the protocol). Never stores
-//! anything.
+//! Owns the requests of one pull to one registry: start at [`Endpoint::get`]. What to authorize with
+//! is found in `authorize`; what a registry says when it refuses, in `refusal`. Whatever a registry
+//! sends is bounded. Never stores anything, never retries but to authorize.
+
+mod authorize;
+mod refusal;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol, SizedStream};
-use oci_client::errors::{OciDistributionError, OciErrorCode};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::{HeaderValue, StatusCode};
+use reqwest::{Certificate, Client, Response};
 
 use super::digest::Digest;
 use super::error::PullError;
 use super::manifest::{ACCEPTED_MEDIA_TYPES, DOCUMENT_LIMIT_BYTES};
 use super::name::{ImageName, Version};
+use authorize::{AuthorizeError, authorize};
 
 /// How registries are reached.
 #[derive(Debug, Clone)]
@@ -55,18 +61,39 @@ pub enum Credentials {
     Bearer(String),
 }
 
-/// One registry (or mirror) as seen by one pull.
+/// One registry (or mirror) as seen by one pull. Clones share the connection and its authorization.
 #[derive(Clone)]
 pub struct Endpoint {
     client: Client,
-    reference: Reference,
-    auth: RegistryAuth,
+    name: ImageName,
+    /// `http://HOST/v2/PATH`.
+    base: String,
+    host: String,
+    /// Whether the host stands in for the name's own registry.
+    is_mirror: bool,
+    credentials: Arc<Credentials>,
+    authorization: Arc<Mutex<Option<HeaderValue>>>,
     stall_timeout: Duration,
+}
+
+/// Why a registry's answer is none, before it is known what was asked for.
+#[derive(Debug)]
+enum RequestError {
+    Transport(reqwest::Error),
+    Authorize(AuthorizeError),
+    /// An answer with another status than 200.
+    Refused(refusal::Refusal),
 }
 
 impl Endpoint {
     /// Where to ask for `name`: mirrors without credentials first, then its own registry.
-    pub fn all(name: &ImageName, credentials: &Credentials, options: &RegistryOptions) -> Vec<Self> {
+    ///
+    /// Errors: an option that no connection can be made with.
+    pub fn all(
+        name: &ImageName,
+        credentials: &Credentials,
+        options: &RegistryOptions,
+    ) -> Result<Vec<Self>, PullError> {
         let mirrors = options.mirrors.get(name.domain()).map(Vec::as_slice).unwrap_or_default();
         let mirrors =
             mirrors.iter().map(|mirror| Self::new(name, Some(mirror), &Credentials::Anonymous, options));
@@ -78,44 +105,57 @@ impl Endpoint {
         mirror: Option<&String>,
         credentials: &Credentials,
         options: &RegistryOptions,
-    ) -> Self {
-        let (domain, path) = (name.domain().to_owned(), name.path().to_owned());
-        let mut reference = match name.version() {
-            Version::Tag(tag) => Reference::with_tag(domain, path, tag.clone()),
-            Version::Digest(digest) => Reference::with_digest(domain, path, digest.to_string()),
+    ) -> Result<Self, PullError> {
+        let host = match (mirror, name.domain()) {
+            (Some(mirror), _) => mirror.clone(),
+            (None, "docker.io") => "registry-1.docker.io".to_owned(),
+            (None, domain) => domain.to_owned(),
         };
-        if let Some(mirror) = mirror {
-            reference.set_mirror_registry(mirror.clone());
-        }
-        let host = reference.resolve_registry();
-        let plain = options.insecure.iter().any(|insecure| insecure == host) || is_loopback(host);
-        let roots = options.extra_roots_pem.iter();
-        let config = ClientConfig {
-            protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
-            extra_root_certificates: roots
-                .map(|pem| Certificate { encoding: CertificateEncoding::Pem, data: pem.clone() })
-                .collect(),
-            read_timeout: Some(options.stall_timeout),
-            connect_timeout: Some(options.stall_timeout.min(Duration::from_secs(30))),
-            user_agent: concat!("knarr/", env!("CARGO_PKG_VERSION")),
-            ..ClientConfig::default()
+        let plain = options.insecure.contains(&host) || is_loopback(&host);
+        let scheme = if plain { "http" } else { "https" };
+        let unusable = |e: reqwest::Error| PullError::Resolve {
+            reference: name.to_string(),
+            reason: format!("no connection can be set up: {}", chain(&e)),
         };
-        let auth = match credentials {
-            Credentials::Anonymous => RegistryAuth::Anonymous,
-            Credentials::Basic { user, password } => RegistryAuth::Basic(user.clone(), password.clone()),
-            Credentials::Bearer(token) => RegistryAuth::Bearer(token.clone()),
-        };
-        Self { client: Client::new(config), reference, auth, stall_timeout: options.stall_timeout }
+        let roots = options.extra_roots_pem.iter().map(|pem| Certificate::from_pem(pem));
+        let client = roots
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|roots| {
+                let builder = Client::builder()
+                    .user_agent(concat!("knarr/", env!("CARGO_PKG_VERSION")))
+                    .read_timeout(options.stall_timeout)
+                    .connect_timeout(options.stall_timeout.min(Duration::from_secs(30)));
+                roots.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate).build()
+            })
+            .map_err(unusable)?;
+        Ok(Self {
+            client,
+            base: format!("{scheme}://{host}/v2/{}", name.path()),
+            name: name.clone(),
+            host,
+            is_mirror: mirror.is_some(),
+            credentials: Arc::new(credentials.clone()),
+            authorization: Arc::default(),
+            stall_timeout: options.stall_timeout,
+        })
+    }
+
+    /// The host asked, with its port where it has one.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// The manifest or index the name stands for, at this moment.
     pub async fn resolve(&self) -> Result<Vec<u8>, PullError> {
-        self.document(&self.reference).await
+        match self.name.version() {
+            Version::Tag(tag) => self.document(tag).await,
+            Version::Digest(digest) => self.manifest(digest).await,
+        }
     }
 
     /// The manifest or index with this digest, checked.
     pub async fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, PullError> {
-        let bytes = self.document(&self.reference.clone_with_digest(digest.to_string())).await?;
+        let bytes = self.document(&digest.to_string()).await?;
         if Digest::of(&bytes) != *digest {
             let reason = format!("the registry sent {}", Digest::of(&bytes));
             return Err(PullError::Fetch { what: format!("manifest {digest}"), reason });
@@ -123,91 +163,144 @@ impl Endpoint {
         Ok(bytes)
     }
 
-    async fn document(&self, reference: &Reference) -> Result<Vec<u8>, PullError> {
-        let pull = self.client.pull_manifest_raw(reference, &self.auth, &ACCEPTED_MEDIA_TYPES);
-        let (bytes, _) = pull.await.map_err(|e| self.resolve_error(reference, e))?;
-        if bytes.len() as u64 > DOCUMENT_LIMIT_BYTES {
+    async fn document(&self, version: &str) -> Result<Vec<u8>, PullError> {
+        let response = self.get(&format!("manifests/{version}"), &ACCEPTED_MEDIA_TYPES.join(", ")).await;
+        let response = response.map_err(|error| self.resolve_error(error))?;
+        let limit = usize::try_from(DOCUMENT_LIMIT_BYTES).unwrap_or(usize::MAX);
+        let read = read_bounded(response, limit).await;
+        read.map_err(|error| self.resolve_error(RequestError::Transport(error)))?.ok_or_else(|| {
             let reason = format!("it exceeds {DOCUMENT_LIMIT_BYTES} bytes");
-            return Err(PullError::Fetch { what: format!("manifest of {}", reference.whole()), reason });
-        }
-        Ok(bytes.to_vec())
+            PullError::Fetch { what: format!("manifest of {}", self.name), reason }
+        })
     }
 
     /// Starts fetching a blob; the caller checks its digest.
-    pub async fn blob(&self, digest: &Digest) -> Result<SizedStream, PullError> {
-        let stream = self.client.pull_blob_stream(&self.reference, digest.to_string().as_str()).await;
-        stream.map_err(|error| self.fetch_error(digest, &error, is_timeout(&error)))
-    }
-
-    /// What a broken blob stream means.
-    pub fn stream_error(&self, digest: &Digest, error: &std::io::Error) -> PullError {
-        let timed_out = sources(error).any(|e| e.to_string().contains("timed out"));
-        self.fetch_error(digest, error, timed_out)
-    }
-
-    fn fetch_error(
-        &self,
-        digest: &Digest,
-        error: &(dyn std::error::Error + 'static),
-        timed_out: bool,
-    ) -> PullError {
-        let what = format!("blob {digest} from {}", self.reference.resolve_registry());
-        match timed_out {
-            true => PullError::Stalled { what, stall_s: self.stall_timeout.as_secs() },
-            false => PullError::Fetch { what, reason: chain(error) },
+    pub async fn blob(&self, digest: &Digest) -> Result<Download, PullError> {
+        let what = format!("blob {digest} from {}", self.host);
+        let stall_s = self.stall_timeout.as_secs();
+        match self.get(&format!("blobs/{digest}"), "*/*").await {
+            Ok(response) => Ok(Download { response, what, stall_s }),
+            Err(RequestError::Transport(error)) => Err(fetch_error(&what, stall_s, &error)),
+            Err(RequestError::Authorize(error)) => Err(PullError::Fetch { what, reason: error.to_string() }),
+            Err(RequestError::Refused(refusal)) => {
+                Err(PullError::Fetch { what, reason: refusal.to_string() })
+            }
         }
     }
 
-    fn resolve_error(&self, reference: &Reference, error: OciDistributionError) -> PullError {
-        use OciErrorCode::{Denied, ManifestUnknown, NameUnknown, NotFound, Unauthorized};
-        let reference = reference.whole();
-        let codes: Vec<&OciErrorCode> = match &error {
-            OciDistributionError::RegistryError { envelope, .. } => {
-                envelope.errors.iter().map(|e| &e.code).collect()
-            }
-            _ => Vec::new(),
-        };
-        match &error {
-            OciDistributionError::ImageManifestNotFoundError(_)
-            | OciDistributionError::ServerError { code: 404, .. } => PullError::NotFound { reference },
-            _ if codes.iter().any(|c| matches!(c, ManifestUnknown | NameUnknown | NotFound)) => {
+    /// Asks for `path` below the repository, authorizing where the registry wants that.
+    async fn get(&self, path: &str, accept: &str) -> Result<Response, RequestError> {
+        let mut url = format!("{}/{path}", self.base);
+        if self.is_mirror {
+            url = format!("{url}?ns={}", self.name.domain());
+        }
+        let first = self.send(&url, accept, self.authorization()).await?;
+        if first.status() != StatusCode::UNAUTHORIZED {
+            return accepted(&url, first).await;
+        }
+        let challenges = first.headers().get_all(http::header::WWW_AUTHENTICATE);
+        let challenges: Vec<String> =
+            challenges.iter().filter_map(|value| Some(value.to_str().ok()?.to_owned())).collect();
+        let authorization = authorize(&self.client, &self.credentials, self.name.path(), &challenges)
+            .await
+            .map_err(RequestError::Authorize)?;
+        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(authorization.clone());
+        accepted(&url, self.send(&url, accept, Some(authorization)).await?).await
+    }
+
+    fn authorization(&self) -> Option<HeaderValue> {
+        self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn send(
+        &self,
+        url: &str,
+        accept: &str,
+        authorization: Option<HeaderValue>,
+    ) -> Result<Response, RequestError> {
+        let mut request = self.client.get(url).header(ACCEPT, accept);
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        request.send().await.map_err(RequestError::Transport)
+    }
+
+    fn resolve_error(&self, error: RequestError) -> PullError {
+        let reference = self.name.to_string();
+        match error {
+            RequestError::Refused(refusal) if refusal.status == StatusCode::NOT_FOUND => {
                 PullError::NotFound { reference }
             }
-            OciDistributionError::UnauthorizedError { .. } => {
-                PullError::Denied { reference, reason: "authorization failed".to_owned() }
+            RequestError::Refused(refusal) if refusal.status == StatusCode::UNAUTHORIZED => {
+                PullError::Denied { reference, reason: refusal.denial() }
             }
-            OciDistributionError::AuthenticationFailure(reason) => {
-                PullError::Denied { reference, reason: reason.trim().to_owned() }
-            }
-            _ if codes.iter().any(|c| matches!(c, Unauthorized | Denied)) => {
+            RequestError::Refused(refusal) => PullError::Resolve { reference, reason: refusal.to_string() },
+            RequestError::Authorize(error @ AuthorizeError::NoCredentials) => {
                 PullError::Denied { reference, reason: error.to_string() }
             }
-            _ if is_timeout(&error) => PullError::Stalled {
+            RequestError::Authorize(error) => PullError::Resolve { reference, reason: error.to_string() },
+            RequestError::Transport(error) if has_stalled(&error) => PullError::Stalled {
                 what: format!("manifest of {reference}"),
                 stall_s: self.stall_timeout.as_secs(),
             },
-            _ => PullError::Resolve { reference, reason: chain(&error) },
+            RequestError::Transport(error) => {
+                PullError::Resolve { reference, reason: format!("failed to do request: {}", chain(&error)) }
+            }
         }
     }
 }
 
-fn is_timeout(error: &OciDistributionError) -> bool {
-    match error {
-        OciDistributionError::RequestError(e) => e.is_timeout() && !e.is_connect(),
-        _ => false,
+/// A blob on its way.
+pub struct Download {
+    response: Response,
+    what: String,
+    stall_s: u64,
+}
+
+impl Download {
+    /// The next bytes, or nothing at the end. Cancel safe.
+    ///
+    /// Errors: the registry broke off, or sent nothing for the stall limit.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, PullError> {
+        self.response.chunk().await.map_err(|error| fetch_error(&self.what, self.stall_s, &error))
     }
 }
 
-fn sources<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |e| e.source())
+async fn accepted(url: &str, response: Response) -> Result<Response, RequestError> {
+    match response.status() {
+        StatusCode::OK => Ok(response),
+        _ => Err(RequestError::Refused(refusal::Refusal::read("GET", url, response).await)),
+    }
+}
+
+/// A body of at most `limit_bytes`, or nothing where it is longer.
+async fn read_bounded(mut response: Response, limit_bytes: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if bytes.len() + chunk.len() > limit_bytes {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Some(bytes))
+}
+
+fn fetch_error(what: &str, stall_s: u64, error: &reqwest::Error) -> PullError {
+    let what = what.to_owned();
+    match has_stalled(error) {
+        true => PullError::Stalled { what, stall_s },
+        false => PullError::Fetch { what, reason: chain(error) },
+    }
+}
+
+fn has_stalled(error: &reqwest::Error) -> bool {
+    error.is_timeout() && !error.is_connect()
 }
 
 /// An error with its causes: the innermost one says what happened.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
-    for source in sources(error).skip(1) {
+    for source in std::iter::successors(error.source(), |e| e.source()) {
         let source = source.to_string();
         if !text.contains(&source) {
             text = format!("{text}: {source}");

@@ -171,7 +171,7 @@ fn status(error: ImageError) -> Status {
         ImageError::Cancelled => Code::Cancelled,
         _ => Code::Unknown,
     };
-    Status::new(code, error.to_string())
+    Status::new(code, error.legible())
 }
 
 #[cfg(test)]

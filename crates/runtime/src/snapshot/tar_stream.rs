@@ -163,7 +163,7 @@ impl<R: Read> TarStream<R> {
             .map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) })
             .sum();
         if header.cksum().map_err(malformed)? != sum {
-            return Err(invalid("header checksum does not match"));
+            return Err(invalid("invalid tar header"));
         }
         Ok(Some(header))
     }
@@ -295,8 +295,9 @@ fn read_full(reader: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-fn malformed(error: io::Error) -> io::Error {
-    invalid(&error.to_string())
+/// Without the cause: the `tar` crate quotes the whole header, which is anything but text.
+fn malformed(_: io::Error) -> io::Error {
+    invalid("invalid tar header")
 }
 
 fn invalid(what: &str) -> io::Error {

@@ -24,9 +24,10 @@ async fn an_archive_goes_through_the_socket_and_a_bad_one_is_told() -> Result<()
             imported,
             [Imported { id: fixture.id().to_string(), tags: vec!["docker.io/a/b:1".to_owned()] }]
         );
-        std::fs::write(&file, b"no archive".repeat(1 << 16))?;
+        std::fs::write(&file, b"no\narchive\xff".repeat(1 << 16))?;
         let refused = import_file(&socket, &file).await.err().ok_or("imported")?;
         assert!(matches!(refused, ImportError::Refused(_)), "{refused}");
+        assert_eq!(refused.to_string(), "invalid image archive: archive/tar: invalid tar header");
         assert!(import_file(&socket, &tmp.path().join("missing")).await.is_err());
         shutdown.start();
         Ok::<_, Box<dyn std::error::Error>>(())

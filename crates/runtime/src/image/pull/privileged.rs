@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::{Request, Response, StatusCode};
@@ -27,6 +28,12 @@ struct Registry {
     authorization: Option<&'static str>,
     /// Sends the first bytes of a blob and then nothing.
     stalls: bool,
+    /// Answers every request with this status and a complaint.
+    refuses: Option<u16>,
+    /// Documents have no end.
+    endless: bool,
+    /// Wants the bearer token that its own `/token` hands out to the right user.
+    wants_token: Option<String>,
     blob_requests: AtomicUsize,
 }
 
@@ -50,7 +57,31 @@ impl Registry {
         registry
     }
 
+    /// The registry's word on a request where it is not about an image.
+    fn refusal(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
+        let sent = request.headers().get("authorization").and_then(|v| v.to_str().ok());
+        let response = Response::builder();
+        if let Some(status) = self.refuses {
+            let body = text("{\"errors\":[{\"code\":\"TOOMANYREQUESTS\",\"message\":\"slow\\ndown\"}]}");
+            return Some(response.status(status).body(body).expect("valid"));
+        }
+        let host = self.wants_token.as_deref()?;
+        if request.uri().path() == "/token" {
+            assert_eq!(request.uri().query(), Some("service=s&scope=repository%3Aa%3Apull"));
+            let status = if sent == Some("Basic dTpw") { 200 } else { 403 };
+            return Some(response.status(status).body(text("{\"access_token\":\"t\"}")).expect("valid"));
+        }
+        if sent == Some("Bearer t") {
+            return None;
+        }
+        let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"s\"");
+        Some(response.status(401).header("www-authenticate", challenge).body(text("{}")).expect("valid"))
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Some(refusal) = self.refusal(&request) {
+            return refusal;
+        }
         let sent = request.headers().get("authorization").and_then(|v| v.to_str().ok());
         let mut response = Response::builder();
         if self.authorization.is_some() && sent != self.authorization {
@@ -74,6 +105,11 @@ impl Registry {
             return response.body(Full::new(Bytes::from(blob)).boxed()).expect("valid");
         }
         match self.documents.get(&last) {
+            Some(_) if self.endless => {
+                let chunk = || Ok(Frame::data(Bytes::from(vec![b' '; 1 << 20])));
+                let body = StreamBody::new(futures::stream::repeat_with(chunk));
+                response.body(BodyExt::boxed(body)).expect("valid")
+            }
             Some(document) => {
                 let kind: serde_json::Value = serde_json::from_slice(document).expect("made here");
                 let kind = kind["mediaType"].as_str().unwrap_or_default().to_owned();
@@ -94,9 +130,15 @@ fn text(text: &'static str) -> Body {
 
 /// Serves a registry until dropped; answers its host and port.
 async fn serve(registry: Arc<Registry>) -> std::io::Result<(String, JoinSet<()>)> {
+    serve_on(tokio::net::TcpListener::bind("127.0.0.1:0").await?, registry)
+}
+
+fn serve_on(
+    listener: tokio::net::TcpListener,
+    registry: Arc<Registry>,
+) -> std::io::Result<(String, JoinSet<()>)> {
     // Another test may have installed it already.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let host = listener.local_addr()?.to_string();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -215,5 +257,80 @@ async fn a_registry_that_stalls_or_lies_fails_clearly_and_leaves_nothing() -> Ou
     assert!(store.list().is_empty());
     drop(store);
     assert_eq!(std::fs::read_dir(tmp.path().join("content/blobs/sha256"))?.count(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_stalling_registry_holds_up_nobody_who_asks_another_for_the_same_layers() -> Outcome {
+    let tmp = tempfile::tempdir()?;
+    let stalling = Arc::new(Registry { stalls: true, ..Registry::new(&fixture(), "1") });
+    let (slow, _one) = serve(Arc::clone(&stalling)).await?;
+    let (good, _two) = serve(Arc::new(Registry::new(&fixture(), "1"))).await?;
+    let store = store(tmp.path(), RegistryOptions::default())?;
+    let (slow, good) = (format!("{slow}/a:1"), format!("{good}/a:1"));
+    let mut stalled = Box::pin(store.pull(&slow, &Credentials::Anonymous));
+    let begun = async {
+        while stalling.blob_requests.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        ended = &mut stalled => return Err(format!("a stalled pull ended: {ended:?}").into()),
+        () = begun => {}
+    }
+    tokio::select! {
+        ended = &mut stalled => Err(format!("a stalled pull ended: {ended:?}").into()),
+        pulled = store.pull(&good, &Credentials::Anonymous) => {
+            assert_eq!(pulled?.id, fixture().id());
+            Ok(())
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endless_document_is_given_up() -> Outcome {
+    let tmp = tempfile::tempdir()?;
+    let (host, _server) =
+        serve(Arc::new(Registry { endless: true, ..Registry::new(&fixture(), "1") })).await?;
+    let store = store(tmp.path(), RegistryOptions::default())?;
+    let error = store.pull(&format!("{host}/a:1"), &Credentials::Anonymous).await.err().ok_or("pulled")?;
+    assert!(error.to_string().contains("it exceeds 8388608 bytes"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn refusals_carry_the_status_and_the_registrys_words_in_one_line() -> Outcome {
+    let tmp = tempfile::tempdir()?;
+    let (host, _server) = serve(Arc::new(Registry { refuses: Some(429), ..Registry::default() })).await?;
+    let store = store(tmp.path(), RegistryOptions::default())?;
+    let error = store.pull(&format!("{host}/a:1"), &Credentials::Anonymous).await.err().ok_or("pulled")?;
+    assert_eq!(
+        error.legible(),
+        format!(
+            "failed to pull and unpack image \"{host}/a:1\": failed to resolve reference \"{host}/a:1\": \
+             unexpected status from GET request to http://{host}/v2/a/manifests/1: 429 Too Many Requests: \
+             toomanyrequests: slow\\ndown"
+        )
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_where_the_registry_wants_one() -> Outcome {
+    let tmp = tempfile::tempdir()?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let wants_token = Some(listener.local_addr()?.to_string());
+    let (host, _server) =
+        serve_on(listener, Arc::new(Registry { wants_token, ..Registry::new(&fixture(), "1") }))?;
+    let store = store(tmp.path(), RegistryOptions::default())?;
+    let name = format!("{host}/a:1");
+    let error = store.pull(&name, &Credentials::Anonymous).await.err().ok_or("pulled")?.to_string();
+    let wanted = format!(
+        "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to \
+         http://{host}/token?service=s&scope=repository%3Aa%3Apull: 403 Forbidden"
+    );
+    assert!(error.ends_with(&wanted), "{error}");
+    let good = Credentials::Basic { user: "u".to_owned(), password: "p".to_owned() };
+    assert_eq!(store.pull(&name, &good).await?.id, fixture().id());
     Ok(())
 }
