@@ -4,6 +4,7 @@
 
 mod binding;
 mod eviction;
+mod log_options;
 pub(crate) mod namespace;
 mod pod_parts;
 mod proxied;

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Limited};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
+use super::log_options;
 use crate::body::Body;
 use crate::handlers::storage::Target;
 use crate::pipeline::Call;
@@ -64,6 +65,7 @@ pub(super) async fn log(target: Target, call: Call) -> Outcome {
     if call.info.verb != "get" {
         return Err(Error::method_not_allowed(&target.group_resource(), call.info.verb));
     }
+    let options = log_options::checked(&call.query, &call.info.name)?;
     let pod = pod(&target, &call)?;
     let container = container(&pod, call.query.get("container").unwrap_or(""))?;
     let Some(node) = pod.str_at(&["spec", "nodeName"]).filter(|n| !n.is_empty()) else {
@@ -71,14 +73,9 @@ pub(super) async fn log(target: Target, call: Call) -> Outcome {
     };
     let backend = node::agent(&target.context, node)?;
     let mut path = format!("/containerLogs/{}/{}/{}", pod.namespace(), pod.name(), encoded(container));
-    let mut separator = '?';
-    for key in
-        ["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream"]
-    {
-        if let Some(value) = call.query.non_empty(key) {
-            path.push_str(&format!("{separator}{key}={}", encoded(value)));
-            separator = '&';
-        }
+    for (index, (name, value)) in options.iter().enumerate() {
+        let separator = if index == 0 { '?' } else { '&' };
+        path.push_str(&format!("{separator}{name}={}", encoded(value)));
     }
     let context = target.context.clone();
     let response = send(&context, call, &backend, &path).await?;
