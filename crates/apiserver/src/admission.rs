@@ -70,10 +70,15 @@ impl Review<'_> {
         self.is_about(group, plural) && self.attributes.subresource.is_empty()
     }
 
-    /// The name in the request, which a request to create has only in its object.
+    /// The name in the request, which a request to create has only in its object: its `generateName` as long
+    /// as no name has been made from it.
     fn name<'r>(&'r self, object: Option<&'r Object>) -> &'r str {
         let named = self.attributes.name.as_str();
-        if named.is_empty() { object.or(self.old).map_or("", Object::name) } else { named }
+        if !named.is_empty() {
+            return named;
+        }
+        let Some(object) = object.or(self.old) else { return "" };
+        if object.name().is_empty() { object.meta_str("generateName") } else { object.name() }
     }
 
     /// The refusal of the request.

@@ -101,6 +101,12 @@ async fn a_pod_gets_its_account_and_the_accounts_things() {
         refusal(&plugin, &CREATE_POD, Some(pod.clone())),
         (403, r#"pods "p" is forbidden: error looking up service account a/default: serviceaccount "default" not found"#.into())
     );
+    let mut generated = pod.clone();
+    generated["metadata"] = json!({"generateName": "rs-"});
+    assert_eq!(
+        refusal(&plugin, &CREATE_POD, Some(generated)).1,
+        r#"pods "rs-" is forbidden: error looking up service account a/default: serviceaccount "default" not found"#
+    );
     let account =
         json!({"metadata": {"name": "default", "namespace": "a"}, "imagePullSecrets": [{"name": "s"}]});
     f.put("serviceaccounts/a/default", &account).await;

@@ -81,10 +81,6 @@ impl Write<'_> {
         metadata::settle_namespace(row, &mut object, &self.attributes.namespace)?;
         metadata::prepare_create(row, &mut object, self.now());
         let generated = metadata::wants_generated_name(&object);
-        if generated {
-            let name = metadata::generate_name(&object);
-            object.set_meta_str("name", name);
-        }
         self.prepare_create(&mut object, managed)?;
         if self.options.dry_run {
             return self.dry_created(&object);
@@ -122,6 +118,11 @@ impl Write<'_> {
         codec::omit_empty(resources::types(), self.target.row.schema, object);
         (self.strategy().default)(object);
         self.admit(Operation::Create, object, None)?;
+        // Only now: what admission refuses is told by its prefix, so that every try gets the same words.
+        if metadata::wants_generated_name(object) {
+            let name = metadata::generate_name(object);
+            object.set_meta_str("name", name);
+        }
         (self.strategy().default)(object);
         (self.strategy().prepare_create)(object);
         if !managed {

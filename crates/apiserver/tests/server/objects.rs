@@ -1,5 +1,8 @@
 //! Writing single objects: conflicts, dry runs, strictness, finalizers, grace, apply.
 
+use std::sync::Arc;
+
+use apiserver::admission::{Admission, Review};
 use serde_json::json;
 
 use crate::harness::{CONFIG_MAPS, Harness, PODS, config_map, pod};
@@ -93,6 +96,26 @@ async fn names_are_generated() {
     let second = harness.post(CONFIG_MAPS, &body).await.ok();
     let name = first["metadata"]["name"].as_str().unwrap();
     assert!(name.starts_with("gen-") && name.len() == 9 && name != second["metadata"]["name"]);
+}
+
+/// Refuses all there is, by the name it sees first.
+struct Refusing;
+
+impl Admission for Refusing {
+    fn name(&self) -> &'static str {
+        "Refusing"
+    }
+
+    fn admit(&self, _: &Review<'_>, object: Option<&mut api::Object>) -> Result<(), api::Error> {
+        Err(api::Error::bad_request(format!("{:?}", object.map(|object| object.name().to_owned()))))
+    }
+}
+
+#[tokio::test]
+async fn no_name_is_made_up_for_what_admission_refuses() {
+    let harness = Harness::with(vec![Arc::new(Refusing)], None).await;
+    let body = json!({"metadata": {"generateName": "gen-"}});
+    assert_eq!(harness.post(CONFIG_MAPS, &body).await.refused(400), "Some(\"\")");
 }
 
 #[tokio::test]
