@@ -19,8 +19,10 @@ use contents::{Contents, Reader};
 
 /// The finalizer in `spec.finalizers` this controller takes off.
 const FINALIZER: &str = "kubernetes";
-/// How long to wait before looking again at what others must finish; deleted pods wake us earlier.
+/// How long to wait at first before looking again at what others must finish; deleted pods wake us earlier.
 const FINALIZER_WAIT: Duration = Duration::from_secs(1);
+/// How long to wait at most (upstream looks again after about as long).
+const FINALIZER_WAIT_MAX: Duration = Duration::from_secs(8);
 
 /// Whether new objects may be made in the namespace.
 pub(crate) fn is_active(namespace: &Namespace) -> bool {
@@ -75,16 +77,13 @@ impl Controller for NamespaceController {
             plan.then(finalize(namespace));
             return plan.because("nothing is left in the namespace");
         }
-        let before = namespace.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
-        let conditions = conditions::of(&before, contents, now);
-        if conditions != before {
-            let mut told = Namespace::clone(namespace);
-            told.status.get_or_insert_default().conditions = Some(conditions);
-            plan.then(update_status(&told));
-        }
         let deletions = contents.deletions();
+        // What this round deletes is mostly gone by the next: only what outlives its deletion is worth telling.
+        if deletions.is_empty() || !contents.failures.is_empty() {
+            plan.actions.extend(tell(namespace, contents, now));
+        }
         if deletions.is_empty() {
-            plan.look_again(FINALIZER_WAIT);
+            plan.look_again(patience(namespace, now));
             return plan.because("what is left is being finalized by others");
         }
         plan.then(Action::Batch(deletions));
@@ -97,6 +96,28 @@ impl Controller for NamespaceController {
 fn has_finalizer(namespace: &Namespace) -> bool {
     let finalizers = namespace.spec.as_ref().and_then(|s| s.finalizers.as_deref()).unwrap_or_default();
     finalizers.iter().any(|f| f == FINALIZER)
+}
+
+/// The update that tells in the status what is left, unless it says so already.
+fn tell(namespace: &Namespace, contents: &Contents, now: jiff::Timestamp) -> Option<Action> {
+    let before = namespace.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
+    let conditions = conditions::of(&before, contents, now);
+    if conditions == before {
+        return None;
+    }
+    let mut told = namespace.clone();
+    told.status.get_or_insert_default().conditions = Some(conditions);
+    Some(update_status(&told))
+}
+
+/// How long to wait before looking again: the longer others have not finished, the less often.
+fn patience(namespace: &Namespace, now: jiff::Timestamp) -> Duration {
+    let waited = namespace.metadata.deletion_timestamp.as_ref().map_or(0, |since| {
+        now.as_second()
+            .saturating_sub(since.0.as_second())
+            .clamp(0, 4 * FINALIZER_WAIT_MAX.as_secs().cast_signed())
+    });
+    Duration::from_secs(waited.cast_unsigned() / 4).clamp(FINALIZER_WAIT, FINALIZER_WAIT_MAX)
 }
 
 fn finalize(namespace: &Arc<Namespace>) -> Action {

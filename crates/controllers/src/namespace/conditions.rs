@@ -75,8 +75,7 @@ fn content_failure(failures: &[String]) -> Words {
 fn content_remaining(contents: &Contents) -> Words {
     const TYPE: &str = "NamespaceContentRemaining";
     let mut left: Vec<String> = contents
-        .remaining
-        .iter()
+        .next()
         .map(|r| {
             let resource = &r.target.resource;
             format!("{}.{} has {} resource instances", resource.resource, resource.group, r.count)
@@ -92,7 +91,7 @@ fn content_remaining(contents: &Contents) -> Words {
 fn finalizers_remaining(contents: &Contents) -> Words {
     const TYPE: &str = "NamespaceFinalizersRemaining";
     let mut all: BTreeMap<&str, usize> = BTreeMap::new();
-    for (finalizer, count) in contents.remaining.iter().flat_map(|r| &r.finalizers) {
+    for (finalizer, count) in contents.next().flat_map(|r| &r.finalizers) {
         *all.entry(finalizer).or_default() += count;
     }
     if all.is_empty() {

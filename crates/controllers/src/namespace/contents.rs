@@ -41,14 +41,17 @@ impl Contents {
         self.remaining.is_empty() && self.failures.is_empty()
     }
 
-    /// The deletions to ask for now: pods alone while there are any, then all the rest.
+    /// The deletions to ask for now.
     pub fn deletions(&self) -> Vec<Action> {
-        let pods =
-            |r: &&Remaining| r.target.resource.group.is_empty() && r.target.resource.resource == "pods";
-        if let Some(pods) = self.remaining.iter().find(pods) {
-            return pods.deletions();
-        }
-        self.remaining.iter().flat_map(Remaining::deletions).collect()
+        self.next().flat_map(Remaining::deletions).collect()
+    }
+
+    /// What is to go now: pods alone while there are any, then all the rest.
+    pub fn next(&self) -> impl Iterator<Item = &Remaining> {
+        let is_pods =
+            |r: &Remaining| r.target.resource.group.is_empty() && r.target.resource.resource == "pods";
+        let pods_first = self.remaining.iter().any(is_pods);
+        self.remaining.iter().filter(move |r| !pods_first || is_pods(r))
     }
 }
 

@@ -20,6 +20,10 @@ fn left(group: &str, resource: &str, undeleted: &[&str], finalizers: &[(&str, us
 }
 
 fn plan(remaining: Vec<Remaining>) -> Plan {
+    plan_at(remaining, jiff::Timestamp::UNIX_EPOCH)
+}
+
+fn plan_at(remaining: Vec<Remaining>, now: jiff::Timestamp) -> Plan {
     let namespace = Namespace {
         metadata: ObjectMeta {
             name: Some("ns".into()),
@@ -31,7 +35,7 @@ fn plan(remaining: Vec<Remaining>) -> Plan {
     };
     let contents = Contents { remaining, failures: Vec::new() };
     let observed = Observed { namespace: Arc::new(namespace), contents };
-    NamespaceController::reconcile(&observed, jiff::Timestamp::UNIX_EPOCH)
+    NamespaceController::reconcile(&observed, now)
 }
 
 fn deleted(plan: &Plan) -> Vec<String> {
@@ -71,26 +75,55 @@ fn pods_go_first_then_the_rest_then_the_finalizer() {
     }
 }
 
-#[test]
-fn conditions_read_as_upstream() {
-    let plan = plan(vec![
-        left("", "configmaps", &[], &[("x/y", 2)]),
-        left("apps", "deployments", &["d"], &[("x/y", 1)]),
-    ]);
-    let Some(Action::Update { object, .. }) = plan.actions.first() else { panic!("{plan:?}") };
-    let told: Vec<String> = object
+fn conditions(plan: &Plan) -> Vec<String> {
+    let Some(Action::Update { object, .. }) = plan.actions.first() else { return Vec::new() };
+    object
         .at(&["status", "conditions"])
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
         .map(|c| format!("{} {} {} {}", c["type"], c["status"], c["reason"], c["message"]).replace('"', ""))
-        .collect();
+        .collect()
+}
+
+#[test]
+fn conditions_read_as_upstream() {
+    let left_over =
+        vec![left("", "configmaps", &[], &[("x/y", 2)]), left("apps", "deployments", &[], &[("x/y", 1)])];
     assert_eq!(
-        told[2..],
+        conditions(&plan(left_over))[2..],
         [
             "NamespaceDeletionContentFailure False ContentDeleted All content successfully deleted, may be waiting on finalization",
             "NamespaceContentRemaining True SomeResourcesRemain Some resources are remaining: configmaps. has 1 resource instances, deployments.apps has 1 resource instances",
             "NamespaceFinalizersRemaining True SomeFinalizersRemain Some content in the namespace has finalizers remaining: x/y in 3 resource instances",
         ]
     );
+}
+
+#[test]
+fn only_what_outlives_its_deletion_is_told() {
+    let deleting = vec![left("", "configmaps", &[], &[("x/y", 1)]), left("apps", "deployments", &["d"], &[])];
+    assert_eq!(conditions(&plan(deleting)), [""; 0]);
+
+    let stopping = vec![left("", "configmaps", &["a"], &[("x/y", 1)]), left("", "pods", &[], &[])];
+    assert_eq!(
+        conditions(&plan(stopping))[3..],
+        [
+            "NamespaceContentRemaining True SomeResourcesRemain Some resources are remaining: pods. has 1 resource instances",
+            "NamespaceFinalizersRemaining False ContentHasNoFinalizers All content-preserving finalizers finished",
+        ],
+        "the rest is not yet asked to go"
+    );
+}
+
+#[test]
+fn the_longer_others_take_the_less_often_it_looks() {
+    let wait = |second| {
+        let now = jiff::Timestamp::from_second(second).expect("a time");
+        plan_at(vec![left("", "configmaps", &[], &[("x/y", 1)])], now)
+            .again_after
+            .expect("a time to look again")
+    };
+    assert_eq!([0, 4, 20, 9999].map(wait), [1, 1, 5, 8].map(Duration::from_secs));
+    assert_eq!(wait(-100), Duration::from_secs(1), "a clock set back");
 }
