@@ -6,6 +6,7 @@
 //!
 //! Never here: a write other than bindings, pod conditions and events; a poll.
 
+mod condition;
 pub mod cycle;
 pub mod filters;
 pub mod nodes;

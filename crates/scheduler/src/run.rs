@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::{Clock, Shutdown, Supervisor, TaskKind};
 use client::{EventType, Recorder, reference};
 use informer::{Delta, Informers, Key};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::condition;
 use crate::cycle::{Chance, Decision, decide};
 use crate::nodes::Nodes;
 use crate::pod::{PodInfo, holds_resources};
@@ -47,6 +48,7 @@ enum Event {
 pub struct Scheduler {
     config: Config,
     client: Client,
+    clock: Arc<dyn Clock>,
     recorder: Recorder,
     inbox: mpsc::UnboundedReceiver<Event>,
     outbox: mpsc::UnboundedSender<Event>,
@@ -70,11 +72,17 @@ impl Scheduler {
         // A closed channel means the scheduler has stopped; there is nobody left to tell.
         informers.cache::<Node>().subscribe(move |delta| drop(nodes.send(Event::Node(delta.clone()))));
         informers.cache::<Pod>().subscribe(move |delta| drop(pods.send(Event::Pod(delta.clone()))));
-        let recorder =
-            Recorder::start(informers.client().clone(), "default-scheduler", None, clock, supervisor);
+        let recorder = Recorder::start(
+            informers.client().clone(),
+            "default-scheduler",
+            None,
+            Arc::clone(&clock),
+            supervisor,
+        );
         Self {
             config,
             client: informers.client().clone(),
+            clock,
             recorder,
             inbox,
             outbox,
@@ -211,9 +219,11 @@ impl Scheduler {
             Decision::Unschedulable(message) => {
                 let about = reference(&*attempt.pod.object);
                 self.recorder.event(&about, EventType::Warning, "FailedScheduling", message.clone());
-                if !already_told(&attempt.pod.object, &message) {
+                if let Some(condition) =
+                    condition::unschedulable(&attempt.pod.object, &message, self.clock.now())
+                {
                     let (client, pod) = (self.client.clone(), attempt.pod.clone());
-                    self.writes.spawn(async move { tell(&client, &pod, &message).await });
+                    self.writes.spawn(async move { tell(&client, &pod, &condition).await });
                 }
                 self.queue.unschedulable(attempt, Instant::now());
             }
@@ -232,14 +242,6 @@ async fn until(due: Option<Instant>) {
 fn node_matters(old: &Node, new: &Node) -> bool {
     let allocatable = |node: &Node| node.status.as_ref().and_then(|s| s.allocatable.clone());
     old.spec != new.spec || old.metadata.labels != new.metadata.labels || allocatable(old) != allocatable(new)
-}
-
-/// Whether the pod's condition says so already: writing it again would only make noise.
-fn already_told(pod: &Pod, message: &str) -> bool {
-    pod.status
-        .iter()
-        .flat_map(|s| s.conditions.iter().flatten())
-        .any(|c| c.type_ == "PodScheduled" && c.status == "False" && c.message.as_deref() == Some(message))
 }
 
 async fn bind(client: &Client, pod: &PodInfo, node: &str) -> Result<(), String> {
@@ -263,11 +265,9 @@ async fn bind(client: &Client, pod: &PodInfo, node: &str) -> Result<(), String> 
 }
 
 /// Writes the condition that says why the pod waits.
-async fn tell(client: &Client, pod: &PodInfo, message: &str) {
+async fn tell(client: &Client, pod: &PodInfo, condition: &PodCondition) {
     let api = kube::Api::<Pod>::namespaced(client.clone(), &pod.key.namespace);
-    let patch = json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [{
-        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
-    }]}});
+    let patch = json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}});
     let result = api.patch_status(&pod.key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
     if let Err(error) = result
         && !client::is_not_found(&error)
