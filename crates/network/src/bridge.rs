@@ -29,7 +29,12 @@ pub async fn prepare_node(config: &BridgeConfig) -> Result<(), Error> {
         link::ensure_bridge(&handle, &config.bridge, range, &config.service_addresses).await.map(|_| ())
     })
     .await?;
-    nft::masquerade(&config.bridge, pods).map_err(Error::Nft)
+    nft::masquerade(&config.bridge, pods).map_err(|error| match error.raw_os_error() {
+        Some(nix::libc::EPROTONOSUPPORT | nix::libc::EOPNOTSUPP) => {
+            Error::Kernel { what: "nftables", option: "CONFIG_NF_TABLES", module: "nf_tables" }
+        }
+        _ => Error::Nft(error),
+    })
 }
 
 /// Gives the namespace at `netns` an interface called `interface` on the bridge. What was made is taken

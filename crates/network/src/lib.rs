@@ -21,12 +21,15 @@ pub use config::BridgeConfig;
 /// Why the network could not be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{what}: {source}")]
-    Io { what: String, source: std::io::Error },
-    #[error("{what}: {source}")]
-    Netlink { what: String, source: rtnetlink::Error },
+    #[error("{what}: {cause}")]
+    Io { what: String, cause: std::io::Error },
+    #[error("{what}: {cause}")]
+    Netlink { what: String, cause: rtnetlink::Error },
     #[error("nftables: {0}")]
     Nft(std::io::Error),
+    /// The kernel was built without something, or its module is not there.
+    #[error("the kernel has no {what} ({option}; try: modprobe {module})")]
+    Kernel { what: &'static str, option: &'static str, module: &'static str },
     #[error("no free address is left in {0}")]
     Exhausted(String),
     #[error("there is no interface {0:?}")]
@@ -38,11 +41,11 @@ pub enum Error {
 impl Error {
     fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
-        move |source| Self::Io { what, source }
+        move |cause| Self::Io { what, cause }
     }
 
     fn netlink(what: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> Self {
         let what = what.into();
-        move |source| Self::Netlink { what, source }
+        move |cause| Self::Netlink { what, cause }
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use futures::TryStreamExt;
-use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
+use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
 use rtnetlink::{
     Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
 };
@@ -70,16 +70,28 @@ async fn index(handle: &Handle, name: &str) -> Result<u32, Error> {
     find(handle, name).await?.map(|link| link.header.index).ok_or_else(|| Error::NoInterface(name.to_owned()))
 }
 
-/// Makes the bridge if it is not there, with its addresses, and sets it up. Answers its index.
+/// Makes the bridge if it is not there, with its addresses, and sets it up. Answers its index. An interface
+/// of another kind under its name is somebody else's.
 pub(crate) async fn ensure_bridge(
     handle: &Handle,
     name: &str,
     range: Range,
     service_addresses: &[Ipv4Addr],
 ) -> Result<u32, Error> {
-    if find(handle, name).await?.is_none() {
-        let made = handle.link().add(LinkBridge::new(name).up().build()).execute().await;
-        tolerate_existing(made).map_err(Error::netlink(format!("making bridge {name}")))?;
+    match find(handle, name).await? {
+        None => {
+            let made = handle.link().add(LinkBridge::new(name).up().build()).execute().await;
+            tolerate_existing(made).map_err(|error| match error {
+                rtnetlink::Error::NetlinkError(refused) if refused.raw_code() == -nix::libc::EOPNOTSUPP => {
+                    Error::Kernel { what: "bridges", option: "CONFIG_BRIDGE", module: "bridge" }
+                }
+                other => Error::netlink(format!("making bridge {name}"))(other),
+            })?;
+        }
+        Some(link) if !is_bridge(&link) => {
+            return Err(Error::Config(format!("interface {name} is there already and is no bridge")));
+        }
+        Some(_) => {}
     }
     let bridge = index(handle, name).await?;
     let mut addresses = vec![(range.gateway(), range.prefix)];
@@ -89,6 +101,13 @@ pub(crate) async fn ensure_bridge(
         tolerate_existing(added).map_err(Error::netlink(format!("giving {address} to bridge {name}")))?;
     }
     Ok(bridge)
+}
+
+fn is_bridge(link: &LinkMessage) -> bool {
+    link.attributes.iter().any(|attribute| {
+        matches!(attribute, LinkAttribute::LinkInfo(info)
+            if info.iter().any(|one| matches!(one, LinkInfo::Kind(InfoKind::Bridge))))
+    })
 }
 
 /// Makes a veth pair: `host_name` here, on the bridge; `pod_name` directly inside the namespace.

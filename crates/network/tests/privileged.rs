@@ -53,6 +53,20 @@ fn inside<T: Send + 'static>(namespace: &File, work: impl FnOnce() -> T + Send +
 }
 
 #[test]
+fn an_interface_of_another_kind_is_not_taken_for_the_bridge() {
+    on_a_node(async |dir| {
+        let config = config(dir.join("ipam"));
+        let (connection, handle, _) = rtnetlink::new_connection().expect("netlink");
+        let mut netlink = tokio::task::JoinSet::new();
+        netlink.spawn(connection);
+        let veth = rtnetlink::LinkVeth::new(&config.bridge, "knarrpeer").build();
+        handle.link().add(veth).execute().await.expect("a veth pair");
+        let error = prepare_node(&config).await.expect_err("no bridge").to_string();
+        assert_eq!(error, "interface knarrtest is there already and is no bridge");
+    });
+}
+
+#[test]
 fn pods_reach_each_other_and_the_node_and_leave_nothing() {
     on_a_node(async |dir| {
         let config = config(dir.join("ipam"));

@@ -48,6 +48,9 @@ pub fn run(up: &Up) -> Result<()> {
     let started = Instant::now();
     let ready = start_server(up, &layout)?;
     merge_kubeconfig(up, &layout)?;
+    if !ready.late.is_empty() {
+        bail!("cluster {:?} runs, but {}", layout.name, ready.late.join("; "));
+    }
     let (nodes, are) = if ready.nodes.len() == 1 { ("node", "is") } else { ("nodes", "are") };
     let seconds = started.elapsed().as_secs_f64();
     say(&format!(
@@ -110,9 +113,14 @@ fn start_server(up: &Up, layout: &Layout) -> Result<Ready> {
     let log = fs::read(&log_path).unwrap_or_default();
     let log =
         String::from_utf8_lossy(log.get(usize::try_from(log_start)?..).unwrap_or_default()).into_owned();
+    bail!("the server did not come up ({status}); {} says:\n{}", log_path.display(), last_words(&log))
+}
+
+/// What tells most of a log: the error the server ended with or, when it ended without one, its last lines.
+fn last_words(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
-    let tail = lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n");
-    bail!("the server did not come up ({status}); {} says:\n{tail}", log_path.display())
+    let from = lines.iter().rposition(|line| line.starts_with("error: "));
+    lines[from.unwrap_or(lines.len().saturating_sub(LOG_TAIL))..].join("\n")
 }
 
 fn merge_kubeconfig(up: &Up, layout: &Layout) -> Result<()> {
@@ -145,5 +153,21 @@ pub fn endpoint(port: u16, ca_pem: String, pair: Pair) -> Endpoint {
         ca_pem,
         certificate_pem: pair.certificate_pem,
         key_pem: pair.key_pem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ended_with_an_error_is_quoted_with_it_alone() {
+        assert_eq!(
+            last_words("{\"level\":\"INFO\"}\nerror: no bridge\nand more"),
+            "error: no bridge\nand more"
+        );
+        let killed: Vec<String> = (0..20).map(|line| line.to_string()).collect();
+        assert_eq!(last_words(&killed.join("\n")), killed[5..].join("\n"));
+        assert_eq!(last_words(""), "");
     }
 }

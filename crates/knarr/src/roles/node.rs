@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base::{Supervisor, TaskKind};
@@ -34,6 +35,7 @@ use network::config::PLUGIN_TYPE;
 use network::dns::{Dns, DnsConfig, View};
 use runtime::image::{Options, RegistryOptions};
 use runtime::streaming::StreamingConfig;
+use tokio::sync::mpsc;
 
 use super::control_plane::ControlPlane;
 use super::server::Parts;
@@ -50,11 +52,17 @@ const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 /// The port of the `kubernetes` Service.
 const API_SERVICE_PORT: u16 = 443;
 
-/// Starts a node; returns once its parts run. It becomes Ready by itself.
+/// Starts a node; returns once its parts run. It becomes Ready by itself, unless `trouble` hears why it
+/// cannot; `trouble` is dropped when its network and DNS are there.
 ///
 /// # Errors
 /// Says which part could not be started.
-pub async fn start(parts: &Parts, plane: &ControlPlane, index: u8) -> Result<()> {
+pub async fn start(
+    parts: &Parts,
+    plane: &ControlPlane,
+    index: u8,
+    trouble: mpsc::Sender<anyhow::Error>,
+) -> Result<()> {
     let layout = parts.layout.node(index);
     layout.make().context("making the node's folders")?;
     link_plugin(&layout)?;
@@ -107,7 +115,7 @@ pub async fn start(parts: &Parts, plane: &ControlPlane, index: u8) -> Result<()>
         parts.clock.clone(),
         kit.events.clone(),
     ));
-    follow_pod_cidr(parts, plane, &kit, &agent);
+    follow_pod_cidr(parts, plane, &kit, &agent, trouble);
     start_pods(parts, &kit).await?;
     let shutdown = parts.supervisor.shutdown().clone();
     parts.supervisor.spawn(TaskKind::Essential, "node agent", agent.run(shutdown));
@@ -264,7 +272,13 @@ async fn serve_api(parts: &Parts, kit: &Kit, pods: Arc<dyn PodDirectory>) -> Res
 
 /// Makes the node's network once the control plane has given the node its range, and tells the runtime by
 /// a CNI configuration.
-fn follow_pod_cidr(parts: &Parts, plane: &ControlPlane, kit: &Kit, agent: &NodeAgent) {
+fn follow_pod_cidr(
+    parts: &Parts,
+    plane: &ControlPlane,
+    kit: &Kit,
+    agent: &NodeAgent,
+    trouble: mpsc::Sender<anyhow::Error>,
+) {
     let (cluster, layout, index) = (parts.cluster.clone(), kit.layout.clone(), kit.index);
     let (plane, poke, mut range) = (plane.clone(), agent.poke(), agent.pod_cidr());
     let (supervisor, shutdown) = (parts.supervisor.clone(), parts.supervisor.shutdown().clone());
@@ -277,6 +291,8 @@ fn follow_pod_cidr(parts: &Parts, plane: &ControlPlane, kit: &Kit, agent: &NodeA
         let bridge = cluster.bridge(index, &subnet, &layout);
         if let Err(error) = make_network(&bridge, &layout).await {
             tracing::error!(error = %format!("{error:#}"), "the pod network cannot be made; the node stays NotReady");
+            // Nobody listens any more once the server is up.
+            let _ = trouble.try_send(error.context("the pod network cannot be made"));
             return;
         }
         poke.notify_one();
@@ -289,6 +305,7 @@ fn follow_pod_cidr(parts: &Parts, plane: &ControlPlane, kit: &Kit, agent: &NodeA
                 tracing::error!(error = %format!("{error:#}"), "pods have no cluster DNS");
             }
         }
+        drop(trouble);
     };
     parts.supervisor.spawn(TaskKind::Background, "pod network", async move {
         tokio::select! {
@@ -344,25 +361,43 @@ fn link_plugin(layout: &NodeLayout) -> Result<()> {
     symlink(&program, &link).with_context(|| format!("linking {}", link.display()))
 }
 
-/// Waits until every node named is Ready. The first one is labelled as the control plane's: a node may not
-/// give itself a role.
+/// Waits until every node named is Ready, but not longer than `patience`; what is returned says of each that
+/// is not yet, why. The first one is labelled as the control plane's: a node may not give itself a role.
 ///
 /// # Errors
 /// When the label cannot be written.
-pub async fn wait_ready(plane: &ControlPlane, names: &[String], supervisor: &Supervisor) -> Result<()> {
-    let Some(first) = names.first() else { return Ok(()) };
+pub async fn wait_ready(
+    plane: &ControlPlane,
+    names: &[String],
+    supervisor: &Supervisor,
+    patience: Duration,
+) -> Result<Vec<String>> {
+    let Some(first) = names.first() else { return Ok(Vec::new()) };
     let client = plane.client("system:apiserver", &["system:masters"]);
     let waiting = Supervisor::new(supervisor.shutdown().child());
     let nodes = Informers::new(client.clone(), waiting.clone()).cache::<Node>();
     let labels = BTreeMap::from([(CONTROL_PLANE_LABEL.to_owned(), String::new())]);
     kubelet::node::roles::set(client, first, &labels).await.context("labelling the control plane's node")?;
-    nodes
-        .wait_until(|nodes| {
-            names.iter().all(|name| nodes.get("", name).is_some_and(|node| takes_pods(&node)))
-        })
-        .await;
+    let all = nodes.wait_until(|nodes| {
+        names.iter().all(|name| nodes.get("", name).is_some_and(|node| takes_pods(&node)))
+    });
+    let late = match tokio::time::timeout(patience, all).await {
+        Ok(_) => Vec::new(),
+        Err(_) => names.iter().filter_map(|name| why_not(name, nodes.get("", name).as_deref())).collect(),
+    };
     waiting.shutdown().start();
-    Ok(())
+    Ok(late)
+}
+
+/// The line for a node that takes no pods.
+fn why_not(name: &str, node: Option<&Node>) -> Option<String> {
+    let Some(node) = node else { return Some(format!("node {name} has not been registered")) };
+    if takes_pods(node) {
+        return None;
+    }
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let message = conditions.filter(|c| c.type_ == "Ready").find_map(|c| c.message.clone());
+    Some(format!("node {name} is not Ready: {}", message.as_deref().unwrap_or("it has not said why")))
 }
 
 /// Whether a node is Ready and the control plane has taken note: its not-ready taint is gone.

@@ -13,6 +13,7 @@ use base::{Clock, Shutdown, Supervisor, SystemClock, TaskKind};
 use client::kubeconfig;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::{control_plane, logging, node};
 use crate::arguments::Server;
@@ -30,11 +31,16 @@ pub const BACKGROUND: &str = "KNARR_BACKGROUND";
 /// How long tasks may take to end after a signal.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// What the server says, once, on standard output: it is ready.
+/// How long nodes may take to become Ready before the server says that they are not.
+const NODE_PATIENCE: Duration = Duration::from_mins(1);
+
+/// What the server says, once, on standard output: it is up.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ready {
-    /// The names of the nodes that are ready.
+    /// The names of the nodes.
     pub nodes: Vec<String>,
+    /// A line for each node that is not Ready, though it had its time.
+    pub late: Vec<String>,
     /// Where the API is.
     pub server: String,
 }
@@ -103,13 +109,23 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
     let endpoint = endpoint(parts.cluster.api_port(), parts.pki.ca_pem.clone(), parts.pki.admin.clone());
     let plane = control_plane::start(&parts).await?;
     kubeconfig::create(&parts.layout.admin_kubeconfig(), &parts.layout.context(), &endpoint)?;
-    let mut ready = Ready { nodes: Vec::new(), server: endpoint.server.clone() };
+    let mut ready = Ready { nodes: Vec::new(), late: Vec::new(), server: endpoint.server.clone() };
+    let (trouble, mut troubles) = mpsc::channel(1);
     for index in 0..parts.cluster.nodes {
-        node::start(&parts, &plane, index).await?;
+        node::start(&parts, &plane, index, trouble.clone()).await?;
         ready.nodes.push(parts.cluster.node_name(index));
     }
+    // The node agents may be Ready before that, by the network of the last run.
+    drop(trouble);
+    let networks = async {
+        match tokio::time::timeout(NODE_PATIENCE, troubles.recv()).await {
+            Ok(Some(error)) => Err(error),
+            Ok(None) | Err(_) => Ok(()),
+        }
+    };
+    let nodes = node::wait_ready(&plane, &ready.nodes, &supervisor, NODE_PATIENCE);
     tokio::select! {
-        labelled = node::wait_ready(&plane, &ready.nodes, &supervisor) => labelled?,
+        up = async { tokio::try_join!(nodes, networks) } => (ready.late, ()) = up?,
         () = shutdown.started() => bail!("a part of the server failed while starting; see the log"),
     }
     keep_certificates(&parts, &plane);
@@ -123,7 +139,10 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
 
 /// Says on standard output that the server is ready; nobody may be listening.
 fn tell(ready: &Ready) -> Result<()> {
-    tracing::info!(nodes = ready.nodes.join(","), server = ready.server, "ready");
+    for line in &ready.late {
+        tracing::warn!("{line}");
+    }
+    tracing::info!(nodes = ready.nodes.join(","), server = ready.server, "up");
     let line = serde_json::to_string(ready)?;
     let _ = writeln!(std::io::stdout(), "{line}");
     Ok(())
