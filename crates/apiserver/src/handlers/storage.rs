@@ -155,9 +155,8 @@ pub(crate) fn store_error(error: &store::Error) -> Error {
     match error {
         store::Error::TooLarge { .. } => Error::new(Reason::RequestEntityTooLarge, error.to_string()),
         store::Error::Closed => Error::new(Reason::ServiceUnavailable, "the server is shutting down"),
-        store::Error::DiskFull(_) => {
-            Error::new(Reason::ServiceUnavailable, error.to_string()).with_detail("retryAfterSeconds", 5)
-        }
+        // No hint to come back: kubectl would do so silently for a minute before it says what is wrong.
+        store::Error::DiskFull(_) => Error::new(Reason::ServiceUnavailable, error.to_string()),
         other => Error::internal(other),
     }
 }

@@ -124,16 +124,11 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
         builder.set_cache_size(cache_bytes).set_repair_callback(|_| {
             tracing::debug!("the data file was not closed; its pages are checked");
         });
-        builder.create(path)
+        let db = builder.create(path).map_err(|e| open_error(e, &at))?;
+        make_tables(&db)?;
+        Ok(db)
     });
-    let db = match opened {
-        Ok(Ok(db)) => db,
-        Ok(Err(e)) => return Err(open_error(e, &at)),
-        Err(_) => {
-            return Err(Error::Corrupted { path: at, reason: "its pages contradict each other".into() });
-        }
-    };
-    make_tables(&db).map_err(|e| with_path(e, &at))?;
+    let db = opened.unwrap_or_else(|_| Err(contradiction())).map_err(|e| with_path(e, &at))?;
     if fresh {
         sync_folder(path)?;
     }
@@ -199,7 +194,8 @@ fn open_error(error: redb::DatabaseError, path: &Arc<str>) -> Error {
     }
 }
 
-fn with_path(error: Error, path: &Arc<str>) -> Error {
+/// Names the file in an error about it.
+pub(super) fn with_path(error: Error, path: &Arc<str>) -> Error {
     match error {
         Error::Corrupted { reason, .. } => Error::Corrupted { path: path.clone(), reason },
         Error::Io(reason) => Error::Io(format!("{path}: {reason}").into()),
@@ -209,6 +205,11 @@ fn with_path(error: Error, path: &Arc<str>) -> Error {
 
 pub(super) fn damaged(reason: &str) -> Error {
     Error::Corrupted { path: "of the store".into(), reason: reason.into() }
+}
+
+/// What is said of a file on which the engine panicked.
+pub(super) fn contradiction() -> Error {
+    damaged("its pages contradict each other")
 }
 
 /// The engine's errors in the store's terms.

@@ -1,12 +1,13 @@
 //! What readers, watchers and the committer have in common: the open file and the hub.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
 use redb::{Database, ReadTransaction, ReadableDatabase};
 
 use super::hub::Hub;
-use super::layout::{self, storage_error};
+use super::layout::{self, contradiction, storage_error, with_path};
 use crate::types::Error;
 
 pub(super) struct Shared {
@@ -23,9 +24,17 @@ impl Shared {
         Self { path, cache_bytes, hub, db: RwLock::new(Some(db)) }
     }
 
-    /// Runs `work` on the last committed state.
+    /// Runs `work` on the last committed state. The engine trusts its pages: where something else wrote to them
+    /// it may panic, which is told as [`Error::Corrupted`].
     pub fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, Error>) -> Result<T, Error> {
-        self.with_db(|db| work(&db.begin_read().map_err(storage_error)?))
+        let read = || self.with_db(|db| work(&db.begin_read().map_err(storage_error)?));
+        // Nothing is changed by a read, so nothing is left half done.
+        std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(contradiction())).map_err(
+            |error| match error {
+                Error::Corrupted { .. } => with_path(error, &self.path.display().to_string().into()),
+                other => other,
+            },
+        )
     }
 
     pub fn with_db<T>(&self, work: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {

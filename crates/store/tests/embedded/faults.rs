@@ -157,6 +157,43 @@ async fn a_truncated_file_is_refused() {
     assert!(matches!(opened, Err(Error::Corrupted { .. })), "{:?}", opened.err());
 }
 
+#[tokio::test]
+async fn a_file_that_something_else_wrote_to_is_told_as_damaged() {
+    use std::os::unix::fs::FileExt;
+    let fixture = Fixture::new();
+    let keys: Vec<String> = (0..1000).map(|i| format!("/{i:05}")).collect();
+    let writes = keys.iter().map(|key| put(&fixture.store, key, "value", None));
+    futures::future::join_all(writes).await;
+    fixture.store.close().await.unwrap();
+    let path = fixture.folder.path().join("data");
+    let sound = std::fs::read(&path).unwrap();
+    let mut told = 0;
+    // The first page is the engine's header; a file whose header is wrong is no store at all.
+    for page in (4096..sound.len() as u64).step_by(7 * 4096) {
+        std::fs::write(&path, &sound).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[0xa5; 4096], page).unwrap();
+        let opened = Embedded::open(config(fixture.folder.path(), fixture.clock.clone()));
+        let listed = match opened {
+            Ok(store) => {
+                let listed = store.list(ListRange::default()).await.map(drop);
+                store.close().await.unwrap();
+                listed
+            }
+            Err(error) => Err(error),
+        };
+        match listed {
+            Ok(()) => {}
+            Err(Error::Corrupted { path, .. }) => {
+                assert!(path.ends_with("data"));
+                told += 1;
+            }
+            Err(other) => panic!("page {page}: {other}"),
+        }
+    }
+    assert!(told > 0, "no damage was noticed");
+}
+
 #[test]
 fn a_folder_that_is_absent_is_said() {
     let opened = Embedded::open(config("/nonexistent/folder".as_ref(), base::SystemClock));
