@@ -19,6 +19,7 @@ mod console;
 mod container;
 mod exec;
 mod log;
+mod mountpoints;
 mod mounts;
 mod pause;
 mod payload;

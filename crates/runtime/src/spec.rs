@@ -133,7 +133,7 @@ pub fn container(inputs: &Inputs<'_>) -> Result<Value, SpecError> {
     });
     if !context.privileged {
         linux["maskedPaths"] = or_default(&context.masked_paths, &MASKED_PATHS);
-        linux["readonlyPaths"] = or_default(&context.readonly_paths, &READONLY_PATHS);
+        linux["readonlyPaths"] = readonly_paths(&context.readonly_paths, inputs.hierarchy);
     }
     if let Some(profile) = seccomp_profile(&context, &granted.held)? {
         linux["seccomp"] = profile;
@@ -159,6 +159,15 @@ pub fn security_context(config: &ContainerConfig) -> LinuxContainerSecurityConte
 
 fn or_default(wanted: &[String], default: &[&str]) -> Value {
     if wanted.is_empty() { json!(default) } else { json!(wanted) }
+}
+
+/// On v1 the directory of the controllers too, which cannot be read-only before they are mounted into it.
+fn readonly_paths(wanted: &[String], hierarchy: &Hierarchy) -> Value {
+    let mut paths = or_default(wanted, &READONLY_PATHS);
+    if let (Hierarchy::V1(_), Some(list)) = (hierarchy, paths.as_array_mut()) {
+        list.push("/sys/fs/cgroup".into());
+    }
+    paths
 }
 
 fn seccomp_profile(

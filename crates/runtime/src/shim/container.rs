@@ -200,11 +200,14 @@ fn create(
     let root = MountedRoot::mount(&setup.overlay, &rootfs)
         .map_err(|e| Failure::Other(format!("cannot mount the root file system: {e}")))?;
     let spec = Spec::load(dir.join("config.json")).map_err(|e| Failure::Other(e.to_string()))?;
+    let root_dir = root.dir().map_err(other)?;
     if let Some(process) = spec.process() {
-        root.ensure_dir(process.cwd()).map_err(|e| {
+        root_dir.ensure_dir(process.cwd()).map_err(|e| {
             Failure::Payload(format!("cannot make the working directory {}: {e}", process.cwd().display()))
         })?;
     }
+    root_dir.ensure_mount_points(&spec).map_err(|e| Failure::Payload(e.to_string()))?;
+    drop(root_dir);
     let (report, payload) = Report::new(None).map_err(other)?;
     let mut builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
         .with_root_path(pod_dir.join(OCI_DIR))

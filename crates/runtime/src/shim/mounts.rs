@@ -4,11 +4,12 @@
 
 use std::ffi::CString;
 use std::io;
-use std::path::{Component, Path};
+use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::CWD;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags};
 
+use super::mountpoints::RootDir;
 use crate::rootfs::Overlay;
 
 /// An overlay that is mounted; detached on drop.
@@ -25,45 +26,9 @@ impl<'a> MountedRoot<'a> {
         Ok(Self { target })
     }
 
-    /// Makes the directory `path`, resolved inside the root: links lead nowhere else.
-    pub fn ensure_dir(&self, path: &Path) -> io::Result<()> {
-        let root = rustix::fs::openat(
-            CWD,
-            self.target,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        let open = |at: &std::os::fd::OwnedFd, path: &Path| {
-            rustix::fs::openat2(
-                at,
-                path,
-                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-                ResolveFlags::IN_ROOT,
-            )
-        };
-        let relative = path.strip_prefix("/").unwrap_or(path);
-        if relative.as_os_str().is_empty() || open(&root, relative).is_ok() {
-            return Ok(());
-        }
-        let (mut parent, mut so_far) = (open(&root, Path::new("."))?, std::path::PathBuf::new());
-        for component in relative.components() {
-            let Component::Normal(name) = component else {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "the working directory is not a plain path",
-                ));
-            };
-            so_far.push(name);
-            parent = match open(&root, &so_far) {
-                Err(rustix::io::Errno::NOENT) => {
-                    rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
-                    open(&root, &so_far)?
-                }
-                found => found?,
-            };
-        }
-        Ok(())
+    /// The directory it is mounted on, to look into.
+    pub fn dir(&self) -> io::Result<RootDir> {
+        RootDir::open(self.target)
     }
 }
 

@@ -116,3 +116,10 @@ fn privileged_has_nothing_masked_and_no_filter() {
     let spec = spec_of(&config, &image());
     assert!(!spec["linux"]["seccomp"].is_null() && !spec["linux"]["maskedPaths"].is_null());
 }
+
+#[test]
+fn nothing_can_be_made_beside_the_controllers_of_v1() {
+    let spec = spec_of(&ContainerConfig::default(), &image());
+    let paths = strings(&spec["linux"]["readonlyPaths"]);
+    assert!(paths.contains(&"/sys/fs/cgroup") && paths.contains(&"/proc/sys"), "{paths:?}");
+}
