@@ -1,11 +1,11 @@
 //! `knarr crictl`: what the container runtime of the node runs.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use base::Clock;
 use cri::v1::{ContainerState, ListContainersRequest, ListPodSandboxRequest, PodSandboxState};
 
 use super::image::{list, short};
-use super::{layout_of, say, table};
+use super::{layout_of, nodes_of, runtime_of, say, table, told};
 use crate::arguments::Crictl;
 use crate::layout::Layout;
 
@@ -23,17 +23,15 @@ pub async fn run(command: &Crictl) -> Result<()> {
     Ok(())
 }
 
-async fn runtime(layout: &Layout) -> Result<cri::RuntimeServiceClient> {
-    let (runtime, _) = cri::connect(&layout.node(0).cri_socket())
-        .await
-        .with_context(|| format!("cluster {:?} does not answer; is it running?", layout.name))?;
-    Ok(runtime)
-}
-
 async fn containers(layout: &Layout, all: bool) -> Result<String> {
-    let mut client = runtime(layout).await?;
-    let pods = client.list_pod_sandbox(ListPodSandboxRequest::default()).await?.into_inner().items;
-    let containers = client.list_containers(ListContainersRequest::default()).await?.into_inner().containers;
+    let (mut pods, mut containers) = (Vec::new(), Vec::new());
+    for node in nodes_of(layout)? {
+        let (mut client, _) = runtime_of(layout, node).await?;
+        let answer = client.list_pod_sandbox(ListPodSandboxRequest::default()).await.map_err(told)?;
+        pods.extend(answer.into_inner().items);
+        let answer = client.list_containers(ListContainersRequest::default()).await.map_err(told)?;
+        containers.extend(answer.into_inner().containers);
+    }
     let now = base::SystemClock.now();
     let mut rows = Vec::new();
     for c in containers {
@@ -82,8 +80,12 @@ async fn containers(layout: &Layout, all: bool) -> Result<String> {
 }
 
 async fn pods(layout: &Layout) -> Result<String> {
-    let mut client = runtime(layout).await?;
-    let mut pods = client.list_pod_sandbox(ListPodSandboxRequest::default()).await?.into_inner().items;
+    let mut pods = Vec::new();
+    for node in nodes_of(layout)? {
+        let (mut client, _) = runtime_of(layout, node).await?;
+        let answer = client.list_pod_sandbox(ListPodSandboxRequest::default()).await.map_err(told)?;
+        pods.extend(answer.into_inner().items);
+    }
     pods.sort_by_key(|p| std::cmp::Reverse(p.created_at));
     let now = base::SystemClock.now();
     let rows: Vec<Vec<String>> = pods

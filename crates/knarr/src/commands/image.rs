@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use cri::v1::{ImageSpec, ListImagesRequest, PullImageRequest, RemoveImageRequest};
+use cri::v1::{ImageSpec, ImageStatusRequest, ListImagesRequest, PullImageRequest, RemoveImageRequest};
 
 use runtime::image::FROM_REGISTRY;
 use runtime::image::import_socket::import_file;
 
-use super::{layout_of, say, table};
+use super::{layout_of, nodes_of, runtime_of, say, table, told};
 use crate::arguments::Image;
 use crate::layout::Layout;
 
@@ -27,23 +27,23 @@ pub async fn run(command: &Image) -> Result<()> {
 
 /// Imports each archive on every node of the cluster.
 async fn import(layout: &Layout, files: &[PathBuf]) -> Result<()> {
-    let nodes = layout.running_nodes();
-    if nodes.is_empty() {
-        bail!("cluster {:?} has no node running here", layout.name);
-    }
+    let nodes = nodes_of(layout)?;
     for file in files {
         // Standard input can be read only once: it is kept in a file.
         let kept = if file == Path::new("-") { Some(keep_input()?) } else { None };
         let path = kept.as_ref().map_or_else(|| file.clone(), |kept| kept.path().to_path_buf());
-        let mut names = Vec::new();
+        let mut images = Vec::new();
         for index in &nodes {
-            let imported = import_file(&layout.node(*index).import_socket(), &path)
+            images = import_file(&layout.node(*index).import_socket(), &path)
                 .await
                 .with_context(|| file.display().to_string())?;
-            names = imported.into_iter().flat_map(|image| image.tags).collect();
         }
-        for name in names {
-            say(&format!("imported {name}\n"))?;
+        for image in images {
+            // One without a name goes by its id.
+            let names = if image.tags.is_empty() { vec![image.id] } else { image.tags };
+            for name in names {
+                say(&format!("imported {name}\n"))?;
+            }
         }
     }
     Ok(())
@@ -55,63 +55,70 @@ fn keep_input() -> Result<tempfile::NamedTempFile> {
     Ok(kept)
 }
 
-async fn images(layout: &Layout) -> Result<cri::ImageServiceClient> {
-    let (_, images) = cri::connect(&layout.node(0).cri_socket())
-        .await
-        .with_context(|| format!("cluster {:?} does not answer; is it running?", layout.name))?;
-    Ok(images)
-}
-
-/// The node's images as `crictl images` prints them.
+/// The nodes' images as `crictl images` prints them; what several nodes have stands there once.
 ///
 /// # Errors
-/// When the runtime does not answer.
+/// When a runtime does not answer.
 pub async fn list(layout: &Layout) -> Result<String> {
-    let mut client = images(layout).await?;
-    let answer = client.list_images(ListImagesRequest::default()).await?.into_inner();
     let mut rows = Vec::new();
-    for image in &answer.images {
-        let tags = if image.repo_tags.is_empty() { &image.repo_digests } else { &image.repo_tags };
-        for tag in tags {
-            let (name, version) = split_tag(tag);
-            rows.push(vec![
-                name.to_owned(),
-                version.to_owned(),
-                short(&image.id).to_owned(),
-                size(image.size),
-            ]);
-        }
+    for node in nodes_of(layout)? {
+        let (_, mut client) = runtime_of(layout, node).await?;
+        let answer = client.list_images(ListImagesRequest::default()).await.map_err(told)?.into_inner();
+        rows.extend(answer.images.iter().flat_map(rows_of));
     }
     rows.sort();
+    rows.dedup();
     table(&["IMAGE", "TAG", "IMAGE ID", "SIZE"], &rows)
 }
 
+fn rows_of(image: &cri::v1::Image) -> Vec<Vec<String>> {
+    let unnamed = ["<none>@".to_owned()];
+    let names: &[String] = match (image.repo_tags.as_slice(), image.repo_digests.as_slice()) {
+        ([], []) => &unnamed,
+        ([], digests) => digests,
+        (tags, _) => tags,
+    };
+    let row = |reference: &String| {
+        let (name, version) = split_tag(reference);
+        vec![name.to_owned(), version.to_owned(), short(&image.id).to_owned(), size(image.size)]
+    };
+    names.iter().map(row).collect()
+}
+
+/// Pulls on every node of the cluster.
 async fn pull(layout: &Layout, reference: &str) -> Result<()> {
-    let mut client = images(layout).await?;
     let mut image = spec(reference);
     // Whoever asks for a pull by hand wants the registry's image in place of an imported one.
     image.annotations.insert(FROM_REGISTRY.to_owned(), "true".to_owned());
-    let request = PullImageRequest { image: Some(image), ..PullImageRequest::default() };
-    let answer =
-        client.pull_image(request).await.map_err(|status| anyhow::anyhow!("{}", status.message()))?;
-    say(&format!("Image is up to date for {}\n", answer.into_inner().image_ref))?;
-    Ok(())
+    let mut id = String::new();
+    for node in nodes_of(layout)? {
+        let (_, mut client) = runtime_of(layout, node).await?;
+        let request = PullImageRequest { image: Some(image.clone()), ..PullImageRequest::default() };
+        id = client.pull_image(request).await.map_err(told)?.into_inner().image_ref;
+    }
+    say(&format!("Image is up to date for {id}\n"))
 }
 
+/// Removes from every node that has it.
 async fn remove(layout: &Layout, references: &[String]) -> Result<()> {
-    let mut client = images(layout).await?;
+    let mut clients = Vec::new();
+    for node in nodes_of(layout)? {
+        clients.push(runtime_of(layout, node).await?.1);
+    }
     for reference in references {
-        let known = client
-            .image_status(cri::v1::ImageStatusRequest { image: Some(spec(reference)), verbose: false })
-            .await?
-            .into_inner();
-        if known.image.is_none() {
+        let mut found = false;
+        for client in &mut clients {
+            let request = ImageStatusRequest { image: Some(spec(reference)), verbose: false };
+            if client.image_status(request).await.map_err(told)?.into_inner().image.is_none() {
+                continue;
+            }
+            found = true;
+            let request = RemoveImageRequest { image: Some(spec(reference)) };
+            client.remove_image(request).await.map_err(told).with_context(|| reference.clone())?;
+        }
+        if !found {
             bail!("there is no image {reference:?}");
         }
-        client
-            .remove_image(RemoveImageRequest { image: Some(spec(reference)) })
-            .await
-            .map_err(|status| anyhow::anyhow!("{reference}: {}", status.message()))?;
         say(&format!("removed {reference}\n"))?;
     }
     Ok(())
@@ -164,6 +171,8 @@ mod tests {
     fn tags_and_sizes_read_as_crictls() {
         assert_eq!(split_tag("docker.io/library/busybox:1.36"), ("docker.io/library/busybox", "1.36"));
         assert_eq!(split_tag("localhost:5000/x"), ("localhost:5000/x", "<none>"));
+        let image = cri::v1::Image { id: "sha256:0123456789abcdef".to_owned(), ..Default::default() };
+        assert_eq!(rows_of(&image), [["<none>", "<none>", "0123456789abc", "0B"]]);
         assert_eq!(size(240_000), "240kB");
         assert_eq!(size(2_420_000), "2.42MB");
     }

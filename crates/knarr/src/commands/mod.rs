@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::arguments::Which;
 use crate::claims::Claim;
 use crate::layout::{Layout, check_name};
+use crate::process::ProcessRecord;
 
 /// The cluster a command is about. Where a cluster of this name is on the machine already, its data directory
 /// need not be said again.
@@ -36,6 +37,37 @@ pub fn layout_of(which: &Which) -> Result<Layout> {
         );
     }
     Ok(layout)
+}
+
+/// The nodes of the cluster that run on this machine: never none.
+///
+/// # Errors
+/// When the cluster does not run.
+pub fn nodes_of(layout: &Layout) -> Result<Vec<u8>> {
+    let server = ProcessRecord::running(&layout.pid_file());
+    // What a killed server leaves are sockets that nobody listens on.
+    let nodes = server.map(|_| layout.running_nodes()).unwrap_or_default();
+    if nodes.is_empty() {
+        bail!("cluster {:?} is not running", layout.name);
+    }
+    Ok(nodes)
+}
+
+/// The container runtime of one node.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn runtime_of(
+    layout: &Layout,
+    node: u8,
+) -> Result<(cri::RuntimeServiceClient, cri::ImageServiceClient)> {
+    let connected = cri::connect(&layout.node(node).cri_socket()).await;
+    connected.map_err(|error| anyhow::anyhow!("cluster {:?} does not answer: {error}", layout.name))
+}
+
+/// What a runtime's refusal says.
+pub fn told(status: tonic::Status) -> anyhow::Error {
+    anyhow::anyhow!("{}", status.message())
 }
 
 /// Where the user's kubeconfig is: the first file of `$KUBECONFIG`, else `~/.kube/config`.

@@ -37,9 +37,11 @@ pub struct Imported {
 /// Why an import through the socket failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    #[error("{context}: {source}")]
-    Io { context: String, source: std::io::Error },
-    #[error("the node does not answer: {0}")]
+    #[error("it cannot be read")]
+    Archive(#[source] std::io::Error),
+    #[error("the node does not answer")]
+    Unreachable(#[source] std::io::Error),
+    #[error("the node broke off")]
     Connection(#[from] hyper::Error),
     #[error("{0}")]
     Refused(String),
@@ -133,12 +135,11 @@ impl<R: Read> Drop for ReadToEnd<R> {
 
 /// Sends the archive at `path` to the node that serves `socket`.
 pub async fn import_file(socket: &Path, path: &Path) -> Result<Vec<Imported>, ImportError> {
-    let at = |path: &Path| {
-        let context = path.display().to_string();
-        move |source| ImportError::Io { context, source }
-    };
-    let file = File::open(path).await.map_err(at(path))?;
-    let stream = UnixStream::connect(socket).await.map_err(at(socket))?;
+    let file = File::open(path).await.map_err(ImportError::Archive)?;
+    if file.metadata().await.map_err(ImportError::Archive)?.is_dir() {
+        return Err(ImportError::Archive(std::io::ErrorKind::IsADirectory.into()));
+    }
+    let stream = UnixStream::connect(socket).await.map_err(ImportError::Unreachable)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let body = StreamBody::new(ReaderStream::with_capacity(file, 128 << 10).map_ok(Frame::data));
     let request =

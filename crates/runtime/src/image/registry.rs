@@ -201,9 +201,12 @@ impl Endpoint {
         let challenges = first.headers().get_all(http::header::WWW_AUTHENTICATE);
         let challenges: Vec<String> =
             challenges.iter().filter_map(|value| Some(value.to_str().ok()?.to_owned())).collect();
-        let authorization = authorize(&self.client, &self.credentials, self.name.path(), &challenges)
-            .await
-            .map_err(RequestError::Authorize)?;
+        let authorization =
+            match authorize(&self.client, &self.credentials, self.name.path(), &challenges).await {
+                Ok(authorization) => authorization,
+                Err(AuthorizeError::Unknown) => return accepted(&url, first).await,
+                Err(error) => return Err(RequestError::Authorize(error)),
+            };
         *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(authorization.clone());
         accepted(&url, self.send(&url, accept, Some(authorization)).await?).await
     }

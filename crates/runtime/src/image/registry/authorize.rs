@@ -22,7 +22,7 @@ pub enum AuthorizeError {
     NoCredentials,
     #[error("failed to authorize: failed to fetch {kind} token: {reason}")]
     Token { kind: &'static str, reason: String },
-    #[error("failed to authorize: the registry asks for no known kind of authorization")]
+    #[error("the registry asks for no known kind of authorization")]
     Unknown,
 }
 
