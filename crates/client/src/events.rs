@@ -1,7 +1,10 @@
 //! The recorder of Kubernetes Events: what happened to an object, in upstream's words.
 //!
 //! [`Recorder::event`] never waits: events go through a bounded queue to one task that writes them.
-//! The same event again raises `count` and `lastTimestamp` of the first one, as upstream's correlator does.
+//! The same event again raises `count` and `lastTimestamp` of the first one; what keeps floods small stands in
+//! `correlator`.
+
+mod correlator;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc;
+
+use correlator::{Correlator, Verdict};
 
 /// How many events may wait to be written; more are dropped (and counted in the log).
 const QUEUE_LIMIT: usize = 1024;
@@ -57,7 +62,7 @@ struct Occurrence {
 }
 
 /// What makes two occurrences the same event.
-#[derive(PartialEq, Eq, Hash, Clone)]
+#[derive(Debug, PartialEq, Eq, Hash, Clone)]
 struct Sameness {
     uid: String,
     namespace: String,
@@ -65,7 +70,10 @@ struct Sameness {
     field_path: String,
     event_type: EventType,
     reason: String,
+    /// Empty for a combined event.
     message: String,
+    /// Stands for all that differ only in their message.
+    combined: bool,
 }
 
 /// Records events of one component. Cheap to clone.
@@ -85,7 +93,8 @@ impl Recorder {
         supervisor: &Supervisor,
     ) -> Self {
         let (queue, inbox) = mpsc::channel(QUEUE_LIMIT);
-        let writer = Writer { client, component, host, known: HashMap::new() };
+        let writer =
+            Writer { client, component, host, known: HashMap::new(), correlator: Correlator::default() };
         let shutdown = supervisor.shutdown().clone();
         supervisor.spawn(TaskKind::Background, "event recorder", async move {
             tokio::select! {
@@ -104,12 +113,7 @@ impl Recorder {
         reason: &str,
         message: impl Into<String>,
     ) {
-        let mut message = message.into();
-        if message.len() > MESSAGE_LIMIT_BYTES {
-            let cut = (0..=MESSAGE_LIMIT_BYTES - 3).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
-            message.truncate(cut);
-            message.push_str("...");
-        }
+        let message = shortened(message.into());
         let occurrence = Occurrence {
             about: about.clone(),
             event_type,
@@ -133,6 +137,7 @@ struct Writer {
     component: &'static str,
     host: Option<String>,
     known: HashMap<Sameness, Known>,
+    correlator: Correlator,
 }
 
 impl Writer {
@@ -148,7 +153,12 @@ impl Writer {
     }
 
     async fn write(&mut self, occurrence: &Occurrence) -> Result<(), kube::Error> {
-        let same = sameness(occurrence);
+        let Verdict { same, write } = self.correlator.judge(sameness(occurrence), occurrence.at);
+        if !write {
+            // What is not written now is in the count of the next that is.
+            self.known.entry(same).and_modify(|known| known.count += 1);
+            return Ok(());
+        }
         let namespace = match same.namespace.as_str() {
             "" => "default",
             namespace => namespace,
@@ -156,7 +166,10 @@ impl Writer {
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         if let Some(known) = self.known.get_mut(&same) {
             let count = known.count + 1;
-            let patch = serde_json::json!({"count": count, "lastTimestamp": Time(occurrence.at)});
+            let mut patch = serde_json::json!({"count": count, "lastTimestamp": Time(occurrence.at)});
+            if same.combined {
+                patch["message"] = combined(&occurrence.message).into();
+            }
             match api.patch(&known.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
                 Ok(_) => {
                     known.count = count;
@@ -166,7 +179,10 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
-        let event = self.compose(occurrence, namespace);
+        let mut event = self.compose(occurrence, namespace);
+        if same.combined {
+            event.message = Some(combined(&occurrence.message));
+        }
         let name = event.name_any();
         api.create(&PostParams::default(), &event).await?;
         if self.known.len() >= MEMORY_LIMIT {
@@ -200,6 +216,20 @@ impl Writer {
     }
 }
 
+fn combined(message: &str) -> String {
+    shortened(format!("(combined from similar events): {message}"))
+}
+
+/// Cuts a message that is longer than an event's may be.
+fn shortened(mut message: String) -> String {
+    if message.len() > MESSAGE_LIMIT_BYTES {
+        let cut = (0..=MESSAGE_LIMIT_BYTES - 3).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
+        message.truncate(cut);
+        message.push_str("...");
+    }
+    message
+}
+
 fn sameness(o: &Occurrence) -> Sameness {
     Sameness {
         uid: o.about.uid.clone().unwrap_or_default(),
@@ -209,5 +239,6 @@ fn sameness(o: &Occurrence) -> Sameness {
         event_type: o.event_type,
         reason: o.reason.clone(),
         message: o.message.clone(),
+        combined: false,
     }
 }

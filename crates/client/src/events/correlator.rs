@@ -1,0 +1,168 @@
+//! Keeps a flood of events small, as upstream's correlator does (`client-go/tools/record/events_cache.go`): many
+//! that differ only in their message become one, and an object that never rests is heard of more and more rarely.
+//!
+//! Start at [`Correlator::judge`]. Pure: it is told the time and writes nothing.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{EventType, Sameness};
+
+/// So many messages of one reason are told apart; what follows is combined.
+const MESSAGES_APART: usize = 9;
+/// A reason not heard of for this long starts anew.
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_secs(600);
+/// Events about one object that are written at once.
+const BURST: f64 = 25.0;
+/// How long it takes until one more may be written.
+const REFILL_S: f64 = 300.0;
+/// How many objects and reasons are remembered.
+const MEMORY_LIMIT: usize = 4096;
+
+/// Uid, namespace and name.
+type About = (String, String, String);
+
+struct Reason {
+    messages: BTreeSet<String>,
+    last: Timestamp,
+}
+
+struct Budget {
+    left: f64,
+    at: Timestamp,
+}
+
+/// What is known of earlier events of one component.
+#[derive(Default)]
+pub struct Correlator {
+    reasons: HashMap<(About, EventType, String), Reason>,
+    budgets: HashMap<About, Budget>,
+}
+
+/// What becomes of one occurrence.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The event it counts for.
+    pub same: Sameness,
+    /// Whether it is worth a write; else it is only counted.
+    pub write: bool,
+}
+
+impl Correlator {
+    /// Decides about one occurrence at `now`.
+    pub fn judge(&mut self, same: Sameness, now: Timestamp) -> Verdict {
+        let about = (same.uid.clone(), same.namespace.clone(), same.name.clone());
+        let write = self.spend(&about, now);
+        let combined = self.is_one_too_many(about, &same, now);
+        let same = if combined {
+            Sameness { combined, message: String::new(), field_path: String::new(), ..same }
+        } else {
+            same
+        };
+        Verdict { same, write }
+    }
+
+    fn is_one_too_many(&mut self, about: About, same: &Sameness, now: Timestamp) -> bool {
+        let key = (about, same.event_type, same.reason.clone());
+        if self.reasons.len() >= MEMORY_LIMIT && !self.reasons.contains_key(&key) {
+            self.reasons.retain(|_, reason| now.duration_since(reason.last) <= FORGOTTEN_AFTER);
+            if self.reasons.len() >= MEMORY_LIMIT {
+                self.reasons.clear();
+            }
+        }
+        let reason = self.reasons.entry(key).or_insert(Reason { messages: BTreeSet::new(), last: now });
+        if now.duration_since(reason.last) > FORGOTTEN_AFTER {
+            reason.messages.clear();
+        }
+        reason.last = now;
+        if reason.messages.contains(&same.message) {
+            return false;
+        }
+        let full = reason.messages.len() >= MESSAGES_APART;
+        if !full {
+            reason.messages.insert(same.message.clone());
+        }
+        full
+    }
+
+    /// Takes one event from the object's budget; false where none is left.
+    fn spend(&mut self, about: &About, now: Timestamp) -> bool {
+        if self.budgets.len() >= MEMORY_LIMIT && !self.budgets.contains_key(about) {
+            self.budgets.retain(|_, budget| refilled(budget, now) < BURST);
+            if self.budgets.len() >= MEMORY_LIMIT {
+                self.budgets.clear();
+            }
+        }
+        let budget = self.budgets.entry(about.clone()).or_insert(Budget { left: BURST, at: now });
+        let left = refilled(budget, now);
+        let enough = left >= 1.0;
+        *budget = Budget { left: if enough { left - 1.0 } else { left }, at: now };
+        enough
+    }
+}
+
+fn refilled(budget: &Budget, now: Timestamp) -> f64 {
+    let passed_s = now.duration_since(budget.at).as_secs_f64().max(0.0);
+    (budget.left + passed_s / REFILL_S).min(BURST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(reason: &str, message: &str) -> Sameness {
+        Sameness {
+            uid: "u".into(),
+            namespace: "ns".into(),
+            name: "p".into(),
+            field_path: "spec.containers{c}".into(),
+            event_type: EventType::Warning,
+            reason: reason.into(),
+            message: message.into(),
+            combined: false,
+        }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).expect("a time")
+    }
+
+    #[test]
+    fn many_messages_of_one_reason_become_one_event() {
+        let mut correlator = Correlator::default();
+        for n in 0..9 {
+            let one = event("Unhealthy", &n.to_string());
+            assert_eq!(correlator.judge(one.clone(), at(n)).same, one);
+        }
+        let ninth = correlator.judge(event("Unhealthy", "9"), at(9)).same;
+        let tenth = correlator.judge(event("Unhealthy", "10"), at(10)).same;
+        assert!(ninth.combined && ninth == tenth, "{ninth:?} {tenth:?}");
+        assert!(!correlator.judge(event("Unhealthy", "3"), at(11)).same.combined, "one known by itself");
+        assert!(!correlator.judge(event("BackOff", "x"), at(11)).same.combined, "another reason");
+        assert!(!correlator.judge(event("Unhealthy", "11"), at(700)).same.combined, "after a long rest");
+    }
+
+    #[test]
+    fn an_object_that_never_rests_is_heard_of_rarely() {
+        let mut correlator = Correlator::default();
+        let mut written = |range: std::ops::Range<i64>| {
+            range.filter(|s| correlator.judge(event("BackOff", "b"), at(*s)).write).count()
+        };
+        assert_eq!(written(0..100), 25);
+        assert_eq!(written(100..700), 2, "one in five minutes");
+        let mut other = event("BackOff", "b");
+        other.uid = "v".into();
+        assert!(correlator.judge(other, at(700)).write, "another object has its own budget");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut correlator = Correlator::default();
+        for n in 0..10_000 {
+            let one = Sameness { uid: n.to_string(), ..event("BackOff", "b") };
+            correlator.judge(one, at(0));
+        }
+        assert!(correlator.reasons.len() <= MEMORY_LIMIT && correlator.budgets.len() <= MEMORY_LIMIT);
+    }
+}
