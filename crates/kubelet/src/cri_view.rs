@@ -61,6 +61,16 @@ pub struct Record {
     /// See [`ANNOTATION_CONTAINER_HASH`]; empty where another agent made the container.
     pub hash: String,
     pub log_path: String,
+    /// Whom the first process runs as; `None` where the runtime does not tell.
+    pub user: Option<User>,
+}
+
+/// Whom a process runs as, by numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub uid: i64,
+    pub gid: i64,
+    pub supplemental_groups: Vec<i64>,
 }
 
 impl Record {
@@ -172,15 +182,21 @@ pub fn container(status: &v1::ContainerStatus, sandbox_id: &str, message: Option
         },
         hash: status.annotations.get(ANNOTATION_CONTAINER_HASH).cloned().unwrap_or_default(),
         log_path: status.log_path.clone(),
+        user: status.user.as_ref().and_then(|u| u.linux.as_ref()).map(|user| User {
+            uid: user.uid,
+            gid: user.gid,
+            supplemental_groups: user.supplemental_groups.clone(),
+        }),
     }
 }
 
+/// The image's name as the runtime tells it; as the pod has it where the runtime only knows a digest.
 fn image_name(status: &v1::ContainerStatus) -> String {
     let Some(image) = &status.image else { return String::new() };
-    if image.user_specified_image.is_empty() {
-        image.image.clone()
-    } else {
+    if image.image.is_empty() || image.image.starts_with("sha256:") {
         image.user_specified_image.clone()
+    } else {
+        image.image.clone()
     }
 }
 

@@ -57,6 +57,8 @@ pub fn patch(pod: &Pod, reported: &PodStatus, wanted: &PodStatus) -> Option<Valu
     let conditions = changed_conditions(reported, wanted);
     if !conditions.is_empty() {
         changes.insert("conditions".to_owned(), Value::Array(conditions));
+        let order = OWN_CONDITIONS.map(|kind| json!({ "type": kind }));
+        changes.insert("$setElementOrder/conditions".to_owned(), json!(order));
     }
     if changes.is_empty() {
         return None;
@@ -178,6 +180,7 @@ mod tests {
                 "message": null,
                 "podIPs": [{"$patch": "replace"}, {"ip": "10.0.0.1"}],
                 "conditions": [{"type": "Ready", "status": "True", "reason": null}],
+                "$setElementOrder/conditions": OWN_CONDITIONS.map(|kind| json!({"type": kind})),
             })
         );
         assert!(super::patch(&pod, &new, &new).is_none());

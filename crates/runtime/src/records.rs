@@ -11,6 +11,7 @@ use prost::Message;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::files::{read_json, write_json};
+use crate::spec::user::Identity;
 
 /// In the directory of a sandbox, and of a container.
 const RECORD_FILE: &str = "record.json";
@@ -49,6 +50,9 @@ pub struct ContainerRecord {
     pub stop_signal: i32,
     pub cgroup: String,
     pub log_path: String,
+    /// Whom its first process runs as; unknown of containers made before this was kept.
+    #[serde(default)]
+    pub identity: Option<Identity>,
     /// Why it could not be started.
     pub start_failure: Option<String>,
     #[serde(serialize_with = "encode", deserialize_with = "decode")]

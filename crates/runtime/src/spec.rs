@@ -109,6 +109,11 @@ const MASKED_PATHS: [&str; 12] = [
 ];
 const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// Whom the first process of a container with this specification runs as.
+pub fn identity(spec: &Value) -> Option<user::Identity> {
+    serde::Deserialize::deserialize(&spec["process"]["user"]).ok()
+}
+
 /// The specification of a container.
 ///
 /// # Errors
@@ -181,7 +186,8 @@ fn seccomp_profile(
     match ProfileType::try_from(*profile_type) {
         Ok(ProfileType::RuntimeDefault) => Ok(Some(seccomp::runtime_default(held))),
         Ok(ProfileType::Localhost) => {
-            let io = |source| SpecError::Io { path: localhost_ref.clone(), source };
+            let path = format!("cannot load seccomp profile {localhost_ref:?}");
+            let io = |source| SpecError::Io { path: path.clone(), source };
             let text = std::fs::read(localhost_ref).map_err(io)?;
             serde_json::from_slice(&text).map(Some).map_err(|e| io(e.into()))
         }

@@ -72,7 +72,8 @@ fn volume_mount(
         container_path,
         host_path: path.to_string_lossy().into_owned(),
         readonly,
-        recursive_read_only: readonly && mount.recursive_read_only.as_deref() == Some("Enabled"),
+        recursive_read_only: readonly
+            && matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible")),
         propagation: propagation(mount)?.into(),
         ..Mount::default()
     })

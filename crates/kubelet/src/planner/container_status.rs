@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    ContainerUser, LinuxContainerUser, VolumeMount, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -9,7 +10,7 @@ use super::context::Context;
 use super::desired::{Desired, Member, Role};
 use super::init;
 use super::observed::{ProbeKind, Verdict};
-use crate::cri_view::{Record, Run};
+use crate::cri_view::{Record, Run, User};
 
 /// The status the API has for a container.
 fn in_api<'a>(want: &'a Desired, name: &str) -> Option<&'a ContainerStatus> {
@@ -34,6 +35,8 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
     let scheme = &ctx.want.runtime_name;
     let waiting = ctx.waiting.get(&member.spec.name).filter(|_| !ended && !record.is_running());
     let (state, last_state) = match (&record.run, waiting) {
+        // What follows a container's start is part of it: it counts as created until its hook is done.
+        (Run::Running, _) if hook_under_way(ctx, member) => (default_waiting(ctx), previous(ctx, record)),
         (Run::Running, _) => (running(record), previous(ctx, record)),
         (Run::Exited(_), None) => (terminated(record, scheme), previous(ctx, record)),
         (Run::Exited(_), Some(w)) => (waits(&w.reason, &w.message), terminated(record, scheme)),
@@ -55,8 +58,42 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
         restart_count: i32::try_from(record.attempt).unwrap_or(i32::MAX),
         started: Some(started),
         state: Some(state),
+        resources: Some(member.spec.resources.clone().unwrap_or_default()),
+        allocated_resources: member.spec.resources.as_ref().and_then(|r| r.requests.clone()),
+        user: record.user.as_ref().map(user),
+        volume_mounts: mounts(member),
         ..ContainerStatus::default()
     }
+}
+
+fn hook_under_way(ctx: &Context<'_>, member: &Member) -> bool {
+    let hook = member.spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
+    hook.is_some() && ctx.is_starting(&member.spec.name)
+}
+
+fn user(user: &User) -> ContainerUser {
+    let groups = user.supplemental_groups.clone();
+    let supplemental_groups = (!groups.is_empty()).then_some(groups);
+    ContainerUser { linux: Some(LinuxContainerUser { gid: user.gid, supplemental_groups, uid: user.uid }) }
+}
+
+/// The mounts as the API tells them; a read-only one says whether what is mounted below it is so too (KEP-3857).
+fn mounts(member: &Member) -> Option<Vec<VolumeMountStatus>> {
+    let told = |mount: &VolumeMount| {
+        let read_only = mount.read_only.filter(|only| *only);
+        let recursive = match mount.recursive_read_only.as_deref() {
+            Some("Enabled" | "IfPossible") => "Enabled",
+            _ => "Disabled",
+        };
+        VolumeMountStatus {
+            mount_path: mount.mount_path.clone(),
+            name: mount.name.clone(),
+            read_only,
+            recursive_read_only: read_only.map(|_| recursive.to_owned()),
+            ..VolumeMountStatus::default()
+        }
+    };
+    member.spec.volume_mounts.as_ref().map(|mounts| mounts.iter().map(told).collect())
 }
 
 /// A container the runtime knows nothing of: not started yet, or its record is lost.
@@ -67,6 +104,7 @@ fn without_record(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerS
         last_state: Some(ContainerState::default()),
         name: member.spec.name.clone(),
         started: Some(false),
+        volume_mounts: mounts(member),
         ..ContainerStatus::default()
     };
     if let Some(known) = known {

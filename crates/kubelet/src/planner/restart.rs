@@ -15,6 +15,9 @@ pub const CRASH_MAX: SignedDuration = SignedDuration::from_secs(300);
 /// A container that ran this long starts with a clean slate.
 pub const CRASH_RESET: SignedDuration = SignedDuration::from_secs(600);
 
+/// How long a failed pull or start shows as an error before it shows as a back-off.
+const ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(3);
+
 /// Plans the next start of a container: its image, then itself, unless a back-off holds it.
 /// Without a sandbox only the image is looked after.
 pub fn start(ctx: &mut Context<'_>, member: &Member, sandbox: Option<&Sandbox>) {
@@ -78,6 +81,9 @@ fn crash_gate(ctx: &mut Context<'_>, member: &Member, last: Option<&Record>) -> 
     }
     ctx.plan.wake_at(until);
     ctx.plan.because(format!("container {name} waits out its back-off"));
+    if shows_failed_start(ctx, name) {
+        return Gate::Closed;
+    }
     let pod = ctx.pod_title();
     let message =
         format!("back-off {} restarting failed container={name} pod={pod}", go_duration(known.delay));
@@ -92,6 +98,19 @@ fn crash_gate(ctx: &mut Context<'_>, member: &Member, last: Option<&Record>) -> 
     Gate::Closed
 }
 
+/// A start that has just failed shows as the error it is before it shows as a back-off.
+fn shows_failed_start(ctx: &mut Context<'_>, name: &str) -> bool {
+    let Some(setback) = ctx.seen.setbacks.get(&ActionKey::Start(name.to_owned())) else { return false };
+    let turns_at = setback.at.saturating_add(ERROR_SHOWN).unwrap_or(setback.at);
+    if ctx.now >= turns_at {
+        return false;
+    }
+    ctx.plan.wake_at(turns_at);
+    let waiting = Waiting { reason: setback.reason.clone(), message: setback.message.clone() };
+    ctx.waiting.insert(name.to_owned(), waiting);
+    true
+}
+
 /// Records why the container waits when its last start or pull failed; true while it must wait.
 fn wait_for_setback(ctx: &mut Context<'_>, key: ActionKey, name: &str) -> bool {
     let Some(setback) = ctx.seen.setbacks.get(&key) else { return false };
@@ -104,13 +123,10 @@ fn wait_for_setback(ctx: &mut Context<'_>, key: ActionKey, name: &str) -> bool {
     ctx.held_back(&key)
 }
 
-/// How long a failed pull shows as an error before it shows as a back-off.
-const PULL_ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(3);
-
 /// A failed pull: first the error itself, then `ImagePullBackOff` until the next try.
 fn wait_for_pull(ctx: &mut Context<'_>, setback: &super::observed::Setback, name: &str) {
     let image = ctx.want.member(name).and_then(|m| m.spec.image.clone()).unwrap_or_default();
-    let turns_at = setback.at.saturating_add(PULL_ERROR_SHOWN).unwrap_or(setback.at);
+    let turns_at = setback.at.saturating_add(ERROR_SHOWN).unwrap_or(setback.at);
     if ctx.now < turns_at {
         ctx.plan.wake_at(turns_at);
         let waiting = Waiting { reason: "ErrImagePull".to_owned(), message: setback.message.clone() };

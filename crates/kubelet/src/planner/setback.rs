@@ -22,7 +22,9 @@ const SANDBOX: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(
 const IMAGE: Policy = Policy::new(Duration::from_secs(10), Duration::from_secs(300));
 /// Missing ConfigMaps and Secrets: nothing ran, so trying again is cheap.
 const CONFIG: Policy = Policy::new(Duration::from_secs(2), Duration::from_secs(15));
-const RUN: Policy = Policy::new(Duration::from_secs(10), Duration::from_secs(300));
+/// A container that was made and could not run has ended: the crash back-off holds it. This is for one whose
+/// record is lost, and always the shorter of the two.
+const RUN: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(300));
 const CLEANUP: Policy = Policy::new(Duration::from_millis(500), Duration::from_secs(30));
 
 /// The setback after one more failure.

@@ -1,8 +1,11 @@
 //! Where a pod is in its life: whether it should be running, ending, or has ended by itself.
 
+use super::action::Notice;
 use super::context::Context;
 use super::desired::{Desired, Rejection, RestartPolicy, Role};
 use super::observed::Observed;
+
+const DEADLINE_EXCEEDED: &str = "Pod was active on the node longer than the specified deadline";
 
 /// Why a pod's processes are to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +34,10 @@ pub fn decide(ctx: &mut Context<'_>) -> Stage {
     }
     if let Some(deadline) = seen.started_at.and_then(|at| want.deadline(at)) {
         if deadline <= ctx.now {
-            return Stage::Rejected(Rejection {
-                reason: "DeadlineExceeded".to_owned(),
-                message: "Pod was active on the node longer than the specified deadline".to_owned(),
-            });
+            let (reason, message) = ("DeadlineExceeded", DEADLINE_EXCEEDED.to_owned());
+            let key = reason.to_owned();
+            ctx.notice(Notice { key, container: None, warning: false, reason, message: message.clone() });
+            return Stage::Rejected(Rejection { reason: reason.to_owned(), message });
         }
         ctx.plan.wake_at(deadline);
     }

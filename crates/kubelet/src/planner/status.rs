@@ -21,7 +21,8 @@ pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
         members.map(|m| container_status::build(ctx, m, ended)).collect()
     };
     let init = statuses(|role| matches!(role, Role::Init | Role::Sidecar));
-    let apps = statuses(|role| role == Role::App);
+    let mut apps = statuses(|role| role == Role::App);
+    apps.sort_by(|a, b| a.name.cmp(&b.name));
     let ephemeral = statuses(|role| role == Role::Ephemeral);
     let initialized = apps.iter().any(|s| s.container_id.is_some());
     let known_phase = want.pod.status.as_ref().and_then(|s| s.phase.as_deref());

@@ -136,6 +136,33 @@ fn failed_pulls_and_starts_wait() {
 }
 
 #[test]
+fn a_start_that_fails_shows_as_an_error_and_then_backs_off() {
+    let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
+    for round in ["the first start fails", "so does the restart"] {
+        sim.fail_next("run", "RunContainerError", "exec: not found");
+        sim.settle(round);
+        sim.run_to_wake();
+    }
+    sim.settle("the error turns into a back-off");
+    sim.run_to_wake();
+    sim.settle("which ends after 10 s");
+    sim.check("start_failed");
+}
+
+#[test]
+fn a_post_start_hook_holds_the_next_containers_back() {
+    let hook = json!({"postStart": {"exec": {"command": ["wait"]}}});
+    let mut sim = Simulation::new(json!({"containers": [
+        {"name": "proxy", "image": "a:1", "lifecycle": hook}, {"name": "app", "image": "a:1"}
+    ]}));
+    sim.hold_hook("proxy");
+    sim.settle("the proxy runs, its hook does not end");
+    sim.end_hook("proxy");
+    sim.settle("the hook is done");
+    sim.check("post_start");
+}
+
+#[test]
 fn probes_decide_started_ready_and_restarts() {
     let probe = json!({"tcpSocket": {"port": 80}});
     let mut sim = Simulation::new(json!({"containers": [{

@@ -50,6 +50,7 @@ impl Engine {
                 sandbox.cgroup_parent(&self.config.cgroup_parent).trim_end_matches('/')
             ),
             log_path: log_path(&sandbox.config.log_directory, &config.log_path),
+            identity: None,
             start_failure: None,
             config,
         };
@@ -105,6 +106,7 @@ impl Engine {
             image_volumes: image_volumes(&self.config.volumes_dir(&container.id), container, image)?,
         })?;
         write_json(&container.dir.join("config.json"), &spec)?;
+        container.record().identity = spec::identity(&spec);
         let resources = config.linux.as_ref().and_then(|l| l.resources.as_ref());
         Ok(ContainerSetup {
             overlay,

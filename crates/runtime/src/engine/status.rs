@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use cri::v1::{
-    Container as ContainerItem, ContainerResources, ContainerState, ContainerStatus, ImageSpec,
-    LinuxPodSandboxStatus, Namespace, PodIp, PodSandbox, PodSandboxNetworkStatus, PodSandboxState,
-    PodSandboxStatus,
+    Container as ContainerItem, ContainerResources, ContainerState, ContainerStatus, ContainerUser,
+    ImageSpec, LinuxContainerUser, LinuxPodSandboxStatus, Namespace, PodIp, PodSandbox,
+    PodSandboxNetworkStatus, PodSandboxState, PodSandboxStatus,
 };
 use serde_json::json;
 
 use super::{Container, Sandbox};
+use crate::image::name::ImageName;
+use crate::spec::user::Identity;
 
 impl Sandbox {
     fn cri_state(&self) -> PodSandboxState {
@@ -63,6 +65,19 @@ impl Sandbox {
     }
 }
 
+/// The image under its whole name, `docker.io/library/busybox:latest`, as container runtimes tell it.
+fn image(asked: &ImageSpec) -> ImageSpec {
+    let name = asked.user_specified_image.parse::<ImageName>();
+    ImageSpec { image: name.map_or_else(|_| asked.image.clone(), |name| name.to_string()), ..asked.clone() }
+}
+
+fn user(identity: Identity) -> ContainerUser {
+    let supplemental_groups = identity.additional_gids.into_iter().map(i64::from).collect();
+    let linux =
+        LinuxContainerUser { uid: identity.uid.into(), gid: identity.gid.into(), supplemental_groups };
+    ContainerUser { linux: Some(linux) }
+}
+
 impl Container {
     pub fn cri_state(&self) -> ContainerState {
         self.life().state()
@@ -88,7 +103,7 @@ impl Container {
             started_at: life.started.map_or(0, |s| s.at_ns),
             finished_at: exit.map_or(0, |e| e.at_ns),
             exit_code: exit.map_or(0, |e| e.code),
-            image: self.config.image.clone(),
+            image: self.config.image.as_ref().map(image),
             image_ref: record.image_ref,
             image_id: record.image_id,
             reason: reason.to_owned(),
@@ -98,7 +113,7 @@ impl Container {
             mounts: self.config.mounts.clone(),
             log_path: record.log_path,
             resources: Some(ContainerResources { linux: resources, windows: None }),
-            ..ContainerStatus::default()
+            user: record.identity.map(user),
         }
     }
 

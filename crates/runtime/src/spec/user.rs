@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use serde::{Deserialize, Serialize};
 
 /// Account files longer than this are cut: they come from outside.
 const MAX_FILE_BYTES: u64 = 8 << 20;
@@ -19,7 +20,8 @@ pub struct AccountFiles {
 }
 
 /// Numeric identity of a process.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Identity {
     pub uid: u32,
     pub gid: u32,

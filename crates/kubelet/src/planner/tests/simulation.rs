@@ -22,6 +22,8 @@ pub struct Simulation {
     start: Timestamp,
     made: u32,
     fail: Option<(String, Failure)>,
+    /// The container whose hook is under way, or will be once it runs.
+    hook: Option<String>,
     last: Plan,
     transcript: String,
 }
@@ -41,6 +43,7 @@ impl Simulation {
             start,
             made: 0,
             fail: None,
+            hook: None,
             last: Plan::default(),
             transcript: String::new(),
         }
@@ -131,17 +134,25 @@ impl Simulation {
             Some(failure) => Outcome::Failed(failure),
             None => self.succeed(&action),
         };
+        if matches!(&action, Action::StartContainer { container, .. } if self.hook.as_ref() == Some(container))
+        {
+            return;
+        }
         memory::remember(&mut self.seen, &action, outcome, self.now);
     }
 
     fn planned_failure(&mut self, action: &Action) -> Option<Failure> {
-        let kind = match action.key() {
-            ActionKey::Image(_) => "image",
-            ActionKey::Start(_) => "start",
+        let which = self.fail.as_ref()?.0.clone();
+        match (action.key(), which.as_str()) {
+            (ActionKey::Image(_), "image") | (ActionKey::Start(_), "start") => {}
+            // The container is made and cannot run.
+            (ActionKey::Start(name), "run") => {
+                self.succeed(action);
+                self.end(&self.id_of(&name), 128);
+            }
             _ => return None,
-        };
-        let hit = self.fail.as_ref().is_some_and(|(which, _)| which == kind);
-        hit.then(|| self.fail.take().map(|(_, failure)| failure)).flatten()
+        }
+        self.fail.take().map(|(_, failure)| failure)
     }
 
     fn succeed(&mut self, action: &Action) -> Outcome {
@@ -200,6 +211,7 @@ impl Simulation {
             image_id: "sha256:1".into(),
             hash: String::new(),
             log_path: String::new(),
+            user: None,
         }
     }
 
@@ -248,6 +260,15 @@ impl Simulation {
         let id = self.id_of(name);
         self.seen.in_flight.insert(ActionKey::Stop(id.clone()));
         self.seen.stopping.insert(id, grace_s);
+    }
+
+    pub fn hold_hook(&mut self, name: &str) {
+        self.hook = Some(name.to_owned());
+    }
+
+    pub fn end_hook(&mut self, name: &str) {
+        self.hook = None;
+        self.seen.in_flight.remove(&ActionKey::Start(name.to_owned()));
     }
 
     pub fn sandbox_seen_early(&mut self) {
