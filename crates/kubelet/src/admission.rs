@@ -1,4 +1,4 @@
-//! Whether the node takes a pod on: enough resources left, host ports free. Pure.
+//! Whether the node takes a pod on: harmless sysctls, enough resources left, host ports free. Pure.
 //!
 //! Start at [`admit`]. The scheduler has decided already; this guards against pods bound by hand and against
 //! two schedulers' views of one node (upstream `pkg/kubelet/lifecycle/predicate.go`).
@@ -11,13 +11,36 @@ use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 
 use crate::planner::Rejection;
+use crate::sandbox_config;
 
 type Amounts = BTreeMap<String, Quantity>;
 
 /// Why the node refuses `pod` beside the `others` that run here; `None` if it takes it on.
 pub fn admit(pod: &Pod, others: &[Arc<Pod>], allocatable: &BTreeMap<String, Wire>) -> Option<Rejection> {
     let others: Vec<&Pod> = others.iter().map(Arc::as_ref).filter(|p| is_active(p)).collect();
-    lacking(pod, &others, allocatable).or_else(|| port_clash(pod, &others))
+    forbidden_sysctl(pod)
+        .or_else(|| confined(pod))
+        .or_else(|| lacking(pod, &others, allocatable))
+        .or_else(|| port_clash(pod, &others))
+}
+
+/// Nothing here loads AppArmor profiles: a pod that asks to be confined must not run as if it were.
+fn confined(pod: &Pod) -> Option<Rejection> {
+    let spec = pod.spec.as_ref()?;
+    let of_pod = spec.security_context.as_ref().and_then(|c| c.app_armor_profile.as_ref());
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    let of_containers = containers.filter_map(|c| c.security_context.as_ref()?.app_armor_profile.as_ref());
+    let asked = of_pod.into_iter().chain(of_containers).any(|profile| profile.type_ != "Unconfined");
+    asked.then(|| Rejection {
+        reason: "AppArmor".to_owned(),
+        message: "Cannot enforce AppArmor: not implemented on this node".to_owned(),
+    })
+}
+
+/// A sysctl that is not known to stay within the pod is nothing that waiting would cure.
+fn forbidden_sysctl(pod: &Pod) -> Option<Rejection> {
+    let error = sandbox_config::sysctls(pod).err()?;
+    Some(Rejection { reason: error.reason.to_owned(), message: error.message })
 }
 
 fn is_active(pod: &Pod) -> bool {
@@ -153,6 +176,24 @@ mod tests {
             .into_iter()
             .map(|(name, q)| (name.to_owned(), Wire(q.to_owned())))
             .collect()
+    }
+
+    #[test]
+    fn what_the_node_cannot_or_must_not_do_is_refused_at_once() {
+        let sysctl = |name: &str| {
+            let context = json!({"sysctls": [{"name": name, "value": "1"}]});
+            admit(&pod(json!({"containers": [], "securityContext": context})), &[], &node())
+        };
+        let refusal = sysctl("kernel.msgmax").expect("it reaches beyond the pod");
+        assert_eq!(refusal.reason, "SysctlForbidden");
+        assert_eq!(refusal.message, "forbidden sysctl: \"kernel.msgmax\" not allowlisted");
+        assert_eq!(sysctl("net.ipv4.tcp_syncookies"), None);
+        let confined = |kind: &str| {
+            let context = json!({"appArmorProfile": {"type": kind}});
+            admit(&pod(json!({"containers": [{"name": "c", "securityContext": context}]})), &[], &node())
+        };
+        assert_eq!(confined("RuntimeDefault").expect("nobody would enforce it").reason, "AppArmor");
+        assert_eq!(confined("Unconfined"), None);
     }
 
     #[test]

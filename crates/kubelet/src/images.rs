@@ -50,6 +50,19 @@ impl Images {
         member: &Member,
         regarding: &ObjectReference,
     ) -> Result<ResolvedImage, Failure> {
+        let found = self.find(pod, member, regarding).await;
+        if let Err(failure) = &found {
+            self.warn(regarding, "Failed", format!("Error: {}", failure.reason));
+        }
+        found
+    }
+
+    async fn find(
+        &self,
+        pod: &Pod,
+        member: &Member,
+        regarding: &ObjectReference,
+    ) -> Result<ResolvedImage, Failure> {
         let asked = member.spec.image.as_deref().unwrap_or_default();
         let image = name::normalize(asked).map_err(|why| {
             let message = format!("Failed to apply default image tag {asked:?}: {why}");
@@ -106,7 +119,6 @@ impl Images {
             Err(error) => {
                 let message = error.to_string();
                 self.warn(regarding, "Failed", format!("Failed to pull image {asked:?}: {message}"));
-                self.warn(regarding, "Failed", "Error: ErrImagePull".to_owned());
                 return Err(failure("ErrImagePull", message));
             }
         }

@@ -178,7 +178,11 @@ fn host_name(pod: &Pod, domain: &str) -> Result<String, ConfigError> {
     }
 }
 
-fn sysctls(pod: &Pod) -> Result<HashMap<String, String>, ConfigError> {
+/// The pod's sysctls, dots between the parts of their names.
+///
+/// # Errors
+/// With upstream's reason `SysctlForbidden` for one that is not safe.
+pub(crate) fn sysctls(pod: &Pod) -> Result<HashMap<String, String>, ConfigError> {
     let context = pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
     let mut out = HashMap::new();
     for sysctl in context.iter().flat_map(|c| c.sysctls.iter().flatten()) {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-use super::Attempt;
+use super::{Attempt, tcp};
 
 /// `HealthCheckResponse.ServingStatus.SERVING`.
 const SERVING: u64 = 1;
@@ -19,7 +19,21 @@ pub(super) async fn probe(host: &str, port: u16, service: &str, timeout: Duratio
     };
     let late =
         || Attempt::Failure(format!("timeout: health rpc did not complete within {}s", timeout.as_secs()));
-    match tokio::time::timeout(timeout, check(endpoint, service)).await {
+    let deadline = tokio::time::Instant::now() + timeout;
+    let channel = match tokio::time::timeout_at(deadline, endpoint.connect()).await {
+        Ok(Ok(channel)) => channel,
+        Ok(Err(error)) => {
+            let why = root_cause(&error);
+            return Attempt::Failure(format!("error: failed to connect service at {address:?}: {why}"));
+        }
+        Err(_) => {
+            return Attempt::Failure(format!(
+                "timeout: failed to connect service {address:?} within {}s: context deadline exceeded",
+                timeout.as_secs()
+            ));
+        }
+    };
+    match tokio::time::timeout_at(deadline, check(channel, service)).await {
         Err(_) => late(),
         Ok(Ok(SERVING)) => Attempt::Success,
         Ok(Ok(_)) => Attempt::Failure("service unhealthy (responded with \"NOT_SERVING\")".to_owned()),
@@ -34,11 +48,16 @@ pub(super) async fn probe(host: &str, port: u16, service: &str, timeout: Duratio
     }
 }
 
-async fn check(endpoint: Endpoint, service: &str) -> Result<u64, Status> {
-    let channel = endpoint
-        .connect()
-        .await
-        .map_err(|e| Status::unavailable(format!("failed to connect service: {e}")))?;
+/// What lies at the bottom of an error: of "transport error", that the connection was refused.
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.downcast_ref::<std::io::Error>().map_or_else(|| cause.to_string(), tcp::go_words)
+}
+
+async fn check(channel: Channel, service: &str) -> Result<u64, Status> {
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.map_err(|e| Status::unavailable(e.to_string()))?;
     let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/Check");
@@ -123,6 +142,16 @@ fn serving_status(message: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_refused_connection_says_so() {
+        let port =
+            std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+        let attempt = probe("127.0.0.1", port, "", Duration::from_secs(5)).await;
+        let why =
+            format!("error: failed to connect service at \"127.0.0.1:{port}\": connect: connection refused");
+        assert_eq!(attempt, Attempt::Failure(why));
+    }
 
     #[test]
     fn the_status_is_the_first_field() {
