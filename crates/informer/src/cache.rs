@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use tokio::sync::watch;
@@ -31,6 +32,8 @@ struct Inner<K> {
     handlers: RwLock<Vec<Handler<K>>>,
     /// Raised after every change; its value is the number of changes so far, 0 before the first list.
     changes: watch::Sender<u64>,
+    /// The newest resource version among what was put in or taken out.
+    newest: AtomicU64,
     synced: watch::Sender<bool>,
 }
 
@@ -56,6 +59,7 @@ impl<K: Kind> Cache<K> {
             objects: RwLock::default(),
             handlers: RwLock::default(),
             changes: watch::channel(0).0,
+            newest: AtomicU64::new(0),
             synced: watch::channel(false).0,
         }))
     }
@@ -134,6 +138,7 @@ impl<K: Kind> Cache<K> {
         let new = Arc::new(object);
         let handlers = self.0.handlers.read().unwrap_or_else(|e| e.into_inner());
         let old = self.0.objects.write().unwrap_or_else(|e| e.into_inner()).insert(key, new.clone());
+        self.0.newest.fetch_max(version_of(&*new), Ordering::Release);
         if let Some(old) = &old
             && old.meta().resource_version == new.meta().resource_version
             && new.meta().resource_version.is_some()
@@ -164,6 +169,19 @@ impl<K: Kind> Cache<K> {
         }
     }
 
+    /// Takes an object out as the watch told it, `last` being its state with the version of its deletion.
+    pub fn deleted(&self, last: &K) {
+        self.remove(&Key::of(last));
+        self.0.newest.fetch_max(version_of(last), Ordering::Release);
+        self.0.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Whether a change of this resource version has been seen, be the object still there or not: changes come in
+    /// the order of their versions.
+    pub fn has_reached(&self, version: u64) -> bool {
+        self.0.newest.load(Ordering::Acquire) >= version
+    }
+
     /// Replaces everything by a complete list and marks the cache as synced. For the reflector and for tests.
     pub fn replace(&self, objects: Vec<K>) {
         let present: std::collections::BTreeSet<Key> = objects.iter().map(Key::of).collect();
@@ -180,6 +198,11 @@ impl<K: Kind> Cache<K> {
         self.0.synced.send_replace(true);
         self.0.changes.send_modify(|n| *n += 1);
     }
+}
+
+/// The object's resource version as a number, 0 where it has none.
+pub(crate) fn version_of<K: Kind>(object: &K) -> u64 {
+    object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
 fn notify<K>(handlers: &[Handler<K>], delta: &Delta<K>) {

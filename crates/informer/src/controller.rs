@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
 
+use crate::cache::version_of;
 use crate::executor::{Effect, Executor, Failure, Outcome};
 use crate::plan::Plan;
 use crate::{Cache, Delta, Informers, Key, Kind, Queue, Scope};
@@ -182,21 +183,12 @@ fn echo<K: Kind>(cache: Cache<K>, effect: &Effect) -> Option<BoxFuture<'_, ()>> 
             let key = Key::new(&target.namespace, object.name());
             let version: u64 = object.resource_version().parse().unwrap_or(0);
             let uid = object.uid();
-            // Seen: this version or a later one, or another object of the name, or (a finished
-            // deletion) none while the written one was already going.
+            // Seen: this version or a later one, or another object of the name, or none any more: the written one
+            // was already going, or somebody deleted it since.
             cache
                 .wait_until(|cache| match cache.get_key(&key) {
-                    Some(held) => {
-                        held.meta().uid.as_deref() != Some(uid)
-                            || held
-                                .meta()
-                                .resource_version
-                                .as_deref()
-                                .and_then(|v| v.parse().ok())
-                                .unwrap_or(0u64)
-                                >= version
-                    }
-                    None => object.deletion_timestamp().is_some(),
+                    Some(held) => held.meta().uid.as_deref() != Some(uid) || version_of(&*held) >= version,
+                    None => object.deletion_timestamp().is_some() || cache.has_reached(version),
                 })
                 .await;
         }),
@@ -377,5 +369,40 @@ impl<C: Controller> Worker<C> {
         if tokio::time::timeout(ECHO_PATIENCE, futures::future::join_all(waits)).await.is_err() {
             tracing::warn!(controller = C::NAME, "own writes were not seen on the watch in time");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+    use crate::Target;
+
+    fn map(version: &str) -> serde_json::Value {
+        json!({"metadata": {"name": "a", "namespace": "ns", "uid": "1", "resourceVersion": version}})
+    }
+
+    fn held(version: &str) -> ConfigMap {
+        serde_json::from_value(map(version)).expect("a config map")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_is_seen_also_where_the_object_went_right_after() {
+        let object = api::Object::from_value(map("5")).expect("an object");
+        let wrote = Effect::Wrote { target: Target::new("", "v1", "configmaps", "ns", "a"), object };
+        let cache = Cache::<ConfigMap>::new();
+        let seen = async |cache: &Cache<ConfigMap>| {
+            let waiting = echo(cache.clone(), &wrote).expect("the cache's kind");
+            tokio::time::timeout(Duration::from_secs(1), waiting).await.is_ok()
+        };
+        assert!(!seen(&cache).await, "it has not come yet");
+        cache.apply(held("4"));
+        assert!(!seen(&cache).await, "that was before");
+        cache.apply(held("5"));
+        assert!(seen(&cache).await);
+        cache.deleted(&held("6"));
+        assert!(seen(&cache).await, "it came and went");
     }
 }

@@ -12,7 +12,7 @@ use kube::api::{DynamicObject, ListParams, ObjectList, WatchEvent, WatchParams};
 use kube::core::{ApiResource, PartialObjectMeta};
 use kube::{Api, Client, Resource};
 
-use crate::{Cache, Key, Kind};
+use crate::{Cache, Kind};
 
 /// Objects per page of the first list.
 const PAGE: u32 = 500;
@@ -40,7 +40,7 @@ impl<K: Kind> Feed<K> for Cache<K> {
     }
 
     fn remove(&mut self, object: K) {
-        Cache::remove(self, &Key::of(&object));
+        Cache::deleted(self, &object);
     }
 }
 
