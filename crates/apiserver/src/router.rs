@@ -67,6 +67,10 @@ async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome 
     if all_namespaces && matches!(verb, Verb::Get | Verb::Update | Verb::Patch | Verb::Delete) {
         return Err(Error::no_such_path());
     }
+    // All namespaces together can only be read.
+    if all_namespaces && matches!(verb, Verb::Create | Verb::DeleteCollection) {
+        return Err(refused());
+    }
     let target = Target::new(context, row)?;
     match verb {
         Verb::Get => read::get(&target, &call),

@@ -19,9 +19,6 @@ use crate::respond::{self, Outcome};
 /// Handles POST to a collection.
 pub(crate) async fn create(target: Target, mut call: Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers)?;
-    if target.row.namespaced() && call.info.namespace.is_empty() {
-        return Err(Error::bad_request("an empty namespace may not be set during creation"));
-    }
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
     let mut warnings = Vec::new();

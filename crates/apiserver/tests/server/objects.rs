@@ -242,3 +242,15 @@ async fn objects_may_come_as_protobuf() {
     assert_eq!(created["metadata"]["namespace"], "default");
     assert_eq!(created["data"], json!({"x": "1"}));
 }
+
+#[tokio::test]
+async fn all_namespaces_together_can_be_read_and_not_written() {
+    let harness = Harness::start().await;
+    harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let everywhere = "/api/v1/configmaps";
+    harness.delete(everywhere).await.refused(405);
+    harness.post(everywhere, &config_map("b")).await.refused(405);
+    let held = harness.get(everywhere).await.ok();
+    assert_eq!(held["items"].as_array().unwrap().len(), 1);
+    assert_eq!(held["items"][0]["metadata"]["name"], "a");
+}
