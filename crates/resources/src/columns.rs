@@ -17,11 +17,9 @@ mod service;
 mod volume;
 mod workload;
 
-use api::Object;
+use api::{GroupKind, Object};
 use jiff::Timestamp;
 use serde_json::Value;
-
-use crate::row::Resource;
 
 /// The head of a column, as in `meta.k8s.io/v1` `TableColumnDefinition`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +168,7 @@ const KINDS: &[Printer] = &[
     printer("apps", "ReplicaSet", workload::REPLICAS, workload::replica_set),
     printer("apps", "StatefulSet", workload::STATEFUL_SET, workload::stateful_set),
     printer("autoscaling", "HorizontalPodAutoscaler", autoscaler::COLUMNS, autoscaler::cells),
+    plain("autoscaling", "Scale", basic::SCALE),
     printer("batch", "CronJob", workload::CRON_JOB, workload::cron_job),
     printer("batch", "Job", workload::JOB, workload::job),
     printer("certificates.k8s.io", "CertificateSigningRequest", policy::SIGNING, policy::signing),
@@ -199,18 +198,18 @@ const KINDS: &[Printer] = &[
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-fn find(resource: &Resource) -> &'static Printer {
-    KINDS.iter().find(|p| p.group == resource.group && p.kind == resource.kind).unwrap_or(&GENERIC)
+fn find(kind: &GroupKind) -> &'static Printer {
+    KINDS.iter().find(|p| p.group == kind.group && p.kind == kind.kind).unwrap_or(&GENERIC)
 }
 
 /// The columns of a kind's Table.
-pub fn columns(resource: &Resource) -> &'static [Column] {
-    find(resource).columns
+pub fn columns(kind: &GroupKind) -> &'static [Column] {
+    find(kind).columns
 }
 
 /// The cells of an object's row, as many as there are columns. `now` is what ages are counted to.
-pub fn cells(resource: &Resource, object: &Object, now: Timestamp) -> Vec<Value> {
-    let printer = find(resource);
+pub fn cells(kind: &GroupKind, object: &Object, now: Timestamp) -> Vec<Value> {
+    let printer = find(kind);
     match printer.cells {
         Some(cells) => cells(object, now),
         None => printer.columns.iter().map(|c| c.cell(object, now)).collect(),
@@ -218,8 +217,8 @@ pub fn cells(resource: &Resource, object: &Object, now: Timestamp) -> Vec<Value>
 }
 
 /// The conditions of an object's row (`TableRowCondition`): that a pod has run to its end.
-pub fn row_conditions(resource: &Resource, object: &Object) -> Vec<Value> {
-    if resource.group.is_empty() && resource.kind == "Pod" { pod::row_conditions(object) } else { Vec::new() }
+pub fn row_conditions(kind: &GroupKind, object: &Object) -> Vec<Value> {
+    if kind.group.is_empty() && kind.kind == "Pod" { pod::row_conditions(object) } else { Vec::new() }
 }
 
 #[cfg(test)]

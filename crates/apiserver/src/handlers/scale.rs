@@ -14,6 +14,7 @@ use super::options::WriteOptions;
 use super::patch::{Patch, PatchType};
 use super::put::read_body;
 use super::storage::Target;
+use super::table;
 use super::write::{Change, Part, Write};
 use crate::negotiate::{Answer, Shape};
 use crate::pipeline::{Call, attributes};
@@ -59,15 +60,24 @@ fn scale_of(paths: &ScalePaths, object: &Object) -> Result<Object, Error> {
     Ok(scale)
 }
 
-fn answer(call: &Call, scale: Object) -> Outcome {
-    let answer = Answer { shape: Shape::Whole, ..Answer::negotiate(&call.headers)? };
-    respond::value(StatusCode::OK, answer, &scale.into_value())
+fn answer(target: &Target, call: &Call, scale: Object) -> Outcome {
+    let answer = Answer::negotiate(&call.headers)?;
+    let value = match answer.shape {
+        Shape::Whole => scale.into_value(),
+        Shape::Metadata => table::metadata_only(&scale),
+        Shape::Table(version) => {
+            let form = table::Form::parse(version, &call.query)?;
+            let (now, revision) = (target.context.deps.clock.now(), scale.resource_version().to_owned());
+            form.table_of(&GroupKind::new("autoscaling", "Scale"), &[scale], now, &revision, true)
+        }
+    };
+    respond::value(StatusCode::OK, answer, &value)
 }
 
 /// GET of a scale.
 pub(crate) fn get(target: &Target, call: &Call) -> Outcome {
     let current = target.read_existing(&namespace_of(target, call), &call.info.name)?;
-    answer(call, scale_of(&paths(target)?, &current.object)?)
+    answer(target, call, scale_of(&paths(target)?, &current.object)?)
 }
 
 /// PUT and PATCH of a scale: only the wanted count reaches the object.
@@ -114,7 +124,7 @@ pub(crate) async fn change(target: Target, mut call: Call) -> Outcome {
         })
         .await?;
     let object: Object = serde_json::from_slice(&json).map_err(Error::internal)?;
-    answer(&call, scale_of(&paths, &object)?)
+    answer(&target, &call, scale_of(&paths, &object)?)
 }
 
 fn wanted(scale: &Object, name: &str) -> Result<i64, Error> {

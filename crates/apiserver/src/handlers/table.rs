@@ -1,6 +1,7 @@
 //! Server-side Tables and `PartialObjectMetadata`: other views of objects than the whole.
 
-use api::{Error, Object};
+use api::{Error, GroupKind, Object};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::storage::Target;
@@ -41,11 +42,27 @@ impl Form {
     /// A Table of `objects`. Columns may be left out of a watch's later events.
     pub(crate) fn table(&self, target: &Target, objects: &[Object], revision: &str, columns: bool) -> Value {
         let now = target.context.deps.clock.now();
+        self.table_of(&target.row.group_kind(), objects, now, revision, columns)
+    }
+
+    /// The same for objects of any kind, whose ages are counted to `now`.
+    pub(crate) fn table_of(
+        &self,
+        kind: &GroupKind,
+        objects: &[Object],
+        now: Timestamp,
+        revision: &str,
+        columns: bool,
+    ) -> Value {
         let rows: Vec<Value> = objects
             .iter()
             .map(|object| {
                 let mut row = Map::new();
-                row.insert("cells".into(), resources::columns::cells(&target.row, object, now).into());
+                row.insert("cells".into(), resources::columns::cells(kind, object, now).into());
+                let conditions = resources::columns::row_conditions(kind, object);
+                if !conditions.is_empty() {
+                    row.insert("conditions".into(), conditions.into());
+                }
                 match self.include {
                     Include::None => {}
                     Include::Metadata => {
@@ -58,7 +75,7 @@ impl Form {
                 Value::Object(row)
             })
             .collect();
-        let definitions: Value = if columns { definitions(target) } else { Value::Null };
+        let definitions: Value = if columns { definitions(kind) } else { Value::Null };
         json!({
             "kind": "Table", "apiVersion": format!("meta.k8s.io/{}", self.version),
             "metadata": {"resourceVersion": revision},
@@ -67,8 +84,8 @@ impl Form {
     }
 }
 
-fn definitions(target: &Target) -> Value {
-    resources::columns::columns(&target.row)
+fn definitions(kind: &GroupKind) -> Value {
+    resources::columns::columns(kind)
         .iter()
         .map(|c| {
             json!({

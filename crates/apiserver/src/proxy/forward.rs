@@ -39,6 +39,15 @@ const NOT_FORWARDED: [HeaderName; 9] = [
     http::header::PROXY_AUTHORIZATION,
 ];
 
+/// What a backend is to the client, and so what is said when it cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The node's agent, which does the client's work.
+    Agent,
+    /// What the client wants to talk to itself, through this server.
+    Proxied,
+}
+
 /// The other side.
 #[derive(Debug, Clone)]
 pub(crate) struct Backend {
@@ -46,6 +55,32 @@ pub(crate) struct Backend {
     pub port: u16,
     /// Whether to speak TLS, with the server's client certificate.
     pub tls: bool,
+    pub role: Role,
+}
+
+impl Backend {
+    fn unreachable(&self, error: impl std::fmt::Display) -> Error {
+        match self.role {
+            Role::Agent => Error::new(api::Reason::InternalError, format!("error dialing backend: {error}")),
+            Role::Proxied => {
+                Error::new(api::Reason::ServiceUnavailable, format!("error trying to reach service: {error}"))
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Error> {
+        let dial = |why: &str| self.unreachable(format!("dial tcp {}:{}: {why}", self.host, self.port));
+        let connecting = TcpStream::connect((self.host.as_str(), self.port));
+        let connected = tokio::time::timeout(CONNECT_PATIENCE, connecting).await;
+        let socket = connected.map_err(|_| dial("i/o timeout"))?.map_err(|error| match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => dial("connect: connection refused"),
+            std::io::ErrorKind::HostUnreachable => dial("connect: no route to host"),
+            std::io::ErrorKind::NetworkUnreachable => dial("connect: network is unreachable"),
+            _ => dial(&error.to_string()),
+        })?;
+        socket.set_nodelay(true).map_err(|e| self.unreachable(e))?;
+        Ok(socket)
+    }
 }
 
 /// Whether the client wants to leave HTTP.
@@ -59,7 +94,7 @@ pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {
 /// sides when the backend agrees to an upgrade.
 ///
 /// # Errors
-/// 500 with upstream's words when the backend cannot be reached, 501 when no identity for it is set.
+/// 500 or (proxied) 503 with upstream's words when the backend cannot be reached, 501 when no identity for it is set.
 pub(crate) async fn send(
     context: &Context,
     mut call: Call,
@@ -156,53 +191,67 @@ fn without_token(offered: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_str(&kept.join(", ")).ok().filter(|_| !kept.is_empty())
 }
 
-fn unreachable(error: impl std::fmt::Display) -> Error {
-    Error::new(api::Reason::InternalError, format!("error dialing backend: {error}"))
-}
-
 /// Connects and sends.
 pub(crate) async fn dial(
     context: &Context,
     backend: &Backend,
     request: Request<RequestBody>,
 ) -> Result<Response<Incoming>, Error> {
-    let connecting = TcpStream::connect((backend.host.as_str(), backend.port));
-    let socket = tokio::time::timeout(CONNECT_PATIENCE, connecting)
-        .await
-        .map_err(|_| unreachable(format!("dial tcp {}:{}: i/o timeout", backend.host, backend.port)))?
-        .map_err(|e| unreachable(format!("dial tcp {}:{}: {e}", backend.host, backend.port)))?;
-    socket.set_nodelay(true).map_err(unreachable)?;
+    let socket = backend.connect().await?;
     if !backend.tls {
-        return exchange(context, socket, request).await;
+        return exchange(context, backend, socket, request).await;
     }
     let identity = context
         .deps
         .kubelet
         .as_ref()
         .ok_or_else(|| Error::not_implemented("reaching nodes without a client certificate for them"))?;
-    let name = ServerName::try_from(backend.host.clone()).map_err(unreachable)?;
+    let name = ServerName::try_from(backend.host.clone()).map_err(|e| backend.unreachable(e))?;
     let handshake = TlsConnector::from(identity.tls.clone()).connect(name, socket);
     let stream = tokio::time::timeout(CONNECT_PATIENCE, handshake)
         .await
-        .map_err(|_| unreachable("the TLS handshake timed out"))?
-        .map_err(unreachable)?;
-    exchange(context, stream, request).await
+        .map_err(|_| backend.unreachable("the TLS handshake timed out"))?
+        .map_err(|e| backend.unreachable(e))?;
+    exchange(context, backend, stream, request).await
 }
 
 async fn exchange<S>(
     context: &Context,
+    backend: &Backend,
     stream: S,
     request: Request<RequestBody>,
 ) -> Result<Response<Incoming>, Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(unreachable)?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|e| backend.unreachable(e))?;
     let connection = connection.with_upgrades();
     context.deps.supervisor.spawn(base::TaskKind::Background, "backend-connection", async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to a backend ended");
         }
     });
-    sender.send_request(request).await.map_err(unreachable)
+    sender.send_request(request).await.map_err(|e| backend.unreachable(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_listen_is_named_in_upstreams_words() {
+        let port = {
+            let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            taken.local_addr().unwrap().port()
+        };
+        let refused = format!("dial tcp 127.0.0.1:{port}: connect: connection refused");
+        for (role, code, words) in
+            [(Role::Agent, 500, "error dialing backend"), (Role::Proxied, 503, "error trying to reach service")]
+        {
+            let backend = Backend { host: "127.0.0.1".to_owned(), port, tls: false, role };
+            let error = backend.connect().await.unwrap_err();
+            assert_eq!((error.code(), error.message), (code, format!("{words}: {refused}")));
+        }
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::streams::encoded;
 use crate::handlers::storage::Target;
 use crate::pipeline::Call;
-use crate::proxy::forward::{Backend, send};
+use crate::proxy::forward::{Backend, Role, send};
 use crate::proxy::node;
 use crate::respond::Outcome;
 
@@ -39,7 +39,7 @@ pub(super) async fn answer(target: Target, call: Call) -> Outcome {
     let name = Name::parse(&asked)?;
     let backend = match &*target.row.plural {
         "nodes" => {
-            let agent = node::agent(&target.context, name.name)?;
+            let agent = Backend { role: Role::Proxied, ..node::agent(&target.context, name.name)? };
             match name.port {
                 "" => agent,
                 port => {
@@ -125,7 +125,7 @@ fn pod_backend(target: &Target, call: &Call, name: &Name<'_>) -> Result<Backend,
         "" => first_port(&pod).unwrap_or(80),
         port => port_number(port)?,
     };
-    Ok(Backend { host, port, tls: name.scheme == "https" })
+    Ok(Backend { host, port, tls: name.scheme == "https", role: Role::Proxied })
 }
 
 fn first_port(pod: &Object) -> Option<u16> {
@@ -165,7 +165,8 @@ fn service_backend(target: &Target, call: &Call, name: &Name<'_>) -> Result<Back
         let ready = endpoints.iter().find(|e| e["conditions"]["ready"].as_bool() != Some(false));
         let address = ready.and_then(|e| e["addresses"][0].as_str());
         if let (Some(port), Some(address)) = (number, address) {
-            return Ok(Backend { host: address.to_owned(), port, tls: name.scheme == "https" });
+            let (host, tls) = (address.to_owned(), name.scheme == "https");
+            return Ok(Backend { host, port, tls, role: Role::Proxied });
         }
     }
     Err(none())

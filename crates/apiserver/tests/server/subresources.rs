@@ -77,6 +77,10 @@ async fn scale_shows_and_sets_the_count() {
     harness.put(&path, &scale).await.ok();
     assert_eq!(harness.get(&format!("{sets}/r")).await.ok()["spec"]["replicas"], 5);
     harness.put(&path, &scale).await.refused(409);
+    let table = harness.get_as(&path, "application/json;as=Table;g=meta.k8s.io;v=v1").await.ok();
+    let names: Vec<_> = table["columnDefinitions"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
+    assert_eq!(names, ["Name", "Desired", "Available", "Age"]);
+    assert_eq!(table["rows"][0]["cells"].as_array().unwrap()[..3], [json!("r"), json!(5), json!(0)]);
     harness.merge(&path, &json!({"spec": {"replicas": -1}})).await.refused(422);
 }
 

@@ -72,6 +72,14 @@ pub(super) const DISRUPTION_BUDGET: &[Column] = &[
     AGE,
 ];
 
+pub(super) const SCALE: &[Column] = &[
+    NAME,
+    column("Desired", "integer", "The number of instances asked for.").from(Number(&["spec", "replicas"])),
+    column("Available", "integer", "The number of instances there are.")
+        .from(Number(&["status", "replicas"])),
+    AGE,
+];
+
 pub(super) const NETWORK_POLICY: &[Column] = &[
     NAME,
     column("Pod-Selector", "string", "The pods to which this policy applies.")
