@@ -57,7 +57,6 @@ const ZERO_MEANS: &[&str] = &[
     "priority",
     "privileged",
     "progressDeadlineSeconds",
-    "publishNotReadyAddresses",
     "readOnlyRootFilesystem",
     "ready",
     "replicas",

@@ -2,7 +2,7 @@
 
 use json_patch::PatchOperation;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::codec::{Limits, decode_json_value};
 use crate::{Error, Reason};
@@ -33,7 +33,7 @@ pub fn json(document: &Value, patch: &[u8], limits: &Limits) -> Result<Value, Er
     let mut result = document.clone();
     let mut copied_bytes = 0;
     let mut nesting = Nesting { depth: limits.depth, values_left: limits.bytes };
-    for operation in &operations {
+    for (index, operation) in operations.iter().enumerate() {
         nesting.check(operation, &result)?;
         if let PatchOperation::Copy(copy) = operation
             && let Some(source) = result.pointer(copy.from.as_str())
@@ -47,7 +47,7 @@ pub fn json(document: &Value, patch: &[u8], limits: &Limits) -> Result<Value, Er
             }
         }
         json_patch::patch_unsafe(&mut result, std::slice::from_ref(operation))
-            .map_err(|e| unprocessable(&e.to_string()))?;
+            .map_err(|e| unprocessable(&format!("operation {index} at {:?}: {}", e.path.as_str(), e.kind)))?;
     }
     Ok(result)
 }
@@ -91,6 +91,7 @@ impl Nesting {
 
 /// What upstream answers when a patch does not apply.
 fn unprocessable(why: &str) -> Error {
-    Error::new(Reason::Invalid, "the server rejected our request due to an error in our request")
-        .with_detail("causes", json!([{"reason": "UnexpectedServerResponse", "message": why}]))
+    // Without causes: kubectl would print them instead of the message.
+    let message = format!("the server rejected our request due to an error in our request: {why}");
+    Error { details: Some(Box::default()), ..Error::new(Reason::Invalid, message) }
 }

@@ -92,6 +92,7 @@ fn state(query: &Query, limit: usize) -> Result<State, Error> {
 /// The page that the request's parameters ask for.
 pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
     let query = &call.query;
+    query.integer("timeoutSeconds")?;
     let limit = query.integer("limit")?.and_then(|l| usize::try_from(l).ok()).unwrap_or(0);
     let state = state(query, limit)?;
     let selection = Selection::parse(&target.row, call)?;

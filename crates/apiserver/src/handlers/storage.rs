@@ -166,7 +166,7 @@ pub(crate) fn cache_error(error: &crate::cache::CacheError) -> Error {
     use crate::cache::CacheError;
     match error {
         CacheError::Expired { .. } => Error::expired(error.to_string()),
-        CacheError::Future { .. } => Error::new(Reason::Timeout, error.to_string())
+        CacheError::Future { .. } => Error::new(Reason::Timeout, format!("Timeout: {error}"))
             .with_detail(
                 "causes",
                 serde_json::json!([{

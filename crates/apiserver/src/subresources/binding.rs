@@ -44,7 +44,8 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
         .update(current, |write, old| {
             let mut object = old.clone();
             assign(write.target, &mut object, &binding, &node, &now)?;
-            Ok(Change { object, managed: false })
+            // Nobody manages what a binding sets.
+            Ok(Change { object, managed: true })
         })
         .await?;
     let done =
