@@ -26,6 +26,7 @@ mod openapi;
 mod path;
 mod paths;
 mod pipeline;
+mod pretty;
 mod proxy;
 mod query;
 pub mod request;

@@ -7,6 +7,7 @@
 mod authorize;
 mod impersonate;
 mod inflight;
+mod unread;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -29,6 +30,7 @@ use crate::authn::Credentials;
 use crate::body::{Body, RequestBody};
 use crate::context::Context;
 use crate::path::RequestInfo;
+use crate::pretty;
 use crate::query::Query;
 use crate::request::User;
 use crate::respond::{self, Outcome};
@@ -114,6 +116,9 @@ pub(crate) async fn serve(
         code = tracing::field::Empty
     );
     let labels = context.metrics.labels(&context.deps.resources.table(), &info);
+    // OpenAPI documents are read by programs and large.
+    let pretty = pretty::wanted(&query, &parts.headers) && !info.path.starts_with("/openapi/");
+    let (body, unread) = unread::watch(&parts.headers, body);
     let clock = &context.deps.clock;
     let asked =
         context.audit.as_ref().map(|_| Asked::new(&info, &parts.uri, &parts.headers, &peer, clock.now()));
@@ -124,11 +129,17 @@ pub(crate) async fn serve(
             tracing::error!(parent: &span, "a handler panicked");
             Err(Error::internal("the request could not be handled because of a fault in the server"))
         });
-    let response = outcome.unwrap_or_else(|error| {
+    let mut response = outcome.unwrap_or_else(|error| {
         let response = respond::error(&error);
         trail.error = Some(error);
         response
     });
+    if pretty {
+        response = respond::prettify(response);
+    }
+    if let Some(unread) = unread {
+        unread.discard().await;
+    }
     if let (Some(log), Some(asked)) = (&context.audit, asked) {
         log.record(&asked.event(&trail, response.status(), clock.now()));
     }

@@ -2,12 +2,13 @@
 
 use api::Error;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WARNING};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WARNING};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 use crate::body::Body;
 use crate::negotiate::{Answer, Format};
+use crate::pretty;
 
 /// What handlers produce.
 pub(crate) type Outcome = Result<Response<Body>, Error>;
@@ -29,6 +30,22 @@ pub(crate) fn with_type(
 /// Ready-made JSON bytes.
 pub(crate) fn json_bytes(status: StatusCode, body: impl Into<Body>) -> Response<Body> {
     with_type(status, "application/json", body)
+}
+
+/// Lays out a JSON answer for people, if it is at hand as a whole. Streams and encoded answers stay.
+pub(crate) fn prettify(response: Response<Body>) -> Response<Body> {
+    let json = response.headers().get(CONTENT_TYPE).is_some_and(|v| v == "application/json");
+    if !json || response.headers().contains_key(CONTENT_ENCODING) {
+        return response;
+    }
+    response.map(|body| match body {
+        Body::Full(bytes) => Body::Full(pretty::indent(&bytes).into()),
+        Body::Pieces(pieces) => {
+            let whole: Vec<u8> = pieces.into_iter().flatten().collect();
+            Body::Full(pretty::indent(&whole).into())
+        }
+        other => other,
+    })
 }
 
 /// Plain text.

@@ -12,7 +12,7 @@ use crate::handlers::storage::Target;
 use crate::handlers::{delete, list, patch, put, read, scale, watch};
 use crate::paths;
 use crate::pipeline::Call;
-use crate::respond::Outcome;
+use crate::respond::{self, Outcome};
 use crate::subresources;
 
 /// Finds and runs the handler.
@@ -30,6 +30,16 @@ async fn find(context: Arc<Context>, call: Call) -> Outcome {
     let info = &call.info;
     let row = table.find(&info.group, &info.version, &info.resource).ok_or_else(Error::no_such_path)?;
     let row = Arc::clone(row);
+    let deprecated = row.deprecated.clone();
+    let mut response = resource(context, row, call).await?;
+    if let Some(warning) = deprecated {
+        respond::add_warnings(&mut response, &[warning.into_owned()]);
+    }
+    Ok(response)
+}
+
+async fn resource(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
+    let info = &call.info;
     match info.subresource.as_str() {
         "" => verb(context, row, call).await,
         "status" if row.subresources.status => status(context, row, call).await,

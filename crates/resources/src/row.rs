@@ -146,6 +146,8 @@ pub struct Resource {
     pub virtual_kind: bool,
     /// How long objects live after their last write, in seconds (events: 3600).
     pub ttl_s: Option<u64>,
+    /// What whoever uses the kind is warned of: since when it is deprecated, and what to use instead.
+    pub deprecated: Option<Cow<'static, str>>,
 }
 
 impl Resource {

@@ -18,10 +18,18 @@ pub(super) struct Facts {
     /// Where it differs from the plural.
     pub storage_prefix: Option<&'static str>,
     pub ttl_s: Option<u64>,
+    /// See [`crate::Resource::deprecated`].
+    pub deprecated: Option<&'static str>,
 }
 
-const NONE: Facts =
-    Facts { short_names: &[], categories: &[], fields: &[], storage_prefix: None, ttl_s: None };
+const NONE: Facts = Facts {
+    short_names: &[],
+    categories: &[],
+    fields: &[],
+    storage_prefix: None,
+    ttl_s: None,
+    deprecated: None,
+};
 
 const fn short(names: &'static [&'static str]) -> Facts {
     Facts { short_names: names, ..NONE }
@@ -48,6 +56,11 @@ impl Facts {
         self
     }
 
+    const fn deprecated(mut self, warning: &'static str) -> Self {
+        self.deprecated = Some(warning);
+        self
+    }
+
     const fn ttl(mut self, ttl_s: u64) -> Self {
         self.ttl_s = Some(ttl_s);
         self
@@ -57,9 +70,9 @@ impl Facts {
 /// (group, plural, facts).
 #[rustfmt::skip]
 const FACTS: &[(&str, &str, Facts)] = &[
-    ("", "componentstatuses", short(&["cs"])),
+    ("", "componentstatuses", short(&["cs"]).deprecated("v1 ComponentStatus is deprecated in v1.19+")),
     ("", "configmaps", short(&["cm"])),
-    ("", "endpoints", short(&["ep"]).at("services/endpoints")),
+    ("", "endpoints", short(&["ep"]).at("services/endpoints").deprecated("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")),
     ("", "events", short(&["ev"]).ttl(3600).fields(EVENT_FIELDS)),
     ("", "limitranges", short(&["limits"])),
     ("", "namespaces", short(&["ns"]).fields(&[("status.phase", "status.phase")])),

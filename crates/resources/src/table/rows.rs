@@ -95,6 +95,7 @@ fn row(line: &Line) -> Resource {
         convert: stored.map(|s| s.convert),
         virtual_kind: line.verbs == [Verb::Create],
         ttl_s: facts.ttl_s,
+        deprecated: facts.deprecated.map(Into::into),
     }
 }
 
