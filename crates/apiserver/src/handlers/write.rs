@@ -117,6 +117,10 @@ impl Write<'_> {
     fn prepare_create(&mut self, object: &mut Object, managed: bool) -> Result<(), Error> {
         codec::omit_empty(resources::types(), self.target.row.schema, object);
         (self.strategy().default)(object);
+        // What the server adds from here on is nobody's.
+        if !managed {
+            self.track_created(object);
+        }
         self.admit(Operation::Create, object, None)?;
         // Only now: what admission refuses is told by its prefix, so that every try gets the same words.
         if metadata::wants_generated_name(object) {
@@ -125,9 +129,6 @@ impl Write<'_> {
         }
         (self.strategy().default)(object);
         (self.strategy().prepare_create)(object);
-        if !managed {
-            self.track_fields(None, object);
-        }
         let mut errors = metadata::validate(&self.target.row, object);
         errors.extend((self.strategy().validate_create)(object));
         if !errors.is_empty() {
@@ -238,6 +239,15 @@ impl Write<'_> {
             return Err(Error::conflict(&resource, old.name(), &why));
         }
         Ok(())
+    }
+
+    /// Makes the creator the owner of what it sent and of its defaults; a status is not a creator's to set.
+    fn track_created(&self, object: &mut Object) {
+        let status = if self.target.row.subresources.status { object.0.remove("status") } else { None };
+        self.track_fields(None, object);
+        if let Some(status) = status {
+            object.0.insert("status".to_owned(), status);
+        }
     }
 
     fn track_fields(&self, old: Option<&Object>, new: &mut Object) {

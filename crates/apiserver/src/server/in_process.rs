@@ -6,7 +6,8 @@ use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 
 use crate::body::{Body, BoxError};
@@ -20,11 +21,20 @@ use crate::request::User;
 pub struct InProcess {
     context: Arc<Context>,
     peer: Arc<Peer>,
+    agent: Option<HeaderValue>,
 }
 
 impl InProcess {
     pub(super) fn new(context: Arc<Context>, user: Arc<User>) -> Self {
-        Self { context, peer: Arc::new(Peer::in_process(user)) }
+        Self { context, peer: Arc::new(Peer::in_process(user)), agent: None }
+    }
+
+    /// The same, introducing itself as `component`: managed fields and the audit log name it so.
+    #[must_use]
+    pub fn named(mut self, component: &str) -> Self {
+        let agent = format!("{component}/{} (knarr)", api::TRACKED_VERSION);
+        self.agent = HeaderValue::try_from(agent).ok();
+        self
     }
 }
 
@@ -43,7 +53,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (context, peer) = (Arc::clone(&self.context), Arc::clone(&self.peer));
-        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        let mut request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        if let Some(agent) = &self.agent {
+            request.headers_mut().entry(USER_AGENT).or_insert_with(|| agent.clone());
+        }
         Box::pin(async move { Ok(pipeline::serve(context, peer, request).await) })
     }
 }

@@ -244,6 +244,32 @@ async fn objects_may_come_as_protobuf() {
 }
 
 #[tokio::test]
+async fn users_of_deprecated_kinds_are_warned() {
+    let harness = Harness::start().await;
+    let warning = |answer: &crate::harness::Answer| {
+        answer.headers.get("warning").map(|v| v.to_str().unwrap().to_owned()).unwrap_or_default()
+    };
+    let path = "/api/v1/namespaces/default/endpoints";
+    let expect = "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
+    assert_eq!(warning(&harness.get(path).await), expect);
+    assert_eq!(warning(&harness.post(path, &json!({"metadata": {"name": "e"}})).await), expect);
+    assert_eq!(warning(&harness.get(CONFIG_MAPS).await), "");
+}
+
+#[tokio::test]
+async fn answers_are_laid_out_for_people() {
+    let harness = Harness::start().await;
+    harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    for path in [format!("{CONFIG_MAPS}/a"), CONFIG_MAPS.to_owned(), format!("{CONFIG_MAPS}/none")] {
+        let plain = harness.get(&path).await;
+        let pretty = harness.get(&format!("{path}?pretty=true")).await;
+        assert_eq!(pretty.json(), plain.json());
+        assert!(pretty.body.starts_with(b"{\n  \""), "{:?}", pretty.body);
+        assert!(!plain.body.starts_with(b"{\n"), "{:?}", plain.body);
+    }
+}
+
+#[tokio::test]
 async fn all_namespaces_together_can_be_read_and_not_written() {
     let harness = Harness::start().await;
     harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
@@ -253,4 +279,25 @@ async fn all_namespaces_together_can_be_read_and_not_written() {
     let held = harness.get(everywhere).await.ok();
     assert_eq!(held["items"].as_array().unwrap().len(), 1);
     assert_eq!(held["items"][0]["metadata"]["name"], "a");
+}
+
+#[tokio::test]
+async fn a_creator_owns_what_it_sent_and_its_defaults_but_no_status() {
+    let harness = Harness::start().await;
+    let mut sent = pod("owned");
+    sent["status"] = json!({"phase": "Running"});
+    let created = harness.post(PODS, &sent).await.ok();
+    let entries = created["metadata"]["managedFields"].as_array().unwrap().clone();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0]["manager"], "tester");
+    let fields = &entries[0]["fieldsV1"];
+    assert!(fields["f:spec"].get("f:dnsPolicy").is_some(), "{fields}");
+    assert!(fields.get("f:status").is_none(), "{fields}");
+
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "owned"},
+        "target": {"kind": "Node", "name": "n"}});
+    harness.post(&format!("{PODS}/owned/binding"), &binding).await.ok();
+    let bound = harness.get(&format!("{PODS}/owned")).await.ok();
+    assert_eq!(bound["spec"]["nodeName"], "n");
+    assert_eq!(bound["metadata"]["managedFields"], json!(entries), "nobody manages what a binding sets");
 }

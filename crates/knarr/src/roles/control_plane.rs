@@ -30,6 +30,9 @@ use super::server::Parts;
 /// Who issues service account tokens, and their audience.
 const TOKEN_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
+/// As whom the controllers introduce themselves.
+const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+
 /// A running control plane.
 #[derive(Clone)]
 pub struct ControlPlane {
@@ -40,11 +43,12 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// A client of this process with the given identity.
-    pub fn client(&self, user: &str, groups: &[&str]) -> Client {
+    /// A client of this process for a component (`kube-scheduler`), with the given identity.
+    pub fn client(&self, component: &str, user: &str, groups: &[&str]) -> Client {
         let mut groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
         groups.push("system:authenticated".to_owned());
-        client::in_process(self.server.in_process(User { name: user.to_owned(), groups, ..User::default() }))
+        let user = User { name: user.to_owned(), groups, ..User::default() };
+        client::in_process(self.server.in_process(user).named(component))
     }
 
     /// The serving certificate, to be replaced when renewed.
@@ -175,7 +179,7 @@ async fn set_up(parts: &Parts, plane: &ControlPlane) -> Result<()> {
         secure_port: parts.cluster.api_port(),
         client_ca_pem: parts.pki.ca_pem.clone(),
     };
-    let client = plane.client("system:apiserver", &["system:masters"]);
+    let client = plane.client("kube-apiserver", "system:apiserver", &["system:masters"]);
     let done = bootstrap::run(&client, &config).await.context("setting up the cluster")?;
     tracing::info!(created = done.created, updated = done.updated, "the cluster's own objects are there");
     Ok(())
@@ -185,10 +189,12 @@ async fn set_up(parts: &Parts, plane: &ControlPlane) -> Result<()> {
 fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
     let supervisor = &parts.supervisor;
     let server = plane.server.clone();
+    let manager = plane.client(CONTROLLER_MANAGER, "system:kube-controller-manager", &[]);
     let mut manager = Manager::new(informer::Context {
-        informers: Informers::new(plane.client("system:kube-controller-manager", &[]), supervisor.clone()),
+        informers: Informers::new(manager, supervisor.clone()),
         client_of: Arc::new(move |account| {
-            client::in_process(server.in_process(bootstrap::controller_identity(account)))
+            let identity = bootstrap::controller_identity(account);
+            client::in_process(server.in_process(identity).named(CONTROLLER_MANAGER))
         }),
         clock: parts.clock.clone(),
         supervisor: supervisor.clone(),
@@ -199,7 +205,8 @@ fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
         kinds: Arc::new(Builtin),
     };
     controllers::start_all(&mut manager, config);
-    let informers = Informers::new(plane.client("system:kube-scheduler", &[]), supervisor.clone());
+    let client = plane.client("kube-scheduler", "system:kube-scheduler", &[]);
+    let informers = Informers::new(client, supervisor.clone());
     scheduler::Scheduler::build(scheduler::Config::default(), &informers, parts.clock.clone(), supervisor)
         .start(supervisor);
     Ok(())

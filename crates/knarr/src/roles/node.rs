@@ -75,7 +75,7 @@ pub async fn start(
     };
     let runtime = cri::connect(&socket).await.context("reaching the container runtime")?;
     let name = parts.cluster.node_name(index);
-    let client = plane.client(&format!("system:node:{name}"), &["system:nodes"]);
+    let client = plane.client("kubelet", &format!("system:node:{name}"), &["system:nodes"]);
     let recorder = Recorder::start(
         client.clone(),
         "kubelet",
@@ -317,7 +317,7 @@ fn follow_pod_cidr(
 
 /// Cluster DNS, on the address of its Service.
 async fn start_dns(plane: &ControlPlane, cluster: &Cluster, supervisor: &Supervisor) -> Result<()> {
-    let informers = Informers::new(plane.client("system:kube-proxy", &[]), supervisor.clone());
+    let informers = Informers::new(plane.client("kube-proxy", "system:kube-proxy", &[]), supervisor.clone());
     let view = View { services: informers.cache(), slices: informers.cache() };
     let ranges = vec![cluster.pod_cidr().parse()?, cluster.service_cidr().parse()?];
     let mut clients: Vec<IpNet> = ranges.clone();
@@ -373,7 +373,7 @@ pub async fn wait_ready(
     patience: Duration,
 ) -> Result<Vec<String>> {
     let Some(first) = names.first() else { return Ok(Vec::new()) };
-    let client = plane.client("system:apiserver", &["system:masters"]);
+    let client = plane.client("kube-apiserver", "system:apiserver", &["system:masters"]);
     let waiting = Supervisor::new(supervisor.shutdown().child());
     let nodes = Informers::new(client.clone(), waiting.clone()).cache::<Node>();
     let labels = BTreeMap::from([(CONTROL_PLANE_LABEL.to_owned(), String::new())]);
