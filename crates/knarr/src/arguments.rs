@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cluster::MAX_NODES;
+
 /// Kubernetes in one binary.
 #[derive(Debug, Parser)]
 #[command(name = "knarr", version, about, disable_help_subcommand = true)]
@@ -46,7 +48,7 @@ pub struct Up {
     #[command(flatten)]
     pub which: Which,
     /// Nodes of the cluster [default: as many as before; 1 at first]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_NODES)))]
     pub nodes: Option<u8>,
     /// Leave the user's kubeconfig alone
     #[arg(long)]
@@ -76,7 +78,7 @@ pub struct Server {
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
     /// Nodes to run on this machine; 0 for the control plane alone [default: as many as before; 1 at first]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_NODES)))]
     pub nodes: Option<u8>,
     /// Run no node on this machine
     #[arg(long)]

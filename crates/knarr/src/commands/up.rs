@@ -12,7 +12,7 @@ use client::{Endpoint, kubeconfig};
 
 use super::{layout_of, say, user_kubeconfig};
 use crate::arguments::Up;
-use crate::cluster::{Cluster, MAX_NODES};
+use crate::cluster::Cluster;
 use crate::layout::Layout;
 use crate::pki::Pair;
 use crate::preflight;
@@ -32,9 +32,6 @@ const END_PATIENCE: Duration = Duration::from_secs(10);
 /// Says what is missing, or why the server did not come up.
 pub fn run(up: &Up) -> Result<()> {
     let layout = layout_of(&up.which)?;
-    if up.nodes.is_some_and(|nodes| nodes == 0 || nodes > MAX_NODES) {
-        bail!("a cluster on one machine has 1 to {MAX_NODES} nodes");
-    }
     if let [first, rest @ ..] = preflight::missing().as_slice() {
         let more = rest.iter().map(|line| format!("\n{line}")).collect::<String>();
         bail!("{first}{more}");

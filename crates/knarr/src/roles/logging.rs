@@ -1,5 +1,7 @@
 //! What a server says, and where: lines on standard error, or JSON when it runs in the background.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
@@ -15,6 +17,6 @@ pub fn start(background: bool) {
     if background {
         lines.json().with_current_span(false).init();
     } else {
-        lines.with_target(false).init();
+        lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).init();
     }
 }
