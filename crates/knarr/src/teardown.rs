@@ -189,7 +189,7 @@ fn remove_network(slot: u8) -> Result<()> {
 
 fn remove_files(layout: &Layout) -> Result<()> {
     for path in [layout.run_dir.clone(), layout.admin_kubeconfig()] {
-        let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let gone = if path.is_dir() { base::remove_tree(&path) } else { fs::remove_file(&path) };
         match gone {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("removing {}", path.display()));

@@ -28,7 +28,7 @@ fn remove(folder: &Path) -> Result<(), VolumeError> {
     if let Some(left) = mount_table::under(&folder)?.first() {
         return Err(VolumeError::disk("unmounting", left, io::Error::from(io::ErrorKind::ResourceBusy)));
     }
-    match fs::remove_dir_all(&folder) {
+    match base::remove_tree(&folder) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(VolumeError::disk("removing", &folder, e)),
         _ => Ok(()),
     }

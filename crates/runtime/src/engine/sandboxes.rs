@@ -327,7 +327,7 @@ pub(super) fn remove_tree(dir: &Path) -> io::Result<()> {
     for point in points.iter().rev() {
         unmount(point);
     }
-    match fs::remove_dir_all(dir) {
+    match base::remove_tree(dir) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

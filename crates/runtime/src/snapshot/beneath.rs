@@ -5,7 +5,6 @@
 //! whiteouts or archives.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -73,8 +72,7 @@ impl Place<'_> {
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return Ok(rustix::fs::unlinkat(&self.dir, self.name, AtFlags::empty())?);
         }
-        // The standard library walks with openat and O_NOFOLLOW below this path.
-        fs::remove_dir_all(fd_path(self.dir.as_fd()).join(self.name))
+        base::remove_tree(&fd_path(self.dir.as_fd()).join(self.name))
     }
 
     /// Opens what is there for reading its attributes, if it is a file or a directory.
@@ -110,6 +108,8 @@ pub fn clean(path: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

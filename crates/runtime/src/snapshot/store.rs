@@ -64,7 +64,7 @@ pub struct Discarded(PathBuf);
 impl Discarded {
     /// Gives the space back. Takes as long as there are files.
     pub fn delete(self) -> io::Result<()> {
-        fs::remove_dir_all(self.0)
+        base::remove_tree(&self.0)
     }
 }
 
@@ -100,7 +100,7 @@ impl SnapshotStore {
         for dir in ["unpack", "trash"] {
             let dir = self.root.join(dir);
             if dir.exists() {
-                fs::remove_dir_all(&dir)?;
+                base::remove_tree(&dir)?;
             }
             fs::create_dir(&dir)?;
         }
@@ -153,7 +153,7 @@ impl SnapshotStore {
         let temporary = self.temporary("unpack");
         let result = self.unpack_into(&temporary, &lower, chain_id, diff_id, archive);
         if result.is_err()
-            && let Err(error) = fs::remove_dir_all(&temporary)
+            && let Err(error) = base::remove_tree(&temporary)
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(path = %temporary.display(), %error, "a half unpacked layer stays until the next start");
@@ -197,7 +197,7 @@ impl SnapshotStore {
                         record.chain_id,
                     )));
                 }
-                fs::remove_dir_all(temporary)?;
+                base::remove_tree(temporary)?;
             }
             other => other?,
         }

@@ -12,7 +12,7 @@ use crate::rootfs::Usage;
 
 /// Blocks in use and inodes of everything in `dir`, itself included.
 ///
-/// Entries that vanish during the walk are not counted.
+/// Entries that vanish during the walk are not counted, nor those whose path is too long for the kernel.
 pub fn of_dir(dir: &Path) -> io::Result<Usage> {
     let mut usage = Usage::default();
     let mut linked = HashSet::new();
@@ -20,20 +20,32 @@ pub fn of_dir(dir: &Path) -> io::Result<Usage> {
     while let Some(dir) = pending.pop() {
         match fs::symlink_metadata(&dir) {
             Ok(meta) => count(&meta, &mut linked, &mut usage),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) if is_out_of_reach(&e) => continue,
             Err(e) => return Err(e),
         }
-        for entry in fs::read_dir(&dir)? {
+        let entries = match fs::read_dir(&dir) {
+            Err(e) if is_out_of_reach(&e) => continue,
+            entries => entries?,
+        };
+        for entry in entries {
             let entry = entry?;
             match entry.metadata() {
                 Ok(meta) if meta.is_dir() => pending.push(entry.path()),
                 Ok(meta) => count(&meta, &mut linked, &mut usage),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) if is_out_of_reach(&e) => {}
                 Err(e) => return Err(e),
             }
         }
     }
     Ok(usage)
+}
+
+/// A container that nests its folders too deep must not keep the others from being counted.
+fn is_out_of_reach(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
+    )
 }
 
 fn count(meta: &fs::Metadata, linked: &mut HashSet<(u64, u64)>, usage: &mut Usage) {
@@ -46,7 +58,25 @@ fn count(meta: &fs::Metadata, linked: &mut HashSet<(u64, u64)>, usage: &mut Usag
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
+
+    #[test]
+    fn folders_nested_too_deep_keep_nobody_from_counting() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let top = dir.path().join("tree");
+        fs::create_dir(&top)?;
+        let mut at = File::open(&top)?;
+        for _ in 0..600 {
+            let name = "deep-enough";
+            rustix::fs::mkdirat(&at, name, rustix::fs::Mode::RWXU)?;
+            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY;
+            at = rustix::fs::openat(&at, name, flags, rustix::fs::Mode::empty())?.into();
+        }
+        assert!(of_dir(&top)?.inodes > 300);
+        base::remove_tree(&top)
+    }
 
     #[test]
     fn hard_links_count_once() -> io::Result<()> {
