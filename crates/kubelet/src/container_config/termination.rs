@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use cri::v1::ContainerStatus;
+use rustix::fs::OFlags;
 
 use super::{ANNOTATION_MESSAGE_PATH, ANNOTATION_MESSAGE_POLICY};
 use crate::logs;
@@ -38,10 +40,33 @@ pub fn message(status: &ContainerStatus) -> Option<String> {
 }
 
 fn tail(path: &Path, limit: u64) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let len = file.metadata()?.len();
+    // The container may have put anything in the file's place: a pipe that nobody writes would be read for ever.
+    let mut file =
+        File::options().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let len = metadata.len();
     file.seek(SeekFrom::Start(len.saturating_sub(limit)))?;
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_the_messages_place_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+            .expect("made");
+        assert_eq!(tail(&pipe, 10).expect_err("no file").kind(), io::ErrorKind::InvalidInput);
+        let file = dir.path().join("file");
+        std::fs::write(&file, "0123456789ab").expect("written");
+        assert_eq!(tail(&file, 10).expect("read"), "23456789ab");
+    }
 }

@@ -146,21 +146,23 @@ struct Trees {
 }
 
 impl Trees {
+    /// Watches a folder and those in it. Not by recursion: containers nest as deep as they like.
     fn add(&mut self, watch: &FolderWatch, root: &Path, folder: &Path) {
         let mask = AddWatchFlags::IN_MODIFY
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_ONLYDIR
             | AddWatchFlags::IN_DONT_FOLLOW;
-        match watch.add(folder, mask) {
-            Ok(descriptor) => self.known.insert(descriptor, (folder.to_owned(), root.to_owned())),
+        let mut open = vec![folder.to_owned()];
+        while let Some(folder) = open.pop() {
             // Gone again, or no folder. Where the kernel allows no more watches the others must do.
-            Err(_) => return,
-        };
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                self.add(watch, root, &entry.path());
+            let Ok(descriptor) = watch.add(&folder, mask) else { continue };
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    open.push(entry.path());
+                }
             }
+            self.known.insert(descriptor, (folder, root.to_owned()));
         }
     }
 
