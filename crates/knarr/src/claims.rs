@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -48,6 +49,7 @@ fn all() -> Vec<Claim> {
 /// # Errors
 /// When the files cannot be written.
 pub fn claim(layout: &Layout, slot: u8) -> Result<()> {
+    fs::create_dir_all(&layout.run_dir).with_context(|| format!("making {}", layout.run_dir.display()))?;
     let path = Path::new(SLOTS_DIR).join(slot.to_string());
     fs::write(path, layout.data_dir.as_os_str().as_encoded_bytes()).context("claiming an address range")?;
     let claim = Claim { slot, data_dir: layout.data_dir.clone() };
@@ -72,19 +74,23 @@ pub fn any() -> bool {
     (0..SLOTS).any(|slot| holder(slot).is_some())
 }
 
-/// Removes the list of clusters. For when no cluster is left.
+/// Removes the list of clusters. For when no cluster is left, and under the [`lock`], which goes last: whoever
+/// waits for it begins a new list.
 ///
 /// # Errors
-/// When something is left in it.
+/// When something cannot be removed.
 pub fn remove_all() -> io::Result<()> {
-    for path in [LOCK_FILE, SLOTS_DIR, RUN_DIR] {
-        let gone = if Path::new(path).is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-        match gone {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    for entry in fs::read_dir(RUN_DIR)?.flatten().filter(|entry| entry.path() != Path::new(LOCK_FILE)) {
+        let path = entry.path();
+        if entry.file_type()?.is_dir() { base::remove_tree(&path)? } else { fs::remove_file(&path)? }
     }
-    Ok(())
+    fs::remove_file(LOCK_FILE)?;
+    match fs::remove_dir(RUN_DIR) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 fn claimed_by(slot: u8) -> Option<PathBuf> {
@@ -107,9 +113,19 @@ pub fn holder(slot: u8) -> Option<PathBuf> {
 /// # Errors
 /// When the list cannot be made or locked.
 pub fn lock() -> Result<fs::File> {
-    fs::create_dir_all(SLOTS_DIR).with_context(|| format!("making {SLOTS_DIR}"))?;
-    let file = fs::File::create(LOCK_FILE).context("locking the list of clusters")?;
-    rustix::fs::flock(file.as_fd(), rustix::fs::FlockOperation::LockExclusive)
-        .context("locking the list of clusters")?;
-    Ok(file)
+    loop {
+        fs::create_dir_all(SLOTS_DIR).with_context(|| format!("making {SLOTS_DIR}"))?;
+        let file = match fs::File::create(LOCK_FILE) {
+            // The last cluster went between the two.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file.context("locking the list of clusters")?,
+        };
+        rustix::fs::flock(file.as_fd(), rustix::fs::FlockOperation::LockExclusive)
+            .context("locking the list of clusters")?;
+        let held = file.metadata().context("locking the list of clusters")?;
+        // The last cluster takes the file along: a lock on what nobody else finds any more locks nothing.
+        if fs::metadata(LOCK_FILE).is_ok_and(|found| found.ino() == held.ino()) {
+            return Ok(file);
+        }
+    }
 }

@@ -1,7 +1,5 @@
 //! `knarr down`: takes a cluster off the machine, also after everything of it was killed.
 
-use std::fs;
-
 use anyhow::{Context, Result};
 use client::kubeconfig;
 
@@ -25,15 +23,18 @@ pub fn run(down: &Down) -> Result<()> {
     let claimed = Claim::of(&layout.name).map(|claim| claim.slot);
     let slot = claimed.or_else(|| Cluster::load(&layout).ok().map(|cluster| cluster.slot));
     teardown::tear_down(&layout, slot)?;
+    // Nobody claims a place meanwhile: what is removed here would be the new cluster's.
+    let guard = claims::lock()?;
     if !claims::any() {
         host::restore()?;
         claims::remove_all()?;
     }
+    drop(guard);
     if let Some(path) = user_kubeconfig() {
         kubeconfig::remove(&path, &layout.context())?;
     }
     if down.purge {
-        match fs::remove_dir_all(&layout.data_dir) {
+        match base::remove_tree(&layout.data_dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("removing {}", layout.data_dir.display()));
             }
