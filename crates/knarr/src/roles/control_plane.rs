@@ -7,16 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use apiserver::authn::service_account::{Issuer, ServiceAccounts, SigningKey, TokenSettings};
-use apiserver::authn::{self, Anonymous, ClientCertificate};
-use apiserver::authz::node::NodeAuthorizer;
-use apiserver::authz::rbac::Rbac;
-use apiserver::authz::{self, Authorizer, PrivilegedGroup};
-use apiserver::bootstrap::{self, BootstrapConfig, node_rules};
+use apiserver::authn::service_account::SigningKey;
+use apiserver::bootstrap::{self, BootstrapConfig};
 use apiserver::cache::Cache;
-use apiserver::lookup::Lookup;
 use apiserver::request::User;
-use apiserver::{Config, Deps, KubeletClient, Server, Tls, admission, audit, cache_specs};
+use apiserver::security::{Security, SecurityConfig};
+use apiserver::{Config, Deps, KubeletClient, Server, Tls, audit, cache_specs};
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
 use informer::{Informers, Manager};
@@ -26,9 +22,6 @@ use store::{Embedded, Store};
 use tokio::net::TcpListener;
 
 use super::server::Parts;
-
-/// Who issues service account tokens, and their audience.
-const TOKEN_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// As whom the controllers introduce themselves.
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
@@ -113,17 +106,8 @@ async fn build_server(parts: &Parts, store: &Embedded) -> Result<(Server, Securi
     let cache = Cache::start(store.clone(), &parts.supervisor, cache_specs(&kinds.table()))
         .await
         .context("loading the watch cache")?;
-    let lookup = Lookup::new(cache.clone());
-    let tokens = TokenSettings {
-        issuer: TOKEN_ISSUER.into(),
-        keys: Arc::new([SigningKey::from_pem(&parts.pki.service_account_key_pem)?]),
-        clock: parts.clock.clone(),
-        lookup: lookup.clone(),
-    };
-    let rbac = Rbac::start(&lookup, &parts.supervisor)?;
-    let nodes = Arc::new(NodeAuthorizer::start(&lookup, node_rules().into(), &parts.supervisor)?);
-    let authorizer: Arc<dyn Authorizer> =
-        Arc::new(authz::Union(vec![Arc::new(PrivilegedGroup), nodes.clone(), Arc::new(rbac.clone())]));
+    let key = SigningKey::from_pem(&parts.pki.service_account_key_pem)?;
+    let security = Security::start(SecurityConfig::new(key), &cache, parts.clock.clone(), &parts.supervisor)?;
     let kubelet = KubeletClient::from_pem(
         parts.pki.ca_pem.as_bytes(),
         parts.pki.kubelet_client.certificate_pem.as_bytes(),
@@ -135,15 +119,11 @@ async fn build_server(parts: &Parts, store: &Embedded) -> Result<(Server, Securi
         store,
         cache,
         resources: kinds,
-        authenticator: Arc::new(authn::Union(vec![
-            Arc::new(ClientCertificate),
-            Arc::new(ServiceAccounts::new(tokens.clone())),
-            Arc::new(Anonymous::default()),
-        ])),
-        admission: admission::plugins(&lookup, &rbac, &authorizer),
-        authorizer,
-        tokens: Some(Arc::new(Issuer::new(tokens))),
-        rules: Some(Arc::new(rbac.clone())),
+        authenticator: security.authenticator.clone(),
+        authorizer: security.authorizer.clone(),
+        admission: security.admission.clone(),
+        tokens: Some(security.tokens.clone()),
+        rules: Some(security.rules.clone()),
         kubelet: Some(Arc::new(kubelet)),
     };
     let mut config = Config::default();
@@ -151,21 +131,7 @@ async fn build_server(parts: &Parts, store: &Embedded) -> Result<(Server, Securi
         let log = audit::Log::open(path, &parts.supervisor).await;
         config.audit = Some(log.with_context(|| format!("opening the audit log {}", path.display()))?);
     }
-    Ok((Server::build(config, deps), Security { rbac, nodes }))
-}
-
-/// What follows the watch cache to decide about requests.
-struct Security {
-    rbac: Rbac,
-    nodes: Arc<NodeAuthorizer>,
-}
-
-impl Security {
-    /// Waits until everything written so far counts.
-    async fn settled(&self) {
-        self.rbac.settled().await;
-        self.nodes.settled().await;
-    }
+    Ok((Server::build(config, deps), security))
 }
 
 /// Makes what every cluster has: namespaces, roles, priorities, the `kubernetes` Service.

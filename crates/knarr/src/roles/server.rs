@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use base::{Clock, Shutdown, Supervisor, SystemClock, TaskKind};
 use client::kubeconfig;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -73,6 +74,7 @@ pub fn run(server: &Server) -> Result<()> {
         rustix::process::setsid().context("starting a session of its own")?;
     }
     logging::start(background);
+    raise_file_limit();
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a cryptography provider is installed already"))?;
@@ -92,6 +94,16 @@ pub fn run(server: &Server) -> Result<()> {
     // Only a server that ended by itself takes its pid file along; `down` handles the rest.
     let _ = std::fs::remove_file(layout.pid_file());
     result
+}
+
+/// Every client, watch and container takes file descriptors: as many as the machine allows may be open, not only
+/// the 1024 that a login gives programs which cannot count further.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn serve(layout: Layout, settings: Settings) -> Result<()> {
