@@ -118,9 +118,12 @@ fn timed<T>(message: T) -> tonic::Request<T> {
     timed_for(message, CALL_TIMEOUT)
 }
 
+/// Pods may ask for grace periods longer than gRPC can say, and it panics on those.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 fn timed_for<T>(message: T, timeout: Duration) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
-    request.set_timeout(timeout);
+    request.set_timeout(timeout.min(LONGEST));
     request
 }
 
@@ -241,5 +244,17 @@ impl Cri for GrpcCri {
     async fn runtime_name(&self) -> Result<String> {
         let request = v1::VersionRequest { version: "v1".to_owned() };
         Ok(self.runtime.clone().version(timed(request)).await?.into_inner().runtime_name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_grace_there_is_can_be_asked_for() {
+        let grace = Duration::from_secs(i64::MAX.unsigned_abs());
+        let request = timed_for((), CALL_TIMEOUT.saturating_add(grace));
+        assert!(request.metadata().get("grpc-timeout").is_some());
     }
 }

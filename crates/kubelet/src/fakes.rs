@@ -121,7 +121,12 @@ fn not_found() -> CriError {
 
 #[async_trait]
 impl Cri for FakeCri {
+    /// The code `Panic` makes it panic, as a fault of the agent's own would.
     async fn sandboxes(&self, pod_uid: Option<&str>) -> Result<Vec<v1::PodSandbox>, CriError> {
+        if let Err(error) = self.failure("sandboxes") {
+            assert_ne!(error.code, "Panic", "{}", error.message);
+            return Err(error);
+        }
         let wanted = |s: &&v1::PodSandboxStatus| {
             pod_uid.is_none_or(|uid| s.labels.get(LABEL_POD_UID).is_some_and(|l| l == uid))
         };

@@ -3,10 +3,14 @@
 //! Start at [`Workers::deliver`]. Holds no decision about any pod.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use base::backoff::Policy;
+use futures::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::task::JoinSet;
 
@@ -18,6 +22,9 @@ use crate::worker::{Mailbox, PodNews, PodView, Tools, Worker};
 
 #[cfg(test)]
 mod tests;
+
+/// How long a worker that panicked is left alone before another takes its pod.
+const AFTER_FAULT: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(300));
 
 struct Entry {
     mailbox: Arc<Mailbox>,
@@ -61,15 +68,33 @@ impl Workers {
         let mailbox = Arc::new(Mailbox::default());
         let view = Arc::new(ArcSwap::from_pointee(PodView { pod, ..PodView::default() }));
         inner.by_uid.insert(uid.clone(), Entry { mailbox: mailbox.clone(), view: view.clone() });
-        let mut worker = Worker::new(self.tools.clone(), mailbox.clone(), view, news, rejection);
-        let workers = self.clone();
-        inner.tasks.spawn(async move {
-            while worker.run().await {
-                if workers.retire(&uid, &mailbox) {
-                    return;
+        let worker = Worker::new(self.tools.clone(), mailbox.clone(), view.clone(), news, rejection);
+        inner.tasks.spawn(self.clone().keep_working(uid, worker, mailbox, view));
+    }
+
+    /// Runs a worker until nothing is left of its pod. One that panics is replaced, which finds in the runtime how
+    /// things stand: a fault met by one pod must not leave it without anybody.
+    async fn keep_working(
+        self,
+        uid: String,
+        mut worker: Worker,
+        mailbox: Arc<Mailbox>,
+        view: Arc<ArcSwap<PodView>>,
+    ) {
+        let mut faults = 0;
+        loop {
+            match AssertUnwindSafe(worker.run()).catch_unwind().await {
+                Ok(true) if !self.retire(&uid, &mailbox) => {}
+                Ok(_) => return,
+                Err(_) => {
+                    faults += 1;
+                    tracing::error!(uid, faults, "a pod's worker panicked and begins anew");
+                    tokio::time::sleep(AFTER_FAULT.delay(faults)).await;
+                    let news = PodNews::Current(view.load().pod.clone());
+                    worker = Worker::new(self.tools.clone(), mailbox.clone(), view.clone(), news, None);
                 }
             }
-        });
+        }
     }
 
     /// A pod that has not been taken on before must fit beside those that run here.

@@ -127,6 +127,19 @@ async fn a_pod_comes_up_with_one_status_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worker_that_panics_is_replaced() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    node.cri.fail("sandboxes", "Panic", "a fault");
+    node.deliver(&simple());
+    sleep(Duration::from_millis(10)).await;
+    assert!(node.cri.take_calls().is_empty());
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(node.cri.take_calls(), ["run_sandbox s1", "create web c2 in s1", "start c2"]);
+    assert_eq!(node.phase(), "Running");
+}
+
+#[tokio::test(start_paused = true)]
 async fn deletion_runs_the_hook_then_stops_then_clears_away() {
     let clock = TestClock::new();
     let mut cri = FakeCri::new(clock);
