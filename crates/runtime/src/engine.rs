@@ -159,6 +159,11 @@ impl Engine {
         }
     }
 
+    /// Owns what outlives a client's call.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.deps.supervisor
+    }
+
     /// What happens to containers from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<ContainerEventResponse> {
         self.events.subscribe()

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::Shutdown;
+use base::{Shutdown, TaskKind};
 use cri::v1::runtime_service_server::RuntimeService;
 use cri::v1::*;
 use futures::{Stream, StreamExt};
@@ -95,7 +95,10 @@ impl RuntimeService for Runtime {
         if config.metadata.is_none() {
             return Err(Status::invalid_argument("the container config has no metadata"));
         }
-        let container_id = self.engine.create_container(&request.pod_sandbox_id, config).await?;
+        let work = move |engine: Arc<Engine>| async move {
+            engine.create_container(&request.pod_sandbox_id, config).await
+        };
+        let container_id = self.to_its_end(work).await?;
         answer(CreateContainerResponse { container_id })
     }
 
@@ -103,7 +106,8 @@ impl RuntimeService for Runtime {
         &self,
         request: Request<StartContainerRequest>,
     ) -> Answer<StartContainerResponse> {
-        self.engine.start_container(&request.into_inner().container_id).await?;
+        let id = request.into_inner().container_id;
+        self.to_its_end(move |engine: Arc<Engine>| async move { engine.start_container(&id).await }).await?;
         answer(StartContainerResponse {})
     }
 
@@ -290,6 +294,24 @@ impl RuntimeService for Runtime {
         answer(RuntimeConfigResponse {
             linux: Some(LinuxRuntimeConfiguration { cgroup_driver: CgroupDriver::Cgroupfs.into() }),
         })
+    }
+}
+
+impl Runtime {
+    /// Work that a client which hangs up must not leave half done: a name would stay reserved, a running
+    /// container would count as one that never started.
+    async fn to_its_end<T, W>(&self, work: impl FnOnce(Arc<Engine>) -> W) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, EngineError>> + Send + 'static,
+    {
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        let work = work(Arc::clone(&self.engine));
+        self.engine.supervisor().spawn(TaskKind::Background, "container", async move {
+            // The client may have gone: it finds the container in the list.
+            drop(done.send(work.await));
+        });
+        outcome.await.map_err(|_| EngineError::State("the runtime is stopping".to_owned()))?
     }
 }
 

@@ -209,7 +209,11 @@ impl Engine {
         }
         let signal = container.record().stop_signal;
         if !timeout.is_zero() {
-            self.signal(&container, signal, false).await?;
+            // A signal that cannot be sent is no reason to let the container run on.
+            if let Err(error) = self.signal(&container, signal, false).await {
+                tracing::warn!(container = %container.id, %error, "a container cannot be asked to end: it is killed");
+                return self.kill(&container).await;
+            }
             if tokio::time::timeout(timeout, container.ended()).await.is_ok() {
                 return Ok(());
             }
@@ -313,23 +317,29 @@ fn log_path(directory: &str, path: &str) -> String {
     PathBuf::from(directory).join(path).to_string_lossy().into_owned()
 }
 
-/// `SIGQUIT`, `QUIT` or `3`; SIGTERM for nothing.
+/// `SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3` or `SIGRTMAX-1`; SIGTERM for nothing.
 fn stop_signal(name: &str) -> Result<i32, EngineError> {
     use std::str::FromStr;
     if name.is_empty() {
         return Ok(libc::SIGTERM);
     }
-    if let Ok(number) = name.parse::<i32>() {
-        return Ok(number);
-    }
     let upper = name.to_ascii_uppercase();
-    let full = if upper.starts_with("SIG") { upper } else { format!("SIG{upper}") };
-    if let Some(offset) = full.strip_prefix("SIGRTMIN+").and_then(|o| o.parse::<i32>().ok()) {
-        return Ok(libc::SIGRTMIN() + offset);
-    }
-    nix::sys::signal::Signal::from_str(&full)
-        .map(|s| s as i32)
-        .map_err(|_| EngineError::Invalid(format!("failed to parse stop signal {name:?}")))
+    let plain = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let offset = |from: &str, sign: char| plain.strip_prefix(from)?.strip_prefix(sign)?.parse::<i32>().ok();
+    let (first, last) = (libc::SIGRTMIN(), libc::SIGRTMAX());
+    let real_time = match plain {
+        "RTMIN" => Some(first),
+        "RTMAX" => Some(last),
+        _ => offset("RTMIN", '+')
+            .map(|by| first.saturating_add(by))
+            .or_else(|| offset("RTMAX", '-').map(|by| last.saturating_sub(by)))
+            .filter(|number| *number >= first),
+    };
+    let named = || nix::sys::signal::Signal::from_str(&format!("SIG{plain}")).ok().map(|s| s as i32);
+    let number = name.parse().ok().or(real_time).or_else(named);
+    number
+        .filter(|number| (1..=last).contains(number))
+        .ok_or_else(|| EngineError::Invalid(format!("failed to parse stop signal {name:?}")))
 }
 
 /// A directory for each path the image declares and the client doesn't mount.
@@ -377,9 +387,12 @@ mod tests {
 
     #[test]
     fn stop_signals_have_names_and_numbers() {
-        for (name, number) in [("", 15), ("SIGQUIT", 3), ("quit", 3), ("9", 9)] {
+        let names = [("", 15), ("SIGQUIT", 3), ("quit", 3), ("9", 9), ("SIGRTMIN+3", 37), ("RTMAX-1", 63)];
+        for (name, number) in names {
             assert_eq!(stop_signal(name).ok(), Some(number), "{name}");
         }
-        assert!(stop_signal("SIGNOTHING").is_err());
+        for name in ["SIGNOTHING", "0", "-1", "65", "SIGRTMIN+31", "SIGRTMIN+2147483647", "RTMAX-31"] {
+            assert!(stop_signal(name).is_err(), "{name}");
+        }
     }
 }

@@ -1,10 +1,9 @@
 //! Processes the shim started: a handle to wait on for each, and one place that reaps.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, WaitStatus};
 
 /// A started process; readable once it has ended.
 pub struct Child {
@@ -19,12 +18,18 @@ impl Child {
         Ok(Self { pid, handle: rustix::process::pidfd_open(raw, PidfdFlags::empty())? })
     }
 
-    /// Sends `signal`; fine when the process has ended.
-    pub fn signal(&self, signal: rustix::process::Signal) -> io::Result<()> {
-        match rustix::process::pidfd_send_signal(&self.handle, signal) {
-            Err(rustix::io::Errno::SRCH) => Ok(()),
-            other => Ok(other?),
+    /// Sends the signal of this number, real-time ones too; fine when the process has ended.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        let none = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: plain numbers, an open descriptor and no structure (pidfd_send_signal(2)); the kernel refuses
+        // what is no signal.
+        let sent =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.handle.as_raw_fd(), signal, none, 0) };
+        if sent == 0 {
+            return Ok(());
         }
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
     }
 }
 
@@ -39,15 +44,43 @@ impl AsFd for Child {
 pub fn reap() -> Vec<(i32, i32)> {
     let mut ended = Vec::new();
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => ended.push((pid.as_raw(), code)),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => ended.push((pid.as_raw(), 128 + signal as i32)),
-            Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::ECHILD) => return ended,
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) => {
+                ended.extend(exit_code(status).map(|code| (pid.as_raw_nonzero().get(), code)));
+            }
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return ended,
+            Err(rustix::io::Errno::INTR) => {}
             Err(errno) => {
                 complain!("cannot reap children: {errno}");
                 return ended;
             }
         }
+    }
+}
+
+/// The exit code, 128 + the signal's number (real-time ones too) where one killed the process.
+fn exit_code(status: WaitStatus) -> Option<i32> {
+    status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::zombie_processes, reason = "it is waited for by its number")]
+    fn real_time_signals_are_sent_and_their_victims_reaped() {
+        let signal = libc::SIGRTMIN() + 3;
+        let victim = std::process::Command::new("sleep").arg("1000").spawn().expect("started");
+        let child = Child::watch(i32::try_from(victim.id()).expect("a process id")).expect("watched");
+        child.signal(signal).expect("sent");
+        let mut fds = [rustix::event::PollFd::new(&child, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut fds, None).expect("polled");
+        // Not `reap`, which would take other tests' children too.
+        let (_, status) = rustix::process::waitpid(Pid::from_raw(child.pid), WaitOptions::empty())
+            .expect("reaped")
+            .expect("ended");
+        assert_eq!(exit_code(status), Some(128 + signal));
+        child.signal(libc::SIGKILL).expect("one that has ended needs no signal");
     }
 }

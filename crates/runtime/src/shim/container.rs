@@ -143,11 +143,11 @@ impl Container {
 
     pub fn signal(&self, signal: i32, everything: bool, cgroups: &Hierarchy) -> Result<(), Failure> {
         let Some(init) = &self.init else { return Ok(()) };
-        let signal = rustix::process::Signal::from_named_raw(signal)
-            .ok_or_else(|| Failure::Other(format!("{signal} is no signal")))?;
-        if everything && signal == rustix::process::Signal::KILL {
+        if everything && signal == libc::SIGKILL {
             cgroups.kill(&self.setup.cgroup);
         } else if everything {
+            let signal = rustix::process::Signal::from_named_raw(signal)
+                .ok_or_else(|| Failure::Other(format!("{signal} is no signal")))?;
             cgroups.signal(&self.setup.cgroup, signal);
         }
         init.signal(signal).map_err(other)

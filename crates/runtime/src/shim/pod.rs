@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use base::{Clock, SystemClock};
-use rustix::process::Signal;
 
 use super::children::{Child, reap};
 use super::container::{Container, OCI_DIR};
@@ -104,8 +103,6 @@ impl Pod {
                 self.known(&container)?.signal(signal, everything, &cgroups)?;
             }
             Op::SignalExec { exec, signal } => {
-                let signal = Signal::from_named_raw(signal)
-                    .ok_or_else(|| Failure::Other(format!("{signal} is no signal")))?;
                 if let Some(exec) = self.execs.iter().find(|e| e.id == exec) {
                     exec.child.signal(signal).map_err(|e| Failure::Other(e.to_string()))?;
                 }
@@ -201,13 +198,13 @@ impl Pod {
         for container in self.containers.values().filter(|c| c.exit.is_none()) {
             self.cgroups.kill(&container.setup.cgroup);
             if let Some(init) = &container.init
-                && let Err(error) = init.signal(Signal::KILL)
+                && let Err(error) = init.signal(libc::SIGKILL)
             {
                 complain!("cannot kill a container: {error}");
             }
         }
         if let Some(pause) = &self.pause
-            && let Err(error) = pause.signal(Signal::KILL)
+            && let Err(error) = pause.signal(libc::SIGKILL)
         {
             complain!("cannot kill the pause process: {error}");
         }
