@@ -100,6 +100,9 @@ impl ContainerConfigBuilder {
 #[async_trait]
 impl ContainerConfigs for ContainerConfigBuilder {
     async fn build(&self, request: ContainerRequest<'_>) -> Result<ContainerConfig, ConfigError> {
+        if request.container.lifecycle.as_ref().is_some_and(|l| l.stop_signal.is_some()) {
+            return Err(ConfigError::new("lifecycle.stopSignal is not implemented on this node"));
+        }
         let security = security::of_container(request.pod, request.container, request.image, &self.security)?;
         let environment = self.environment(&request).await.map_err(|e| ConfigError::new(e.to_string()))?;
         let mut config = describe(&request, &environment);

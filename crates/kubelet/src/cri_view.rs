@@ -14,6 +14,9 @@ pub const LABEL_POD_NAMESPACE: &str = "io.kubernetes.pod.namespace";
 pub const LABEL_CONTAINER_NAME: &str = "io.kubernetes.container.name";
 /// The annotation that tells whether a running container still matches its specification.
 pub const ANNOTATION_CONTAINER_HASH: &str = "io.kubernetes.container.hash";
+/// The annotation that tells what a container was made with of the machine, where its pod asks for something
+/// else since.
+pub const ANNOTATION_CONTAINER_RESOURCES: &str = "io.kubernetes.container.resources";
 
 /// One sandbox of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub struct Record {
     pub image_id: String,
     /// See [`ANNOTATION_CONTAINER_HASH`]; empty where another agent made the container.
     pub hash: String,
+    /// See [`ANNOTATION_CONTAINER_RESOURCES`]; empty where another agent made the container.
+    pub resources: String,
     pub log_path: String,
     /// Whom the first process runs as; `None` where the runtime does not tell.
     pub user: Option<User>,
@@ -181,6 +186,7 @@ pub fn container(status: &v1::ContainerStatus, sandbox_id: &str, message: Option
             status.image_ref.clone()
         },
         hash: status.annotations.get(ANNOTATION_CONTAINER_HASH).cloned().unwrap_or_default(),
+        resources: status.annotations.get(ANNOTATION_CONTAINER_RESOURCES).cloned().unwrap_or_default(),
         log_path: status.log_path.clone(),
         user: status.user.as_ref().and_then(|u| u.linux.as_ref()).map(|user| User {
             uid: user.uid,

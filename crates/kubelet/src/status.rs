@@ -8,9 +8,15 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use serde_json::{Map, Value, json};
 
-/// The condition types this node owns; others in the list belong to others and are left alone.
-const OWN_CONDITIONS: [&str; 5] =
-    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+/// The condition types this node owns, in upstream's order; others in the list belong to others and are left alone.
+const OWN_CONDITIONS: [&str; 6] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "PodResizePending",
+];
 
 /// The fields this node owns. Fields beside them (`nominatedNodeName`, resize states …) are left alone.
 const OWN_FIELDS: [&str; 12] = [
@@ -77,7 +83,8 @@ fn replacement(field: &str, new: &Value) -> Value {
     }
 }
 
-/// Conditions merge by their type: only those that changed are sent, with nulls for what they lost.
+/// Conditions merge by their type: only those that changed are sent, with nulls for what they lost, and a word for
+/// those that are no more.
 fn changed_conditions(reported: &PodStatus, wanted: &PodStatus) -> Vec<Value> {
     let old_conditions: Vec<&PodCondition> = reported.conditions.iter().flatten().collect();
     let mut changed = Vec::new();
@@ -102,6 +109,10 @@ fn changed_conditions(reported: &PodStatus, wanted: &PodStatus) -> Vec<Value> {
         }
         changed.push(value);
     }
+    let kept = |kind: &str| wanted.conditions.iter().flatten().any(|c| c.type_ == kind);
+    let gone = old_conditions.iter().map(|c| c.type_.as_str());
+    let gone = gone.filter(|kind| OWN_CONDITIONS.contains(kind) && !kept(kind));
+    changed.extend(gone.map(|kind| json!({ "type": kind, "$patch": "delete" })));
     changed
 }
 
@@ -163,6 +174,7 @@ mod tests {
                 condition("Ready", "False", Some("ContainersNotReady")),
                 condition("PodScheduled", "True", None),
                 condition("example.com/gate", "True", None),
+                condition("PodResizePending", "True", Some("Infeasible")),
             ]),
             ..PodStatus::default()
         };
@@ -179,7 +191,10 @@ mod tests {
                 "phase": "Running",
                 "message": null,
                 "podIPs": [{"$patch": "replace"}, {"ip": "10.0.0.1"}],
-                "conditions": [{"type": "Ready", "status": "True", "reason": null}],
+                "conditions": [
+                    {"type": "Ready", "status": "True", "reason": null},
+                    {"type": "PodResizePending", "$patch": "delete"},
+                ],
                 "$setElementOrder/conditions": OWN_CONDITIONS.map(|kind| json!({"type": kind})),
             })
         );

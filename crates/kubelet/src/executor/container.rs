@@ -1,7 +1,7 @@
 //! Starting a container: configuration, creation, start, postStart hook.
 
 use super::{Executor, Input, Outcome, not_in_pod, regarding};
-use crate::cri_view::ANNOTATION_CONTAINER_HASH;
+use crate::cri_view::{ANNOTATION_CONTAINER_HASH, ANNOTATION_CONTAINER_RESOURCES};
 use crate::events::Severity;
 use crate::planner::{Failure, Member};
 use crate::seams::ContainerRequest;
@@ -37,6 +37,7 @@ impl Executor {
             Err(error) => return refuse(error.reason, error.message),
         };
         config.annotations.insert(ANNOTATION_CONTAINER_HASH.to_owned(), member.hash.clone());
+        config.annotations.insert(ANNOTATION_CONTAINER_RESOURCES.to_owned(), member.resources.clone());
         let id = match self.cri.create_container(sandbox_id, config, sandbox).await {
             Ok(id) => id,
             Err(error) => return refuse("CreateContainerError", error.message),

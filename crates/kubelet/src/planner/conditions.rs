@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::context::Context;
-use super::desired::Role;
+use super::desired::{Member, Role};
 
 /// A condition before it is compared with the one in the API.
 struct Draft {
@@ -42,14 +42,29 @@ pub fn build(ctx: &Context<'_>, facts: &Facts<'_>) -> Vec<PodCondition> {
         Draft::fails("PodReadyToStartContainers", None, None)
     };
     let containers = containers_ready(ctx, facts);
-    let drafts = [
+    let mut drafts = vec![
         ready_to_start,
         initialized(ctx, facts),
         ready(ctx, &containers),
         containers,
         Draft::holds("PodScheduled"),
     ];
+    drafts.extend(resize_pending(ctx));
     drafts.into_iter().map(|draft| settle(ctx, draft)).collect()
+}
+
+/// Containers keep what they were made with until they are made anew; a pod that asks for something else is told
+/// so, the way a node does that cannot grant it (KEP-1287).
+fn resize_pending(ctx: &Context<'_>) -> Option<Draft> {
+    let waits = |member: &Member| {
+        let record = ctx.seen.runtime.latest(&member.spec.name).filter(|r| r.is_running());
+        record.is_some_and(|r| !r.resources.is_empty() && r.resources != member.resources)
+    };
+    ctx.want.members.iter().any(waits).then(|| Draft {
+        reason: Some("Infeasible"),
+        message: Some("In-place resize is not implemented on this node".to_owned()),
+        ..Draft::holds("PodResizePending")
+    })
 }
 
 /// Keeps the moment of the last transition where the condition has not turned.

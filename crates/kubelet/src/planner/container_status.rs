@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    ContainerUser, LinuxContainerUser, VolumeMount, VolumeMountStatus,
+    ContainerUser, LinuxContainerUser, ResourceRequirements, VolumeMount, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -44,6 +44,7 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
         (Run::Created | Run::Unknown, None) => (default_waiting(ctx), previous(ctx, record)),
     };
     let started = init::is_started(ctx, member, record);
+    let resources = resources(member, record);
     ContainerStatus {
         container_id: Some(format!("{scheme}://{}", record.id)),
         image: if record.image.is_empty() {
@@ -58,12 +59,18 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
         restart_count: i32::try_from(record.attempt).unwrap_or(i32::MAX),
         started: Some(started),
         state: Some(state),
-        resources: Some(member.spec.resources.clone().unwrap_or_default()),
-        allocated_resources: member.spec.resources.as_ref().and_then(|r| r.requests.clone()),
+        allocated_resources: resources.requests.clone(),
+        resources: Some(resources),
         user: record.user.as_ref().map(user),
         volume_mounts: mounts(member),
         ..ContainerStatus::default()
     }
+}
+
+/// What the container was made with; its pod may ask for something else since.
+fn resources(member: &Member, record: &Record) -> ResourceRequirements {
+    let made_with = serde_json::from_str(&record.resources).ok();
+    made_with.or_else(|| member.spec.resources.clone()).unwrap_or_default()
 }
 
 fn hook_under_way(ctx: &Context<'_>, member: &Member) -> bool {

@@ -43,6 +43,8 @@ pub struct Member {
     pub spec: Container,
     /// Tells whether a running container still matches: made of name and image.
     pub hash: String,
+    /// What it asks for of the machine, as text; the running one carries it as an annotation.
+    pub resources: String,
 }
 
 /// The pod shall end.
@@ -183,7 +185,8 @@ fn members(spec: &PodSpec) -> Vec<Member> {
 
 fn member(role: Role, spec: Container) -> Member {
     let hash = container_hash(&spec);
-    Member { role, spec, hash }
+    let resources = spec.resources.as_ref().and_then(|r| serde_json::to_string(r).ok());
+    Member { role, spec, hash, resources: resources.unwrap_or_else(|| "{}".to_owned()) }
 }
 
 /// What [`Member::hash`] is for this container; the running one carries it as an annotation.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::ContainerStatus;
 
-use super::desired::{Desired, RestartPolicy, Role};
+use super::desired::{Desired, Member, Role};
 
 #[derive(Default)]
 struct Counts {
@@ -12,7 +12,9 @@ struct Counts {
     unknown: u32,
     running: u32,
     waiting: u32,
+    /// Ended app containers; of these, those that will run again and those that ended well.
     stopped: u32,
+    restarting: u32,
     succeeded: u32,
 }
 
@@ -30,17 +32,17 @@ pub fn phase(
         let status = init.iter().find(|s| s.name == member.spec.name);
         match member.role {
             Role::Sidecar => count_sidecar(&mut counts, status),
-            _ => count_init(&mut counts, status),
+            _ => count_init(&mut counts, want, member, status),
         }
     }
     for member in want.with_role(Role::App) {
-        count_app(&mut counts, apps.iter().find(|s| s.name == member.spec.name));
+        count_app(&mut counts, want, member, apps.iter().find(|s| s.name == member.spec.name));
     }
-    decide(&counts, want.restart_policy, ended, initialized)
+    decide(&counts, ended, initialized)
 }
 
-fn decide(c: &Counts, policy: RestartPolicy, ended: bool, initialized: bool) -> &'static str {
-    if c.failed_init > 0 && (policy == RestartPolicy::Never || ended) {
+fn decide(c: &Counts, ended: bool, initialized: bool) -> &'static str {
+    if c.failed_init > 0 {
         return "Failed";
     }
     if ended && c.running == 0 {
@@ -50,18 +52,17 @@ fn decide(c: &Counts, policy: RestartPolicy, ended: bool, initialized: bool) -> 
             "Failed"
         };
     }
-    if c.pending_init > 0 || c.failed_init > 0 || (c.pending_sidecars > 0 && !initialized) || c.waiting > 0 {
+    if c.pending_init > 0 || (c.pending_sidecars > 0 && !initialized) || c.waiting > 0 {
         return "Pending";
     }
     if c.running > 0 && c.unknown == 0 {
         return "Running";
     }
     if c.stopped > 0 && c.unknown == 0 {
-        return match policy {
-            RestartPolicy::Always => "Running",
-            _ if c.stopped == c.succeeded => "Succeeded",
-            RestartPolicy::Never => "Failed",
-            RestartPolicy::OnFailure => "Running",
+        return match (c.restarting, c.stopped == c.succeeded) {
+            (1.., _) => "Running",
+            (0, true) => "Succeeded",
+            (0, false) => "Failed",
         };
     }
     "Pending"
@@ -71,7 +72,7 @@ fn last_exit(status: &ContainerStatus) -> Option<i32> {
     status.last_state.as_ref()?.terminated.as_ref().map(|t| t.exit_code)
 }
 
-fn count_init(counts: &mut Counts, status: Option<&ContainerStatus>) {
+fn count_init(counts: &mut Counts, want: &Desired, member: &Member, status: Option<&ContainerStatus>) {
     let Some(state) = status.and_then(|s| s.state.as_ref()) else {
         counts.pending_init += 1;
         return;
@@ -83,7 +84,7 @@ fn count_init(counts: &mut Counts, status: Option<&ContainerStatus>) {
     };
     match exit {
         Some(0) if state.terminated.is_some() => {}
-        Some(code) if code != 0 => counts.failed_init += 1,
+        Some(code) if code != 0 && !want.restarts(member, code) => counts.failed_init += 1,
         _ => counts.pending_init += 1,
     }
 }
@@ -107,7 +108,7 @@ fn count_sidecar(counts: &mut Counts, status: Option<&ContainerStatus>) {
     }
 }
 
-fn count_app(counts: &mut Counts, status: Option<&ContainerStatus>) {
+fn count_app(counts: &mut Counts, want: &Desired, member: &Member, status: Option<&ContainerStatus>) {
     let Some((status, state)) = status.and_then(|s| s.state.as_ref().map(|state| (s, state))) else {
         counts.unknown += 1;
         return;
@@ -117,8 +118,10 @@ fn count_app(counts: &mut Counts, status: Option<&ContainerStatus>) {
     } else if let Some(ended) = &state.terminated {
         counts.stopped += 1;
         counts.succeeded += u32::from(ended.exit_code == 0);
+        counts.restarting += u32::from(want.restarts(member, ended.exit_code));
     } else if last_exit(status).is_some() {
         counts.stopped += 1;
+        counts.restarting += 1;
     } else {
         counts.waiting += 1;
     }

@@ -4,6 +4,8 @@
 
 mod simulation;
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::json;
 
 use simulation::Simulation;
@@ -89,6 +91,37 @@ fn jobs_end_by_their_policy() {
     sim.exit("b", 0);
     sim.settle("b succeeds: the pod is done, its sandbox and volumes go");
     sim.check("on_failure");
+}
+
+#[test]
+fn a_containers_own_rules_come_before_the_pods_policy() {
+    let rule = json!({"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}});
+    let mut sim = Simulation::new(json!({
+        "restartPolicy": "Never",
+        "containers": [{"name": "c", "image": "a:1", "restartPolicy": "Never", "restartPolicyRules": [rule]}]
+    }));
+    sim.settle("created");
+    sim.exit("c", 42);
+    sim.plan_only("it ends as the rule has it, and goes on");
+    sim.settle("restarted");
+    sim.exit("c", 1);
+    sim.settle("it ends otherwise: the pod has failed");
+    sim.check("own_rules");
+}
+
+#[test]
+fn a_resize_that_nobody_carries_out_is_said() {
+    let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
+    sim.settle("created");
+    sim.change(|spec| {
+        let requests = [("cpu".to_owned(), Quantity("1".to_owned()))].into();
+        spec.containers[0].resources =
+            Some(ResourceRequirements { requests: Some(requests), ..ResourceRequirements::default() });
+    });
+    sim.settle("a processor is asked for");
+    sim.exit("c", 1);
+    sim.settle("made anew the container has it");
+    sim.check("resize");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
@@ -210,6 +210,7 @@ impl Simulation {
             image: "image:1".into(),
             image_id: "sha256:1".into(),
             hash: String::new(),
+            resources: self.want().member(name).map(|m| m.resources.clone()).unwrap_or_default(),
             log_path: String::new(),
             user: None,
         }
@@ -260,6 +261,10 @@ impl Simulation {
         let id = self.id_of(name);
         self.seen.in_flight.insert(ActionKey::Stop(id.clone()));
         self.seen.stopping.insert(id, grace_s);
+    }
+
+    pub fn change(&mut self, change: impl FnOnce(&mut PodSpec)) {
+        change(self.pod.spec.as_mut().expect("the pod has a specification"));
     }
 
     pub fn hold_hook(&mut self, name: &str) {
