@@ -246,9 +246,10 @@ mod tests {
             taken.local_addr().unwrap().port()
         };
         let refused = format!("dial tcp 127.0.0.1:{port}: connect: connection refused");
-        for (role, code, words) in
-            [(Role::Agent, 500, "error dialing backend"), (Role::Proxied, 503, "error trying to reach service")]
-        {
+        for (role, code, words) in [
+            (Role::Agent, 500, "error dialing backend"),
+            (Role::Proxied, 503, "error trying to reach service"),
+        ] {
             let backend = Backend { host: "127.0.0.1".to_owned(), port, tls: false, role };
             let error = backend.connect().await.unwrap_err();
             assert_eq!((error.code(), error.message), (code, format!("{words}: {refused}")));

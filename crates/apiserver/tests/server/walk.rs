@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::harness::Harness;
 use crate::samples::{collection, sample};
+use crate::watching::Watch;
 
 #[tokio::test]
 async fn each_verb_of_each_row() {
@@ -24,6 +25,7 @@ async fn walk(harness: &Harness, row: &Resource) {
     let path = collection(row);
     let name = "walked";
     let object = format!("{path}/{name}");
+    let mut watch = watch(harness, row, &path).await;
     let created = harness.post(&path, &sample(row, name)).await;
     assert_eq!(created.status, 201, "create {what}: {:?}", created.body);
     let created = created.ok();
@@ -33,6 +35,10 @@ async fn walk(harness: &Harness, row: &Resource) {
 
     let got = harness.get(&object).await.ok();
     assert_eq!(got, created, "get {what}");
+    if let Some(watch) = &mut watch {
+        let event = watch.next().await.expect("the watch goes on");
+        assert_eq!(event, json!({"type": "ADDED", "object": created}), "watch {what}");
+    }
     let listed = harness.get(&path).await.ok();
     assert_eq!(listed["kind"], format!("{}List", row.kind));
     assert_eq!(listed["items"], json!([created]), "list {what}");
@@ -64,6 +70,28 @@ async fn walk(harness: &Harness, row: &Resource) {
         assert_eq!(harness.get(&format!("{object}/scale")).await.ok()["spec"]["replicas"], 3, "{what}");
     }
     remove(harness, row, &path, &object, &what).await;
+    if let Some(watch) = &mut watch {
+        let mut last = watch.next().await.expect("the watch goes on");
+        while last["object"]["metadata"]["name"] == name && last["type"] != "DELETED" {
+            last = watch.next().await.expect("the watch goes on");
+        }
+        assert_eq!(
+            (&last["type"], &last["object"]["metadata"]["name"]),
+            (&json!("DELETED"), &json!(name)),
+            "{what}"
+        );
+    }
+}
+
+/// A watch from the present on, where the kind can be watched.
+async fn watch(harness: &Harness, row: &Resource, path: &str) -> Option<Watch> {
+    if !row.supports(Verb::Watch) {
+        return None;
+    }
+    let list = harness.get(path).await.ok();
+    let version = list["metadata"]["resourceVersion"].as_str().expect("a list has a version");
+    let url = format!("{path}?watch=true&resourceVersion={version}");
+    Some(Watch::open(harness, &url, "application/json").await)
 }
 
 async fn patch(harness: &Harness, row: &Resource, object: &str, what: &str) {

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use crate::harness::{CONFIG_MAPS, Harness, PODS, config_map, pod};
 
 /// An open watch, read line by line.
-struct Watch {
+pub struct Watch {
     body: apiserver::Body,
     buffer: Vec<u8>,
 }
 
 impl Watch {
-    async fn open(harness: &Harness, path: &str, accept: &str) -> Self {
+    pub async fn open(harness: &Harness, path: &str, accept: &str) -> Self {
         let request = Request::get(path).header("accept", accept).body(Full::default()).unwrap();
         let response = harness.raw(request).await;
         assert_eq!(response.status(), 200);
@@ -21,7 +21,7 @@ impl Watch {
     }
 
     /// The next event; `None` at the end.
-    async fn next(&mut self) -> Option<Value> {
+    pub async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
