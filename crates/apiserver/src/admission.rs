@@ -8,6 +8,7 @@ mod escalation;
 mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
+mod requester;
 mod service_account;
 mod taint_new_nodes;
 
@@ -21,6 +22,7 @@ pub use escalation::Escalation;
 pub use namespace_lifecycle::NamespaceLifecycle;
 pub use node_restriction::NodeRestriction;
 pub use priority::Priority;
+pub use requester::Requester;
 pub use service_account::ServiceAccount;
 pub use taint_new_nodes::TaintNewNodes;
 
@@ -104,8 +106,8 @@ pub trait Admission: Send + Sync + 'static {
     }
 }
 
-/// All plugins in upstream's order (`pkg/kubeapiserver/options/plugins.go`). Escalation is no plugin upstream
-/// but a check of RBAC's storage; it stands last.
+/// All plugins in upstream's order (`pkg/kubeapiserver/options/plugins.go`). Requester and Escalation are no plugins
+/// upstream but part of their kinds' storage; they stand last.
 pub fn plugins(lookup: &Lookup, rbac: &Rbac, authorizer: &Arc<dyn Authorizer>) -> Vec<Arc<dyn Admission>> {
     vec![
         Arc::new(NamespaceLifecycle::new(lookup.clone())),
@@ -114,6 +116,7 @@ pub fn plugins(lookup: &Lookup, rbac: &Rbac, authorizer: &Arc<dyn Authorizer>) -
         Arc::new(TaintNewNodes),
         Arc::new(Priority::new(lookup.clone())),
         Arc::new(DefaultTolerationSeconds),
+        Arc::new(Requester),
         Arc::new(Escalation::new(rbac.clone(), Arc::clone(authorizer))),
     ]
 }

@@ -171,6 +171,16 @@ fn new_nodes_take_no_pods() {
     assert_eq!(admit(&TaintNewNodes, &create, Some(out.clone())).unwrap(), out);
 }
 
+#[test]
+fn a_certificate_is_asked_for_in_the_askers_own_name() {
+    let group = "certificates.k8s.io";
+    let create = Ask { group, resource: "certificatesigningrequests", place: "/", ..CREATE_POD };
+    let sent = json!({"metadata": {"name": "c"}, "spec": {"request": "x", "username": "root", "uid": "0",
+        "groups": ["system:masters"], "extra": {"a": ["b"]}}});
+    let out = admit(&Requester, &create, Some(sent)).unwrap();
+    assert_eq!(out["spec"], json!({"request": "x", "username": "ann", "groups": ["g"]}));
+}
+
 #[tokio::test]
 async fn priority_comes_from_the_class() {
     let f = Fixture::new().await;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::body;
 use crate::context::Context;
 use crate::handlers::decode;
+use crate::handlers::metadata::seconds;
 use crate::handlers::options::WriteOptions;
 use crate::negotiate::Answer;
 use crate::pipeline::Call;
@@ -32,6 +33,11 @@ pub(super) async fn answer(context: Arc<Context>, row: Arc<Resource>, mut call: 
     object.0.insert("status".into(), status);
     if object.metadata().is_none() {
         object.0.insert("metadata".into(), json!({}));
+    }
+    if row.kind == "SelfSubjectReview" {
+        // As upstream, which answers with a new object in the place of the one sent.
+        let now = seconds(context.deps.clock.now());
+        object.0.insert("metadata".into(), json!({"creationTimestamp": now}));
     }
     let mut response = respond::value(StatusCode::CREATED, negotiated, &object.into_value())?;
     respond::add_warnings(&mut response, &warnings);

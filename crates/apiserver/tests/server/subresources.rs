@@ -96,6 +96,7 @@ async fn reviews_are_answered_and_not_kept() {
     assert_eq!(harness.post(path, &may("nobody")).await.ok()["status"]["allowed"], false);
     let me = harness.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({})).await.ok();
     assert_eq!(me["status"]["userInfo"]["username"], "tester");
+    assert!(me["metadata"]["creationTimestamp"].is_string(), "{me}");
     let token = json!({"spec": {"token": "token-jane"}});
     let review = harness.post("/apis/authentication.k8s.io/v1/tokenreviews", &token).await.ok();
     assert_eq!(review["status"]["user"]["username"], "jane");
