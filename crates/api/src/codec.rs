@@ -10,6 +10,7 @@ pub mod structure;
 mod omit;
 mod strict;
 mod value;
+mod zero;
 
 pub use omit::omit_empty;
 pub use strict::{FieldValidation, Strictness};

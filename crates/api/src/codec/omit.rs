@@ -1,12 +1,15 @@
-//! Empty lists and maps that upstream's types leave out when they are written (`omitempty`).
+//! What upstream's types leave out when they are written (`omitempty`): empty lists and maps, and plain
+//! booleans that are not set.
 
 use serde_json::{Map, Value};
 
+use super::zero::zero_says_something;
 use crate::Object;
-use crate::schema::{Shape, StructId, Types};
+use crate::schema::{Field, Shape, StructId, Types};
 
-/// Takes away the lists and maps of `object` that are empty and not required. Not for objects whose
-/// schema is their own (custom resources): those are kept as they were sent.
+/// Takes away the lists and maps of `object` that are empty and not required, and what is `false` where
+/// that is nothing else than absent. Not for objects whose schema is their own (custom resources): those
+/// are kept as they were sent.
 pub fn omit_empty(types: &Types, id: StructId, object: &mut Object) {
     structure(types, id, &mut object.0);
 }
@@ -16,12 +19,12 @@ fn structure(types: &Types, id: StructId, map: &mut Map<String, Value>) {
     let mut any_empty = false;
     for (key, value) in &mut *map {
         if let Some(field) = owner.field(key) {
-            any_empty |= is_empty(&field.shape, value);
+            any_empty |= is_empty(field, value);
             within(types, &field.shape, value);
         }
     }
     if any_empty {
-        map.retain(|key, value| owner.field(key).is_none_or(|f| f.required || !is_empty(&f.shape, value)));
+        map.retain(|key, value| owner.field(key).is_none_or(|f| f.required || !is_empty(f, value)));
     }
 }
 
@@ -47,10 +50,11 @@ fn holds_structures(shape: &Shape) -> bool {
     }
 }
 
-fn is_empty(shape: &Shape, value: &Value) -> bool {
-    match (shape, value) {
+fn is_empty(field: &Field, value: &Value) -> bool {
+    match (&field.shape, value) {
         (Shape::List(_), Value::Array(items)) => items.is_empty(),
         (Shape::Map(_), Value::Object(entries)) => entries.is_empty(),
+        (Shape::Bool, Value::Bool(false)) => !zero_says_something(&field.name),
         _ => false,
     }
 }
@@ -63,18 +67,19 @@ mod tests {
     use crate::schema::sample;
 
     #[test]
-    fn empty_lists_and_maps_go_and_empty_structures_stay() {
+    fn what_is_empty_or_false_goes_and_empty_structures_stay() {
         let (types, pod) = sample::types();
         let sent = json!({
             "metadata": {"labels": {}, "annotations": {"a": ""}, "finalizers": []},
-            "spec": {"nodeSelector": {}, "nodeName": "", "containers": [{"name": "a", "args": [], "resources": {}}]},
+            "spec": {"nodeSelector": {}, "nodeName": "", "hostNetwork": false,
+                "containers": [{"name": "a", "args": [], "tty": true, "resources": {}}]},
             "extra": {"kept": []}, "data": {},
         });
         let mut object = Object::from_value(sent).expect("an object");
         omit_empty(&types, pod, &mut object);
         let kept = json!({
             "metadata": {"annotations": {"a": ""}},
-            "spec": {"nodeName": "", "containers": [{"name": "a", "resources": {}}]},
+            "spec": {"nodeName": "", "containers": [{"name": "a", "tty": true, "resources": {}}]},
             "extra": {"kept": []},
         });
         assert_eq!(object.into_value(), kept);

@@ -15,6 +15,7 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Number, Value};
 
+use super::zero::zero_says_something;
 use super::{Limits, decode_json_value};
 use crate::schema::{Field, Shape, Struct, StructId, Types};
 use crate::{Error, Object, Reason};
@@ -22,58 +23,6 @@ use wire::{Reader, Wire};
 
 /// What every object in this encoding begins with.
 const MAGIC: &[u8] = b"k8s\0";
-
-/// Pointers in upstream's types whose zero says something else than their absence. Everything else
-/// that is zero was never set, as the encoding writes plain fields always.
-const ZERO_MEANS: &[&str] = &[
-    "activeDeadlineSeconds",
-    "allocateLoadBalancerNodePorts",
-    "allowPrivilegeEscalation",
-    "automountServiceAccountToken",
-    "backoffLimit",
-    "blockOwnerDeletion",
-    "completions",
-    "controller",
-    "defaultMode",
-    "enableServiceLinks",
-    "expirationSeconds",
-    "failedJobsHistoryLimit",
-    "fsGroup",
-    "gracePeriodSeconds",
-    "hostUsers",
-    "immutable",
-    "leaseTransitions",
-    "manualSelector",
-    "maxSurge",
-    "mode",
-    "maxUnavailable",
-    "minAvailable",
-    "minReplicas",
-    "optional",
-    "orphanDependents",
-    "parallelism",
-    "partition",
-    "preemptionPolicy",
-    "priority",
-    "privileged",
-    "progressDeadlineSeconds",
-    "readOnlyRootFilesystem",
-    "ready",
-    "replicas",
-    "revisionHistoryLimit",
-    "runAsGroup",
-    "runAsNonRoot",
-    "runAsUser",
-    "serving",
-    "shareProcessNamespace",
-    "storageClassName",
-    "successfulJobsHistoryLimit",
-    "suspend",
-    "terminating",
-    "terminationGracePeriodSeconds",
-    "tolerationSeconds",
-    "ttlSecondsAfterFinished",
-];
 
 /// The field numbers of messages, by structure name.
 #[derive(Debug, Default)]
@@ -245,7 +194,7 @@ impl Walk<'_> {
                     Value::Array(_) | Value::Object(_) => false,
                 };
                 let says_something = !value.is_null()
-                    && (field.required && !value.is_string() || ZERO_MEANS.contains(&&*field.name));
+                    && (field.required && !value.is_string() || zero_says_something(&field.name));
                 if !unset || says_something {
                     map.insert(field.name.to_string(), value);
                 }
