@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::filters::{Refusal, check};
+use crate::neighbours::Neighbours;
 use crate::nodes::{NodeInfo, Nodes};
 use crate::pod::PodInfo;
 use crate::score::scores;
@@ -28,15 +29,13 @@ pub struct Chance {
 
 /// Finds a node for `pod`. The second value is where the next search should begin.
 pub fn decide(pod: &PodInfo, nodes: &Nodes, chance: Chance) -> (Decision, usize) {
-    if let Some(why) = pod.unsupported {
-        return (Decision::Unschedulable(why.to_owned()), chance.start);
-    }
     let slots = nodes.slots();
     let present = nodes.count();
     if present == 0 {
         return (Decision::Unschedulable("no nodes available to schedule pods".into()), 0);
     }
     let wanted = enough(present);
+    let neighbours = Neighbours::of(pod, nodes);
     let mut candidates: Vec<&NodeInfo> = Vec::new();
     let mut refusals: Vec<Refusal> = Vec::new();
     let mut looked_at = 0;
@@ -46,7 +45,7 @@ pub fn decide(pod: &PodInfo, nodes: &Nodes, chance: Chance) -> (Decision, usize)
         if !node.present {
             continue;
         }
-        match check(pod, node) {
+        match check(pod, node, &neighbours) {
             None => candidates.push(node),
             Some(refusal) => refusals.push(refusal),
         }
@@ -58,14 +57,14 @@ pub fn decide(pod: &PodInfo, nodes: &Nodes, chance: Chance) -> (Decision, usize)
     if candidates.is_empty() {
         return (Decision::Unschedulable(explain(pod, present, &refusals)), next);
     }
-    (Decision::Bind(best(pod, &candidates, chance.tie).to_owned()), next)
+    (Decision::Bind(best(pod, &candidates, nodes, chance.tie).to_owned()), next)
 }
 
-fn best<'n>(pod: &PodInfo, candidates: &[&'n NodeInfo], tie: u64) -> &'n str {
+fn best<'n>(pod: &PodInfo, candidates: &[&'n NodeInfo], nodes: &Nodes, tie: u64) -> &'n str {
     if let [only] = candidates {
         return &only.name;
     }
-    let scores = scores(pod, candidates);
+    let scores = scores(pod, candidates, nodes);
     let highest = scores.iter().copied().max().unwrap_or(0);
     let equals: Vec<&&NodeInfo> = candidates
         .iter()

@@ -9,11 +9,15 @@
 mod condition;
 pub mod cycle;
 pub mod filters;
+pub mod hints;
+pub mod neighbours;
 pub mod nodes;
 pub mod pod;
 pub mod queue;
+pub mod relations;
 pub mod resources;
 pub mod run;
 pub mod score;
+pub mod spread;
 
 pub use run::{Config, Scheduler};

@@ -1,10 +1,12 @@
 //! [`Nodes`]: the table of nodes with what runs on each, changed one pod or node at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Taint};
 
 use crate::pod::{HostPort, PodInfo};
+use crate::relations::{Namespaces, Relations};
 use crate::resources::Amounts;
 
 /// A node and what is placed on it.
@@ -32,6 +34,21 @@ struct Placed {
     requests: Amounts,
     nonzero: (i64, i64),
     ports: Vec<HostPort>,
+    relations: Arc<Relations>,
+}
+
+/// What a pod leaves behind.
+#[derive(Debug)]
+pub struct Departure {
+    slot: usize,
+    pub relations: Arc<Relations>,
+}
+
+/// A pod that came to a node, or is another than it was there.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What it was before.
+    pub instead_of: Option<Departure>,
 }
 
 /// All nodes, by position; positions of nodes that are gone are used again.
@@ -41,6 +58,10 @@ pub struct Nodes {
     by_name: HashMap<String, usize>,
     /// By pod uid.
     placed: HashMap<String, Placed>,
+    /// The uids of placed pods that say something about other pods.
+    with_terms: HashSet<String>,
+    /// The labels of namespaces, which terms of pods select by.
+    pub namespaces: Namespaces,
 }
 
 impl Nodes {
@@ -60,6 +81,21 @@ impl Nodes {
 
     pub fn get(&self, name: &str) -> Option<&NodeInfo> {
         self.by_name.get(name).map(|slot| &self.slots[*slot]).filter(|node| node.present)
+    }
+
+    /// The pods on nodes that are present, each with its node.
+    pub fn placed(&self) -> impl Iterator<Item = (&Relations, &NodeInfo)> {
+        self.placed.values().filter_map(|placed| self.on_its_node(placed))
+    }
+
+    /// Those of them that say something about other pods.
+    pub fn placed_with_terms(&self) -> impl Iterator<Item = (&Relations, &NodeInfo)> {
+        self.with_terms.iter().filter_map(|uid| self.on_its_node(self.placed.get(uid)?))
+    }
+
+    fn on_its_node<'a>(&'a self, placed: &'a Placed) -> Option<(&'a Relations, &'a NodeInfo)> {
+        let node = &self.slots[placed.slot];
+        node.present.then_some((&*placed.relations, node))
     }
 
     fn slot(&mut self, name: &str) -> usize {
@@ -100,6 +136,11 @@ impl Nodes {
         info.allocatable = Amounts::from_list(&allocatable);
     }
 
+    /// The node that a pod has left.
+    pub fn left_by(&self, departure: &Departure) -> &NodeInfo {
+        &self.slots[departure.slot]
+    }
+
     /// A node is gone. What ran there is remembered until its pods are gone too.
     pub fn remove_node(&mut self, name: &str) {
         if let Some(slot) = self.by_name.get(name) {
@@ -107,13 +148,17 @@ impl Nodes {
         }
     }
 
-    /// A pod is on a node, or is about to be. Doing it again changes nothing.
-    pub fn place(&mut self, pod: &PodInfo, node: &str) {
-        if let Some(placed) = self.placed.get(&pod.uid) {
-            if self.slots[placed.slot].name == node && placed.requests == pod.requests {
-                return;
+    /// A pod is on a node, or is about to be. Doing it again changes nothing, and answers `None`.
+    pub fn place(&mut self, pod: &PodInfo, node: &str) -> Option<Arrival> {
+        let mut instead_of = None;
+        if let Some(placed) = self.placed.get_mut(&pod.uid) {
+            if self.slots[placed.slot].name == node
+                && placed.requests == pod.requests
+                && placed.relations == pod.relations
+            {
+                return None;
             }
-            self.remove_pod(&pod.uid);
+            instead_of = self.remove_pod(&pod.uid);
         }
         let slot = self.slot(node);
         let info = &mut self.slots[slot];
@@ -127,13 +172,19 @@ impl Nodes {
             requests: pod.requests.clone(),
             nonzero: pod.nonzero,
             ports: pod.host_ports.clone(),
+            relations: Arc::clone(&pod.relations),
         };
+        if placed.relations.has_terms() {
+            self.with_terms.insert(pod.uid.clone());
+        }
         self.placed.insert(pod.uid.clone(), placed);
+        Some(Arrival { instead_of })
     }
 
-    /// A pod is gone, has ended, or was not bound after all. Answers whether it was placed.
-    pub fn remove_pod(&mut self, uid: &str) -> bool {
-        let Some(placed) = self.placed.remove(uid) else { return false };
+    /// A pod is gone, has ended, or was not bound after all. Answers what it leaves, if it was placed.
+    pub fn remove_pod(&mut self, uid: &str) -> Option<Departure> {
+        let placed = self.placed.remove(uid)?;
+        self.with_terms.remove(uid);
         let info = &mut self.slots[placed.slot];
         info.requested.subtract(&placed.requests);
         info.nonzero.0 -= placed.nonzero.0;
@@ -144,6 +195,6 @@ impl Nodes {
                 info.ports.swap_remove(at);
             }
         }
-        true
+        Some(Departure { slot: placed.slot, relations: placed.relations })
     }
 }

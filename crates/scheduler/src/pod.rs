@@ -5,6 +5,7 @@ use std::sync::Arc;
 use informer::Key;
 use k8s_openapi::api::core::v1::{NodeSelectorTerm, Pod, PreferredSchedulingTerm, Toleration};
 
+use crate::relations::Relations;
 use crate::resources::{Amounts, nonzero_requests, requests};
 
 /// A port of the node that a pod wants for itself.
@@ -43,8 +44,8 @@ pub struct PodInfo {
     pub preferred_affinity: Vec<PreferredSchedulingTerm>,
     pub tolerations: Vec<Toleration>,
     pub can_preempt: bool,
-    /// A rule the pod has that knarr cannot follow yet: such a pod is not scheduled, and told why.
-    pub unsupported: Option<&'static str>,
+    /// What it has to do with other pods.
+    pub relations: Arc<Relations>,
     /// For the event and the condition.
     pub object: Arc<Pod>,
 }
@@ -55,24 +56,6 @@ impl PodInfo {
         let affinity = spec.affinity.unwrap_or_default();
         let node_affinity = affinity.node_affinity.unwrap_or_default();
         let nonzero = nonzero_requests(pod);
-        let unsupported = if affinity.pod_affinity.as_ref().is_some_and(|a| {
-            a.required_during_scheduling_ignored_during_execution.as_ref().is_some_and(|t| !t.is_empty())
-        }) {
-            Some("required pod affinity is not implemented by knarr yet")
-        } else if affinity.pod_anti_affinity.as_ref().is_some_and(|a| {
-            a.required_during_scheduling_ignored_during_execution.as_ref().is_some_and(|t| !t.is_empty())
-        }) {
-            Some("required pod anti-affinity is not implemented by knarr yet")
-        } else if spec
-            .topology_spread_constraints
-            .iter()
-            .flatten()
-            .any(|c| c.when_unsatisfiable == "DoNotSchedule")
-        {
-            Some("a topology spread constraint with DoNotSchedule is not implemented by knarr yet")
-        } else {
-            None
-        };
         Self {
             key: Key::of(&**pod),
             uid: pod.metadata.uid.clone().unwrap_or_default(),
@@ -90,7 +73,7 @@ impl PodInfo {
                 .unwrap_or_default(),
             tolerations: spec.tolerations.unwrap_or_default(),
             can_preempt: spec.preemption_policy.as_deref() != Some("Never"),
-            unsupported,
+            relations: Arc::new(Relations::of(pod)),
             object: pod.clone(),
         }
     }

@@ -3,7 +3,7 @@
 //! comes in as an argument.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use base::backoff::Policy;
@@ -21,8 +21,10 @@ type Rank = (Reverse<i32>, u64);
 #[derive(Debug)]
 enum Place {
     Active(Rank),
-    /// Until the instant given.
-    BackingOff(Instant, u64),
+    /// Until the instant given, or until nobody else is waiting.
+    BackingOff(Instant, u64, Rank),
+    /// Could not be bound: rests until the instant given.
+    Failed(Instant, u64),
     /// Waiting for a change, at most until the instant given; then the end of its back-off.
     Unschedulable(Instant, u64, Instant),
 }
@@ -40,6 +42,10 @@ struct Waiting {
 pub struct PodQueue {
     pods: HashMap<String, Waiting>,
     active: BTreeMap<Rank, String>,
+    /// Those backing off, for when nobody is active.
+    backing_off: BTreeMap<Rank, String>,
+    /// Those that fit nowhere.
+    stuck: HashSet<String>,
     timed: BTreeMap<(Instant, u64), String>,
     sequence: u64,
 }
@@ -53,41 +59,58 @@ pub struct Attempt {
 }
 
 impl PodQueue {
-    /// A pod without a node came or changed. A change of a waiting pod may make it fit.
+    /// A pod without a node came or changed. A change of a waiting pod may make it fit; one of its status alone does
+    /// not.
     pub fn add(&mut self, pod: PodInfo, now: Instant) {
         let uid = pod.uid.clone();
         self.sequence += 1;
-        let (attempts, arrived, place) = match self.pods.remove(&uid) {
+        let waiting = match self.pods.remove(&uid) {
             Some(old) => {
-                self.unlink(&old.place);
-                let place = match old.place {
-                    Place::BackingOff(..) => Some(old.place),
-                    Place::Unschedulable(_, _, rested) if rested > now => {
-                        Some(Place::BackingOff(rested, self.sequence))
-                    }
-                    _ => None,
-                };
-                (old.attempts, old.arrived, place)
+                self.unlink(&uid, &old.place);
+                let changed = asks_otherwise(&old.pod, &pod);
+                let mut waiting = Waiting { pod, ..old };
+                if changed && let Place::Unschedulable(_, _, rested) = waiting.place {
+                    waiting.place = self.woken(&waiting, rested, now);
+                } else if let Place::Active(_) = waiting.place {
+                    waiting.place = Place::Active(waiting.rank());
+                }
+                waiting
             }
-            None => (0, self.sequence, None),
+            None => {
+                let place = Place::Active((Reverse(pod.priority), self.sequence));
+                Waiting { pod, attempts: 0, arrived: self.sequence, place }
+            }
         };
-        let place = place.unwrap_or(Place::Active((Reverse(pod.priority), arrived)));
-        self.link(&uid, &place);
-        self.pods.insert(uid, Waiting { pod, attempts, arrived, place });
+        self.link(&uid, &waiting.place);
+        self.pods.insert(uid, waiting);
+    }
+
+    /// Where a pod that fitted nowhere goes when that may have changed.
+    fn woken(&self, waiting: &Waiting, rested: Instant, now: Instant) -> Place {
+        if rested > now {
+            Place::BackingOff(rested, self.sequence, waiting.rank())
+        } else {
+            Place::Active(waiting.rank())
+        }
     }
 
     /// A pod is gone or has a node.
     pub fn remove(&mut self, uid: &str) {
         if let Some(old) = self.pods.remove(uid) {
-            self.unlink(&old.place);
+            self.unlink(uid, &old.place);
         }
     }
 
     /// The next pod, taken out.
     pub fn pop(&mut self, now: Instant) -> Option<Attempt> {
         self.promote(now);
-        let (_, uid) = self.active.pop_first()?;
+        // Backing off is for the others' sake: where nobody else waits, nobody is served by it.
+        let (_, uid) = self
+            .active
+            .pop_first()
+            .or_else(|| self.backing_off.first_key_value().map(|(rank, uid)| (*rank, uid.clone())))?;
         let waiting = self.pods.remove(&uid)?;
+        self.unlink(&uid, &waiting.place);
         Some(Attempt { pod: waiting.pod, attempts: waiting.attempts, arrived: waiting.arrived })
     }
 
@@ -104,7 +127,7 @@ impl PodQueue {
     pub fn failed(&mut self, attempt: Attempt, now: Instant) {
         let attempts = attempt.attempts + 1;
         self.sequence += 1;
-        let place = Place::BackingOff(now + BACKOFF.delay(attempts), self.sequence);
+        let place = Place::Failed(now + BACKOFF.delay(attempts), self.sequence);
         self.put_back(attempt, attempts, place);
     }
 
@@ -117,25 +140,23 @@ impl PodQueue {
         self.pods.insert(uid, Waiting { pod: attempt.pod, attempts, arrived: attempt.arrived, place });
     }
 
-    /// Something changed that could make room: pods that fit nowhere are tried again once rested.
-    pub fn something_changed(&mut self, now: Instant) {
-        let waiting: Vec<(String, Instant)> = self
-            .pods
+    /// Something changed: pods that fit nowhere and that it could help are tried again.
+    pub fn something_changed(&mut self, now: Instant, helps: impl Fn(&PodInfo) -> bool) {
+        let woken: Vec<(String, Instant)> = self
+            .stuck
             .iter()
-            .filter_map(|(uid, waiting)| match waiting.place {
-                Place::Unschedulable(_, _, rested) => Some((uid.clone(), rested)),
+            .filter_map(|uid| match self.pods.get(uid)? {
+                Waiting { pod, place: Place::Unschedulable(_, _, rested), .. } if helps(pod) => {
+                    Some((uid.clone(), *rested))
+                }
                 _ => None,
             })
             .collect();
-        for (uid, rested) in waiting {
+        for (uid, rested) in woken {
             self.sequence += 1;
             let Some(mut waiting) = self.pods.remove(&uid) else { continue };
-            self.unlink(&waiting.place);
-            waiting.place = if rested > now {
-                Place::BackingOff(rested, self.sequence)
-            } else {
-                Place::Active((Reverse(waiting.pod.priority), waiting.arrived))
-            };
+            self.unlink(&uid, &waiting.place);
+            waiting.place = self.woken(&waiting, rested, now);
             self.link(&uid, &waiting.place);
             self.pods.insert(uid, waiting);
         }
@@ -160,8 +181,12 @@ impl PodQueue {
                 return;
             }
             let uid = entry.remove();
+            self.stuck.remove(&uid);
             if let Some(waiting) = self.pods.get_mut(&uid) {
-                let rank = (Reverse(waiting.pod.priority), waiting.arrived);
+                let rank = waiting.rank();
+                if let Place::BackingOff(_, _, held) = waiting.place {
+                    self.backing_off.remove(&held);
+                }
                 waiting.place = Place::Active(rank);
                 self.active.insert(rank, uid);
             }
@@ -169,20 +194,46 @@ impl PodQueue {
     }
 
     fn link(&mut self, uid: &str, place: &Place) {
-        match place {
-            Place::Active(rank) => self.active.insert(*rank, uid.to_owned()),
-            Place::BackingOff(at, n) | Place::Unschedulable(at, n, _) => {
-                self.timed.insert((*at, *n), uid.to_owned())
+        let uid = uid.to_owned();
+        match *place {
+            Place::Active(rank) => drop(self.active.insert(rank, uid)),
+            Place::BackingOff(at, n, rank) => {
+                self.backing_off.insert(rank, uid.clone());
+                self.timed.insert((at, n), uid);
             }
-        };
+            Place::Failed(at, n) => drop(self.timed.insert((at, n), uid)),
+            Place::Unschedulable(at, n, _) => {
+                self.stuck.insert(uid.clone());
+                self.timed.insert((at, n), uid);
+            }
+        }
     }
 
-    fn unlink(&mut self, place: &Place) {
-        match place {
-            Place::Active(rank) => self.active.remove(rank),
-            Place::BackingOff(at, n) | Place::Unschedulable(at, n, _) => self.timed.remove(&(*at, *n)),
-        };
+    fn unlink(&mut self, uid: &str, place: &Place) {
+        match *place {
+            Place::Active(rank) => drop(self.active.remove(&rank)),
+            Place::BackingOff(at, n, rank) => {
+                self.backing_off.remove(&rank);
+                self.timed.remove(&(at, n));
+            }
+            Place::Failed(at, n) => drop(self.timed.remove(&(at, n))),
+            Place::Unschedulable(at, n, _) => {
+                self.stuck.remove(uid);
+                self.timed.remove(&(at, n));
+            }
+        }
     }
+}
+
+impl Waiting {
+    fn rank(&self) -> Rank {
+        (Reverse(self.pod.priority), self.arrived)
+    }
+}
+
+/// Whether a pod's wishes, or what other pods' wishes see of it, differ.
+fn asks_otherwise(old: &PodInfo, new: &PodInfo) -> bool {
+    old.object.spec != new.object.spec || old.relations != new.relations
 }
 
 #[cfg(test)]
@@ -219,12 +270,29 @@ mod tests {
         let attempt = queue.pop(start).expect("the pod");
         queue.unschedulable(attempt, start);
         assert!(queue.pop(start + Duration::from_secs(200)).is_none(), "nothing changed");
-        queue.something_changed(start);
-        assert!(queue.pop(start).is_none(), "it rests");
+        queue.something_changed(start, |_| false);
+        assert!(queue.pop(start).is_none(), "nothing changed that helps");
+        queue.add(pod("a", 0), start);
+        assert!(queue.pop(start).is_none(), "its status is no matter");
+        queue.something_changed(start, |_| true);
         assert_eq!(queue.next_due(), Some(start + Duration::from_secs(1)));
-        let attempt = queue.pop(start + Duration::from_secs(1)).expect("rested");
+        queue.add(pod("b", 0), start);
+        assert_eq!(queue.pop(start).expect("a pod").pod.uid, "b", "it rests while others are waiting");
+        let attempt = queue.pop(start).expect("nobody else is waiting");
+        assert_eq!((attempt.attempts, queue.next_due()), (1, None));
         queue.unschedulable(attempt, start + Duration::from_secs(1));
         assert!(queue.pop(start + Duration::from_secs(302)).is_some(), "at the latest after five minutes");
         assert!(queue.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_could_not_be_bound_rests_in_any_case() {
+        let (mut queue, start) = (PodQueue::default(), Instant::now());
+        queue.add(pod("a", 0), start);
+        let attempt = queue.pop(start).expect("the pod");
+        queue.failed(attempt, start);
+        queue.something_changed(start, |_| true);
+        assert!(queue.pop(start).is_none());
+        assert!(queue.pop(start + Duration::from_secs(1)).is_some());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::{Clock, Shutdown, Supervisor, TaskKind};
 use client::{EventType, Recorder, reference};
 use informer::{Delta, Informers, Key};
-use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, PodCondition};
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::condition;
 use crate::cycle::{Chance, Decision, decide};
+use crate::hints;
 use crate::nodes::Nodes;
 use crate::pod::{PodInfo, holds_resources};
 use crate::queue::{Attempt, PodQueue};
@@ -40,6 +41,7 @@ impl Default for Config {
 enum Event {
     Pod(Delta<Pod>),
     Node(Delta<Node>),
+    Namespace(Delta<Namespace>),
     /// A binding ended; with the reason when it failed.
     Bound(Box<Attempt>, String, Result<(), String>),
 }
@@ -60,7 +62,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Subscribes to pods and nodes. Nothing is decided before [`Scheduler::start`].
+    /// Subscribes to pods, nodes and namespaces. Nothing is decided before [`Scheduler::start`].
     pub fn build(
         config: Config,
         informers: &Informers,
@@ -68,9 +70,12 @@ impl Scheduler {
         supervisor: &Supervisor,
     ) -> Self {
         let (outbox, inbox) = mpsc::unbounded_channel();
-        let (pods, nodes) = (outbox.clone(), outbox.clone());
+        let (pods, nodes, namespaces) = (outbox.clone(), outbox.clone(), outbox.clone());
         // A closed channel means the scheduler has stopped; there is nobody left to tell.
         informers.cache::<Node>().subscribe(move |delta| drop(nodes.send(Event::Node(delta.clone()))));
+        informers
+            .cache::<Namespace>()
+            .subscribe(move |delta| drop(namespaces.send(Event::Namespace(delta.clone()))));
         informers.cache::<Pod>().subscribe(move |delta| drop(pods.send(Event::Pod(delta.clone()))));
         let recorder = Recorder::start(
             informers.client().clone(),
@@ -102,8 +107,9 @@ impl Scheduler {
 
     async fn run(mut self, shutdown: Shutdown) {
         let (pods, nodes) = (self.informers.cache::<Pod>(), self.informers.cache::<Node>());
+        let namespaces = self.informers.cache::<Namespace>();
         tokio::select! {
-            () = async { pods.wait_synced().await; nodes.wait_synced().await } => {}
+            () = async { tokio::join!(pods.wait_synced(), nodes.wait_synced(), namespaces.wait_synced()); } => {}
             () = shutdown.started() => return,
         }
         loop {
@@ -142,23 +148,25 @@ impl Scheduler {
             Event::Pod(Delta::Deleted(old)) => {
                 let uid = old.metadata.uid.as_deref().unwrap_or("");
                 self.queue.remove(uid);
-                if self.nodes.remove_pod(uid) {
-                    self.queue.something_changed(now);
-                }
+                self.leave(uid, now);
             }
             Event::Node(Delta::Applied { new, old }) => {
                 self.nodes.set_node(&new);
-                if old.is_none_or(|old| node_matters(&old, &new)) {
-                    self.queue.something_changed(now);
+                if old.is_none_or(|old| node_matters(&old, &new))
+                    && let Some(node) = self.nodes.get(new.metadata.name.as_deref().unwrap_or(""))
+                {
+                    self.queue.something_changed(now, |pod| hints::node_changed(pod, node));
                 }
             }
             Event::Node(Delta::Deleted(old)) => {
-                self.nodes.remove_node(old.metadata.name.as_deref().unwrap_or(""))
+                self.nodes.remove_node(old.metadata.name.as_deref().unwrap_or(""));
+                self.queue.something_changed(now, hints::node_gone);
             }
+            Event::Namespace(delta) => self.namespace_changed(&delta, now),
             Event::Bound(_, _, Ok(())) => {}
             Event::Bound(attempt, node, Err(why)) => {
                 tracing::warn!(pod = %attempt.pod.key, %node, %why, "binding failed");
-                self.nodes.remove_pod(&attempt.pod.uid);
+                self.leave(&attempt.pod.uid, now);
                 self.queue.failed(*attempt, now);
             }
         }
@@ -169,9 +177,9 @@ impl Scheduler {
         if let Some(node) = info.node_name.clone() {
             self.queue.remove(&info.uid);
             if holds_resources(pod) {
-                self.nodes.place(&info, &node);
-            } else if self.nodes.remove_pod(&info.uid) {
-                self.queue.something_changed(now);
+                self.place(&info, &node, now);
+            } else {
+                self.leave(&info.uid, now);
             }
             return;
         }
@@ -179,6 +187,37 @@ impl Scheduler {
             self.queue.add(info, now);
         } else {
             self.queue.remove(&info.uid);
+        }
+    }
+
+    /// A pod is on a node, or about to be.
+    fn place(&mut self, pod: &PodInfo, node: &str, now: Instant) {
+        if let Some(arrival) = self.nodes.place(pod, node) {
+            let nodes = &self.nodes;
+            self.queue
+                .something_changed(now, |waiting| hints::pod_came(waiting, &pod.relations, &arrival, nodes));
+        }
+    }
+
+    /// A pod takes nothing of its node any more.
+    fn leave(&mut self, uid: &str, now: Instant) {
+        if let Some(departure) = self.nodes.remove_pod(uid) {
+            self.queue.something_changed(now, |pod| hints::pod_left(pod, &departure, &self.nodes));
+        }
+    }
+
+    /// Terms of pods may select by the labels of namespaces.
+    fn namespace_changed(&mut self, delta: &Delta<Namespace>, now: Instant) {
+        let metadata = &delta.object().metadata;
+        let name = metadata.name.clone().unwrap_or_default();
+        if let Delta::Deleted(_) = delta {
+            self.nodes.namespaces.remove(&name);
+            return;
+        }
+        let labels = metadata.labels.clone().unwrap_or_default();
+        let before = self.nodes.namespaces.insert(name, labels);
+        if before.as_ref() != metadata.labels.as_ref() {
+            self.queue.something_changed(now, |_| true);
         }
     }
 
@@ -198,7 +237,7 @@ impl Scheduler {
         self.start = next;
         match decision {
             Decision::Bind(node) => {
-                self.nodes.place(&attempt.pod, &node);
+                self.place(&attempt.pod, &node, Instant::now());
                 let (client, recorder, outbox) =
                     (self.client.clone(), self.recorder.clone(), self.outbox.clone());
                 self.writes.spawn(async move {

@@ -1,16 +1,21 @@
 //! Which of the nodes that will do is best: 0 to 100 by each rule, weighted as upstream does.
 
+mod pod_affinity;
+mod topology_spread;
+
 use crate::filters::{matches_fields, matches_terms};
-use crate::nodes::NodeInfo;
+use crate::nodes::{NodeInfo, Nodes};
 use crate::pod::PodInfo;
 
 /// The best a rule can give.
 const MAX: i64 = 100;
 const WEIGHT_TAINTS: i64 = 3;
 const WEIGHT_AFFINITY: i64 = 2;
+const WEIGHT_POD_AFFINITY: i64 = 2;
+const WEIGHT_SPREAD: i64 = 2;
 
 /// The score of each candidate, in their order.
-pub fn scores(pod: &PodInfo, candidates: &[&NodeInfo]) -> Vec<i64> {
+pub fn scores(pod: &PodInfo, candidates: &[&NodeInfo], nodes: &Nodes) -> Vec<i64> {
     let mut totals: Vec<i64> =
         candidates.iter().map(|node| least_allocated(pod, node) + balanced_allocation(pod, node)).collect();
     if !pod.preferred_affinity.is_empty() {
@@ -26,6 +31,12 @@ pub fn scores(pod: &PodInfo, candidates: &[&NodeInfo]) -> Vec<i64> {
             WEIGHT_TAINTS,
             normalized(candidates.iter().map(|n| intolerable(pod, n)).collect(), true),
         );
+    }
+    if let Some(scores) = pod_affinity::scores(pod, candidates, nodes) {
+        add(&mut totals, WEIGHT_POD_AFFINITY, scores);
+    }
+    if let Some(scores) = topology_spread::scores(pod, candidates, nodes) {
+        add(&mut totals, WEIGHT_SPREAD, scores);
     }
     totals
 }

@@ -81,7 +81,7 @@ fn host_ports_belong_to_one_pod() {
          deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.",
     );
     assert!(matches!(decide(&pod("p", ports(8889)), &nodes, Chance::default()).0, Decision::Bind(_)));
-    assert!(nodes.remove_pod("first"));
+    assert!(nodes.remove_pod("first").is_some());
     assert!(matches!(decide(&pod("p", ports(8888)), &nodes, Chance::default()).0, Decision::Bind(_)));
 }
 
@@ -146,4 +146,178 @@ proptest! {
             }
         }
     }
+}
+
+/// Three nodes in two zones, with pods labelled `app=web` as told: how many on `a` (zone 1), `b` and `c` (zone 2).
+fn zones(placed: [usize; 3]) -> Nodes {
+    let zoned = |name: &str, zone: &str| node(name, "4", json!({"labels": {"zone": zone}, "spec": {}}));
+    let mut nodes = table(&[zoned("a", "1"), zoned("b", "2"), zoned("c", "2")]);
+    for (node, count) in ["a", "b", "c"].into_iter().zip(placed) {
+        for i in 0..count {
+            nodes.place(&web(&format!("{node}{i}"), json!({})), node);
+        }
+    }
+    nodes
+}
+
+fn web(name: &str, spec: Value) -> PodInfo {
+    labelled(name, "default", "web", spec)
+}
+
+fn labelled(name: &str, namespace: &str, app: &str, mut spec: Value) -> PodInfo {
+    spec["containers"] = json!([{"name": "c"}]);
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": name, "namespace": namespace, "uid": name, "labels": {"app": app}}, "spec": spec,
+    }))
+    .expect("a pod");
+    PodInfo::new(&Arc::new(pod))
+}
+
+fn affinity(kind: &str, topology_key: &str) -> Value {
+    json!({"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [
+        {"topologyKey": topology_key, "labelSelector": {"matchLabels": {"app": "web"}}}]}}})
+}
+
+fn check_choice(nodes: &Nodes, pod: &PodInfo, expected: &str) {
+    match decide(pod, nodes, Chance::default()).0 {
+        Decision::Bind(node) => assert_eq!(node, expected),
+        Decision::Unschedulable(why) => {
+            let reasons = why.split(". no new claims").next().unwrap_or_default();
+            assert_eq!(reasons.trim_start_matches("0/3 nodes are available: "), expected);
+        }
+    }
+}
+
+#[test]
+fn pods_keep_apart_from_those_they_must_not_be_near_to() {
+    let by_node = affinity("podAntiAffinity", "kubernetes.io/hostname");
+    check_choice(&zones([1, 1, 0]), &web("p", by_node.clone()), "c");
+    check_choice(&zones([0, 1, 0]), &web("p", affinity("podAntiAffinity", "zone")), "a");
+    check_choice(
+        &zones([1, 1, 1]),
+        &web("p", by_node.clone()),
+        "3 node(s) didn't match pod anti-affinity rules",
+    );
+    check_choice(&zones([1, 1, 1]), &labelled("p", "other", "web", json!({"nodeName": "b"})), "b");
+
+    // Who is there may mind, too.
+    let mut nodes = zones([0, 0, 0]);
+    nodes.place(&labelled("loner", "default", "loner", affinity("podAntiAffinity", "zone")), "b");
+    check_choice(&nodes, &web("p", json!({})), "a");
+    nodes.place(&labelled("loner2", "default", "loner", affinity("podAntiAffinity", "zone")), "a");
+    check_choice(&nodes, &web("p", json!({})), "3 node(s) didn't satisfy existing pods anti-affinity rules");
+    assert!(matches!(
+        decide(&labelled("p", "other", "web", json!({})), &nodes, Chance::default()).0,
+        Decision::Bind(_)
+    ));
+}
+
+#[test]
+fn pods_go_near_to_those_they_must_be_near_to() {
+    let near = affinity("podAffinity", "zone");
+    check_choice(&zones([1, 0, 0]), &labelled("p", "default", "other", near.clone()), "a");
+    check_choice(
+        &zones([0, 0, 0]),
+        &labelled("p", "default", "other", near.clone()),
+        "3 node(s) didn't match pod affinity rules",
+    );
+    assert!(
+        matches!(decide(&web("p", near), &zones([0, 0, 0]), Chance::default()).0, Decision::Bind(_)),
+        "the first of its sort may go anywhere"
+    );
+    check_choice(
+        &zones([1, 0, 0]),
+        &web("p", affinity("podAffinity", "rack")),
+        "3 node(s) didn't match pod affinity rules",
+    );
+
+    let mut in_other = affinity("podAffinity", "kubernetes.io/hostname");
+    let term = &mut in_other["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
+    term["namespaceSelector"] = json!({"matchLabels": {"team": "a"}});
+    let mut nodes = zones([1, 0, 0]);
+    nodes.place(&labelled("w", "other", "web", json!({})), "c");
+    nodes.namespaces.insert("other".into(), [("team".to_owned(), "a".to_owned())].into());
+    check_choice(&nodes, &labelled("p", "default", "db", in_other), "c");
+}
+
+fn spread(key: &str, when: &str, extra: Value) -> Value {
+    let mut constraint = json!({
+        "maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": when,
+        "labelSelector": {"matchLabels": {"app": "web"}},
+    });
+    for (key, value) in extra.as_object().into_iter().flatten() {
+        constraint[key] = value.clone();
+    }
+    json!({"topologySpreadConstraints": [constraint]})
+}
+
+#[test]
+fn pods_lie_as_evenly_as_they_must() {
+    let must = |key: &str| spread(key, "DoNotSchedule", json!({}));
+    check_choice(&zones([1, 1, 0]), &web("p", must("kubernetes.io/hostname")), "c");
+    check_choice(&zones([1, 1, 1]), &web("p", must("zone")), "a");
+    let mut only_c = must("zone");
+    only_c["nodeSelector"] = json!({"kubernetes.io/hostname": "c"});
+    check_choice(&zones([0, 0, 1]), &web("p", only_c.clone()), "c");
+    only_c["topologySpreadConstraints"][0]["nodeAffinityPolicy"] = "Ignore".into();
+    check_choice(
+        &zones([0, 0, 1]),
+        &web("p", only_c),
+        "1 node(s) didn't match pod topology spread constraints, 2 node(s) didn't match Pod's node affinity/selector",
+    );
+    check_choice(
+        &zones([0, 0, 0]),
+        &web("p", must("rack")),
+        "3 node(s) didn't match pod topology spread constraints (missing required label)",
+    );
+    let three_zones = spread("zone", "DoNotSchedule", json!({"minDomains": 3}));
+    check_choice(
+        &zones([1, 1, 0]),
+        &web("p", three_zones),
+        "3 node(s) didn't match pod topology spread constraints",
+    );
+    check_choice(&zones([5, 0, 0]), &labelled("p", "other", "web", only(must("zone"), "a")), "a");
+}
+
+fn only(mut spec: Value, node: &str) -> Value {
+    spec["nodeSelector"] = json!({"kubernetes.io/hostname": node});
+    spec
+}
+
+#[test]
+fn what_is_only_preferred_leads_and_never_holds_back() {
+    let soft = spread("kubernetes.io/hostname", "ScheduleAnyway", json!({}));
+    check_choice(&zones([3, 3, 2]), &web("p", soft.clone()), "c");
+    check_choice(&zones([0, 0, 9]), &web("p", only(soft, "c")), "c");
+    let nowhere = spread("rack", "ScheduleAnyway", json!({}));
+    assert!(matches!(decide(&web("p", nowhere), &zones([0; 3]), Chance::default()).0, Decision::Bind(_)));
+
+    let prefer = |kind: &str| {
+        json!({"affinity": {kind: {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100,
+            "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}}]}}})
+    };
+    check_choice(&zones([1, 1, 0]), &web("p", prefer("podAntiAffinity")), "c");
+    check_choice(&zones([0, 1, 0]), &labelled("p", "default", "db", prefer("podAffinity")), "b");
+    check_choice(&zones([0, 0, 1]), &web("p", only(prefer("podAntiAffinity"), "c")), "c");
+}
+
+#[test]
+fn waiting_pods_are_woken_by_what_may_help_them() {
+    use crate::hints;
+    let mut nodes = zones([1, 1, 1]);
+    let loner = web("loner", affinity("podAntiAffinity", "kubernetes.io/hostname"));
+    let plain = pod("plain", asks("9"));
+    let came = |nodes: &mut Nodes, who: &PodInfo, waiting: &PodInfo| {
+        let arrival = nodes.place(who, "b").expect("it is new");
+        hints::pod_came(waiting, &who.relations, &arrival, nodes)
+    };
+    assert!(!came(&mut nodes, &web("one more", json!({})), &loner), "one more is no help");
+    let follower = labelled("follower", "default", "db", affinity("podAffinity", "zone"));
+    assert!(came(&mut nodes, &web("and more", json!({})), &follower));
+    let left = nodes.remove_pod("a0").expect("it was there");
+    assert!(hints::pod_left(&loner, &left, &nodes));
+    assert!(!hints::pod_left(&plain, &left, &nodes), "the node is too small even so");
+    let a = nodes.get("a").expect("a node");
+    assert!(!hints::node_changed(&plain, a));
+    assert!(hints::node_changed(&pod("small", asks("1")), a));
 }

@@ -5,11 +5,15 @@ mod node_affinity;
 mod node_name;
 mod node_ports;
 mod node_resources;
+mod pod_affinity;
 mod taints;
+mod topology_spread;
 mod unschedulable;
 
-pub use node_affinity::{matches_fields, matches_terms};
+pub use node_affinity::{fits as fits_affinity, matches_fields, matches_terms};
+pub use taints::fits as fits_taints;
 
+use crate::neighbours::Neighbours;
 use crate::nodes::NodeInfo;
 use crate::pod::PodInfo;
 
@@ -34,7 +38,7 @@ impl Refusal {
 
 type Rule = fn(&PodInfo, &NodeInfo) -> Option<Refusal>;
 
-/// Upstream's default filter plugins, in their order.
+/// Upstream's default filter plugins that look at the node alone, in their order.
 const RULES: [Rule; 6] = [
     unschedulable::refuse,
     node_name::refuse,
@@ -44,8 +48,18 @@ const RULES: [Rule; 6] = [
     node_resources::refuse,
 ];
 
+type SocialRule = fn(&PodInfo, &NodeInfo, &Neighbours<'_>) -> Option<Refusal>;
+
+/// Those that look at the pods around it too; they come last.
+const SOCIAL_RULES: [SocialRule; 2] = [topology_spread::refuse, pod_affinity::refuse];
+
 /// The first rule's refusal, or `None` when the node will do.
-pub fn check(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
+pub fn check(pod: &PodInfo, node: &NodeInfo, neighbours: &Neighbours<'_>) -> Option<Refusal> {
+    check_node(pod, node).or_else(|| SOCIAL_RULES.iter().find_map(|rule| rule(pod, node, neighbours)))
+}
+
+/// The same without the rules about other pods.
+pub fn check_node(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
     RULES.iter().find_map(|rule| rule(pod, node))
 }
 

@@ -8,10 +8,14 @@ use crate::nodes::NodeInfo;
 use crate::pod::PodInfo;
 
 pub(super) fn refuse(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
+    (!fits(pod, node)).then(|| Refusal::lasting("node(s) didn't match Pod's node affinity/selector"))
+}
+
+/// Whether the pod's selector and required affinity pick the node.
+pub fn fits(pod: &PodInfo, node: &NodeInfo) -> bool {
     let selected = pod.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
     let accepted = pod.required_affinity.as_ref().is_none_or(|terms| matches_terms(terms, node));
-    let fits = selected && accepted;
-    (!fits).then(|| Refusal::lasting("node(s) didn't match Pod's node affinity/selector"))
+    selected && accepted
 }
 
 /// Whether any term matches. No terms match nothing, as do empty ones.
