@@ -22,6 +22,8 @@ use crate::seams::ResolvedImage;
 
 type Pulling = BoxFuture<'static, Result<String, CriError>>;
 type Pull = Shared<Pulling>;
+/// An image's name and what it is pulled with: who has other credentials has another pull.
+type Wanted = (String, Option<cri::v1::AuthConfig>);
 
 /// Finds and pulls images.
 pub struct Images {
@@ -29,8 +31,8 @@ pub struct Images {
     api: Arc<dyn PodApi>,
     events: Events,
     clock: Arc<dyn Clock>,
-    /// Pulls under way, by image name and credentials; each lives as long as somebody waits for it.
-    pulls: Mutex<HashMap<String, WeakShared<Pulling>>>,
+    /// Pulls under way; each lives as long as somebody waits for it.
+    pulls: Mutex<HashMap<Wanted, WeakShared<Pulling>>>,
 }
 
 impl Images {
@@ -138,8 +140,7 @@ impl Images {
 
     /// Pulls of the same image with the same credentials are one pull.
     async fn shared_pull(&self, image: &str, auth: Option<cri::v1::AuthConfig>) -> Result<String, CriError> {
-        let user = auth.as_ref().map(|a| a.username.as_str()).unwrap_or_default();
-        let key = format!("{user}@{image}");
+        let key = (image.to_owned(), auth.clone());
         let pull: Pull = {
             let mut pulls = self.pulls.lock().unwrap_or_else(|e| e.into_inner());
             pulls.retain(|_, pull| pull.upgrade().is_some());

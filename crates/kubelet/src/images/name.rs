@@ -34,11 +34,14 @@ pub fn normalize(image: &str) -> Result<String, String> {
         _ => (name, None),
     };
     let (host, path) = match repository.split_once('/') {
-        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (Some(host), path),
+        Some((host, path)) if is_host(host) => (Some(host), path),
         _ => (None, repository),
     };
     if path.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(refuse("invalid reference format: repository name must be lowercase"));
+        let library = if host.is_none() && !path.contains('/') { "library/" } else { "" };
+        return Err(refuse(&format!(
+            "invalid reference format: repository name ({library}{path}) must be lowercase"
+        )));
     }
     let part_ok = |part: &str| {
         let ends = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
@@ -70,10 +73,17 @@ pub fn normalize(image: &str) -> Result<String, String> {
     Ok(if tag.is_none() && digest.is_none() { format!("{image}:latest") } else { image.to_owned() })
 }
 
+/// A first component that no repository of Docker's registry can begin with.
+fn is_host(component: &str) -> bool {
+    component.contains(['.', ':'])
+        || component == "localhost"
+        || component.bytes().any(|b| b.is_ascii_uppercase())
+}
+
 /// The registry an image comes from; Docker's where the name has none.
 pub fn registry(image: &str) -> &str {
     match image.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
+        Some((host, _)) if is_host(host) => host,
         _ => "docker.io",
     }
 }
@@ -92,6 +102,9 @@ mod tests {
         for bad in ["", "Nginx", "nginx:", "nginx::1", "a//b", "/a", "a b", "nginx@x", "a:b c"] {
             assert!(normalize(bad).is_err(), "{bad:?} must be refused");
         }
+        let uppercase = |image: &str| normalize(image).err().unwrap_or_default();
+        assert!(uppercase("Nginx").ends_with("repository name (library/Nginx) must be lowercase"));
+        assert!(uppercase("Bad/Name:1").ends_with("repository name (Name) must be lowercase"));
     }
 
     #[test]

@@ -219,6 +219,32 @@ async fn a_failed_pull_is_told_and_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_image_that_can_never_be_there_is_told_with_its_reason() {
+    for (image, policy, reason, told) in [
+        (
+            "Bad/Name:1",
+            "Always",
+            "InvalidImageName",
+            "Warning InspectFailed Failed to apply default image tag \"Bad/Name:1\": couldn't parse image name \
+             \"Bad/Name:1\": invalid reference format: repository name (Name) must be lowercase",
+        ),
+        (
+            "absent:1",
+            "Never",
+            "ErrImageNeverPull",
+            "Warning ErrImageNeverPull Container image \"absent:1\" is not present with pull policy of Never",
+        ),
+    ] {
+        let node = node();
+        node.deliver(&pod(
+            json!({"containers": [{"name": "web", "image": image, "imagePullPolicy": policy}]}),
+        ));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(node.events.take(), [told.to_owned(), format!("Warning Failed Error: {reason}")]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn missing_volumes_hold_the_containers_back() {
     let node = node();
     node.cri.add_image("nginx:1");

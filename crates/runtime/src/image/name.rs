@@ -92,13 +92,13 @@ impl FromStr for ImageName {
             Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
             _ => (remainder, None),
         };
-        if path.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(NameError::Uppercase(path.to_owned()));
-        }
         let path = match domain {
             DEFAULT_DOMAIN if !path.contains('/') => format!("library/{path}"),
             _ => path.to_owned(),
         };
+        if path.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(NameError::Uppercase(path));
+        }
         if !valid_domain(domain) || !path.split('/').all(valid_path_component) {
             return Err(NameError::Format);
         }
@@ -207,7 +207,7 @@ mod tests {
         let upper = "Busybox".parse::<ImageName>().map_err(|e| e.to_string());
         assert_eq!(
             upper,
-            Err("invalid reference format: repository name (Busybox) must be lowercase".to_owned())
+            Err("invalid reference format: repository name (library/Busybox) must be lowercase".to_owned())
         );
         assert_eq!("a/".repeat(200).trim_end_matches('/').parse::<ImageName>(), Err(NameError::TooLong));
         assert!(matches!("0".repeat(64).parse::<ImageName>(), Err(NameError::HexName(_))));
