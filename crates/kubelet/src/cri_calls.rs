@@ -29,6 +29,11 @@ impl CriError {
         self.code == "NotFound"
     }
 
+    /// The runtime has no such call.
+    pub fn is_unimplemented(&self) -> bool {
+        self.code == "Unimplemented"
+    }
+
     /// The command or call ran out of time.
     pub fn is_timeout(&self) -> bool {
         self.code == "DeadlineExceeded"

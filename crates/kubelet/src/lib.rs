@@ -24,6 +24,7 @@ pub mod planner;
 pub mod pod_api;
 pub mod pod_cgroup;
 pub mod probes;
+mod relist;
 pub mod resolv;
 pub mod run;
 pub mod sandbox_config;

@@ -21,6 +21,7 @@ use crate::executor::Executor;
 use crate::images::Images;
 use crate::planner::Rejection;
 use crate::pod_api::KubePodApi;
+use crate::relist::{PERIOD, Seen};
 use crate::source::PodSource;
 use crate::worker::{PodNews, Tools};
 use crate::workers::Workers;
@@ -112,6 +113,7 @@ impl Pods {
             // The stream is opened before the state is read, so that no change falls between.
             let mut events = match self.executor.cri.events().await {
                 Ok(events) => events,
+                Err(error) if error.is_unimplemented() => return self.relist().await,
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(%error, "the container runtime's events cannot be followed");
@@ -135,6 +137,29 @@ impl Pods {
             }
             failures += 1;
             tokio::time::sleep(REACH.delay(failures)).await;
+        }
+    }
+
+    /// Follows a runtime that sends no events; never ends.
+    async fn relist(&self) {
+        tracing::info!("the container runtime sends no events: what it runs is listed every second");
+        let cri = &self.executor.cri;
+        let mut seen = Seen::default();
+        let mut knows_orphans = false;
+        loop {
+            match tokio::try_join!(cri.sandboxes(None), cri.containers(None)) {
+                Ok((sandboxes, containers)) => {
+                    for uid in seen.changes(&sandboxes, &containers) {
+                        self.workers.runtime_changed(&uid);
+                    }
+                    if !knows_orphans {
+                        self.workers.all_changed();
+                        knows_orphans = self.find_orphans().await.is_ok();
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the container runtime cannot be listed"),
+            }
+            tokio::time::sleep(PERIOD).await;
         }
     }
 

@@ -1,5 +1,5 @@
-//! The CNI plugin (specification 1.1.0): called by a runtime with `CNI_COMMAND` and friends in the
-//! environment and its configuration on standard input.
+//! The CNI plugins (specification 1.1.0): called by a runtime with `CNI_COMMAND` and friends in the
+//! environment and its configuration on standard input. Which one is meant, the caller says by a name.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -7,8 +7,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::bridge;
-use crate::config::BridgeConfig;
+use crate::config::{BridgeConfig, LOOPBACK_TYPE, PLUGIN_TYPE};
+use crate::{bridge, link};
 
 const VERSIONS: [&str; 6] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0", "0.2.0"];
 /// A configuration longer than this is refused.
@@ -38,6 +38,26 @@ struct ValidAttachment {
     container_id: String,
 }
 
+/// One of the plugins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plugin {
+    /// Connects a pod with the node's bridge.
+    Bridge,
+    /// Sets the loopback interface up: containerd asks for a plugin of this name before any other.
+    Loopback,
+}
+
+impl Plugin {
+    /// The plugin a program of this name is.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            PLUGIN_TYPE => Some(Self::Bridge),
+            LOOPBACK_TYPE => Some(Self::Loopback),
+            _ => None,
+        }
+    }
+}
+
 struct Failure {
     code: u32,
     message: String,
@@ -47,11 +67,11 @@ fn failure(code: u32, message: impl std::fmt::Display) -> Failure {
     Failure { code, message: message.to_string() }
 }
 
-/// Runs the plugin; answers the process's exit code. Writes the result, or the error as the specification
+/// Runs a plugin; answers the process's exit code. Writes the result, or the error as the specification
 /// wants it, to standard output.
-pub fn main() -> u8 {
+pub fn main(plugin: Plugin) -> u8 {
     let mut version = String::from("1.0.0");
-    let (output, code) = match run(&mut version) {
+    let (output, code) = match run(plugin, &mut version) {
         Ok(result) => (result, 0),
         Err(failure) => {
             (Some(json!({"cniVersion": version, "code": failure.code, "msg": failure.message})), 1)
@@ -68,7 +88,7 @@ fn variable(name: &str) -> Result<String, Failure> {
     std::env::var(name).map_err(|_| failure(BAD_ENVIRONMENT, format!("{name} is not set")))
 }
 
-fn run(version: &mut String) -> Result<Option<Value>, Failure> {
+fn run(plugin: Plugin, version: &mut String) -> Result<Option<Value>, Failure> {
     let command = variable("CNI_COMMAND")?;
     let mut text = Vec::new();
     std::io::stdin()
@@ -86,34 +106,47 @@ fn run(version: &mut String) -> Result<Option<Value>, Failure> {
     if !VERSIONS.contains(&version.as_str()) {
         return Err(failure(INCOMPATIBLE, format!("CNI version {version} is not supported")));
     }
-    let config: BridgeConfig = serde_json::from_value(input.config)
-        .map_err(|e| failure(BAD_CONFIG, format!("the configuration: {e}")))?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| failure(FAILED, e))?;
     runtime.block_on(async {
-        match command.as_str() {
-            "ADD" => add(&config, version).await.map(Some),
-            "DEL" => {
-                bridge::detach(&config, &variable("CNI_CONTAINERID")?)
-                    .await
-                    .map_err(|e| failure(FAILED, e))?;
-                Ok(None)
-            }
-            "CHECK" => {
-                bridge::check(&config, &variable("CNI_CONTAINERID")?)
-                    .await
-                    .map_err(|e| failure(FAILED, e))?;
-                Ok(None)
-            }
-            "GC" => {
-                let keep: Vec<String> = input.valid_attachments.into_iter().map(|a| a.container_id).collect();
-                bridge::collect_garbage(&config, &keep).await.map_err(|e| failure(FAILED, e))?;
-                Ok(None)
-            }
-            "STATUS" => Ok(None),
-            other => Err(failure(BAD_ENVIRONMENT, format!("CNI_COMMAND {other:?} is not known"))),
+        match plugin {
+            Plugin::Bridge => on_bridge(&command, input, version).await,
+            Plugin::Loopback => on_loopback(&command, version).await,
         }
     })
+}
+
+async fn on_loopback(command: &str, version: &str) -> Result<Option<Value>, Failure> {
+    if command != "ADD" {
+        // It goes with the namespace.
+        return Ok(None);
+    }
+    let netns = variable("CNI_NETNS")?;
+    link::raise_loopback(Path::new(&netns)).await.map_err(|e| failure(FAILED, e))?;
+    Ok(Some(json!({"cniVersion": version, "interfaces": [{"name": "lo", "sandbox": netns}]})))
+}
+
+async fn on_bridge(command: &str, input: Input, version: &str) -> Result<Option<Value>, Failure> {
+    let config: BridgeConfig = serde_json::from_value(input.config)
+        .map_err(|e| failure(BAD_CONFIG, format!("the configuration: {e}")))?;
+    match command {
+        "ADD" => add(&config, version).await.map(Some),
+        "DEL" => {
+            bridge::detach(&config, &variable("CNI_CONTAINERID")?).await.map_err(|e| failure(FAILED, e))?;
+            Ok(None)
+        }
+        "CHECK" => {
+            bridge::check(&config, &variable("CNI_CONTAINERID")?).await.map_err(|e| failure(FAILED, e))?;
+            Ok(None)
+        }
+        "GC" => {
+            let keep: Vec<String> = input.valid_attachments.into_iter().map(|a| a.container_id).collect();
+            bridge::collect_garbage(&config, &keep).await.map_err(|e| failure(FAILED, e))?;
+            Ok(None)
+        }
+        "STATUS" => Ok(None),
+        other => Err(failure(BAD_ENVIRONMENT, format!("CNI_COMMAND {other:?} is not known"))),
+    }
 }
 
 async fn add(config: &BridgeConfig, version: &str) -> Result<Value, Failure> {
@@ -136,4 +169,16 @@ async fn add(config: &BridgeConfig, version: &str) -> Result<Value, Failure> {
         "routes": [{"dst": "0.0.0.0/0", "gw": attached.range.gateway().to_string()}],
         "dns": {},
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_are_known_by_the_names_runtimes_call_them() {
+        assert_eq!(Plugin::named("knarr-bridge"), Some(Plugin::Bridge));
+        assert_eq!(Plugin::named("loopback"), Some(Plugin::Loopback));
+        assert_eq!(Plugin::named("knarr"), None);
+    }
 }

@@ -9,6 +9,8 @@ use crate::Error;
 
 /// The plugin's name in CNI configuration, and of the link it is called by.
 pub const PLUGIN_TYPE: &str = "knarr-bridge";
+/// The name by which runtimes ask for the plugin that sets loopback interfaces up.
+pub const LOOPBACK_TYPE: &str = "loopback";
 
 /// Configuration of one node's pod network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

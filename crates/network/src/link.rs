@@ -136,6 +136,11 @@ pub(crate) async fn add_veth(
         .map_err(Error::netlink(format!("making interface {host_name}")))
 }
 
+/// Sets the loopback interface of the network namespace at `netns` up.
+pub(crate) async fn raise_loopback(netns: &Path) -> Result<(), Error> {
+    inside(netns, |handle| async move { up(&handle, LOOPBACK, "lo").await }).await
+}
+
 /// Inside a pod: loopback up, address and default route on its interface. Answers the interface's MAC address.
 pub(crate) async fn configure_pod(
     handle: Handle,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ use kubelet::server::{Access, ServerDeps};
 use kubelet::source::PodSource;
 use kubelet::volumes::{self, PodDirs};
 use network::BridgeConfig;
-use network::config::PLUGIN_TYPE;
+use network::config::{LOOPBACK_TYPE, PLUGIN_TYPE};
 use network::dns::{Dns, DnsConfig, View};
 use runtime::image::{Options, RegistryOptions};
 use runtime::streaming::StreamingConfig;
@@ -65,7 +66,7 @@ pub async fn start(
 ) -> Result<()> {
     let layout = parts.layout.node(index);
     layout.make().context("making the node's folders")?;
-    link_plugin(&layout)?;
+    link_plugins(&layout)?;
     let socket = match &parts.settings.container_runtime_endpoint {
         Some(endpoint) => endpoint.strip_prefix("unix://").unwrap_or(endpoint).into(),
         None => {
@@ -345,20 +346,25 @@ async fn make_network(bridge: &BridgeConfig, layout: &NodeLayout) -> Result<()> 
     write_durably(&path, &serde_json::to_vec_pretty(&list)?, 0o644)
 }
 
-/// The plugin is knarr itself, called by another name.
-fn link_plugin(layout: &NodeLayout) -> Result<()> {
+/// The plugins are knarr itself, called by other names.
+fn link_plugins(layout: &NodeLayout) -> Result<()> {
     let program = std::env::current_exe().context("finding knarr's own program")?;
-    let link = layout.cni_bin_dir().join(PLUGIN_TYPE);
-    if std::fs::read_link(&link).is_ok_and(|target| target == program) {
+    [PLUGIN_TYPE, LOOPBACK_TYPE]
+        .iter()
+        .try_for_each(|name| link_to(&program, &layout.cni_bin_dir().join(name)))
+}
+
+fn link_to(program: &Path, link: &Path) -> Result<()> {
+    if std::fs::read_link(link).is_ok_and(|target| target == program) {
         return Ok(());
     }
-    match std::fs::remove_file(&link) {
+    match std::fs::remove_file(link) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error).with_context(|| format!("removing {}", link.display()));
         }
         _ => {}
     }
-    symlink(&program, &link).with_context(|| format!("linking {}", link.display()))
+    symlink(program, link).with_context(|| format!("linking {}", link.display()))
 }
 
 /// Waits until every node named is Ready, but not longer than `patience`; what is returned says of each that
