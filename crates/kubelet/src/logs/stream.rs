@@ -46,29 +46,36 @@ pub async fn stream(
 ) -> io::Result<()> {
     // The watch stands before the first read, so that nothing is missed in between.
     let watch = if options.follow { Some(watch_folder(path)?) } else { None };
-    let mut file = open_at_start(path, options).await?;
+    let (mut file, there) = open_at_start(path, options).await?;
     let mut out = Output::new(options, sink);
-    let mut ended = !options.follow || !liveness.is_running().await;
+    let Some(watch) = watch else {
+        // What stood there when the reader asked: a log that grows faster than it is read has no end.
+        return match out.copy(&mut file, there).await? {
+            Flow::Break(()) => Ok(()),
+            Flow::Continue(()) => out.finish().await,
+        };
+    };
+    let mut ended = !liveness.is_running().await;
     loop {
-        if out.copy(&mut file).await?.is_break() {
+        if out.copy(&mut file, u64::MAX).await?.is_break() {
             return Ok(());
         }
         if let Some(next) = replaced(path, &file).await? {
             // What came between the last read and the rename still stands in the old file.
-            if out.copy(&mut file).await?.is_break() {
+            if out.copy(&mut file, u64::MAX).await?.is_break() {
                 return Ok(());
             }
             file = next;
             continue;
         }
-        let Some(watch) = watch.as_ref().filter(|_| !ended) else {
+        if ended {
             return out.finish().await;
-        };
+        }
         if !out.flush().await {
             return Ok(());
         }
         let closed = tokio::select! {
-            closed = next_change(watch, path) => closed?,
+            closed = next_change(&watch, path) => closed?,
             () = out.sink.closed() => return Ok(()),
         };
         if closed && replaced(path, &file).await?.is_none() {
@@ -118,15 +125,16 @@ async fn next_change(watch: &FolderWatch, path: &Path) -> io::Result<bool> {
     }
 }
 
-async fn open_at_start(path: &Path, options: &LogOptions) -> io::Result<File> {
+/// The log where reading begins, and how much stands there from here on.
+async fn open_at_start(path: &Path, options: &LogOptions) -> io::Result<(File, u64)> {
     let mut file = File::open(path).await?;
-    if let Some(lines) = options.tail_lines {
-        let mut blocking = file.try_clone().await?.into_std().await;
-        let start = tokio::task::spawn_blocking(move || tail::offset_of_last(&mut blocking, lines)).await;
-        let start = start.map_err(io::Error::other)??;
-        file.seek(SeekFrom::Start(start)).await?;
-    }
-    Ok(file)
+    let len = file.metadata().await?.len();
+    let Some(lines) = options.tail_lines else { return Ok((file, len)) };
+    let mut blocking = file.try_clone().await?.into_std().await;
+    let start = tokio::task::spawn_blocking(move || tail::offset_of_last(&mut blocking, lines, len)).await;
+    let start = start.map_err(io::Error::other)??;
+    file.seek(SeekFrom::Start(start)).await?;
+    Ok((file, len - start))
 }
 
 /// The file that stands under the log's name now, if it is another one.
@@ -167,14 +175,17 @@ impl<'a> Output<'a> {
         Self { options, sink, rest: Vec::new(), ready: Vec::new(), left, at_line_start: true }
     }
 
-    /// Copies to the file's present end; breaks when the reader has enough.
-    async fn copy(&mut self, file: &mut File) -> io::Result<Flow> {
+    /// Copies to the file's present end, `most` bytes of it; breaks when the reader has enough.
+    async fn copy(&mut self, file: &mut File, most: u64) -> io::Result<Flow> {
         let mut chunk = vec![0u8; CHUNK];
+        let mut left = most;
         loop {
-            let read = file.read(&mut chunk).await?;
+            let size = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+            let read = file.read(&mut chunk[..size]).await?;
             if read == 0 {
                 return Ok(Flow::Continue(()));
             }
+            left -= read as u64;
             self.rest.extend_from_slice(&chunk[..read]);
             let whole = std::mem::take(&mut self.rest);
             let mut from = 0;

@@ -92,3 +92,19 @@ async fn following_goes_on_across_rotation_and_ends_with_the_container() {
     drop(fresh);
     tasks.join_next().await.expect("a task").expect("ended").expect("read");
 }
+
+#[tokio::test]
+async fn a_log_that_grows_while_it_is_read_ends_where_it_stood() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("0.log");
+    fs::write(&path, [raw(1, "stdout", "F", "one"), raw(2, "stdout", "F", "two")].concat()).expect("written");
+    let options = LogOptions { tail_lines: Some(1), ..LogOptions::default() };
+    let (file, there) = open_at_start(&path, &options).await.expect("open");
+    let mut log = OpenOptions::new().append(true).open(&path).expect("open");
+    log.write_all(raw(3, "stdout", "F", "three").as_bytes()).expect("written");
+    let (sink, mut source) = mpsc::channel(4);
+    let (mut file, mut out) = (file, Output::new(&options, sink));
+    assert!(out.copy(&mut file, there).await.expect("read").is_continue());
+    out.finish().await.expect("sent");
+    assert_eq!(source.recv().await.expect("a piece"), "two\n");
+}

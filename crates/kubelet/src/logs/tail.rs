@@ -8,12 +8,12 @@ use super::line;
 
 const BLOCK: usize = 64 << 10;
 
-/// The offset at which the last `lines` lines begin; a last line without newline counts. Blocks.
+/// The offset at which the last `lines` lines of the first `len` bytes begin; a last line without newline counts.
+/// Blocks.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn offset_of_last(file: &mut File, lines: u64) -> io::Result<u64> {
-    let len = file.metadata()?.len();
+pub fn offset_of_last(file: &mut File, lines: u64, len: u64) -> io::Result<u64> {
     if lines == 0 {
         return Ok(len);
     }
@@ -44,7 +44,8 @@ pub fn offset_of_last(file: &mut File, lines: u64) -> io::Result<u64> {
 /// When the file cannot be read.
 pub fn last_lines(path: &Path, lines: usize, limit_bytes: usize) -> io::Result<String> {
     let mut file = File::open(path)?;
-    let start = offset_of_last(&mut file, lines as u64)?;
+    let len = file.metadata()?.len();
+    let start = offset_of_last(&mut file, lines as u64, len)?;
     // A line's head is short; reading a few times the limit is enough for any text.
     let len = file.metadata()?.len();
     let start = start.max(len.saturating_sub(16 * limit_bytes as u64));
@@ -75,9 +76,10 @@ mod tests {
             (0..5000).map(|i| format!("2026-11-21T10:00:00.000000000Z stdout F line {i}\n")).collect();
         fs::write(&path, lines.concat()).expect("written");
         let mut file = File::open(&path).expect("opened");
+        let len = file.metadata().expect("known").len();
         for (count, whole) in [(0, 5000), (1, 4999), (3000, 2000), (5000, 0), (9000, 0)] {
             let expect: u64 = lines[..whole].iter().map(|l| l.len() as u64).sum();
-            assert_eq!(offset_of_last(&mut file, count).expect("found"), expect, "{count}");
+            assert_eq!(offset_of_last(&mut file, count, len).expect("found"), expect, "{count}");
         }
         assert_eq!(last_lines(&path, 2, 2048).expect("read"), "line 4998\nline 4999\n");
         assert_eq!(last_lines(&path, 80, 5).expect("read"), "4999\n");
