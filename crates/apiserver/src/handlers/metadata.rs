@@ -126,6 +126,23 @@ pub(crate) fn bump_generation(new: &mut Object, old: &Object) {
     }
 }
 
+/// Finalizers that need no domain before their name.
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
+/// Everything wrong with a new object's metadata; includes [`validate`].
+pub(crate) fn validate_create(row: &Resource, object: &Object) -> ErrorList {
+    let mut errors = validate(row, object);
+    let root = Path::root("metadata");
+    let path = root.child("finalizers");
+    for (i, finalizer) in object.finalizers().enumerate() {
+        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(&path.index(i), finalizer, detail));
+        }
+    }
+    errors
+}
+
 /// Everything wrong with an object's metadata.
 pub(crate) fn validate(row: &Resource, object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();

@@ -4,7 +4,7 @@
 use api::Object;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::resource_list;
 use crate::fill::{self, Fields};
@@ -28,6 +28,9 @@ pub(crate) fn namespace(object: &mut Object) {
 }
 
 pub(crate) fn node(object: &mut Object) {
+    if let Some(spec) = fill::within(&mut object.0, "spec") {
+        agree_on_cidr(spec);
+    }
     let Some(status) = fill::within(&mut object.0, "status") else { return };
     resource_list::round(status, "capacity");
     if status.get("allocatable").is_none_or(Value::is_null)
@@ -36,6 +39,21 @@ pub(crate) fn node(object: &mut Object) {
         status.insert("allocatable".into(), capacity);
     }
     resource_list::round(status, "allocatable");
+}
+
+/// The old single range and the first of the list are one: clients that know only the single one win.
+fn agree_on_cidr(spec: &mut Fields) {
+    let single = spec.get("podCIDR").and_then(Value::as_str).filter(|c| !c.is_empty()).map(str::to_owned);
+    let first = spec.get("podCIDRs").and_then(|list| list.get(0)).and_then(Value::as_str).map(str::to_owned);
+    match (single, first) {
+        (Some(single), first) if first.as_ref() != Some(&single) => {
+            spec.insert("podCIDRs".into(), json!([single]));
+        }
+        (None, Some(first)) => {
+            spec.insert("podCIDR".into(), first.into());
+        }
+        _ => {}
+    }
 }
 
 /// The type, and `stringData` written into `data`, which it never comes out of again.

@@ -16,6 +16,16 @@ fn defaulted(plural: &str, value: Value) -> Object {
 }
 
 #[test]
+fn a_nodes_single_range_and_list_agree() {
+    let spec = |given: Value| defaulted("nodes", json!({"spec": given})).0["spec"].clone();
+    let one = json!({"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24"]});
+    assert_eq!(spec(json!({"podCIDR": "10.0.0.0/24"})), one);
+    assert_eq!(spec(json!({"podCIDRs": ["10.0.0.0/24"]})), one);
+    assert_eq!(spec(json!({"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.1.0.0/24"]})), one);
+    assert_eq!(spec(json!({"unschedulable": true})), json!({"unschedulable": true}));
+}
+
+#[test]
 fn a_bare_pod_says_everything() {
     let pod = defaulted(
         "pods",
