@@ -99,8 +99,10 @@ pub struct Strategy {
     /// Given (new, old). Includes all checks of the new object.
     pub validate_update: fn(&Object, &Object) -> ErrorList,
     pub validate_status_update: fn(&Object, &Object) -> ErrorList,
-    /// Texts for the `Warning` header on create and update.
+    /// Texts for the `Warning` header on create, and on updates that change the generation.
     pub warnings: fn(&Object) -> Vec<String>,
+    /// Whether updates are warned of at all.
+    pub warns_on_update: bool,
     /// Whether `metadata.generation` counts changes of anything but metadata and status.
     pub has_generation: bool,
     /// Whether PUT of an absent object makes it (upstream: `AllowCreateOnUpdate`).

@@ -33,6 +33,7 @@ pub const GENERIC: Strategy = Strategy {
     validate_update: |_, _| Vec::new(),
     validate_status_update: |_, _| Vec::new(),
     warnings: |_| Vec::new(),
+    warns_on_update: true,
     has_generation: false,
     create_on_update: false,
     unconditional_update: true,
@@ -142,6 +143,8 @@ fn core_pods(kind: &str) -> Strategy {
             validate_update: valid::pod::update,
             validate_status_update: valid::pod::status_update,
             warnings: valid::pod::warnings,
+            // Programs update pods, and often.
+            warns_on_update: false,
             ..COUNTED
         },
         "PodTemplate" => Strategy {

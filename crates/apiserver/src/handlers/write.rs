@@ -129,7 +129,7 @@ impl Write<'_> {
         }
         (self.strategy().default)(object);
         (self.strategy().prepare_create)(object);
-        let mut errors = metadata::validate(&self.target.row, object);
+        let mut errors = metadata::validate_create(&self.target.row, object);
         errors.extend((self.strategy().validate_create)(object));
         if !errors.is_empty() {
             return Err(Error::invalid(&self.target.row.group_kind(), object.name(), &errors));
@@ -204,7 +204,9 @@ impl Write<'_> {
             return Err(Error::invalid(&self.target.row.group_kind(), old.name(), &errors));
         }
         self.validate_admission(Operation::Update, &new, Some(old))?;
-        self.warnings.extend((self.strategy().warnings)(&new));
+        if self.strategy().warns_on_update && new.generation() != old.generation() {
+            self.warnings.extend((self.strategy().warnings)(&new));
+        }
         new.set_meta_str("resourceVersion", old.resource_version());
         let effect = if may_go(self.target, &new) {
             Effect::Remove

@@ -257,6 +257,28 @@ async fn users_of_deprecated_kinds_are_warned() {
 }
 
 #[tokio::test]
+async fn warnings_come_with_what_they_warn_of_and_not_with_later_labels() {
+    let harness = Harness::start().await;
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let set = json!({"metadata": {"name": "r"}, "spec": {"selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"nodeSelector": {"beta.kubernetes.io/os": "linux"},
+            "containers": [{"name": "c", "image": "i"}]}}}});
+    assert!(harness.post(sets, &set).await.headers.contains_key("warning"));
+    let path = format!("{sets}/r");
+    let label = harness.merge(&path, &json!({"metadata": {"labels": {"x": "y"}}})).await;
+    assert!(!label.headers.contains_key("warning"));
+    let count = harness.merge(&path, &json!({"spec": {"replicas": 3}})).await;
+    assert!(count.headers.contains_key("warning"));
+    let mut held = config_map("held");
+    held["metadata"]["finalizers"] = json!(["mine"]);
+    let refused = harness.post(CONFIG_MAPS, &held).await.refused(422);
+    assert!(
+        refused.ends_with("name is neither a standard finalizer name nor is it fully qualified"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
 async fn answers_are_laid_out_for_people() {
     let harness = Harness::start().await;
     harness.post(CONFIG_MAPS, &config_map("a")).await.ok();

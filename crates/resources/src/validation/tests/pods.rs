@@ -272,6 +272,35 @@ fn what_has_ended_stays_ended() {
 }
 
 #[test]
+fn warnings_speak_of_what_is_old_or_double_and_of_nothing_else() {
+    let affinity =
+        json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "k"}]}});
+    let set = json!({"metadata": {"name": "a"}, "spec": {"template": {
+        "metadata": {"annotations": {"scheduler.alpha.kubernetes.io/critical-pod": "",
+            "container.apparmor.security.beta.kubernetes.io/a": "unconfined"}},
+        "spec": {
+            "affinity": affinity,
+            "imagePullSecrets": [{"name": "s"}, {"name": "s"}],
+            "containers": [
+                {"name": "a", "image": "x:1", "ports": [{"containerPort": 80, "protocol": "TCP"}],
+                 "env": [{"name": "PATH", "value": "/a"}, {"name": "PATH", "value": "$(PATH):/b"}]},
+                {"name": "b", "image": "x:1", "ports": [{"containerPort": 80, "protocol": "TCP", "hostPort": 8}]},
+            ],
+        },
+    }}});
+    assert_eq!(
+        (row("replicasets").strategy.warnings)(&object("replicasets", &set)),
+        [
+            "spec.template.metadata.annotations[scheduler.alpha.kubernetes.io/critical-pod]: non-functional in v1.16+; use the \"priorityClassName\" field instead",
+            "spec.template.spec.imagePullSecrets[1].name: duplicate name \"s\"",
+            "spec.template.metadata.annotations[container.apparmor.security.beta.kubernetes.io/a]: deprecated since v1.30; use the \"appArmorProfile\" field instead",
+            "spec.template.spec.containers[1].ports[0]: overlapping port definition with spec.template.spec.containers[0].ports[0]",
+            "spec.template.spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector: a null labelSelector results in matching no pod",
+        ]
+    );
+}
+
+#[test]
 fn authors_are_warned() {
     let pod = json!({"metadata": {"name": "a.b"}, "spec": {
         "nodeSelector": {"beta.kubernetes.io/os": "linux"},
