@@ -115,8 +115,16 @@ impl Images {
         let pulling = format!("Pulling image {asked:?}");
         self.events.record(regarding.clone(), Severity::Normal, "Pulling", pulling);
         let began = self.clock.now();
-        let auth = credentials::find(self.api.as_ref(), pod, image).await;
-        match self.shared_pull(image, auth).await {
+        let secrets = credentials::find(self.api.as_ref(), pod, image).await;
+        if !secrets.unread.is_empty() {
+            let unread = secrets.unread.join(", ");
+            let message = format!(
+                "Unable to retrieve some image pull secrets ({unread}); attempting to pull the image may not \
+                 succeed."
+            );
+            self.warn(regarding, "FailedToRetrieveImagePullSecret", message);
+        }
+        match self.pull_with(image, secrets.credentials).await {
             Ok(_) => {}
             Err(error) => {
                 let message = error.to_string();
@@ -136,6 +144,23 @@ impl Images {
         );
         self.events.record(regarding.clone(), Severity::Normal, "Pulled", text);
         Ok(resolved(found))
+    }
+
+    /// Tries one of `credentials` after the other; the last one's failure is told.
+    async fn pull_with(
+        &self,
+        image: &str,
+        credentials: Vec<cri::v1::AuthConfig>,
+    ) -> Result<String, CriError> {
+        let mut attempts = credentials.into_iter();
+        let mut auth = attempts.next();
+        loop {
+            let pulled = self.shared_pull(image, auth).await;
+            auth = attempts.next();
+            if pulled.is_ok() || auth.is_none() {
+                return pulled;
+            }
+        }
     }
 
     /// Pulls of the same image with the same credentials are one pull.

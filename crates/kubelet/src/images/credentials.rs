@@ -8,35 +8,62 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use super::name;
 use crate::pod_api::PodApi;
 
-/// The credentials for an image's registry, from the first pull secret that has some. A secret that is
-/// missing or malformed is passed over, as upstream does: the pull then tells what is wrong.
-pub async fn find(api: &dyn PodApi, pod: &Pod, image: &str) -> Option<AuthConfig> {
-    let namespace = pod.metadata.namespace.as_deref()?;
-    let references = pod.spec.as_ref()?.image_pull_secrets.iter().flatten();
-    for reference in references {
+/// What a pod's pull secrets hold for one image.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// To be tried one after the other; empty where the image is to be pulled without any.
+    pub credentials: Vec<AuthConfig>,
+    /// Names of secrets that could not be read.
+    pub unread: Vec<String>,
+}
+
+/// Reads the pod's pull secrets. One that is missing or malformed is passed over, as upstream does: the
+/// pull then tells what is wrong.
+pub async fn find(api: &dyn PodApi, pod: &Pod, image: &str) -> Found {
+    let mut found = Found::default();
+    let (Some(namespace), Some(spec)) = (pod.metadata.namespace.as_deref(), pod.spec.as_ref()) else {
+        return found;
+    };
+    let mut entries = Vec::new();
+    for reference in spec.image_pull_secrets.iter().flatten().filter(|r| !r.name.is_empty()) {
         match api.secret(namespace, &reference.name).await {
-            Ok(secret) => {
-                if let Some(auth) = from_secret(&secret, name::registry(image)) {
-                    return Some(auth);
-                }
-            }
+            Ok(secret) => entries.extend(entries_of(&secret)),
             Err(error) => {
                 tracing::warn!(%error, secret = reference.name, "an image pull secret cannot be read");
+                found.unread.push(reference.name.clone());
             }
         }
     }
-    None
+    found.credentials = for_image(entries, image);
+    found
 }
 
-fn from_secret(secret: &Secret, registry: &str) -> Option<AuthConfig> {
-    let data = secret.data.as_ref()?;
-    let read = |key: &str| -> Option<serde_json::Value> { serde_json::from_slice(&data.get(key)?.0).ok() };
-    let auths = match read(".dockerconfigjson") {
-        Some(mut config) => config.get_mut("auths")?.take(),
-        None => read(".dockercfg")?,
+/// One line of a secret: where it is good for, and what to say there.
+struct Entry {
+    /// `HOST` or `HOST/PATH`; a host's parts may be patterns.
+    place: String,
+    auth: AuthConfig,
+}
+
+fn entries_of(secret: &Secret) -> Vec<Entry> {
+    let read = || -> Option<serde_json::Map<String, serde_json::Value>> {
+        let data = secret.data.as_ref()?;
+        let json =
+            |key: &str| -> Option<serde_json::Value> { serde_json::from_slice(&data.get(key)?.0).ok() };
+        let auths = match json(".dockerconfigjson") {
+            Some(mut config) => config.get_mut("auths")?.take(),
+            None => json(".dockercfg")?,
+        };
+        match auths {
+            serde_json::Value::Object(entries) => Some(entries),
+            _ => None,
+        }
     };
-    let entries = auths.as_object()?;
-    let entry = entries.iter().find(|(server, _)| matches(server, registry))?.1;
+    let entries = read().unwrap_or_default();
+    entries.iter().filter_map(|(key, value)| Some(Entry { place: place(key), auth: auth(value)? })).collect()
+}
+
+fn auth(entry: &serde_json::Value) -> Option<AuthConfig> {
     let text = |key: &str| entry.get(key).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
     let (mut username, mut password) = (text("username"), text("password"));
     if username.is_empty() {
@@ -48,12 +75,51 @@ fn from_secret(secret: &Secret, registry: &str) -> Option<AuthConfig> {
     Some(AuthConfig { username, password, identity_token: text("identitytoken"), ..AuthConfig::default() })
 }
 
-/// Whether a key of `auths` names the registry; keys may carry a scheme and a path.
-fn matches(server: &str, registry: &str) -> bool {
-    let bare = server.trim_start_matches("https://").trim_start_matches("http://");
-    let host = bare.split('/').next().unwrap_or(bare);
-    let docker = |h: &str| matches!(h, "docker.io" | "index.docker.io" | "registry-1.docker.io");
-    host == registry || (docker(host) && docker(registry))
+/// A key of `auths` without its scheme and without the API's version, which names no repository.
+fn place(key: &str) -> String {
+    let bare = key.trim_start_matches("https://").trim_start_matches("http://");
+    let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
+    let path = path.strip_prefix("v1/").or_else(|| path.strip_prefix("v2/")).unwrap_or(path);
+    if path.is_empty() { host.to_owned() } else { format!("{host}/{path}") }
+}
+
+/// The credentials whose place the image lies in, the most particular first (upstream
+/// `pkg/credentialprovider/keyring.go`).
+fn for_image(mut entries: Vec<Entry>, image: &str) -> Vec<AuthConfig> {
+    entries.sort_by(|a, b| b.place.cmp(&a.place));
+    let (host, path) = name::place(image);
+    let is_default = |place: &str| host == "docker.io" && place == "index.docker.io";
+    let wanted = entries.into_iter().filter(|e| is_default(&e.place) || covers(&e.place, host, &path));
+    wanted.map(|entry| entry.auth).collect()
+}
+
+fn covers(place: &str, host: &str, path: &str) -> bool {
+    let (pattern, prefix) = place.split_once('/').unwrap_or((place, ""));
+    let with_port = |host: &str| -> (String, String) {
+        host.rsplit_once(':').map_or((host.to_owned(), String::new()), |(h, p)| (h.to_owned(), p.to_owned()))
+    };
+    let ((pattern, pattern_port), (host, port)) = (with_port(pattern), with_port(host));
+    let (patterns, parts): (Vec<_>, Vec<_>) = (pattern.split('.').collect(), host.split('.').collect());
+    pattern_port == port
+        && patterns.len() == parts.len()
+        && patterns.iter().zip(&parts).all(|(pattern, part)| is_like(pattern, part))
+        && path.starts_with(prefix)
+}
+
+/// Whether `text` fits a pattern whose `*` stand for anything.
+fn is_like(pattern: &str, text: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut rest) = text.strip_prefix(head) else { return false };
+    loop {
+        if is_like(tail, rest) {
+            return true;
+        }
+        let mut characters = rest.chars();
+        if characters.next().is_none() {
+            return false;
+        }
+        rest = characters.as_str();
+    }
 }
 
 #[cfg(test)]
@@ -62,19 +128,38 @@ mod tests {
 
     use super::*;
 
+    fn secret(key: &str, text: String) -> Secret {
+        Secret { data: Some([(key.to_owned(), ByteString(text.into_bytes()))].into()), ..Secret::default() }
+    }
+
+    fn users(entries: Vec<Entry>, image: &str) -> Vec<String> {
+        for_image(entries, image).into_iter().map(|auth| auth.username).collect()
+    }
+
     #[test]
     fn both_secret_formats_are_understood() {
         let auth = STANDARD.encode("joe:s3:cret");
         let new = format!(r#"{{"auths":{{"https://reg.example:5000/v2/":{{"auth":"{auth}"}}}}}}"#);
         let old = r#"{"https://index.docker.io/v1/":{"username":"ann","password":"x"}}"#.to_owned();
-        let secret = |key: &str, text: String| Secret {
-            data: Some([(key.to_owned(), ByteString(text.into_bytes()))].into()),
-            ..Secret::default()
+        let found = for_image(entries_of(&secret(".dockerconfigjson", new)), "reg.example:5000/a:1");
+        assert_eq!((found[0].username.as_str(), found[0].password.as_str()), ("joe", "s3:cret"));
+        assert_eq!(users(entries_of(&secret(".dockercfg", old)), "nginx:1"), ["ann"]);
+        assert!(entries_of(&secret(".dockercfg", "not json".into())).is_empty());
+    }
+
+    #[test]
+    fn the_most_particular_place_comes_first_and_others_get_nothing() {
+        let auths = ["reg.io", "reg.io/team", "reg.io/team/app", "*.reg.io", "reg.io:5000", "docker.io"];
+        let entries = || -> Vec<Entry> {
+            let auth = |user: &str| AuthConfig { username: user.to_owned(), ..AuthConfig::default() };
+            auths.iter().map(|key| Entry { place: place(key), auth: auth(key) }).collect()
         };
-        let found = from_secret(&secret(".dockerconfigjson", new), "reg.example:5000").expect("listed");
-        assert_eq!((found.username.as_str(), found.password.as_str()), ("joe", "s3:cret"));
-        let found = from_secret(&secret(".dockercfg", old), "docker.io").expect("listed");
-        assert_eq!(found.username, "ann");
-        assert!(from_secret(&secret(".dockercfg", "not json".into()), "docker.io").is_none());
+        assert_eq!(users(entries(), "reg.io/team/app:1"), ["reg.io/team/app", "reg.io/team", "reg.io"]);
+        assert_eq!(users(entries(), "reg.io/other"), ["reg.io"]);
+        assert_eq!(users(entries(), "eu.reg.io/team/app"), ["*.reg.io"]);
+        assert_eq!(users(entries(), "a.b.reg.io/x"), Vec::<String>::new());
+        assert_eq!(users(entries(), "reg.io:5000/x@sha256:0"), ["reg.io:5000"]);
+        assert_eq!(users(entries(), "busybox"), ["docker.io"]);
+        assert!(is_like("a*b*", "axxbyy") && !is_like("a*b", "axxbyy"));
     }
 }

@@ -80,11 +80,18 @@ fn is_host(component: &str) -> bool {
         || component.bytes().any(|b| b.is_ascii_uppercase())
 }
 
-/// The registry an image comes from; Docker's where the name has none.
-pub fn registry(image: &str) -> &str {
-    match image.split_once('/') {
-        Some((host, _)) if is_host(host) => host,
-        _ => "docker.io",
+/// Where an image lies: its registry's host (Docker's where the name has none) and its path there, without
+/// tag and digest.
+pub fn place(image: &str) -> (&str, String) {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    let name = match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    };
+    match name.split_once('/') {
+        Some((host, path)) if is_host(host) => (host, path.to_owned()),
+        Some(_) => ("docker.io", name.to_owned()),
+        None => ("docker.io", format!("library/{name}")),
     }
 }
 

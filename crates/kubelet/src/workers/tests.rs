@@ -245,6 +245,22 @@ async fn an_image_that_can_never_be_there_is_told_with_its_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pull_secret_that_cannot_be_read_is_told_and_the_image_pulled_without() {
+    let node = node();
+    node.deliver(&pod(json!({
+        "imagePullSecrets": [{"name": "absent"}],
+        "containers": [{"name": "web", "image": "nginx:1"}]
+    })));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(
+        node.events.take()[1],
+        "Warning FailedToRetrieveImagePullSecret Unable to retrieve some image pull secrets (absent); \
+         attempting to pull the image may not succeed."
+    );
+    assert_eq!(node.phase(), "Running");
+}
+
+#[tokio::test(start_paused = true)]
 async fn missing_volumes_hold_the_containers_back() {
     let node = node();
     node.cri.add_image("nginx:1");
