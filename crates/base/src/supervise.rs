@@ -1,7 +1,8 @@
 //! Every long-lived task runs under a [`Supervisor`], with a declared [`TaskKind`].
 
+use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -20,12 +21,14 @@ pub enum TaskKind {
 #[derive(Clone)]
 pub struct Supervisor {
     shutdown: Shutdown,
-    tasks: Arc<std::sync::Mutex<JoinSet<()>>>,
+    tasks: Arc<Mutex<JoinSet<()>>>,
+    /// How many tasks of each name run.
+    names: Arc<Mutex<BTreeMap<&'static str, usize>>>,
 }
 
 impl Supervisor {
     pub fn new(shutdown: Shutdown) -> Self {
-        Self { shutdown, tasks: Arc::default() }
+        Self { shutdown, tasks: Arc::default(), names: Arc::default() }
     }
 
     pub fn shutdown(&self) -> &Shutdown {
@@ -37,8 +40,9 @@ impl Supervisor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let guard = EndGuard { kind, name, shutdown: self.shutdown.clone() };
-        let mut tasks = self.tasks.lock().unwrap_or_else(|e| e.into_inner());
+        *lock(&self.names).entry(name).or_default() += 1;
+        let guard = EndGuard { kind, name, shutdown: self.shutdown.clone(), names: Arc::clone(&self.names) };
+        let mut tasks = lock(&self.tasks);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
             let _guard = guard;
@@ -49,25 +53,39 @@ impl Supervisor {
     /// Waits for every task; those still running after `patience` are aborted.
     pub async fn drain(&self, patience: std::time::Duration) {
         let mut tasks = {
-            let mut held = self.tasks.lock().unwrap_or_else(|e| e.into_inner());
+            let mut held = lock(&self.tasks);
             std::mem::take(&mut *held)
         };
         let all_ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(patience, all_ended).await.is_err() {
-            tracing::warn!(left = tasks.len(), "tasks did not end in time and are aborted");
+            let left: Vec<_> = lock(&self.names).keys().copied().collect();
+            tracing::warn!(left = left.join(", "), "tasks did not end in time and are aborted");
             tasks.shutdown().await;
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct EndGuard {
     kind: TaskKind,
     name: &'static str,
     shutdown: Shutdown,
+    names: Arc<Mutex<BTreeMap<&'static str, usize>>>,
 }
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
+        let mut names = lock(&self.names);
+        if let Some(count) = names.get_mut(self.name) {
+            *count -= 1;
+            if *count == 0 {
+                names.remove(self.name);
+            }
+        }
+        drop(names);
         if std::thread::panicking() {
             tracing::error!(task = self.name, "task panicked");
         }
