@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base::{Clock, Supervisor, TaskKind};
 use client::Recorder;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
@@ -313,7 +315,11 @@ impl<C: Controller> Worker<C> {
             synced().await;
         }
         while let Some(key) = self.queue.next().await {
-            self.round(&key).await;
+            // One object that trips a round over must not stop the rest.
+            if AssertUnwindSafe(self.round(&key)).catch_unwind().await.is_err() {
+                tracing::error!(controller = C::NAME, %key, "a round panicked and will be tried again");
+                self.queue.retry(key.clone());
+            }
             self.queue.done(&key);
         }
     }
@@ -404,5 +410,58 @@ mod tests {
         assert!(seen(&cache).await);
         cache.deleted(&held("6"));
         assert!(seen(&cache).await, "it came and went");
+    }
+
+    /// Panics over the key `poison`, tells of the others.
+    struct Tripping(tokio::sync::mpsc::UnboundedSender<String>);
+
+    impl Controller for Tripping {
+        const NAME: &'static str = "tripping";
+        const WORKERS: usize = 1;
+        type Config = tokio::sync::mpsc::UnboundedSender<String>;
+        type Observed = String;
+
+        fn sources(sources: &mut Sources<'_>, told: Self::Config) -> Self {
+            for name in ["poison", "good"] {
+                sources.queue().add(Key::new("ns", name));
+            }
+            Self(told)
+        }
+
+        async fn observe(&self, round: &Round<'_>) -> Result<Option<String>, kube::Error> {
+            let name = round.key.name.to_string();
+            self.0.send(name.clone()).expect("the test listens");
+            Ok(Some(name))
+        }
+
+        fn reconcile(observed: &String, _: jiff::Timestamp) -> Plan {
+            assert_ne!(observed, "poison");
+            Plan::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_round_that_panics_is_tried_again_and_stops_no_other() {
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().expect("a URI"));
+        let client = Client::try_from(nowhere).expect("a client");
+        let shutdown = base::Shutdown::new();
+        let supervisor = Supervisor::new(shutdown.clone());
+        let mut manager = Manager::new(Context {
+            client_of: Arc::new({
+                let client = client.clone();
+                move |_| client.clone()
+            }),
+            informers: Informers::new(client, supervisor.clone()),
+            clock: Arc::new(base::SystemClock),
+            supervisor: supervisor.clone(),
+        });
+        let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+        manager.start::<Tripping>(told);
+        for expected in ["poison", "good", "poison"] {
+            assert_eq!(hears.recv().await.as_deref(), Some(expected));
+        }
+        assert!(!shutdown.is_started());
+        shutdown.start();
+        supervisor.drain(Duration::from_secs(10)).await;
     }
 }

@@ -182,20 +182,21 @@ impl<S: Source, F: Feed<S::Object>> Reflector<S, F> {
     async fn list(&mut self) -> Result<(), kube::Error> {
         let mut objects = Vec::new();
         let mut token: Option<String> = None;
-        loop {
+        let version = loop {
             let mut params = ListParams::default().limit(PAGE);
             params.label_selector.clone_from(&self.label_selector);
             params.field_selector.clone_from(&self.field_selector);
             params.continue_token = token.take();
             let page = self.source.list(&params).await?;
             objects.extend(page.items.into_iter().map(trimmed));
-            self.version = page.metadata.resource_version.clone();
             match page.metadata.continue_.filter(|t| !t.is_empty()) {
                 Some(next) => token = Some(next),
-                None => break,
+                None => break page.metadata.resource_version,
             }
-        }
+        };
         self.feed.replace(objects);
+        // Only now: a list that failed half-way is made anew, not watched on from.
+        self.version = version;
         self.failures = 0;
         Ok(())
     }
@@ -244,4 +245,75 @@ impl<S: Source, F: Feed<S::Object>> Reflector<S, F> {
 fn trimmed<O: Resource>(mut object: O) -> O {
     object.meta_mut().managed_fields = None;
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Two pages; the second fails once. Tells what it was asked for.
+    #[derive(Clone, Default)]
+    struct Paged(Arc<Mutex<Vec<String>>>);
+
+    impl Paged {
+        /// How many times this was asked for by now.
+        fn asked(&self, what: &str) -> usize {
+            let mut asked = self.0.lock().expect("asked");
+            asked.push(what.to_owned());
+            asked.iter().filter(|other| *other == what).count()
+        }
+    }
+
+    fn page(name: &str, next: &str) -> ObjectList<ConfigMap> {
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "ConfigMapList",
+            "metadata": {"resourceVersion": "7", "continue": next},
+            "items": [{"metadata": {"name": name, "namespace": "ns"}}],
+        }))
+        .expect("a page")
+    }
+
+    impl Source for Paged {
+        type Object = ConfigMap;
+
+        fn name(&self) -> String {
+            "pages".into()
+        }
+
+        async fn list(&self, params: &ListParams) -> Result<ObjectList<ConfigMap>, kube::Error> {
+            match params.continue_token.as_deref() {
+                None => {
+                    self.asked("first");
+                    Ok(page("a", "more"))
+                }
+                Some(_) if self.asked("second") == 1 => Err(kube::Error::LinesCodecMaxLineLengthExceeded),
+                Some(_) => Ok(page("b", "")),
+            }
+        }
+
+        async fn watch(&self, _: &WatchParams, version: &str) -> Result<Watched<ConfigMap>, kube::Error> {
+            self.asked(&format!("watch from {version}"));
+            Ok(futures::stream::pending().boxed())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_fails_half_way_is_made_anew() {
+        let (source, cache) = (Paged::default(), Cache::<ConfigMap>::new());
+        let shutdown = Shutdown::new();
+        let running = run(source.clone(), None, None, cache.clone(), shutdown);
+        let synced = tokio::time::timeout(Duration::from_secs(60), cache.wait_synced());
+        tokio::select! {
+            () = running => panic!("it ends only with its shutdown"),
+            synced = synced => synced.expect("the cache is complete"),
+        }
+        assert_eq!(cache.list(None).len(), 2);
+        let asked = source.0.lock().expect("asked").clone();
+        assert_eq!(asked[..4], ["first", "second", "first", "second"]);
+    }
 }
