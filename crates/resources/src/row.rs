@@ -99,6 +99,9 @@ pub struct Strategy {
     /// Given (new, old). Includes all checks of the new object.
     pub validate_update: fn(&Object, &Object) -> ErrorList,
     pub validate_status_update: fn(&Object, &Object) -> ErrorList,
+    /// The same for a part that only its own subresource changes (`pods/resize`): the whole must hold, what a
+    /// plain update may not change may differ.
+    pub validate_part_update: fn(&Object, &Object) -> ErrorList,
     /// Texts for the `Warning` header on create, and on updates that change the generation.
     pub warnings: fn(&Object) -> Vec<String>,
     /// Whether updates are warned of at all.

@@ -32,6 +32,7 @@ pub const GENERIC: Strategy = Strategy {
     validate_create: |_| Vec::new(),
     validate_update: |_, _| Vec::new(),
     validate_status_update: |_, _| Vec::new(),
+    validate_part_update: |_, _| Vec::new(),
     warnings: |_| Vec::new(),
     warns_on_update: true,
     has_generation: false,
@@ -142,6 +143,7 @@ fn core_pods(kind: &str) -> Strategy {
             validate_create: valid::pod::create,
             validate_update: valid::pod::update,
             validate_status_update: valid::pod::status_update,
+            validate_part_update: valid::pod::part_update,
             warnings: valid::pod::warnings,
             // Programs update pods, and often.
             warns_on_update: false,

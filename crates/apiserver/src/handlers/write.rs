@@ -27,6 +27,8 @@ const NAME_ATTEMPTS: usize = 8;
 pub(crate) enum Part {
     Main,
     Status,
+    /// What a subresource's module picks out of what is sent; the whole must still be valid.
+    Picked,
     /// What a subresource's module changes by its own rules: the strategy's are passed over.
     Special,
 }
@@ -186,7 +188,7 @@ impl Write<'_> {
         match self.part {
             Part::Main => (self.strategy().prepare_update)(&mut new, old),
             Part::Status => (self.strategy().prepare_status_update)(&mut new, old),
-            Part::Special => {}
+            Part::Picked | Part::Special => {}
         }
         if self.strategy().has_generation && self.part != Part::Status {
             metadata::bump_generation(&mut new, old);
@@ -198,6 +200,7 @@ impl Write<'_> {
         match self.part {
             Part::Main => errors.extend((self.strategy().validate_update)(&new, old)),
             Part::Status => errors.extend((self.strategy().validate_status_update)(&new, old)),
+            Part::Picked => errors.extend((self.strategy().validate_part_update)(&new, old)),
             Part::Special => {}
         }
         if !errors.is_empty() {

@@ -46,8 +46,7 @@ pub(super) async fn answer(target: Target, mut call: Call, take: Take) -> Outcom
     let namespace = namespace_of(&target, &call);
     let current = target.read_existing(&namespace, &call.info.name)?;
     let attributes = attributes(&call);
-    let mut write =
-        Write { target: &target, attributes: &attributes, part: Part::Special, options, warnings };
+    let mut write = Write { target: &target, attributes: &attributes, part: Part::Picked, options, warnings };
     let json = write
         .update(current, |write, old| {
             let wanted = match (&patch, &whole) {

@@ -48,7 +48,9 @@ async fn an_eviction_deletes_unless_a_budget_covers_the_pod() {
 #[tokio::test]
 async fn parts_of_a_pod_change_through_their_subresource_alone() {
     let harness = Harness::start().await;
-    harness.post(PODS, &pod("p")).await.ok();
+    let mut created = pod("p");
+    created["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}});
+    harness.post(PODS, &created).await.ok();
     let path = format!("{PODS}/p/ephemeralcontainers");
     let debug = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox"}]}});
     let kind = "application/strategic-merge-patch+json";
@@ -56,8 +58,19 @@ async fn parts_of_a_pod_change_through_their_subresource_alone() {
     assert_eq!(patched["spec"]["ephemeralContainers"][0]["name"], "debug");
     let none = json!([{"op": "remove", "path": "/spec/ephemeralContainers"}]);
     harness.patch(&path, "application/json-patch+json", &none).await.refused(422);
-    let resized = json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "2"}}}]}});
-    let resized = harness.patch(&format!("{PODS}/p/resize"), kind, &resized).await.ok();
+    let misnamed = json!({"spec": {"ephemeralContainers": [{"name": "No Name", "image": "busybox"}]}});
+    harness.patch(&path, kind, &misnamed).await.refused(422);
+    let path = format!("{PODS}/p/resize");
+    let limit = |resources| json!({"spec": {"containers": [{"name": "c", "resources": resources}]}});
+    let more = "must be greater than or equal to 0";
+    let negative = harness.patch(&path, kind, &limit(json!({"limits": {"cpu": "-1"}}))).await.refused(422);
+    assert!(negative.contains(more), "{negative}");
+    let excess = harness.patch(&path, kind, &limit(json!({"requests": {"cpu": "2"}}))).await.refused(422);
+    assert!(excess.contains("must be less than or equal to cpu limit"), "{excess}");
+    let none = json!({"requests": null, "limits": null});
+    let other_class = harness.patch(&path, kind, &limit(none)).await.refused(422);
+    assert!(other_class.contains("Pod QOS Class may not change"), "{other_class}");
+    let resized = harness.patch(&path, kind, &limit(json!({"limits": {"cpu": "2"}}))).await.ok();
     assert_eq!(resized["spec"]["containers"][0]["resources"]["limits"]["cpu"], "2");
     assert_eq!(resized["spec"]["containers"][0]["image"], "busybox");
 }

@@ -26,7 +26,7 @@ use super::{check, read};
 pub(super) use affinity::node_selector;
 pub(super) use spec::TAINT_EFFECTS;
 pub(crate) use status::status_update;
-pub(crate) use update::update;
+pub(crate) use update::{part_update, update};
 pub(super) use volume::persistent;
 pub(crate) use warnings::{of_pod as warnings, of_template as template_warnings};
 

@@ -10,6 +10,7 @@ use api::names;
 use serde_json::{Map, Value};
 
 use super::{diff, metadata_and_spec, spec};
+use crate::strategy::qos_class;
 use crate::validation::{check, read};
 
 /// The fields upstream's refusal names, in its words.
@@ -50,6 +51,17 @@ pub(crate) fn update(new: &Object, old: &Object) -> ErrorList {
             diff::pod_spec(before, &munged)
         );
         errors.push(FieldError::forbidden(&path, detail));
+    }
+    errors
+}
+
+/// Ephemeral containers added, or the resources of containers changed.
+pub(crate) fn part_update(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = metadata_and_spec(new);
+    let class = qos_class(new);
+    if class != qos_class(old) {
+        let detail = "Pod QOS Class may not change as a result of resizing";
+        errors.push(FieldError::invalid(&Path::root("spec"), class, detail));
     }
     errors
 }
