@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use api::{Error, Object};
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use http::StatusCode;
 use serde_json::json;
 use store::Expect;
@@ -23,6 +24,8 @@ use crate::request::Attributes;
 use crate::respond::{self, Outcome};
 
 const ATTEMPTS: usize = 10;
+/// How many objects of a collection are deleted at once, so that they share the store's commits.
+const AT_ONCE: usize = 32;
 
 /// What became of the object.
 pub(crate) enum Deleted {
@@ -120,14 +123,17 @@ pub(crate) async fn collection(target: Target, mut call: Call) -> Outcome {
     let attributes = attributes(&call);
     let target = Arc::new(target);
     let page = list::page(&target, &call).await?;
-    for entry in &page.entries {
-        let Some(current) = target.read(entry.namespace(), entry.name())? else { continue };
-        match delete(&target, &attributes, &options, current).await {
-            Ok(_) => {}
-            // Somebody else has deleted it: that is what was wanted.
-            Err(error) if error.is(api::Reason::NotFound) => {}
-            Err(error) => return Err(error),
+    let deletions = futures::stream::iter(&page.entries).map(Ok).try_for_each_concurrent(AT_ONCE, |entry| {
+        let (target, attributes, options) = (&target, &attributes, &options);
+        async move {
+            let Some(current) = target.read(entry.namespace(), entry.name())? else { return Ok(()) };
+            match delete(target, attributes, options, current).await {
+                // Somebody else has deleted it: that is what was wanted.
+                Err(error) if !error.is(api::Reason::NotFound) => Err(error),
+                _ => Ok(()),
+            }
         }
-    }
+    });
+    deletions.await?;
     list::respond(&target, &call, answer, page)
 }
