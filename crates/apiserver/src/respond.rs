@@ -1,5 +1,7 @@
 //! Makes HTTP responses of results. Errors become `Status` objects here and nowhere else.
 
+use std::collections::HashSet;
+
 use api::Error;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WARNING};
@@ -90,13 +92,29 @@ pub(crate) fn error(error: &Error) -> Response<Body> {
     response
 }
 
-/// Adds `Warning` headers (RFC 7234 §5.5), as kubectl prints them. Texts that cannot stand in a
-/// header lose the offending characters.
+/// How long all warnings of an answer may be together, in characters, and each once they would be longer.
+/// Upstream's (`apiserver/pkg/endpoints/filters/warning.go`).
+const WARNINGS: usize = 4096;
+const WARNING_AMONG_MANY: usize = 256;
+
+/// Adds `Warning` headers (RFC 7234 §5.5), as kubectl prints them: each text once. Texts that cannot stand
+/// in a header lose the offending characters; of too many the last are not sent.
 pub(crate) fn add_warnings(response: &mut Response<Body>, warnings: &[String]) {
+    let total: usize = warnings.iter().map(String::len).sum();
+    let each = if total > WARNINGS { WARNING_AMONG_MANY } else { WARNINGS };
+    let mut left = WARNINGS;
+    let mut sent = HashSet::new();
     for warning in warnings {
-        let mut line = String::with_capacity(warning.len() + 10);
+        if !sent.insert(warning) {
+            continue;
+        }
+        left = match left.checked_sub(warning.chars().take(each).count()) {
+            Some(left) => left,
+            None => return,
+        };
+        let mut line = String::with_capacity(warning.len().min(each) + 10);
         line.push_str("299 - \"");
-        for c in warning.chars().filter(|c| !c.is_control()).take(1024) {
+        for c in warning.chars().filter(|c| !c.is_control()).take(each) {
             if matches!(c, '"' | '\\') {
                 line.push('\\');
             }
@@ -118,6 +136,18 @@ mod tests {
         let mut response = text(StatusCode::OK, "");
         add_warnings(&mut response, &["unknown field \"spec.x\"\n".to_owned()]);
         assert_eq!(response.headers()[WARNING], "299 - \"unknown field \\\"spec.x\\\"\"");
+    }
+
+    #[test]
+    fn warnings_are_sent_once_and_no_more_than_a_client_can_take() {
+        let mut response = text(StatusCode::OK, "");
+        let mut many: Vec<String> = (0..100_000).map(|i| format!("{i}{}", "x".repeat(500))).collect();
+        many.insert(0, many[0].clone());
+        add_warnings(&mut response, &many);
+        let sent: Vec<_> = response.headers().get_all(WARNING).iter().collect();
+        assert_eq!(sent.len(), WARNINGS / WARNING_AMONG_MANY);
+        assert_eq!(sent[0].len(), WARNING_AMONG_MANY + "299 - \"\"".len());
+        assert_ne!(sent[0], sent[1]);
     }
 
     #[test]

@@ -41,7 +41,7 @@ const NOT_FORWARDED: [HeaderName; 9] = [
 
 /// What a backend is to the client, and so what is said when it cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
+pub(crate) enum Peer {
     /// The node's agent, which does the client's work.
     Agent,
     /// What the client wants to talk to itself, through this server.
@@ -55,14 +55,14 @@ pub(crate) struct Backend {
     pub port: u16,
     /// Whether to speak TLS, with the server's client certificate.
     pub tls: bool,
-    pub role: Role,
+    pub peer: Peer,
 }
 
 impl Backend {
     fn unreachable(&self, error: impl std::fmt::Display) -> Error {
-        match self.role {
-            Role::Agent => Error::new(api::Reason::InternalError, format!("error dialing backend: {error}")),
-            Role::Proxied => {
+        match self.peer {
+            Peer::Agent => Error::new(api::Reason::InternalError, format!("error dialing backend: {error}")),
+            Peer::Proxied => {
                 Error::new(api::Reason::ServiceUnavailable, format!("error trying to reach service: {error}"))
             }
         }
@@ -246,11 +246,11 @@ mod tests {
             taken.local_addr().unwrap().port()
         };
         let refused = format!("dial tcp 127.0.0.1:{port}: connect: connection refused");
-        for (role, code, words) in [
-            (Role::Agent, 500, "error dialing backend"),
-            (Role::Proxied, 503, "error trying to reach service"),
+        for (peer, code, words) in [
+            (Peer::Agent, 500, "error dialing backend"),
+            (Peer::Proxied, 503, "error trying to reach service"),
         ] {
-            let backend = Backend { host: "127.0.0.1".to_owned(), port, tls: false, role };
+            let backend = Backend { host: "127.0.0.1".to_owned(), port, tls: false, peer };
             let error = backend.connect().await.unwrap_err();
             assert_eq!((error.code(), error.message), (code, format!("{words}: {refused}")));
         }

@@ -1,6 +1,8 @@
 //! `pods/ephemeralcontainers` and `pods/resize`: updates of one part of a pod that a plain update
 //! may not touch, and `certificatesigningrequests/approval`, which writes one part of a status.
 
+use std::collections::HashMap;
+
 use api::codec::structure;
 use api::field::{FieldError, Path};
 use api::{Error, Object};
@@ -73,14 +75,21 @@ fn items<'a>(object: &'a Object, path: &[&str]) -> &'a [Value] {
     object.at(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// Containers by their names; of those that share one, the first.
+fn by_name(containers: &[Value]) -> HashMap<&str, &Value> {
+    let named = containers.iter().rev();
+    named.filter_map(|container| Some((container["name"].as_str()?, container))).collect()
+}
+
 /// Ephemeral containers can be added, never changed or removed.
 pub(super) fn ephemeral_containers(object: &mut Object, wanted: &Object) -> Result<(), FieldError> {
     const PATH: [&str; 2] = ["spec", "ephemeralContainers"];
     let (before, after) = (items(object, &PATH), items(wanted, &PATH));
     let spec = Path::root("spec");
     let path = spec.child("ephemeralContainers");
+    let present = by_name(after);
     for old in before {
-        match after.iter().find(|new| new["name"] == old["name"]) {
+        match old["name"].as_str().and_then(|name| present.get(name).copied()) {
             None => {
                 let name = old["name"].as_str().unwrap_or("");
                 return Err(FieldError::forbidden(
@@ -98,16 +107,18 @@ pub(super) fn ephemeral_containers(object: &mut Object, wanted: &Object) -> Resu
             Some(_) => {}
         }
     }
+    let others = [
+        by_name(items(object, &["spec", "containers"])),
+        by_name(items(object, &["spec", "initContainers"])),
+    ];
     for (i, new) in after.iter().enumerate() {
         let at = path.index(i);
-        if new["name"].as_str().unwrap_or("").is_empty() {
+        let name = new["name"].as_str().unwrap_or("");
+        if name.is_empty() {
             return Err(FieldError::required(&at.child("name"), ""));
         }
-        let taken = ["containers", "initContainers"]
-            .iter()
-            .any(|list| items(object, &["spec", list]).iter().any(|c| c["name"] == new["name"]));
-        if taken {
-            return Err(FieldError::duplicate(&at.child("name"), new["name"].clone()));
+        if others.iter().any(|names| names.contains_key(name)) {
+            return Err(FieldError::duplicate(&at.child("name"), name));
         }
     }
     let after = Value::Array(after.to_vec());
@@ -118,10 +129,12 @@ pub(super) fn ephemeral_containers(object: &mut Object, wanted: &Object) -> Resu
 /// Resources and resize policies of containers.
 pub(super) fn resize(object: &mut Object, wanted: &Object) -> Result<(), FieldError> {
     for list in ["containers", "initContainers"] {
-        let wanted = items(wanted, &["spec", list]);
+        let wanted = by_name(items(wanted, &["spec", list]));
         let mut containers = items(object, &["spec", list]).to_vec();
         for container in &mut containers {
-            let Some(new) = wanted.iter().find(|c| c["name"] == container["name"]) else { continue };
+            let Some(new) = container["name"].as_str().and_then(|name| wanted.get(name).copied()) else {
+                continue;
+            };
             for field in ["resources", "resizePolicy"] {
                 if let (Some(map), Some(value)) = (container.as_object_mut(), new.get(field)) {
                     map.insert(field.into(), value.clone());

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::streams::encoded;
 use crate::handlers::storage::Target;
 use crate::pipeline::Call;
-use crate::proxy::forward::{Backend, Role, send};
+use crate::proxy::forward::{Backend, Peer, send};
 use crate::proxy::node;
 use crate::respond::Outcome;
 
@@ -39,7 +39,7 @@ pub(super) async fn answer(target: Target, call: Call) -> Outcome {
     let name = Name::parse(&asked)?;
     let backend = match &*target.row.plural {
         "nodes" => {
-            let agent = Backend { role: Role::Proxied, ..node::agent(&target.context, name.name)? };
+            let agent = Backend { peer: Peer::Proxied, ..node::agent(&target.context, name.name)? };
             match name.port {
                 "" => agent,
                 port => {
@@ -125,7 +125,7 @@ fn pod_backend(target: &Target, call: &Call, name: &Name<'_>) -> Result<Backend,
         "" => first_port(&pod).unwrap_or(80),
         port => port_number(port)?,
     };
-    Ok(Backend { host, port, tls: name.scheme == "https", role: Role::Proxied })
+    Ok(Backend { host, port, tls: name.scheme == "https", peer: Peer::Proxied })
 }
 
 fn first_port(pod: &Object) -> Option<u16> {
@@ -166,7 +166,7 @@ fn service_backend(target: &Target, call: &Call, name: &Name<'_>) -> Result<Back
         let address = ready.and_then(|e| e["addresses"][0].as_str());
         if let (Some(port), Some(address)) = (number, address) {
             let (host, tls) = (address.to_owned(), name.scheme == "https");
-            return Ok(Backend { host, port, tls, role: Role::Proxied });
+            return Ok(Backend { host, port, tls, peer: Peer::Proxied });
         }
     }
     Err(none())

@@ -268,28 +268,41 @@ fn fractional(warnings: &mut Vec<String>, path: &str, owner: &Value, list: &str)
     }
 }
 
+/// How many ports of one number are compared with each other: all with all would take quadratic time.
+const PORTS_COMPARED: usize = 64;
+
+/// A port seen already.
+struct Port<'a> {
+    at: String,
+    host_ip: &'a str,
+    host_port: i64,
+}
+
 /// Ports of all containers that are the same.
 fn of_ports(warnings: &mut Vec<String>, path: &str, spec: &Value) {
-    let mut known: HashMap<(i64, &str), Vec<(String, &str, i64)>> = HashMap::new();
+    let mut known: HashMap<(i64, &str), Vec<Port<'_>>> = HashMap::new();
     for (place, container) in containers(path, spec) {
         for (i, port) in read::list(container, "ports").iter().enumerate() {
             let at = format!("{place}.ports[{i}]");
             let number = |key: &str| read::int(port, key).unwrap_or(0);
             let (host_ip, host_port) = (read::text(port, "hostIP"), number("hostPort"));
             let others = known.entry((number("containerPort"), read::text(port, "protocol"))).or_default();
-            for (other, other_ip, other_port) in others.iter() {
-                let why = if host_ip == *other_ip && host_port == *other_port {
+            if others.len() == PORTS_COMPARED {
+                continue;
+            }
+            for other in others.iter() {
+                let why = if host_ip == other.host_ip && host_port == other.host_port {
                     "duplicate"
-                } else if host_port == 0 || *other_port == 0 {
+                } else if host_port == 0 || other.host_port == 0 {
                     "overlapping"
-                } else if host_port == *other_port && (host_ip.is_empty() != other_ip.is_empty()) {
+                } else if host_port == other.host_port && (host_ip.is_empty() != other.host_ip.is_empty()) {
                     "dangerously ambiguous"
                 } else {
                     continue;
                 };
-                warnings.push(format!("{at}: {why} port definition with {other}"));
+                warnings.push(format!("{at}: {why} port definition with {}", other.at));
             }
-            others.push((at, host_ip, host_port));
+            others.push(Port { at, host_ip, host_port });
         }
     }
 }

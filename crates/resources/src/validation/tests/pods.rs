@@ -316,3 +316,13 @@ fn authors_are_warned() {
         ]
     );
 }
+
+#[test]
+fn many_ports_of_one_number_are_not_compared_all_with_all() {
+    let ports: Vec<Value> = (0..1000).map(|_| json!({"containerPort": 80})).collect();
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [
+        {"name": "a", "image": "x:1", "ports": ports},
+    ]}});
+    let warnings = (row("pods").strategy.warnings)(&object("pods", &pod));
+    assert!((1000..10_000).contains(&warnings.len()), "{}", warnings.len());
+}
