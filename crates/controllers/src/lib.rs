@@ -6,6 +6,7 @@
 //!
 //! Never here: a write outside a plan, a poll, a decision that a restart would forget.
 
+pub mod cluster_role_aggregation;
 pub mod deployment;
 pub mod garbage_collector;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use informer::Manager;
 use resources::ResourceSource;
 
+use crate::cluster_role_aggregation::ClusterRoleAggregationController;
 use crate::deployment::DeploymentController;
 use crate::garbage_collector;
 use crate::namespace::NamespaceController;
@@ -33,6 +34,7 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<NamespaceController>(config.kinds);
     manager.start::<ServiceAccountController>(());
     manager.start::<RootCaController>(config.root_ca_pem);
+    manager.start::<ClusterRoleAggregationController>(());
     if let Some(cidr) = config.cluster_cidr {
         manager.start::<NodeIpamController>(cidr);
     }
