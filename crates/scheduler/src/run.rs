@@ -1,5 +1,6 @@
 //! The loop: events from the caches and from bindings in, bindings, conditions and Events out.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -164,11 +165,24 @@ impl Scheduler {
             }
             Event::Namespace(delta) => self.namespace_changed(&delta, now),
             Event::Bound(_, _, Ok(())) => {}
-            Event::Bound(attempt, node, Err(why)) => {
-                tracing::warn!(pod = %attempt.pod.key, %node, %why, "binding failed");
-                self.leave(&attempt.pod.uid, now);
-                self.queue.failed(*attempt, now);
-            }
+            Event::Bound(attempt, node, Err(why)) => self.not_bound(*attempt, &node, &why, now),
+        }
+    }
+
+    /// A pod that went meanwhile, or has a node after all, does not wait for one any more.
+    fn not_bound(&mut self, attempt: Attempt, node: &str, why: &str, now: Instant) {
+        let PodInfo { key, uid, .. } = &attempt.pod;
+        self.leave(uid, now);
+        let present = self.informers.cache::<Pod>().get(&key.namespace, &key.name);
+        let Some(present) = present.filter(|pod| pod.metadata.uid.as_deref() == Some(uid)) else {
+            tracing::debug!(pod = %key, %node, %why, "the pod went while it was bound");
+            return;
+        };
+        tracing::warn!(pod = %key, %node, %why, "binding failed");
+        if self.is_ours(&present) && present.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()) {
+            self.queue.failed(attempt, now);
+        } else {
+            self.pod_changed(&present, now);
         }
     }
 
@@ -233,7 +247,12 @@ impl Scheduler {
 
     fn schedule(&mut self, attempt: Attempt) {
         let chance = Chance { start: self.start, tie: base::random::below(u64::MAX) };
-        let (decision, next) = decide(&attempt.pod, &self.nodes, chance);
+        // One pod that trips the decision over must not stop the rest.
+        let decided = catch_unwind(AssertUnwindSafe(|| decide(&attempt.pod, &self.nodes, chance)));
+        let Ok((decision, next)) = decided else {
+            tracing::error!(pod = %attempt.pod.key, "a decision panicked and will be tried again");
+            return self.queue.failed(attempt, Instant::now());
+        };
         self.start = next;
         match decision {
             Decision::Bind(node) => {
@@ -312,5 +331,55 @@ async fn tell(client: &Client, pod: &PodInfo, condition: &PodCondition) {
         && !client::is_not_found(&error)
     {
         tracing::warn!(pod = %pod.key, %error, "the PodScheduled condition could not be written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, node: Option<&str>) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": name, "namespace": "ns", "uid": name},
+            "spec": {"schedulerName": "default-scheduler", "nodeName": node, "containers": []},
+        }))
+        .expect("a pod")
+    }
+
+    fn learn_all(scheduler: &mut Scheduler) {
+        while let Ok(event) = scheduler.inbox.try_recv() {
+            scheduler.learn(event);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pod_whose_binding_failed_waits_only_if_it_still_needs_a_node() {
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().expect("a URI"));
+        let client = Client::try_from(nowhere).expect("a client");
+        let supervisor = Supervisor::new(Shutdown::new());
+        let informers = Informers::new(client, supervisor.clone());
+        let pods = informers.cache::<Pod>();
+        let clock = Arc::new(base::SystemClock);
+        let mut scheduler = Scheduler::build(Config::default(), &informers, clock, &supervisor);
+        let node = json!({"metadata": {"name": "n"}});
+        scheduler.nodes.set_node(&serde_json::from_value(node).expect("a node"));
+        for name in ["waits", "went", "bound"] {
+            pods.apply(pod(name, None));
+        }
+        learn_all(&mut scheduler);
+        let now = Instant::now();
+        let attempts: Vec<Attempt> = std::iter::from_fn(|| scheduler.queue.pop(now)).collect();
+        assert_eq!(attempts.len(), 3);
+        pods.remove(&Key::new("ns", "went"));
+        pods.apply(pod("bound", Some("n")));
+        learn_all(&mut scheduler);
+        for attempt in attempts {
+            scheduler.learn(Event::Bound(Box::new(attempt), "n".into(), Err("refused".into())));
+        }
+        let later = now + Duration::from_secs(60);
+        let waiting: Vec<_> = std::iter::from_fn(|| scheduler.queue.pop(later)).map(|a| a.pod.uid).collect();
+        assert_eq!(waiting, ["waits"]);
+        assert!(scheduler.nodes.remove_pod("bound").is_some(), "it is on its node");
+        supervisor.shutdown().start();
     }
 }
