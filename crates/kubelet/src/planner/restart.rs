@@ -18,18 +18,24 @@ pub const CRASH_RESET: SignedDuration = SignedDuration::from_secs(600);
 /// How long a failed pull or start shows as an error before it shows as a back-off.
 const ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(3);
 
+/// How long a container's end shows as such before it shows as a back-off.
+const EXIT_SHOWN: SignedDuration = SignedDuration::from_secs(1);
+/// Why a container waits that keeps ending.
+pub const BACK_OFF: &str = "CrashLoopBackOff";
+
 /// Plans the next start of a container: its image, then itself, unless a back-off holds it.
 /// Without a sandbox only the image is looked after.
 pub fn start(ctx: &mut Context<'_>, member: &Member, sandbox: Option<&Sandbox>) {
     let name = &member.spec.name;
     if ctx.is_starting(name) {
-        return;
+        return go_on_waiting(ctx, name);
     }
     let last = ctx.seen.runtime.latest(name);
     let backoff = match crash_gate(ctx, member, last) {
         Gate::Open(backoff) => backoff,
         Gate::Closed => return,
     };
+    go_on_waiting(ctx, name);
     if wait_for_setback(ctx, ActionKey::Start(name.clone()), name) {
         return;
     }
@@ -44,6 +50,14 @@ pub fn start(ctx: &mut Context<'_>, member: &Member, sandbox: Option<&Sandbox>) 
     if let Some(sandbox) = sandbox {
         let sandbox_id = sandbox.id.clone();
         ctx.act(Action::StartContainer { container: name.clone(), sandbox_id, attempt, backoff });
+    }
+}
+
+/// A container that backed off shows so until it is made anew.
+fn go_on_waiting(ctx: &mut Context<'_>, name: &str) {
+    let ended = ctx.seen.runtime.latest(name).is_some_and(|record| record.exit().is_some());
+    if ended && let Some(waiting) = super::container_status::backs_off(ctx.want, name) {
+        ctx.waiting.insert(name.to_owned(), waiting);
     }
 }
 
@@ -84,10 +98,15 @@ fn crash_gate(ctx: &mut Context<'_>, member: &Member, last: Option<&Record>) -> 
     if shows_failed_start(ctx, name) {
         return Gate::Closed;
     }
+    let shown = exit.finished_at.saturating_add(EXIT_SHOWN).unwrap_or(ctx.now);
+    if ctx.now < shown {
+        ctx.plan.wake_at(shown);
+        return Gate::Closed;
+    }
     let pod = ctx.pod_title();
     let message =
         format!("back-off {} restarting failed container={name} pod={pod}", go_duration(known.delay));
-    ctx.waiting.insert(name.clone(), Waiting { reason: "CrashLoopBackOff".to_owned(), message });
+    ctx.waiting.insert(name.clone(), Waiting { reason: BACK_OFF.to_owned(), message });
     ctx.notice(Notice {
         key: format!("crash/{name}/{}", record.attempt),
         container: Some(name.clone()),
@@ -114,13 +133,14 @@ fn shows_failed_start(ctx: &mut Context<'_>, name: &str) -> bool {
 /// Records why the container waits when its last start or pull failed; true while it must wait.
 fn wait_for_setback(ctx: &mut Context<'_>, key: ActionKey, name: &str) -> bool {
     let Some(setback) = ctx.seen.setbacks.get(&key) else { return false };
+    let held = ctx.held_back(&key);
     if setback.reason == "ErrImagePull" {
         wait_for_pull(ctx, setback, name);
-    } else if !setback.reason.is_empty() {
+    } else if !setback.reason.is_empty() && (held || !ctx.waiting.contains_key(name)) {
         let waiting = Waiting { reason: setback.reason.clone(), message: setback.message.clone() };
         ctx.waiting.insert(name.to_owned(), waiting);
     }
-    ctx.held_back(&key)
+    held
 }
 
 /// A failed pull: first the error itself, then `ImagePullBackOff` until the next try.

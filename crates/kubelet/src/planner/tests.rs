@@ -34,8 +34,10 @@ fn init_containers_run_in_order_and_retry() {
     sim.exit("one", 1);
     sim.settle("it fails: started again at once, for the first time");
     sim.exit("one", 1);
-    sim.settle("it fails again: back-off");
-    sim.advance(10);
+    sim.settle("it fails again");
+    sim.advance(1);
+    sim.settle("and backs off");
+    sim.advance(9);
     sim.settle("10 s later");
     sim.exit("one", 0);
     sim.settle("it succeeds: the sidecar starts, and when it runs the next init container");
@@ -66,7 +68,7 @@ fn restarts_back_off_doubling_and_forget_after_ten_minutes() {
     for _ in 0..4 {
         sim.exit("c", 1);
         sim.settle("exits with 1");
-        if sim.waits() {
+        while sim.waits() {
             sim.run_to_wake();
             sim.settle("when the planner asked to look again");
         }

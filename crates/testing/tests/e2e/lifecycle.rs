@@ -98,6 +98,11 @@ fn w052(scene: &Scene) {
     for name in ["always", "failing"] {
         sh.ok(&format!("kubectl wait pod/{name} --for=jsonpath={{.status.containerStatuses[0].restartCount}}=2 --timeout=60s"));
     }
+    watch.wait_until("failing: CrashLoopBackOff after two restarts", |line| {
+        line.starts_with("failing")
+            && line.contains("CrashLoopBackOff")
+            && line.split_whitespace().nth(3) == Some("2")
+    });
     // The second restart comes 10 s after the first one's end, as upstream's back-off starts.
     let times = sh.ok("kubectl get pod failing -o jsonpath='{.status.startTime} {.status.containerStatuses[0].lastState.terminated.startedAt}'");
     let seconds = sh.ok(&format!("set -- {times}; echo $(($(date -d $2 +%s) - $(date -d $1 +%s)))"));
