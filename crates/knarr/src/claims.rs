@@ -38,10 +38,24 @@ fn file(run_dir: &Path) -> PathBuf {
     run_dir.join("claim.json")
 }
 
-/// All clusters on this machine.
-fn all() -> Vec<Claim> {
+/// All clusters on this machine, by name.
+fn all() -> Vec<(String, Claim)> {
     let entries = fs::read_dir(RUN_DIR).into_iter().flatten().flatten();
-    entries.filter_map(|entry| Claim::of(entry.file_name().to_str()?)).collect()
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter_map(|name| Claim::of(&name).map(|claim| (name, claim))).collect()
+}
+
+/// The name of the cluster on this machine, other than `name`, that keeps its data in `data_dir`. Under the [`lock`].
+pub fn other_owner(data_dir: &Path, name: &str) -> Option<String> {
+    owner_among(&all(), data_dir, name)
+}
+
+fn owner_among(clusters: &[(String, Claim)], data_dir: &Path, name: &str) -> Option<String> {
+    // Two paths may lead to one directory.
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let wanted = real(data_dir);
+    let is_other = |(other, claim): &&(String, Claim)| other != name && real(&claim.data_dir) == wanted;
+    clusters.iter().find(is_other).map(|(other, _)| other.clone())
 }
 
 /// Claims a slot for a cluster.
@@ -105,7 +119,7 @@ pub fn holder(slot: u8) -> Option<PathBuf> {
     if let Some(path) = path.filter(|path| path.join("cluster.json").exists()) {
         return Some(path);
     }
-    all().into_iter().find(|claim| claim.slot == slot).map(|claim| claim.data_dir)
+    all().into_iter().find(|(_, claim)| claim.slot == slot).map(|(_, claim)| claim.data_dir)
 }
 
 /// Held while slots are looked at and claimed; released when dropped.
@@ -127,5 +141,25 @@ pub fn lock() -> Result<fs::File> {
         if fs::metadata(LOCK_FILE).is_ok_and(|found| found.ino() == held.ino()) {
             return Ok(file);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_belongs_to_one_cluster() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let data = folder.path().join("data");
+        fs::create_dir(&data).expect("a folder");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&data, &link).expect("a link");
+        let clusters = [("a".to_owned(), Claim { slot: 0, data_dir: data.clone() })];
+        let owner = |dir: &Path, name: &str| owner_among(&clusters, dir, name);
+        assert_eq!(owner(&data, "b").as_deref(), Some("a"));
+        assert_eq!(owner(&link, "b").as_deref(), Some("a"));
+        assert_eq!(owner(&data, "a"), None, "it is its own");
+        assert_eq!(owner(folder.path(), "b"), None);
     }
 }

@@ -100,7 +100,8 @@ impl Cluster {
     /// [`claims::release`].
     ///
     /// # Errors
-    /// When more nodes are asked for than fit, no slot is free, another cluster holds this one's, or files cannot be written.
+    /// When more nodes are asked for than fit, no slot is free, another cluster holds this one's
+    /// or has its data in the same directory, or files cannot be written.
     pub fn load_or_create(layout: &Layout, node_name: &str, nodes: Option<u8>) -> Result<Self> {
         if nodes.is_some_and(|nodes| nodes > MAX_NODES) {
             bail!("at most {MAX_NODES} nodes fit on one machine");
@@ -108,6 +109,12 @@ impl Cluster {
         fs::create_dir_all(&layout.data_dir)
             .with_context(|| format!("making {}", layout.data_dir.display()))?;
         let _guard = claims::lock()?;
+        if let Some(other) = claims::other_owner(&layout.data_dir, &layout.name) {
+            bail!(
+                "cluster {other:?} of this machine keeps its data in {}: use another data directory, or take that one down first",
+                layout.data_dir.display()
+            );
+        }
         let path = layout.cluster_file();
         if let Ok(text) = fs::read(&path) {
             let mut cluster: Self =
