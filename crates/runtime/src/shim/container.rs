@@ -203,7 +203,8 @@ fn create(
     let root_dir = root.dir().map_err(other)?;
     if let Some(process) = spec.process() {
         root_dir.ensure_dir(process.cwd()).map_err(|e| {
-            Failure::Payload(format!("cannot make the working directory {}: {e}", process.cwd().display()))
+            let why = super::mountpoints::reason(&e);
+            Failure::Payload(format!("chdir to cwd ({:?}) set in config.json failed: {why}", process.cwd()))
         })?;
     }
     root_dir.ensure_mount_points(&spec).map_err(|e| Failure::Payload(e.to_string()))?;

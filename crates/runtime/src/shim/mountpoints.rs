@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::Spec;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Links followed on one way, as the kernel's own limit.
@@ -44,7 +44,7 @@ impl RootDir {
     /// Makes the targets of the bind mounts of `spec` that lie on the root file system itself.
     ///
     /// # Errors
-    /// Names the mount whose point cannot be made.
+    /// In runc's words, where a point cannot be made or is a file where a directory comes, or the reverse.
     pub fn ensure_mount_points(&self, spec: &Spec) -> io::Result<()> {
         let mounts = spec.mounts().as_deref().unwrap_or_default();
         for mount in mounts.iter().filter(|mount| mount.typ().as_deref() == Some("bind")) {
@@ -53,10 +53,12 @@ impl RootDir {
             if mounts.iter().any(|m| m.destination() != point && point.starts_with(m.destination())) {
                 continue;
             }
-            let is_dir = mount.source().as_ref().is_some_and(|source| source.is_dir());
-            let kind = if is_dir { Kind::Directory } else { Kind::File };
-            self.ensure(point, kind).map_err(|e| {
-                io::Error::new(e.kind(), format!("cannot make the mount point {}: {e}", point.display()))
+            let Some(source) = mount.source() else { continue };
+            let kind = if source.is_dir() { Kind::Directory } else { Kind::File };
+            self.ensure(point, kind).map_err(|error| {
+                let why = reason(&error);
+                let text = format!("error mounting {source:?} to rootfs at {point:?}: {why}");
+                io::Error::new(error.kind(), text)
             })?;
         }
         Ok(())
@@ -85,9 +87,13 @@ impl RootDir {
                 prepend(&mut ahead, &target);
                 continue;
             }
-            match ahead.is_empty() && kind == Kind::File {
+            let is_last = ahead.is_empty();
+            match is_last && kind == Kind::File {
                 true => make_file(&parent, &name)?,
                 false => make_directory(&parent, &name)?,
+            }
+            if is_last && is_directory(&parent, &name)? != (kind == Kind::Directory) {
+                return Err(Errno::NOTDIR.into());
             }
             at.push(&name);
         }
@@ -100,6 +106,13 @@ impl RootDir {
         let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         Ok(rustix::fs::openat2(&self.root, path, flags, Mode::empty(), inside)?)
     }
+}
+
+/// A failure in the C library's words and lower case, as other runtimes tell it.
+pub fn reason(error: &io::Error) -> String {
+    error
+        .raw_os_error()
+        .map_or_else(|| error.to_string(), |code| nix::errno::Errno::from_raw(code).desc().to_lowercase())
 }
 
 fn prepend(ahead: &mut VecDeque<OsString>, path: &Path) {
@@ -120,6 +133,11 @@ fn link_target(parent: &OwnedFd, name: &OsStr) -> io::Result<Option<PathBuf>> {
         Err(Errno::INVAL | Errno::NOENT) => Ok(None),
         Err(e) => Err(e.into()),
     }
+}
+
+fn is_directory(parent: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+    let status = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(FileType::from_raw_mode(status.st_mode).is_dir())
 }
 
 fn make_directory(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
@@ -197,6 +215,31 @@ mod tests {
         assert!(tmp.path().join("new/work/dir").is_dir());
         assert!(root.ensure_dir(Path::new("/a/x")).is_err());
         assert!(root.ensure_dir(Path::new("/file/x")).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_directory_does_not_go_onto_a_file_nor_the_reverse() -> io::Result<()> {
+        let tmp = tempfile::tempdir()?;
+        let (root, source) = (tmp.path().join("root"), tmp.path().join("source"));
+        fs::create_dir_all(root.join("dir"))?;
+        fs::write(root.join("file"), "")?;
+        fs::write(&source, "")?;
+        let root = RootDir::open(&root)?;
+        let told = |point: &str, source: &Path| {
+            let mounted = root.ensure_mount_points(&spec(&[(point, &source.to_string_lossy())]));
+            mounted.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let (dir, source) = (tmp.path(), source.as_path());
+        assert_eq!(
+            told("/file", dir),
+            format!("error mounting {dir:?} to rootfs at \"/file\": not a directory")
+        );
+        assert_eq!(
+            told("/dir", source),
+            format!("error mounting {source:?} to rootfs at \"/dir\": not a directory")
+        );
+        assert_eq!((told("/file", source), told("/dir", dir)), (String::new(), String::new()));
         Ok(())
     }
 }
