@@ -37,7 +37,7 @@ pub fn decide(pod: &PodInfo, nodes: &Nodes, chance: Chance) -> (Decision, usize)
     let wanted = enough(present);
     let neighbours = Neighbours::of(pod, nodes);
     let mut candidates: Vec<&NodeInfo> = Vec::new();
-    let mut refusals: Vec<Refusal> = Vec::new();
+    let mut refusals: Vec<(&NodeInfo, Refusal)> = Vec::new();
     let mut looked_at = 0;
     for step in 0..slots.len() {
         let node = &slots[(chance.start + step) % slots.len()];
@@ -47,7 +47,7 @@ pub fn decide(pod: &PodInfo, nodes: &Nodes, chance: Chance) -> (Decision, usize)
         }
         match check(pod, node, &neighbours) {
             None => candidates.push(node),
-            Some(refusal) => refusals.push(refusal),
+            Some(refusal) => refusals.push((node, refusal)),
         }
         if candidates.len() >= wanted {
             break;
@@ -55,7 +55,7 @@ pub fn decide(pod: &PodInfo, nodes: &Nodes, chance: Chance) -> (Decision, usize)
     }
     let next = (chance.start + looked_at) % slots.len();
     if candidates.is_empty() {
-        return (Decision::Unschedulable(explain(pod, present, &refusals)), next);
+        return (Decision::Unschedulable(explain(pod, nodes, &refusals)), next);
     }
     (Decision::Bind(best(pod, &candidates, nodes, chance.tie).to_owned()), next)
 }
@@ -87,10 +87,16 @@ fn enough(nodes: usize) -> usize {
 }
 
 /// Upstream's sentence: how many nodes, what each rule said and how often, and whether preemption would help.
-fn explain(pod: &PodInfo, present: usize, refusals: &[Refusal]) -> String {
-    let reasons = histogram(refusals.iter().flat_map(|r| r.reasons.iter().map(String::as_str)));
-    let preemption = if pod.can_preempt {
-        let outlook = histogram(refusals.iter().map(|r| {
+fn explain(pod: &PodInfo, nodes: &Nodes, refusals: &[(&NodeInfo, Refusal)]) -> String {
+    let present = nodes.count();
+    let reasons = histogram(refusals.iter().flat_map(|(_, r)| r.reasons.iter().map(String::as_str)));
+    let preemption = if !pod.can_preempt {
+        "not eligible due to preemptionPolicy=Never.".to_owned()
+    } else if has_victims(pod, nodes, refusals) {
+        // Upstream would look for the pods to evict; saying that none was found would be a lie.
+        "not implemented by knarr yet, no pod of a lower priority is evicted.".to_owned()
+    } else {
+        let outlook = histogram(refusals.iter().map(|(_, r)| {
             if r.preemption_may_help {
                 "No preemption victims found for incoming pod"
             } else {
@@ -98,12 +104,16 @@ fn explain(pod: &PodInfo, present: usize, refusals: &[Refusal]) -> String {
             }
         }));
         format!("0/{present} nodes are available: {outlook}.")
-    } else {
-        "not eligible due to preemptionPolicy=Never.".to_owned()
     };
     format!(
         "0/{present} nodes are available: {reasons}. no new claims to deallocate, preemption: {preemption}"
     )
+}
+
+/// Whether pods of a lower priority are on a node where evicting some might help.
+fn has_victims(pod: &PodInfo, nodes: &Nodes, refusals: &[(&NodeInfo, Refusal)]) -> bool {
+    let below = nodes.with_pods_below(pod.priority);
+    refusals.iter().any(|(node, refusal)| refusal.preemption_may_help && below.contains(node.name.as_str()))
 }
 
 /// `2 Insufficient cpu, 1 …`, in the order of the text, as upstream sorts it.

@@ -34,6 +34,7 @@ struct Placed {
     requests: Amounts,
     nonzero: (i64, i64),
     ports: Vec<HostPort>,
+    priority: i32,
     relations: Arc<Relations>,
 }
 
@@ -91,6 +92,12 @@ impl Nodes {
     /// Those of them that say something about other pods.
     pub fn placed_with_terms(&self) -> impl Iterator<Item = (&Relations, &NodeInfo)> {
         self.with_terms.iter().filter_map(|uid| self.on_its_node(self.placed.get(uid)?))
+    }
+
+    /// The names of nodes with pods of a lower priority.
+    pub fn with_pods_below(&self, priority: i32) -> HashSet<&str> {
+        let below = self.placed.values().filter(|placed| placed.priority < priority);
+        below.map(|placed| self.slots[placed.slot].name.as_str()).collect()
     }
 
     fn on_its_node<'a>(&'a self, placed: &'a Placed) -> Option<(&'a Relations, &'a NodeInfo)> {
@@ -172,6 +179,7 @@ impl Nodes {
             requests: pod.requests.clone(),
             nonzero: pod.nonzero,
             ports: pod.host_ports.clone(),
+            priority: pod.priority,
             relations: Arc::clone(&pod.relations),
         };
         if placed.relations.has_terms() {

@@ -70,6 +70,27 @@ fn refusals_are_told_in_upstreams_words() {
 }
 
 #[test]
+fn it_says_that_it_does_not_preempt() {
+    let mut nodes = table(&[node("a", "1", json!({}))]);
+    nodes.place(&pod("low", asks("500m")), "a");
+    let mut important = asks("800m");
+    important["priority"] = 1000.into();
+    check_message(
+        &nodes,
+        important.clone(),
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: not implemented by \
+         knarr yet, no pod of a lower priority is evicted.",
+    );
+    important["preemptionPolicy"] = "Never".into();
+    check_message(
+        &nodes,
+        important,
+        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: not eligible due to \
+         preemptionPolicy=Never.",
+    );
+}
+
+#[test]
 fn host_ports_belong_to_one_pod() {
     let ports = |port: u16| json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": port}]}]});
     let mut nodes = table(&[node("a", "4", json!({}))]);
