@@ -108,7 +108,10 @@ fn w072(scene: &Scene) {
     let text = sh.ok("kubectl describe configmap literal yaml");
     for part in [
         "Name:         literal",
-        "Data\n====\nappdatadir:\n----\n/var/data\n",
+        "Data\n====\n",
+        // kubectl describes the entries in no order.
+        "\nappdatadir:\n----\n/var/data\n",
+        "\nloglevel:\n----\ndebug\n",
         "BinaryData\n====\nbin: 3 bytes",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");
