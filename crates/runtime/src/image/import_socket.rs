@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use base::Shutdown;
 use bytes::Bytes;
@@ -24,6 +25,8 @@ use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 use super::store::ImageStore;
 
 const ANSWER_LIMIT_BYTES: usize = 1 << 20;
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// An image that came out of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +71,19 @@ pub async fn serve(store: ImageStore, socket: &Path, shutdown: Shutdown) -> std:
     std::fs::set_permissions(socket, PermissionsExt::from_mode(0o600))?;
     let mut connections = JoinSet::new();
     loop {
-        let stream = tokio::select! {
+        let accepted = tokio::select! {
             () = shutdown.started() => return Ok(()),
             Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted?.0,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            // Too many open files: that passes, and the node must not end of it.
+            Err(error) => {
+                tracing::warn!(%error, "an import's connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
         };
         let store = store.clone();
         connections.spawn(async move {
