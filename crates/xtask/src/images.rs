@@ -16,8 +16,9 @@ use layer::Layer;
 use oci::{RunConfig, write_archive};
 
 const SHELL_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What nginx needs, down to the C library; and a shell to look around with.
-const NGINX_PACKAGES: [&str; 10] = [
+/// What nginx needs, down to the C library; a shell to look around with, the usual small programs with their
+/// libraries, and tar, which `kubectl cp` runs.
+const NGINX_PACKAGES: [&str; 18] = [
     "nginx",
     "nginx-common",
     "libc6",
@@ -28,6 +29,14 @@ const NGINX_PACKAGES: [&str; 10] = [
     "bash",
     "libtinfo6",
     "coreutils",
+    "libacl1",
+    "libattr1",
+    "libgmp10",
+    "libselinux1",
+    "grep",
+    "hostname",
+    "sed",
+    "tar",
 ];
 const NGINX_CONF: &str = "daemon off;\nuser root;\nworker_processes 1;\nerror_log /dev/stderr notice;\n\
     pid /run/nginx.pid;\nevents { worker_connections 512; }\nhttp {\n  include /etc/nginx/mime.types;\n  \
@@ -38,14 +47,14 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/
     nobody:x:65534:65534:nobody:/nonexistent:/bin/false\n";
 const GROUP: &str = "root:x:0:\ndaemon:x:1:\nnobody:x:65534:\n";
 
-/// Makes the archives in `out` that are not there yet.
+/// Makes the archives in `out` that are not there yet, or were made from other packages.
 pub fn run(out: &Path) -> Result<()> {
     fs::create_dir_all(out)?;
     let out = fs::canonicalize(out)?;
     let work = out.join("work");
-    make(&out, "busybox.tar", || busybox(&work))?;
-    make(&out, "nginx.tar", || nginx(&work))?;
-    make(&out, "kubia.tar", kubia)?;
+    make(&out, "busybox.tar", "busybox-static", || busybox(&work))?;
+    make(&out, "nginx.tar", &NGINX_PACKAGES.join(" "), || nginx(&work))?;
+    make(&out, "kubia.tar", "testserver", kubia)?;
     Ok(())
 }
 
@@ -56,15 +65,17 @@ struct Image {
     run: RunConfig,
 }
 
-fn make(out: &Path, file: &str, image: impl FnOnce() -> Result<Image>) -> Result<()> {
+fn make(out: &Path, file: &str, packages: &str, image: impl FnOnce() -> Result<Image>) -> Result<()> {
     let path = out.join(file);
-    if path.exists() {
+    let made_from = path.with_extension("packages");
+    if path.exists() && fs::read_to_string(&made_from).is_ok_and(|known| known == packages) {
         return Ok(());
     }
     let image = image().with_context(|| format!("making {file}"))?;
     let fresh = path.with_extension("new");
     write_archive(&fresh, image.names, image.layer.finish()?, &image.run)?;
     fs::rename(&fresh, &path)?;
+    fs::write(&made_from, packages)?;
     println!("{}: {}", path.display(), image.names.join(", "));
     Ok(())
 }
@@ -157,8 +168,10 @@ fn base_layer() -> Result<Layer> {
 /// Downloads Debian packages and unpacks them into a folder; what is there already is used again.
 fn unpack(work: &Path, name: &str, packages: &[&str]) -> Result<PathBuf> {
     let (debs, root) = (work.join(format!("{name}-debs")), work.join(name));
-    if root.exists() {
-        return Ok(root);
+    for left in [&debs, &root] {
+        if left.exists() {
+            fs::remove_dir_all(left).with_context(|| format!("removing {}", left.display()))?;
+        }
     }
     fs::create_dir_all(&debs)?;
     let downloaded = Command::new("apt-get")
@@ -170,13 +183,11 @@ fn unpack(work: &Path, name: &str, packages: &[&str]) -> Result<PathBuf> {
     if !downloaded.success() {
         bail!("apt-get could not download {}; try 'apt-get update' first", packages.join(", "));
     }
-    let fresh = work.join(format!("{name}-new"));
     for entry in fs::read_dir(&debs)? {
-        let unpacked = Command::new("dpkg-deb").arg("-x").arg(entry?.path()).arg(&fresh).status()?;
+        let unpacked = Command::new("dpkg-deb").arg("-x").arg(entry?.path()).arg(&root).status()?;
         if !unpacked.success() {
             bail!("a package could not be unpacked");
         }
     }
-    fs::rename(&fresh, &root)?;
     Ok(root)
 }

@@ -59,6 +59,9 @@ fn w027(scene: &Scene) {
     }
     sh.ok("kubectl exec web -c nginx -- sh -c 'echo shared > /cache/file'");
     assert_eq!(sh.ok("kubectl exec web -c side -- cat /cache/file"), "shared\n");
+    // An image of dynamic programs has all their libraries.
+    assert!(sh.ok("kubectl exec web -c nginx -- ls -l /cache").contains(" file"));
+    sh.ok("kubectl cp -c nginx web:/etc/nginx/nginx.conf nginx.conf && grep -q daemon nginx.conf");
 
     // Two servers in one pod, each on its port of the one address.
     sh.ok("kubectl wait --for=condition=Ready pod/tomcat pod/collected --timeout=60s");
