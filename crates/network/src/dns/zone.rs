@@ -59,6 +59,22 @@ impl Zone {
     }
 
     pub fn answer(&self, name: &Name, kind: RecordType) -> Answer {
+        match self.own(name, kind) {
+            // Another name of this zone: nobody else could say what it is. One step only: aliases may be a ring.
+            Answer::Alias(target) if self.domain.zone_of(&target) => {
+                let mut records = vec![alias(name, target.clone())];
+                if kind != RecordType::CNAME
+                    && let Answer::Records(found) = self.own(&target, kind)
+                {
+                    records.extend(found);
+                }
+                Answer::Records(records)
+            }
+            other => other,
+        }
+    }
+
+    fn own(&self, name: &Name, kind: RecordType) -> Answer {
         if let Ok(net) = name.parse_arpa_name() {
             return self.reverse(name, net.addr(), kind);
         }

@@ -20,6 +20,9 @@ fn zone() -> Zone {
         .apply(service("db", json!({"clusterIP": "None", "ports": [{"name": "sql", "port": 5432}]})));
     view.services.apply(service("empty", json!({"clusterIP": "None"})));
     view.services.apply(service("out", json!({"type": "ExternalName", "externalName": "db.example.org"})));
+    let alias_of = |name: &str| json!({"type": "ExternalName", "externalName": name});
+    view.services.apply(service("inside", alias_of("web.default.svc.cluster.local")));
+    view.services.apply(service("ring", alias_of("ring.default.svc.cluster.local")));
     view.slices.apply(read(json!({
         "metadata": {"name": "db-x", "namespace": "default", "labels": {SERVICE_NAME_LABEL: "db"}},
         "addressType": "IPv4",
@@ -42,7 +45,9 @@ fn check(name: &str, kind: RecordType, expect: &str) {
     let line = |record: &Record| format!("{} {}", record.record_type(), record.data);
     let said = match zone().answer(&name, kind) {
         Answer::Records(records) => {
-            assert!(records.iter().all(|r| r.name == name && r.ttl == TTL_S));
+            let is_alias = records[0].record_type() == RecordType::CNAME;
+            assert!(records.iter().all(|r| (is_alias || r.name == name) && r.ttl == TTL_S));
+            assert_eq!(records[0].name, name);
             records.iter().map(line).collect::<Vec<_>>().join("\n")
         }
         Answer::Alias(target) => line(&alias(&name, target)),
@@ -60,6 +65,10 @@ fn services_have_addresses_by_family() {
     check("web.other.svc.cluster.local", RecordType::A, "NoName");
     check("gone.default.svc.cluster.local", RecordType::A, "NoName");
     check("out.default.svc.cluster.local", RecordType::A, "CNAME db.example.org.");
+    let inside = "CNAME web.default.svc.cluster.local.";
+    check("inside.default.svc.cluster.local", RecordType::A, &format!("{inside}\nA 10.96.0.20"));
+    check("inside.default.svc.cluster.local", RecordType::CNAME, inside);
+    check("ring.default.svc.cluster.local", RecordType::A, "CNAME ring.default.svc.cluster.local.");
 }
 
 #[test]
