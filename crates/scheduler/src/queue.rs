@@ -47,6 +47,8 @@ pub struct PodQueue {
     /// Those that fit nowhere.
     stuck: HashSet<String>,
     timed: BTreeMap<(Instant, u64), String>,
+    /// Those taken out and not yet back, each with its newest state if it changed meanwhile.
+    taken: HashMap<String, Option<PodInfo>>,
     sequence: u64,
 }
 
@@ -63,6 +65,10 @@ impl PodQueue {
     /// not.
     pub fn add(&mut self, pod: PodInfo, now: Instant) {
         let uid = pod.uid.clone();
+        if let Some(newest) = self.taken.get_mut(&uid) {
+            *newest = Some(pod);
+            return;
+        }
         self.sequence += 1;
         let waiting = match self.pods.remove(&uid) {
             Some(old) => {
@@ -94,8 +100,9 @@ impl PodQueue {
         }
     }
 
-    /// A pod is gone or has a node.
+    /// A pod is gone or has a node: it does not come back, also where it is taken out just now.
     pub fn remove(&mut self, uid: &str) {
+        self.taken.remove(uid);
         if let Some(old) = self.pods.remove(uid) {
             self.unlink(uid, &old.place);
         }
@@ -111,6 +118,7 @@ impl PodQueue {
             .or_else(|| self.backing_off.first_key_value().map(|(rank, uid)| (*rank, uid.clone())))?;
         let waiting = self.pods.remove(&uid)?;
         self.unlink(&uid, &waiting.place);
+        self.taken.insert(uid, None);
         Some(Attempt { pod: waiting.pod, attempts: waiting.attempts, arrived: waiting.arrived })
     }
 
@@ -123,7 +131,8 @@ impl PodQueue {
         self.put_back(attempt, attempts, place);
     }
 
-    /// A pod that was taken out could not be bound: it comes again after its back-off.
+    /// A pod that was taken out could not be bound: it comes again after its back-off, unless it went or
+    /// got a node meanwhile.
     pub fn failed(&mut self, attempt: Attempt, now: Instant) {
         let attempts = attempt.attempts + 1;
         self.sequence += 1;
@@ -133,11 +142,10 @@ impl PodQueue {
 
     fn put_back(&mut self, attempt: Attempt, attempts: u32, place: Place) {
         let uid = attempt.pod.uid.clone();
-        if self.pods.contains_key(&uid) {
-            return;
-        }
+        let Some(newest) = self.taken.remove(&uid) else { return };
         self.link(&uid, &place);
-        self.pods.insert(uid, Waiting { pod: attempt.pod, attempts, arrived: attempt.arrived, place });
+        let pod = newest.unwrap_or(attempt.pod);
+        self.pods.insert(uid, Waiting { pod, attempts, arrived: attempt.arrived, place });
     }
 
     /// Something changed: pods that fit nowhere and that it could help are tried again.
@@ -283,6 +291,21 @@ mod tests {
         queue.unschedulable(attempt, start + Duration::from_secs(1));
         assert!(queue.pop(start + Duration::from_secs(302)).is_some(), "at the latest after five minutes");
         assert!(queue.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_goes_while_it_is_bound_does_not_come_back() {
+        let (mut queue, now) = (PodQueue::default(), Instant::now());
+        queue.add(pod("a", 0), now);
+        let attempt = queue.pop(now).expect("the pod");
+        queue.add(pod("a", 7), now);
+        assert!(queue.pop(now).is_none(), "it is being bound");
+        queue.failed(attempt, now);
+        let again = queue.pop(now + Duration::from_secs(1)).expect("it rested");
+        assert_eq!(again.pod.priority, 7, "its newest state");
+        queue.remove("a");
+        queue.failed(again, now);
+        assert!(queue.is_empty() && queue.next_due().is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -164,7 +164,7 @@ impl Scheduler {
                 self.queue.something_changed(now, hints::node_gone);
             }
             Event::Namespace(delta) => self.namespace_changed(&delta, now),
-            Event::Bound(_, _, Ok(())) => {}
+            Event::Bound(attempt, _, Ok(())) => self.queue.remove(&attempt.pod.uid),
             Event::Bound(attempt, node, Err(why)) => self.not_bound(*attempt, &node, &why, now),
         }
     }
