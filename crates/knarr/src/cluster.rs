@@ -162,7 +162,8 @@ fn ports_are_free(slot: u8) -> bool {
         .all(|port| TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok())
 }
 
-/// Writes beside `path`, syncs and renames: a crash leaves the old file or the new one.
+/// Writes beside `path`, syncs and renames: a crash leaves the old file or the new one, and once this has
+/// returned the new one, whatever happens to the machine.
 ///
 /// # Errors
 /// Whatever the file system says, with the path.
@@ -174,7 +175,8 @@ pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&fresh, path)
+        fs::rename(&fresh, path)?;
+        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
     };
     write().with_context(|| format!("writing {}", path.display()))
 }
