@@ -236,7 +236,6 @@ mod tests {
         // The pods are cleared away; later ones are watched as the first were.
         fs::remove_dir_all(dir.path().join("small")).expect("removed");
         fs::remove_dir_all(dir.path().join("big")).expect("removed");
-        tokio::time::sleep(Duration::from_millis(20)).await;
         let folder = dir.path().join("later");
         fs::create_dir(&folder).expect("made");
         let limit = Limit { uid: "u3".into(), volume: "later".into(), bytes: 1024, text: "1Ki".into() };
