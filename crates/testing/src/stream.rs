@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use crate::transcript::Transcript;
 
 /// Seconds to wait for an awaited line.
@@ -104,8 +106,9 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         // It leads a group of its own, so that what it started goes with it.
-        let group = format!("-{}", self.child.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // Fails where all of it has ended already.
+        let _ = group.map(|group| kill_process_group(group, Signal::KILL));
         let _ = self.child.wait();
         self.seen.extend(self.lines.try_iter());
         self.transcript.add(&format!("{} (meanwhile)", self.name), "", &self.seen.join("\n"));
