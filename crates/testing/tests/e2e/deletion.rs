@@ -203,7 +203,7 @@ fn w111_restart(scene: &Scene) {
         again();
     }
     sh.ok("kubectl rollout status deployment/web --timeout=90s");
-    let sizes = "kubectl get rs -l app=web --sort-by=.metadata.creationTimestamp -o jsonpath={.items[*].spec.replicas}";
+    let sizes = r"kubectl get rs -l app=web --sort-by='{.metadata.annotations.deployment\.kubernetes\.io/revision}' -o jsonpath={.items[*].spec.replicas}";
     assert_eq!(sh.ok(sizes), "0 5");
     let figures = "'{.status.replicas} {.status.updatedReplicas} {.status.availableReplicas}'";
     assert_eq!(sh.ok(&format!("kubectl get deployment web -o jsonpath={figures}")), "5 5 5");

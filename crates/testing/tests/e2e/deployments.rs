@@ -85,7 +85,7 @@ fn w104_revisions(sh: &Shell, first: &str) {
     rolled_out(sh, "web");
     sh.ok("kubectl annotate deployment web kubernetes.io/change-cause='the second' --overwrite");
     let second =
-        sh.ok("kubectl get rs -l app=web --sort-by=.spec.replicas -o jsonpath={.items[1].metadata.name}");
+        sh.ok(r"kubectl get rs -l app=web --sort-by=.spec.replicas -o jsonpath={.items[1].metadata.name}");
     sh.ok(&format!(
         "kubectl wait rs/{second} --for=jsonpath='{{.metadata.annotations.kubernetes\\.io/change-cause}}'='the second' --timeout=20s"
     ));
@@ -99,7 +99,7 @@ fn w104_revisions(sh: &Shell, first: &str) {
     assert_eq!(sh.ok("kubectl rollout undo deployment/web"), "deployment.apps/web rolled back\n");
     rolled_out(sh, "web");
     let running =
-        sh.ok("kubectl get rs -l app=web --sort-by=.spec.replicas -o jsonpath={.items[1].metadata.name}");
+        sh.ok(r"kubectl get rs -l app=web --sort-by=.spec.replicas -o jsonpath={.items[1].metadata.name}");
     assert_eq!(running, format!("web-{first}"), "the old set runs again");
     let history = sh.ok("kubectl rollout history deployment/web");
     assert!(history.contains("\n2         ") && history.contains("\n3         "), "{history}");
@@ -251,7 +251,7 @@ fn w104_proportional(scene: &Scene) {
     // 4 of the old serve on, 4 of the new try to.
     sh.ok("kubectl wait deployment/web --for=jsonpath={.status.updatedReplicas}=4 --timeout=30s");
     let sizes = || {
-        sh.ok("kubectl get rs -l app=web --sort-by=.metadata.creationTimestamp -o jsonpath={.items[*].spec.replicas}")
+        sh.ok(r"kubectl get rs -l app=web --sort-by='{.metadata.annotations.deployment\.kubernetes\.io/revision}' -o jsonpath={.items[*].spec.replicas}")
     };
     sh.ok("kubectl wait rs -l app=web --for=jsonpath={.spec.replicas}=4 --timeout=30s");
     assert_eq!(sizes(), "4 4");
