@@ -21,6 +21,13 @@ pub(super) fn prepare_create(job: &mut Object) {
             job.set_at(&["spec", "template", "metadata", "labels", label], value.as_str().into());
         }
     }
+    // A job without labels bears its template's, which defaulting could not know yet.
+    let own = job.at(&["metadata", "labels"]).and_then(Value::as_object);
+    if own.is_none_or(serde_json::Map::is_empty)
+        && let Some(labels) = job.at(&["spec", "template", "metadata", "labels"]).cloned()
+    {
+        job.set_at(&["metadata", "labels"], labels);
+    }
     // A selector of the author's own stays, for validation to refuse.
     let selector = job.at(&["spec", "selector"]);
     if selector.is_none_or(|s| s.is_null() || s.get("matchLabels").is_none_or(Value::is_null)) {

@@ -97,6 +97,7 @@ fn jobs_select_their_own_pods() {
     );
     assert_eq!(job["spec"]["selector"], json!({"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}}));
     assert_eq!(job["spec"]["template"]["metadata"]["labels"]["job-name"], "j");
+    assert_eq!(job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]);
     assert!(strategy_for("batch", "Job").orphan_by_default);
 }
 
