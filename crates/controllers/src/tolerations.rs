@@ -3,26 +3,6 @@
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
-/// Whether a toleration means a taint.
-pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-    if given(&toleration.effect).is_some_and(|effect| effect != taint.effect) {
-        return false;
-    }
-    if given(&toleration.key).is_some_and(|key| key != taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref().unwrap_or("") {
-        "Exists" => true,
-        // An empty key goes with Exists alone.
-        "" | "Equal" => {
-            given(&toleration.key).is_some()
-                && toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or("")
-        }
-        _ => false,
-    }
-}
-
 /// How long a pod may stay on a node with these taints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stay {
@@ -38,7 +18,9 @@ pub(crate) enum Stay {
 pub(crate) fn stay(taints: &[Taint], tolerations: &[Toleration]) -> Stay {
     let mut shortest = Stay::Forever;
     for taint in taints {
-        let Some(used) = tolerations.iter().find(|t| tolerates(t, taint)) else { return Stay::No };
+        let Some(used) = tolerations.iter().find(|t| pods::tolerates_taint(t, taint)) else {
+            return Stay::No;
+        };
         let Some(seconds) = used.toleration_seconds else { continue };
         let limit = SignedDuration::from_secs(seconds.max(0));
         shortest = match shortest {
@@ -67,27 +49,6 @@ mod tests {
     fn taint(key: &str, value: &str) -> Taint {
         let value = Some(value.to_owned()).filter(|v| !v.is_empty());
         Taint { key: key.into(), value, effect: "NoExecute".into(), time_added: None }
-    }
-
-    #[test]
-    fn tolerations_match_as_upstream() {
-        let taint = taint("k", "v");
-        for yes in [
-            toleration("k", "Equal", "v", "NoExecute", None),
-            toleration("k", "", "v", "", None),
-            toleration("k", "Exists", "", "", None),
-            toleration("", "Exists", "", "", None),
-        ] {
-            assert!(tolerates(&yes, &taint), "{yes:?}");
-        }
-        for no in [
-            toleration("k", "Equal", "w", "", None),
-            toleration("l", "Exists", "", "", None),
-            toleration("k", "Exists", "", "NoSchedule", None),
-            toleration("", "Equal", "v", "", None),
-        ] {
-            assert!(!tolerates(&no, &taint), "{no:?}");
-        }
     }
 
     #[test]

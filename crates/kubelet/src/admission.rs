@@ -7,17 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::quantity::Quantity;
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
+use pods::Amounts;
 
 use crate::planner::Rejection;
 use crate::sandbox_config;
 
-type Amounts = BTreeMap<String, Quantity>;
-
 /// Why the node refuses `pod` beside the `others` that run here; `None` if it takes it on.
 pub fn admit(pod: &Pod, others: &[Arc<Pod>], allocatable: &BTreeMap<String, Wire>) -> Option<Rejection> {
-    let others: Vec<&Pod> = others.iter().map(Arc::as_ref).filter(|p| is_active(p)).collect();
+    let others: Vec<&Pod> = others.iter().map(Arc::as_ref).filter(|p| !pods::is_terminal(p)).collect();
     forbidden_sysctl(pod)
         .or_else(|| confined(pod))
         .or_else(|| lacking(pod, &others, allocatable))
@@ -43,32 +42,22 @@ fn forbidden_sysctl(pod: &Pod) -> Option<Rejection> {
     Some(Rejection { reason: error.reason.to_owned(), message: error.message })
 }
 
-fn is_active(pod: &Pod) -> bool {
-    !matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Failed" | "Succeeded"))
-}
-
 fn lacking(pod: &Pod, others: &[&Pod], allocatable: &BTreeMap<String, Wire>) -> Option<Rejection> {
-    let wanted = requests(pod);
-    let mut used = Amounts::new();
-    for other in others {
-        add(&mut used, requests(other));
-    }
+    // The API server has refused what is no quantity; anything else counts as nothing.
+    let places = allocatable.get("pods").map(|q| q.0.parse().unwrap_or(Quantity::ZERO).value());
     let count = i64::try_from(others.len()).unwrap_or(i64::MAX);
-    if let Some(capacity) = allocatable.get("pods").map(amount)
-        && count >= capacity.value()
+    if let Some(places) = places
+        && count >= places
     {
-        return Some(out_of("pods", 1, count, capacity.value()));
+        return Some(out_of("pods", 1, count, places));
     }
-    wanted.iter().filter(|(_, amount)| !amount.is_zero()).find_map(|(name, wanted)| {
-        let none = Quantity::ZERO;
-        let used = used.get(name).unwrap_or(&none);
-        let capacity = allocatable.get(name).map_or(none, amount);
-        if used.plus(wanted) <= capacity {
-            return None;
-        }
-        let shown = |q: &Quantity| if name == "cpu" { q.milli_value() } else { q.value() };
-        Some(out_of(name, shown(wanted), shown(used), shown(&capacity)))
-    })
+    let mut used = Amounts::default();
+    for other in others {
+        used.add(&pods::requests(other));
+    }
+    let (asked, capacity) = (pods::requests(pod), Amounts::from_list(allocatable));
+    let short = pods::shortages(&asked, &capacity, &used).next()?;
+    Some(out_of(short.resource, short.requested, short.used, short.capacity))
 }
 
 fn out_of(resource: &str, requested: i64, used: i64, capacity: i64) -> Rejection {
@@ -78,79 +67,13 @@ fn out_of(resource: &str, requested: i64, used: i64, capacity: i64) -> Rejection
     Rejection { reason: format!("OutOf{resource}"), message }
 }
 
-fn amount(wire: &Wire) -> Quantity {
-    // The API server has refused what is no quantity; anything else counts as nothing.
-    wire.0.parse().unwrap_or(Quantity::ZERO)
-}
-
-fn add(total: &mut Amounts, more: Amounts) {
-    for (name, amount) in more {
-        let sum = total.entry(name).or_insert(Quantity::ZERO);
-        *sum = sum.plus(&amount);
-    }
-}
-
-fn raise(total: &mut Amounts, floor: Amounts) {
-    for (name, amount) in floor {
-        let most = total.entry(name).or_insert(Quantity::ZERO);
-        if amount > *most {
-            *most = amount;
-        }
-    }
-}
-
-/// What a pod may use at once: its apps and sidecars together, or an init container beside the sidecars
-/// started before it, whichever is more (KEP-753), and its overhead.
-fn requests(pod: &Pod) -> Amounts {
-    let Some(spec) = &pod.spec else { return Amounts::new() };
-    let mut running = Amounts::new();
-    let mut peak = Amounts::new();
-    for container in spec.init_containers.iter().flatten() {
-        if container.restart_policy.as_deref() == Some("Always") {
-            add(&mut running, of_container(container));
-            raise(&mut peak, running.clone());
-        } else {
-            let mut beside = running.clone();
-            add(&mut beside, of_container(container));
-            raise(&mut peak, beside);
-        }
-    }
-    spec.containers.iter().for_each(|c| add(&mut running, of_container(c)));
-    raise(&mut running, peak);
-    if let Some(whole) = spec.resources.as_ref().and_then(|r| r.requests.as_ref()) {
-        running.extend(whole.iter().map(|(name, q)| (name.clone(), amount(q))));
-    }
-    add(&mut running, spec.overhead.iter().flatten().map(|(name, q)| (name.clone(), amount(q))).collect());
-    running
-}
-
-fn of_container(container: &Container) -> Amounts {
-    let requests = container.resources.as_ref().and_then(|r| r.requests.as_ref());
-    requests.into_iter().flatten().map(|(name, q)| (name.clone(), amount(q))).collect()
-}
-
-/// Protocol, address and number of every port the pod takes on the host.
-fn host_ports(spec: &PodSpec) -> Vec<(String, String, i32)> {
-    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-    let ports = containers.flat_map(|c| c.ports.iter().flatten());
-    ports
-        .filter_map(|p| {
-            let protocol = p.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
-            let address =
-                p.host_ip.clone().filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".to_owned());
-            p.host_port.filter(|n| *n > 0).map(|number| (protocol, address, number))
-        })
-        .collect()
-}
-
 fn port_clash(pod: &Pod, others: &[&Pod]) -> Option<Rejection> {
-    let wanted = host_ports(pod.spec.as_ref()?);
-    let taken: Vec<_> = others.iter().filter_map(|p| p.spec.as_ref()).flat_map(host_ports).collect();
-    let anywhere = |ip: &str| matches!(ip, "0.0.0.0" | "::");
-    let clash = wanted.iter().any(|(protocol, ip, number)| {
-        taken.iter().any(|(p, i, n)| p == protocol && n == number && (i == ip || anywhere(i) || anywhere(ip)))
-    });
-    clash.then(|| Rejection {
+    let wanted = pods::host_ports(pod);
+    if wanted.is_empty() {
+        return None;
+    }
+    let taken: Vec<_> = others.iter().flat_map(|other| pods::host_ports(other)).collect();
+    wanted.iter().any(|port| taken.iter().any(|held| held.clashes(port))).then(|| Rejection {
         reason: "NodePorts".to_owned(),
         message: "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
             .to_owned(),
@@ -214,14 +137,6 @@ mod tests {
     }
 
     #[test]
-    fn init_containers_count_as_their_peak() {
-        let sidecar =
-            json!({"name": "s", "restartPolicy": "Always", "resources": {"requests": {"cpu": "500m"}}});
-        let spec = json!({"initContainers": [sidecar, asks("1")], "containers": [asks("200m")]});
-        assert_eq!(requests(&pod(spec))["cpu"].milli_value(), 1500);
-    }
-
-    #[test]
     fn a_host_port_is_taken_once() {
         let with_port = |ip: &str| {
             pod(
@@ -231,5 +146,54 @@ mod tests {
         let taken = [Arc::new(with_port("192.0.2.1"))];
         assert_eq!(admit(&with_port(""), &taken, &node()).expect("it clashes").reason, "NodePorts");
         assert_eq!(admit(&with_port("192.0.2.2"), &taken, &node()), None);
+    }
+
+    /// Whether scheduler and node accept `spec` beside `running`; they must agree.
+    fn accepted(running: Value, spec: Value) -> bool {
+        let named = |name: &str, spec: Value| -> Arc<Pod> {
+            let metadata = json!({"name": name, "namespace": "ns", "uid": name});
+            Arc::new(serde_json::from_value(json!({"metadata": metadata, "spec": spec})).expect("a pod"))
+        };
+        let (running, pod) = (named("running", running), named("pod", spec));
+        let of_node = json!({"metadata": {"name": "n"}, "status": {"allocatable": node()}});
+        let mut nodes = scheduler::nodes::Nodes::default();
+        nodes.set_node(&serde_json::from_value(of_node).expect("a node"));
+        nodes.place(&scheduler::pod::PodInfo::new(&running), "n");
+        let chance = scheduler::cycle::Chance::default();
+        let (decision, _) = scheduler::cycle::decide(&scheduler::pod::PodInfo::new(&pod), &nodes, chance);
+        let scheduled = matches!(decision, scheduler::cycle::Decision::Bind(_));
+        let refusal = admit(&pod, &[running], &node());
+        assert_eq!(scheduled, refusal.is_none(), "{decision:?} by the scheduler, {refusal:?} by the node");
+        scheduled
+    }
+
+    #[test]
+    fn the_node_accepts_what_the_scheduler_places() {
+        let port = |ip: &str| json!([{"containerPort": 80, "hostPort": 8080, "hostIP": ip}]);
+        let app = |ip: &str| json!({"containers": [{"name": "c", "ports": port(ip)}]});
+        let init = |policy: Option<&str>| {
+            let init = json!({"name": "i", "ports": port(""), "restartPolicy": policy});
+            json!({"containers": [{"name": "c"}], "initContainers": [init]})
+        };
+        assert!(!accepted(app(""), app("")));
+        assert!(accepted(init(None), app("")), "an init container that ends takes no port");
+        assert!(accepted(app(""), init(None)));
+        assert!(!accepted(init(Some("Always")), app("")));
+        assert!(accepted(app("192.0.2.1"), app("::")));
+
+        let whole =
+            |requests: Value| json!({"containers": [asks("1500m")], "resources": {"requests": requests}});
+        let half = json!({"containers": [asks("500m")]});
+        assert!(accepted(half.clone(), whole(json!({}))));
+        assert!(
+            accepted(json!({"containers": [asks("1")]}), whole(json!({"cpu": "1"}))),
+            "the pod's word counts"
+        );
+        assert!(!accepted(json!({"containers": [asks("1")]}), whole(json!({"cpu": "1", "memory": "2Gi"}))));
+        assert!(
+            accepted(half.clone(), whole(json!({"ephemeral-storage": "1Gi"}))),
+            "a pod cannot ask for that as a whole"
+        );
+        assert!(accepted(half, whole(json!({"example.com/gpu": "1"}))), "nor for that");
     }
 }

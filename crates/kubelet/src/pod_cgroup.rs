@@ -7,9 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Pod;
+use pods::qos_class;
 
 use crate::container_config::resources::{self, CPU_PERIOD_US, PodLimits};
-use crate::planner::qos_class;
 
 /// The controllers a pod's cgroup limits.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];

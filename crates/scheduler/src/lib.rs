@@ -15,7 +15,6 @@ pub mod nodes;
 pub mod pod;
 pub mod queue;
 pub mod relations;
-pub mod resources;
 pub mod run;
 pub mod score;
 pub mod spread;

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Taint};
+use pods::{Amounts, HostPort};
 
-use crate::pod::{HostPort, PodInfo};
+use crate::pod::PodInfo;
 use crate::relations::{Namespaces, Relations};
-use crate::resources::Amounts;
 
 /// A node and what is placed on it.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,12 @@ pub struct NodeInfo {
     pub nonzero: (i64, i64),
     pub pods: i64,
     pub ports: Vec<HostPort>,
+}
+
+impl NodeInfo {
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.get(key).map(String::as_str)
+    }
 }
 
 /// What a placed pod takes, kept to be given back exactly.

@@ -19,7 +19,7 @@ use crate::condition;
 use crate::cycle::{Chance, Decision, decide};
 use crate::hints;
 use crate::nodes::Nodes;
-use crate::pod::{PodInfo, holds_resources};
+use crate::pod::PodInfo;
 use crate::queue::{Attempt, PodQueue};
 
 /// How many bindings may be under way at once.
@@ -190,7 +190,7 @@ impl Scheduler {
         let info = PodInfo::new(pod);
         if let Some(node) = info.node_name.clone() {
             self.queue.remove(&info.uid);
-            if holds_resources(pod) {
+            if pods::holds_resources(pod) {
                 self.place(&info, &node, now);
             } else {
                 self.leave(&info.uid, now);
@@ -237,12 +237,9 @@ impl Scheduler {
 
     fn is_ours(&self, pod: &Pod) -> bool {
         let spec = pod.spec.as_ref();
-        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("");
         spec.and_then(|s| s.scheduler_name.as_deref()) == Some(self.config.scheduler_name.as_str())
             && spec.and_then(|s| s.scheduling_gates.as_ref()).is_none_or(Vec::is_empty)
-            && pod.metadata.deletion_timestamp.is_none()
-            && phase != "Succeeded"
-            && phase != "Failed"
+            && pods::is_active(pod)
     }
 
     fn schedule(&mut self, attempt: Attempt) {

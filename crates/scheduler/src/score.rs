@@ -3,7 +3,6 @@
 mod pod_affinity;
 mod topology_spread;
 
-use crate::filters::{matches_fields, matches_terms};
 use crate::nodes::{NodeInfo, Nodes};
 use crate::pod::PodInfo;
 
@@ -18,7 +17,7 @@ const WEIGHT_SPREAD: i64 = 2;
 pub fn scores(pod: &PodInfo, candidates: &[&NodeInfo], nodes: &Nodes) -> Vec<i64> {
     let mut totals: Vec<i64> =
         candidates.iter().map(|node| least_allocated(pod, node) + balanced_allocation(pod, node)).collect();
-    if !pod.preferred_affinity.is_empty() {
+    if !pod.preferred_nodes.is_empty() {
         add(
             &mut totals,
             WEIGHT_AFFINITY,
@@ -67,14 +66,8 @@ fn balanced_allocation(pod: &PodInfo, node: &NodeInfo) -> i64 {
 
 /// The weights of the preferred node affinity terms that match.
 fn preferred(pod: &PodInfo, node: &NodeInfo) -> i64 {
-    pod.preferred_affinity
-        .iter()
-        .filter(|term| {
-            let fields = term.preference.match_fields.as_deref().unwrap_or_default();
-            matches_terms(std::slice::from_ref(&term.preference), node) && matches_fields(fields, node)
-        })
-        .map(|term| i64::from(term.weight))
-        .sum()
+    let matching = pod.preferred_nodes.iter().filter(|p| p.nodes.matches(&node.name, |key| node.label(key)));
+    matching.map(|preference| preference.weight).sum()
 }
 
 /// How many PreferNoSchedule taints are not tolerated.

@@ -8,7 +8,7 @@ use crate::field::{FieldError, Path};
 use crate::{Error, Object, names};
 
 /// How a requirement compares, with upstream's spelling in selector strings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operator {
     In,
     NotIn,
@@ -39,7 +39,7 @@ impl Operator {
 }
 
 /// One requirement on one label.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Requirement {
     key: String,
     operator: Operator,
@@ -159,7 +159,7 @@ impl fmt::Display for Requirement {
 }
 
 /// Requirements on labels, all of which must hold. The default selects everything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct LabelSelector {
     /// Sorted by key.
     requirements: Vec<Requirement>,

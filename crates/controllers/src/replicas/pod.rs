@@ -1,47 +1,11 @@
 //! What controllers want to know of a pod.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::Pod;
 
-pub(crate) fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or("")
-}
-
-/// Whether all its containers have ended for good.
-pub(crate) fn is_terminal(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
-}
-
-/// Whether it counts as a replica: neither ended nor told to end.
-pub(crate) fn is_active(pod: &Pod) -> bool {
-    !is_terminal(pod) && pod.metadata.deletion_timestamp.is_none()
-}
-
-/// Whether it was told to end and has not ended yet.
-pub(crate) fn is_terminating(pod: &Pod) -> bool {
-    !is_terminal(pod) && pod.metadata.deletion_timestamp.is_some()
-}
-
-pub(crate) fn node_name(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or("")
-}
-
-pub(crate) fn label<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
-    pod.metadata.labels.as_ref()?.get(key).map(String::as_str)
-}
-
-pub(crate) fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a PodCondition> {
-    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == type_)
-}
-
-/// The Ready condition where it holds.
-fn ready_condition(pod: &Pod) -> Option<&PodCondition> {
-    condition(pod, "Ready").filter(|c| c.status == "True")
-}
-
-pub(crate) fn is_ready(pod: &Pod) -> bool {
-    ready_condition(pod).is_some()
-}
+pub(crate) use pods::{
+    is_active, is_ready, is_terminal, is_terminating, label, node_name, phase, ready_condition,
+};
 
 /// Since when the pod has been ready; `None` when it is not, or nobody knows.
 pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {

@@ -6,8 +6,7 @@ use api::quantity::Quantity;
 use cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
-
-use crate::planner::qos_class;
+use pods::{Figure, at_peak, qos_class};
 
 /// The period of CPU quotas, in microseconds.
 pub const CPU_PERIOD_US: i64 = 100_000;
@@ -48,20 +47,7 @@ pub fn of_container(pod: &Pod, container: &Container, memory_capacity_bytes: i64
 pub fn of_pod(pod: &Pod) -> PodLimits {
     let Some(spec) = &pod.spec else { return PodLimits { cpu_shares: MIN_SHARES, ..PodLimits::default() } };
     let own = spec.resources.as_ref();
-    let (mut running, mut peak) = (Sums::default(), Sums::default());
-    for container in spec.init_containers.iter().flatten() {
-        let sums = Sums::of(container.resources.as_ref());
-        if container.restart_policy.as_deref() == Some("Always") {
-            running = running.plus(sums);
-            peak = peak.max(running);
-        } else {
-            peak = peak.max(running.plus(sums));
-        }
-    }
-    for container in &spec.containers {
-        running = running.plus(Sums::of(container.resources.as_ref()));
-    }
-    let mut total = peak.max(running);
+    let mut total = at_peak(spec, |container| Sums::of(container.resources.as_ref()));
     if let Some(q) = request(own, "cpu") {
         total.request_milli = q.milli_value();
     }
@@ -98,23 +84,21 @@ impl Sums {
         let request_milli = request(resources, "cpu").map(|q| q.milli_value()).or(limit_milli).unwrap_or(0);
         Self { request_milli, limit_milli, memory: limit(resources, "memory").map(|q| q.value()) }
     }
+}
 
-    fn plus(self, other: Self) -> Self {
+impl Figure for Sums {
+    fn add(&mut self, other: &Self) {
         let both = |a: Option<i64>, b: Option<i64>| Some(a?.saturating_add(b?));
-        Self {
-            request_milli: self.request_milli.saturating_add(other.request_milli),
-            limit_milli: both(self.limit_milli, other.limit_milli),
-            memory: both(self.memory, other.memory),
-        }
+        self.request_milli = self.request_milli.saturating_add(other.request_milli);
+        self.limit_milli = both(self.limit_milli, other.limit_milli);
+        self.memory = both(self.memory, other.memory);
     }
 
-    fn max(self, other: Self) -> Self {
+    fn raise_to(&mut self, other: &Self) {
         let both = |a: Option<i64>, b: Option<i64>| Some(a?.max(b?));
-        Self {
-            request_milli: self.request_milli.max(other.request_milli),
-            limit_milli: both(self.limit_milli, other.limit_milli),
-            memory: both(self.memory, other.memory),
-        }
+        self.request_milli = self.request_milli.max(other.request_milli);
+        self.limit_milli = both(self.limit_milli, other.limit_milli);
+        self.memory = both(self.memory, other.memory);
     }
 }
 

@@ -173,10 +173,11 @@ impl Desired {
 }
 
 fn members(spec: &PodSpec) -> Vec<Member> {
-    let initial = spec.init_containers.iter().flatten().map(|c| {
-        let always = c.restart_policy.as_deref() == Some("Always");
-        member(if always { Role::Sidecar } else { Role::Init }, c.clone())
-    });
+    let initial = spec
+        .init_containers
+        .iter()
+        .flatten()
+        .map(|c| member(if pods::is_sidecar(c) { Role::Sidecar } else { Role::Init }, c.clone()));
     let apps = spec.containers.iter().map(|c| member(Role::App, c.clone()));
     let ephemeral =
         spec.ephemeral_containers.iter().flatten().map(|c| member(Role::Ephemeral, as_container(c)));

@@ -14,7 +14,6 @@ mod init;
 mod observed;
 mod phase;
 mod probes;
-mod qos;
 mod restart;
 mod sandbox;
 mod setback;
@@ -30,7 +29,6 @@ use jiff::Timestamp;
 pub use action::{Action, ActionKey, Notice, Plan, ProbeTarget};
 pub use desired::{Deletion, Desired, Member, Rejection, RestartPolicy, Role, container_hash};
 pub use observed::{CrashBackoff, Observed, ProbeKind, Setback, Verdict};
-pub use qos::qos_class;
 pub use setback::{Failure, after_failure};
 
 use context::Context;

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::context::Context;
 use super::desired::Role;
 use super::stage::Stage;
-use super::{conditions, container_status, phase, qos};
+use super::{conditions, container_status, phase};
 
 /// The status as the node sees it now.
 pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
@@ -48,7 +48,7 @@ pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
         phase: Some(phase.to_owned()),
         pod_ip: ips.first().cloned(),
         pod_ips: some(ips.into_iter().map(|ip| PodIP { ip }).collect()),
-        qos_class: Some(qos::qos_class(&want.pod).to_owned()),
+        qos_class: Some(pods::qos_class(&want.pod).to_owned()),
         reason,
         start_time: ctx.seen.started_at.map(Time),
         ..PodStatus::default()

@@ -10,7 +10,7 @@ mod taints;
 mod topology_spread;
 mod unschedulable;
 
-pub use node_affinity::{fits as fits_affinity, matches_fields, matches_terms};
+pub use node_affinity::fits as fits_affinity;
 pub use taints::fits as fits_taints;
 
 use crate::neighbours::Neighbours;
@@ -62,6 +62,3 @@ pub fn check(pod: &PodInfo, node: &NodeInfo, neighbours: &Neighbours<'_>) -> Opt
 pub fn check_node(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
     RULES.iter().find_map(|rule| rule(pod, node))
 }
-
-#[cfg(test)]
-mod tests;
