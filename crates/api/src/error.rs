@@ -72,10 +72,10 @@ impl Reason {
             Self::UnsupportedMediaType => 415,
             Self::Invalid => 422,
             Self::TooManyRequests => 429,
-            Self::Unknown | Self::InternalError => 500,
+            Self::Unknown | Self::InternalError | Self::ServerTimeout => 500,
             Self::NotImplemented => 501,
             Self::ServiceUnavailable => 503,
-            Self::Timeout | Self::ServerTimeout => 504,
+            Self::Timeout => 504,
         }
     }
 }
@@ -205,6 +205,15 @@ impl Error {
         Self::new(Reason::TooManyRequests, message).with_detail("retryAfterSeconds", retry_after_s)
     }
 
+    /// What the operation needs cannot be reached now; the client should come back after `retry_after_s` seconds.
+    pub fn server_timeout(resource: &GroupResource, operation: &str, retry_after_s: u32) -> Self {
+        let message = format!(
+            "The {operation} operation against {resource} could not be completed at this time, please try again."
+        );
+        Self::about(Reason::ServerTimeout, resource, "", message)
+            .with_detail("retryAfterSeconds", retry_after_s)
+    }
+
     pub fn internal(message: impl std::fmt::Display) -> Self {
         Self::new(Reason::InternalError, format!("Internal error occurred: {message}"))
     }
@@ -250,5 +259,15 @@ mod tests {
         let e = Error::invalid(&GroupKind::new("apps", "ReplicaSet"), "x", &list);
         assert_eq!(e.message, "ReplicaSet.apps \"x\" is invalid: spec: Required value");
         assert_eq!(e.code(), 422);
+        let status = Error::server_timeout(&GroupResource::new("apps", "deployments"), "list", 2).to_status();
+        assert_eq!(status["code"], 500);
+        assert_eq!(
+            status["message"],
+            "The list operation against deployments.apps could not be completed at this time, please try again."
+        );
+        assert_eq!(
+            status["details"],
+            json!({"group": "apps", "kind": "deployments", "retryAfterSeconds": 2})
+        );
     }
 }

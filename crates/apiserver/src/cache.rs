@@ -25,6 +25,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use base::Supervisor;
 use resource::Signal;
@@ -42,6 +43,9 @@ pub use watch::{CacheWatch, Filter, WatchScope};
 
 /// Where everything is stored.
 pub const ROOT: &str = "/registry/";
+
+/// How long a read waits for a revision that the cache has not reached yet, as upstream.
+pub const FRESHNESS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The watch caches of all resources. Clones share them.
 #[derive(Clone)]
@@ -118,9 +122,45 @@ impl Cache {
         feed::wait_applied(&self.inner.shared, revision).await
     }
 
-    /// Waits until every write acknowledged before this call is applied.
+    /// Waits until the cache shows every write acknowledged before this call, by whatever server: what a read
+    /// without a resource version wants (upstream's `ConsistentListFromCache`). Cancellation safe.
+    ///
+    /// Free where only this server writes: a write is acknowledged after its [`Cache::echo`]. Else the store is
+    /// asked for its revision, and to tell the feed when it has come as far.
+    ///
+    /// # Errors
+    /// [`CacheError::Future`] when the cache does not come as far in [`FRESHNESS_PATIENCE`]; the store's.
     pub async fn fresh(&self) -> Result<(), CacheError> {
-        self.wait_fresh(self.inner.store.revision()).await
+        let store = &self.inner.store;
+        if !store.is_shared() {
+            return Ok(());
+        }
+        let asked = store.revision().await?;
+        if self.revision() >= asked {
+            return Ok(());
+        }
+        store.request_progress().await?;
+        match tokio::time::timeout(FRESHNESS_PATIENCE, self.wait_fresh(asked)).await {
+            Ok(waited) => waited,
+            Err(_) => Err(CacheError::Future { asked, current: self.revision() }),
+        }
+    }
+
+    /// Waits until the cache shows a write that the store has acknowledged, so that later reads see it. Where the
+    /// store is shared, reads see to that themselves ([`Cache::fresh`]), and a cache that lags is not waited for
+    /// beyond [`FRESHNESS_PATIENCE`].
+    ///
+    /// # Errors
+    /// [`CacheError::Closed`] when the feed has ended.
+    pub async fn echo(&self, revision: Revision) -> Result<(), CacheError> {
+        let applied = self.wait_fresh(revision);
+        if !self.inner.store.is_shared() {
+            return applied.await;
+        }
+        tokio::time::timeout(FRESHNESS_PATIENCE, applied).await.unwrap_or_else(|_| {
+            tracing::warn!(revision, current = self.revision(), "the watch cache lags behind a write");
+            Ok(())
+        })
     }
 
     async fn send(&self, command: feed::Command) -> Result<(), CacheError> {

@@ -6,6 +6,7 @@
 pub(crate) mod decode;
 pub(crate) mod delete;
 pub(crate) mod deletion;
+pub(crate) mod freshness;
 mod gzip;
 pub(crate) mod list;
 pub(crate) mod metadata;

@@ -9,7 +9,7 @@ use resources::{Resource, Verb};
 
 use crate::context::Context;
 use crate::handlers::storage::Target;
-use crate::handlers::{delete, list, patch, put, read, scale, watch};
+use crate::handlers::{delete, freshness, list, patch, put, read, scale, watch};
 use crate::paths;
 use crate::pipeline::Call;
 use crate::respond::{self, Outcome};
@@ -39,8 +39,8 @@ async fn find(context: Arc<Context>, call: Call) -> Outcome {
 }
 
 async fn resource(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
-    let info = &call.info;
-    match info.subresource.as_str() {
+    freshness::wait(&context, &row, &call).await?;
+    match call.info.subresource.as_str() {
         "" => verb(context, row, call).await,
         "status" if row.subresources.status => status(context, row, call).await,
         "scale" if row.subresources.scale.is_some() => {

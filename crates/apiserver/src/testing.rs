@@ -1,19 +1,18 @@
-//! For tests: a watch cache of the built-in kinds over a store in a temporary folder.
+//! For tests: a watch cache of the built-in kinds over a store in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Shutdown, Supervisor};
 use serde_json::Value;
-use store::{Config, Embedded, Expect, Store};
+use store::{Expect, Memory, Previous, Store, memory};
 
 use crate::cache::Cache;
 use crate::lookup::Lookup;
 use crate::specs::cache_specs;
 
 pub(crate) struct Fixture {
-    _folder: tempfile::TempDir,
-    pub store: Arc<Embedded>,
+    pub store: Arc<Memory>,
     pub supervisor: Supervisor,
     pub cache: Cache,
     pub lookup: Lookup,
@@ -21,13 +20,12 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(Embedded::open(Config::new(folder.path().join("data"))).unwrap());
+        let store = Arc::new(Memory::new(memory::Config::default()));
         let supervisor = Supervisor::new(Shutdown::new());
         let specs = cache_specs(resources::builtin());
         let cache = Cache::start(store.clone(), &supervisor, specs).await.unwrap();
         let lookup = Lookup::new(cache.clone());
-        Self { _folder: folder, store, supervisor, cache, lookup }
+        Self { store, supervisor, cache, lookup }
     }
 
     /// Stores an object under `/registry/KEY` and waits until the cache has it.
@@ -40,7 +38,8 @@ impl Fixture {
 
     pub(crate) async fn delete(&self, key: &str) {
         let key = format!("/registry/{key}");
-        let revision = self.store.delete(&key, Expect::Anything).await.unwrap().1;
+        let deleted = self.store.delete(&key, Expect::Anything, Previous::Unwanted).await.unwrap();
+        let revision = deleted.revision;
         self.cache.wait_fresh(revision).await.unwrap();
     }
 

@@ -16,7 +16,9 @@ use base::{Clock, SystemClock};
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::types::{Error, Expect, KeyValue, ListPage, ListRange, Revision, Store, Watch};
+use crate::types::{
+    Deletion, Error, Expect, KeyValue, ListPage, ListRange, Previous, Revision, Store, Watch,
+};
 
 mod apply;
 mod committer;
@@ -88,15 +90,6 @@ impl Embedded {
         Ok(Self { inner: Arc::new(Inner { shared, queue, room, limit_bytes }) })
     }
 
-    /// Finishes what is queued and closes the file, so that it can be opened again at once. Watches end
-    /// with [`Error::Closed`], as does every later call.
-    pub async fn close(&self) -> Result<(), Error> {
-        match self.submit(Op::Close, 0).await {
-            Ok(_) | Err(Error::Closed) => Ok(()),
-            Err(other) => Err(other),
-        }
-    }
-
     async fn submit(&self, op: Op, bytes: usize) -> Result<Answer, Error> {
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(QUEUE_KIB as u32);
         let room = self.inner.room.clone().acquire_many_owned(kib).await.map_err(|_| Error::Closed)?;
@@ -113,6 +106,15 @@ impl Embedded {
 
 #[async_trait]
 impl Store for Embedded {
+    /// As of the last commit on the disk, which watchers may hear of a moment later.
+    async fn revision(&self) -> Result<Revision, Error> {
+        self.inner.shared.read(|txn| Ok(read::counters(txn)?.revision))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Two look-ups in pages that are nearly always in memory: done on the caller's thread.
     async fn get(&self, key: &str) -> Result<(Option<KeyValue>, Revision), Error> {
         self.inner.shared.read(|txn| read::get(txn, key))
@@ -143,10 +145,14 @@ impl Store for Embedded {
         }
     }
 
-    async fn delete(&self, key: &str, expect: Expect) -> Result<(Option<KeyValue>, Revision), Error> {
+    async fn delete(&self, key: &str, expect: Expect, wanted: Previous) -> Result<Deletion, Error> {
         self.check_size(key.len())?;
         match self.submit(Op::Delete { key: key.into(), expect }, key.len()).await? {
-            Answer::Deleted(previous, revision) => Ok((previous, revision)),
+            Answer::Deleted(previous, revision) => Ok(Deletion {
+                existed: previous.is_some(),
+                previous: previous.filter(|_| wanted == Previous::Wanted),
+                revision,
+            }),
             Answer::Rejected(why) => Err(why),
             Answer::Written(_) | Answer::Done => {
                 Err(Error::Io("a delete was answered as something else".into()))
@@ -165,7 +171,23 @@ impl Store for Embedded {
         }
     }
 
-    fn revision(&self) -> Revision {
-        self.inner.shared.hub.revision()
+    async fn request_progress(&self) -> Result<(), Error> {
+        if self.inner.shared.hub.is_closed() {
+            return Err(Error::Closed);
+        }
+        self.inner.shared.hub.ask_progress();
+        Ok(())
+    }
+
+    async fn size_bytes(&self) -> Result<u64, Error> {
+        self.inner.shared.size_bytes()
+    }
+
+    /// The file can be opened again at once.
+    async fn close(&self) -> Result<(), Error> {
+        match self.submit(Op::Close, 0).await {
+            Ok(_) | Err(Error::Closed) => Ok(()),
+            Err(other) => Err(other),
+        }
     }
 }

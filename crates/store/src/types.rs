@@ -1,4 +1,8 @@
-//! The store's interface, which every backend implements and one test suite checks.
+//! The store's interface, which every backend implements and one test suite checks
+//! (`crates/store/tests/backends/suite.rs`).
+//!
+//! What is promised here is what etcd v3 can promise too: a backend may be on the other side of a network, have
+//! other writers, and lose an answer on its way.
 
 use std::sync::Arc;
 
@@ -22,6 +26,7 @@ pub struct KeyValue {
 /// A committed change, as watchers see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
+    /// The commit it is part of. Keys that expire together may go in one commit, as those of one etcd lease do.
     pub revision: Revision,
     pub key: Arc<str>,
     /// The new value; `None` for a deletion (or expiry).
@@ -59,6 +64,12 @@ pub enum Error {
     DiskFull(Arc<str>),
     #[error("the store is closed")]
     Closed,
+    /// The backend cannot be reached or has no leader. Nothing was done.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(Arc<str>),
+    /// No answer came in time. A write may have been committed, or may still be.
+    #[error("the store did not answer in time: {0}")]
+    Timeout(Arc<str>),
     /// Another process (or another handle in this one) has the data file open.
     #[error("the data file {path} is in use by another process")]
     Locked { path: Arc<str> },
@@ -91,23 +102,59 @@ pub struct ListPage {
     pub more: bool,
 }
 
-/// A stream of committed changes in commit order. Changes of one revision come together in one batch.
-/// Dropping it ends the watch. [`Error::Compacted`] when the reader fell so far behind that history is gone.
-pub type Watch = futures::stream::BoxStream<'static, Result<Vec<Arc<Change>>, Error>>;
+/// What a deletion did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// Whether there was something to delete.
+    pub existed: bool,
+    /// What was there, where [`Previous::Wanted`].
+    pub previous: Option<KeyValue>,
+    /// The revision of the deletion, or the current one where nothing was deleted.
+    pub revision: Revision,
+}
+
+/// Whether a deletion returns what was there. Over a network the value is sent back only for this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Previous {
+    Wanted,
+    Unwanted,
+}
+
+/// What a watch yields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchItem {
+    /// Committed changes in commit order, at least one. Changes of one revision are never torn apart.
+    Changes(Vec<Arc<Change>>),
+    /// Every change up to this revision that concerns the watch has been yielded.
+    Progress(Revision),
+}
+
+/// A stream of [`WatchItem`]s. Dropping it ends the watch; it ends by itself only with an error:
+/// [`Error::Compacted`] when the reader fell so far behind that history is gone, [`Error::Closed`] with the
+/// store, any other when the backend broke off. Then a new watch after the last revision seen misses nothing.
+pub type Watch = futures::stream::BoxStream<'static, Result<WatchItem, Error>>;
 
 /// A revisioned store. All methods are cancellation safe: a cancelled write may still be committed.
 ///
 /// Users hold an `Arc<dyn Store>`: which backend keeps the bytes is nobody's business but the binary's.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
+    /// The last committed revision: at least that of every write acknowledged, by whatever handle, before the
+    /// call.
+    async fn revision(&self) -> Result<Revision, Error>;
+
+    /// Whether others than the holders of this handle may commit. Where nobody else does, who waits for the echo
+    /// of its own writes is never behind and need not ask for the revision.
+    fn is_shared(&self) -> bool;
+
     /// The value of a key now, with the revision it was read at.
     async fn get(&self, key: &str) -> Result<(Option<KeyValue>, Revision), Error>;
 
     /// Keys of a range, consistent at one revision.
     async fn list(&self, range: ListRange) -> Result<ListPage, Error>;
 
-    /// Writes and answers once the write is on disk. `ttl_s`: the key is deleted so many seconds later,
-    /// unless written again.
+    /// Writes, and returns once the write is durable. `ttl_s`: the key is deleted so many seconds later, unless
+    /// written again; never earlier, but later by the backend's granularity, as keys may share a lease.
     async fn put(
         &self,
         key: &str,
@@ -116,18 +163,26 @@ pub trait Store: Send + Sync + 'static {
         ttl_s: Option<u64>,
     ) -> Result<KeyValue, Error>;
 
-    /// Deletes; answers what was there. `Ok(None)` with [`Expect::Anything`] when the key was absent.
-    /// The second value is the revision of the deletion, or the current one where nothing was deleted.
-    async fn delete(&self, key: &str, expect: Expect) -> Result<(Option<KeyValue>, Revision), Error>;
+    /// Deletes. An absent key is no error with [`Expect::Anything`].
+    async fn delete(&self, key: &str, expect: Expect, previous: Previous) -> Result<Deletion, Error>;
 
-    /// Changes after `after` (exclusive) to keys with `prefix`. [`Error::Compacted`] when those are gone,
-    /// [`Error::Future`] when `after` is not reached yet.
+    /// Changes after `after` (exclusive) to keys with `prefix`. [`Error::Compacted`] when some of those may be
+    /// gone, [`Error::Future`] when `after` is not reached yet. Progress comes where the backend has it at hand,
+    /// and when it is asked for with [`Store::request_progress`].
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error>;
+
+    /// Has every open watch of this handle yield a [`WatchItem::Progress`] (or changes) of at least the revision
+    /// at the time of this call, once it has yielded everything before.
+    async fn request_progress(&self) -> Result<(), Error>;
 
     /// Forgets what was before `revision`, which stays the oldest that can be listed or watched from.
     /// Current values stay. Does nothing where it is forgotten already.
     async fn compact(&self, revision: Revision) -> Result<(), Error>;
 
-    /// The last committed revision.
-    fn revision(&self) -> Revision;
+    /// The room the backend takes where it keeps its data, in bytes.
+    async fn size_bytes(&self) -> Result<u64, Error>;
+
+    /// Finishes what has begun and gives up what is held. Watches end with [`Error::Closed`], as does every later
+    /// call except this one.
+    async fn close(&self) -> Result<(), Error>;
 }

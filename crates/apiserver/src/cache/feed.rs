@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::backoff::Policy;
 use base::{Shutdown, Supervisor, TaskKind};
 use futures::StreamExt;
-use store::{Change, ListRange, Revision, Store};
+use store::{Change, ListRange, Revision, Store, Watch, WatchItem};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -43,7 +43,7 @@ pub(super) async fn start(
     specs: Vec<ResourceSpec>,
 ) -> Result<mpsc::Sender<Command>, CacheError> {
     let (sender, commands) = mpsc::channel(16);
-    let applied = store.revision();
+    let applied = store.revision().await?;
     let mut feed = Feed { store, shared, commands, applied };
     for spec in specs {
         feed.load(spec).await?;
@@ -94,7 +94,7 @@ impl Feed {
     }
 
     async fn follow(&mut self, shutdown: &Shutdown, failures: &mut u32) -> End {
-        let mut watch = match self.store.watch(ROOT, self.applied).await {
+        let mut watch = match self.begin().await {
             Ok(watch) => watch,
             Err(error) => return End::Lost(error),
         };
@@ -104,16 +104,31 @@ impl Feed {
                 () = shutdown.started() => return End::Shutdown,
                 // Before the changes, which need not pause for it.
                 Some(command) = self.commands.recv() => self.obey(command).await,
-                batch = watch.next() => match batch {
-                    Some(Ok(changes)) => {
+                item = watch.next() => match item {
+                    Some(Ok(WatchItem::Changes(changes))) => {
                         *failures = 0;
                         self.apply(&changes);
+                    }
+                    Some(Ok(WatchItem::Progress(upto))) => {
+                        *failures = 0;
+                        self.applied = self.applied.max(upto);
+                        self.say_applied();
                     }
                     Some(Err(error)) => return End::Lost(error),
                     None => return End::Lost(store::Error::Closed),
                 },
             }
         }
+    }
+
+    /// A watch that goes on where the last one ended. Readers may wait for progress that they had asked the last
+    /// one for.
+    async fn begin(&self) -> Result<Watch, store::Error> {
+        let watch = self.store.watch(ROOT, self.applied).await?;
+        if self.store.is_shared() {
+            self.store.request_progress().await?;
+        }
+        Ok(watch)
     }
 
     /// Applies the changes resource by resource, then says up to where.
@@ -201,7 +216,8 @@ impl Feed {
 
     /// After history was lost: all resources anew; watches end, as nobody knows what they missed.
     async fn reload(&mut self) -> Result<(), CacheError> {
-        let before = std::mem::replace(&mut self.applied, self.store.revision());
+        let now = self.store.revision().await?;
+        let before = std::mem::replace(&mut self.applied, now);
         for resource in self.resources() {
             if let Err(error) = self.load(resource.spec.as_ref().clone()).await {
                 // Those not loaded yet would never hear of what lies between: all are loaded once more.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use store::{Change, Revision, Watch};
+use store::{Change, Revision, Watch, WatchItem};
 
 use super::resource::ResourceCache;
 use super::{CacheError, CacheEvent, Entry, EventKind, ROOT};
@@ -27,7 +27,10 @@ impl Past {
         &mut self,
         resource: &ResourceCache,
     ) -> Result<(Revision, Vec<Arc<CacheEvent>>), CacheError> {
-        let changes = self.changes.next().await.ok_or(CacheError::Closed)??;
+        let changes = match self.changes.next().await.ok_or(CacheError::Closed)?? {
+            WatchItem::Changes(changes) => changes,
+            WatchItem::Progress(upto) => return Ok((upto, Vec::new())),
+        };
         let upto = changes.last().map_or(0, |change| change.revision);
         let own = changes.iter().filter(|change| resource.spec.owns(&change.key));
         Ok((upto, own.filter_map(|change| event(resource, change)).map(Arc::new).collect()))

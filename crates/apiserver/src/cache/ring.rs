@@ -56,11 +56,17 @@ impl Ring {
         Ok(())
     }
 
-    /// At most `limit` events after `position`.
+    /// About `limit` events after `position`; those of one revision, as of keys that expire together, are not torn
+    /// apart.
     pub fn after(&self, position: Revision, limit: usize) -> Result<Vec<Arc<CacheEvent>>, CacheError> {
         self.check(position)?;
-        let start = self.events.partition_point(|(_, event)| event.revision <= position);
-        Ok(self.events.range(start..).take(limit).map(|(_, event)| event.clone()).collect())
+        let upto = |revision| self.events.partition_point(|(_, event)| event.revision <= revision);
+        let start = upto(position);
+        let end = match self.events.get((start + limit).saturating_sub(1)) {
+            Some((_, last)) => upto(last.revision),
+            None => self.events.len(),
+        };
+        Ok(self.events.range(start..end).map(|(_, event)| event.clone()).collect())
     }
 }
 

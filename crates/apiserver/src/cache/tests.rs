@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base::{Shutdown, Supervisor};
 use bytes::Bytes;
-use store::{Config, Embedded, Error, Expect, Store};
+use store::{Config, Embedded, Error, Expect, Previous, Store};
 
 use super::*;
 
@@ -55,7 +55,8 @@ impl Fixture {
 
     async fn delete(&self, key: &str) -> u64 {
         let key = format!("/registry/{key}");
-        let revision = self.store.delete(&key, Expect::Anything).await.unwrap().1;
+        let deleted = self.store.delete(&key, Expect::Anything, Previous::Unwanted).await.unwrap();
+        let revision = deleted.revision;
         self.cache.wait_fresh(revision).await.unwrap();
         revision
     }
@@ -168,7 +169,7 @@ async fn pages_are_of_one_revision_though_objects_change_between_them() {
     let filtered = PageQuery { filter: on_node("n2").filter, ..query };
     assert_eq!(names(&f.things().page(filtered).await.unwrap().entries), ["ns/cc", "ns/d"]);
 
-    f.store.compact(f.store.revision()).await.unwrap();
+    f.store.compact(f.cache.revision()).await.unwrap();
     assert!(matches!(f.things().page(next.clone()).await, Err(CacheError::Expired { .. })));
     let future = PageQuery { at: Some(999), ..PageQuery::default() };
     assert!(matches!(f.things().page(future).await, Err(CacheError::Future { .. })));
@@ -192,7 +193,7 @@ async fn a_slow_watch_ends_and_the_others_go_on() {
         assert_eq!(kinds(&mut quick).await.len(), 1, "{n}");
     }
     assert!(matches!(slow.next().await, Err(CacheError::Expired { asked: 1, .. })));
-    f.store.compact(f.store.revision() - 1).await.unwrap();
+    f.store.compact(f.store.revision().await.unwrap() - 1).await.unwrap();
     let late = f.things().watch(start, WatchScope::default()).await.err().unwrap();
     let CacheError::Expired { asked: 1, oldest } = late else { panic!("{late}") };
     assert_eq!(late.to_string(), format!("too old resource version: 1 ({oldest})"));
@@ -218,10 +219,10 @@ async fn a_restart_finds_everything() {
         }
     }
     f.supervisor.drain(Duration::ZERO).await;
-    let last = f.store.revision();
+    let last = f.store.revision().await.unwrap();
     let folder = f.stop().await;
     let f = Fixture::on(folder).await;
-    assert_eq!((f.store.revision(), f.cache.revision()), (last, last));
+    assert_eq!((f.store.revision().await.unwrap(), f.cache.revision()), (last, last));
     let snapshot = f.things().snapshot(None);
     assert_eq!((snapshot.revision, snapshot.entries.len()), (last, (last - 1) as usize));
     let mut watch = f.things().watch(last, WatchScope::default()).await.unwrap();
@@ -313,7 +314,7 @@ async fn values_that_are_no_objects_are_left_out() {
             .await
             .unwrap();
     }
-    f.cache.fresh().await.unwrap();
+    f.cache.wait_fresh(f.store.revision().await.unwrap()).await.unwrap();
     assert_eq!(names(&f.things().snapshot(None).entries), ["a/good", "a/odd"]);
     assert_eq!(f.things().get("a", "odd").unwrap().field("spec.node"), Some(""));
     let mut watch = f.things().watch(start, WatchScope::default()).await.unwrap();

@@ -1,7 +1,6 @@
 //! LIST: a page of a consistent state, written from the cache's bytes.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use api::field::{FieldError, Path};
 use api::{Error, GroupKind};
@@ -12,17 +11,14 @@ use store::Revision;
 
 use super::gzip;
 use super::select::Selection;
-use super::storage::{Target, cache_error};
+use super::storage::{Target, cache_error, read_error};
 use super::table;
 use crate::body::Body;
-use crate::cache::{CacheError, Continue, Page, PageQuery};
+use crate::cache::{CacheError, Continue, FRESHNESS_PATIENCE, Page, PageQuery};
 use crate::negotiate::{Answer, Format, Shape};
 use crate::pipeline::Call;
 use crate::query::Query;
 use crate::respond::{self, Outcome};
-
-/// How long a list waits for a revision that is not reached yet, as upstream.
-const FRESHNESS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Handles LIST.
 pub(crate) async fn list(target: Target, call: &Call) -> Outcome {
@@ -94,10 +90,16 @@ pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
     let query = &call.query;
     query.integer("timeoutSeconds")?;
     let limit = query.integer("limit")?.and_then(|l| usize::try_from(l).ok()).unwrap_or(0);
-    let state = state(query, limit)?;
+    let mut state = state(query, limit)?;
     let selection = Selection::parse(&target.row, call)?;
     if let Some(wanted) = state.not_older {
         wait_for(target, wanted).await?;
+    } else if state.at.is_none() && query.non_empty("resourceVersion").is_none() {
+        match target.context.deps.cache.fresh().await {
+            // The cache lags: the store itself is asked, as upstream does.
+            Err(CacheError::Future { asked, .. }) => state.at = Some(asked),
+            other => other.map_err(|error| read_error(&error, &target.group_resource(), "list"))?,
+        }
     }
     let namespace = Some(call.info.namespace.clone()).filter(|n| !n.is_empty() && target.row.namespaced());
     // One named object is looked up, not searched for.
@@ -120,7 +122,7 @@ pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
         CacheError::Expired { .. } if continued => Error::expired(
             "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
         ),
-        other => cache_error(&other),
+        other => read_error(&other, &target.group_resource(), "list"),
     })
 }
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use api::{Error, GroupResource, Object, Reason};
 use bytes::Bytes;
 use resources::Resource;
-use store::{Expect, KeyValue, Revision};
+use store::{Expect, KeyValue, Previous, Revision};
 
-use crate::cache::{Entry, ResourceCache, with_resource_version};
+use crate::cache::{CacheError, Entry, ResourceCache, with_resource_version};
 use crate::context::Context;
 
 /// A resource that a request is about.
@@ -113,7 +113,8 @@ impl Target {
         let key = self.row.key(&namespace, &name);
         let value = self.encode(object).map_err(CommitError::Failed)?;
         let put = self.context.deps.store.put(&key, value, expect, self.row.ttl_s).await;
-        let written = put.map_err(|error| self.commit_error(error))?;
+        let operation = if expect == Expect::Absent { "create" } else { "update" };
+        let written = put.map_err(|error| self.commit_error(error, operation))?;
         let revision = written.mod_revision;
         self.wait(revision).await.map_err(CommitError::Failed)?;
         let json = match self.cache.get(&namespace, &name) {
@@ -133,26 +134,43 @@ impl Target {
         revision: Revision,
     ) -> Result<(), CommitError> {
         let key = self.row.key(namespace, name);
-        let deleted = self.context.deps.store.delete(&key, Expect::Revision(revision)).await;
-        let (_, at) = deleted.map_err(|error| self.commit_error(error))?;
-        self.wait(at).await.map_err(CommitError::Failed)
+        let expect = Expect::Revision(revision);
+        let deleted = self.context.deps.store.delete(&key, expect, Previous::Unwanted).await;
+        let deleted = deleted.map_err(|error| self.commit_error(error, "delete"))?;
+        self.wait(deleted.revision).await.map_err(CommitError::Failed)
     }
 
     async fn wait(&self, revision: Revision) -> Result<(), Error> {
-        self.context.deps.cache.wait_fresh(revision).await.map_err(|e| cache_error(&e))
+        self.context.deps.cache.echo(revision).await.map_err(|e| cache_error(&e))
     }
 
-    fn commit_error(&self, error: store::Error) -> CommitError {
+    fn commit_error(&self, error: store::Error, operation: &str) -> CommitError {
         match error {
             store::Error::Conflict { current } => CommitError::Conflict(current),
-            other => CommitError::Failed(store_error(&other)),
+            other => CommitError::Failed(store_error(&other, &self.group_resource(), operation)),
         }
     }
 }
 
-/// What a client is told of the store's failures.
-pub(crate) fn store_error(error: &store::Error) -> Error {
+/// What a client is told whose read failed.
+pub(crate) fn read_error(error: &CacheError, resource: &GroupResource, operation: &str) -> Error {
     match error {
+        CacheError::Store(inner) => store_error(inner, resource, operation),
+        other => cache_error(other),
+    }
+}
+
+/// What a client is told of the store's failures, as upstream
+/// (`k8s.io/apiserver/pkg/storage/errors/storage.go`).
+fn store_error(error: &store::Error, resource: &GroupResource, operation: &str) -> Error {
+    match error {
+        // Nothing was done: the client may simply ask again.
+        store::Error::Unavailable(_) => Error::server_timeout(resource, operation, 2),
+        // Nobody knows what was done: no hint to ask again, which clients would follow unseen.
+        store::Error::Timeout(_) => Error::new(
+            Reason::Timeout,
+            "Timeout: request did not complete within requested timeout - context deadline exceeded",
+        ),
         store::Error::TooLarge { .. } => Error::new(Reason::RequestEntityTooLarge, error.to_string()),
         store::Error::Closed => Error::new(Reason::ServiceUnavailable, "the server is shutting down"),
         // No hint to come back: kubectl would do so silently for a minute before it says what is wrong.
@@ -162,8 +180,7 @@ pub(crate) fn store_error(error: &store::Error) -> Error {
 }
 
 /// What a client is told of the cache's failures.
-pub(crate) fn cache_error(error: &crate::cache::CacheError) -> Error {
-    use crate::cache::CacheError;
+pub(crate) fn cache_error(error: &CacheError) -> Error {
     match error {
         CacheError::Expired { .. } => Error::expired(error.to_string()),
         CacheError::Future { .. } => Error::new(Reason::Timeout, format!("Timeout: {error}"))
@@ -175,6 +192,6 @@ pub(crate) fn cache_error(error: &crate::cache::CacheError) -> Error {
             .with_detail("retryAfterSeconds", 1),
         CacheError::Closed => Error::new(Reason::ServiceUnavailable, "the server is shutting down"),
         CacheError::BadContinue(_) => Error::bad_request(error.to_string()),
-        CacheError::Store(inner) => store_error(inner),
+        CacheError::Store(inner) => Error::internal(inner),
     }
 }

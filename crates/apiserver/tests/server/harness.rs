@@ -1,4 +1,4 @@
-//! A server on a temporary store with permissive authentication and authorization.
+//! A server on a store in memory with permissive authentication and authorization.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
 use resources::ResourceSource;
 use serde_json::Value;
-use store::{Embedded, Store};
+use store::Memory;
 use tower::Service;
 
 /// Knows bearer tokens by their text: `token-NAME` is user NAME.
@@ -53,12 +53,13 @@ pub fn user(name: &str) -> Arc<User> {
     Arc::new(User { name: name.into(), groups: vec!["system:authenticated".into()], ..User::default() })
 }
 
-/// A running server; its data goes with it.
+/// A running server.
 pub struct Harness {
     pub server: Server,
     pub supervisor: Supervisor,
+    pub store: Memory,
+    pub cache: Cache,
     client: InProcess,
-    _directory: tempfile::TempDir,
 }
 
 /// An answer, read to its end.
@@ -103,11 +104,23 @@ impl Harness {
         admission: Vec<Arc<dyn Admission>>,
         kubelet: Option<Arc<KubeletClient>>,
     ) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Embedded::open(store::Config::new(directory.path().join("data"))).unwrap();
+        Self::build(Memory::new(store::memory::Config::default()), limits, admission, kubelet).await
+    }
+
+    /// A server that keeps its objects in this store.
+    pub async fn on(store: Memory) -> Self {
+        Self::build(store, Limits::default(), Vec::new(), None).await
+    }
+
+    async fn build(
+        store: Memory,
+        limits: Limits,
+        admission: Vec<Arc<dyn Admission>>,
+        kubelet: Option<Arc<KubeletClient>>,
+    ) -> Self {
         let supervisor = Supervisor::new(Shutdown::new());
         let kinds = resources::Builtin;
-        let shared: Arc<dyn Store> = Arc::new(store);
+        let shared = Arc::new(store.clone());
         let cache = Cache::start(shared.clone(), &supervisor, cache_specs(&kinds.table())).await.unwrap();
         let tokens = Issuer::new(TokenSettings {
             issuer: DEFAULT_ISSUER.to_owned(),
@@ -121,7 +134,7 @@ impl Harness {
                 clock: Arc::new(SystemClock),
                 supervisor: supervisor.clone(),
                 store: shared,
-                cache,
+                cache: cache.clone(),
                 resources: Arc::new(kinds),
                 authenticator: Arc::new(TokensByName),
                 authorizer: Arc::new(AllButNobody),
@@ -132,7 +145,7 @@ impl Harness {
             },
         );
         let client = server.in_process(user("tester"));
-        Self { server, supervisor, client, _directory: directory }
+        Self { server, supervisor, store, cache, client }
     }
 
     pub async fn raw(&self, request: Request<Full<Bytes>>) -> http::Response<Body> {

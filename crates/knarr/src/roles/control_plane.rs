@@ -31,7 +31,7 @@ const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 pub struct ControlPlane {
     server: Server,
     tls: Arc<Tls>,
-    store: Embedded,
+    store: Arc<dyn Store>,
     supervisor: Supervisor,
 }
 
@@ -78,14 +78,8 @@ impl ControlPlane {
 /// # Errors
 /// Says which part could not be started.
 pub async fn start(parts: &Parts) -> Result<ControlPlane> {
-    let file = parts.layout.store_file();
-    let config =
-        store::embedded::Config { clock: parts.clock.clone(), ..store::embedded::Config::new(&file) };
-    let store = tokio::task::spawn_blocking(move || Embedded::open(config))
-        .await
-        .context("opening the store")?
-        .with_context(|| format!("opening {}", file.display()))?;
-    let (server, security) = build_server(parts, &store).await?;
+    let store = open_store(parts).await?;
+    let (server, security) = build_server(parts, store.clone()).await?;
     let tls = Tls::from_pem(
         parts.pki.api_server.certificate_pem.as_bytes(),
         parts.pki.api_server.key_pem.as_bytes(),
@@ -99,9 +93,20 @@ pub async fn start(parts: &Parts) -> Result<ControlPlane> {
     Ok(plane)
 }
 
+/// Where the cluster's objects are kept. Nothing else here knows which backend it is.
+async fn open_store(parts: &Parts) -> Result<Arc<dyn Store>> {
+    let file = parts.layout.store_file();
+    let config =
+        store::embedded::Config { clock: parts.clock.clone(), ..store::embedded::Config::new(&file) };
+    let store = tokio::task::spawn_blocking(move || Embedded::open(config))
+        .await
+        .context("opening the store")?
+        .with_context(|| format!("opening {}", file.display()))?;
+    Ok(Arc::new(store))
+}
+
 /// The API server with who may come in, what they may do and what may pass.
-async fn build_server(parts: &Parts, store: &Embedded) -> Result<(Server, Security)> {
-    let store: Arc<dyn Store> = Arc::new(store.clone());
+async fn build_server(parts: &Parts, store: Arc<dyn Store>) -> Result<(Server, Security)> {
     let kinds = Arc::new(Builtin);
     let cache = Cache::start(store.clone(), &parts.supervisor, cache_specs(&kinds.table()))
         .await

@@ -17,6 +17,8 @@ const RECENT_BYTES: usize = 2 << 20;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct State {
     pub revision: Revision,
+    /// How often progress has been asked for.
+    pub asked: u64,
     pub closed: bool,
 }
 
@@ -34,7 +36,10 @@ struct Recent {
 
 impl Hub {
     pub fn new(revision: Revision) -> Self {
-        Self { state: watch::Sender::new(State { revision, closed: false }), recent: Mutex::default() }
+        Self {
+            state: watch::Sender::new(State { revision, asked: 0, closed: false }),
+            recent: Mutex::default(),
+        }
     }
 
     pub fn revision(&self) -> Revision {
@@ -59,6 +64,11 @@ impl Hub {
         let Some(last) = changes.last().map(|c| c.revision) else { return };
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).push(changes);
         self.state.send_modify(|state| state.revision = last);
+    }
+
+    /// Has watchers say how far they are.
+    pub fn ask_progress(&self) {
+        self.state.send_modify(|state| state.asked += 1);
     }
 
     pub fn close(&self) {

@@ -54,6 +54,14 @@ impl Shared {
         Ok(())
     }
 
+    /// How large the file is.
+    pub fn size_bytes(&self) -> Result<u64, Error> {
+        self.with_db(|_| {
+            let metadata = std::fs::metadata(&self.path);
+            metadata.map(|found| found.len()).map_err(|e| storage_error(redb::Error::Io(e)))
+        })
+    }
+
     pub fn is_open(&self) -> bool {
         self.db.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }

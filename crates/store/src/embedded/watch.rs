@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::hub::State;
 use super::read;
 use super::shared::Shared;
-use crate::types::{Change, Error, Revision, Watch};
+use crate::types::{Change, Error, Revision, Watch, WatchItem};
 
 /// Changes looked at in one step.
 const BATCH: usize = 512;
@@ -19,31 +19,39 @@ struct Watcher {
     prefix: String,
     /// Everything up to here was delivered or is none of the watcher's business.
     position: Revision,
+    /// The last request for progress that was met.
+    answered: u64,
     failed: bool,
 }
 
 pub(super) fn start(shared: Arc<Shared>, prefix: &str, after: Revision) -> Result<Watch, Error> {
     let signal = shared.hub.subscribe();
     shared.read(|txn| read::check_revision(after, &read::counters(txn)?))?;
-    let watcher = Watcher { shared, signal, prefix: prefix.to_owned(), position: after, failed: false };
+    let answered = signal.borrow().asked;
+    let prefix = prefix.to_owned();
+    let watcher = Watcher { shared, signal, prefix, position: after, answered, failed: false };
     Ok(stream::unfold(watcher, |mut watcher| async move {
         if watcher.failed {
             return None;
         }
-        let batch = watcher.next().await;
-        watcher.failed = batch.is_err();
-        Some((batch, watcher))
+        let item = watcher.next().await;
+        watcher.failed = item.is_err();
+        Some((item, watcher))
     })
     .boxed())
 }
 
 impl Watcher {
-    async fn next(&mut self) -> Result<Vec<Arc<Change>>, Error> {
+    async fn next(&mut self) -> Result<WatchItem, Error> {
         loop {
             let state = *self.signal.borrow_and_update();
             if state.revision <= self.position {
                 if state.closed {
                     return Err(Error::Closed);
+                }
+                if state.asked != self.answered {
+                    self.answered = state.asked;
+                    return Ok(WatchItem::Progress(self.position));
                 }
                 self.signal.changed().await.map_err(|_| Error::Closed)?;
                 continue;
@@ -56,9 +64,10 @@ impl Watcher {
             let Some(last) = changes.last() else { continue };
             self.position = last.revision;
             changes.retain(|change| change.key.starts_with(&self.prefix));
-            if !changes.is_empty() {
-                return Ok(changes);
-            }
+            return Ok(match changes.is_empty() {
+                true => WatchItem::Progress(self.position),
+                false => WatchItem::Changes(changes),
+            });
         }
     }
 

@@ -1,16 +1,16 @@
-//! The store's tests: a suite that any backend can be put to, and what is particular to the embedded one.
+//! What is particular to the embedded backend: its file, kills, full disks.
 
 mod faults;
 mod kill;
-mod model;
 mod privileged;
-mod suite;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use base::{Clock, ManualClock};
-use store::{Config, Embedded};
+use store::{Config, Embedded, Store};
+
+use crate::Backend;
 
 /// An embedded store on a temporary folder and a clock that the test moves.
 pub(crate) struct Fixture {
@@ -20,21 +20,33 @@ pub(crate) struct Fixture {
 }
 
 impl Fixture {
-    pub(crate) fn new() -> Self {
-        Self::with(|_| {})
-    }
-
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let clock = ManualClock::new(jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(24));
+        let clock = ManualClock::new(crate::start());
         let mut config = config(folder.path(), clock.clone());
         change(&mut config);
         let store = Embedded::open(config).expect("a fresh store opens");
         Self { folder, clock, store }
     }
+}
 
-    /// Closes the store and opens it again from the disk.
-    pub async fn reopen(&mut self) {
+impl Backend for Fixture {
+    const LEASE_S: i64 = 0;
+
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::new(self.store.clone())
+    }
+
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+
+    /// From the disk.
+    async fn reopen(&mut self) {
         self.store.close().await.expect("the store closes");
         self.store =
             Embedded::open(config(self.folder.path(), self.clock.clone())).expect("the store opens again");

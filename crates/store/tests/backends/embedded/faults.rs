@@ -1,11 +1,12 @@
-//! Expiry, the history's budget, files in use or damaged, slow watchers.
+//! Expiry without writes, the history's budget, files in use or damaged.
 
 use bytes::Bytes;
 use futures::StreamExt;
 use jiff::SignedDuration;
-use store::{Embedded, Error, Expect, ListRange, Store};
+use store::{Embedded, Error, Expect, ListRange, Store, WatchItem};
 
-use crate::{Fixture, config};
+use super::{Fixture, config};
+use crate::Backend;
 
 async fn put(store: &Embedded, key: &str, value: impl Into<Bytes>, ttl_s: Option<u64>) -> u64 {
     store.put(key, value.into(), Expect::Anything, ttl_s).await.unwrap().mod_revision
@@ -24,31 +25,6 @@ async fn nobody_else_reads_the_data_file() {
 }
 
 #[tokio::test]
-async fn keys_expire_at_their_time_unless_written_again() {
-    let mut fixture = Fixture::new();
-    put(&fixture.store, "/short", "x", Some(10)).await;
-    put(&fixture.store, "/renewed", "x", Some(10)).await;
-    put(&fixture.store, "/kept", "x", Some(10)).await;
-    fixture.clock.advance(SignedDuration::from_secs(9));
-    put(&fixture.store, "/renewed", "y", Some(10)).await;
-    put(&fixture.store, "/kept", "y", None).await;
-    // The expiry is on the disk, not in a timer.
-    fixture.reopen().await;
-    assert!(fixture.store.get("/short").await.unwrap().0.is_some());
-    let mut watch = fixture.store.watch("/", 6).await.unwrap();
-    fixture.clock.advance(SignedDuration::from_secs(1));
-    put(&fixture.store, "/tick", "", None).await;
-    let changes = watch.next().await.unwrap().unwrap();
-    assert_eq!((changes[0].key.as_ref(), changes[0].revision), ("/short", 7));
-    assert!(changes[0].value.is_none() && changes[0].previous.is_some());
-    assert!(fixture.store.get("/renewed").await.unwrap().0.is_some());
-    fixture.clock.advance(SignedDuration::from_secs(3600));
-    put(&fixture.store, "/tick", "", None).await;
-    assert!(fixture.store.get("/renewed").await.unwrap().0.is_none());
-    assert!(fixture.store.get("/kept").await.unwrap().0.is_some());
-}
-
-#[tokio::test]
 async fn an_idle_store_wakes_for_the_next_expiry() {
     let folder = tempfile::tempdir().unwrap();
     let store = Embedded::open(config(folder.path(), base::SystemClock)).unwrap();
@@ -56,7 +32,9 @@ async fn an_idle_store_wakes_for_the_next_expiry() {
     put(&store, "/x", "x", Some(1)).await;
     let mut seen = Vec::new();
     while seen.len() < 2 {
-        seen.extend(watch.next().await.unwrap().unwrap());
+        if let WatchItem::Changes(changes) = watch.next().await.unwrap().unwrap() {
+            seen.extend(changes);
+        }
     }
     assert!(seen[1].value.is_none());
 }
@@ -80,43 +58,6 @@ async fn history_over_its_budget_is_forgotten_once_it_is_old_enough() {
     assert_eq!(fixture.store.get("/x").await.unwrap().0.unwrap().mod_revision, 201);
     let then = ListRange { at: Some(oldest), ..ListRange::default() };
     assert_eq!(fixture.store.list(then).await.unwrap().items[0].mod_revision, oldest);
-}
-
-#[tokio::test]
-async fn a_slow_watcher_reads_from_the_disk_and_is_told_when_history_is_gone() {
-    let fixture = Fixture::new();
-    let mut slow = fixture.store.watch("/", 1).await.unwrap();
-    let mut lost = fixture.store.watch("/", 1).await.unwrap();
-    // More than is kept in memory.
-    for _ in 0..40 {
-        put(&fixture.store, "/x", vec![0; 200 << 10], None).await;
-    }
-    let mut revisions = Vec::new();
-    while revisions.len() < 40 {
-        revisions.extend(slow.next().await.unwrap().unwrap().iter().map(|c| c.revision));
-    }
-    assert!(revisions.into_iter().eq(2..42));
-    fixture.store.compact(30).await.unwrap();
-    assert!(matches!(lost.next().await, Some(Err(Error::Compacted { asked: 1, oldest: 30 }))));
-    assert!(lost.next().await.is_none());
-}
-
-#[tokio::test]
-async fn closing_ends_watches_and_refuses_the_rest() {
-    let fixture = Fixture::new();
-    let mut watch = fixture.store.watch("/", 1).await.unwrap();
-    put(&fixture.store, "/x", "x", None).await;
-    fixture.store.close().await.unwrap();
-    fixture.store.close().await.unwrap();
-    // What was committed may still be delivered from memory.
-    let mut last = watch.next().await;
-    while let Some(Ok(_)) = last {
-        last = watch.next().await;
-    }
-    assert!(matches!(last, Some(Err(Error::Closed))));
-    assert!(matches!(fixture.store.get("/x").await, Err(Error::Closed)));
-    let late = fixture.store.put("/x", "y".into(), Expect::Anything, None).await;
-    assert!(matches!(late, Err(Error::Closed)));
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
-//! The embedded store against the obvious model: a map per revision.
+//! Every backend against the obvious model: a map per revision.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use proptest::prelude::*;
-use store::{Change, Error, Expect, ListRange, Store};
+use store::{Change, Error, Expect, ListRange, Previous, Store, WatchItem};
 
-use crate::Fixture;
+use crate::Backend;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -139,35 +140,41 @@ fn text(value: Option<&Bytes>) -> Option<String> {
     value.map(|v| String::from_utf8_lossy(v).into_owned())
 }
 
-async fn run(steps: Vec<Step>) {
-    let mut fixture = Fixture::new();
+async fn run<B: Backend>(steps: Vec<Step>) {
+    let mut backend = B::new();
+    let mut store = backend.store();
     let mut model = Model::new();
     for step in steps {
         match step {
-            Step::Reopen => fixture.reopen().await,
-            Step::Put { key, value, expect } => put(&fixture, &mut model, KEYS[key], value, expect).await,
-            Step::Delete { key, expect } => delete(&fixture, &mut model, KEYS[key], expect).await,
-            Step::Compact(share) => compact(&fixture, &mut model, share).await,
+            Step::Reopen => store = reopen(&mut backend).await,
+            Step::Put { key, value, expect } => put(&*store, &mut model, KEYS[key], value, expect).await,
+            Step::Delete { key, expect } => delete(&*store, &mut model, KEYS[key], expect).await,
+            Step::Compact(share) => compact(&*store, &mut model, share).await,
             Step::List { at, prefix, after, limit } => {
                 let (prefix, after) = (PREFIXES[prefix].to_owned(), KEYS[after].to_owned());
-                list(&fixture, &model, ListRange { prefix, after, limit, at: Some(model.pick(at)) }).await;
+                list(&*store, &model, ListRange { prefix, after, limit, at: Some(model.pick(at)) }).await;
             }
             Step::Watch { after, prefix } => {
-                watch(&fixture, &model, PREFIXES[prefix], model.pick(after)).await
+                watch(&*store, &model, PREFIXES[prefix], model.pick(after)).await
             }
         }
-        assert_eq!(fixture.store.revision(), model.revision());
+        assert_eq!(store.revision().await.expect("an open store"), model.revision());
     }
-    fixture.reopen().await;
+    let store = reopen(&mut backend).await;
     let everything = ListRange { at: Some(model.revision()), ..ListRange::default() };
-    list(&fixture, &model, everything).await;
-    watch(&fixture, &model, "", model.oldest).await;
+    list(&*store, &model, everything).await;
+    watch(&*store, &model, "", model.oldest).await;
 }
 
-async fn put(fixture: &Fixture, model: &mut Model, key: &str, value: u16, demand: Demand) {
+async fn reopen(backend: &mut impl Backend) -> Arc<dyn Store> {
+    backend.reopen().await;
+    backend.store()
+}
+
+async fn put(store: &dyn Store, model: &mut Model, key: &str, value: u16, demand: Demand) {
     let (expect, met) = model.expect(key, demand);
     let value = value.to_string().repeat(usize::from(value % 50));
-    let written = fixture.store.put(key, value.clone().into(), expect, None).await;
+    let written = store.put(key, value.clone().into(), expect, None).await;
     if !met {
         assert!(matches!(written, Err(Error::Conflict { .. })), "{written:?}");
         return;
@@ -179,9 +186,9 @@ async fn put(fixture: &Fixture, model: &mut Model, key: &str, value: u16, demand
     assert_eq!(written.expect("the write is accepted").mod_revision, model.revision());
 }
 
-async fn delete(fixture: &Fixture, model: &mut Model, key: &str, demand: Demand) {
+async fn delete(store: &dyn Store, model: &mut Model, key: &str, demand: Demand) {
     let (expect, met) = model.expect(key, demand);
-    let gone = fixture.store.delete(key, expect).await;
+    let gone = store.delete(key, expect, Previous::Wanted).await;
     if !met {
         assert!(matches!(gone, Err(Error::Conflict { .. })), "{gone:?}");
         return;
@@ -192,13 +199,14 @@ async fn delete(fixture: &Fixture, model: &mut Model, key: &str, demand: Demand)
             state.remove(key);
         });
     }
-    let (previous, revision) = gone.expect("the deletion is accepted");
-    assert_eq!((previous.is_some(), revision), (existed, model.revision()));
+    let gone = gone.expect("the deletion is accepted");
+    let found = (gone.existed, gone.previous.is_some(), gone.revision);
+    assert_eq!(found, (existed, existed, model.revision()));
 }
 
-async fn compact(fixture: &Fixture, model: &mut Model, share: u8) {
+async fn compact(store: &dyn Store, model: &mut Model, share: u8) {
     let upto = model.pick(share);
-    let done = fixture.store.compact(upto).await;
+    let done = store.compact(upto).await;
     if upto > model.revision() {
         assert!(matches!(done, Err(Error::Future { .. })));
     } else {
@@ -207,9 +215,9 @@ async fn compact(fixture: &Fixture, model: &mut Model, share: u8) {
     }
 }
 
-async fn list(fixture: &Fixture, model: &Model, range: ListRange) {
+async fn list(store: &dyn Store, model: &Model, range: ListRange) {
     let at = range.at.expect("the test asks for revisions");
-    let page = fixture.store.list(range.clone()).await;
+    let page = store.list(range.clone()).await;
     if at.max(1) < model.oldest {
         assert!(
             matches!(page, Err(Error::Compacted { asked, oldest }) if (asked, oldest) == (at, model.oldest))
@@ -237,8 +245,8 @@ async fn list(fixture: &Fixture, model: &Model, range: ListRange) {
     assert_eq!((seen, page.more, page.revision), (all, more, at));
 }
 
-async fn watch(fixture: &Fixture, model: &Model, prefix: &str, after: u64) {
-    let watch = fixture.store.watch(prefix, after).await;
+async fn watch(store: &dyn Store, model: &Model, prefix: &str, after: u64) {
+    let watch = store.watch(prefix, after).await;
     if after.max(1) < model.oldest {
         assert!(matches!(watch, Err(Error::Compacted { .. })));
         return;
@@ -252,7 +260,9 @@ async fn watch(fixture: &Fixture, model: &Model, prefix: &str, after: u64) {
         .filter(|r| model.changed[*r as usize].starts_with(prefix))
         .peekable();
     while expected.peek().is_some() {
-        for change in watch.next().await.expect("the watch goes on").expect("the watch has no error") {
+        let item = watch.next().await.expect("the watch goes on").expect("the watch has no error");
+        let WatchItem::Changes(changes) = item else { continue };
+        for change in changes {
             assert_eq!(Some(change.revision), expected.next());
             model.check_change(&change);
         }
@@ -263,8 +273,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_store_does_as_the_model(steps in prop::collection::vec(step(), 1..60)) {
+    fn the_embedded_store_does_as_the_model(steps in prop::collection::vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
-        runtime.block_on(run(steps));
+        runtime.block_on(run::<crate::embedded::Fixture>(steps));
+    }
+
+    #[test]
+    fn the_store_in_memory_does_as_the_model(steps in prop::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(run::<crate::memory::Fixture>(steps));
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use store::{Embedded, Expect, Store};
+use store::{Embedded, Expect, Previous, Store, WatchItem};
 
-use crate::config;
+use super::config;
 
 /// Names the folder to the process that is to be killed.
 const FOLDER: &str = "STORE_KILL_TEST_FOLDER";
@@ -23,7 +23,7 @@ const KEYS: u64 = 8;
 async fn write_until_killed(folder: &Path) {
     let store = Embedded::open(config(folder, base::SystemClock)).expect("the store opens after a kill");
     let mut tasks = tokio::task::JoinSet::new();
-    let (compacting, upto) = (store.clone(), store.revision());
+    let (compacting, upto) = (store.clone(), store.revision().await.expect("an open store"));
     tasks.spawn(async move { compacting.compact(upto).await.expect("a compaction") });
     for writer in 0..WRITERS {
         let store = store.clone();
@@ -32,8 +32,8 @@ async fn write_until_killed(folder: &Path) {
                 let key = format!("/w/{writer}/{}", n % KEYS);
                 let value = format!("{n}-{}", "x".repeat((n % 500) as usize));
                 let line = if n % 7 == 6 {
-                    let (_, revision) = store.delete(&key, Expect::Anything).await.expect("a delete");
-                    format!("{key} {revision} -\n")
+                    let deleted = store.delete(&key, Expect::Anything, Previous::Unwanted).await;
+                    format!("{key} {} -\n", deleted.expect("a delete").revision)
                 } else {
                     let put = store.put(&key, Bytes::from(value.clone()), Expect::Anything, None).await;
                     format!("{key} {} {value}\n", put.expect("a put").mod_revision)
@@ -52,7 +52,7 @@ type Acknowledged = HashMap<String, (u64, Option<String>)>;
 /// Runs the writer, kills it after `writes` acknowledgements and adds these to `acknowledged`.
 fn run_and_kill(folder: &Path, writes: u64, acknowledged: &mut Acknowledged) {
     let mut child = Command::new(std::env::current_exe().expect("this test's file"))
-        .args(["--exact", "kill::acknowledged_writes_survive_a_hundred_kills", "--nocapture"])
+        .args(["--exact", "embedded::kill::acknowledged_writes_survive_a_hundred_kills", "--nocapture"])
         .env(FOLDER, folder)
         .stdout(Stdio::piped())
         .spawn()
@@ -103,18 +103,20 @@ async fn check(store: &Embedded, acknowledged: &mut Acknowledged, checked: u64) 
 async fn assert_deleted_later(store: &Embedded, key: &str, revision: u64) {
     let mut watch = store.watch(key, revision).await.expect("history is kept");
     let next = tokio::time::timeout(Duration::from_secs(5), watch.next()).await;
-    let changes =
-        next.unwrap_or_else(|_| panic!("{key} of {revision} is lost")).expect("open").expect("kept");
+    let item = next.unwrap_or_else(|_| panic!("{key} of {revision} is lost")).expect("open").expect("kept");
+    let WatchItem::Changes(changes) = item else { panic!("{key} of {revision} is lost") };
     assert!(changes.iter().any(|change| change.value.is_none()), "{key} of {revision} is lost");
 }
 
 /// Every revision since `after` has its change.
 async fn assert_no_gap(store: &Embedded, after: u64) {
-    let last = store.revision();
+    let last = store.revision().await.expect("an open store");
     let mut expected = after + 1;
     let mut watch = store.watch("", after).await.expect("history is kept");
     while expected <= last {
-        for change in watch.next().await.expect("the watch goes on").expect("the watch has no error") {
+        let item = watch.next().await.expect("the watch goes on").expect("the watch has no error");
+        let WatchItem::Changes(changes) = item else { continue };
+        for change in changes {
             assert_eq!(change.revision, expected);
             expected += 1;
         }
@@ -136,7 +138,7 @@ async fn acknowledged_writes_survive_a_hundred_kills() {
             Embedded::open(config(folder.path(), base::SystemClock)).expect("the store opens after a kill");
         check(&store, &mut acknowledged, checked).await;
         assert_no_gap(&store, checked).await;
-        checked = store.revision();
+        checked = store.revision().await.expect("an open store");
         store.close().await.expect("the store closes");
     }
     assert!(checked > KILLS, "{checked} revisions");

@@ -1,0 +1,54 @@
+//! Which requests must see every write acknowledged before them, by whatever server, and so wait for the watch
+//! cache where the store is shared ([`crate::cache::Cache::fresh`], which costs nothing where it is not).
+//!
+//! As upstream (`k8s.io/apiserver/pkg/storage/cacher/delegator.go`), except that changes too begin with a fresh
+//! state: upstream tries a possibly old one first and reads the store after a conflict.
+
+use api::Error;
+use resources::Resource;
+
+use super::storage::read_error;
+use crate::context::Context;
+use crate::pipeline::Call;
+use crate::query::Query;
+
+/// Waits for what the request must see. Lists see to it themselves: they can do without the cache.
+pub(crate) async fn wait(context: &Context, row: &Resource, call: &Call) -> Result<(), Error> {
+    if row.virtual_kind || !demanded(call.info.verb, &call.info.subresource, &call.query) {
+        return Ok(());
+    }
+    let fresh = context.deps.cache.fresh().await;
+    fresh.map_err(|error| read_error(&error, &row.group_resource(), call.info.verb))
+}
+
+fn demanded(verb: &str, subresource: &str, query: &Query) -> bool {
+    match verb {
+        "list" | "deletecollection" => false,
+        // Whether the object is there already is for the store to say.
+        "create" => !subresource.is_empty(),
+        // What is there at "0" is whatever the cache has; at any other version, something at least as new.
+        "get" => query.non_empty("resourceVersion") != Some("0"),
+        // Events after a version come when they come; what is there before them must be as new as a list.
+        "watch" => {
+            query.get("sendInitialEvents").is_some() && query.non_empty("resourceVersion") != Some("0")
+        }
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_waited_for_where_upstream_asks_the_store() {
+        let on = |verb, subresource, query| demanded(verb, subresource, &Query::parse(query));
+        assert!(on("get", "", "") && on("get", "status", "resourceVersion=7"));
+        assert!(!on("get", "", "resourceVersion=0"));
+        assert!(on("update", "", "") && on("patch", "status", "") && on("delete", "", ""));
+        assert!(on("create", "binding", "") && !on("create", "", ""));
+        assert!(!on("watch", "", "") && !on("watch", "", "resourceVersion=7"));
+        assert!(on("watch", "", "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"));
+        assert!(!on("watch", "", "sendInitialEvents=true&resourceVersion=0"));
+    }
+}
