@@ -1,7 +1,8 @@
 //! Bodies of responses ([`Body`]) and of requests ([`RequestBody`], [`read`]).
 //!
-//! A list's body is made of shared pieces (the cache's own bytes) that are gathered into frames
-//! while it is sent: no copy of the whole list is ever made.
+//! Lists and watches are made of shared pieces (the cache's own bytes). Callers of the same process get the
+//! pieces as they are; for a socket [`Gathered`] copies small ones together into frames while they are sent:
+//! no copy of a whole list is ever made, nor one of an event before it is on its way to a client.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -23,6 +24,17 @@ pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 const FRAME_BYTES: usize = 64 * 1024;
 
 /// The body of a response.
+///
+/// What callers of the same process can rely on, so that they can keep the cache's bytes without a copy:
+/// - Each piece is a frame of its own, never split and never joined with another.
+/// - A watch's event is exactly three frames, whatever is watched: head, object, tail. The head is
+///   `{"type":"TYPE","object":` with one of `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` and `ERROR`; the
+///   object is its JSON without spaces around; the tail is `}` and a newline. In a watch of whole objects
+///   whose version is the stored one, the object of an `ADDED` or `MODIFIED` event shares its allocation
+///   with the watch cache.
+/// - A list of whole objects is its head, the objects with a comma between each two, and its tail.
+///
+/// An answer laid out for people (`pretty`) has one frame.
 #[derive(Default)]
 pub enum Body {
     #[default]
@@ -30,9 +42,13 @@ pub enum Body {
     Full(Bytes),
     /// Pieces that follow each other.
     Pieces(VecDeque<Bytes>),
-    /// An unbounded stream; an error ends the connection.
-    Stream(BoxStream<'static, Result<Bytes, BoxError>>),
+    /// Pieces that come as things happen; an error ends the connection.
+    Events(Chunks),
+    /// An unbounded stream of frames; an error ends the connection.
+    Stream(Chunks),
 }
+
+type Chunks = BoxStream<'static, Result<Bytes, BoxError>>;
 
 impl Body {
     pub fn stream<S>(stream: S) -> Self
@@ -40,6 +56,13 @@ impl Body {
         S: futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
     {
         Self::Stream(Box::pin(stream))
+    }
+
+    pub(crate) fn events<S>(stream: S) -> Self
+    where
+        S: futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
+    {
+        Self::Events(Box::pin(stream))
     }
 }
 
@@ -64,8 +87,8 @@ impl http_body::Body for Body {
                 *self = Self::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Pieces(pieces) => Poll::Ready(next_frame(pieces).map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(stream) => stream.as_mut().poll_next(cx).map_ok(Frame::data),
+            Self::Pieces(pieces) => Poll::Ready(pieces.pop_front().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Events(stream) | Self::Stream(stream) => stream.as_mut().poll_next(cx).map_ok(Frame::data),
         }
     }
 
@@ -74,7 +97,7 @@ impl http_body::Body for Body {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Pieces(pieces) => pieces.is_empty(),
-            Self::Stream(_) => false,
+            Self::Events(_) | Self::Stream(_) => false,
         }
     }
 
@@ -83,26 +106,89 @@ impl http_body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Pieces(pieces) => SizeHint::with_exact(pieces.iter().map(|p| p.len() as u64).sum()),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Events(_) | Self::Stream(_) => SizeHint::default(),
         }
+    }
+}
+
+/// A body on its way to a socket: small pieces share a frame.
+pub(crate) struct Gathered {
+    body: Body,
+    /// Events that have come and are not sent yet.
+    waiting: VecDeque<Bytes>,
+    /// How the events ended.
+    end: Option<Result<(), BoxError>>,
+}
+
+impl Gathered {
+    pub(crate) fn new(body: Body) -> Self {
+        Self { body, waiting: VecDeque::new(), end: None }
+    }
+}
+
+impl http_body::Body for Gathered {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self { body, waiting, end } = &mut *self;
+        match body {
+            Body::Pieces(pieces) => Poll::Ready(next_frame(pieces).map(|bytes| Ok(Frame::data(bytes)))),
+            Body::Events(events) => {
+                // What is there already goes in one frame; what comes later does not hold it up.
+                let mut bytes: usize = waiting.iter().map(Bytes::len).sum();
+                while bytes < FRAME_BYTES && end.is_none() {
+                    match events.as_mut().poll_next(cx) {
+                        Poll::Ready(Some(Ok(piece))) => {
+                            bytes += piece.len();
+                            waiting.push_back(piece);
+                        }
+                        Poll::Ready(Some(Err(error))) => *end = Some(Err(error)),
+                        Poll::Ready(None) => *end = Some(Ok(())),
+                        Poll::Pending if waiting.is_empty() => return Poll::Pending,
+                        Poll::Pending => break,
+                    }
+                }
+                if let Some(frame) = next_frame(waiting) {
+                    return Poll::Ready(Some(Ok(Frame::data(frame))));
+                }
+                match end.replace(Ok(())) {
+                    Some(Err(error)) => Poll::Ready(Some(Err(error))),
+                    _ => Poll::Ready(None),
+                }
+            }
+            other => Pin::new(other).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
 /// Takes pieces from the front: one large piece as it is, or small ones together.
 pub(crate) fn next_frame(pieces: &mut VecDeque<Bytes>) -> Option<Bytes> {
-    let first = pieces.pop_front()?;
-    if first.len() >= FRAME_BYTES || pieces.is_empty() {
-        return Some(first);
-    }
-    let mut frame = BytesMut::with_capacity(FRAME_BYTES);
-    frame.extend_from_slice(&first);
-    while let Some(next) = pieces.front() {
-        if frame.len() + next.len() > FRAME_BYTES {
+    let mut together = 0;
+    let mut bytes = 0;
+    for piece in &*pieces {
+        if together > 0 && bytes + piece.len() > FRAME_BYTES {
             break;
         }
-        frame.extend_from_slice(next);
-        pieces.pop_front();
+        together += 1;
+        bytes += piece.len();
     }
+    if together <= 1 {
+        return pieces.pop_front();
+    }
+    let mut frame = BytesMut::with_capacity(bytes);
+    pieces.drain(..together).for_each(|piece| frame.extend_from_slice(&piece));
     Some(frame.freeze())
 }
 
@@ -142,6 +228,8 @@ pub async fn read(mut body: RequestBody, limit_bytes: usize) -> Result<Bytes, ap
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+
     use super::*;
 
     fn full(bytes: &'static [u8]) -> RequestBody {
@@ -157,6 +245,65 @@ mod tests {
         let got = next_frame(&mut pieces).unwrap();
         assert_eq!(got.as_ptr(), large.as_ptr());
         assert!(next_frame(&mut pieces).is_none());
+    }
+
+    async fn frames<B>(body: B) -> Vec<Result<Bytes, String>>
+    where
+        B: http_body::Body<Data = Bytes, Error = BoxError> + Unpin,
+    {
+        let mut body = body;
+        let mut frames = Vec::new();
+        while let Some(frame) = body.frame().await {
+            frames.push(frame.map(|f| f.into_data().unwrap()).map_err(|e| e.to_string()));
+        }
+        frames
+    }
+
+    /// Events of which the last comes after a pause, then an error.
+    fn events() -> Body {
+        let now = ["head", "object", "tail"].map(|piece| Ok(Bytes::from(piece)));
+        let later = async {
+            tokio::task::yield_now().await;
+            Ok(Bytes::from("later"))
+        };
+        let end = [Err("torn".into())];
+        Body::events(
+            futures::stream::iter(now).chain(futures::stream::once(later)).chain(futures::stream::iter(end)),
+        )
+    }
+
+    #[tokio::test]
+    async fn pieces_stay_apart_in_the_process_and_share_frames_on_a_socket() {
+        let object = Bytes::from(vec![b'x'; 100]);
+        let pieces: VecDeque<Bytes> = [Bytes::from("["), object.clone(), Bytes::from("]")].into();
+        let apart = frames(Body::Pieces(pieces.clone())).await;
+        assert_eq!(apart.len(), 3);
+        assert_eq!(apart[1].as_ref().unwrap().as_ptr(), object.as_ptr());
+        let together = frames(Gathered::new(Body::Pieces(pieces))).await;
+        assert_eq!(together.iter().map(|f| f.as_ref().unwrap().len()).collect::<Vec<_>>(), [102]);
+
+        let texts = |frames: Vec<Result<Bytes, String>>| -> Vec<String> {
+            let text = |frame: Result<Bytes, String>| match frame {
+                Ok(bytes) => String::from_utf8(bytes.into()).unwrap(),
+                Err(error) => format!("error: {error}"),
+            };
+            frames.into_iter().map(text).collect()
+        };
+        assert_eq!(texts(frames(events()).await), ["head", "object", "tail", "later", "error: torn"]);
+        let gathered = texts(frames(Gathered::new(events())).await);
+        assert_eq!(gathered, ["headobjecttail", "later", "error: torn"]);
+    }
+
+    #[tokio::test]
+    async fn a_long_run_of_events_goes_in_frames_of_a_bounded_size() {
+        let piece = Bytes::from(vec![b'x'; 1000]);
+        let many = futures::stream::iter(std::iter::repeat_n(piece, 200).map(Ok));
+        let sizes: Vec<usize> = frames(Gathered::new(Body::events(many)))
+            .await
+            .iter()
+            .map(|f| f.as_ref().unwrap().len())
+            .collect();
+        assert_eq!(sizes, [65_000, 65_000, 65_000, 5_000]);
     }
 
     #[tokio::test]

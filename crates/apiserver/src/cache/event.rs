@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use bytes::{BufMut, Bytes, BytesMut};
 use store::Revision;
 
 use super::Entry;
@@ -14,18 +13,7 @@ pub enum EventKind {
     Deleted,
 }
 
-impl EventKind {
-    /// As in a watch's `type`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Added => "ADDED",
-            Self::Modified => "MODIFIED",
-            Self::Deleted => "DELETED",
-        }
-    }
-}
-
-/// One change, shared by all who watch it, encoded once for all of them.
+/// One change, shared by all who watch it. Its objects are the ones that the cache holds or held.
 #[derive(Debug)]
 pub struct CacheEvent {
     /// What happened to the object itself. A watch with a filter may see it as another: see [`WatchEvent`].
@@ -37,19 +25,11 @@ pub struct CacheEvent {
     pub previous: Option<Arc<Entry>>,
     /// The last state with this change's revision, for those to whom the object seems deleted.
     left: OnceLock<Arc<Entry>>,
-    lines: [OnceLock<Bytes>; 3],
 }
 
 impl CacheEvent {
     pub(super) fn new(kind: EventKind, entry: Arc<Entry>, previous: Option<Arc<Entry>>) -> Self {
-        Self {
-            kind,
-            revision: entry.revision,
-            entry,
-            previous,
-            left: OnceLock::new(),
-            lines: Default::default(),
-        }
+        Self { kind, revision: entry.revision, entry, previous, left: OnceLock::new() }
     }
 
     /// The object that goes with the event for those who see it as `kind`.
@@ -60,20 +40,6 @@ impl CacheEvent {
             }
             _ => &self.entry,
         }
-    }
-
-    /// The event as a line of a JSON watch.
-    fn line(&self, kind: EventKind) -> &Bytes {
-        self.lines[kind as usize].get_or_init(|| {
-            let object = &self.object(kind).json;
-            let mut line = BytesMut::with_capacity(object.len() + 40);
-            line.put_slice(b"{\"type\":\"");
-            line.put_slice(kind.as_str().as_bytes());
-            line.put_slice(b"\",\"object\":");
-            line.put_slice(object);
-            line.put_slice(b"}\n");
-            line.freeze()
-        })
     }
 }
 
@@ -93,10 +59,5 @@ impl WatchEvent {
     /// The object to show.
     pub fn object(&self) -> &Arc<Entry> {
         self.event.object(self.kind)
-    }
-
-    /// `{"type":"ADDED","object":…}` and a newline, encoded once for all watchers.
-    pub fn json_line(&self) -> Bytes {
-        self.event.line(self.kind).clone()
     }
 }

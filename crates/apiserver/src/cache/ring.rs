@@ -70,7 +70,7 @@ impl Ring {
     }
 }
 
-/// An event may be kept twice: as the object, and as a watch's line.
+/// What the event holds on to: the object before it is that of an earlier event, or of the cache.
 fn weight(event: &CacheEvent) -> usize {
-    512 + 2 * event.entry.json.len()
+    512 + event.entry.json.len()
 }

@@ -1,4 +1,4 @@
-//! WATCH: a stream of events, each encoded once for all who watch whole objects.
+//! WATCH: a stream of events. Those of whole objects are the cache's own bytes between a head and a tail.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::list::{invalid_options, revision};
 use super::select::Selection;
 use super::storage::{Target, cache_error};
 use super::table::{self, Form};
-use crate::body::{Body, BoxError, next_frame};
+use crate::body::{Body, BoxError};
 use crate::cache::{CacheError, CacheWatch, Entry, EventKind, WatchScope};
 use crate::negotiate::{Answer, Format, Shape};
 use crate::pipeline::Call;
@@ -77,8 +77,7 @@ pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
     let filter = Selection::parse(&target.row, call)?.filter();
     let scope = WatchScope { namespace, filter };
     let view = match answer.shape {
-        Shape::Whole if target.row.convert.is_none() => View::Shared,
-        Shape::Whole => View::Converted,
+        Shape::Whole => View::Whole,
         Shape::Metadata => View::Metadata,
         Shape::Table(version) => {
             View::Table { form: Form::parse(version, &call.query)?, columns_shown: false }
@@ -100,7 +99,11 @@ pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
     let watching = match watching {
         Ok(watching) => watching,
         // A watch that cannot begin says so in the stream, as upstream's does.
-        Err(error) => return Ok(stream_response(Body::from(error_line(&error)))),
+        Err(error) => {
+            let mut pieces = VecDeque::new();
+            add_event(&mut pieces, ERROR, error_object(&error));
+            return Ok(stream_response(Body::Pieces(pieces)));
+        }
     };
     let limit = timeout(&target, &call.query)?;
     let watcher = Watcher {
@@ -110,14 +113,14 @@ pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
             .then(|| Box::pin(tokio::time::sleep(BOOKMARK_INTERVAL))),
         deadline: Box::pin(tokio::time::sleep(limit)),
         shown: 0,
-        lines: VecDeque::new(),
+        pieces: VecDeque::new(),
         target,
         watching,
         view,
         first,
         ended: false,
     };
-    Ok(stream_response(Body::stream(watcher.into_stream())))
+    Ok(stream_response(Body::events(watcher.into_stream())))
 }
 
 fn timeout(target: &Target, query: &Query) -> Result<Duration, Error> {
@@ -144,10 +147,8 @@ enum First {
 
 /// What the events show.
 enum View {
-    /// Whole objects, in the bytes that all watchers share.
-    Shared,
-    /// Whole objects of another version than the stored one.
-    Converted,
+    /// Whole objects: in the bytes that all watchers share, where their version is the stored one.
+    Whole,
     Metadata,
     Table {
         form: Form,
@@ -160,8 +161,8 @@ struct Watcher {
     watching: CacheWatch,
     view: View,
     first: VecDeque<First>,
-    /// Encoded events that are not sent yet.
-    lines: VecDeque<Bytes>,
+    /// Events that are not sent yet, each as head, object and tail.
+    pieces: VecDeque<Bytes>,
     bookmarks: Option<std::pin::Pin<Box<Sleep>>>,
     deadline: std::pin::Pin<Box<Sleep>>,
     /// The revision of the last bookmark.
@@ -177,10 +178,11 @@ enum Step {
 
 impl Watcher {
     fn into_stream(self) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
-        futures::stream::unfold(self, |mut watcher| async move {
+        // In a box, as it is moved for each piece.
+        futures::stream::unfold(Box::new(self), |mut watcher| async move {
             loop {
-                if let Some(frame) = next_frame(&mut watcher.lines) {
-                    return Some((Ok(frame), watcher));
+                if let Some(piece) = watcher.pieces.pop_front() {
+                    return Some((Ok(piece), watcher));
                 }
                 if watcher.ended {
                     return None;
@@ -194,21 +196,15 @@ impl Watcher {
 
     /// Waits for something to send, or the end.
     async fn fill(&mut self) -> Result<(), Error> {
-        // A few at a time: the lines of a large collection are never all in memory.
+        // A few at a time: the events of a large collection are never all in memory.
         for _ in 0..64 {
             match self.first.pop_front() {
-                Some(First::Object(entry)) => {
-                    let line = self.encode(EventKind::Added, &entry)?;
-                    self.lines.push_back(line);
-                }
-                Some(First::End(revision)) => {
-                    let line = self.bookmark(revision, true);
-                    self.lines.push_back(line);
-                }
+                Some(First::Object(entry)) => self.add(EventKind::Added, &entry)?,
+                Some(First::End(revision)) => self.add_bookmark(revision, true)?,
                 None => break,
             }
         }
-        if !self.lines.is_empty() {
+        if !self.pieces.is_empty() {
             return Ok(());
         }
         let shutdown = self.target.context.deps.supervisor.shutdown();
@@ -229,15 +225,11 @@ impl Watcher {
             Step::Deadline | Step::Events(Err(CacheError::Closed)) => self.ended = true,
             Step::Events(Ok(events)) => {
                 for event in events {
-                    let line = match self.view {
-                        View::Shared => event.json_line(),
-                        _ => self.encode(event.kind, event.object())?,
-                    };
-                    self.lines.push_back(line);
+                    self.add(event.kind, event.object())?;
                 }
             }
             Step::Events(Err(error)) => {
-                self.lines.push_back(error_line(&error));
+                add_event(&mut self.pieces, ERROR, error_object(&error));
                 self.ended = true;
             }
             Step::Bookmark => {
@@ -246,37 +238,30 @@ impl Watcher {
                 }
                 if let Some(revision) = self.watching.progress().filter(|r| *r > self.shown) {
                     self.shown = revision;
-                    let line = self.bookmark(revision, false);
-                    self.lines.push_back(line);
+                    self.add_bookmark(revision, false)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn encode(&mut self, kind: EventKind, entry: &Entry) -> Result<Bytes, Error> {
+    fn add(&mut self, kind: EventKind, entry: &Entry) -> Result<(), Error> {
         let json = self.target.served(entry)?;
-        let object: Value = match &mut self.view {
-            View::Shared | View::Converted => {
-                let mut line = Vec::with_capacity(json.len() + 40);
-                line.extend_from_slice(b"{\"type\":\"");
-                line.extend_from_slice(kind.as_str().as_bytes());
-                line.extend_from_slice(b"\",\"object\":");
-                line.extend_from_slice(&json);
-                line.extend_from_slice(b"}\n");
-                return Ok(line.into());
-            }
-            View::Metadata => table::metadata_only(&table::parse(&json)?),
+        let object = match &mut self.view {
+            View::Whole => json,
+            View::Metadata => encode(&table::metadata_only(&table::parse(&json)?))?,
             View::Table { form, columns_shown } => {
                 let object = table::parse(&json)?;
                 let columns = !std::mem::replace(columns_shown, true);
-                form.table(&self.target, std::slice::from_ref(&object), object.resource_version(), columns)
+                let rows = std::slice::from_ref(&object);
+                encode(&form.table(&self.target, rows, object.resource_version(), columns))?
             }
         };
-        Ok(line(kind.as_str(), &object))
+        add_event(&mut self.pieces, head(kind), object);
+        Ok(())
     }
 
-    fn bookmark(&mut self, revision: Revision, ends_initial: bool) -> Bytes {
+    fn add_bookmark(&mut self, revision: Revision, ends_initial: bool) -> Result<(), Error> {
         let row = &self.target.row;
         let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
         if ends_initial {
@@ -286,7 +271,7 @@ impl Watcher {
         object.set_type(&row.gvk());
         object.0.insert("metadata".into(), metadata);
         let shown = match &mut self.view {
-            View::Shared | View::Converted => object.into_value(),
+            View::Whole => object.into_value(),
             View::Metadata => table::metadata_only(&object),
             View::Table { form, columns_shown } => {
                 let columns = !std::mem::replace(columns_shown, true);
@@ -297,18 +282,39 @@ impl Watcher {
                 table
             }
         };
-        line("BOOKMARK", &shown)
+        add_event(&mut self.pieces, BOOKMARK, encode(&shown)?);
+        Ok(())
     }
 }
 
-fn error_line(error: &CacheError) -> Bytes {
-    line("ERROR", &cache_error(error).to_status())
+const ADDED: &str = r#"{"type":"ADDED","object":"#;
+const MODIFIED: &str = r#"{"type":"MODIFIED","object":"#;
+const DELETED: &str = r#"{"type":"DELETED","object":"#;
+const BOOKMARK: &str = r#"{"type":"BOOKMARK","object":"#;
+const ERROR: &str = r#"{"type":"ERROR","object":"#;
+const TAIL: &str = "}\n";
+
+fn head(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Added => ADDED,
+        EventKind::Modified => MODIFIED,
+        EventKind::Deleted => DELETED,
+    }
 }
 
-fn line(kind: &str, object: &Value) -> Bytes {
-    let mut line = json!({"type": kind, "object": object}).to_string();
-    line.push('\n');
-    line.into()
+/// Adds a line of the stream in the pieces that [`Body`] promises.
+fn add_event(pieces: &mut VecDeque<Bytes>, head: &'static str, object: Bytes) {
+    pieces.push_back(Bytes::from_static(head.as_bytes()));
+    pieces.push_back(object);
+    pieces.push_back(Bytes::from_static(TAIL.as_bytes()));
+}
+
+fn error_object(error: &CacheError) -> Bytes {
+    cache_error(error).to_status().to_string().into()
+}
+
+fn encode(object: &Value) -> Result<Bytes, Error> {
+    serde_json::to_vec(object).map(Into::into).map_err(Error::internal)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::tls::{Tls, TlsError};
+use crate::body::Gathered;
 use crate::context::Context;
 use crate::pipeline::{self, Certificate, Peer};
 
@@ -102,7 +103,7 @@ impl Listening {
             let (context, peer) = (Arc::clone(&self.context), Arc::clone(&peer));
             async move {
                 let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
-                Ok::<_, Infallible>(pipeline::serve(context, peer, request).await)
+                Ok::<_, Infallible>(pipeline::serve(context, peer, request).await.map(Gathered::new))
             }
         });
         let connection = self.http.serve_connection_with_upgrades(TokioIo::new(stream), service);

@@ -101,6 +101,52 @@ async fn a_streamed_list_ends_with_a_bookmark() {
     assert_eq!(mark["object"]["metadata"]["resourceVersion"], listed["metadata"]["resourceVersion"]);
 }
 
+/// The frames of the next event as they come in process.
+async fn event_frames(watch: &mut Watch) -> [bytes::Bytes; 3] {
+    let mut frames = Vec::new();
+    while frames.len() < 3 {
+        frames.push(watch.body.frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    frames.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn callers_of_the_process_share_the_bytes_of_objects() {
+    let harness = Harness::start().await;
+    harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let url = format!(
+        "{CONFIG_MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    );
+    let mut one = Watch::open(&harness, &url, JSON).await;
+    let mut other = Watch::open(&harness, &url, JSON).await;
+    let listing = Request::get(CONFIG_MAPS).body(Full::default()).unwrap();
+    let mut list = harness.raw(listing).await.into_body();
+    let _head = list.frame().await;
+    let listed = list.frame().await.unwrap().unwrap().into_data().unwrap();
+    let mut shared = vec![listed];
+    for watch in [&mut one, &mut other] {
+        let [head, object, tail] = event_frames(watch).await;
+        assert_eq!((&head[..], &tail[..]), (&br#"{"type":"ADDED","object":"#[..], &b"}\n"[..]));
+        shared.push(object);
+        let [head, _, tail] = event_frames(watch).await;
+        assert_eq!((&head[..], &tail[..]), (&br#"{"type":"BOOKMARK","object":"#[..], &b"}\n"[..]));
+    }
+    assert!(shared.iter().all(|object| object.as_ptr() == shared[0].as_ptr()));
+    harness.post(CONFIG_MAPS, &config_map("b")).await.ok();
+    let [one, other] = [event_frames(&mut one).await, event_frames(&mut other).await];
+    assert_eq!(one[1].as_ptr(), other[1].as_ptr());
+    // Other forms come in three frames too.
+    let mut table = Watch::open(
+        &harness,
+        &format!("{CONFIG_MAPS}?watch=true"),
+        "application/json;as=Table;v=v1;g=meta.k8s.io",
+    )
+    .await;
+    let [head, object, _] = event_frames(&mut table).await;
+    assert_eq!(head, one[0]);
+    assert_eq!(serde_json::from_slice::<Value>(&object).unwrap()["kind"], "Table");
+}
+
 #[tokio::test]
 async fn watches_have_other_views() {
     let harness = Harness::start().await;
