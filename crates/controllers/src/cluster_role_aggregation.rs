@@ -32,9 +32,8 @@ impl Controller for ClusterRoleAggregationController {
     }
 
     async fn observe(&self, _: &Round<'_>) -> Result<Option<Self::Observed>, kube::Error> {
-        let mut roles = self.roles.list(None);
-        roles.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-        Ok(Some(roles))
+        let roles = self.roles.scan("a change of any role may concern each, and there are few");
+        Ok(Some(roles.iter().filter_map(|role| role.typed().cloned()).collect()))
     }
 
     fn reconcile(roles: &Self::Observed, _: jiff::Timestamp) -> Plan {

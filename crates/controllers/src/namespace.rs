@@ -53,8 +53,8 @@ impl Controller for NamespaceController {
         sources.mapped::<Pod>(move |delta| match delta {
             Delta::Applied { .. } => Vec::new(),
             Delta::Deleted(pod) => {
-                let key = Key::new("", pod.metadata.namespace.as_deref().unwrap_or(""));
-                let going = known.get_key(&key).is_some_and(|ns| ns.metadata.deletion_timestamp.is_some());
+                let key = Key::new("", pod.namespace());
+                let going = known.find(&key).is_some_and(|ns| ns.is_being_deleted());
                 going.then_some(key).into_iter().collect()
             }
         });

@@ -3,16 +3,17 @@
 //! What is taken is read from the nodes themselves, so a restart forgets nothing; one worker that waits for
 //! its own writes to come back never gives a range twice.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use client::EventType;
-use informer::{Action, Cache, Controller, Plan, Round, Sources};
+use informer::{Action, Cache, Controller, Delta, Plan, Round, Sources};
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
 
+use crate::node_view::node_view;
 use crate::target::target_of;
 
 /// The prefix length of a node's range, as upstream's default for IPv4.
@@ -79,17 +80,67 @@ fn mask(prefix: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
 }
 
+/// The parts of the cluster's network that nodes have. Kept as nodes come, change and go.
+#[derive(Debug, Default)]
+struct Taken {
+    /// How many nodes have a part, by its index.
+    nodes: BTreeMap<u32, u32>,
+    /// All indices below are taken.
+    lowest: u32,
+}
+
+impl Taken {
+    fn take(&mut self, cidr: ClusterCidr, range: &str) {
+        for index in cidr.indices(range).into_iter().flatten() {
+            *self.nodes.entry(index).or_default() += 1;
+        }
+    }
+
+    fn release(&mut self, cidr: ClusterCidr, range: &str) {
+        for index in cidr.indices(range).into_iter().flatten() {
+            if let Some(count) = self.nodes.get_mut(&index) {
+                *count -= 1;
+                if *count == 0 {
+                    self.nodes.remove(&index);
+                    self.lowest = self.lowest.min(index);
+                }
+            }
+        }
+    }
+
+    fn first_free(&mut self, cidr: ClusterCidr) -> Option<u32> {
+        while self.nodes.contains_key(&self.lowest) {
+            self.lowest += 1;
+        }
+        Some(self.lowest).filter(|index| *index < cidr.capacity())
+    }
+
+    fn learn(&mut self, cidr: ClusterCidr, delta: &Delta<Node>) {
+        let (gone, come) = match delta {
+            Delta::Applied { new, old } => (old.as_ref(), Some(new)),
+            Delta::Deleted(old) => (Some(old), None),
+        };
+        for range in gone.into_iter().flat_map(|node| node_view(node).ranges.clone()) {
+            self.release(cidr, &range);
+        }
+        for range in come.into_iter().flat_map(|node| node_view(node).ranges.clone()) {
+            self.take(cidr, &range);
+        }
+    }
+}
+
 /// See the module's documentation. Keys are nodes.
 pub struct NodeIpamController {
     cidr: ClusterCidr,
     nodes: Cache<Node>,
+    taken: Arc<Mutex<Taken>>,
 }
 
-/// A node without a range, and the ranges of the others.
+/// A node without a range, and the first range that is free.
 pub struct Observed {
     cidr: ClusterCidr,
     node: Arc<Node>,
-    taken: Vec<String>,
+    free: Option<u32>,
 }
 
 impl Controller for NodeIpamController {
@@ -102,23 +153,28 @@ impl Controller for NodeIpamController {
     type Observed = Observed;
 
     fn sources(sources: &mut Sources<'_>, cidr: ClusterCidr) -> Self {
-        Self { cidr, nodes: sources.primary() }
+        let taken = Arc::new(Mutex::new(Taken::default()));
+        let learning = taken.clone();
+        let nodes = sources.mapped(move |delta: &Delta<Node>| {
+            learning.lock().unwrap_or_else(PoisonError::into_inner).learn(cidr, delta);
+            let node = delta.object();
+            if node_view(node).ranges.is_empty() { vec![node.key.clone()] } else { Vec::new() }
+        });
+        Self { cidr, nodes, taken }
     }
 
     async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
-        let Some(node) = self.nodes.get_key(round.key) else { return Ok(None) };
-        if node.metadata.deletion_timestamp.is_some() || !ranges(&node).is_empty() {
+        let Some(node) = self.nodes.find(round.key) else { return Ok(None) };
+        if node.is_being_deleted() || !node_view(&node).ranges.is_empty() {
             return Ok(None);
         }
-        let taken = self.nodes.list(None).iter().flat_map(|node| ranges(node)).collect();
-        Ok(Some(Observed { cidr: self.cidr, node, taken }))
+        let free = self.taken.lock().unwrap_or_else(PoisonError::into_inner).first_free(self.cidr);
+        Ok(node.typed().map(|node| Observed { cidr: self.cidr, node: node.clone(), free }))
     }
 
     fn reconcile(observed: &Observed, _: jiff::Timestamp) -> Plan {
         let mut plan = Plan::nothing();
-        let taken: BTreeSet<u32> =
-            observed.taken.iter().filter_map(|text| observed.cidr.indices(text)).flatten().collect();
-        let Some(free) = (0..observed.cidr.capacity()).find(|index| !taken.contains(index)) else {
+        let Some(free) = observed.free else {
             let name = observed.node.metadata.name.as_deref().unwrap_or("");
             plan.then(Action::Event {
                 about: client::reference(&*observed.node),
@@ -137,23 +193,17 @@ impl Controller for NodeIpamController {
     }
 }
 
-fn ranges(node: &Node) -> Vec<String> {
-    let Some(spec) = &node.spec else { return Vec::new() };
-    let mut ranges = spec.pod_cidrs.clone().unwrap_or_default();
-    ranges.extend(spec.pod_cidr.clone().filter(|range| !ranges.contains(range)));
-    ranges
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn given(cidr: &str, taken: &[&str]) -> Option<String> {
-        let observed = Observed {
-            cidr: cidr.parse().expect(cidr),
-            node: Arc::default(),
-            taken: taken.iter().map(|t| (*t).to_owned()).collect(),
-        };
+        let cidr: ClusterCidr = cidr.parse().expect(cidr);
+        let mut held = Taken::default();
+        for range in taken {
+            held.take(cidr, range);
+        }
+        let observed = Observed { cidr, node: Arc::default(), free: held.first_free(cidr) };
         match &NodeIpamController::reconcile(&observed, jiff::Timestamp::UNIX_EPOCH).actions[..] {
             [Action::MergePatch { patch, .. }] => patch["spec"]["podCIDR"].as_str().map(str::to_owned),
             _ => None,
@@ -171,6 +221,20 @@ mod tests {
         );
         assert_eq!(given("10.42.0.0/23", &["10.42.0.0/24", "10.42.1.0/24"]), None);
         assert_eq!(given("10.42.7.0/24", &["10.0.0.0/8"]), None);
+    }
+
+    #[test]
+    fn a_range_is_free_again_when_no_node_has_it() {
+        let cidr: ClusterCidr = "10.42.0.0/16".parse().expect("a network");
+        let mut taken = Taken::default();
+        for range in ["10.42.0.0/24", "10.42.0.0/24", "10.42.1.0/24"] {
+            taken.take(cidr, range);
+        }
+        assert_eq!(taken.first_free(cidr), Some(2));
+        taken.release(cidr, "10.42.0.0/24");
+        assert_eq!(taken.first_free(cidr), Some(2), "another node has it still");
+        taken.release(cidr, "10.42.0.0/24");
+        assert_eq!(taken.first_free(cidr), Some(0));
     }
 
     #[test]

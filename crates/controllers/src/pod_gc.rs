@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use informer::{Action, Cache, Controller, DeletePolicy, Delta, Key, Plan, Round, Sources};
+use informer::{Action, Cache, Cached, Controller, DeletePolicy, Delta, Index, Key, Plan, Round, Sources};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 use serde_json::json;
 
+use crate::node_view::node_view;
 use crate::replicas::pod;
 use crate::target::target_of;
 
@@ -19,12 +20,12 @@ use crate::target::target_of;
 const ENDED_LIMIT: usize = 12_500;
 /// How long a node may be missing before its pods go.
 const QUARANTINE: SignedDuration = SignedDuration::from_secs(40);
-const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
 /// See the module's documentation. Keys are pods; the empty key stands for all ended ones.
 pub struct PodGcController {
     pods: Cache<Pod>,
     nodes: Cache<Node>,
+    ended: Index<Pod>,
     /// Since when the node of a pod has been missing.
     missing: Mutex<HashMap<Key, Timestamp>>,
 }
@@ -51,37 +52,42 @@ impl Controller for PodGcController {
 
     fn sources(sources: &mut Sources<'_>, (): ()) -> Self {
         let pods: Cache<Pod> = sources.reads();
-        let known = pods.clone();
+        let ended = pods.index("ended", |pod, found| {
+            if pod::facts(pod).is_terminal() {
+                found("");
+            }
+        });
+        let known = ended.clone();
         sources.mapped(move |delta| concerned(&known, delta));
-        let known = pods.clone();
+        let by_node = pod::by_node(&pods);
         let nodes = sources.mapped(move |delta: &Delta<Node>| {
-            let name = delta.object().metadata.name.clone().unwrap_or_default();
             let concerns = match delta {
                 Delta::Deleted(_) => true,
-                Delta::Applied { new, .. } => is_out_of_service(new),
+                Delta::Applied { new, .. } => node_view(new).out_of_service,
             };
-            let of_node = |p: &Pod| concerns && pod::node_name(p) == name;
-            known.select(None, of_node).iter().map(|p| Key::of(&**p)).collect()
+            if concerns { by_node.keys(delta.object().name()) } else { Vec::new() }
         });
-        Self { pods, nodes, missing: Mutex::default() }
+        Self { pods, nodes, ended, missing: Mutex::default() }
     }
 
     async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
         if round.key.name.is_empty() {
             return Ok(self.surplus());
         }
-        let Some(pod) = self.pods.get_key(round.key) else {
+        let held = self.pods.find(round.key);
+        let Some((held, pod)) = held.and_then(|held| Some((held.clone(), held.typed()?.clone()))) else {
             self.missing().remove(round.key);
             return Ok(None);
         };
-        let deleted = pod.metadata.deletion_timestamp.is_some();
-        let name = pod::node_name(&pod);
+        let deleted = held.is_being_deleted();
+        let facts = pod::facts(&held);
+        let name = &*facts.node_name;
         if name.is_empty() {
             return Ok(deleted.then_some(Observed::Unscheduled(pod)));
         }
-        if let Some(node) = self.nodes.get("", name) {
+        if let Some(node) = self.nodes.find(&Key::new("", name)) {
             self.missing().remove(round.key);
-            return Ok((deleted && is_out_of_service(&node)).then_some(Observed::OutOfService(pod)));
+            return Ok((deleted && node_view(&node).out_of_service).then_some(Observed::OutOfService(pod)));
         }
         let since = *self.missing().entry(round.key.clone()).or_insert(round.now);
         let mut node_is_gone = false;
@@ -130,22 +136,19 @@ impl PodGcController {
     }
 
     fn surplus(&self) -> Option<Observed> {
-        if self.pods.len() <= ENDED_LIMIT {
+        if self.ended.count("") <= ENDED_LIMIT {
             return None;
         }
-        let ended =
-            self.pods.select(None, |p| pod::is_terminal(p) && p.metadata.deletion_timestamp.is_none());
-        surplus(ended, ENDED_LIMIT).map(Observed::Ended)
+        let ended = self.ended.get("").into_iter().filter(|pod| !pod.is_being_deleted()).collect();
+        let surplus = surplus(ended, ENDED_LIMIT)?;
+        Some(Observed::Ended(surplus.iter().filter_map(|pod| pod.typed().cloned()).collect()))
     }
 }
 
 /// The ended pods beyond the limit: evicted ones first, then the oldest.
-fn surplus(mut ended: Vec<Arc<Pod>>, limit: usize) -> Option<Vec<Arc<Pod>>> {
+fn surplus(mut ended: Vec<Cached<Pod>>, limit: usize) -> Option<Vec<Cached<Pod>>> {
     let too_many = ended.len().checked_sub(limit).filter(|n| *n > 0)?;
-    let evicted = |p: &Pod| p.status.as_ref().and_then(|s| s.reason.as_deref()) == Some("Evicted");
-    ended.sort_by_cached_key(|p| {
-        (!evicted(p), p.metadata.creation_timestamp.as_ref().map(|t| t.0), p.metadata.name.clone())
-    });
+    ended.sort_by_cached_key(|pod| (!pod::facts(pod).evicted, pod.created, pod.key.name.clone()));
     ended.truncate(too_many);
     Some(ended)
 }
@@ -178,22 +181,16 @@ fn force(plan: &mut Plan, doomed: &Arc<Pod>, disruption: Option<&str>, now: Time
     });
 }
 
-fn is_out_of_service(node: &Node) -> bool {
-    let ready = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    let ready = ready.into_iter().any(|c| c.type_ == "Ready" && c.status == "True");
-    !ready && node.spec.iter().flat_map(|s| s.taints.iter().flatten()).any(|t| t.key == OUT_OF_SERVICE)
-}
-
 /// The pod where something may be wrong with it, and all ended ones when there is one more.
-fn concerned(pods: &Cache<Pod>, delta: &Delta<Pod>) -> Vec<Key> {
-    let Delta::Applied { new, old } = delta else { return vec![Key::of(&**delta.object())] };
+fn concerned(ended: &Index<Pod>, delta: &Delta<Pod>) -> Vec<Key> {
+    let Delta::Applied { new, old } = delta else { return vec![delta.object().key.clone()] };
+    let (facts, before) = (pod::facts(new), old.as_ref().map(pod::facts));
     let mut keys = Vec::new();
-    let deleted = new.metadata.deletion_timestamp.is_some();
-    if deleted || old.as_ref().is_none_or(|old| pod::node_name(old) != pod::node_name(new)) {
-        keys.push(Key::of(&**new));
+    if new.is_being_deleted() || before.as_ref().is_none_or(|before| before.node_name != facts.node_name) {
+        keys.push(new.key.clone());
     }
-    let just_ended = pod::is_terminal(new) && !old.as_ref().is_some_and(|old| pod::is_terminal(old));
-    if just_ended && pods.len() > ENDED_LIMIT {
+    let just_ended = facts.is_terminal() && !before.is_some_and(|before| before.is_terminal());
+    if just_ended && ended.count("") > ENDED_LIMIT {
         keys.push(Key::new("", ""));
     }
     keys
@@ -238,12 +235,12 @@ mod tests {
             let mut p = named(name);
             p.metadata.creation_timestamp = Some(Time(at(created)));
             p.status.get_or_insert_default().reason = Some(reason.into());
-            Arc::new(p)
+            Cached::of(&p)
         };
         let ended = vec![make("new", 9, ""), make("old", 1, ""), make("evicted", 5, "Evicted")];
         let names = |limit| {
             let surplus = surplus(ended.clone(), limit).unwrap_or_default();
-            surplus.iter().filter_map(|p| p.metadata.name.clone()).collect::<Vec<_>>()
+            surplus.iter().map(|pod| pod.name().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(names(1), ["evicted", "old"]);
         assert!(names(3).is_empty());

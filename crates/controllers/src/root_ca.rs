@@ -44,12 +44,10 @@ impl Controller for RootCaController {
         Self {
             bundle_pem,
             namespaces: sources.primary(),
-            maps: sources.mapped_in(
-                Scope::fields("metadata.name=kube-root-ca.crt"),
-                |delta: &Delta<ConfigMap>| {
-                    vec![Key::new("", delta.object().metadata.namespace.as_deref().unwrap_or(""))]
-                },
-            ),
+            maps: sources
+                .mapped_in(Scope::fields("metadata.name=kube-root-ca.crt"), |delta: &Delta<ConfigMap>| {
+                    vec![Key::new("", delta.object().namespace())]
+                }),
         }
     }
 

@@ -39,7 +39,7 @@ impl Controller for ServiceAccountController {
                 |delta: &Delta<ServiceAccount>| match delta {
                     Delta::Applied { .. } => Vec::new(),
                     Delta::Deleted(gone) => {
-                        vec![Key::new("", gone.metadata.namespace.as_deref().unwrap_or(""))]
+                        vec![Key::new("", gone.namespace())]
                     }
                 },
             ),
@@ -48,7 +48,7 @@ impl Controller for ServiceAccountController {
 
     async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
         let name = &round.key.name;
-        let present = self.accounts.get(name, DEFAULT).is_some();
+        let present = self.accounts.has(&Key::new(name, DEFAULT));
         Ok(self.namespaces.get("", name).map(|namespace| Observed { namespace, present }))
     }
 

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use client::EventType;
-use informer::{Action, Cache, Controller, DeletePolicy, Delta, Key, Plan, Round, Sources};
+use informer::{Action, Cache, Controller, DeletePolicy, Delta, Index, Key, Plan, Round, Sources};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
+use crate::node_view::node_view;
 use crate::replicas::pod;
 use crate::target::target_of;
 use crate::tolerations::{Stay, stay};
@@ -45,20 +46,24 @@ impl Controller for TaintEvictionController {
 
     fn sources(sources: &mut Sources<'_>, (): ()) -> Self {
         let pods: Cache<Pod> = sources.primary();
-        let known = pods.clone();
-        let nodes = sources.mapped(move |delta| on_a_tainted_node(&known, delta));
+        let by_node = pod::by_node(&pods);
+        let nodes = sources.mapped(move |delta| on_a_tainted_node(&by_node, delta));
         Self { pods, nodes, since: Mutex::default() }
     }
 
     async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
         let key = round.key;
         let mut since = self.since.lock().unwrap_or_else(|e| e.into_inner());
-        let Some(pod) = self.pods.get_key(key).filter(|p| p.metadata.deletion_timestamp.is_none()) else {
+        let Some(pod) = self.pods.find(key).filter(|pod| !pod.is_being_deleted()) else {
             since.remove(key);
             return Ok(None);
         };
-        let node = self.nodes.get("", pod::node_name(&pod));
-        let taints = node.map(|node| no_execute(&node)).unwrap_or_default();
+        let node = self.nodes.find(&Key::new("", &pod::facts(&pod).node_name));
+        let taints = node.map(|node| node_view(&node).no_execute.clone()).unwrap_or_default();
+        if taints.is_empty() && !since.contains_key(key) {
+            return Ok(None);
+        }
+        let Some(pod) = pod.typed().cloned() else { return Ok(None) };
         let known = since.get(key).filter(|(uid, _)| *uid == pod.metadata.uid).map(|(_, at)| *at);
         let seen = known.unwrap_or(round.now);
         if stay(&taints, tolerations(&pod)) == Stay::Forever {
@@ -131,19 +136,11 @@ fn event(pod: &Pod, what: &str) -> Action {
     }
 }
 
-fn no_execute(node: &Node) -> Vec<Taint> {
-    let taints = node.spec.iter().flat_map(|s| s.taints.iter().flatten());
-    taints.filter(|t| t.effect == "NoExecute").cloned().collect()
-}
-
 /// The pods of a node whose `NoExecute` taints changed.
-fn on_a_tainted_node(pods: &Cache<Pod>, delta: &Delta<Node>) -> Vec<Key> {
+fn on_a_tainted_node(by_node: &Index<Pod>, delta: &Delta<Node>) -> Vec<Key> {
     let Delta::Applied { new, old } = delta else { return Vec::new() };
-    if old.as_ref().map(|old| no_execute(old)).unwrap_or_default() == no_execute(new) {
-        return Vec::new();
-    }
-    let name = new.metadata.name.as_deref().unwrap_or("");
-    pods.select(None, |p| pod::node_name(p) == name).iter().map(|p| Key::of(&**p)).collect()
+    let before = old.as_ref().map(|old| node_view(old).no_execute.clone()).unwrap_or_default();
+    if before == node_view(new).no_execute { Vec::new() } else { by_node.keys(new.name()) }
 }
 
 #[cfg(test)]

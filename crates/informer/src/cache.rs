@@ -1,48 +1,69 @@
 //! [`Cache`]: the objects of one kind, as last seen on the watch.
+//!
+//! Objects are held once, as the bytes the API server sent ([`Item`]; within one process these are the watch
+//! cache's own bytes), beside what is looked at often: [`Meta`], a [`View`] of the kind, and [`Index`]es. Typed
+//! objects are decoded when a round needs them and dropped with the round.
+//!
+//! Never here: a kind's name.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+mod index;
+mod item;
+mod meta;
+mod objects;
 
-use tokio::sync::watch;
+#[cfg(test)]
+mod tests;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+pub use item::{Cached, Item, View};
+pub use meta::{Labels, Meta, Owner};
+pub use objects::{Change, Objects};
 
 use crate::{Key, Kind};
 
 /// A change of a cached object, as handlers see it. Handlers run in the watch's task: they enqueue, no more.
 #[derive(Debug, Clone)]
 pub enum Delta<K> {
-    Applied { new: Arc<K>, old: Option<Arc<K>> },
-    Deleted(Arc<K>),
+    Applied { new: Cached<K>, old: Option<Cached<K>> },
+    Deleted(Cached<K>),
 }
 
-impl<K> Delta<K> {
+impl<K: Kind> Delta<K> {
+    fn of(change: &Change) -> Self {
+        let new = Cached::new(change.item.clone());
+        if change.gone {
+            return Self::Deleted(new);
+        }
+        Self::Applied { new, old: change.old.clone().map(Cached::new) }
+    }
+
     /// The newest known state of the object.
-    pub fn object(&self) -> &Arc<K> {
+    pub fn object(&self) -> &Cached<K> {
         match self {
             Self::Applied { new, .. } | Self::Deleted(new) => new,
         }
     }
-}
 
-type Handler<K> = Box<dyn Fn(&Delta<K>) + Send + Sync>;
-
-struct Inner<K> {
-    objects: RwLock<BTreeMap<Key, Arc<K>>>,
-    handlers: RwLock<Vec<Handler<K>>>,
-    /// Raised after every change; its value is the number of changes so far, 0 before the first list.
-    changes: watch::Sender<u64>,
-    /// The newest resource version among what was put in or taken out.
-    newest: AtomicU64,
-    synced: watch::Sender<bool>,
+    /// The state before the change, of an object that is still there.
+    pub fn old(&self) -> Option<&Cached<K>> {
+        match self {
+            Self::Applied { old, .. } => old.as_ref(),
+            Self::Deleted(_) => None,
+        }
+    }
 }
 
 /// A cache kept up to date by a watch. Cheap to clone; reads never wait for the network.
-pub struct Cache<K>(Arc<Inner<K>>);
+pub struct Cache<K> {
+    objects: Objects,
+    kind: PhantomData<fn() -> K>,
+}
 
 impl<K> Clone for Cache<K> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { objects: self.objects.clone(), kind: PhantomData }
     }
 }
 
@@ -53,207 +74,143 @@ impl<K: Kind> Default for Cache<K> {
 }
 
 impl<K: Kind> Cache<K> {
-    /// An empty cache that nothing feeds: the reflector's, and a test's, start.
+    /// An empty cache that nothing feeds: a test's start.
     pub fn new() -> Self {
-        Self(Arc::new(Inner {
-            objects: RwLock::default(),
-            handlers: RwLock::default(),
-            changes: watch::channel(0).0,
-            newest: AtomicU64::new(0),
-            synced: watch::channel(false).0,
-        }))
+        Self::over(Objects::default())
     }
 
+    pub(crate) fn over(objects: Objects) -> Self {
+        Self { objects, kind: PhantomData }
+    }
+
+    /// The same objects under no type.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// The typed object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         self.get_key(&Key::new(namespace, name))
     }
 
+    /// The typed object.
     pub fn get_key(&self, key: &Key) -> Option<Arc<K>> {
-        self.0.objects.read().unwrap_or_else(|e| e.into_inner()).get(key).cloned()
+        self.objects.get(key)?.decode()
     }
 
-    /// All objects, or those of one namespace, in key order.
-    pub fn list(&self, namespace: Option<&str>) -> Vec<Arc<K>> {
-        self.select(namespace, |_| true)
+    /// The object, not decoded.
+    pub fn find(&self, key: &Key) -> Option<Cached<K>> {
+        self.objects.get(key).map(Cached::new)
     }
 
-    /// The objects (of one namespace, or of all) that `wanted` holds for, in key order.
-    pub fn select(&self, namespace: Option<&str>, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        let objects = self.0.objects.read().unwrap_or_else(|e| e.into_inner());
-        let first = Key::new(namespace.unwrap_or(""), "");
-        objects
-            .range((Bound::Included(first), Bound::Unbounded))
-            .take_while(|(key, _)| namespace.is_none_or(|ns| &*key.namespace == ns))
-            .filter(|(_, object)| wanted(object))
-            .map(|(_, object)| object.clone())
-            .collect()
+    /// Whether there is an object.
+    pub fn has(&self, key: &Key) -> bool {
+        self.objects.get(key).is_some()
     }
 
-    /// Whether `wanted` holds for any object.
-    pub fn any(&self, wanted: impl Fn(&K) -> bool) -> bool {
-        let objects = self.0.objects.read().unwrap_or_else(|e| e.into_inner());
-        objects.values().any(|object| wanted(object))
+    /// The objects of a namespace whose names begin with `prefix`, in the order of their names.
+    pub fn named_like(&self, namespace: &str, prefix: &str) -> Vec<Cached<K>> {
+        self.objects.range(Some(namespace), prefix).into_iter().map(Cached::new).collect()
+    }
+
+    /// Whether a namespace has any object.
+    pub fn any_in(&self, namespace: &str) -> bool {
+        self.objects.any_in(namespace)
+    }
+
+    /// All objects in key order. A round that scans costs what the cluster is large: `why` says why this one
+    /// cannot look up what it needs.
+    pub fn scan(&self, why: &'static str) -> Vec<Cached<K>> {
+        tracing::trace!(kind = %K::kind(&()), why, "scan");
+        self.objects.range(None, "").into_iter().map(Cached::new).collect()
     }
 
     pub fn len(&self) -> usize {
-        self.0.objects.read().unwrap_or_else(|e| e.into_inner()).len()
+        self.objects.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.objects.is_empty()
+    }
+
+    /// The index `name`, which finds objects by the values that `values_of` gives for them. Made at the first call
+    /// from what is there and kept as objects change; later calls with the same name return the same index, so a
+    /// name stands for one function.
+    pub fn index(
+        &self,
+        name: &'static str,
+        values_of: impl Fn(&Cached<K>, &mut dyn FnMut(&str)) + Send + Sync + 'static,
+    ) -> Index<K> {
+        let values: index::ValuesOf =
+            Arc::new(move |item, found| values_of(&Cached::new(item.clone()), found));
+        Index { objects: self.objects.clone(), at: self.objects.index(name, values), kind: PhantomData }
+    }
+
+    /// Objects by the uid of the owner that controls them.
+    pub fn by_controller(&self) -> Index<K> {
+        self.index("controller", |object, found| {
+            if let Some(owner) = object.controller() {
+                found(&owner.uid);
+            }
+        })
     }
 
     /// Calls `handler` for every object there is, and then for every change.
     pub fn subscribe(&self, handler: impl Fn(&Delta<K>) + Send + Sync + 'static) {
-        // The handler list is held while present objects are replayed, so that no change slips
-        // between the replay and the subscription.
-        let mut handlers = self.0.handlers.write().unwrap_or_else(|e| e.into_inner());
-        for object in self.list(None) {
-            handler(&Delta::Applied { new: object, old: None });
-        }
-        handlers.push(Box::new(handler));
+        self.objects.subscribe(move |change| handler(&Delta::of(change)));
     }
 
     /// Waits for the first complete list. Cancellation safe.
     pub async fn wait_synced(&self) {
-        let mut synced = self.0.synced.subscribe();
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = synced.wait_for(|done| *done).await;
+        self.objects.wait_synced().await;
     }
 
     /// Waits until `condition` holds, looking again after every change. Cancellation safe.
     pub async fn wait_until(&self, condition: impl Fn(&Self) -> bool) {
-        let mut changes = self.0.changes.subscribe();
-        loop {
-            changes.mark_unchanged();
-            if condition(self) || changes.changed().await.is_err() {
-                return;
-            }
-        }
+        self.objects.wait_until(|| condition(self)).await;
     }
 
-    /// Puts an object in. For the reflector and for tests.
+    /// Puts a typed object in: for tests.
+    ///
+    /// # Panics
+    /// When the object cannot be written as JSON.
     pub fn apply(&self, object: K) {
-        let key = Key::of(&object);
-        let new = Arc::new(object);
-        let handlers = self.0.handlers.read().unwrap_or_else(|e| e.into_inner());
-        let old = self.0.objects.write().unwrap_or_else(|e| e.into_inner()).insert(key, new.clone());
-        self.0.newest.fetch_max(version_of(&*new), Ordering::Release);
-        if let Some(old) = &old
-            && old.meta().resource_version == new.meta().resource_version
-            && new.meta().resource_version.is_some()
-        {
-            return;
-        }
-        // An object deleted and made again between two lists is two objects.
-        let old = match old {
-            Some(old) if old.meta().uid != new.meta().uid => {
-                notify(&handlers, &Delta::Deleted(old));
-                None
-            }
-            other => other,
-        };
-        notify(&handlers, &Delta::Applied { new, old });
-        drop(handlers);
-        self.0.changes.send_modify(|n| *n += 1);
+        let json = serde_json::to_vec(&object).expect("API objects can be written as JSON");
+        self.objects.apply(Item::read(json.into()).expect("an API object is a JSON object"));
     }
 
-    /// Takes an object out. For the reflector and for tests.
-    pub fn remove(&self, key: &Key) {
-        let handlers = self.0.handlers.read().unwrap_or_else(|e| e.into_inner());
-        let old = self.0.objects.write().unwrap_or_else(|e| e.into_inner()).remove(key);
-        if let Some(old) = old {
-            notify(&handlers, &Delta::Deleted(old));
-            drop(handlers);
-            self.0.changes.send_modify(|n| *n += 1);
-        }
-    }
-
-    /// Takes an object out as the watch told it, `last` being its state with the version of its deletion.
-    pub fn deleted(&self, last: &K) {
-        self.remove(&Key::of(last));
-        self.0.newest.fetch_max(version_of(last), Ordering::Release);
-        self.0.changes.send_modify(|n| *n += 1);
-    }
-
-    /// Whether a change of this resource version has been seen, be the object still there or not: changes come in
-    /// the order of their versions.
+    /// Whether a change of this resource version has been seen.
     pub fn has_reached(&self, version: u64) -> bool {
-        self.0.newest.load(Ordering::Acquire) >= version
-    }
-
-    /// Replaces everything by a complete list and marks the cache as synced. For the reflector and for tests.
-    pub fn replace(&self, objects: Vec<K>) {
-        let present: std::collections::BTreeSet<Key> = objects.iter().map(Key::of).collect();
-        let gone: Vec<Key> = {
-            let held = self.0.objects.read().unwrap_or_else(|e| e.into_inner());
-            held.keys().filter(|key| !present.contains(*key)).cloned().collect()
-        };
-        for key in &gone {
-            self.remove(key);
-        }
-        for object in objects {
-            self.apply(object);
-        }
-        self.0.synced.send_replace(true);
-        self.0.changes.send_modify(|n| *n += 1);
+        self.objects.has_reached(version)
     }
 }
 
-/// The object's resource version as a number, 0 where it has none.
-pub(crate) fn version_of<K: Kind>(object: &K) -> u64 {
-    object.meta().resource_version.as_deref().and_then(|version| version.parse().ok()).unwrap_or(0)
+/// Objects of a cache by values that a function gives for them. Cheap to clone.
+pub struct Index<K> {
+    objects: Objects,
+    at: usize,
+    kind: PhantomData<fn() -> K>,
 }
 
-fn notify<K>(handlers: &[Handler<K>], delta: &Delta<K>) {
-    for handler in handlers {
-        handler(delta);
+impl<K> Clone for Index<K> {
+    fn clone(&self) -> Self {
+        Self { objects: self.objects.clone(), at: self.at, kind: PhantomData }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use kube::core::ObjectMeta;
-
-    use super::*;
-
-    fn map(name: &str, uid: &str, version: &str) -> ConfigMap {
-        ConfigMap {
-            metadata: ObjectMeta {
-                name: Some(name.into()),
-                namespace: Some("ns".into()),
-                uid: Some(uid.into()),
-                resource_version: Some(version.into()),
-                ..ObjectMeta::default()
-            },
-            ..ConfigMap::default()
-        }
+impl<K: Kind> Index<K> {
+    /// The objects with this value, in key order.
+    pub fn get(&self, value: &str) -> Vec<Cached<K>> {
+        self.objects.indexed(self.at, value).into_iter().map(Cached::new).collect()
     }
 
-    #[tokio::test]
-    async fn a_relist_tells_what_came_what_changed_and_what_went() {
-        let cache = Cache::new();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let log = seen.clone();
-        cache.apply(map("a", "1", "1"));
-        cache.subscribe(move |delta: &Delta<ConfigMap>| {
-            let text = match delta {
-                Delta::Applied { new, old } => {
-                    format!("{} {}", if old.is_some() { "~" } else { "+" }, Key::of(&**new))
-                }
-                Delta::Deleted(old) => format!("- {}", Key::of(&**old)),
-            };
-            log.lock().expect("no panic in a handler").push(text);
-        });
-        cache.replace(vec![map("b", "2", "2"), map("c", "3", "3")]);
-        cache.replace(vec![map("b", "2", "4"), map("c", "9", "5")]);
-        cache.wait_synced().await;
-        let seen = seen.lock().expect("no panic in a handler").clone();
-        assert_eq!(seen, ["+ ns/a", "- ns/a", "+ ns/b", "+ ns/c", "~ ns/b", "- ns/c", "+ ns/c"]);
-        assert_eq!(cache.list(Some("ns")).len(), 2);
-        assert_eq!(cache.list(Some("n")).len(), 0);
+    /// The keys of the objects with this value, in order.
+    pub fn keys(&self, value: &str) -> Vec<Key> {
+        self.objects.indexed_keys(self.at, value)
+    }
+
+    /// How many objects have this value.
+    pub fn count(&self, value: &str) -> usize {
+        self.objects.count(self.at, value)
     }
 }

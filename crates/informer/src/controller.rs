@@ -16,7 +16,6 @@ use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
 
-use crate::cache::version_of;
 use crate::executor::{Effect, Executor, Failure, Outcome};
 use crate::plan::Plan;
 use crate::{Cache, Delta, Informers, Key, Kind, Queue, Scope};
@@ -101,7 +100,7 @@ impl Sources<'_> {
 
     /// A cache whose every change wakes the changed object's own key.
     pub fn primary<K: Kind>(&mut self) -> Cache<K> {
-        self.mapped(|delta: &Delta<K>| vec![Key::of(&**delta.object())])
+        self.mapped(|delta: &Delta<K>| vec![delta.object().key.clone()])
     }
 
     /// A cache whose changes wake the keys of owners of the given kind (the controller owner reference,
@@ -109,16 +108,12 @@ impl Sources<'_> {
     pub fn owned<K: Kind>(&mut self, api_version: &'static str, kind: &'static str) -> Cache<K> {
         self.mapped(move |delta: &Delta<K>| {
             let mut keys = Vec::new();
-            let mut states = vec![delta.object()];
-            if let Delta::Applied { old: Some(old), .. } = delta {
-                states.push(old);
-            }
-            for state in states {
-                if let Some(owner) = controller_of(&**state)
-                    && owner.kind == kind
-                    && owner.api_version == api_version
+            for state in std::iter::once(delta.object()).chain(delta.old()) {
+                if let Some(owner) = state.controller()
+                    && &*owner.kind == kind
+                    && &*owner.api_version == api_version
                 {
-                    let key = Key::new(state.meta().namespace.as_deref().unwrap_or(""), &owner.name);
+                    let key = Key { namespace: state.key.namespace.clone(), name: owner.name.clone() };
                     if !keys.contains(&key) {
                         keys.push(key);
                     }
@@ -188,8 +183,8 @@ fn echo<K: Kind>(cache: Cache<K>, effect: &Effect) -> Option<BoxFuture<'_, ()>> 
             // Seen: this version or a later one, or another object of the name, or none any more: the written one
             // was already going, or somebody deleted it since.
             cache
-                .wait_until(|cache| match cache.get_key(&key) {
-                    Some(held) => held.meta().uid.as_deref() != Some(uid) || version_of(&*held) >= version,
+                .wait_until(|cache| match cache.find(&key) {
+                    Some(held) => &*held.uid != uid || held.version >= version,
                     None => object.deletion_timestamp().is_some() || cache.has_reached(version),
                 })
                 .await;
@@ -198,9 +193,8 @@ fn echo<K: Kind>(cache: Cache<K>, effect: &Effect) -> Option<BoxFuture<'_, ()>> 
             let key = Key::new(&target.namespace, &target.name);
             cache
                 .wait_until(|cache| {
-                    cache.get_key(&key).is_none_or(|held| {
-                        held.meta().deletion_timestamp.is_some()
-                            || uid.as_ref().is_some_and(|uid| held.meta().uid.as_ref() != Some(uid))
+                    cache.find(&key).is_none_or(|held| {
+                        held.is_being_deleted() || uid.as_ref().is_some_and(|uid| *held.uid != **uid)
                     })
                 })
                 .await;
@@ -408,7 +402,8 @@ mod tests {
         assert!(!seen(&cache).await, "that was before");
         cache.apply(held("5"));
         assert!(seen(&cache).await);
-        cache.deleted(&held("6"));
+        let last = serde_json::to_vec(&map("6")).expect("JSON");
+        cache.objects().deleted(&crate::Item::read(last.into()).expect("an object"));
         assert!(seen(&cache).await, "it came and went");
     }
 

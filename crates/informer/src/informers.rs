@@ -1,13 +1,15 @@
-//! [`Informers`]: one cache per kind (and selection), shared by everyone in a component who asks.
+//! [`Informers`]: one cache per kind (and selection) in a process, shared by everyone who asks.
 
-use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use base::{Supervisor, TaskKind};
-use kube::{Api, Client};
+use base::{Shutdown, Supervisor, TaskKind};
+use futures::FutureExt;
+use kube::Client;
 
-use crate::reflector::reflect;
+use crate::cache::Objects;
+use crate::reflector::follow;
 use crate::{Cache, Kind};
 
 /// Which objects of a kind a cache follows.
@@ -29,19 +31,24 @@ impl Scope {
     }
 }
 
-type Slots = HashMap<(TypeId, Scope), Box<dyn Any + Send>>;
+struct Followed {
+    objects: Objects,
+    shutdown: Shutdown,
+}
 
 /// Makes caches on first use and keeps them fed until shutdown. Cheap to clone.
 #[derive(Clone)]
 pub struct Informers {
     client: Client,
     supervisor: Supervisor,
-    caches: Arc<Mutex<Slots>>,
+    /// By the collection's URL path and the selection.
+    followed: Arc<Mutex<HashMap<(String, Scope), Followed>>>,
 }
 
 impl Informers {
+    /// `client` is whom all caches are followed as.
     pub fn new(client: Client, supervisor: Supervisor) -> Self {
-        Self { client, supervisor, caches: Arc::default() }
+        Self { client, supervisor, followed: Arc::default() }
     }
 
     pub fn client(&self) -> &Client {
@@ -55,21 +62,46 @@ impl Informers {
 
     /// The cache of the objects `scope` picks, in all namespaces.
     pub fn cache_of<K: Kind>(&self, scope: Scope) -> Cache<K> {
-        let mut caches = self.caches.lock().unwrap_or_else(|e| e.into_inner());
-        let slot = (TypeId::of::<K>(), scope.clone());
-        if let Some(cache) = caches.get(&slot).and_then(|c| c.downcast_ref::<Cache<K>>()) {
-            return cache.clone();
+        Cache::over(self.follow(K::url_path(&(), None), scope))
+    }
+
+    /// The objects of a collection by its URL path (`/apis/GROUP/VERSION/PLURAL`): the same that
+    /// [`Informers::cache`] returns where both mean one kind.
+    pub fn objects(&self, path: &str) -> Objects {
+        self.follow(path.to_owned(), Scope::default())
+    }
+
+    /// Ends following a collection: its kind is not served any more.
+    pub fn forget(&self, path: &str) {
+        let gone = self.lock().remove(&(path.to_owned(), Scope::default()));
+        if let Some(followed) = gone {
+            followed.shutdown.start();
         }
-        let cache = Cache::<K>::new();
-        caches.insert(slot, Box::new(cache.clone()));
-        let task = reflect(
-            Api::<K>::all(self.client.clone()),
-            scope.label_selector,
-            scope.field_selector,
-            cache.clone(),
-            self.supervisor.shutdown().clone(),
-        );
-        self.supervisor.spawn(TaskKind::Essential, "reflector", task);
-        cache
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, Scope), Followed>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn follow(&self, path: String, scope: Scope) -> Objects {
+        let mut followed = self.lock();
+        let slot = (path, scope);
+        if let Some(held) = followed.get(&slot) {
+            return held.objects.clone();
+        }
+        let (path, scope) = slot.clone();
+        let objects = Objects::default();
+        let shutdown = self.supervisor.shutdown().child();
+        let task = follow(self.client.clone(), path, scope, objects.clone(), shutdown.clone());
+        followed.insert(slot, Followed { objects: objects.clone(), shutdown });
+        let role = self.supervisor.shutdown().clone();
+        // Ends early where its kind is not served any more; a panic leaves a cache that lies, so all stop.
+        self.supervisor.spawn(TaskKind::Background, "reflector", async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!("a reflector panicked; stopping");
+                role.start();
+            }
+        });
+        objects
     }
 }

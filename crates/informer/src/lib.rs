@@ -13,9 +13,9 @@ pub mod informers;
 pub mod key;
 pub mod plan;
 pub mod queue;
-pub mod reflector;
+mod reflector;
 
-pub use cache::{Cache, Delta};
+pub use cache::{Cache, Cached, Delta, Index, Item, Meta, Objects, Owner, View};
 pub use controller::{
     ClientOf, Context, Controller, Declaration, FIELD_MANAGER, Manager, Round, Sources, controller_of,
 };
@@ -24,7 +24,6 @@ pub use informers::{Informers, Scope};
 pub use key::Key;
 pub use plan::{Action, DeletePolicy, EventWords, Plan, Target};
 pub use queue::Queue;
-pub use reflector::{Feed, Metadata, follow_metadata};
 
 /// Kinds a cache can hold: typed views from `k8s_openapi`, and `PartialObjectMetadata` of one.
 pub trait Kind:

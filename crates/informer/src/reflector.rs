@@ -1,151 +1,46 @@
-//! Feeds a [`Cache`], or whatever else follows a kind, from the API: list once, then watch from there; list
-//! again only when the history needed is gone.
+//! Feeds [`Objects`] from the API: one watch that begins with everything there is and goes on with what
+//! follows; begun anew only when the history needed is gone.
+//!
+//! Start with [`follow`]; [`events`] takes a watch's body apart.
 
-use std::future::Future;
+mod events;
+
 use std::time::Duration;
 
 use base::Shutdown;
 use base::backoff::Policy;
-use futures::StreamExt;
-use futures::stream::BoxStream;
-use kube::api::{DynamicObject, ListParams, ObjectList, WatchEvent, WatchParams};
-use kube::core::{ApiResource, PartialObjectMeta};
-use kube::{Api, Client, Resource};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use kube::Client;
+use kube::api::WatchParams;
+use kube::core::Request;
+use serde::Deserialize;
 
-use crate::{Cache, Kind};
+use crate::cache::{Item, Objects};
+use crate::informers::Scope;
+use events::{Event, EventKind, Events};
 
-/// Objects per page of the first list.
-const PAGE: u32 = 500;
-/// How long one watch request lasts; it goes on from where it was.
+/// How long one watch request lasts, in seconds; the next goes on from where the last was.
 const WATCH_TIMEOUT_S: u32 = 290;
 const RETRY: Policy = Policy::new(Duration::from_millis(50), Duration::from_secs(30));
+/// Of an error's body so many bytes are read.
+const ERROR_LIMIT: usize = 64 * 1024;
 
-/// What a reflector tells. Implementations do not wait.
-pub trait Feed<O>: Send {
-    /// A complete list: what is not in it is gone.
-    fn replace(&mut self, objects: Vec<O>);
-    /// An object is new or changed.
-    fn apply(&mut self, object: O);
-    /// An object is gone; this was its last state.
-    fn remove(&mut self, object: O);
-}
-
-impl<K: Kind> Feed<K> for Cache<K> {
-    fn replace(&mut self, objects: Vec<K>) {
-        Cache::replace(self, objects);
-    }
-
-    fn apply(&mut self, object: K) {
-        Cache::apply(self, object);
-    }
-
-    fn remove(&mut self, object: K) {
-        Cache::deleted(self, &object);
-    }
-}
-
-/// The metadata of an object of a kind known only at run time.
-pub type Metadata = PartialObjectMeta<DynamicObject>;
-
-/// Follows the metadata of all objects of a kind until `shutdown`.
-pub async fn follow_metadata(
-    client: Client,
-    kind: &ApiResource,
-    feed: impl Feed<Metadata>,
-    shutdown: Shutdown,
-) {
-    let source = MetadataOnly(Api::all_with(client, kind));
-    run(source, None, None, feed, shutdown).await;
-}
-
-/// Follows whole objects until `shutdown`.
-pub(crate) async fn reflect<K: Kind>(
-    api: Api<K>,
-    label_selector: Option<String>,
-    field_selector: Option<String>,
-    cache: Cache<K>,
-    shutdown: Shutdown,
-) {
-    run(Whole(api), label_selector, field_selector, cache, shutdown).await;
-}
-
-async fn run<S: Source>(
-    source: S,
-    label_selector: Option<String>,
-    field_selector: Option<String>,
-    feed: impl Feed<S::Object>,
-    shutdown: Shutdown,
-) {
-    let mut reflector =
-        Reflector { source, label_selector, field_selector, feed, version: None, failures: 0 };
+/// Follows the objects of a collection, by its URL path, until `shutdown`.
+pub(crate) async fn follow(client: Client, path: String, scope: Scope, objects: Objects, shutdown: Shutdown) {
+    let mut reflector = Reflector { client, path, scope, objects, version: None, failures: 0 };
     tokio::select! {
         () = reflector.run() => {}
         () = shutdown.started() => {}
     }
 }
 
-type Watched<O> = BoxStream<'static, Result<WatchEvent<O>, kube::Error>>;
-
-/// Where objects come from.
-trait Source {
-    type Object: Resource + Clone;
-
-    fn name(&self) -> String;
-
-    fn list(
-        &self,
-        params: &ListParams,
-    ) -> impl Future<Output = Result<ObjectList<Self::Object>, kube::Error>> + Send;
-
-    fn watch(
-        &self,
-        params: &WatchParams,
-        version: &str,
-    ) -> impl Future<Output = Result<Watched<Self::Object>, kube::Error>> + Send;
-}
-
-struct Whole<K>(Api<K>);
-
-impl<K: Kind> Source for Whole<K> {
-    type Object = K;
-
-    fn name(&self) -> String {
-        self.0.resource_url().to_owned()
-    }
-
-    async fn list(&self, params: &ListParams) -> Result<ObjectList<K>, kube::Error> {
-        self.0.list(params).await
-    }
-
-    async fn watch(&self, params: &WatchParams, version: &str) -> Result<Watched<K>, kube::Error> {
-        Ok(self.0.watch(params, version).await?.boxed())
-    }
-}
-
-struct MetadataOnly(Api<DynamicObject>);
-
-impl Source for MetadataOnly {
-    type Object = Metadata;
-
-    fn name(&self) -> String {
-        self.0.resource_url().to_owned()
-    }
-
-    async fn list(&self, params: &ListParams) -> Result<ObjectList<Metadata>, kube::Error> {
-        self.0.list_metadata(params).await
-    }
-
-    async fn watch(&self, params: &WatchParams, version: &str) -> Result<Watched<Metadata>, kube::Error> {
-        Ok(self.0.watch_metadata(params, version).await?.boxed())
-    }
-}
-
-struct Reflector<S, F> {
-    source: S,
-    label_selector: Option<String>,
-    field_selector: Option<String>,
-    feed: F,
-    /// Where the watch goes on; `None` when a list is needed.
+struct Reflector {
+    client: Client,
+    path: String,
+    scope: Scope,
+    objects: Objects,
+    /// Where the watch goes on; `None` when everything is needed.
     version: Option<String>,
     failures: u32,
 }
@@ -158,162 +53,167 @@ enum End {
     Failed(String),
 }
 
-impl<S: Source, F: Feed<S::Object>> Reflector<S, F> {
+/// What of a bookmark or an error is of interest.
+#[derive(Deserialize)]
+struct Bookmark {
+    metadata: BookmarkMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BookmarkMeta {
+    resource_version: String,
+    #[serde(default)]
+    annotations: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Status {
+    message: String,
+    code: u16,
+}
+
+/// The annotation of the bookmark after which everything that was there has been sent.
+const INITIAL_END: &str = "k8s.io/initial-events-end";
+
+impl Reflector {
     async fn run(&mut self) {
         loop {
-            let failure = match self.version.clone() {
-                None => self.list().await.err().map(|e| e.to_string()),
-                Some(version) => match self.watch(&version).await {
-                    End::Timeout => None,
-                    End::Expired => {
-                        self.version = None;
-                        None
-                    }
-                    End::Failed(why) => Some(why),
-                },
+            let why = match self.watch().await {
+                End::Timeout => continue,
+                End::Expired => {
+                    self.version = None;
+                    // Without history left at all, at most as often as after failures.
+                    "the history is gone".to_owned()
+                }
+                End::Failed(why) => why,
             };
-            let Some(why) = failure else { continue };
             self.failures += 1;
-            tracing::debug!(source = self.source.name(), %why, failures = self.failures, "watch interrupted");
+            tracing::debug!(path = self.path, %why, failures = self.failures, "watch interrupted");
             tokio::time::sleep(RETRY.delay(self.failures)).await;
         }
     }
 
-    async fn list(&mut self) -> Result<(), kube::Error> {
-        let mut objects = Vec::new();
-        let mut token: Option<String> = None;
-        let version = loop {
-            let mut params = ListParams::default().limit(PAGE);
-            params.label_selector.clone_from(&self.label_selector);
-            params.field_selector.clone_from(&self.field_selector);
-            params.continue_token = token.take();
-            let page = self.source.list(&params).await?;
-            objects.extend(page.items.into_iter().map(trimmed));
-            match page.metadata.continue_.filter(|t| !t.is_empty()) {
-                Some(next) => token = Some(next),
-                None => break page.metadata.resource_version,
-            }
-        };
-        self.feed.replace(objects);
-        // Only now: a list that failed half-way is made anew, not watched on from.
-        self.version = version;
-        self.failures = 0;
-        Ok(())
-    }
-
-    async fn watch(&mut self, version: &str) -> End {
+    fn request(&self) -> Result<http::Request<Vec<u8>>, String> {
         let params = WatchParams {
-            label_selector: self.label_selector.clone(),
-            field_selector: self.field_selector.clone(),
+            label_selector: self.scope.label_selector.clone(),
+            field_selector: self.scope.field_selector.clone(),
             timeout: Some(WATCH_TIMEOUT_S),
             bookmarks: true,
-            ..WatchParams::default()
+            send_initial_events: self.version.is_none(),
         };
-        let mut stream = match self.source.watch(&params, version).await {
-            Ok(stream) => stream,
-            Err(error) if client::is_expired(&error) => return End::Expired,
-            Err(error) => return End::Failed(error.to_string()),
-        };
-        while let Some(event) = stream.next().await {
-            match event {
-                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-                    self.seen(object.meta().resource_version.clone());
-                    self.feed.apply(trimmed(object));
-                }
-                Ok(WatchEvent::Deleted(object)) => {
-                    self.seen(object.meta().resource_version.clone());
-                    self.feed.remove(object);
-                }
-                Ok(WatchEvent::Bookmark(mark)) => self.seen(Some(mark.metadata.resource_version)),
-                Ok(WatchEvent::Error(status)) if status.code == 410 => return End::Expired,
-                Ok(WatchEvent::Error(status)) => return End::Failed(status.message),
-                Err(error) => return End::Failed(error.to_string()),
-            }
-        }
-        End::Timeout
+        let version = self.version.as_deref().unwrap_or("");
+        Request::new(self.path.clone()).watch(&params, version).map_err(|error| error.to_string())
     }
 
-    fn seen(&mut self, version: Option<String>) {
-        self.failures = 0;
-        if version.is_some() {
-            self.version = version;
+    async fn watch(&mut self) -> End {
+        let request = match self.request() {
+            Ok(request) => request.map(kube::client::Body::from),
+            Err(why) => return End::Failed(why),
+        };
+        let response = match self.client.send(request).await {
+            Ok(response) => response,
+            Err(error) => return End::Failed(error.to_string()),
+        };
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            return refused(status.as_u16(), body).await;
         }
+        // Until the mark that ends them, the objects that were there when the watch began.
+        let mut initial = self.version.is_none().then(Vec::new);
+        let mut events = Events::default();
+        while let Some(frame) = body.frame().await {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => return End::Failed(error.to_string()),
+            };
+            let Ok(bytes) = frame.into_data() else { continue };
+            let taken = match events.take(bytes) {
+                Ok(taken) => taken,
+                Err(why) => return End::Failed(why),
+            };
+            for event in taken {
+                if let Some(end) = self.learn(event, &mut initial) {
+                    return end;
+                }
+            }
+        }
+        if initial.is_some() {
+            End::Failed("the watch ended before the first objects were complete".into())
+        } else {
+            End::Timeout
+        }
+    }
+
+    fn learn(&mut self, event: Event, initial: &mut Option<Vec<Item>>) -> Option<End> {
+        match event.kind {
+            EventKind::Bookmark => return self.bookmark(&event.object, initial),
+            EventKind::Error => return Some(error(&event.object)),
+            EventKind::Added | EventKind::Modified | EventKind::Deleted => {}
+        }
+        let item = match Item::read(event.object) {
+            Ok(item) => item,
+            Err(error) => {
+                tracing::error!(path = self.path, %error, "an object is odd and is left out");
+                return None;
+            }
+        };
+        match (initial, event.kind) {
+            (Some(initial), _) => initial.push(item),
+            (None, kind) => {
+                self.failures = 0;
+                self.version = Some(item.meta().version.to_string());
+                if kind == EventKind::Deleted {
+                    self.objects.deleted(&item);
+                } else {
+                    self.objects.apply(item);
+                }
+            }
+        }
+        None
+    }
+
+    fn bookmark(&mut self, object: &[u8], initial: &mut Option<Vec<Item>>) -> Option<End> {
+        let mark: Bookmark = match serde_json::from_slice(object) {
+            Ok(mark) => mark,
+            Err(error) => return Some(End::Failed(format!("a bookmark cannot be read: {error}"))),
+        };
+        if initial.is_some() {
+            if mark.metadata.annotations.get(INITIAL_END).is_none_or(|value| value != "true") {
+                return None;
+            }
+            // Only now: what failed half-way is begun anew, not gone on from.
+            self.objects.replace(initial.take().unwrap_or_default());
+        }
+        self.failures = 0;
+        self.version = Some(mark.metadata.resource_version);
+        None
     }
 }
 
-/// What no controller reads is not kept: field managers are often half of an object.
-fn trimmed<O: Resource>(mut object: O) -> O {
-    object.meta_mut().managed_fields = None;
-    object
+async fn refused(status: u16, body: kube::client::Body) -> End {
+    let text = match http_body_util::Limited::new(body, ERROR_LIMIT).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return End::Failed(format!("status {status}: {error}")),
+    };
+    let mut told: Status = serde_json::from_slice(&text).unwrap_or_default();
+    told.code = status;
+    ended(told)
+}
+
+fn error(object: &Bytes) -> End {
+    ended(serde_json::from_slice(object).unwrap_or_default())
+}
+
+fn ended(status: Status) -> End {
+    if status.code == 410 {
+        End::Expired
+    } else {
+        End::Failed(format!("{} ({})", status.message, status.code))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use serde_json::json;
-
-    use super::*;
-
-    /// Two pages; the second fails once. Tells what it was asked for.
-    #[derive(Clone, Default)]
-    struct Paged(Arc<Mutex<Vec<String>>>);
-
-    impl Paged {
-        /// How many times this was asked for by now.
-        fn asked(&self, what: &str) -> usize {
-            let mut asked = self.0.lock().expect("asked");
-            asked.push(what.to_owned());
-            asked.iter().filter(|other| *other == what).count()
-        }
-    }
-
-    fn page(name: &str, next: &str) -> ObjectList<ConfigMap> {
-        serde_json::from_value(json!({
-            "apiVersion": "v1", "kind": "ConfigMapList",
-            "metadata": {"resourceVersion": "7", "continue": next},
-            "items": [{"metadata": {"name": name, "namespace": "ns"}}],
-        }))
-        .expect("a page")
-    }
-
-    impl Source for Paged {
-        type Object = ConfigMap;
-
-        fn name(&self) -> String {
-            "pages".into()
-        }
-
-        async fn list(&self, params: &ListParams) -> Result<ObjectList<ConfigMap>, kube::Error> {
-            match params.continue_token.as_deref() {
-                None => {
-                    self.asked("first");
-                    Ok(page("a", "more"))
-                }
-                Some(_) if self.asked("second") == 1 => Err(kube::Error::LinesCodecMaxLineLengthExceeded),
-                Some(_) => Ok(page("b", "")),
-            }
-        }
-
-        async fn watch(&self, _: &WatchParams, version: &str) -> Result<Watched<ConfigMap>, kube::Error> {
-            self.asked(&format!("watch from {version}"));
-            Ok(futures::stream::pending().boxed())
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_list_that_fails_half_way_is_made_anew() {
-        let (source, cache) = (Paged::default(), Cache::<ConfigMap>::new());
-        let shutdown = Shutdown::new();
-        let running = run(source.clone(), None, None, cache.clone(), shutdown);
-        let synced = tokio::time::timeout(Duration::from_secs(60), cache.wait_synced());
-        tokio::select! {
-            () = running => panic!("it ends only with its shutdown"),
-            synced = synced => synced.expect("the cache is complete"),
-        }
-        assert_eq!(cache.list(None).len(), 2);
-        let asked = source.0.lock().expect("asked").clone();
-        assert_eq!(asked[..4], ["first", "second", "first", "second"]);
-    }
-}
+mod tests;

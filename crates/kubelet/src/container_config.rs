@@ -73,7 +73,9 @@ impl ContainerConfigBuilder {
 
     fn services_for(&self, pod: &Pod) -> Vec<Arc<Service>> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let mut services = self.services.list(Some(namespace));
+        let in_namespace = self.services.named_like(namespace, "");
+        let mut services: Vec<_> =
+            in_namespace.iter().filter_map(|service| service.typed().cloned()).collect();
         services.extend(self.services.get("default", "kubernetes").filter(|_| namespace != "default"));
         services
     }

@@ -25,9 +25,10 @@ impl PodSource {
         cache.wait_synced().await;
         let workers = workers.clone();
         cache.subscribe(move |delta| {
+            let Some(pod) = delta.object().typed().cloned() else { return };
             workers.deliver(match delta {
-                Delta::Applied { new, .. } => PodNews::Current(new.clone()),
-                Delta::Deleted(old) => PodNews::Gone(old.clone()),
+                Delta::Applied { .. } => PodNews::Current(pod),
+                Delta::Deleted(_) => PodNews::Gone(pod),
             });
         });
     }

@@ -21,6 +21,7 @@ use crate::hints;
 use crate::nodes::Nodes;
 use crate::pod::PodInfo;
 use crate::queue::{Attempt, PodQueue};
+use crate::relations::Labels;
 
 /// How many bindings may be under way at once.
 const BINDINGS: usize = 64;
@@ -63,9 +64,11 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Subscribes to pods, nodes and namespaces. Nothing is decided before [`Scheduler::start`].
+    /// Subscribes to pods, nodes and namespaces in `informers`, which may be shared; writes go through `client`.
+    /// Nothing is decided before [`Scheduler::start`].
     pub fn build(
         config: Config,
+        client: Client,
         informers: &Informers,
         clock: Arc<dyn Clock>,
         supervisor: &Supervisor,
@@ -78,16 +81,11 @@ impl Scheduler {
             .cache::<Namespace>()
             .subscribe(move |delta| drop(namespaces.send(Event::Namespace(delta.clone()))));
         informers.cache::<Pod>().subscribe(move |delta| drop(pods.send(Event::Pod(delta.clone()))));
-        let recorder = Recorder::start(
-            informers.client().clone(),
-            "default-scheduler",
-            None,
-            Arc::clone(&clock),
-            supervisor,
-        );
+        let recorder =
+            Recorder::start(client.clone(), "default-scheduler", None, Arc::clone(&clock), supervisor);
         Self {
             config,
-            client: informers.client().clone(),
+            client,
             clock,
             recorder,
             inbox,
@@ -145,22 +143,27 @@ impl Scheduler {
     fn learn(&mut self, event: Event) {
         let now = Instant::now();
         match event {
-            Event::Pod(Delta::Applied { new, .. }) => self.pod_changed(&new, now),
+            Event::Pod(Delta::Applied { new, .. }) => {
+                if let Some(pod) = new.typed() {
+                    self.pod_changed(pod, now);
+                }
+            }
             Event::Pod(Delta::Deleted(old)) => {
-                let uid = old.metadata.uid.as_deref().unwrap_or("");
-                self.queue.remove(uid);
-                self.leave(uid, now);
+                self.queue.remove(&old.uid);
+                self.leave(&old.uid, now);
             }
             Event::Node(Delta::Applied { new, old }) => {
-                self.nodes.set_node(&new);
-                if old.is_none_or(|old| node_matters(&old, &new))
-                    && let Some(node) = self.nodes.get(new.metadata.name.as_deref().unwrap_or(""))
+                let Some(present) = new.typed() else { return };
+                self.nodes.set_node(present);
+                let before = old.as_ref().and_then(|old| old.typed());
+                if before.is_none_or(|before| node_matters(before, present))
+                    && let Some(node) = self.nodes.get(new.name())
                 {
                     self.queue.something_changed(now, |pod| hints::node_changed(pod, node));
                 }
             }
             Event::Node(Delta::Deleted(old)) => {
-                self.nodes.remove_node(old.metadata.name.as_deref().unwrap_or(""));
+                self.nodes.remove_node(old.name());
                 self.queue.something_changed(now, hints::node_gone);
             }
             Event::Namespace(delta) => self.namespace_changed(&delta, now),
@@ -222,15 +225,16 @@ impl Scheduler {
 
     /// Terms of pods may select by the labels of namespaces.
     fn namespace_changed(&mut self, delta: &Delta<Namespace>, now: Instant) {
-        let metadata = &delta.object().metadata;
-        let name = metadata.name.clone().unwrap_or_default();
+        let namespace = delta.object();
+        let name = namespace.name().to_owned();
         if let Delta::Deleted(_) = delta {
             self.nodes.namespaces.remove(&name);
             return;
         }
-        let labels = metadata.labels.clone().unwrap_or_default();
-        let before = self.nodes.namespaces.insert(name, labels);
-        if before.as_ref() != metadata.labels.as_ref() {
+        let labels: Labels =
+            namespace.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let before = self.nodes.namespaces.insert(name, labels.clone());
+        if before != Some(labels) {
             self.queue.something_changed(now, |_| true);
         }
     }
@@ -354,10 +358,10 @@ mod tests {
         let nowhere = kube::Config::new("http://127.0.0.1:1".parse().expect("a URI"));
         let client = Client::try_from(nowhere).expect("a client");
         let supervisor = Supervisor::new(Shutdown::new());
-        let informers = Informers::new(client, supervisor.clone());
+        let informers = Informers::new(client.clone(), supervisor.clone());
         let pods = informers.cache::<Pod>();
         let clock = Arc::new(base::SystemClock);
-        let mut scheduler = Scheduler::build(Config::default(), &informers, clock, &supervisor);
+        let mut scheduler = Scheduler::build(Config::default(), client, &informers, clock, &supervisor);
         let node = json!({"metadata": {"name": "n"}});
         scheduler.nodes.set_node(&serde_json::from_value(node).expect("a node"));
         for name in ["waits", "went", "bound"] {
@@ -367,7 +371,7 @@ mod tests {
         let now = Instant::now();
         let attempts: Vec<Attempt> = std::iter::from_fn(|| scheduler.queue.pop(now)).collect();
         assert_eq!(attempts.len(), 3);
-        pods.remove(&Key::new("ns", "went"));
+        pods.objects().remove(&Key::new("ns", "went"));
         pods.apply(pod("bound", Some("n")));
         learn_all(&mut scheduler);
         for attempt in attempts {

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use informer::Meta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use resources::{KindTable, Resource};
 
 /// The finalizer of objects that wait for their dependents' end.
@@ -104,25 +105,28 @@ pub(super) struct News {
 
 impl Graph {
     /// An object was seen, new or changed.
-    pub fn seen(&mut self, table: &KindTable, row: &Arc<Resource>, meta: &ObjectMeta) -> News {
+    pub fn seen(&mut self, table: &KindTable, row: &Arc<Resource>, meta: &Meta) -> News {
         let mut news = News::default();
-        let Some(uid) = meta.uid.as_deref().map(Uid::from) else { return news };
+        if meta.uid.is_empty() {
+            return news;
+        }
+        let uid = meta.uid.clone();
         let identity = Identity {
             row: row.clone(),
-            namespace: meta.namespace.as_deref().unwrap_or("").into(),
-            name: meta.name.as_deref().unwrap_or("").into(),
+            namespace: meta.key.namespace.clone(),
+            name: meta.key.name.clone(),
             uid: uid.clone(),
         };
-        let references = meta.owner_references.as_deref().unwrap_or_default();
-        let edges: Vec<Edge> = references
+        let edges: Vec<Edge> = meta
+            .owners
             .iter()
-            .map(|r| Edge { owner: r.uid.as_str().into(), blocks: r.block_owner_deletion == Some(true) })
+            .map(|r| Edge { owner: r.uid.clone(), blocks: r.block_owner_deletion == Some(true) })
             .collect();
         let before = self.put(identity.clone(), edges.clone());
         if before != edges {
             self.unlink(&uid, &before, &edges, &mut news);
-            for reference in references {
-                self.link(table, &identity, reference, &mut news);
+            for owner in meta.owners.iter() {
+                self.link(table, &identity, &reference(owner), &mut news);
             }
         }
         self.note_deletion(&uid, meta, &mut news);
@@ -202,11 +206,11 @@ impl Graph {
         }
     }
 
-    fn note_deletion(&mut self, uid: &Uid, meta: &ObjectMeta, news: &mut News) {
-        if meta.deletion_timestamp.is_none() {
+    fn note_deletion(&mut self, uid: &Uid, meta: &Meta, news: &mut News) {
+        if !meta.is_being_deleted() {
             return;
         }
-        let has = |finalizer: &str| meta.finalizers.iter().flatten().any(|f| f == finalizer);
+        let has = |finalizer: &str| meta.finalizers.iter().any(|f| **f == *finalizer);
         let Some(node) = self.nodes.get_mut(uid) else { return };
         let was_deleted = std::mem::replace(&mut node.being_deleted, true);
         if !was_deleted && has(ORPHAN) {
@@ -241,24 +245,6 @@ impl Graph {
             }
         }
         news.work.extend(node.dependents.into_iter().map(Work::Check));
-        news
-    }
-
-    /// Everything of a kind that a complete list does not name is gone.
-    pub fn listed(&mut self, row: &Arc<Resource>, present: &HashSet<Uid>) -> News {
-        let of_kind = |n: &&Node| !n.is_virtual && n.identity.row.storage_prefix == row.storage_prefix;
-        let missing: Vec<Uid> = self
-            .nodes
-            .values()
-            .filter(of_kind)
-            .map(|n| n.identity.uid.clone())
-            .filter(|uid| !present.contains(uid))
-            .collect();
-        let mut news = News::default();
-        for uid in missing {
-            let more = self.gone(&uid);
-            news.work.extend(more.work);
-        }
         news
     }
 
@@ -301,6 +287,17 @@ impl Graph {
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.nodes.len()
+    }
+}
+
+fn reference(owner: &informer::Owner) -> OwnerReference {
+    OwnerReference {
+        api_version: owner.api_version.to_string(),
+        kind: owner.kind.to_string(),
+        name: owner.name.to_string(),
+        uid: owner.uid.to_string(),
+        controller: owner.controller,
+        block_owner_deletion: owner.block_owner_deletion,
     }
 }
 

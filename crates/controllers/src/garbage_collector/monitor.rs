@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use base::{Shutdown, Supervisor, TaskKind};
 use client::{EventType, Recorder};
-use informer::{Feed, Metadata, Queue};
+use informer::cache::Change;
+use informer::{Informers, Queue};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use kube::core::ApiResource;
 use resources::{KindTable, Resource, ResourceSource, Verb};
 use tokio::sync::watch;
 
-use super::graph::{Graph, InvalidReference, News, Uid, Work};
+use super::graph::{Graph, InvalidReference, News, Work};
 
 /// The group whose objects define kinds.
 const KIND_DEFINITIONS: &str = "apiextensions.k8s.io";
@@ -24,11 +24,13 @@ const TABLE_DELAY: Duration = Duration::from_secs(2);
 pub(super) struct Monitors {
     pub client: Client,
     pub queue: Queue<Work>,
+    informers: Informers,
     kinds: Arc<dyn ResourceSource>,
     graph: Mutex<Graph>,
     recorder: Recorder,
     supervisor: Supervisor,
-    running: Mutex<HashMap<String, Shutdown>>,
+    /// The paths of the collections followed, by where their objects are stored.
+    running: Mutex<HashMap<String, (String, Shutdown)>>,
     /// Kinds whose first list is missing.
     unsynced: watch::Sender<usize>,
 }
@@ -36,12 +38,14 @@ pub(super) struct Monitors {
 impl Monitors {
     pub fn new(
         client: Client,
+        informers: Informers,
         kinds: Arc<dyn ResourceSource>,
         recorder: Recorder,
         supervisor: Supervisor,
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
+            informers,
             queue: Queue::default(),
             kinds,
             graph: Mutex::default(),
@@ -71,18 +75,20 @@ impl Monitors {
         let wanted = followed(&self.table());
         let mut running = self.running.lock().unwrap_or_else(|e| e.into_inner());
         let prefixes: HashSet<&str> = wanted.iter().map(|row| &*row.storage_prefix).collect();
-        running.retain(|prefix, shutdown| {
+        running.retain(|prefix, (path, shutdown)| {
             let stays = prefixes.contains(prefix.as_str());
             if !stays {
                 shutdown.start();
+                self.informers.forget(path);
             }
             stays
         });
         for row in wanted {
             if !running.contains_key(&*row.storage_prefix) {
                 let shutdown = self.supervisor.shutdown().child();
-                running.insert(row.storage_prefix.to_string(), shutdown.clone());
-                self.follow(row, shutdown);
+                let path = collection(&row);
+                running.insert(row.storage_prefix.to_string(), (path.clone(), shutdown.clone()));
+                self.follow(row, &path, shutdown);
             }
         }
         drop(running);
@@ -90,20 +96,37 @@ impl Monitors {
         self.add(again);
     }
 
-    fn follow(self: &Arc<Self>, row: Arc<Resource>, shutdown: Shutdown) {
+    fn follow(self: &Arc<Self>, row: Arc<Resource>, path: &str, shutdown: Shutdown) {
         self.unsynced.send_modify(|missing| *missing += 1);
-        let kind = ApiResource {
-            group: row.group.to_string(),
-            version: row.version.to_string(),
-            api_version: row.group_version().to_string(),
-            kind: row.kind.to_string(),
-            plural: row.plural.to_string(),
-        };
-        let feed = KindFeed { monitors: self.clone(), row, synced: false };
-        let client = self.client.clone();
-        self.supervisor.spawn(TaskKind::Background, "garbage collector monitor", async move {
-            informer::follow_metadata(client, &kind, feed, shutdown).await;
+        let objects = self.informers.objects(path);
+        let (monitors, ended) = (self.clone(), shutdown.clone());
+        objects.subscribe(move |change| {
+            if !ended.is_started() {
+                monitors.learn(&row, change);
+            }
         });
+        let monitors = self.clone();
+        self.supervisor.spawn(TaskKind::Background, "garbage collector monitor", async move {
+            // A kind that goes before its objects are complete must not be waited for.
+            tokio::select! {
+                () = objects.wait_synced() => {}
+                () = shutdown.started() => {}
+            }
+            monitors.unsynced.send_modify(|missing| *missing = missing.saturating_sub(1));
+        });
+    }
+
+    fn learn(&self, row: &Arc<Resource>, change: &Change) {
+        let meta = change.item.meta();
+        let news = if change.gone {
+            self.graph().gone(&meta.uid)
+        } else {
+            self.graph().seen(&self.table(), row, meta)
+        };
+        self.take(news);
+        if row.group == KIND_DEFINITIONS {
+            self.queue.add_after(Work::Kinds, TABLE_DELAY);
+        }
     }
 
     fn add(&self, work: Vec<Work>) {
@@ -122,59 +145,10 @@ impl Monitors {
     }
 }
 
-/// One kind's part in the graph.
-struct KindFeed {
-    monitors: Arc<Monitors>,
-    row: Arc<Resource>,
-    synced: bool,
-}
-
-impl KindFeed {
-    fn kinds_may_change(&self) {
-        if self.row.group == KIND_DEFINITIONS {
-            self.monitors.queue.add_after(Work::Kinds, TABLE_DELAY);
-        }
-    }
-}
-
-impl Feed<Metadata> for KindFeed {
-    fn replace(&mut self, objects: Vec<Metadata>) {
-        let table = self.monitors.table();
-        let present: HashSet<Uid> =
-            objects.iter().filter_map(|o| o.metadata.uid.as_deref()).map(Uid::from).collect();
-        let news = self.monitors.graph().listed(&self.row, &present);
-        self.monitors.take(news);
-        for object in &objects {
-            let news = self.monitors.graph().seen(&table, &self.row, &object.metadata);
-            self.monitors.take(news);
-        }
-        if !std::mem::replace(&mut self.synced, true) {
-            self.monitors.unsynced.send_modify(|missing| *missing = missing.saturating_sub(1));
-        }
-        self.kinds_may_change();
-    }
-
-    fn apply(&mut self, object: Metadata) {
-        let table = self.monitors.table();
-        let news = self.monitors.graph().seen(&table, &self.row, &object.metadata);
-        self.monitors.take(news);
-        self.kinds_may_change();
-    }
-
-    fn remove(&mut self, object: Metadata) {
-        let news = self.monitors.graph().gone(object.metadata.uid.as_deref().unwrap_or(""));
-        self.monitors.take(news);
-        self.kinds_may_change();
-    }
-}
-
-impl Drop for KindFeed {
-    fn drop(&mut self) {
-        // A kind that went before its first list must not be waited for.
-        if !self.synced {
-            self.monitors.unsynced.send_modify(|missing| *missing = missing.saturating_sub(1));
-        }
-    }
+/// The URL path of all objects of a kind.
+fn collection(row: &Resource) -> String {
+    let root = if row.group.is_empty() { "/api" } else { "/apis" };
+    format!("{root}/{}/{}", row.group_version(), row.plural)
 }
 
 /// The kinds to follow: what can be listed, watched and deleted, each in one version. Events are left out:

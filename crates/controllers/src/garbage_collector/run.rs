@@ -25,7 +25,8 @@ pub fn start(manager: &mut Manager, kinds: Arc<dyn ResourceSource>) {
     let client = (context.client_of)(ACCOUNT);
     let recorder = Recorder::start(client.clone(), NAME, None, context.clock.clone(), &context.supervisor);
     let executor = Executor::new(client.clone(), recorder.clone(), FIELD_MANAGER);
-    let monitors = Monitors::new(client, kinds, recorder, context.supervisor.clone());
+    let monitors =
+        Monitors::new(client, context.informers.clone(), kinds, recorder, context.supervisor.clone());
     monitors.follow_kinds();
     for _ in 0..WORKERS {
         let (monitors, executor) = (monitors.clone(), executor.clone());

@@ -1,12 +1,12 @@
 //! The loop: what wakes a node's round, and what is read before deciding.
 
-use informer::{Cache, Controller, Delta, Key, Plan, Round, Scope, Sources};
+use informer::{Cache, Controller, Delta, Index, Key, Plan, Round, Scope, Sources};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use super::conditions;
 use super::heartbeat::Heartbeats;
-use super::plan::{self, Observed};
+use super::plan::{self, Matter, Observed};
+use crate::node_view::node_view;
 use crate::replicas::pod;
 
 const LEASES: &str = "kube-node-lease";
@@ -14,65 +14,84 @@ const LEASES: &str = "kube-node-lease";
 /// See the module's documentation. Keys are nodes.
 pub struct NodeLifecycleController {
     nodes: Cache<Node>,
+    by_readiness: Index<Node>,
     leases: Cache<Lease>,
-    pods: Cache<Pod>,
+    pods_of: Index<Pod>,
     heartbeats: Heartbeats,
+}
+
+/// Nodes by the status of their Ready condition.
+fn by_readiness(nodes: &Cache<Node>) -> Index<Node> {
+    nodes.index("ready", |node, found| found(&node_view(node).ready))
 }
 
 impl Controller for NodeLifecycleController {
     const NAME: &'static str = "node-controller";
     type Config = ();
-    type Observed = Observed;
+    type Observed = Matter;
 
     fn sources(sources: &mut Sources<'_>, (): ()) -> Self {
         let nodes: Cache<Node> = sources.reads();
-        let known = nodes.clone();
-        sources.mapped(move |delta| concerned(&known, delta));
+        let by_readiness = by_readiness(&nodes);
+        let (known, ready) = (nodes.clone(), by_readiness.clone());
+        sources.mapped(move |delta| concerned(&known, &ready, delta));
         let leases = sources.mapped_in(Scope::fields("metadata.namespace=kube-node-lease"), |delta| {
-            let lease: &Lease = delta.object();
-            vec![Key::new("", lease.metadata.name.as_deref().unwrap_or(""))]
+            let lease: &informer::Cached<Lease> = delta.object();
+            vec![Key::new("", lease.name())]
         });
         let known = nodes.clone();
         let pods = sources.mapped(move |delta| on_a_lost_node(&known, delta));
-        Self { nodes, leases, pods, heartbeats: Heartbeats::default() }
+        Self { nodes, by_readiness, leases, pods_of: pod::by_node(&pods), heartbeats: Heartbeats::default() }
     }
 
-    async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
+    async fn observe(&self, round: &Round<'_>) -> Result<Option<Matter>, kube::Error> {
         let name = &*round.key.name;
-        let Some(node) = self.nodes.get_key(round.key) else {
+        let Some(node) = self.nodes.find(round.key) else {
             self.heartbeats.forget(name);
             return Ok(None);
         };
-        let lease = self.leases.get(LEASES, name);
-        let seen = self.heartbeats.note(&node, lease.as_deref(), round.now);
-        if plan::is_well(&node, seen, round.now) {
-            // Every renewal of a lease comes here: pods and other nodes are looked through only in need.
-            return Ok(Some(Observed { node, seen, all_others_down: false, pods: Vec::new() }));
+        let lease = self.leases.find(&Key::new(LEASES, name));
+        let seen = self.heartbeats.note(&node, lease.as_ref(), round.now);
+        let ready = node_view(&node).ready.clone();
+        let left = plan::left(&ready, seen, round.now);
+        let well = &*ready == "True" && left.is_positive();
+        // Every renewal of a lease comes here: the node itself is looked at when it changed, its pods only in need.
+        if well && self.heartbeats.was_well(&node) && round.failure.is_none() {
+            return Ok(Some(Matter::Well { left }));
         }
-        let all_others_down = !self
-            .nodes
-            .any(|other| other.metadata.name != node.metadata.name && conditions::ready(other) == "True");
-        let pods = self.pods.select(None, |p| pod::node_name(p) == name && pod::is_ready(p));
-        Ok(Some(Observed { node, seen, all_others_down, pods }))
+        let Some(object) = node.typed().cloned() else { return Ok(None) };
+        if well {
+            let observed = Observed { node: object, seen, all_others_down: false, pods: Vec::new() };
+            return Ok(Some(Matter::Changed(observed)));
+        }
+        let others_ready = self.by_readiness.count("True") - usize::from(&*ready == "True");
+        let of_node = self.pods_of.get(name).into_iter().filter(|p| pod::facts(p).ready);
+        let pods = of_node.filter_map(|p| p.typed().cloned()).collect();
+        Ok(Some(Matter::Changed(Observed { node: object, seen, all_others_down: others_ready == 0, pods })))
     }
 
-    fn reconcile(observed: &Observed, now: jiff::Timestamp) -> Plan {
-        plan::plan(observed, now)
+    fn reconcile(matter: &Matter, now: jiff::Timestamp) -> Plan {
+        plan::decide(matter, now)
     }
 }
 
-/// The node itself, and every other when one comes, goes or changes its readiness: they decide together
-/// whether the trouble is theirs.
-fn concerned(known: &Cache<Node>, delta: &Delta<Node>) -> Vec<Key> {
-    let ready = match delta {
-        Delta::Applied { new, old: Some(old) } => conditions::ready(new) != conditions::ready(old),
-        _ => true,
+/// The node itself, and every other when the last ready nodes come or go: they decide together whether the
+/// trouble is theirs.
+fn concerned(known: &Cache<Node>, by_readiness: &Index<Node>, delta: &Delta<Node>) -> Vec<Key> {
+    let own = delta.object().key.clone();
+    let is_ready = |node: &informer::Cached<Node>| &*node_view(node).ready == "True";
+    let (before, now) = match delta {
+        Delta::Applied { new, old } => (old.as_ref().is_some_and(is_ready), is_ready(new)),
+        Delta::Deleted(old) => (is_ready(old), false),
     };
-    if !ready {
-        return vec![Key::of(&**delta.object())];
+    let ready = by_readiness.count("True");
+    let ready_before = (ready + usize::from(before)).saturating_sub(usize::from(now));
+    // With two others ready, one more or less changes nothing for anybody.
+    if before == now || (ready > 2 && ready_before > 2) {
+        return vec![own];
     }
-    let mut keys: Vec<Key> = known.list(None).iter().map(|node| Key::of(&**node)).collect();
-    let own = Key::of(&**delta.object());
+    let few = known.scan("whether the last node is lost concerns all, and happens seldom");
+    let mut keys: Vec<Key> = few.iter().map(|node| node.key.clone()).collect();
     if !keys.contains(&own) {
         keys.push(own);
     }
@@ -82,10 +101,11 @@ fn concerned(known: &Cache<Node>, delta: &Delta<Node>) -> Vec<Key> {
 /// A pod that is said to be ready on a node that is not.
 fn on_a_lost_node(known: &Cache<Node>, delta: &Delta<Pod>) -> Vec<Key> {
     let Delta::Applied { new, .. } = delta else { return Vec::new() };
-    if !pod::is_ready(new) {
+    let facts = pod::facts(new);
+    if !facts.ready {
         return Vec::new();
     }
-    let key = Key::new("", pod::node_name(new));
-    let lost = known.get_key(&key).is_some_and(|node| !matches!(conditions::ready(&node), "True" | ""));
+    let key = Key::new("", &facts.node_name);
+    let lost = known.find(&key).is_some_and(|node| !matches!(&*node_view(&node).ready, "True" | ""));
     lost.then_some(key).into_iter().collect()
 }

@@ -2,11 +2,15 @@
 //! changed counts, not what it says. After a restart every node is given its whole grace period again.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use informer::Cached;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
+use serde::Deserialize;
+
+use crate::node_view::node_view;
 
 /// What changes with every sign of life.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,9 +21,24 @@ struct Pulse {
 
 #[derive(Debug)]
 struct Memory {
-    uid: Option<String>,
+    uid: Arc<str>,
     pulse: Pulse,
     at: Timestamp,
+    /// The version of the node that was last found well.
+    well_at: u64,
+}
+
+/// What is looked at of a lease.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct LeaseView {
+    spec: Option<LeaseSpecView>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct LeaseSpecView {
+    renew_time: Option<Timestamp>,
 }
 
 /// What is known about a node's life.
@@ -35,17 +54,15 @@ pub(super) struct Heartbeats(Mutex<HashMap<String, Memory>>);
 
 impl Heartbeats {
     /// Takes note of a node's present state.
-    pub fn note(&self, node: &Node, lease: Option<&Lease>, now: Timestamp) -> LastSeen {
+    pub fn note(&self, node: &Cached<Node>, lease: Option<&Cached<Lease>>, now: Timestamp) -> LastSeen {
         let pulse = Pulse {
-            lease: lease.and_then(|l| l.spec.as_ref()?.renew_time.as_ref()).map(|t| t.0),
-            status: super::conditions::find(node, "Ready")
-                .and_then(|c| c.last_heartbeat_time.as_ref())
-                .map(|t| t.0),
+            lease: lease.and_then(|lease| lease.view::<LeaseView>().spec.as_ref()?.renew_time),
+            status: node_view(node).heartbeat,
         };
-        let name = node.metadata.name.clone().unwrap_or_default();
+        let name = node.name().to_owned();
         let mut known = self.0.lock().unwrap_or_else(|e| e.into_inner());
         match known.get_mut(&name) {
-            Some(memory) if memory.uid == node.metadata.uid => {
+            Some(memory) if memory.uid == node.uid => {
                 if memory.pulse != pulse {
                     memory.pulse = pulse;
                     memory.at = now;
@@ -53,10 +70,19 @@ impl Heartbeats {
                 LastSeen { at: memory.at, first: false }
             }
             _ => {
-                known.insert(name, Memory { uid: node.metadata.uid.clone(), pulse, at: now });
+                known.insert(name, Memory { uid: node.uid.clone(), pulse, at: now, well_at: 0 });
                 LastSeen { at: now, first: true }
             }
         }
+    }
+
+    /// Whether this very state of the node was found well before; else it counts as found well from now on.
+    pub fn was_well(&self, node: &Cached<Node>) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        let Some(memory) = known.get_mut(node.name()).filter(|memory| memory.uid == node.uid) else {
+            return false;
+        };
+        std::mem::replace(&mut memory.well_at, node.version) == node.version
     }
 
     pub fn forget(&self, name: &str) {

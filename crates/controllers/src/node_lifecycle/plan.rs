@@ -31,16 +31,31 @@ pub struct Observed {
     pub(super) pods: Vec<Arc<Pod>>,
 }
 
-/// How much longer silence is suffered.
-fn left(node: &Node, seen: LastSeen, now: Timestamp) -> SignedDuration {
-    let told = conditions::ready(node);
+/// What there is to decide about a node.
+#[derive(Debug, Clone)]
+pub enum Matter {
+    /// It is as it was when it was last found well, and was heard of lately: only its silence is waited for.
+    Well {
+        left: SignedDuration,
+    },
+    Changed(Observed),
+}
+
+/// How much longer silence is suffered, of a node whose Ready condition says `told`.
+pub(super) fn left(told: &str, seen: LastSeen, now: Timestamp) -> SignedDuration {
     let grace = SignedDuration::from_secs(if told.is_empty() { STARTUP_GRACE_S } else { GRACE_S });
     grace - now.duration_since(seen.at)
 }
 
-/// Whether a node is ready and has lately been heard of.
-pub(super) fn is_well(node: &Node, seen: LastSeen, now: Timestamp) -> bool {
-    conditions::ready(node) == "True" && left(node, seen, now).is_positive()
+pub(super) fn decide(matter: &Matter, now: Timestamp) -> Plan {
+    match matter {
+        Matter::Well { left } => {
+            let mut plan = Plan::nothing();
+            plan.look_again(Duration::try_from(*left).unwrap_or(Duration::ZERO));
+            plan
+        }
+        Matter::Changed(observed) => plan(observed, now),
+    }
 }
 
 pub(super) fn plan(observed: &Observed, now: Timestamp) -> Plan {
@@ -52,7 +67,7 @@ pub(super) fn plan(observed: &Observed, now: Timestamp) -> Plan {
         plan.then(node_event(node, "RegisteredNode", message));
     }
     let told = conditions::ready(node);
-    let left = left(node, observed.seen, now);
+    let left = left(told, observed.seen, now);
     let mut ready = told;
     if left.is_positive() {
         plan.look_again(Duration::try_from(left).unwrap_or(Duration::ZERO));

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use informer::Action;
+use informer::{Action, Cached};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, PodCondition, Taint};
@@ -98,7 +98,7 @@ impl Life {
     }
 
     fn round(&mut self) {
-        let seen = self.heartbeats.note(&self.node, Some(&self.lease), self.now);
+        let seen = self.heartbeats.note(&Cached::of(&self.node), Some(&Cached::of(&self.lease)), self.now);
         let observed = Observed {
             node: Arc::new(self.node.clone()),
             seen,

@@ -1,15 +1,13 @@
 //! Whose pods are whose: a workload adopts pods without a controller that its selector picks, and releases
 //! its own that the selector picks no more (`pkg/controller/controller_ref_manager.go`).
 
-use std::sync::Arc;
-
-use informer::{Action, controller_of};
+use informer::Action;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 
-use super::pod;
+use super::pod::Replica;
 use super::workload::Workload;
-use crate::target::target_of;
+use crate::target::target;
 
 /// What a workload's relation to a pod is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,32 +21,30 @@ pub(super) enum Claim {
     Foreign,
 }
 
-pub(super) fn of(workload: &Workload, candidate: &Pod) -> Claim {
-    let selected = workload.selector.matches(|key| pod::label(candidate, key));
-    match controller_of(candidate) {
-        Some(owner) if owner.uid != workload.owner.uid => Claim::Foreign,
+pub(super) fn of(workload: &Workload, candidate: &Replica) -> Claim {
+    let selected = workload.selector.matches(|key| candidate.label(key));
+    match candidate.controller() {
+        Some(owner) if *owner.uid != *workload.owner.uid => Claim::Foreign,
         Some(_) if selected => Claim::Owned,
         // One that goes keeps its pods for the garbage collector.
         Some(_) if workload.deleting => Claim::Owned,
         Some(_) => Claim::Release,
-        None if !selected || workload.deleting || candidate.metadata.deletion_timestamp.is_some() => {
-            Claim::Foreign
-        }
+        None if !selected || workload.deleting || candidate.is_being_deleted() => Claim::Foreign,
         None => Claim::Adopt,
     }
 }
 
-pub(super) fn adoption(workload: &Workload, orphan: &Arc<Pod>) -> Action {
+pub(super) fn adoption(workload: &Workload, orphan: &Replica) -> Action {
     Action::StrategicPatch {
-        target: target_of(&**orphan),
-        patch: json!({"metadata": {"ownerReferences": [workload.owner], "uid": orphan.metadata.uid}}),
+        target: target::<Pod>(orphan.namespace(), orphan.name()),
+        patch: json!({"metadata": {"ownerReferences": [workload.owner], "uid": &*orphan.uid}}),
     }
 }
 
-pub(super) fn release(workload: &Workload, stray: &Arc<Pod>) -> Action {
+pub(super) fn release(workload: &Workload, stray: &Replica) -> Action {
     let gone = json!({"$patch": "delete", "uid": workload.owner.uid});
     Action::StrategicPatch {
-        target: target_of(&**stray),
-        patch: json!({"metadata": {"ownerReferences": [gone], "uid": stray.metadata.uid}}),
+        target: target::<Pod>(stray.namespace(), stray.name()),
+        patch: json!({"metadata": {"ownerReferences": [gone], "uid": &*stray.uid}}),
     }
 }

@@ -1,21 +1,25 @@
 //! The loop for both kinds: which pods concern which workload, and what is read before deciding.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
 
-use informer::{Cache, Controller, Delta, Key, Plan, Round, Sources, controller_of};
+use informer::{Cache, Cached, Controller, Delta, Index, Key, Plan, Round, Sources};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::Api;
 
 use super::plan::{self, Observed};
-use super::pod;
-use super::workload::{Replicated, Workload};
+use super::pod::Replica;
+use super::workload::Replicated;
+use crate::orphans::Orphans;
+use crate::selecting::Selecting;
 
 /// See the module's documentation. Keys are workloads.
 pub struct ReplicaController<K> {
     workloads: Cache<K>,
-    pods: Cache<Pod>,
+    /// By the owner of a workload, which revisions of one deployment share.
+    siblings: Index<K>,
+    owned: Index<Pod>,
+    orphans: Orphans<Pod>,
 }
 
 pub type ReplicaSetController = ReplicaController<ReplicaSet>;
@@ -32,24 +36,35 @@ where
 
     fn sources(sources: &mut Sources<'_>, (): ()) -> Self {
         let workloads: Cache<K> = sources.primary();
-        let known = workloads.clone();
-        let pods = sources.mapped(move |delta| concerned(&known, delta));
-        Self { workloads, pods }
+        let selecting = Selecting::new(&workloads, K::selector);
+        let pods: Cache<Pod> = sources.mapped(move |delta| concerned::<K>(&selecting, delta));
+        Self {
+            siblings: workloads.by_controller(),
+            owned: pods.by_controller(),
+            orphans: Orphans::new(&pods),
+            workloads,
+        }
     }
 
     async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
         let Some(object) = self.workloads.get_key(round.key) else { return Ok(None) };
         let Some(mut workload) = object.workload() else { return Ok(None) };
         let namespace = &*round.key.namespace;
-        let pods = self.pods.select(Some(namespace), |p| may_be_its(&workload, p));
-        let adopting = pods.iter().any(|p| controller_of(&**p).is_none());
+        let owned =
+            self.owned.get(&workload.owner.uid).into_iter().filter(|pod| pod.namespace() == namespace);
+        let orphans = self.orphans.selected(namespace, &workload.selector);
+        let adopting = !orphans.is_empty();
+        // In the order of their names, whosever they are.
+        let all: BTreeMap<Key, Cached<Pod>> =
+            owned.chain(orphans).map(|pod| (pod.key.clone(), pod)).collect();
+        let pods: Vec<Replica> = all.into_values().map(Replica::of).collect();
         if adopting && !workload.deleting {
             // Adopting for a workload that is gone would undo what its deletion asked for.
             workload.deleting = !still_there(round, &*object).await?;
         }
-        let active = pods.iter().filter(|p| pod::is_active(p)).count();
+        let active = pods.iter().filter(|p| p.is_active()).count();
         let too_many = i64::try_from(active).unwrap_or(i64::MAX) > i64::from(workload.replicas);
-        let neighbours = if too_many { self.neighbours(namespace, &object) } else { HashMap::new() };
+        let neighbours = if too_many { self.neighbours(&object) } else { HashMap::new() };
         Ok(Some(Observed { workload, pods, neighbours, failure: round.failure.cloned() }))
     }
 
@@ -60,24 +75,26 @@ where
 
 impl<K: Replicated> ReplicaController<K> {
     /// Active pods of the workload and of its siblings, by node.
-    fn neighbours(&self, namespace: &str, object: &Arc<K>) -> HashMap<String, usize> {
-        let mut owners: HashSet<String> = object.meta().uid.iter().cloned().collect();
-        let siblings = self.workloads.select(Some(namespace), |other| object.is_sibling(other));
-        owners.extend(siblings.iter().filter_map(|s| s.meta().uid.clone()));
+    fn neighbours(&self, object: &K) -> HashMap<String, usize> {
+        let mut owners: Vec<String> = object.meta().uid.iter().cloned().collect();
+        if K::HAS_SIBLINGS
+            && let Some(owner) = informer::controller_of(object)
+        {
+            let siblings = self.siblings.get(&owner.uid);
+            owners.extend(
+                siblings
+                    .iter()
+                    .map(|s| s.uid.to_string())
+                    .filter(|uid| Some(uid) != object.meta().uid.as_ref()),
+            );
+        }
         let mut by_node: HashMap<String, usize> = HashMap::new();
-        let related =
-            |p: &Pod| pod::is_active(p) && controller_of(p).is_some_and(|owner| owners.contains(&owner.uid));
-        for neighbour in self.pods.select(Some(namespace), related) {
-            *by_node.entry(pod::node_name(&neighbour).to_owned()).or_default() += 1;
+        for neighbour in owners.iter().flat_map(|owner| self.owned.get(owner)).map(Replica::of) {
+            if neighbour.is_active() {
+                *by_node.entry(neighbour.facts.node_name.to_string()).or_default() += 1;
+            }
         }
         by_node
-    }
-}
-
-fn may_be_its(workload: &Workload, candidate: &Pod) -> bool {
-    match controller_of(candidate) {
-        Some(owner) => owner.uid == workload.owner.uid,
-        None => workload.selector.matches(|key| pod::label(candidate, key)),
     }
 }
 
@@ -94,35 +111,26 @@ where
 
 /// The workloads a pod's change concerns: its controllers, old and new, or, for an orphan, all that might
 /// adopt it.
-fn concerned<K: Replicated>(known: &Cache<K>, delta: &Delta<Pod>) -> Vec<Key> {
+fn concerned<K: Replicated>(selecting: &Selecting<K>, delta: &Delta<Pod>) -> Vec<Key> {
     let mut keys = Vec::new();
     let mut add = |key: Key| {
         if !keys.contains(&key) {
             keys.push(key);
         }
     };
-    let new = delta.object();
-    let namespace = new.metadata.namespace.as_deref().unwrap_or("");
-    let old = match delta {
-        Delta::Applied { old, .. } => old.as_ref(),
-        Delta::Deleted(_) => None,
-    };
-    for state in [Some(new), old].into_iter().flatten() {
-        if let Some(owner) = controller_of(&**state)
-            && owner.kind == K::kind(&())
-            && owner.api_version == K::api_version(&())
+    let (new, old) = (delta.object(), delta.old());
+    for state in std::iter::once(new).chain(old) {
+        if let Some(owner) = state.controller()
+            && *owner.kind == *K::kind(&())
+            && *owner.api_version == *K::api_version(&())
         {
-            add(Key::new(namespace, &owner.name));
+            add(Key { namespace: new.key.namespace.clone(), name: owner.name.clone() });
         }
     }
-    let orphan = matches!(delta, Delta::Applied { .. }) && controller_of(&**new).is_none();
-    let changed =
-        old.is_none_or(|old| old.metadata.labels != new.metadata.labels || controller_of(&**old).is_some());
+    let orphan = matches!(delta, Delta::Applied { .. }) && new.controller().is_none();
+    let changed = old.is_none_or(|old| old.labels != new.labels || old.controller().is_some());
     if orphan && changed {
-        let adopting = |w: &K| w.selector().is_some_and(|s| s.matches(|key| pod::label(new, key)));
-        for workload in known.select(Some(namespace), adopting) {
-            add(Key::of(&*workload));
-        }
+        selecting.of(new).into_iter().for_each(add);
     }
     keys
 }

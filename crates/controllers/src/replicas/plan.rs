@@ -1,7 +1,6 @@
 //! The decision: claim pods, tell the status, make or delete what is missing or too much.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use informer::{Action, DeletePolicy, EventWords, FailedWrite, Failure, Plan};
@@ -10,10 +9,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::core::ObjectMeta;
 
 use super::claim::{self, Claim};
+use super::pod::{Availability, Replica};
+use super::rank;
 use super::status::{self, Trouble};
 use super::workload::Workload;
-use super::{pod, rank};
-use crate::target::{dynamic, target, target_of};
+use crate::target::{dynamic, target};
 
 /// Upstream's limit of creates or deletes in one round; the pods' own events bring the next one.
 const BURST: usize = 500;
@@ -23,7 +23,7 @@ const BURST: usize = 500;
 pub struct Observed {
     pub workload: Workload,
     /// Pods the workload owns, and orphans it may adopt.
-    pub pods: Vec<Arc<Pod>>,
+    pub(super) pods: Vec<Replica>,
     /// Active related pods (of all revisions) by node; needed only where there are too many pods.
     pub neighbours: HashMap<String, usize>,
     /// What went wrong last time.
@@ -37,7 +37,7 @@ pub(super) fn plan(observed: &Observed, now: Timestamp) -> Plan {
         on_failure: Some(failures(workload)),
         ..Plan::default()
     };
-    let mut active: Vec<&Pod> = Vec::new();
+    let mut active: Vec<&Replica> = Vec::new();
     let mut terminating = 0;
     let mut claims = Vec::new();
     for candidate in &observed.pods {
@@ -47,13 +47,13 @@ pub(super) fn plan(observed: &Observed, now: Timestamp) -> Plan {
                 claims.push(claim::release(workload, candidate));
                 continue;
             }
-            Claim::Adopt if pod::is_active(candidate) => claims.push(claim::adoption(workload, candidate)),
+            Claim::Adopt if candidate.is_active() => claims.push(claim::adoption(workload, candidate)),
             Claim::Adopt => continue,
             Claim::Owned => {}
         }
-        if pod::is_active(candidate) {
+        if candidate.is_active() {
             active.push(candidate);
-        } else if pod::is_terminating(candidate) {
+        } else if candidate.is_terminating() {
             terminating += 1;
         }
     }
@@ -94,9 +94,9 @@ fn trouble(failure: &Failure) -> Option<Trouble> {
     }
 }
 
-fn look_again_for_availability(plan: &mut Plan, workload: &Workload, active: &[&Pod], now: Timestamp) {
-    let next = active.iter().filter_map(|p| match pod::availability(p, workload.min_ready_s, now) {
-        pod::Availability::In(left) => Some(left),
+fn look_again_for_availability(plan: &mut Plan, workload: &Workload, active: &[&Replica], now: Timestamp) {
+    let next = active.iter().filter_map(|p| match p.availability(workload.min_ready_s, now) {
+        Availability::In(left) => Some(left),
         _ => None,
     });
     if let Some(left) = next.min() {
@@ -145,9 +145,9 @@ fn name_prefix(owner: &str) -> String {
     if faults.is_empty() { prefix } else { owner.to_owned() }
 }
 
-fn deletion(doomed: &Pod) -> Action {
+fn deletion(doomed: &Replica) -> Action {
     Action::Delete {
-        target: target_of(doomed),
-        policy: DeletePolicy { uid: doomed.metadata.uid.clone(), ..DeletePolicy::default() },
+        target: target::<Pod>(doomed.namespace(), doomed.name()),
+        policy: DeletePolicy { uid: Some(doomed.uid.to_string()), ..DeletePolicy::default() },
     }
 }

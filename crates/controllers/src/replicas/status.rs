@@ -1,11 +1,10 @@
 //! The status of a workload, as both kinds write it.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
-use super::pod;
+use super::pod::{Availability, Replica};
 use super::workload::Workload;
 
 /// Upstream's type of the condition that pods cannot be made or deleted.
@@ -63,20 +62,20 @@ pub(super) type Trouble = (&'static str, String);
 /// The status that tells the state of `claimed` pods.
 pub(super) fn of(
     workload: &Workload,
-    active: &[&Pod],
+    active: &[&Replica],
     terminating: usize,
     trouble: Option<Trouble>,
     now: Timestamp,
 ) -> Status {
     let template_labels = workload.template.metadata.as_ref().and_then(|m| m.labels.as_ref());
     let fully_labeled =
-        |p: &Pod| template_labels.is_none_or(|all| all.iter().all(|(k, v)| pod::label(p, k) == Some(v)));
+        |p: &Replica| template_labels.is_none_or(|all| all.iter().all(|(k, v)| p.label(k) == Some(v)));
     let available =
-        |p: &Pod| matches!(pod::availability(p, workload.min_ready_s, now), pod::Availability::Available);
+        |p: &Replica| matches!(p.availability(workload.min_ready_s, now), Availability::Available);
     Status {
         replicas: count(active, |_| true),
         fully_labeled_replicas: count(active, fully_labeled),
-        ready_replicas: count(active, pod::is_ready),
+        ready_replicas: count(active, |p| p.facts.ready),
         available_replicas: count(active, available),
         terminating_replicas: workload.tells_terminating.then(|| to_i32(terminating)),
         observed_generation: Some(workload.generation),
@@ -84,7 +83,7 @@ pub(super) fn of(
     }
 }
 
-fn count(pods: &[&Pod], holds: impl Fn(&Pod) -> bool) -> i32 {
+fn count(pods: &[&Replica], holds: impl Fn(&Replica) -> bool) -> i32 {
     to_i32(pods.iter().filter(|p| holds(p)).count())
 }
 

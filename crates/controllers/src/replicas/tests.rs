@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
 
-use informer::{Action, FailedWrite, Failure, Plan};
+use informer::{Action, Cached, FailedWrite, Failure, Plan};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec};
@@ -13,10 +12,14 @@ use kube::core::ObjectMeta;
 use proptest::prelude::*;
 
 use super::plan::{Observed, plan};
-use super::pod;
+use super::pod::Replica;
 use super::status::Status;
 use super::workload::Replicated;
 use crate::{golden, merge};
+
+fn replica(pod: &Pod) -> Replica {
+    Replica::of(Cached::of(pod))
+}
 
 struct Cluster {
     set: ReplicaSet,
@@ -82,10 +85,10 @@ impl Cluster {
         let mut workload = self.set.workload().expect("a selector and a template");
         workload.status = self.status.clone();
         let mut neighbours = std::collections::HashMap::new();
-        for p in self.pods.values().filter(|p| pod::is_active(p)) {
-            *neighbours.entry(pod::node_name(p).to_owned()).or_default() += 1;
+        for p in self.pods.values().filter(|p| pods::is_active(p)) {
+            *neighbours.entry(pods::node_name(p).to_owned()).or_default() += 1;
         }
-        let pods = self.pods.values().cloned().map(Arc::new).collect();
+        let pods = self.pods.values().map(replica).collect();
         Observed { workload, pods, neighbours, failure: self.failure.clone() }
     }
 
@@ -290,10 +293,11 @@ fn the_least_useful_pods_go_first() {
         make("pending", "n1", "Pending", None),
         make("unassigned", "", "Pending", None),
     ];
-    let mut order: Vec<&Pod> = pods.iter().collect();
+    let pods = pods.map(|p| replica(&p));
+    let mut order: Vec<&Replica> = pods.iter().collect();
     let neighbours = std::collections::HashMap::from([("n1".to_owned(), 1), ("n2".to_owned(), 2)]);
     super::rank::sort(&mut order, &neighbours, now);
-    let names: Vec<&str> = order.iter().filter_map(|p| p.metadata.name.as_deref()).collect();
+    let names: Vec<&str> = order.iter().map(|p| p.name()).collect();
     assert_eq!(
         names,
         ["unassigned", "pending", "unknown", "unready", "cheap", "crowded", "young", "restarted", "old"]
@@ -321,8 +325,8 @@ proptest! {
             }
             let wanted = usize::try_from(c.set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0)).unwrap_or(0);
             let count = |c: &Cluster| c.pods.values().filter(|p| {
-                pod::is_active(p) && super::claim::of(&c.set.workload().expect("whole"), p) != super::claim::Claim::Release
-                    && super::claim::of(&c.set.workload().expect("whole"), p) != super::claim::Claim::Foreign
+                pods::is_active(p) && super::claim::of(&c.set.workload().expect("whole"), &replica(p)) != super::claim::Claim::Release
+                    && super::claim::of(&c.set.workload().expect("whole"), &replica(p)) != super::claim::Claim::Foreign
             }).count();
             let before = count(&c);
             c.round();

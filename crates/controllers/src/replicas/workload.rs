@@ -2,7 +2,6 @@
 
 use api::Object;
 use api::selector::LabelSelector;
-use informer::controller_of;
 use informer::{Action, Kind, Target};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{ObjectReference, PodTemplateSpec, ReplicationController};
@@ -60,8 +59,8 @@ pub trait Replicated: Kind {
     /// The pods it means; `None` when it means none.
     fn selector(&self) -> Option<LabelSelector>;
 
-    /// Whether the pods of `other` should be spread together with its own: revisions of one deployment.
-    fn is_sibling(&self, other: &Self) -> bool;
+    /// Whether the pods of all that one owner has should be spread together: revisions of one deployment.
+    const HAS_SIBLINGS: bool;
 }
 
 /// The selector of an API object; `None` where it selects nothing, everything, or cannot be read, because a
@@ -73,6 +72,7 @@ pub(crate) fn selector_of(object: Option<&SelectorObject>) -> Option<LabelSelect
 
 impl Replicated for ReplicaSet {
     const CONTROLLER: &'static str = "replicaset-controller";
+    const HAS_SIBLINGS: bool = true;
 
     fn workload(&self) -> Option<Workload> {
         let spec = self.spec.as_ref()?;
@@ -95,17 +95,11 @@ impl Replicated for ReplicaSet {
     fn selector(&self) -> Option<LabelSelector> {
         selector_of(Some(&self.spec.as_ref()?.selector))
     }
-
-    fn is_sibling(&self, other: &Self) -> bool {
-        match (controller_of(self), controller_of(other)) {
-            (Some(mine), Some(its)) => mine.uid == its.uid,
-            _ => false,
-        }
-    }
 }
 
 impl Replicated for ReplicationController {
     const CONTROLLER: &'static str = "replication-controller";
+    const HAS_SIBLINGS: bool = false;
 
     fn workload(&self) -> Option<Workload> {
         let spec = self.spec.as_ref()?;
@@ -129,9 +123,5 @@ impl Replicated for ReplicationController {
         let labels = self.spec.as_ref()?.selector.as_ref()?;
         let selector = LabelSelector::from_labels(labels.iter().map(|(k, v)| (k.as_str(), v.as_str())));
         (!selector.is_everything()).then_some(selector)
-    }
-
-    fn is_sibling(&self, _: &Self) -> bool {
-        false
     }
 }

@@ -161,8 +161,10 @@ fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
     let supervisor = &parts.supervisor;
     let server = plane.server.clone();
     let manager = plane.client(CONTROLLER_MANAGER, "system:kube-controller-manager", &[]);
+    // One cache of a kind for all loops.
+    let informers = Informers::new(manager, supervisor.clone());
     let mut manager = Manager::new(informer::Context {
-        informers: Informers::new(manager, supervisor.clone()),
+        informers: informers.clone(),
         client_of: Arc::new(move |account| {
             let identity = bootstrap::controller_identity(account);
             client::in_process(server.in_process(identity).named(CONTROLLER_MANAGER))
@@ -177,8 +179,13 @@ fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
     };
     controllers::start_all(&mut manager, config);
     let client = plane.client("kube-scheduler", "system:kube-scheduler", &[]);
-    let informers = Informers::new(client, supervisor.clone());
-    scheduler::Scheduler::build(scheduler::Config::default(), &informers, parts.clock.clone(), supervisor)
-        .start(supervisor);
+    scheduler::Scheduler::build(
+        scheduler::Config::default(),
+        client,
+        &informers,
+        parts.clock.clone(),
+        supervisor,
+    )
+    .start(supervisor);
     Ok(())
 }

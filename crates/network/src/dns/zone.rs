@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use hickory_server::proto::ProtoError;
 use hickory_server::proto::rr::rdata::{A, AAAA, CNAME, PTR, SOA, SRV, TXT};
 use hickory_server::proto::rr::{Name, RData, Record, RecordType};
-use informer::Cache;
+use informer::{Cache, Index};
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
@@ -42,13 +42,25 @@ pub(super) struct Zone {
     domain: Name,
     ranges: Vec<IpNet>,
     view: View,
+    slices_of: Index<EndpointSlice>,
+    by_address: Index<Service>,
 }
 
 impl Zone {
     pub fn new(domain: &str, ranges: Vec<IpNet>, view: View) -> Result<Self, ProtoError> {
         let mut domain = Name::from_ascii(domain)?.to_lowercase();
         domain.set_fqdn(true);
-        Ok(Self { domain, ranges, view })
+        let slices_of = view.slices.index("service", |slice, found| {
+            if let Some(name) = slice.label(SERVICE_NAME_LABEL) {
+                found(&of_service(slice.namespace(), name));
+            }
+        });
+        let by_address = view.services.index("cluster-ip", |service, found| {
+            for address in service.typed().map(|service| cluster_ips(service)).unwrap_or_default() {
+                found(&address.to_string());
+            }
+        });
+        Ok(Self { domain, ranges, view, slices_of, by_address })
     }
 
     /// The zone's own record, which says how long a missing name may be remembered.
@@ -112,9 +124,9 @@ impl Zone {
 
     /// A namespace's name exists as long as a Service is in it.
     fn namespace(&self, namespace: &str) -> Answer {
-        match self.view.services.list(Some(namespace)).is_empty() {
-            true => Answer::NoName,
-            false => Answer::NoData,
+        match self.view.services.any_in(namespace) {
+            true => Answer::NoData,
+            false => Answer::NoName,
         }
     }
 
@@ -202,11 +214,10 @@ impl Zone {
 
     /// The endpoints that take traffic, each with the label it has below its Service.
     fn endpoints(&self, service: &Service) -> Vec<(String, std::sync::Arc<EndpointSlice>, Vec<IpAddr>)> {
-        let (namespace, name) = (service.metadata.namespace.as_deref(), service.metadata.name.as_deref());
-        let slices = self.view.slices.select(namespace, |slice| {
-            let labels = slice.metadata.labels.as_ref();
-            labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)).map(String::as_str) == name
-        });
+        let namespace = service.metadata.namespace.as_deref().unwrap_or("");
+        let name = service.metadata.name.as_deref().unwrap_or("");
+        let slices = self.slices_of.get(&of_service(namespace, name));
+        let slices = slices.iter().filter_map(|slice| slice.typed().cloned());
         let unready = service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses) == Some(true);
         let mut found = Vec::new();
         for slice in slices {
@@ -222,9 +233,8 @@ impl Zone {
     }
 
     fn reverse(&self, name: &Name, address: IpAddr, kind: RecordType) -> Answer {
-        let is_address = |service: &Service| cluster_ips(service).contains(&address);
-        let owner = self.view.services.select(None, is_address).into_iter().next();
-        match owner.and_then(|service| self.service_name(&service)) {
+        let owner = self.by_address.get(&address.to_string()).into_iter().next();
+        match owner.and_then(|service| self.service_name(service.typed()?)) {
             Some(target) => of_type(name, kind, vec![RData::PTR(PTR(target))]),
             None if self.ranges.iter().any(|range| range.contains(&address)) => Answer::NoName,
             None => Answer::Elsewhere,
@@ -236,6 +246,11 @@ impl Zone {
         let in_namespace = below_svc.prepend_label(service.metadata.namespace.as_deref()?).ok()?;
         in_namespace.prepend_label(service.metadata.name.as_deref()?).ok()
     }
+}
+
+/// The value under which the slices of a Service are found.
+fn of_service(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
 }
 
 /// The record that says that `target` stands for `name`.

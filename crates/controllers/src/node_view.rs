@@ -1,0 +1,71 @@
+//! [`NodeView`]: what controllers look at of every node, kept beside the cached bytes.
+
+use std::sync::Arc;
+
+use informer::Cached;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
+use serde::Deserialize;
+
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(from = "Raw")]
+pub(crate) struct NodeView {
+    /// The status of the Ready condition; empty where there is none.
+    pub ready: Box<str>,
+    /// When the node agent last renewed its status.
+    pub heartbeat: Option<Timestamp>,
+    /// The taints that evict.
+    pub no_execute: Vec<Taint>,
+    pub out_of_service: bool,
+    /// The node's parts of the pod network.
+    pub ranges: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Raw {
+    spec: Option<RawSpec>,
+    status: Option<RawStatus>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawSpec {
+    #[serde(rename = "podCIDR")]
+    pod_cidr: Option<String>,
+    #[serde(rename = "podCIDRs")]
+    pod_cidrs: Option<Vec<String>>,
+    taints: Option<Vec<Taint>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawStatus {
+    conditions: Option<Vec<NodeCondition>>,
+}
+
+impl From<Raw> for NodeView {
+    fn from(raw: Raw) -> Self {
+        let spec = raw.spec.unwrap_or_default();
+        let conditions = raw.status.and_then(|status| status.conditions).unwrap_or_default();
+        let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+        let taints = spec.taints.unwrap_or_default();
+        let is_ready = ready.as_ref().is_some_and(|condition| condition.status == "True");
+        let out_of_service = !is_ready && taints.iter().any(|taint| taint.key == OUT_OF_SERVICE);
+        let mut ranges = spec.pod_cidrs.unwrap_or_default();
+        ranges.extend(spec.pod_cidr.filter(|range| !ranges.contains(range)));
+        Self {
+            heartbeat: ready.as_ref().and_then(|c| c.last_heartbeat_time.as_ref()).map(|time| time.0),
+            ready: ready.map(|condition| condition.status.into()).unwrap_or_default(),
+            no_execute: taints.into_iter().filter(|taint| taint.effect == "NoExecute").collect(),
+            out_of_service,
+            ranges,
+        }
+    }
+}
+
+pub(crate) fn node_view(node: &Cached<Node>) -> Arc<NodeView> {
+    node.view()
+}

@@ -1,0 +1,211 @@
+//! [`Item`]: one object as a cache holds it. [`Cached`]: the same under its kind.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Meta;
+use super::meta::Span;
+use crate::Kind;
+
+type Shared = Arc<dyn Any + Send + Sync>;
+
+/// An object: its JSON, in the bytes of whoever sent it, and its metadata. Never changes.
+pub struct Item {
+    meta: Meta,
+    json: Bytes,
+    managed_fields: Option<Span>,
+    /// The typed object as long as somebody uses it.
+    typed: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
+    /// What [`Item::view`] made.
+    view: OnceLock<Shared>,
+}
+
+/// A few fields of a kind that are looked at often, kept beside the bytes. Absent fields are at their defaults.
+pub trait View: DeserializeOwned + Default + Send + Sync + 'static {}
+
+impl<V: DeserializeOwned + Default + Send + Sync + 'static> View for V {}
+
+impl Item {
+    /// Takes an object in.
+    ///
+    /// # Errors
+    /// When the bytes are no object.
+    pub fn read(json: Bytes) -> Result<Self, serde_json::Error> {
+        let (meta, managed_fields) = Meta::read(&json)?;
+        Ok(Self { meta, json, managed_fields, typed: Mutex::default(), view: OnceLock::new() })
+    }
+
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The whole object.
+    pub fn json(&self) -> &Bytes {
+        &self.json
+    }
+
+    pub(super) fn share_with(&mut self, other: &Self) {
+        self.meta.share_with(&other.meta);
+    }
+
+    /// Some fields of the object, read at the first call and kept: all users of a kind ask for the same `V`
+    /// (another one is read anew at every call). An object that is odd reads as the default, which is logged.
+    pub fn view<V: View>(&self) -> Arc<V> {
+        let held = self.view.get_or_init(|| Arc::new(self.read_view::<V>()));
+        held.clone().downcast::<V>().unwrap_or_else(|_| Arc::new(self.read_view::<V>()))
+    }
+
+    fn read_view<V: View>(&self) -> V {
+        serde_json::from_slice(&self.json).unwrap_or_else(|error| {
+            tracing::error!(key = %self.meta.key, %error, "an object is odd: fields of it read as absent");
+            V::default()
+        })
+    }
+
+    /// The typed object without its managed fields, which no component reads; `None` for one that cannot be read,
+    /// which is logged. Shared with whoever else uses it at the moment.
+    pub fn decode<K: Kind>(&self) -> Option<Arc<K>> {
+        let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = typed.as_ref().and_then(Weak::upgrade).and_then(|shared| shared.downcast::<K>().ok());
+        if alive.is_some() {
+            return alive;
+        }
+        match self.parse::<K>() {
+            Ok(object) => {
+                let object = Arc::new(object);
+                let shared: Shared = object.clone();
+                *typed = Some(Arc::downgrade(&shared));
+                Some(object)
+            }
+            Err(error) => {
+                let kind = K::kind(&());
+                tracing::error!(key = %self.meta.key, %kind, %error, "an object is odd and counts as absent");
+                None
+            }
+        }
+    }
+
+    fn parse<K: Kind>(&self) -> Result<K, serde_json::Error> {
+        let Some(span) = &self.managed_fields else { return serde_json::from_slice(&self.json) };
+        let (start, end) = (span.start as usize, span.end as usize);
+        let mut rest = Vec::with_capacity(self.json.len() - (end - start) + 4);
+        rest.extend_from_slice(&self.json[..start]);
+        rest.extend_from_slice(b"null");
+        rest.extend_from_slice(&self.json[end..]);
+        serde_json::from_slice(&rest)
+    }
+}
+
+impl std::fmt::Debug for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Item").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+/// A cached object of kind `K`: its [`Meta`] at hand, the typed object on demand. Cheap to clone.
+pub struct Cached<K> {
+    item: Arc<Item>,
+    /// Kept for as long as this handle lives, so that all who look at one change decode it once.
+    typed: OnceLock<Option<Arc<K>>>,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Kind> Cached<K> {
+    pub(crate) fn new(item: Arc<Item>) -> Self {
+        Self { item, typed: OnceLock::new(), kind: PhantomData }
+    }
+
+    /// A typed object as if a cache held it: for tests.
+    ///
+    /// # Panics
+    /// When the object cannot be written as JSON.
+    pub fn of(object: &K) -> Self
+    where
+        K: Serialize,
+    {
+        let json = serde_json::to_vec(object).expect("API objects can be written as JSON");
+        Self::new(Arc::new(Item::read(json.into()).expect("an API object is a JSON object")))
+    }
+
+    /// The typed object; see [`Item::decode`].
+    pub fn typed(&self) -> Option<&Arc<K>> {
+        self.typed.get_or_init(|| self.item.decode()).as_ref()
+    }
+
+    /// See [`Item::view`].
+    pub fn view<V: View>(&self) -> Arc<V> {
+        self.item.view()
+    }
+
+    pub fn item(&self) -> &Arc<Item> {
+        &self.item
+    }
+}
+
+impl<K> Clone for Cached<K> {
+    fn clone(&self) -> Self {
+        Self { item: self.item.clone(), typed: self.typed.clone(), kind: PhantomData }
+    }
+}
+
+impl<K> Deref for Cached<K> {
+    type Target = Meta;
+
+    fn deref(&self) -> &Meta {
+        &self.item.meta
+    }
+}
+
+impl<K> std::fmt::Debug for Cached<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.item.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default)]
+    struct Data {
+        data: std::collections::BTreeMap<String, String>,
+    }
+
+    fn item(json: &str) -> Item {
+        Item::read(Bytes::copy_from_slice(json.as_bytes())).expect("an object")
+    }
+
+    #[test]
+    fn the_typed_object_is_shared_while_used_and_has_no_managed_fields() {
+        let item = item(
+            r#"{"metadata":{"name":"a","managedFields":[{"manager":"m","fieldsV1":{"f:data":{}}}],"uid":"u"},"data":{"k":"v"}}"#,
+        );
+        let first = item.decode::<ConfigMap>().expect("a config map");
+        assert_eq!(first.metadata.managed_fields, None);
+        assert_eq!(first.metadata.uid.as_deref(), Some("u"));
+        let second = item.decode::<ConfigMap>().expect("a config map");
+        assert!(Arc::ptr_eq(&first, &second));
+        let weak = Arc::downgrade(&first);
+        drop((first, second));
+        assert!(weak.upgrade().is_none(), "nobody keeps the typed object");
+        assert_eq!(item.view::<Data>().data["k"], "v");
+        assert!(Arc::ptr_eq(&item.view::<Data>(), &item.view::<Data>()));
+    }
+
+    #[test]
+    fn an_odd_object_counts_as_absent() {
+        let item = item(r#"{"metadata":{"name":"a"},"data":[1]}"#);
+        assert!(item.decode::<ConfigMap>().is_none());
+        assert_eq!(*item.view::<Data>(), Data::default());
+    }
+}

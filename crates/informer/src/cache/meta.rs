@@ -1,0 +1,206 @@
+//! [`Meta`]: what is looked at often of any object, taken from its JSON in one pass.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::Key;
+
+/// The metadata that caches keep beside an object's bytes. Equal parts are shared between neighbours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    pub key: Key,
+    /// Empty where the object has none.
+    pub uid: Arc<str>,
+    /// The resource version as a number, 0 where the object has none.
+    pub version: u64,
+    pub generation: i64,
+    pub created: Option<Timestamp>,
+    /// When the object was told to go; `None` while nobody deleted it.
+    pub deleted: Option<Timestamp>,
+    pub owners: Arc<[Owner]>,
+    pub labels: Labels,
+    pub finalizers: Arc<[Arc<str>]>,
+}
+
+/// An owner reference.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    pub api_version: Arc<str>,
+    pub kind: Arc<str>,
+    pub name: Arc<str>,
+    pub uid: Arc<str>,
+    #[serde(default)]
+    pub controller: Option<bool>,
+    #[serde(default)]
+    pub block_owner_deletion: Option<bool>,
+}
+
+/// Labels in the order of their keys, in one shared allocation.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Labels(Arc<str>);
+
+/// What stands between the packed parts: no label holds it.
+const END: char = '\0';
+
+impl Labels {
+    fn pack<'l>(labels: impl Iterator<Item = (&'l str, &'l str)>) -> Self {
+        let mut text = String::new();
+        for (key, value) in labels {
+            for part in [key, value] {
+                text.extend(part.chars().filter(|c| *c != END));
+                text.push(END);
+            }
+        }
+        Self(text.into())
+    }
+
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.iter().find(|(k, _)| *k == key).map(|(_, value)| value)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut parts = self.0.split_terminator(END);
+        std::iter::from_fn(move || Some((parts.next()?, parts.next()?)))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Labels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// The part of an object that [`Meta`] is made of.
+#[derive(Deserialize)]
+struct Top<'a> {
+    #[serde(borrow, default)]
+    metadata: Raw<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Raw<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    namespace: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    uid: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    resource_version: Option<Cow<'a, str>>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Timestamp>,
+    deletion_timestamp: Option<Timestamp>,
+    owner_references: Option<Vec<Owner>>,
+    labels: Option<BTreeMap<String, String>>,
+    finalizers: Option<Vec<Arc<str>>>,
+    #[serde(borrow)]
+    managed_fields: Option<&'a RawValue>,
+}
+
+/// Where in an object's JSON its `metadata.managedFields` stand.
+pub(super) type Span = std::ops::Range<u32>;
+
+impl Meta {
+    /// Reads the metadata out of an object's JSON.
+    ///
+    /// # Errors
+    /// When the JSON is no object or its metadata is not of the shape that all objects share.
+    pub(super) fn read(json: &[u8]) -> Result<(Self, Option<Span>), serde_json::Error> {
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err(serde::de::Error::custom("not a JSON object"));
+        }
+        let Top { metadata: raw } = serde_json::from_slice(json)?;
+        let managed = raw.managed_fields.map(|fields| {
+            let start = fields.get().as_ptr() as usize - json.as_ptr() as usize;
+            let end = start + fields.get().len();
+            u32::try_from(start).unwrap_or(u32::MAX)..u32::try_from(end).unwrap_or(u32::MAX)
+        });
+        let labels = raw.labels.unwrap_or_default();
+        let meta = Self {
+            key: Key::new(raw.namespace.as_deref().unwrap_or(""), &raw.name),
+            uid: raw.uid.as_deref().unwrap_or("").into(),
+            version: raw.resource_version.and_then(|version| version.parse().ok()).unwrap_or(0),
+            generation: raw.generation.unwrap_or(0),
+            created: raw.creation_timestamp,
+            deleted: raw.deletion_timestamp,
+            owners: raw.owner_references.unwrap_or_default().into(),
+            labels: Labels::pack(labels.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
+            finalizers: raw.finalizers.unwrap_or_default().into(),
+        };
+        Ok((meta, managed))
+    }
+
+    /// The owner that controls the object.
+    pub fn controller(&self) -> Option<&Owner> {
+        self.owners.iter().find(|owner| owner.controller == Some(true))
+    }
+
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.get(key)
+    }
+
+    pub fn is_being_deleted(&self) -> bool {
+        self.deleted.is_some()
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.key.namespace
+    }
+
+    pub fn name(&self) -> &str {
+        &self.key.name
+    }
+
+    /// Shares with `other` what both have alike: siblings have one namespace, one owner and often the same labels.
+    pub(super) fn share_with(&mut self, other: &Self) {
+        share(&mut self.key.namespace, &other.key.namespace);
+        share(&mut self.owners, &other.owners);
+        share(&mut self.labels.0, &other.labels.0);
+        share(&mut self.finalizers, &other.finalizers);
+        if self.uid == other.uid {
+            share(&mut self.key.name, &other.key.name);
+            share(&mut self.uid, &other.uid);
+        }
+    }
+}
+
+fn share<T: PartialEq + ?Sized>(mine: &mut Arc<T>, other: &Arc<T>) {
+    if !Arc::ptr_eq(mine, other) && mine == other {
+        *mine = other.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_read_and_managed_fields_are_found() {
+        let json = br#"{"kind":"X","metadata":{"resourceVersion":"7","name":"a","namespace":"ns","uid":"u",
+            "labels":{"b":"2","a":"1"},"creationTimestamp":"2026-01-01T00:00:00Z","finalizers":["f"],
+            "managedFields":[{"manager":"m"}],"ownerReferences":[{"apiVersion":"v1","kind":"K","name":"o","uid":"ou",
+            "controller":true}]},"spec":{"metadata":{"name":"no"}}}"#;
+        let (meta, managed) = Meta::read(json).expect("an object");
+        assert_eq!((meta.name(), meta.namespace(), &*meta.uid, meta.version), ("a", "ns", "u", 7));
+        assert_eq!(meta.labels.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+        assert_eq!(meta.controller().map(|o| &*o.uid), Some("ou"));
+        assert_eq!(&*meta.finalizers[0], "f");
+        let span = managed.expect("managed fields");
+        assert_eq!(&json[span.start as usize..span.end as usize], br#"[{"manager":"m"}]"#);
+        for broken in [&b"[]"[..], b"{", br#"{"metadata":{"labels":7}}"#, b"\xff"] {
+            assert!(Meta::read(broken).is_err(), "{broken:?}");
+        }
+        assert_eq!(Meta::read(b"{}").expect("an object without metadata").0.name(), "");
+    }
+}
