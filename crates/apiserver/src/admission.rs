@@ -1,7 +1,7 @@
 //! Admission: in-tree plugins that change or refuse objects on their way in.
 //!
 //! Start with [`plugins`]: the list, in upstream's order. One plugin a file. Plugins know kinds by name; nothing
-//! else of the request's way does.
+//! else of the request's way does. `reservation` is the step around the commit.
 
 mod default_toleration_seconds;
 mod escalation;
@@ -9,6 +9,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod priority;
 mod requester;
+mod reservation;
 mod service_account;
 mod taint_new_nodes;
 
@@ -23,11 +24,14 @@ pub use namespace_lifecycle::NamespaceLifecycle;
 pub use node_restriction::NodeRestriction;
 pub use priority::Priority;
 pub use requester::Requester;
+pub(crate) use reservation::Reservations;
+pub use reservation::{Committed, Hold, Reservation, Reserver};
 pub use service_account::ServiceAccount;
 pub use taint_new_nodes::TaintNewNodes;
 
 use crate::authz::Authorizer;
 use crate::authz::rbac::Rbac;
+use crate::eventual::Eventual;
 use crate::lookup::Lookup;
 use crate::request::Attributes;
 
@@ -59,6 +63,8 @@ pub struct Review<'a> {
     pub operation: Operation,
     /// The stored object (update, delete).
     pub old: Option<&'a Object>,
+    /// Nothing will be stored: what is done for the request must have no effect either.
+    pub dry_run: bool,
 }
 
 impl Review<'_> {
@@ -89,21 +95,62 @@ impl Review<'_> {
     }
 }
 
-/// One plugin. Plugins answer from memory (the watch caches): no IO.
+/// One plugin. The built-in ones answer from memory (the watch caches); one that asks a webhook returns
+/// [`Eventual::Later`].
+///
+/// Cancellation safe: a request may be given up while a plugin waits.
 pub trait Admission: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// May change the object. `object` is `None` on delete.
-    fn admit(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
         let _ = (review, object);
-        Ok(())
+        Ok(()).into()
     }
 
     /// Sees the final object.
-    fn validate(&self, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
+    fn validate<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
         let _ = (review, object);
-        Ok(())
+        Ok(()).into()
     }
+}
+
+/// Has every plugin change the object, in order.
+///
+/// # Errors
+/// The first refusal.
+pub(crate) async fn admit(
+    plugins: &[Arc<dyn Admission>],
+    review: &Review<'_>,
+    mut object: Option<&mut Object>,
+) -> Result<(), Error> {
+    for plugin in plugins {
+        plugin.admit(review, object.as_deref_mut()).await?;
+    }
+    Ok(())
+}
+
+/// Has every plugin check the object, in order.
+///
+/// # Errors
+/// The first refusal.
+pub(crate) async fn validate(
+    plugins: &[Arc<dyn Admission>],
+    review: &Review<'_>,
+    object: Option<&Object>,
+) -> Result<(), Error> {
+    for plugin in plugins {
+        plugin.validate(review, object).await?;
+    }
+    Ok(())
 }
 
 /// All plugins in upstream's order (`pkg/kubeapiserver/options/plugins.go`). Requester and Escalation are no plugins

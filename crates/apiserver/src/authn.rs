@@ -16,6 +16,7 @@ pub use certificate::ClientCertificate;
 pub use static_token::StaticTokens;
 pub use union::Union;
 
+use crate::eventual::Eventual;
 use crate::request::User;
 
 /// The group of everybody who has shown who they are.
@@ -42,18 +43,29 @@ pub struct ReviewedToken {
 
 /// Turns credentials into a user. `Ok(None)`: this method has nothing to say (no credentials of its
 /// sort); `Err`: credentials are there and wrong.
+///
+/// Cancellation safe: a request may be given up while an authenticator waits.
 pub trait Authenticator: Send + Sync + 'static {
-    fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, api::Error>;
+    fn authenticate<'a>(
+        &'a self,
+        credentials: &'a Credentials<'_>,
+    ) -> Eventual<'a, Result<Option<Arc<User>>, api::Error>>;
 
     /// Checks a token for a third party that is reached under one of `audiences` (none: the API server).
     ///
     /// # Errors
     /// Why the token is wrong, in words for `status.error` of the review.
-    fn review_token(&self, token: &str, audiences: &[String]) -> Result<Option<ReviewedToken>, String> {
-        let credentials = Credentials { client_certificate: None, bearer_token: Some(token) };
-        match self.authenticate(&credentials) {
-            Ok(user) => Ok(user.map(|user| ReviewedToken { user, audiences: audiences.to_vec() })),
-            Err(_) => Err("invalid bearer token".to_owned()),
-        }
+    fn review_token<'a>(
+        &'a self,
+        token: &'a str,
+        audiences: &'a [String],
+    ) -> Eventual<'a, Result<Option<ReviewedToken>, String>> {
+        Eventual::later(async move {
+            let credentials = Credentials { client_certificate: None, bearer_token: Some(token) };
+            match self.authenticate(&credentials).await {
+                Ok(user) => Ok(user.map(|user| ReviewedToken { user, audiences: audiences.to_vec() })),
+                Err(_) => Err("invalid bearer token".to_owned()),
+            }
+        })
     }
 }

@@ -11,6 +11,7 @@ pub(crate) use privileged::is_privileged;
 pub use privileged::{PRIVILEGED_GROUP, PrivilegedGroup};
 pub use union::Union;
 
+use crate::eventual::Eventual;
 use crate::request::Attributes;
 
 /// The answer of an authorizer.
@@ -23,13 +24,16 @@ pub enum Decision {
     NoOpinion(String),
 }
 
-/// Decides from state held in memory: no IO, no waiting.
+/// Says whether a request is allowed. The built-in ones decide from memory; one that asks a webhook returns
+/// [`Eventual::Later`].
+///
+/// Cancellation safe: a request may be given up while an authorizer waits.
 pub trait Authorizer: Send + Sync + 'static {
-    fn authorize(&self, attributes: &Attributes) -> Decision;
+    fn authorize<'a>(&'a self, attributes: &'a Attributes) -> Eventual<'a, Decision>;
 
     /// Why a request is allowed, for those who ask (`SubjectAccessReview`); may be empty. Not for the hot path.
-    fn explain(&self, attributes: &Attributes) -> String {
+    fn explain<'a>(&'a self, attributes: &'a Attributes) -> Eventual<'a, String> {
         let _ = attributes;
-        String::new()
+        String::new().into()
     }
 }

@@ -7,10 +7,11 @@ use base::{Clock, Supervisor};
 use resources::ResourceSource;
 use store::Store;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Reserver};
 use crate::authn::Authenticator;
 use crate::authz::Authorizer;
 use crate::cache::Cache;
+use crate::conversion::Converter;
 use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::identity::{RuleResolver, TokenIssuer};
@@ -72,6 +73,10 @@ pub struct Deps {
     pub authorizer: Arc<dyn Authorizer>,
     /// Asked in order: all that change an object, then all that check it.
     pub admission: Vec<Arc<dyn Admission>>,
+    /// Asked in order before each commit, which confirms what they reserve.
+    pub reservers: Vec<Arc<dyn Reserver>>,
+    /// Between the versions served and those stored.
+    pub converter: Arc<dyn Converter>,
     /// Issues service account tokens; without it the token subresource is not implemented.
     pub tokens: Option<Arc<dyn TokenIssuer>>,
     /// Lists a user's rules; without it `SelfSubjectRulesReview` is not implemented.

@@ -13,7 +13,9 @@ mod body;
 pub mod bootstrap;
 pub mod cache;
 mod context;
+pub mod conversion;
 mod discovery;
+pub mod eventual;
 mod follow;
 mod handlers;
 mod health;
@@ -41,6 +43,7 @@ mod testing;
 
 pub use body::{Body, BoxError};
 pub use context::{Deps, Limits};
+pub use eventual::Eventual;
 pub use kubelet::KubeletClient;
 pub use server::{Config, InProcess, Server, Tls, TlsError};
 pub use specs::cache_specs;

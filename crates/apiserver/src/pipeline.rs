@@ -12,7 +12,7 @@ mod unread;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api::Error;
 use futures::FutureExt;
@@ -24,6 +24,7 @@ use tracing::Instrument;
 
 pub(crate) use authorize::{attributes, authorize};
 pub(crate) use inflight::InFlight;
+use inflight::Slot;
 
 use crate::audit::{Asked, Trail};
 use crate::authn::Credentials;
@@ -148,21 +149,55 @@ pub(crate) async fn serve(
     response
 }
 
+/// Lets the request through and has it answered. The time limit holds for all of it, waits for webhooks included;
+/// for a watch or stream it holds until the answer begins to be made.
 async fn run(
     context: Arc<Context>,
     peer: Arc<Peer>,
-    mut parts: http::request::Parts,
+    parts: http::request::Parts,
     body: RequestBody,
     query: Query,
     info: RequestInfo,
     trail: &mut Trail,
 ) -> Outcome {
-    let user = authenticate(&context, &peer, &parts.headers)?;
+    let limit = context.limits.request_timeout;
+    let long_running = info.long_running();
+    let entering = enter(&context, &peer, parts, body, query, info, trail);
+    if long_running {
+        let (call, _) = within(limit, entering).await?;
+        return router::route(context, call).await;
+    }
+    let answered = async {
+        let (call, _slot) = entering.await?;
+        router::route(Arc::clone(&context), call).await
+    };
+    within(limit, answered).await
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(Error::new(api::Reason::Timeout, "Timeout: request did not complete within the allotted timeout"))
+    })
+}
+
+/// Authenticate → limits → impersonate → authorize. Watches and streams take no place among the requests in progress.
+async fn enter(
+    context: &Context,
+    peer: &Peer,
+    mut parts: http::request::Parts,
+    body: RequestBody,
+    query: Query,
+    info: RequestInfo,
+    trail: &mut Trail,
+) -> Result<(Call, Option<Slot>), Error> {
+    let user = authenticate(context, peer, &parts.headers).await?;
     trail.user = Some(Arc::clone(&user));
     tracing::Span::current().record("user", user.name.as_str());
-    let long_running = info.long_running();
-    let _slot = if long_running { None } else { Some(context.in_flight.enter(info.read_only(), &user)?) };
-    let call = Call {
+    let slot = match info.long_running() {
+        true => None,
+        false => Some(context.in_flight.enter(info.read_only(), &user)?),
+    };
+    let mut call = Call {
         upgrade: parts.extensions.remove::<OnUpgrade>(),
         info,
         method: parts.method,
@@ -173,32 +208,17 @@ async fn run(
         body: Mutex::new(body),
         peer: peer.address,
     };
-    let limit = context.limits.request_timeout;
-    let answered = answer(context, call, trail);
-    if long_running {
-        answered.await
-    } else {
-        tokio::time::timeout(limit, answered).await.unwrap_or_else(|_| {
-            Err(Error::new(
-                api::Reason::Timeout,
-                "Timeout: request did not complete within the allotted timeout",
-            ))
-        })
-    }
-}
-
-async fn answer(context: Arc<Context>, mut call: Call, trail: &mut Trail) -> Outcome {
-    if let Some(user) = impersonate::impersonated(&context, &call)? {
+    if let Some(user) = impersonate::impersonated(context, &call).await? {
         trail.impersonated = Some(Arc::clone(&user));
         call.user = user;
     }
-    let authorized = authorize(&context, &call);
+    let authorized = authorize(context, &call).await;
     trail.allowed = Some(authorized.is_ok());
     authorized?;
-    router::route(context, call).await
+    Ok((call, slot))
 }
 
-fn authenticate(context: &Context, peer: &Peer, headers: &HeaderMap) -> Result<Arc<User>, Error> {
+async fn authenticate(context: &Context, peer: &Peer, headers: &HeaderMap) -> Result<Arc<User>, Error> {
     if let Some(user) = &peer.fixed {
         return Ok(Arc::clone(user));
     }
@@ -211,14 +231,15 @@ fn authenticate(context: &Context, peer: &Peer, headers: &HeaderMap) -> Result<A
         Certificate::Absent | Certificate::Rejected => None,
         Certificate::Verified(der) => Some(der.as_ref()),
     };
+    let authenticator = &context.deps.authenticator;
     if certificate.is_some() {
         let alone = Credentials { client_certificate: certificate, bearer_token: None };
-        if let Ok(Some(user)) = context.deps.authenticator.authenticate(&alone) {
+        if let Ok(Some(user)) = authenticator.authenticate(&alone).await {
             return Ok(Arc::clone(peer.by_certificate.get_or_init(|| user)));
         }
     }
     let credentials = Credentials { client_certificate: certificate, bearer_token: token.as_deref() };
-    context.deps.authenticator.authenticate(&credentials)?.ok_or_else(Error::unauthorized)
+    authenticator.authenticate(&credentials).await?.ok_or_else(Error::unauthorized)
 }
 
 /// The token of the `Authorization` header, or of a WebSocket client that cannot set headers

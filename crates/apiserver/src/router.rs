@@ -46,7 +46,7 @@ async fn resource(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outc
         "scale" if row.subresources.scale.is_some() => {
             let target = Target::new(context, row)?;
             match call.info.verb {
-                "get" => scale::get(&target, &call),
+                "get" => scale::get(&target, &call).await,
                 "update" | "patch" => scale::change(target, call).await,
                 other => Err(Error::method_not_allowed(&target.group_resource(), other)),
             }
@@ -83,7 +83,7 @@ async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome 
     }
     let target = Target::new(context, row)?;
     match verb {
-        Verb::Get => read::get(&target, &call),
+        Verb::Get => read::get(&target, &call).await,
         Verb::List => list::list(target, &call).await,
         Verb::Watch => watch::watch(target, &call).await,
         Verb::Create => put::create(target, call).await,
@@ -97,7 +97,7 @@ async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome 
 async fn status(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
     let target = Target::new(context, row)?;
     match call.info.verb {
-        "get" => read::get(&target, &call),
+        "get" => read::get(&target, &call).await,
         "update" => put::update(target, call).await,
         "patch" => patch::patch(target, call).await,
         other => Err(Error::method_not_allowed(&target.group_resource(), other)),

@@ -4,6 +4,7 @@ use api::{Error, Object};
 use serde_json::{Value, json};
 
 use super::{Admission, Operation, Review};
+use crate::eventual::Eventual;
 
 const TOLERATION_S: i64 = 300;
 const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
@@ -11,12 +12,8 @@ const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/u
 /// The plugin `DefaultTolerationSeconds`.
 pub struct DefaultTolerationSeconds;
 
-impl Admission for DefaultTolerationSeconds {
-    fn name(&self) -> &'static str {
-        "DefaultTolerationSeconds"
-    }
-
-    fn admit(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+impl DefaultTolerationSeconds {
+    fn change(review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         let concerned = matches!(review.operation, Operation::Create | Operation::Update)
             && review.is_about_whole("", "pods");
         let Some(pod) = object.filter(|_| concerned) else { return Ok(()) };
@@ -36,6 +33,20 @@ impl Admission for DefaultTolerationSeconds {
             pod.set_at(&["spec", "tolerations"], tolerations.into());
         }
         Ok(())
+    }
+}
+
+impl Admission for DefaultTolerationSeconds {
+    fn name(&self) -> &'static str {
+        "DefaultTolerationSeconds"
+    }
+
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        Self::change(review, object).into()
     }
 }
 

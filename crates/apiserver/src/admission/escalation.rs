@@ -9,6 +9,7 @@ use super::{Admission, Operation, Review};
 use crate::authz::rbac::rule::{missing, quoted};
 use crate::authz::rbac::{GROUP, Rbac, RoleRef, Rule};
 use crate::authz::{Authorizer, Decision, is_privileged};
+use crate::eventual::Eventual;
 use crate::request::Attributes;
 
 /// Checks writes of roles and bindings.
@@ -23,7 +24,7 @@ impl Escalation {
     }
 
     /// Whether the user may use `verb` on a role.
-    fn may(&self, review: &Review<'_>, verb: &str, resource: &str, name: &str) -> bool {
+    async fn may(&self, review: &Review<'_>, verb: &str, resource: &str, name: &str) -> bool {
         let attributes = Attributes {
             user: Arc::clone(&review.attributes.user),
             verb: verb.to_owned(),
@@ -35,15 +36,15 @@ impl Escalation {
             name: name.to_owned(),
             ..Attributes::default()
         };
-        self.authorizer.authorize(&attributes) == Decision::Allow
+        self.authorizer.authorize(&attributes).await == Decision::Allow
     }
 
-    fn role(&self, review: &Review<'_>, role: &Object) -> Result<(), Error> {
+    async fn role(&self, review: &Review<'_>, role: &Object) -> Result<(), Error> {
         let parts = ["rules", "aggregationRule"];
         let unchanged = |old: &Object| parts.iter().all(|part| old.0.get(*part) == role.0.get(*part));
         // Metadata grants nothing; those who could not grant the rules may still label the role.
         if review.old.is_some_and(unchanged)
-            || self.may(review, "escalate", &review.resource.plural, role.name())
+            || self.may(review, "escalate", &review.resource.plural, role.name()).await
         {
             return Ok(());
         }
@@ -57,7 +58,7 @@ impl Escalation {
         Ok(())
     }
 
-    fn binding(&self, review: &Review<'_>, binding: &Object) -> Result<(), Error> {
+    async fn binding(&self, review: &Review<'_>, binding: &Object) -> Result<(), Error> {
         let parts = ["roleRef", "subjects"];
         let unchanged = |old: &Object| parts.iter().all(|part| old.0.get(*part) == binding.0.get(*part));
         if review.old.is_some_and(unchanged) {
@@ -66,7 +67,7 @@ impl Escalation {
         let text = |field: &str| binding.str_at(&["roleRef", field]).unwrap_or_default().to_owned();
         let role = RoleRef { kind: text("kind"), name: text("name") };
         let plural = if role.kind == "ClusterRole" { "clusterroles" } else { "roles" };
-        if self.may(review, "bind", plural, &role.name) {
+        if self.may(review, "bind", plural, &role.name).await {
             return Ok(());
         }
         let found = self.rbac.rules_of(&role, &review.attributes.namespace);
@@ -102,15 +103,20 @@ impl Admission for Escalation {
         "RBACEscalation"
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
+    /// A write of a role or binding asks the authorizer, which may wait. All others are answered at once.
+    fn validate<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
         let concerned = review.resource.group == GROUP
             && matches!(review.operation, Operation::Create | Operation::Update)
             && !is_privileged(&review.attributes.user);
-        let Some(object) = object.filter(|_| concerned) else { return Ok(()) };
+        let Some(object) = object.filter(|_| concerned) else { return Ok(()).into() };
         match &*review.resource.plural {
-            "roles" | "clusterroles" => self.role(review, object),
-            "rolebindings" | "clusterrolebindings" => self.binding(review, object),
-            _ => Ok(()),
+            "roles" | "clusterroles" => Eventual::later(self.role(review, object)),
+            "rolebindings" | "clusterrolebindings" => Eventual::later(self.binding(review, object)),
+            _ => Ok(()).into(),
         }
     }
 }

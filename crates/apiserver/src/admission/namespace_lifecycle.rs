@@ -4,6 +4,7 @@ use api::{Error, GroupResource, Object};
 use serde_json::json;
 
 use super::{Admission, Operation, Review};
+use crate::eventual::Eventual;
 use crate::lookup::Lookup;
 
 /// The namespaces nobody can delete.
@@ -20,12 +21,11 @@ impl NamespaceLifecycle {
     }
 }
 
-impl Admission for NamespaceLifecycle {
-    fn name(&self) -> &'static str {
-        "NamespaceLifecycle"
-    }
-
-    fn admit(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+impl NamespaceLifecycle {
+    fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+        if review.operation == Operation::Connect {
+            return Ok(());
+        }
         let object = object.as_deref();
         if review.is_about("", "namespaces") {
             let doomed = review.operation == Operation::Delete && IMMORTAL.contains(&review.name(object));
@@ -53,6 +53,20 @@ impl Admission for NamespaceLifecycle {
             "field": "metadata.namespace",
         }]);
         Err(review.forbid(object, why).with_detail("causes", cause))
+    }
+}
+
+impl Admission for NamespaceLifecycle {
+    fn name(&self) -> &'static str {
+        "NamespaceLifecycle"
+    }
+
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        self.change(review, object).into()
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Admission, Operation, Review};
 use crate::authz::node::node_name;
+use crate::eventual::Eventual;
 use crate::lookup::Lookup;
 
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
@@ -163,12 +164,11 @@ impl NodeRestriction {
     }
 }
 
-impl Admission for NodeRestriction {
-    fn name(&self) -> &'static str {
-        "NodeRestriction"
-    }
-
-    fn admit(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+impl NodeRestriction {
+    fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+        if review.operation == Operation::Connect {
+            return Ok(());
+        }
         let Some(node) = node_name(&review.attributes.user) else { return Ok(()) };
         let object = object.as_deref();
         if node.is_empty() {
@@ -205,6 +205,20 @@ impl Admission for NodeRestriction {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Admission for NodeRestriction {
+    fn name(&self) -> &'static str {
+        "NodeRestriction"
+    }
+
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        self.change(review, object).into()
     }
 }
 

@@ -4,6 +4,7 @@ use api::{Error, Object};
 use serde_json::Value;
 
 use super::{Admission, Operation, Review};
+use crate::eventual::Eventual;
 use crate::lookup::{Lookup, decode};
 
 const GROUP: &str = "scheduling.k8s.io";
@@ -89,12 +90,8 @@ fn is_default(class: &Object) -> bool {
     class.at(&["globalDefault"]).and_then(Value::as_bool) == Some(true)
 }
 
-impl Admission for Priority {
-    fn name(&self) -> &'static str {
-        "Priority"
-    }
-
-    fn admit(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+impl Priority {
+    fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         let Some(pod) = object.filter(|_| review.is_about_whole("", "pods")) else { return Ok(()) };
         match (review.operation, review.old) {
             (Operation::Create, _) => self.create(review, pod),
@@ -113,7 +110,7 @@ impl Admission for Priority {
         }
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
+    fn check(&self, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
         let concerned = matches!(review.operation, Operation::Create | Operation::Update)
             && review.is_about_whole(GROUP, PLURAL);
         let Some(class) = object.filter(|class| concerned && is_default(class)) else { return Ok(()) };
@@ -127,5 +124,27 @@ impl Admission for Priority {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Admission for Priority {
+    fn name(&self) -> &'static str {
+        "Priority"
+    }
+
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        self.change(review, object).into()
+    }
+
+    fn validate<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        self.check(review, object).into()
     }
 }

@@ -4,17 +4,14 @@ use api::{Error, Object};
 use serde_json::{Value, json};
 
 use super::{Admission, Operation, Review};
+use crate::eventual::Eventual;
 
 /// Writes the creator of a certificate signing request into it. Upstream's storage does so; nobody can
 /// ask in another's name.
 pub struct Requester;
 
-impl Admission for Requester {
-    fn name(&self) -> &'static str {
-        "CertificateRequester"
-    }
-
-    fn admit(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+impl Requester {
+    fn change(review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         let concerned = review.operation == Operation::Create
             && review.is_about_whole("certificates.k8s.io", "certificatesigningrequests");
         let Some(request) = object.filter(|_| concerned) else { return Ok(()) };
@@ -33,5 +30,19 @@ impl Admission for Requester {
             }
         }
         Ok(())
+    }
+}
+
+impl Admission for Requester {
+    fn name(&self) -> &'static str {
+        "CertificateRequester"
+    }
+
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        Self::change(review, object).into()
     }
 }

@@ -4,6 +4,7 @@ use api::{Error, Object};
 use serde_json::{Map, Value, json};
 
 use super::{Admission, Operation, Review};
+use crate::eventual::Eventual;
 use crate::lookup::Lookup;
 
 const DEFAULT_ACCOUNT: &str = "default";
@@ -40,12 +41,8 @@ fn concerns(review: &Review<'_>) -> bool {
     review.operation == Operation::Create && review.is_about_whole("", "pods")
 }
 
-impl Admission for ServiceAccount {
-    fn name(&self) -> &'static str {
-        "ServiceAccount"
-    }
-
-    fn admit(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+impl ServiceAccount {
+    fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         let Some(pod) = object.filter(|_| concerns(review)) else { return Ok(()) };
         // A mirror pod shows what runs already; changing it would make it another pod.
         if pod.annotation(MIRROR_ANNOTATION).is_some() {
@@ -61,7 +58,7 @@ impl Admission for ServiceAccount {
         Ok(())
     }
 
-    fn validate(&self, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
+    fn check(&self, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
         let Some(pod) = object.filter(|_| concerns(review)) else { return Ok(()) };
         let name = pod.str_at(&["spec", "serviceAccountName"]).unwrap_or_default();
         if pod.annotation(MIRROR_ANNOTATION).is_none() {
@@ -84,6 +81,28 @@ impl Admission for ServiceAccount {
             );
         }
         Ok(())
+    }
+}
+
+impl Admission for ServiceAccount {
+    fn name(&self) -> &'static str {
+        "ServiceAccount"
+    }
+
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        self.change(review, object).into()
+    }
+
+    fn validate<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        self.check(review, object).into()
     }
 }
 

@@ -4,6 +4,7 @@ use api::{Error, Object};
 use serde_json::{Value, json};
 
 use super::{Admission, Operation, Review};
+use crate::eventual::Eventual;
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const EFFECT: &str = "NoSchedule";
@@ -11,12 +12,8 @@ const EFFECT: &str = "NoSchedule";
 /// The plugin `TaintNodesByCondition`.
 pub struct TaintNewNodes;
 
-impl Admission for TaintNewNodes {
-    fn name(&self) -> &'static str {
-        "TaintNodesByCondition"
-    }
-
-    fn admit(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+impl TaintNewNodes {
+    fn change(review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         let concerned = review.operation == Operation::Create && review.is_about_whole("", "nodes");
         let Some(node) = object.filter(|_| concerned) else { return Ok(()) };
         let mut taints = match node.at(&["spec", "taints"]) {
@@ -28,5 +25,19 @@ impl Admission for TaintNewNodes {
             node.set_at(&["spec", "taints"], taints.into());
         }
         Ok(())
+    }
+}
+
+impl Admission for TaintNewNodes {
+    fn name(&self) -> &'static str {
+        "TaintNodesByCondition"
+    }
+
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        Self::change(review, object).into()
     }
 }

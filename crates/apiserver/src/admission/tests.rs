@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt;
 use serde_json::{Value, json};
 
 use super::*;
@@ -43,12 +44,21 @@ fn admit(plugin: &dyn Admission, ask: &Ask<'_>, object: Option<Value>) -> Result
         ..Attributes::default()
     };
     let old = ask.old.clone().and_then(Object::from_value);
-    let review =
-        Review { attributes: &attributes, resource: row, operation: ask.operation, old: old.as_ref() };
+    let review = Review {
+        attributes: &attributes,
+        resource: row,
+        operation: ask.operation,
+        old: old.as_ref(),
+        dry_run: false,
+    };
     let mut object = object.and_then(Object::from_value);
-    plugin
-        .admit(&review, object.as_mut())
-        .and_then(|()| plugin.validate(&review, object.as_ref()))
+    let admitted = async {
+        plugin.admit(&review, object.as_mut()).await?;
+        plugin.validate(&review, object.as_ref()).await
+    };
+    admitted
+        .now_or_never()
+        .expect("a plugin of the house answers without waiting")
         .map(|()| object.map_or(Value::Null, Object::into_value))
         .map_err(|error| (error.code(), error.message))
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Authenticator, Credentials};
+use super::{Authenticator, Credentials, ReviewedToken};
+use crate::eventual::Eventual;
 use crate::request::User;
 
 pub(crate) const USER: &str = "system:anonymous";
@@ -22,12 +23,19 @@ impl Default for Anonymous {
 }
 
 impl Authenticator for Anonymous {
-    fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, api::Error> {
+    fn authenticate<'a>(
+        &'a self,
+        credentials: &'a Credentials<'_>,
+    ) -> Eventual<'a, Result<Option<Arc<User>>, api::Error>> {
         // A token nobody knows is wrong rather than absent.
-        Ok(credentials.bearer_token.is_none().then(|| Arc::clone(&self.user)))
+        Ok(credentials.bearer_token.is_none().then(|| Arc::clone(&self.user))).into()
     }
 
-    fn review_token(&self, _: &str, _: &[String]) -> Result<Option<super::ReviewedToken>, String> {
-        Ok(None)
+    fn review_token<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a [String],
+    ) -> Eventual<'a, Result<Option<ReviewedToken>, String>> {
+        Ok(None).into()
     }
 }

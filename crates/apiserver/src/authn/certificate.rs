@@ -9,6 +9,7 @@ use ring::digest::{SHA256, digest};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{AUTHENTICATED_GROUP, Authenticator, Credentials};
+use crate::eventual::Eventual;
 use crate::request::User;
 
 pub(super) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
@@ -17,8 +18,8 @@ pub(super) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ClientCertificate;
 
-impl Authenticator for ClientCertificate {
-    fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, Error> {
+impl ClientCertificate {
+    fn user_of(credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, Error> {
         let Some(der) = credentials.client_certificate else { return Ok(None) };
         let (_, certificate) = X509Certificate::from_der(der).map_err(|_| Error::unauthorized())?;
         let texts = |attributes: &mut dyn Iterator<Item = &x509_parser::x509::AttributeTypeAndValue<'_>>| {
@@ -42,6 +43,15 @@ impl Authenticator for ClientCertificate {
     }
 }
 
+impl Authenticator for ClientCertificate {
+    fn authenticate<'a>(
+        &'a self,
+        credentials: &'a Credentials<'_>,
+    ) -> Eventual<'a, Result<Option<Arc<User>>, Error>> {
+        Self::user_of(credentials).into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, DnType, KeyPair};
@@ -57,13 +67,13 @@ mod tests {
         params.distinguished_name.push(DnType::OrganizationName, "system:masters");
         let certificate = params.self_signed(&key).unwrap();
         let credentials = Credentials { client_certificate: Some(certificate.der()), bearer_token: None };
-        let user = ClientCertificate.authenticate(&credentials).unwrap().unwrap();
+        let user = ClientCertificate::user_of(&credentials).unwrap().unwrap();
         assert_eq!(user.name, "ann");
         assert_eq!(user.groups, ["system:masters", "system:authenticated"]);
         assert_eq!(user.extra[CREDENTIAL_ID][0].len(), "X509SHA256=".len() + 64);
 
         let bad = Credentials { client_certificate: Some(b"x"), bearer_token: None };
-        assert!(ClientCertificate.authenticate(&bad).is_err());
-        assert_eq!(ClientCertificate.authenticate(&Credentials::default()).unwrap(), None);
+        assert!(ClientCertificate::user_of(&bad).is_err());
+        assert_eq!(ClientCertificate::user_of(&Credentials::default()).unwrap(), None);
     }
 }

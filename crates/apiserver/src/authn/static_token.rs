@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ring::digest::{SHA256, digest};
 
 use super::{AUTHENTICATED_GROUP, Authenticator, Credentials};
+use crate::eventual::Eventual;
 use crate::request::User;
 
 /// A fixed set of tokens. Only their digests are kept.
@@ -33,14 +34,23 @@ pub(super) fn fingerprint(token: &str) -> [u8; 32] {
     out
 }
 
-impl Authenticator for StaticTokens {
-    fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, api::Error> {
+impl StaticTokens {
+    fn user_of(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, api::Error> {
         let Some(token) = credentials.bearer_token else { return Ok(None) };
         if self.users.is_empty() {
             return Ok(None);
         }
         let wanted = fingerprint(token);
         Ok(self.users.iter().find(|(known, _)| *known == wanted).map(|(_, user)| Arc::clone(user)))
+    }
+}
+
+impl Authenticator for StaticTokens {
+    fn authenticate<'a>(
+        &'a self,
+        credentials: &'a Credentials<'_>,
+    ) -> Eventual<'a, Result<Option<Arc<User>>, api::Error>> {
+        self.user_of(credentials).into()
     }
 }
 
@@ -55,7 +65,7 @@ mod tests {
         tokens.add("", User { name: "nobody".into(), ..User::default() });
         let ask = |token| {
             let credentials = Credentials { bearer_token: token, client_certificate: None };
-            tokens.authenticate(&credentials).unwrap().map(|user| user.name.clone())
+            tokens.user_of(&credentials).unwrap().map(|user| user.name.clone())
         };
         assert_eq!(ask(Some("secret")).as_deref(), Some("node"));
         assert_eq!((ask(Some("secre")), ask(Some("")), ask(None)), (None, None, None));

@@ -1,8 +1,10 @@
 //! Several authenticators as one: the first that knows the user wins.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::{Authenticator, Credentials, ReviewedToken};
+use crate::eventual::{Eventual, in_turn};
 use crate::request::User;
 
 /// Asks in order. Credentials that are wrong for one may be right for another, so an error counts only when
@@ -10,27 +12,36 @@ use crate::request::User;
 pub struct Union(pub Vec<Arc<dyn Authenticator>>);
 
 impl Authenticator for Union {
-    fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, api::Error> {
-        let mut refused = None;
-        for authenticator in &self.0 {
-            match authenticator.authenticate(credentials) {
-                Ok(None) => {}
-                Ok(Some(user)) => return Ok(Some(user)),
-                Err(error) => refused = refused.or(Some(error)),
-            }
-        }
-        refused.map_or(Ok(None), Err)
+    fn authenticate<'a>(
+        &'a self,
+        credentials: &'a Credentials<'_>,
+    ) -> Eventual<'a, Result<Option<Arc<User>>, api::Error>> {
+        in_turn(self.0.iter(), None, |authenticator| authenticator.authenticate(credentials), first)
+            .map(result)
     }
 
-    fn review_token(&self, token: &str, audiences: &[String]) -> Result<Option<ReviewedToken>, String> {
-        let mut refused = None;
-        for authenticator in &self.0 {
-            match authenticator.review_token(token, audiences) {
-                Ok(None) => {}
-                Ok(Some(reviewed)) => return Ok(Some(reviewed)),
-                Err(error) => refused = refused.or(Some(error)),
-            }
-        }
-        refused.map_or(Ok(None), Err)
+    fn review_token<'a>(
+        &'a self,
+        token: &'a str,
+        audiences: &'a [String],
+    ) -> Eventual<'a, Result<Option<ReviewedToken>, String>> {
+        let ask = |authenticator: &'a Arc<dyn Authenticator>| authenticator.review_token(token, audiences);
+        in_turn(self.0.iter(), None, ask, first).map(result)
+    }
+}
+
+/// Breaks off with what is known; remembers the first refusal.
+fn first<T, E>(refused: Option<E>, answer: Result<Option<T>, E>) -> ControlFlow<T, Option<E>> {
+    match answer {
+        Ok(None) => ControlFlow::Continue(refused),
+        Ok(Some(known)) => ControlFlow::Break(known),
+        Err(error) => ControlFlow::Continue(refused.or(Some(error))),
+    }
+}
+
+fn result<T, E>(flow: ControlFlow<T, Option<E>>) -> Result<Option<T>, E> {
+    match flow {
+        ControlFlow::Break(known) => Ok(Some(known)),
+        ControlFlow::Continue(refused) => refused.map_or(Ok(None), Err),
     }
 }

@@ -16,6 +16,7 @@ use graph::{Graph, Kind, Source, bound_pod};
 use super::rbac::Rule;
 use super::{Authorizer, Decision};
 use crate::cache::{CacheError, ResourceCache};
+use crate::eventual::Eventual;
 use crate::follow::{Follower, follow};
 use crate::lookup::Lookup;
 use crate::request::{Attributes, User};
@@ -147,10 +148,9 @@ impl NodeAuthorizer {
             _ => no(""),
         }
     }
-}
 
-impl Authorizer for NodeAuthorizer {
-    fn authorize(&self, a: &Attributes) -> Decision {
+    /// What a node may do, and why not.
+    pub(crate) fn decide(&self, a: &Attributes) -> Decision {
         let Some(node) = node_name(&a.user) else { return no("") };
         if node.is_empty() {
             return no(format!("unknown node for user {:?}", a.user.name));
@@ -169,6 +169,12 @@ impl Authorizer for NodeAuthorizer {
             _ if self.rules.iter().any(|rule| rule.allows(a)) => Decision::Allow,
             _ => no(""),
         }
+    }
+}
+
+impl Authorizer for NodeAuthorizer {
+    fn authorize<'a>(&'a self, attributes: &'a Attributes) -> Eventual<'a, Decision> {
+        self.decide(attributes).into()
     }
 }
 

@@ -20,6 +20,7 @@ pub use rule::Rule;
 
 use super::{Authorizer, Decision};
 use crate::cache::{CacheError, Entry, EventKind, WatchEvent};
+use crate::eventual::Eventual;
 use crate::follow::{Follower, Index, follow};
 use crate::lookup::Lookup;
 use crate::request::{Attributes, User};
@@ -76,10 +77,9 @@ impl Rbac {
             (found, problems)
         })
     }
-}
 
-impl Authorizer for Rbac {
-    fn authorize(&self, attributes: &Attributes) -> Decision {
+    /// Whether a role allows it.
+    pub(crate) fn decide(&self, attributes: &Attributes) -> Decision {
         self.policy.read(|policy| {
             let (mut allowed, mut problems) = (false, Vec::new());
             policy.visit(&attributes.user, &attributes.namespace, |grant| {
@@ -98,7 +98,8 @@ impl Authorizer for Rbac {
         })
     }
 
-    fn explain(&self, attributes: &Attributes) -> String {
+    /// Which binding allows it; empty when none does.
+    pub(crate) fn reason(&self, attributes: &Attributes) -> String {
         self.policy.read(|policy| {
             let mut reason = String::new();
             policy.visit(&attributes.user, &attributes.namespace, |grant| {
@@ -111,6 +112,16 @@ impl Authorizer for Rbac {
             });
             reason
         })
+    }
+}
+
+impl Authorizer for Rbac {
+    fn authorize<'a>(&'a self, attributes: &'a Attributes) -> Eventual<'a, Decision> {
+        self.decide(attributes).into()
+    }
+
+    fn explain<'a>(&'a self, attributes: &'a Attributes) -> Eventual<'a, String> {
+        self.reason(attributes).into()
     }
 }
 

@@ -103,6 +103,8 @@ async fn a_server_is_set_up_once_and_corrected_later() {
             authenticator: security.authenticator.clone(),
             authorizer: security.authorizer.clone(),
             admission: security.admission.clone(),
+            reservers: Vec::new(),
+            converter: Arc::new(crate::conversion::ByRow),
             tokens: Some(security.tokens.clone()),
             rules: Some(security.rules.clone()),
             kubelet: None,
@@ -124,7 +126,7 @@ async fn a_server_is_set_up_once_and_corrected_later() {
             resource: resource.into(),
             ..Attributes::default()
         };
-        security.authorizer.authorize(&attributes) == Decision::Allow
+        security.authorizer.authorize(&attributes).now() == Some(Decision::Allow)
     };
     let user = |name: &str| User { name: name.into(), ..User::default() };
     assert!(may(controller_identity("replicaset-controller"), "create", "pods"));

@@ -13,9 +13,8 @@ use super::decode;
 use super::deletion::{self, Deletion};
 use super::list;
 use super::options::DeleteOptions;
-use super::storage::{CommitError, Stored, Target};
-use super::write::to_json;
-use crate::admission::{Operation, Review};
+use super::storage::{CommitError, Stored, Target, to_json};
+use crate::admission::{self, Operation, Reservations, Review};
 use crate::body;
 use crate::context::Context;
 use crate::negotiate::Answer;
@@ -47,7 +46,7 @@ pub(crate) async fn one(target: Target, mut call: Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers)?;
     let options = options(&target.context, &mut call).await?;
     let attributes = attributes(&call);
-    let current = target.read_existing(&namespace_of(&target, &call), &call.info.name)?;
+    let current = target.read_existing(&namespace_of(&target, &call), &call.info.name).await?;
     match delete(&target, &attributes, &options, current).await? {
         Deleted::Marked(json) => {
             let status = if options.cascade_asked { StatusCode::ACCEPTED } else { StatusCode::OK };
@@ -81,28 +80,35 @@ pub(crate) async fn delete(
     options: &DeleteOptions,
     mut current: Stored,
 ) -> Result<Deleted, Error> {
+    let deps = &target.context.deps;
+    let mut held = Reservations::default();
     for _ in 0..ATTEMPTS {
         let object = &current.object;
         deletion::check_preconditions(&target.row, object, options)?;
-        let review =
-            Review { attributes, resource: &target.row, operation: Operation::Delete, old: Some(object) };
-        for plugin in &target.context.deps.admission {
-            plugin.admit(&review, None)?;
+        let review = Review {
+            attributes,
+            resource: &target.row,
+            operation: Operation::Delete,
+            old: Some(object),
+            dry_run: options.dry_run,
+        };
+        admission::admit(&deps.admission, &review, None).await?;
+        admission::validate(&deps.admission, &review, None).await?;
+        let deletion = deletion::plan(&target.row, object, options, deps.clock.now());
+        if deletion != Deletion::Pending {
+            held.reserve(&deps.reservers, &review, None).await?;
         }
-        for plugin in &target.context.deps.admission {
-            plugin.validate(&review, None)?;
-        }
-        let now = target.context.deps.clock.now();
-        let committed = match deletion::plan(&target.row, object, options, now) {
+        let committed = match deletion {
             Deletion::Pending => return to_json(object).map(Deleted::Marked),
             Deletion::Mark(next) if options.dry_run => return to_json(&next).map(Deleted::Marked),
             Deletion::Mark(next) => {
-                let committed = target.commit(next, Expect::Revision(current.revision)).await;
+                let committed = target.commit(next, Expect::Revision(current.revision), &mut held).await;
                 committed.map(Deleted::Marked)
             }
             Deletion::Remove if options.dry_run => return Ok(Deleted::Gone(current.object)),
             Deletion::Remove => {
-                let removed = target.remove(object.namespace(), object.name(), current.revision).await;
+                let (namespace, name) = (object.namespace(), object.name());
+                let removed = target.remove(namespace, name, current.revision, &mut held).await;
                 removed.map(|()| Deleted::Gone(object.clone()))
             }
         };
@@ -110,7 +116,7 @@ pub(crate) async fn delete(
             Ok(deleted) => return Ok(deleted),
             Err(CommitError::Failed(error)) => return Err(error),
             Err(CommitError::Conflict(None)) => return Err(target.not_found(object.name())),
-            Err(CommitError::Conflict(Some(value))) => current = target.read_value(value)?,
+            Err(CommitError::Conflict(Some(value))) => current = target.read_value(value).await?,
         }
     }
     Err(Error::modified(&target.group_resource(), current.object.name()))
@@ -126,7 +132,7 @@ pub(crate) async fn collection(target: Target, mut call: Call) -> Outcome {
     let deletions = futures::stream::iter(&page.entries).map(Ok).try_for_each_concurrent(AT_ONCE, |entry| {
         let (target, attributes, options) = (&target, &attributes, &options);
         async move {
-            let Some(current) = target.read(entry.namespace(), entry.name())? else { return Ok(()) };
+            let Some(current) = target.read(entry.namespace(), entry.name()).await? else { return Ok(()) };
             match delete(target, attributes, options, current).await {
                 // Somebody else has deleted it: that is what was wanted.
                 Err(error) if !error.is(api::Reason::NotFound) => Err(error),
@@ -135,5 +141,5 @@ pub(crate) async fn collection(target: Target, mut call: Call) -> Outcome {
         }
     });
     deletions.await?;
-    list::respond(&target, &call, answer, page)
+    list::respond(&target, &call, answer, page).await
 }

@@ -24,7 +24,7 @@ use crate::respond::{self, Outcome};
 pub(crate) async fn list(target: Target, call: &Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers)?;
     let page = page(&target, call).await?;
-    respond(&target, call, answer, page)
+    respond(&target, call, answer, page).await
 }
 
 /// `resourceVersion` as a number; 0 stands for any.
@@ -139,7 +139,7 @@ async fn wait_for(target: &Target, wanted: Revision) -> Result<(), Error> {
 }
 
 /// Writes a page in the negotiated form.
-pub(crate) fn respond(target: &Target, call: &Call, answer: Answer, page: Page) -> Outcome {
+pub(crate) async fn respond(target: &Target, call: &Call, answer: Answer, page: Page) -> Outcome {
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if let Some(next) = &page.next {
         metadata["continue"] = next.encode().into();
@@ -149,16 +149,17 @@ pub(crate) fn respond(target: &Target, call: &Call, answer: Answer, page: Page) 
     }
     let response = match (answer.shape, answer.format) {
         (Shape::Whole, Format::Json) => {
-            respond::json_bytes(StatusCode::OK, Body::Pieces(pieces(target, &metadata, &page)?))
+            respond::json_bytes(StatusCode::OK, Body::Pieces(pieces(target, &metadata, &page).await?))
         }
         (Shape::Table(version), _) => {
             let form = table::Form::parse(version, &call.query)?;
-            let mut table = form.table(target, &objects(target, &page)?, &page.revision.to_string(), true);
+            let mut table =
+                form.table(target, &objects(target, &page).await?, &page.revision.to_string(), true);
             table["metadata"] = metadata;
             respond::value(StatusCode::OK, answer, &table)?
         }
         (shape, _) => {
-            let objects = objects(target, &page)?;
+            let objects = objects(target, &page).await?;
             let partial = shape == Shape::Metadata;
             let items: Vec<Value> = objects
                 .into_iter()
@@ -177,22 +178,26 @@ pub(crate) fn respond(target: &Target, call: &Call, answer: Answer, page: Page) 
 }
 
 /// The list's JSON as pieces: head, the entries' own bytes with commas between, tail.
-fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeque<Bytes>, Error> {
+async fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeque<Bytes>, Error> {
     let (kind, version) = (&target.row.kind, target.row.group_version());
     let head =
         format!("{{\"kind\":\"{kind}List\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":[");
+    let converted = target.converted(&page.entries).await?;
     let mut pieces = VecDeque::with_capacity(page.entries.len() * 2 + 2);
     pieces.push_back(Bytes::from(head));
     for (i, entry) in page.entries.iter().enumerate() {
         if i > 0 {
             pieces.push_back(Bytes::from_static(b","));
         }
-        pieces.push_back(target.served(entry)?);
+        pieces.push_back(converted.as_ref().map_or(&entry.json, |all| &all[i]).clone());
     }
     pieces.push_back(Bytes::from_static(b"]}\n"));
     Ok(pieces)
 }
 
-fn objects(target: &Target, page: &Page) -> Result<Vec<api::Object>, Error> {
-    page.entries.iter().map(|entry| table::parse(&target.served(entry)?)).collect()
+async fn objects(target: &Target, page: &Page) -> Result<Vec<api::Object>, Error> {
+    match target.converted(&page.entries).await? {
+        Some(converted) => converted.iter().map(|json| table::parse(json)).collect(),
+        None => page.entries.iter().map(|entry| table::parse(&entry.json)).collect(),
+    }
 }

@@ -106,7 +106,7 @@ pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
     let mut duplicates = Vec::new();
     let change = Patch::read(kind, bytes, &mut duplicates)?;
     let namespace = namespace_of(&target, &call);
-    let current = target.read_existing(&namespace, &call.info.name)?;
+    let current = target.read_existing(&namespace, &call.info.name).await?;
     let attributes = attributes(&call);
     let part = Part::of(&attributes);
     let mut write = Write { target: &target, attributes: &attributes, part, options, warnings: Vec::new() };
@@ -161,7 +161,7 @@ async fn apply(target: Target, call: Call, answer: Answer, options: WriteOptions
     };
     let part = Part::of(&attributes);
     let mut write = Write { target: &target, attributes: &attributes, part, options, warnings };
-    let Some(current) = target.read(&namespace, &call.info.name)? else {
+    let Some(current) = target.read(&namespace, &call.info.name).await? else {
         if !call.info.subresource.is_empty() {
             return Err(target.not_found(&call.info.name));
         }

@@ -10,12 +10,12 @@ use crate::pipeline::Call;
 use crate::respond::{self, Outcome};
 
 /// Hands out the cache's bytes.
-pub(crate) fn get(target: &Target, call: &Call) -> Outcome {
+pub(crate) async fn get(target: &Target, call: &Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers)?;
     let namespace = if target.row.namespaced() { namespace_of(target, call) } else { String::new() };
     let entry =
         target.cache.get(&namespace, &call.info.name).ok_or_else(|| target.not_found(&call.info.name))?;
-    let json = target.served(&entry)?;
+    let json = target.served(&entry).await?;
     match answer.shape {
         Shape::Whole => respond::object(StatusCode::OK, answer, json),
         Shape::Metadata => {

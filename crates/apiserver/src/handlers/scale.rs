@@ -75,8 +75,8 @@ fn answer(target: &Target, call: &Call, scale: Object) -> Outcome {
 }
 
 /// GET of a scale.
-pub(crate) fn get(target: &Target, call: &Call) -> Outcome {
-    let current = target.read_existing(&namespace_of(target, call), &call.info.name)?;
+pub(crate) async fn get(target: &Target, call: &Call) -> Outcome {
+    let current = target.read_existing(&namespace_of(target, call), &call.info.name).await?;
     answer(target, call, scale_of(&paths(target)?, &current.object)?)
 }
 
@@ -103,7 +103,7 @@ pub(crate) async fn change(target: Target, mut call: Call) -> Outcome {
         (None, Some(decode::companion(&call.headers, &bytes, &scale_kind())?))
     };
     let namespace = namespace_of(&target, &call);
-    let current = target.read_existing(&namespace, &call.info.name)?;
+    let current = target.read_existing(&namespace, &call.info.name).await?;
     let attributes = attributes(&call);
     let part = Part::of(&attributes);
     let mut write = Write { target: &target, attributes: &attributes, part, options, warnings: Vec::new() };

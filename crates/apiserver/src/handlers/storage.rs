@@ -6,12 +6,16 @@
 use std::sync::Arc;
 
 use api::{Error, GroupResource, Object, Reason};
+use base::TaskKind;
 use bytes::Bytes;
 use resources::Resource;
 use store::{Expect, KeyValue, Previous, Revision};
+use tokio::sync::oneshot;
 
+use crate::admission::{Committed, Reservations};
 use crate::cache::{CacheError, Entry, ResourceCache, with_resource_version};
 use crate::context::Context;
+use crate::conversion::Converter;
 
 /// A resource that a request is about.
 pub(crate) struct Target {
@@ -56,64 +60,93 @@ impl Target {
     }
 
     /// The object as the cache has it.
-    pub(crate) fn read(&self, namespace: &str, name: &str) -> Result<Option<Stored>, Error> {
-        self.cache.get(namespace, name).map(|entry| self.decode(&entry.json, entry.revision)).transpose()
+    pub(crate) async fn read(&self, namespace: &str, name: &str) -> Result<Option<Stored>, Error> {
+        match self.cache.get(namespace, name) {
+            Some(entry) => self.decode(&entry.json, entry.revision).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The same, demanding that it is there.
-    pub(crate) fn read_existing(&self, namespace: &str, name: &str) -> Result<Stored, Error> {
-        self.read(namespace, name)?.ok_or_else(|| self.not_found(name))
+    pub(crate) async fn read_existing(&self, namespace: &str, name: &str) -> Result<Stored, Error> {
+        self.read(namespace, name).await?.ok_or_else(|| self.not_found(name))
     }
 
     /// What a conflict showed.
-    pub(crate) fn read_value(&self, value: KeyValue) -> Result<Stored, Error> {
+    pub(crate) async fn read_value(&self, value: KeyValue) -> Result<Stored, Error> {
         let json = with_resource_version(&value.value, value.mod_revision)
             .ok_or_else(|| Error::internal("a stored value is no JSON object"))?;
-        self.decode(&json, value.mod_revision)
+        self.decode(&json, value.mod_revision).await
     }
 
-    fn decode(&self, json: &[u8], revision: Revision) -> Result<Stored, Error> {
+    async fn decode(&self, json: &[u8], revision: Revision) -> Result<Stored, Error> {
         let mut object: Object = serde_json::from_slice(json).map_err(Error::internal)?;
-        self.to_served(&mut object);
+        self.converter().to_served(&self.row, std::slice::from_mut(&mut object)).await?;
         Ok(Stored { object, revision })
     }
 
-    fn to_served(&self, object: &mut Object) {
-        if let Some(convert) = self.row.convert {
-            (convert.from_storage)(object);
-        }
+    fn converter(&self) -> &dyn Converter {
+        &*self.context.deps.converter
+    }
+
+    /// Whether objects are stored in another version than that of the row.
+    pub(crate) fn converts(&self) -> bool {
+        self.converter().concerns(&self.row)
     }
 
     /// An entry's JSON in the version of the row: shared bytes where that is the stored version.
-    pub(crate) fn served(&self, entry: &Entry) -> Result<Bytes, Error> {
-        self.served_bytes(&entry.json)
+    pub(crate) async fn served(&self, entry: &Entry) -> Result<Bytes, Error> {
+        self.served_bytes(&entry.json).await
     }
 
-    fn served_bytes(&self, json: &Bytes) -> Result<Bytes, Error> {
-        if self.row.convert.is_none() {
+    /// The JSON of many entries in the version of the row, converted together; `None` where that is the stored
+    /// version and the entries' own bytes are to be used.
+    pub(crate) async fn converted(&self, entries: &[Arc<Entry>]) -> Result<Option<Vec<Bytes>>, Error> {
+        if !self.converts() {
+            return Ok(None);
+        }
+        let read = entries.iter().map(|entry| serde_json::from_slice(&entry.json).map_err(Error::internal));
+        let mut objects: Vec<Object> = read.collect::<Result<_, _>>()?;
+        self.converter().to_served(&self.row, &mut objects).await?;
+        objects.iter().map(to_json).collect::<Result<_, _>>().map(Some)
+    }
+
+    async fn served_bytes(&self, json: &Bytes) -> Result<Bytes, Error> {
+        if !self.converts() {
             return Ok(json.clone());
         }
         let mut object: Object = serde_json::from_slice(json).map_err(Error::internal)?;
-        self.to_served(&mut object);
-        serde_json::to_vec(&object).map(Into::into).map_err(Error::internal)
+        self.converter().to_served(&self.row, std::slice::from_mut(&mut object)).await?;
+        to_json(&object)
     }
 
     /// What is stored of an object: in the storage version, without a resource version.
-    fn encode(&self, mut object: Object) -> Result<Bytes, Error> {
+    async fn encode(&self, mut object: Object) -> Result<Bytes, Error> {
         object.metadata_mut().remove("resourceVersion");
-        if let Some(convert) = self.row.convert {
-            (convert.to_storage)(&mut object);
-        }
-        serde_json::to_vec(&object).map(Into::into).map_err(Error::internal)
+        self.converter().to_stored(&self.row, &mut object).await?;
+        to_json(&object)
     }
 
-    /// Writes an object and answers its JSON as served.
-    pub(crate) async fn commit(&self, object: Object, expect: Expect) -> Result<Bytes, CommitError> {
+    /// Writes an object and returns its JSON as served. What is held for the write is confirmed with the commit, and
+    /// still held after a conflict.
+    pub(crate) async fn commit(
+        &self,
+        object: Object,
+        expect: Expect,
+        held: &mut Reservations,
+    ) -> Result<Bytes, CommitError> {
         let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
         let key = self.row.key(&namespace, &name);
-        let value = self.encode(object).map_err(CommitError::Failed)?;
-        let put = self.context.deps.store.put(&key, value, expect, self.row.ttl_s).await;
+        let value = self.encode(object).await.map_err(CommitError::Failed)?;
         let operation = if expect == Expect::Absent { "create" } else { "update" };
+        let (store, ttl_s) = (&self.context.deps.store, self.row.ttl_s);
+        let put = if held.is_empty() {
+            store.put(&key, value, expect, ttl_s).await
+        } else {
+            let store = Arc::clone(store);
+            let put = async move { store.put(&key, value, expect, ttl_s).await };
+            self.settle(held, Committed::Written, put).await
+        };
         let written = put.map_err(|error| self.commit_error(error, operation))?;
         let revision = written.mod_revision;
         self.wait(revision).await.map_err(CommitError::Failed)?;
@@ -123,21 +156,57 @@ impl Target {
             _ => with_resource_version(&written.value, revision)
                 .ok_or_else(|| CommitError::Failed(Error::internal("a written value is no JSON object")))?,
         };
-        self.served_bytes(&json).map_err(CommitError::Failed)
+        self.served_bytes(&json).await.map_err(CommitError::Failed)
     }
 
-    /// Deletes the object, if it still is as it was at `revision`.
+    /// Deletes the object, if it still is as it was at `revision`. What is held is treated as by [`Target::commit`].
     pub(crate) async fn remove(
         &self,
         namespace: &str,
         name: &str,
         revision: Revision,
+        held: &mut Reservations,
     ) -> Result<(), CommitError> {
         let key = self.row.key(namespace, name);
-        let expect = Expect::Revision(revision);
-        let deleted = self.context.deps.store.delete(&key, expect, Previous::Unwanted).await;
+        let (store, expect) = (&self.context.deps.store, Expect::Revision(revision));
+        let deleted = if held.is_empty() {
+            store.delete(&key, expect, Previous::Unwanted).await
+        } else {
+            let store = Arc::clone(store);
+            let delete = async move { store.delete(&key, expect, Previous::Unwanted).await };
+            self.settle(held, Committed::Removed, delete).await
+        };
         let deleted = deleted.map_err(|error| self.commit_error(error, "delete"))?;
         self.wait(deleted.revision).await.map_err(CommitError::Failed)
+    }
+
+    /// Commits and confirms in a task of its own: a request that is given up cannot take back a commit that has
+    /// begun, so that only the commit's end says whether what is held is used.
+    async fn settle<T: Send + 'static>(
+        &self,
+        held: &mut Reservations,
+        committed: Committed,
+        commit: impl Future<Output = Result<T, store::Error>> + Send + 'static,
+    ) -> Result<T, store::Error> {
+        let reservations = std::mem::take(held);
+        let (reply, answer) = oneshot::channel();
+        self.context.deps.supervisor.spawn(TaskKind::Background, "reserved-commit", async move {
+            let result = commit.await;
+            let left = match &result {
+                Ok(_) => {
+                    reservations.confirm(committed);
+                    Reservations::default()
+                }
+                Err(_) => reservations,
+            };
+            // When the request was given up, what is left is dropped here and so released.
+            let _given_up = reply.send((result, left));
+        });
+        let Ok((result, left)) = answer.await else {
+            return Err(store::Error::Io("the commit was broken off".into()));
+        };
+        *held = left;
+        result
     }
 
     async fn wait(&self, revision: Revision) -> Result<(), Error> {
@@ -194,4 +263,8 @@ pub(crate) fn cache_error(error: &CacheError) -> Error {
         CacheError::BadContinue(_) => Error::bad_request(error.to_string()),
         CacheError::Store(inner) => Error::internal(inner),
     }
+}
+
+pub(crate) fn to_json(object: &Object) -> Result<Bytes, Error> {
+    serde_json::to_vec(object).map(Into::into).map_err(Error::internal)
 }

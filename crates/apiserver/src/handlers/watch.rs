@@ -199,7 +199,7 @@ impl Watcher {
         // A few at a time: the events of a large collection are never all in memory.
         for _ in 0..64 {
             match self.first.pop_front() {
-                Some(First::Object(entry)) => self.add(EventKind::Added, &entry)?,
+                Some(First::Object(entry)) => self.add(EventKind::Added, &entry).await?,
                 Some(First::End(revision)) => self.add_bookmark(revision, true)?,
                 None => break,
             }
@@ -225,7 +225,7 @@ impl Watcher {
             Step::Deadline | Step::Events(Err(CacheError::Closed)) => self.ended = true,
             Step::Events(Ok(events)) => {
                 for event in events {
-                    self.add(event.kind, event.object())?;
+                    self.add(event.kind, event.object()).await?;
                 }
             }
             Step::Events(Err(error)) => {
@@ -245,8 +245,8 @@ impl Watcher {
         Ok(())
     }
 
-    fn add(&mut self, kind: EventKind, entry: &Entry) -> Result<(), Error> {
-        let json = self.target.served(entry)?;
+    async fn add(&mut self, kind: EventKind, entry: &Entry) -> Result<(), Error> {
+        let json = self.target.served(entry).await?;
         let object = match &mut self.view {
             View::Whole => json,
             View::Metadata => encode(&table::metadata_only(&table::parse(&json)?))?,

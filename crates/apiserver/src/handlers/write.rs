@@ -11,8 +11,8 @@ use store::Expect;
 
 use super::metadata;
 use super::options::WriteOptions;
-use super::storage::{CommitError, Stored, Target};
-use crate::admission::{Operation, Review};
+use super::storage::{CommitError, Stored, Target, to_json};
+use crate::admission::{self, Operation, Reservations, Review};
 use crate::request::Attributes;
 use crate::subresources::namespace;
 
@@ -83,23 +83,27 @@ impl Write<'_> {
         metadata::settle_namespace(row, &mut object, &self.attributes.namespace)?;
         metadata::prepare_create(row, &mut object, self.now());
         let generated = metadata::wants_generated_name(&object);
-        self.prepare_create(&mut object, managed)?;
+        let mut held = Reservations::default();
+        self.prepare_create(&mut object, managed, &mut held).await?;
         if self.options.dry_run {
             return self.dry_created(&object);
         }
         let mut left = if generated { NAME_ATTEMPTS } else { 1 };
         loop {
             left -= 1;
-            match self.target.commit(object.clone(), Expect::Absent).await {
+            match self.target.commit(object.clone(), Expect::Absent, &mut held).await {
                 Ok(json) => return Ok(json),
                 Err(CommitError::Conflict(_)) if left > 0 => {
                     let name = metadata::generate_name(&object);
                     object.set_meta_str("name", name);
                 }
-                Err(CommitError::Conflict(held)) => {
+                Err(CommitError::Conflict(present)) => {
                     let mut error = Error::already_exists(&self.target.group_resource(), object.name());
-                    let held = held.and_then(|value| self.target.read_value(value).ok());
-                    if held.is_some_and(|held| held.object.deletion_timestamp().is_some()) {
+                    let present = match present {
+                        Some(value) => self.target.read_value(value).await.ok(),
+                        None => None,
+                    };
+                    if present.is_some_and(|present| present.object.deletion_timestamp().is_some()) {
                         error.message = format!("object is being deleted: {}", error.message);
                     }
                     return Err(error);
@@ -116,14 +120,19 @@ impl Write<'_> {
         to_json(object)
     }
 
-    fn prepare_create(&mut self, object: &mut Object, managed: bool) -> Result<(), Error> {
+    async fn prepare_create(
+        &mut self,
+        object: &mut Object,
+        managed: bool,
+        held: &mut Reservations,
+    ) -> Result<(), Error> {
         codec::omit_empty(resources::types(), self.target.row.schema, object);
         (self.strategy().default)(object);
         // What the server adds from here on is nobody's.
         if !managed {
             self.track_created(object);
         }
-        self.admit(Operation::Create, object, None)?;
+        self.admit(Operation::Create, object, None).await?;
         // Only now: what admission refuses is told by its prefix, so that every try gets the same words.
         if metadata::wants_generated_name(object) {
             let name = metadata::generate_name(object);
@@ -131,12 +140,13 @@ impl Write<'_> {
         }
         (self.strategy().default)(object);
         (self.strategy().prepare_create)(object);
+        self.reserve(Operation::Create, object, None, held).await?;
         let mut errors = metadata::validate_create(&self.target.row, object);
         errors.extend((self.strategy().validate_create)(object));
         if !errors.is_empty() {
             return Err(Error::invalid(&self.target.row.group_kind(), object.name(), &errors));
         }
-        self.validate_admission(Operation::Create, object, None)?;
+        self.validate_admission(Operation::Create, object, None).await?;
         self.warnings.extend((self.strategy().warnings)(object));
         Ok(())
     }
@@ -147,17 +157,20 @@ impl Write<'_> {
     where
         F: FnMut(&mut Self, &Object) -> Result<Change, Error>,
     {
+        let mut held = Reservations::default();
         for _ in 0..ATTEMPTS {
             let warnings = self.warnings.len();
             let change = make(self, &current.object)?;
-            let (object, effect) = self.prepare_update(change, &current.object)?;
+            let (object, effect) = self.prepare_update(change, &current.object, &mut held).await?;
             let (namespace, name) = (current.object.namespace(), current.object.name());
             let committed = match effect {
                 Effect::Nothing => return to_json(&current.object),
                 _ if self.options.dry_run => return to_json(&object),
-                Effect::Replace => self.target.commit(object, Expect::Revision(current.revision)).await,
+                Effect::Replace => {
+                    self.target.commit(object, Expect::Revision(current.revision), &mut held).await
+                }
                 Effect::Remove => {
-                    let removed = self.target.remove(namespace, name, current.revision).await;
+                    let removed = self.target.remove(namespace, name, current.revision, &mut held).await;
                     match removed {
                         Ok(()) => to_json(&object).map_err(CommitError::Failed),
                         Err(error) => Err(error),
@@ -170,19 +183,24 @@ impl Write<'_> {
                 Err(CommitError::Conflict(None)) => return Err(self.target.not_found(name)),
                 Err(CommitError::Conflict(Some(value))) => {
                     self.warnings.truncate(warnings);
-                    current = self.target.read_value(value)?;
+                    current = self.target.read_value(value).await?;
                 }
             }
         }
         Err(Error::modified(&self.target.group_resource(), current.object.name()))
     }
 
-    fn prepare_update(&mut self, change: Change, old: &Object) -> Result<(Object, Effect), Error> {
+    async fn prepare_update(
+        &mut self,
+        change: Change,
+        old: &Object,
+        held: &mut Reservations,
+    ) -> Result<(Object, Effect), Error> {
         let Change { object: mut new, managed } = change;
         self.check_preconditions(&new, old)?;
         codec::omit_empty(resources::types(), self.target.row.schema, &mut new);
         (self.strategy().default)(&mut new);
-        self.admit(Operation::Update, &mut new, Some(old))?;
+        self.admit(Operation::Update, &mut new, Some(old)).await?;
         (self.strategy().default)(&mut new);
         metadata::prepare_update(&mut new, old);
         match self.part {
@@ -196,6 +214,7 @@ impl Write<'_> {
         if !managed {
             self.track_fields(Some(old), &mut new);
         }
+        self.reserve(Operation::Update, &mut new, Some(old), held).await?;
         let mut errors = metadata::validate_update(&self.target.row, &new, old);
         match self.part {
             Part::Main => errors.extend((self.strategy().validate_update)(&new, old)),
@@ -206,7 +225,7 @@ impl Write<'_> {
         if !errors.is_empty() {
             return Err(Error::invalid(&self.target.row.group_kind(), old.name(), &errors));
         }
-        self.validate_admission(Operation::Update, &new, Some(old))?;
+        self.validate_admission(Operation::Update, &new, Some(old)).await?;
         if self.strategy().warns_on_update && new.generation() != old.generation() {
             self.warnings.extend((self.strategy().warnings)(&new));
         }
@@ -267,32 +286,39 @@ impl Write<'_> {
     }
 
     fn review<'r>(&'r self, operation: Operation, old: Option<&'r Object>) -> Review<'r> {
-        Review { attributes: self.attributes, resource: &self.target.row, operation, old }
+        let dry_run = self.options.dry_run;
+        Review { attributes: self.attributes, resource: &self.target.row, operation, old, dry_run }
     }
 
-    fn admit(&self, operation: Operation, object: &mut Object, old: Option<&Object>) -> Result<(), Error> {
-        let review = self.review(operation, old);
-        self.target
-            .context
-            .deps
-            .admission
-            .iter()
-            .try_for_each(|plugin| plugin.admit(&review, Some(&mut *object)))
+    async fn admit(
+        &self,
+        operation: Operation,
+        object: &mut Object,
+        old: Option<&Object>,
+    ) -> Result<(), Error> {
+        let plugins = &self.target.context.deps.admission;
+        admission::admit(plugins, &self.review(operation, old), Some(object)).await
     }
 
-    fn validate_admission(
+    async fn reserve(
+        &self,
+        operation: Operation,
+        object: &mut Object,
+        old: Option<&Object>,
+        held: &mut Reservations,
+    ) -> Result<(), Error> {
+        let reservers = &self.target.context.deps.reservers;
+        held.reserve(reservers, &self.review(operation, old), Some(object)).await
+    }
+
+    async fn validate_admission(
         &self,
         operation: Operation,
         object: &Object,
         old: Option<&Object>,
     ) -> Result<(), Error> {
-        let review = self.review(operation, old);
-        self.target
-            .context
-            .deps
-            .admission
-            .iter()
-            .try_for_each(|plugin| plugin.validate(&review, Some(object)))
+        let plugins = &self.target.context.deps.admission;
+        admission::validate(plugins, &self.review(operation, old), Some(object)).await
     }
 }
 
@@ -303,8 +329,4 @@ fn may_go(target: &Target, object: &Object) -> bool {
         && grace.unwrap_or(0) == 0
         && object.finalizers().next().is_none()
         && !namespace::holds(&target.row, object)
-}
-
-pub(crate) fn to_json(object: &Object) -> Result<Bytes, Error> {
-    serde_json::to_vec(object).map(Into::into).map_err(Error::internal)
 }

@@ -11,11 +11,11 @@ use crate::context::Context;
 use crate::request::Attributes;
 
 /// Whether the caller may do what the request asks for.
-pub(crate) fn authorize(context: &Context, call: &Call) -> Result<(), Error> {
+pub(crate) async fn authorize(context: &Context, call: &Call) -> Result<(), Error> {
     if !call.info.is_resource && is_public(&call.info.path) {
         return Ok(());
     }
-    check(context, &attributes(call))
+    check(context, &attributes(call)).await
 }
 
 /// Paths that tell nothing about the cluster and must answer before anything is set up.
@@ -68,8 +68,8 @@ fn authorization_verb(call: &Call) -> &'static str {
 }
 
 /// Asks about any attributes.
-pub(crate) fn check(context: &Context, attributes: &Attributes) -> Result<(), Error> {
-    match context.deps.authorizer.authorize(attributes) {
+pub(crate) async fn check(context: &Context, attributes: &Attributes) -> Result<(), Error> {
+    match context.deps.authorizer.authorize(attributes).await {
         Decision::Allow => Ok(()),
         Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(attributes, &reason)),
     }

@@ -14,43 +14,56 @@ use crate::request::{Attributes, User};
 const AUTHENTICATION_GROUP: &str = "authentication.k8s.io";
 const EXTRA_PREFIX: &str = "impersonate-extra-";
 
+/// Whom or what somebody wants to act as, in the authorizer's terms.
+#[derive(Clone, Copy, Default)]
+struct Wish<'a> {
+    group: &'a str,
+    resource: &'a str,
+    subresource: &'a str,
+    namespace: &'a str,
+    name: &'a str,
+}
+
+/// Whether the caller may impersonate.
+async fn ask(context: &Context, call: &Call, wish: Wish<'_>) -> Result<(), Error> {
+    let attributes = Attributes {
+        user: Arc::clone(&call.user),
+        verb: "impersonate".to_owned(),
+        is_resource: true,
+        group: wish.group.to_owned(),
+        version: if wish.group.is_empty() { String::new() } else { "v1".to_owned() },
+        resource: wish.resource.to_owned(),
+        subresource: wish.subresource.to_owned(),
+        namespace: wish.namespace.to_owned(),
+        name: wish.name.to_owned(),
+        field_selector: Vec::new(),
+        path: String::new(),
+    };
+    check(context, &attributes).await
+}
+
 /// The user whom the request's `Impersonate-*` headers name; `None` without them.
-pub(super) fn impersonated(context: &Context, call: &Call) -> Result<Option<Arc<User>>, Error> {
+pub(super) async fn impersonated(context: &Context, call: &Call) -> Result<Option<Arc<User>>, Error> {
     let Some(mut user) = requested(&call.headers)? else {
         return Ok(None);
     };
-    let ask = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
-        check(
-            context,
-            &Attributes {
-                user: Arc::clone(&call.user),
-                verb: "impersonate".to_owned(),
-                is_resource: true,
-                group: group.to_owned(),
-                version: if group.is_empty() { String::new() } else { "v1".to_owned() },
-                resource: resource.to_owned(),
-                subresource: subresource.to_owned(),
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-                field_selector: Vec::new(),
-                path: String::new(),
-            },
-        )
-    };
     let service_account = service_account(&user.name);
-    match &service_account {
-        Some((namespace, name)) => ask("", "serviceaccounts", "", namespace, name)?,
-        None => ask("", "users", "", "", &user.name)?,
-    }
+    let who = match &service_account {
+        Some((namespace, name)) => Wish { resource: "serviceaccounts", namespace, name, ..Wish::default() },
+        None => Wish { resource: "users", name: &user.name, ..Wish::default() },
+    };
+    ask(context, call, who).await?;
     for group in &user.groups {
-        ask("", "groups", "", "", group)?;
+        ask(context, call, Wish { resource: "groups", name: group, ..Wish::default() }).await?;
     }
+    let detail = Wish { group: AUTHENTICATION_GROUP, ..Wish::default() };
     if !user.uid.is_empty() {
-        ask(AUTHENTICATION_GROUP, "uids", "", "", &user.uid)?;
+        ask(context, call, Wish { resource: "uids", name: &user.uid, ..detail }).await?;
     }
     for (key, values) in &user.extra {
         for value in values {
-            ask(AUTHENTICATION_GROUP, "userextras", key, "", value)?;
+            let extra = Wish { resource: "userextras", subresource: key, name: value, ..detail };
+            ask(context, call, extra).await?;
         }
     }
     if let Some((namespace, _)) = service_account

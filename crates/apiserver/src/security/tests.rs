@@ -45,6 +45,8 @@ impl Setup {
             authenticator: security.authenticator.clone(),
             authorizer: security.authorizer.clone(),
             admission: security.admission.clone(),
+            reservers: Vec::new(),
+            converter: Arc::new(crate::conversion::ByRow),
             tokens: Some(security.tokens.clone()),
             rules: Some(security.rules.clone()),
             kubelet: None,

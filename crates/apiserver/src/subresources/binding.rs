@@ -29,7 +29,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
         return Err(Error::bad_request("name in URL does not match name in Binding object"));
     }
     let node = node_of(&binding)?;
-    let current = target.read_existing(&call.info.namespace, &name)?;
+    let current = target.read_existing(&call.info.namespace, &name).await?;
     let mut attributes = attributes(&call);
     "binding".clone_into(&mut attributes.subresource);
     let now = seconds(target.context.deps.clock.now());

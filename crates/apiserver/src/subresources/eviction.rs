@@ -28,7 +28,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let body = eviction.at(&["deleteOptions"]).cloned().and_then(Object::from_value).unwrap_or_default();
     let mut options = DeleteOptions::parse(&Query::default(), Some(&body))?;
     options.dry_run |= create.dry_run;
-    let current = target.read_existing(&call.info.namespace, &call.info.name)?;
+    let current = target.read_existing(&call.info.namespace, &call.info.name).await?;
     if !finished(&current.object) {
         check_budgets(&target, &current.object)?;
     }

@@ -43,7 +43,7 @@ pub(crate) async fn finalize(target: Target, mut call: Call) -> Outcome {
     let mut warnings = Vec::new();
     let wanted = decode::object(&target.row, &call.headers, &bytes, &options, &mut warnings)?;
     metadata::check_name(&wanted, "", &call.info.name)?;
-    let current = target.read_existing("", &call.info.name)?;
+    let current = target.read_existing("", &call.info.name).await?;
     let attributes = attributes(&call);
     let mut write =
         Write { target: &target, attributes: &attributes, part: Part::Special, options, warnings };

@@ -27,7 +27,7 @@ type Take = fn(&mut Object, &Object) -> Result<(), FieldError>;
 /// GET, PUT and PATCH of a part.
 pub(super) async fn answer(target: Target, mut call: Call, take: Take) -> Outcome {
     if call.info.verb == "get" {
-        return read::get(&target, &call);
+        return read::get(&target, &call).await;
     }
     let answer = Answer::negotiate(&call.headers)?;
     let is_patch = call.info.verb == "patch";
@@ -46,7 +46,7 @@ pub(super) async fn answer(target: Target, mut call: Call, take: Take) -> Outcom
         (None, Some(object))
     };
     let namespace = namespace_of(&target, &call);
-    let current = target.read_existing(&namespace, &call.info.name)?;
+    let current = target.read_existing(&namespace, &call.info.name).await?;
     let attributes = attributes(&call);
     let mut write = Write { target: &target, attributes: &attributes, part: Part::Picked, options, warnings };
     let json = write

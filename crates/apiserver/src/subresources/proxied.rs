@@ -48,8 +48,8 @@ pub(super) async fn answer(target: Target, call: Call) -> Outcome {
                 }
             }
         }
-        "pods" => checked(pod_backend(&target, &call, &name)?)?,
-        "services" => checked(service_backend(&target, &call, &name)?)?,
+        "pods" => checked(pod_backend(&target, &call, &name).await?)?,
+        "services" => checked(service_backend(&target, &call, &name).await?)?,
         other => return Err(Error::not_implemented(&format!("proxying to {other}"))),
     };
     if backend.tls && &*target.row.plural != "nodes" {
@@ -117,8 +117,8 @@ fn port_number(text: &str) -> Result<u16, Error> {
     text.parse().map_err(|_| Error::bad_request(format!("invalid port {text:?}")))
 }
 
-fn pod_backend(target: &Target, call: &Call, name: &Name<'_>) -> Result<Backend, Error> {
-    let pod = target.read_existing(&call.info.namespace, name.name)?.object;
+async fn pod_backend(target: &Target, call: &Call, name: &Name<'_>) -> Result<Backend, Error> {
+    let pod = target.read_existing(&call.info.namespace, name.name).await?.object;
     let host = pod.str_at(&["status", "podIP"]).filter(|ip| !ip.is_empty());
     let host = host.ok_or_else(|| Error::bad_request("address not allowed"))?.to_owned();
     let port = match name.port {
@@ -135,8 +135,8 @@ fn first_port(pod: &Object) -> Option<u16> {
 }
 
 /// One of a service's ready endpoints.
-fn service_backend(target: &Target, call: &Call, name: &Name<'_>) -> Result<Backend, Error> {
-    let service = target.read_existing(&call.info.namespace, name.name)?.object;
+async fn service_backend(target: &Target, call: &Call, name: &Name<'_>) -> Result<Backend, Error> {
+    let service = target.read_existing(&call.info.namespace, name.name).await?.object;
     let none = || {
         Error::new(
             api::Reason::ServiceUnavailable,

@@ -29,7 +29,7 @@ pub(super) async fn answer(context: Arc<Context>, row: Arc<Resource>, mut call: 
     let bytes = body::read(call.take_body(), context.limits.body_bytes).await?;
     let mut warnings = Vec::new();
     let mut object = decode::object(&row, &call.headers, &bytes, &options, &mut warnings)?;
-    let status = status(&context, &row, &call, &object)?;
+    let status = status(&context, &row, &call, &object).await?;
     object.0.insert("status".into(), status);
     if object.metadata().is_none() {
         object.0.insert("metadata".into(), json!({}));
@@ -44,10 +44,10 @@ pub(super) async fn answer(context: Arc<Context>, row: Arc<Resource>, mut call: 
     Ok(response)
 }
 
-fn status(context: &Context, row: &Resource, call: &Call, object: &Object) -> Result<Value, Error> {
+async fn status(context: &Context, row: &Resource, call: &Call, object: &Object) -> Result<Value, Error> {
     match &*row.kind {
-        "SelfSubjectAccessReview" => access::review(context, object, Arc::clone(&call.user)),
-        "SubjectAccessReview" => access::review(context, object, access::subject(object)?),
+        "SelfSubjectAccessReview" => access::review(context, object, Arc::clone(&call.user)).await,
+        "SubjectAccessReview" => access::review(context, object, access::subject(object)?).await,
         "LocalSubjectAccessReview" => {
             let asked = object.str_at(&["spec", "resourceAttributes", "namespace"]).unwrap_or("");
             if asked != call.info.namespace {
@@ -56,10 +56,10 @@ fn status(context: &Context, row: &Resource, call: &Call, object: &Object) -> Re
                     call.info.namespace
                 )));
             }
-            access::review(context, object, access::subject(object)?)
+            access::review(context, object, access::subject(object)?).await
         }
         "SelfSubjectRulesReview" => rules::review(context, object, &call.user),
-        "TokenReview" => token::review(context, object),
+        "TokenReview" => token::review(context, object).await,
         "SelfSubjectReview" => Ok(json!({"userInfo": user_info(&call.user)})),
         other => Err(Error::not_implemented(other)),
     }

@@ -24,8 +24,8 @@ pub(super) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
 
-fn pod(target: &Target, call: &Call) -> Result<Object, Error> {
-    Ok(target.read_existing(&call.info.namespace, &call.info.name)?.object)
+async fn pod(target: &Target, call: &Call) -> Result<Object, Error> {
+    Ok(target.read_existing(&call.info.namespace, &call.info.name).await?.object)
 }
 
 fn names<'a>(pod: &'a Object, list: &'a str) -> impl Iterator<Item = &'a str> {
@@ -66,7 +66,7 @@ pub(super) async fn log(target: Target, call: Call) -> Outcome {
         return Err(Error::method_not_allowed(&target.group_resource(), call.info.verb));
     }
     let options = log_options::checked(&call.query, &call.info.name)?;
-    let pod = pod(&target, &call)?;
+    let pod = pod(&target, &call).await?;
     let container = container(&pod, call.query.get("container").unwrap_or(""))?;
     let Some(node) = pod.str_at(&["spec", "nodeName"]).filter(|n| !n.is_empty()) else {
         return Ok(respond::text(StatusCode::OK, ""));
@@ -118,7 +118,7 @@ pub(super) async fn stream(target: Target, call: Call) -> Outcome {
     if !matches!(call.method, Method::GET | Method::POST) {
         return Err(Error::method_not_allowed(&target.group_resource(), call.info.verb));
     }
-    let pod = pod(&target, &call)?;
+    let pod = pod(&target, &call).await?;
     let path = stream_path(&pod, &call)?;
     let node = pod
         .str_at(&["spec", "nodeName"])

@@ -5,7 +5,7 @@ use api::{Error, GroupKind, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::admission::{Operation, Review};
+use crate::admission::{self, Operation, Review};
 use crate::handlers::decode;
 use crate::handlers::metadata::seconds;
 use crate::handlers::put::read_body;
@@ -34,8 +34,8 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
         &bytes,
         &GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest"),
     )?;
-    let account = target.read_existing(&call.info.namespace, &call.info.name)?.object;
-    admit(&target, &call, &mut request)?;
+    let account = target.read_existing(&call.info.namespace, &call.info.name).await?.object;
+    admit(&target, &call, &mut request).await?;
     let demand = demand(&target, &request, account)?;
     let issued = issuer.issue(&demand)?;
     request.set_type(&GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest"));
@@ -50,13 +50,18 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
 }
 
 /// Some may ask for certain tokens only: a node for those of its pods.
-fn admit(target: &Target, call: &Call, request: &mut Object) -> Result<(), Error> {
+async fn admit(target: &Target, call: &Call, request: &mut Object) -> Result<(), Error> {
     let attributes = attributes(call);
-    let operation = Operation::Create;
-    let review = Review { attributes: &attributes, resource: &target.row, operation, old: None };
+    let review = Review {
+        attributes: &attributes,
+        resource: &target.row,
+        operation: Operation::Create,
+        old: None,
+        dry_run: false,
+    };
     let plugins = &target.context.deps.admission;
-    plugins.iter().try_for_each(|plugin| plugin.admit(&review, Some(&mut *request)))?;
-    plugins.iter().try_for_each(|plugin| plugin.validate(&review, Some(&*request)))
+    admission::admit(plugins, &review, Some(&mut *request)).await?;
+    admission::validate(plugins, &review, Some(request)).await
 }
 
 fn demand(target: &Target, request: &Object, account: Object) -> Result<TokenDemand, Error> {

@@ -7,10 +7,11 @@ use apiserver::authn::service_account::{DEFAULT_ISSUER, Issuer, SigningKey, Toke
 use apiserver::authn::{Authenticator, Credentials};
 use apiserver::authz::{Authorizer, Decision};
 use apiserver::cache::Cache;
+use apiserver::conversion::ByRow;
 use apiserver::identity::{RuleResolver, Rules};
 use apiserver::lookup::Lookup;
 use apiserver::request::{Attributes, User};
-use apiserver::{Body, Config, Deps, InProcess, KubeletClient, Limits, Server, cache_specs};
+use apiserver::{Body, Config, Deps, Eventual, InProcess, KubeletClient, Limits, Server, cache_specs};
 use base::{Shutdown, Supervisor, SystemClock};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
@@ -24,12 +25,15 @@ use tower::Service;
 pub struct TokensByName;
 
 impl Authenticator for TokensByName {
-    fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, api::Error> {
+    fn authenticate<'a>(
+        &'a self,
+        credentials: &'a Credentials<'_>,
+    ) -> Eventual<'a, Result<Option<Arc<User>>, api::Error>> {
         if credentials.client_certificate.is_some() {
-            return Ok(Some(user("certified")));
+            return Ok(Some(user("certified"))).into();
         }
         let name = credentials.bearer_token.and_then(|t| t.strip_prefix("token-"));
-        Ok(name.map(user))
+        Ok(name.map(user)).into()
     }
 }
 
@@ -37,8 +41,9 @@ impl Authenticator for TokensByName {
 struct AllButNobody;
 
 impl Authorizer for AllButNobody {
-    fn authorize(&self, attributes: &Attributes) -> Decision {
-        if attributes.user.name == "nobody" { Decision::NoOpinion(String::new()) } else { Decision::Allow }
+    fn authorize<'a>(&'a self, attributes: &'a Attributes) -> Eventual<'a, Decision> {
+        let nobody = attributes.user.name == "nobody";
+        if nobody { Decision::NoOpinion(String::new()) } else { Decision::Allow }.into()
     }
 }
 
@@ -139,6 +144,8 @@ impl Harness {
                 authenticator: Arc::new(TokensByName),
                 authorizer: Arc::new(AllButNobody),
                 admission,
+                reservers: Vec::new(),
+                converter: Arc::new(ByRow),
                 tokens: Some(Arc::new(tokens)),
                 rules: Some(Arc::new(AllButNobody)),
                 kubelet,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apiserver::Eventual;
 use apiserver::admission::{Admission, Review};
 use serde_json::json;
 
@@ -106,8 +107,12 @@ impl Admission for Refusing {
         "Refusing"
     }
 
-    fn admit(&self, _: &Review<'_>, object: Option<&mut api::Object>) -> Result<(), api::Error> {
-        Err(api::Error::bad_request(format!("{:?}", object.map(|object| object.name().to_owned()))))
+    fn admit<'a>(
+        &'a self,
+        _: &'a Review<'_>,
+        object: Option<&'a mut api::Object>,
+    ) -> Eventual<'a, Result<(), api::Error>> {
+        Err(api::Error::bad_request(format!("{:?}", object.map(|object| object.name().to_owned())))).into()
     }
 }
 

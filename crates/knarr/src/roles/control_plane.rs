@@ -127,6 +127,8 @@ async fn build_server(parts: &Parts, store: Arc<dyn Store>) -> Result<(Server, S
         authenticator: security.authenticator.clone(),
         authorizer: security.authorizer.clone(),
         admission: security.admission.clone(),
+        reservers: Vec::new(),
+        converter: Arc::new(apiserver::conversion::ByRow),
         tokens: Some(security.tokens.clone()),
         rules: Some(security.rules.clone()),
         kubelet: Some(Arc::new(kubelet)),

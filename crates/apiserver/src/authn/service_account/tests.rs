@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::*;
-use crate::authn::{Authenticator, Credentials};
+use crate::authn::Credentials;
 use crate::identity::{BoundObject, IssuedToken, TokenDemand, TokenIssuer};
 use crate::request::User;
 use crate::testing::Fixture;
@@ -48,12 +48,12 @@ impl Setup {
     }
 
     fn ask(&self, token: &str) -> Result<Option<Arc<User>>, api::Error> {
-        self.verifier.authenticate(&Credentials { client_certificate: None, bearer_token: Some(token) })
+        self.verifier.user_of(&Credentials { client_certificate: None, bearer_token: Some(token) })
     }
 
     fn refusal(&self, token: &str) -> String {
         assert_eq!(self.ask(token).unwrap_err().message, "Unauthorized");
-        self.verifier.review_token(token, &[]).unwrap_err()
+        self.verifier.verify(token, &[]).unwrap_err()
     }
 }
 
@@ -126,7 +126,7 @@ async fn a_token_for_others_is_not_for_us() {
     let token = s.issue(&TokenDemand { audiences: vec!["vault".into(), "x".into()], ..s.demand() }).token;
     assert!(s.refusal(&token).contains(r#"["vault" "x"]"#));
     let wanted = ["y".to_owned(), "vault".to_owned()];
-    let reviewed = s.verifier.review_token(&token, &wanted).unwrap().unwrap();
+    let reviewed = s.verifier.verify(&token, &wanted).unwrap().unwrap();
     assert_eq!(reviewed.audiences, ["vault"]);
     s.f.stop().await;
 }
@@ -174,7 +174,7 @@ async fn keys_can_be_kept_published_and_changed() {
     let keys = vec![SigningKey::generate().unwrap(), kept];
     let changed = TokenSettings { keys: keys.into(), ..s.settings.clone() };
     let verifier = ServiceAccounts::new(changed.clone());
-    assert!(verifier.review_token(&token, &[]).unwrap().is_some());
+    assert!(verifier.verify(&token, &[]).unwrap().is_some());
     let jwks = Issuer::new(changed.clone()).jwks();
     assert_eq!(jwks["keys"].as_array().unwrap().len(), 2);
     let header = jsonwebtoken::decode_header(&token).unwrap();

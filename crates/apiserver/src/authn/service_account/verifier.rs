@@ -15,6 +15,7 @@ use super::verified::{Token, Verified};
 use crate::authn::certificate::CREDENTIAL_ID;
 use crate::authn::static_token::fingerprint;
 use crate::authn::{AUTHENTICATED_GROUP, Authenticator, Credentials, ReviewedToken};
+use crate::eventual::Eventual;
 use crate::request::User;
 
 /// No token of ours is longer, in bytes; longer ones are not looked at.
@@ -34,7 +35,7 @@ impl ServiceAccounts {
     }
 
     /// The token's claims and user if it is ours and valid now for one of `audiences`.
-    fn verify(&self, token: &str, audiences: &[String]) -> Result<Option<ReviewedToken>, String> {
+    pub(super) fn verify(&self, token: &str, audiences: &[String]) -> Result<Option<ReviewedToken>, String> {
         if token.len() > MAX_TOKEN_BYTES {
             return Ok(None);
         }
@@ -123,8 +124,8 @@ impl ServiceAccounts {
     }
 }
 
-impl Authenticator for ServiceAccounts {
-    fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, Error> {
+impl ServiceAccounts {
+    pub(super) fn user_of(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, Error> {
         let Some(token) = credentials.bearer_token else { return Ok(None) };
         match self.verify(token, &[]) {
             Ok(reviewed) => Ok(reviewed.map(|reviewed| reviewed.user)),
@@ -134,9 +135,22 @@ impl Authenticator for ServiceAccounts {
             }
         }
     }
+}
 
-    fn review_token(&self, token: &str, audiences: &[String]) -> Result<Option<ReviewedToken>, String> {
-        self.verify(token, audiences)
+impl Authenticator for ServiceAccounts {
+    fn authenticate<'a>(
+        &'a self,
+        credentials: &'a Credentials<'_>,
+    ) -> Eventual<'a, Result<Option<Arc<User>>, Error>> {
+        self.user_of(credentials).into()
+    }
+
+    fn review_token<'a>(
+        &'a self,
+        token: &'a str,
+        audiences: &'a [String],
+    ) -> Eventual<'a, Result<Option<ReviewedToken>, String>> {
+        self.verify(token, audiences).into()
     }
 }
 

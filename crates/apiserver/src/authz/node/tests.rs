@@ -48,7 +48,7 @@ async fn a_node_reads_what_its_pods_need_while_they_are_there() {
     let node = NodeAuthorizer::start(&f.lookup, bootstrap::node_rules().into(), &f.supervisor).unwrap();
     f.put("pods/a/p", &pod("n1")).await;
     // Without waiting: a node may act on a pod as soon as it can see it.
-    assert_eq!(node.authorize(&ask("n1", "get core secrets a/vol")), Decision::Allow);
+    assert_eq!(node.decide(&ask("n1", "get core secrets a/vol")), Decision::Allow);
     let volume =
         json!({"metadata": {"name": "pv"}, "spec": {"claimRef": {"namespace": "a", "name": "claim"}}});
     f.put("persistentvolumes/pv", &volume).await;
@@ -69,22 +69,22 @@ async fn a_node_reads_what_its_pods_need_while_they_are_there() {
         "get core pods a/p",
     ];
     for text in needs {
-        assert_eq!(node.authorize(&ask("n1", text)), Decision::Allow, "{text}");
+        assert_eq!(node.decide(&ask("n1", text)), Decision::Allow, "{text}");
         let why = "no relationship found between node 'n2' and this object";
-        assert_eq!(node.authorize(&ask("n2", text)), no(why), "{text}");
+        assert_eq!(node.decide(&ask("n2", text)), no(why), "{text}");
     }
-    assert_eq!(node.authorize(&ask("n1", "get storage.k8s.io volumeattachments /va")), Decision::Allow);
+    assert_eq!(node.decide(&ask("n1", "get storage.k8s.io volumeattachments /va")), Decision::Allow);
     // A status that changes is no reason to look again; a pod that is replaced by one elsewhere is.
     f.put("pods/a/p", &pod("n2")).await;
     node.settled().await;
     for text in needs {
-        assert!(node.authorize(&ask("n1", text)) != Decision::Allow, "{text}");
-        assert_eq!(node.authorize(&ask("n2", text)), Decision::Allow, "{text}");
+        assert!(node.decide(&ask("n1", text)) != Decision::Allow, "{text}");
+        assert_eq!(node.decide(&ask("n2", text)), Decision::Allow, "{text}");
     }
     f.delete("pods/a/p").await;
     node.settled().await;
     for text in needs {
-        assert!(node.authorize(&ask("n2", text)) != Decision::Allow, "{text}");
+        assert!(node.decide(&ask("n2", text)) != Decision::Allow, "{text}");
     }
     f.stop().await;
 }
@@ -121,7 +121,7 @@ async fn a_node_touches_only_its_own() {
         ("create apps deployments a/x", ""),
         ("impersonate core users /x", ""),
     ] {
-        assert_eq!(node.authorize(&ask("n1", text)), no(why), "{text}");
+        assert_eq!(node.decide(&ask("n1", text)), no(why), "{text}");
     }
     for text in [
         "get core nodes /n1",
@@ -135,11 +135,11 @@ async fn a_node_touches_only_its_own() {
         "create core events a/",
         "watch node.k8s.io runtimeclasses",
     ] {
-        assert_eq!(node.authorize(&ask("n1", text)), Decision::Allow, "{text}");
+        assert_eq!(node.decide(&ask("n1", text)), Decision::Allow, "{text}");
     }
     let selected = |field: &str, value: &str, text: &str| {
         let field_selector = vec![(field.to_owned(), value.to_owned())];
-        node.authorize(&Attributes { field_selector, ..ask("n1", text) })
+        node.decide(&Attributes { field_selector, ..ask("n1", text) })
     };
     assert_eq!(selected("spec.nodeName", "n1", "watch core pods"), Decision::Allow);
     assert!(selected("spec.nodeName", "n2", "watch core pods") != Decision::Allow);
@@ -147,6 +147,6 @@ async fn a_node_touches_only_its_own() {
     // Who only calls himself a node is none.
     let mut impostor = ask("n1", "get core nodes /n1");
     impostor.user = Arc::new(User { name: "system:node:n1".into(), ..User::default() });
-    assert_eq!(node.authorize(&impostor), no(""));
+    assert_eq!(node.decide(&impostor), no(""));
     f.stop().await;
 }

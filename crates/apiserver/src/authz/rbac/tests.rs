@@ -156,7 +156,7 @@ async fn bindings_grant_roles_to_users_groups_and_accounts_where_they_stand() {
 
     let allowed = |user: &str, group: &str, namespace: &str, what: &str| {
         let user = User { name: user.into(), groups: vec![group.into()], ..User::default() };
-        rbac.authorize(&Attributes { user: user.into(), namespace: namespace.into(), ..ask(what) })
+        rbac.decide(&Attributes { user: user.into(), namespace: namespace.into(), ..ask(what) })
     };
     let no = |why: &str| Decision::NoOpinion(why.to_owned());
     assert_eq!(allowed("bob", "staff", "", "get core pods"), Decision::Allow);
@@ -175,7 +175,7 @@ async fn bindings_grant_roles_to_users_groups_and_accounts_where_they_stand() {
     let user = Arc::new(User { name: "ann".into(), ..User::default() });
     let attributes = Attributes { user: user.clone(), namespace: "a".into(), ..ask("get core secrets") };
     assert_eq!(
-        rbac.explain(&attributes),
+        rbac.reason(&attributes),
         r#"RBAC: allowed by RoleBinding "one/a" of Role "local" to User "ann""#
     );
     let rules = crate::identity::RuleResolver::rules(&rbac, &user, "a");

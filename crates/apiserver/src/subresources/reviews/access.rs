@@ -49,12 +49,11 @@ fn invalid(object: &Object, error: FieldError) -> Error {
 }
 
 /// The status of an access review about `user`.
-pub(super) fn review(context: &Context, object: &Object, user: Arc<User>) -> Result<Value, Error> {
+pub(super) async fn review(context: &Context, object: &Object, user: Arc<User>) -> Result<Value, Error> {
     let attributes = attributes(object, user)?;
-    Ok(match context.deps.authorizer.authorize(&attributes) {
-        Decision::Allow => {
-            with_reason(json!({"allowed": true}), context.deps.authorizer.explain(&attributes))
-        }
+    let authorizer = &context.deps.authorizer;
+    Ok(match authorizer.authorize(&attributes).await {
+        Decision::Allow => with_reason(json!({"allowed": true}), authorizer.explain(&attributes).await),
         Decision::Deny(reason) => with_reason(json!({"allowed": false, "denied": true}), reason),
         Decision::NoOpinion(reason) => with_reason(json!({"allowed": false}), reason),
     })

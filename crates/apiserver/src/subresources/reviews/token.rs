@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::user_info;
 use crate::context::Context;
 
-pub(super) fn review(context: &Context, object: &Object) -> Result<Value, Error> {
+pub(super) async fn review(context: &Context, object: &Object) -> Result<Value, Error> {
     let token = object.str_at(&["spec", "token"]).unwrap_or("");
     if token.is_empty() {
         return Err(Error::bad_request("token is required for TokenReview in authentication"));
@@ -14,7 +14,7 @@ pub(super) fn review(context: &Context, object: &Object) -> Result<Value, Error>
     let audiences = object.at(&["spec", "audiences"]).and_then(Value::as_array);
     let audiences: Vec<_> =
         audiences.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-    Ok(match context.deps.authenticator.review_token(token, &audiences) {
+    Ok(match context.deps.authenticator.review_token(token, &audiences).await {
         Ok(Some(reviewed)) => {
             let mut status = json!({"authenticated": true, "user": user_info(&reviewed.user)});
             if !reviewed.audiences.is_empty() {

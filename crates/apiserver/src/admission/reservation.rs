@@ -1,0 +1,119 @@
+//! What a write uses up and others must not have: addresses, ports, quota. A [`Reserver`] sets it aside before the
+//! commit; the [`Reservation`] is confirmed by the commit, and released if there is none.
+//!
+//! The order is reserve → commit → confirm or release. Every [`Reservation`] ends by exactly one of the two, whatever
+//! becomes of the request: dropping it releases it.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use api::{Error, Object};
+
+use super::Review;
+use crate::eventual::Eventual;
+
+/// Sets aside what a write will use up.
+pub trait Reserver: Send + Sync + 'static {
+    /// Asked after mutating admission and before validation; may write what it has reserved into the object
+    /// (`None` on delete). Dry runs ask too: what they reserve is released.
+    ///
+    /// `held` is what this reserver reserved in an earlier attempt of the same request, whose commit lost a race:
+    /// returned again it is kept, so that no attempt reserves twice; dropped it is released.
+    ///
+    /// Cancellation safe: a request may be given up while this waits.
+    ///
+    /// # Errors
+    /// When there is nothing to be had; the request fails with the error.
+    fn reserve<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+        held: Option<Reservation>,
+    ) -> Eventual<'a, Result<Option<Reservation>, Error>>;
+}
+
+/// What a write came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// The object is stored as it was reviewed. A delete that finalizers or a grace period hold up is one too.
+    Written,
+    /// The object is gone from the store.
+    Removed,
+}
+
+/// One thing set aside. Exactly one of the methods is called, once. Neither may wait or panic: what takes long is
+/// handed to a task.
+pub trait Hold: Any + Send {
+    /// The write is on disk.
+    fn confirm(self: Box<Self>, committed: Committed);
+
+    /// There was no write: the request was refused, failed, changed nothing, was a dry run or was given up.
+    fn release(self: Box<Self>);
+}
+
+/// A [`Hold`] that is released unless it is confirmed.
+#[must_use = "a reservation that is dropped is released"]
+pub struct Reservation(Option<Box<dyn Hold>>);
+
+impl Reservation {
+    pub fn new(hold: impl Hold) -> Self {
+        Self(Some(Box::new(hold)))
+    }
+
+    /// What is held, for the reserver that made it.
+    pub fn hold<T: Hold>(&self) -> Option<&T> {
+        let hold: &dyn Any = self.0.as_deref()?;
+        hold.downcast_ref()
+    }
+
+    fn confirm(mut self, committed: Committed) {
+        if let Some(hold) = self.0.take() {
+            hold.confirm(committed);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(hold) = self.0.take() {
+            hold.release();
+        }
+    }
+}
+
+/// All that one write holds, with the place of each reserver in the list. Dropped, all is released.
+#[derive(Default)]
+pub(crate) struct Reservations(Vec<(usize, Reservation)>);
+
+impl Reservations {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Asks every reserver. What an earlier attempt holds is handed back to whom it belongs to.
+    ///
+    /// # Errors
+    /// The first refusal. What was reserved before it stays held until this is dropped.
+    pub(crate) async fn reserve(
+        &mut self,
+        reservers: &[Arc<dyn Reserver>],
+        review: &Review<'_>,
+        mut object: Option<&mut Object>,
+    ) -> Result<(), Error> {
+        for (index, reserver) in reservers.iter().enumerate() {
+            let known = self.0.iter().position(|(owner, _)| *owner == index);
+            let held = known.map(|position| self.0.swap_remove(position).1);
+            if let Some(reservation) = reserver.reserve(review, object.as_deref_mut(), held).await? {
+                self.0.push((index, reservation));
+            }
+        }
+        Ok(())
+    }
+
+    /// The commit is done.
+    pub(crate) fn confirm(self, committed: Committed) {
+        for (_, reservation) in self.0 {
+            reservation.confirm(committed);
+        }
+    }
+}
