@@ -149,9 +149,9 @@ impl Object {
     }
 
     /// The value at a path of field names, e.g. `["spec", "nodeName"]`.
-    pub fn at(&self, path: &[&str]) -> Option<&Value> {
+    pub fn at<S: AsRef<str>>(&self, path: &[S]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
-        rest.iter().try_fold(self.0.get(*first)?, |value, key| value.get(*key))
+        rest.iter().try_fold(self.0.get(first.as_ref())?, |value, key| value.get(key.as_ref()))
     }
 
     /// The string at a path of field names.
@@ -163,13 +163,13 @@ impl Object {
     ///
     /// # Panics
     /// When `path` is empty.
-    pub fn set_at(&mut self, path: &[&str], value: Value) {
+    pub fn set_at<S: AsRef<str>>(&mut self, path: &[S], value: Value) {
         let (last, parents) = path.split_last().expect("a path has at least one field");
         let mut map = &mut self.0;
         for key in parents {
-            map = object_entry(map, key);
+            map = object_entry(map, key.as_ref());
         }
-        map.insert((*last).to_owned(), value);
+        map.insert(last.as_ref().to_owned(), value);
     }
 
     /// Removes and returns the value at a path.

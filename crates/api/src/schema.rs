@@ -6,6 +6,7 @@
 pub(crate) mod sample;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -13,31 +14,62 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StructId(pub u32);
 
-/// All structures of one API, by index and by name (`io.k8s.api.core.v1.PodSpec`).
+/// All structures of one API, by index and by name (`io.k8s.api.core.v1.PodSpec`). A set may extend another one,
+/// whose structures it then shares: what many APIs have in common (`ObjectMeta`) is held once.
 #[derive(Debug, Default)]
 pub struct Types {
+    /// The set that this one extends. Its structures keep their indices.
+    base: Option<Arc<Types>>,
+    /// The index of the first structure in `structs`.
+    first: u32,
     structs: Vec<Struct>,
     by_name: HashMap<Box<str>, StructId>,
-    /// By index: whether any field has a default of its own.
+    /// By index from `first` on: whether any field has a default of its own.
     with_defaults: Vec<bool>,
 }
 
 impl Types {
     /// The table of `structs`; each one's [`StructId`] is its position.
     pub fn new(structs: Vec<Struct>) -> Self {
-        let by_name = structs.iter().zip(0u32..).map(|(s, i)| (s.name.clone(), StructId(i))).collect();
+        Self::from_index(None, 0, structs)
+    }
+
+    /// The table of `base` with `structs` added, whose [`StructId`]s follow those of `base`: the first is
+    /// [`Types::next_id`] of `base`.
+    pub fn extending(base: Arc<Types>, structs: Vec<Struct>) -> Self {
+        let first = base.next_id().0;
+        Self::from_index(Some(base), first, structs)
+    }
+
+    fn from_index(base: Option<Arc<Types>>, first: u32, structs: Vec<Struct>) -> Self {
+        let by_name = structs.iter().zip(first..).map(|(s, i)| (s.name.clone(), StructId(i))).collect();
         let with_defaults = structs.iter().map(|s| s.fields.iter().any(|f| f.default.is_some())).collect();
-        Self { structs, by_name, with_defaults }
+        Self { base, first, structs, by_name, with_defaults }
+    }
+
+    /// The table that this one extends.
+    pub fn base(&self) -> Option<&Arc<Types>> {
+        self.base.as_ref()
+    }
+
+    /// The index that a structure added to this table gets.
+    pub fn next_id(&self) -> StructId {
+        let own = u32::try_from(self.structs.len()).expect("a table has fewer than 2^32 structures");
+        StructId(self.first + own)
     }
 
     pub fn find(&self, name: &str) -> Option<StructId> {
-        self.by_name.get(name).copied()
+        let own = self.by_name.get(name).copied();
+        own.or_else(|| self.base.as_ref()?.find(name))
     }
 
     /// # Panics
     /// When `id` is of another table.
     pub fn get(&self, id: StructId) -> &Struct {
-        &self.structs[id.0 as usize]
+        match id.0.checked_sub(self.first) {
+            Some(own) => &self.structs[own as usize],
+            None => self.extended().get(id),
+        }
     }
 
     /// Whether any field of the structure itself has a default.
@@ -45,11 +77,19 @@ impl Types {
     /// # Panics
     /// When `id` is of another table.
     pub fn has_defaults(&self, id: StructId) -> bool {
-        self.with_defaults[id.0 as usize]
+        match id.0.checked_sub(self.first) {
+            Some(own) => self.with_defaults[own as usize],
+            None => self.extended().has_defaults(id),
+        }
     }
 
+    fn extended(&self) -> &Types {
+        self.base.as_deref().expect("the indices of a table that extends none begin with 0")
+    }
+
+    /// The structures of this table, those of the table it extends left out.
     pub fn iter(&self) -> impl Iterator<Item = (StructId, &Struct)> {
-        (0u32..).map(StructId).zip(&self.structs)
+        (self.first..).map(StructId).zip(&self.structs)
     }
 }
 
@@ -138,4 +178,34 @@ pub enum Topology {
 pub struct MapOf {
     pub value: Shape,
     pub atomic: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn structure(name: &str, field: &str, shape: Shape) -> Struct {
+        let field = Field {
+            name: field.into(),
+            shape,
+            required: false,
+            default: Some(Box::new(1.into())),
+            retain_keys: false,
+            replace: false,
+        };
+        Struct { name: name.into(), fields: [field].into(), atomic: false, preserve_unknown: false }
+    }
+
+    #[test]
+    fn a_table_that_extends_another_shares_its_structures() {
+        let base = Arc::new(Types::new(vec![structure("meta", "name", Shape::String)]));
+        let meta = base.find("meta").expect("just added");
+        let own = structure("widget", "metadata", Shape::Struct(meta));
+        let types = Types::extending(Arc::clone(&base), vec![own]);
+        assert_eq!((types.find("meta"), types.find("widget")), (Some(meta), Some(base.next_id())));
+        assert_eq!((&*types.get(meta).name, &*types.get(base.next_id()).name), ("meta", "widget"));
+        assert!(types.has_defaults(meta) && types.has_defaults(base.next_id()));
+        assert_eq!(types.iter().map(|(id, _)| id).collect::<Vec<_>>(), [base.next_id()]);
+        assert_eq!(base.find("widget"), None);
+    }
 }

@@ -10,7 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use resources::{KindTable, Subresources};
+use resources::KindTable;
 
 use crate::path::RequestInfo;
 use crate::pipeline::InFlight;
@@ -80,7 +80,7 @@ impl Metrics {
         };
         let served = table.find(&info.group, &info.version, &info.resource).filter(|_| info.is_resource);
         let [group, version, resource, subresource] = match served {
-            Some(row) if has(&row.subresources, &info.subresource) => {
+            Some(row) if row.part(&info.subresource).is_some() => {
                 [&info.group, &info.version, &info.resource, &info.subresource]
                     .map(|text| text.as_str().into())
             }
@@ -123,14 +123,6 @@ impl Metrics {
     /// Lets another part register metrics.
     pub(crate) fn with_registry(&self, add: impl FnOnce(&mut Registry)) {
         add(&mut self.registry.lock().unwrap_or_else(|e| e.into_inner()));
-    }
-}
-
-fn has(served: &Subresources, name: &str) -> bool {
-    match name {
-        "status" => served.status,
-        "scale" => served.scale.is_some(),
-        other => served.special.contains(&other),
     }
 }
 

@@ -1,5 +1,5 @@
-//! From an authorized request to who answers it: a row of the kind table and a generic verb, a
-//! subresource's module, or one of the paths that are no resource.
+//! From an authorized request to who answers it: a row of the kind table and a generic verb, a part of a row
+//! ([`subresources`]), or one of the paths that are no resource.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use resources::{Resource, Verb};
 
 use crate::context::Context;
 use crate::handlers::storage::Target;
-use crate::handlers::{delete, freshness, list, patch, put, read, scale, watch};
+use crate::handlers::{delete, freshness, list, patch, put, read, watch};
 use crate::paths;
 use crate::pipeline::Call;
 use crate::respond::{self, Outcome};
@@ -40,29 +40,16 @@ async fn find(context: Arc<Context>, call: Call) -> Outcome {
 
 async fn resource(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
     freshness::wait(&context, &row, &call).await?;
-    match call.info.subresource.as_str() {
-        "" => verb(context, row, call).await,
-        "status" if row.subresources.status => status(context, row, call).await,
-        "scale" if row.subresources.scale.is_some() => {
-            let target = Target::new(context, row)?;
-            match call.info.verb {
-                "get" => scale::get(&target, &call).await,
-                "update" | "patch" => scale::change(target, call).await,
-                other => Err(Error::method_not_allowed(&target.group_resource(), other)),
-            }
-        }
-        name if row.subresources.special.contains(&name) => subresources::answer(context, row, call).await,
-        _ => Err(Error::no_such_path()),
+    if call.info.subresource.is_empty() {
+        return verb(context, row, call).await;
     }
-}
-
-fn verb_of(name: &str) -> Option<Verb> {
-    Verb::ALL.into_iter().find(|v| v.as_str() == name)
+    let part = row.part(&call.info.subresource).cloned().ok_or_else(Error::no_such_path)?;
+    subresources::answer(Target::new(context, row)?, part, call).await
 }
 
 async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
     let refused = || Error::method_not_allowed(&row.group_resource(), call.info.verb);
-    let verb = verb_of(call.info.verb).filter(|v| row.supports(*v)).ok_or_else(refused)?;
+    let verb = Verb::named(call.info.verb).filter(|v| row.supports(*v)).ok_or_else(refused)?;
     let named = !call.info.name.is_empty();
     if verb == Verb::Create && named {
         return Err(refused());
@@ -91,15 +78,5 @@ async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome 
         Verb::Patch => patch::patch(target, call).await,
         Verb::Delete => delete::one(target, call).await,
         Verb::DeleteCollection => delete::collection(target, call).await,
-    }
-}
-
-async fn status(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
-    let target = Target::new(context, row)?;
-    match call.info.verb {
-        "get" => read::get(&target, &call).await,
-        "update" => put::update(target, call).await,
-        "patch" => patch::patch(target, call).await,
-        other => Err(Error::method_not_allowed(&target.group_resource(), other)),
     }
 }

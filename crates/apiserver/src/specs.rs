@@ -15,20 +15,20 @@ pub fn cache_specs(table: &KindTable) -> Vec<ResourceSpec> {
             places.len() - 1
         });
         let fields = &mut places[index].2;
-        for (field, absent) in row.selectable_fields.iter().zip(resources::absent_field_values(row)) {
-            if !fields.iter().any(|(known, _)| *known == field) {
-                fields.push((field, absent));
+        for field in &row.selectable_fields {
+            if !fields.contains(&field) {
+                fields.push(field);
             }
         }
     }
     places
         .into_iter()
         .map(|(prefix, namespaced, fields)| {
-            let paths: Vec<_> = fields.iter().map(|((_, path), absent)| (path.clone(), *absent)).collect();
+            let paths: Vec<_> = fields.iter().map(|field| (field.path.clone(), field.absent)).collect();
             ResourceSpec {
                 prefix: prefix.to_owned(),
                 namespaced,
-                field_names: fields.iter().map(|((name, _), _)| name.clone()).collect(),
+                field_names: fields.iter().map(|field| field.name.clone()).collect(),
                 extract: by_paths(&paths),
             }
         })

@@ -1,6 +1,6 @@
 //! What some kinds have besides the generic verbs. Kinds may be named here, each in its own module.
 //!
-//! Start with [`answer`] (special subresources) and [`create_virtual`] (kinds that are only a question).
+//! Start with [`answer`] (subresources) and [`create_virtual`] (kinds that are only a question).
 
 mod binding;
 mod eviction;
@@ -15,45 +15,45 @@ mod token;
 use std::sync::Arc;
 
 use api::Error;
-use resources::Resource;
+use resources::{Part, PartHandler, Resource, Verb};
 
 use crate::context::Context;
 use crate::handlers::storage::Target;
+use crate::handlers::{patch, put, read, scale};
 use crate::pipeline::Call;
 use crate::respond::Outcome;
 
-/// Answers a request for one of [`resources::Subresources::special`].
-pub(crate) async fn answer(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
-    let subresource = call.info.subresource.clone();
-    let target = Target::new(context, Arc::clone(&row))?;
-    match (&*row.group, &*row.plural, subresource.as_str()) {
-        ("", "namespaces", "finalize") => namespace::finalize(target, call).await,
-        ("", "pods", "binding") => binding::create(target, posted(call)?).await,
-        ("", "pods", "eviction") => eviction::create(target, posted(call)?).await,
-        ("", "pods", "log") => streams::log(target, call).await,
-        ("", "pods", "exec" | "attach" | "portforward") => streams::stream(target, call).await,
-        ("", "pods", "ephemeralcontainers") => {
+/// Answers a request for a part of an object: the one place where each of the row's [`PartHandler`]s meets its
+/// function.
+pub(crate) async fn answer(target: Target, part: Part, call: Call) -> Outcome {
+    let verb = call.info.verb;
+    // What is connected to speaks HTTP of its own.
+    let served = Verb::named(verb).is_some_and(|verb| part.verbs.contains(&verb));
+    if !served && !part.handler.connects() {
+        return Err(Error::method_not_allowed(&target.group_resource(), verb));
+    }
+    match part.handler {
+        PartHandler::Status => match verb {
+            "get" => read::get(&target, &call).await,
+            "patch" => patch::patch(target, call).await,
+            _ => put::update(target, call).await,
+        },
+        PartHandler::Scale(paths) => scale::answer(target, &paths, call).await,
+        PartHandler::Approval => pod_parts::answer(target, call, pod_parts::approval).await,
+        PartHandler::Binding => binding::create(target, call).await,
+        PartHandler::EphemeralContainers => {
             pod_parts::answer(target, call, pod_parts::ephemeral_containers).await
         }
-        ("", "pods", "resize") => pod_parts::answer(target, call, pod_parts::resize).await,
-        ("", "pods" | "nodes" | "services", "proxy") => proxied::answer(target, call).await,
-        ("", "serviceaccounts", "token") => token::create(target, posted(call)?).await,
-        ("certificates.k8s.io", "certificatesigningrequests", "approval") => {
-            pod_parts::answer(target, call, pod_parts::approval).await
+        PartHandler::Eviction => eviction::create(target, call).await,
+        PartHandler::Finalize => namespace::finalize(target, call).await,
+        PartHandler::Log => streams::log(target, call).await,
+        PartHandler::Attach | PartHandler::Exec | PartHandler::PortForward => {
+            streams::stream(target, call).await
         }
-        _ => {
-            Err(Error::not_implemented(&format!("the {subresource} subresource of {}", row.group_resource())))
-        }
+        PartHandler::Proxy => proxied::answer(target, call).await,
+        PartHandler::Resize => pod_parts::answer(target, call, pod_parts::resize).await,
+        PartHandler::Token => token::create(target, call).await,
     }
-}
-
-/// Refuses anything but POST.
-fn posted(call: Call) -> Result<Call, Error> {
-    if call.info.verb == "create" {
-        return Ok(call);
-    }
-    let resource = api::GroupResource::new(&call.info.group, &call.info.resource);
-    Err(Error::method_not_allowed(&resource, call.info.verb))
 }
 
 /// Answers the creation of an object that is never stored.

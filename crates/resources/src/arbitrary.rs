@@ -1,10 +1,10 @@
 //! Objects made up from the kinds' structures: well formed, mostly nonsense. For property tests.
 
 use api::Object;
-use api::schema::{Shape, StructId};
+use api::schema::{Shape, StructId, Types};
 use serde_json::{Map, Value, json};
 
-use crate::{Resource, schema_data};
+use crate::Resource;
 
 /// Texts that mean something somewhere.
 const TEXTS: [&str; 28] = [
@@ -65,25 +65,26 @@ impl<'a> Entropy<'a> {
 
 /// An object of a kind.
 pub(crate) fn object(resource: &Resource, entropy: &mut Entropy<'_>) -> Object {
-    let mut fields = structure(resource.schema, entropy, 0);
+    let schema = &resource.schema;
+    let mut fields = structure(schema.types(), schema.id(), entropy, 0);
     fields.insert("apiVersion".into(), resource.group_version().to_string().into());
     fields.insert("kind".into(), resource.kind.clone().into());
     Object(fields)
 }
 
-fn structure(id: StructId, entropy: &mut Entropy<'_>, depth: usize) -> Map<String, Value> {
+fn structure(types: &Types, id: StructId, entropy: &mut Entropy<'_>, depth: usize) -> Map<String, Value> {
     let mut map = Map::new();
-    for field in &schema_data::types().get(id).fields {
+    for field in &types.get(id).fields {
         // The deeper, the emptier; nothing any more once the bytes are used up.
         if entropy.is_empty() || depth > 9 || (depth > 3 && entropy.below(3) == 0) {
             continue;
         }
-        map.insert(field.name.to_string(), value(&field.shape, entropy, depth + 1));
+        map.insert(field.name.to_string(), value(types, &field.shape, entropy, depth + 1));
     }
     map
 }
 
-fn value(shape: &Shape, entropy: &mut Entropy<'_>, depth: usize) -> Value {
+fn value(types: &Types, shape: &Shape, entropy: &mut Entropy<'_>, depth: usize) -> Value {
     match shape {
         Shape::Bool => (entropy.below(2) == 0).into(),
         Shape::Int32 | Shape::Int64 => entropy.pick(&NUMBERS).into(),
@@ -96,11 +97,13 @@ fn value(shape: &Shape, entropy: &mut Entropy<'_>, depth: usize) -> Value {
         Shape::Time | Shape::MicroTime => "2026-01-02T03:04:05Z".into(),
         Shape::Duration => "5m0s".into(),
         Shape::Any => json!({"x": [1]}),
-        Shape::Struct(id) => structure(*id, entropy, depth).into(),
-        Shape::List(list) => (0..entropy.below(3)).map(|_| value(&list.item, entropy, depth)).collect(),
+        Shape::Struct(id) => structure(types, *id, entropy, depth).into(),
+        Shape::List(list) => {
+            (0..entropy.below(3)).map(|_| value(types, &list.item, entropy, depth)).collect()
+        }
         Shape::Map(map) => {
             let entries = (0..entropy.below(3)).map(|_| entropy.pick(&TEXTS).to_owned()).collect::<Vec<_>>();
-            let entries = entries.into_iter().map(|k| (k, value(&map.value, entropy, depth)));
+            let entries = entries.into_iter().map(|k| (k, value(types, &map.value, entropy, depth)));
             Value::Object(entries.collect())
         }
     }

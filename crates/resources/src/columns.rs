@@ -1,8 +1,8 @@
 //! Server-side Tables: which columns a kind has, and what stands in them.
 //!
-//! Start with [`columns`] and [`cells`]. A kind with columns of its own is one entry of [`KINDS`];
-//! the rest get name and age. Facts: upstream's
-//! `pkg/printers/internalversion/printers.go`. Nothing here reads a clock.
+//! Start with [`Printer`], which a row carries. A built-in kind with columns of its own is one entry of
+//! [`KINDS`]; the rest have name and age. Facts: upstream's `pkg/printers/internalversion/printers.go`.
+//! Nothing here reads a clock.
 
 mod autoscaler;
 mod basic;
@@ -17,21 +17,43 @@ mod service;
 mod volume;
 mod workload;
 
-use api::{GroupKind, Object};
+use std::sync::{Arc, LazyLock};
+
+use api::Object;
 use jiff::Timestamp;
 use serde_json::Value;
 
 /// The head of a column, as in `meta.k8s.io/v1` `TableColumnDefinition`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Column {
-    pub name: &'static str,
+pub struct Head<'a> {
+    pub name: &'a str,
     /// `string`, `integer`, `boolean`, `date`.
-    pub kind: &'static str,
+    pub kind: &'a str,
     /// `name` for the object's name, else empty.
-    pub format: &'static str,
-    pub description: &'static str,
+    pub format: &'a str,
+    pub description: &'a str,
     /// 0 is always shown, 1 only with `-o wide`.
     pub priority: i32,
+}
+
+/// Makes Tables of a kind's objects.
+pub trait Printer: Send + Sync {
+    /// The columns.
+    fn heads(&self) -> Vec<Head<'_>>;
+
+    /// The cells of an object's row, as many as there are columns. `now` is what ages are counted to.
+    fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value>;
+
+    /// The conditions of an object's row (`TableRowCondition`): that a pod has run to its end.
+    fn conditions(&self, _object: &Object) -> Vec<Value> {
+        Vec::new()
+    }
+}
+
+/// A column of a built-in kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Column {
+    head: Head<'static>,
     source: Source,
 }
 
@@ -85,31 +107,56 @@ impl Column {
     }
 }
 
-/// A kind's columns and the function that fills them.
-struct Printer {
-    group: &'static str,
-    kind: &'static str,
+/// A built-in kind's columns and the functions that fill them.
+#[derive(Clone, Copy)]
+struct Columns {
     columns: &'static [Column],
     /// Makes the row; `None` where the columns say where their cells come from.
     cells: Option<fn(&Object, Timestamp) -> Vec<Value>>,
+    conditions: fn(&Object) -> Vec<Value>,
+}
+
+impl Printer for Columns {
+    fn heads(&self) -> Vec<Head<'_>> {
+        self.columns.iter().map(|column| column.head).collect()
+    }
+
+    fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
+        match self.cells {
+            Some(cells) => cells(object, now),
+            None => self.columns.iter().map(|column| column.cell(object, now)).collect(),
+        }
+    }
+
+    fn conditions(&self, object: &Object) -> Vec<Value> {
+        (self.conditions)(object)
+    }
+}
+
+/// The kind's name and its printer.
+struct Entry {
+    group: &'static str,
+    kind: &'static str,
+    printer: Columns,
 }
 
 const fn column(name: &'static str, kind: &'static str, description: &'static str) -> Column {
-    Column { name, kind, format: "", description, priority: 0, source: Source::Code }
+    Column { head: Head { name, kind, format: "", description, priority: 0 }, source: Source::Code }
 }
 
 const fn wide(name: &'static str, kind: &'static str, description: &'static str) -> Column {
-    Column { priority: 1, ..column(name, kind, description) }
+    Column { head: Head { name, kind, format: "", description, priority: 1 }, source: Source::Code }
 }
 
 const NAME: Column = Column {
-    format: "name",
+    head: Head {
+        name: "Name",
+        kind: "string",
+        format: "name",
+        description: "Name must be unique within a namespace. Is required when creating resources. Cannot be updated.",
+        priority: 0,
+    },
     source: Source::Name,
-    ..column(
-        "Name",
-        "string",
-        "Name must be unique within a namespace. Is required when creating resources. Cannot be updated.",
-    )
 };
 
 const AGE: Column = column(
@@ -119,25 +166,23 @@ const AGE: Column = column(
 )
 .from(Source::Age);
 
-const GENERIC: Printer = plain("", "", &[NAME, AGE]);
-
 /// A kind whose rows a function makes.
 const fn printer(
     group: &'static str,
     kind: &'static str,
     columns: &'static [Column],
     cells: fn(&Object, Timestamp) -> Vec<Value>,
-) -> Printer {
-    Printer { group, kind, columns, cells: Some(cells) }
+) -> Entry {
+    Entry { group, kind, printer: Columns { columns, cells: Some(cells), conditions: |_| Vec::new() } }
 }
 
 /// A kind whose columns say it all.
-const fn plain(group: &'static str, kind: &'static str, columns: &'static [Column]) -> Printer {
-    Printer { group, kind, columns, cells: None }
+const fn plain(group: &'static str, kind: &'static str, columns: &'static [Column]) -> Entry {
+    Entry { group, kind, printer: Columns { columns, cells: None, conditions: |_| Vec::new() } }
 }
 
 /// All kinds with columns of their own.
-const KINDS: &[Printer] = &[
+const KINDS: &[Entry] = &[
     plain("", "ComponentStatus", basic::COMPONENT_STATUS),
     printer("", "ConfigMap", basic::CONFIG_MAP, basic::config_map),
     printer("", "Endpoints", service::ENDPOINTS, service::endpoints),
@@ -147,7 +192,11 @@ const KINDS: &[Printer] = &[
     printer("", "Node", node::COLUMNS, node::cells),
     printer("", "PersistentVolume", volume::VOLUME, volume::volume),
     printer("", "PersistentVolumeClaim", volume::CLAIM, volume::claim),
-    printer("", "Pod", pod::COLUMNS, pod::cells),
+    Entry {
+        group: "",
+        kind: "Pod",
+        printer: Columns { columns: pod::COLUMNS, cells: Some(pod::cells), conditions: pod::row_conditions },
+    },
     printer("", "PodTemplate", workload::POD_TEMPLATE, workload::pod_template),
     printer("", "ReplicationController", workload::REPLICAS, workload::replication_controller),
     printer("", "ResourceQuota", policy::QUOTA, policy::quota),
@@ -168,7 +217,6 @@ const KINDS: &[Printer] = &[
     printer("apps", "ReplicaSet", workload::REPLICAS, workload::replica_set),
     printer("apps", "StatefulSet", workload::STATEFUL_SET, workload::stateful_set),
     printer("autoscaling", "HorizontalPodAutoscaler", autoscaler::COLUMNS, autoscaler::cells),
-    plain("autoscaling", "Scale", basic::SCALE),
     printer("batch", "CronJob", workload::CRON_JOB, workload::cron_job),
     printer("batch", "Job", workload::JOB, workload::job),
     printer("certificates.k8s.io", "CertificateSigningRequest", policy::SIGNING, policy::signing),
@@ -198,27 +246,26 @@ const KINDS: &[Printer] = &[
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-fn find(kind: &GroupKind) -> &'static Printer {
-    KINDS.iter().find(|p| p.group == kind.group && p.kind == kind.kind).unwrap_or(&GENERIC)
+/// Name and age, which any kind has.
+pub fn name_and_age() -> Arc<dyn Printer> {
+    static SHARED: LazyLock<Arc<dyn Printer>> = LazyLock::new(|| {
+        Arc::new(Columns { columns: &[NAME, AGE], cells: None, conditions: |_| Vec::new() })
+    });
+    Arc::clone(&SHARED)
 }
 
-/// The columns of a kind's Table.
-pub fn columns(kind: &GroupKind) -> &'static [Column] {
-    find(kind).columns
+/// The printer of `autoscaling/v1` Scales, which no row has.
+pub fn scale() -> &'static dyn Printer {
+    const SCALE: Columns = Columns { columns: basic::SCALE, cells: None, conditions: |_| Vec::new() };
+    &SCALE
 }
 
-/// The cells of an object's row, as many as there are columns. `now` is what ages are counted to.
-pub fn cells(kind: &GroupKind, object: &Object, now: Timestamp) -> Vec<Value> {
-    let printer = find(kind);
-    match printer.cells {
-        Some(cells) => cells(object, now),
-        None => printer.columns.iter().map(|c| c.cell(object, now)).collect(),
+/// The printer of a built-in kind.
+pub(crate) fn printer_of(group: &str, kind: &str) -> Arc<dyn Printer> {
+    match KINDS.iter().find(|entry| entry.group == group && entry.kind == kind) {
+        Some(entry) => Arc::new(entry.printer),
+        None => name_and_age(),
     }
-}
-
-/// The conditions of an object's row (`TableRowCondition`): that a pod has run to its end.
-pub fn row_conditions(kind: &GroupKind, object: &Object) -> Vec<Value> {
-    if kind.group.is_empty() && kind.kind == "Pod" { pod::row_conditions(object) } else { Vec::new() }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! **The kind table**: for each built-in kind its names, scope, versions, subresources, defaults,
 //! validation, strategy, printer columns, selectable fields and type facts. Pure, no IO.
 //!
-//! Start with [`Resource`] (a row) and [`builtin`] (the table). A CRD makes the same row at run time.
-//! [`types`] are the structures the rows refer to.
+//! Start with [`Resource`] (a row) and [`builtin`] (the table). A row is a value with its own data, so that a custom
+//! resource's is made at run time. [`Schema`] is the structure a row refers to.
 
 pub mod columns;
 mod convert;
@@ -10,10 +10,12 @@ mod defaults;
 pub mod docs;
 mod embedded;
 mod fill;
-pub mod messages;
+mod messages;
 pub mod openapi;
+mod part;
 pub mod row;
-pub mod schema_data;
+mod schema;
+mod schema_data;
 pub mod strategy;
 pub mod table;
 mod validation;
@@ -21,9 +23,8 @@ mod validation;
 #[cfg(test)]
 mod arbitrary;
 
-pub use messages::messages;
-pub use row::{Convert, Resource, ScalePaths, Scope, Strategy, Subresources, Verb};
-pub use schema_data::{struct_of_kind, types};
-pub use table::{
-    Builtin, KindTable, ResourceSource, SubresourceInfo, absent_field_values, builtin, subresources,
-};
+pub use part::{Part, PartHandler, ScalePaths};
+pub use row::{Convert, Resource, Scope, SelectableField, Strategy, Verb};
+pub use schema::Schema;
+pub use schema_data::{builtin_types, schema_of_kind, schema_of_structure};
+pub use table::{Builtin, KindTable, ResourceSource, builtin};

@@ -9,6 +9,8 @@ mod gnostic;
 mod operations;
 mod schemas;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use api::GroupVersion;
@@ -30,7 +32,10 @@ pub const V2_PROTOBUF_ACCEPTED: [&str; 2] =
 /// The OpenAPI v2 document of all rows of a table.
 pub fn v2(table: &KindTable) -> Value {
     let docs = Docs::load();
-    let schemas = Schemas::new(table, &docs, Dialect::V2);
+    let mut definitions: Map<String, Value> = Map::new();
+    for types in schemas::sets(table.rows()) {
+        definitions.extend(Schemas::new(table, types, &docs, Dialect::V2).all());
+    }
     let mut paths: Map<String, Value> = Map::new();
     for operation in table.rows().flat_map(|row| operations::of_row(row)) {
         let item = paths.entry(operation.path.clone()).or_insert_with(|| path_item_v2(&operation));
@@ -42,7 +47,7 @@ pub fn v2(table: &KindTable) -> Value {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": api::TRACKED_VERSION},
         "paths": paths,
-        "definitions": schemas.all(),
+        "definitions": definitions,
         "parameters": shared_parameters(),
         "securityDefinitions": security,
         "security": [{"BearerToken": []}],
@@ -61,13 +66,17 @@ pub fn v3(table: &KindTable, gv: &GroupVersion) -> Option<Value> {
         return None;
     }
     let docs = Docs::load();
-    let schemas = Schemas::new(table, &docs, Dialect::V3);
     let mut paths: Map<String, Value> = Map::new();
-    let mut roots = Vec::new();
-    for operation in rows.iter().flat_map(|row| operations::of_row(row)) {
-        roots.extend(operation.schemas().map(str::to_owned));
-        let item = paths.entry(operation.path.clone()).or_insert_with(|| path_item_v3(&operation));
-        item[operation.method] = operation_v3(&operation);
+    let mut components: Map<String, Value> = Map::new();
+    for types in schemas::sets(rows.iter().copied()) {
+        let mut roots = Vec::new();
+        let of_set = rows.iter().filter(|row| Arc::ptr_eq(row.schema.shared_types(), types));
+        for operation in of_set.flat_map(|row| operations::of_row(row)) {
+            roots.extend(operation.schemas().map(str::to_owned));
+            let item = paths.entry(operation.path.clone()).or_insert_with(|| path_item_v3(&operation));
+            item[operation.method] = operation_v3(&operation);
+        }
+        components.extend(Schemas::new(table, types, &docs, Dialect::V3).reachable(&roots));
     }
     let security = json!({"BearerToken": {"description": "Bearer Token authentication",
         "in": "header", "name": "authorization", "type": "apiKey"}});
@@ -75,7 +84,7 @@ pub fn v3(table: &KindTable, gv: &GroupVersion) -> Option<Value> {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": api::TRACKED_VERSION},
         "paths": paths,
-        "components": {"schemas": schemas.reachable(&roots), "securitySchemes": security},
+        "components": {"schemas": components, "securitySchemes": security},
         "security": [{"BearerToken": []}],
     }))
 }
@@ -94,9 +103,17 @@ pub fn v3_index(table: &KindTable) -> Value {
 
 /// A number that changes when the document of [`v3`] does.
 pub fn content_hash(table: &KindTable, gv: &GroupVersion) -> u64 {
+    let rows = table.rows_of(gv);
     let mut hash = embedded::fingerprint();
-    for row in table.rows_of(gv) {
-        hash = embedded::fnv(hash, format!("{row:?}").as_bytes());
+    for row in &rows {
+        let told = format!("{row:?} {} {:?} {:?} {:?}", row.kind, row.scope, row.verbs, row.parts);
+        hash = embedded::fnv(hash, told.as_bytes());
+    }
+    // The fingerprint knows the types of the built-in kinds.
+    for types in schemas::sets(rows.iter().copied()).into_iter().skip(1) {
+        for (_, structure) in types.iter() {
+            hash = embedded::fnv(hash, format!("{structure:?}").as_bytes());
+        }
     }
     hash
 }

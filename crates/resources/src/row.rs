@@ -1,10 +1,16 @@
 //! [`Resource`]: one row of the kind table, all that the generic machinery needs to serve a kind.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
 use api::field::ErrorList;
-use api::schema::StructId;
+use api::schema::Shape;
 use api::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, Object};
+
+use crate::columns::Printer;
+use crate::part::{Part, PartHandler, ScalePaths};
+use crate::schema::Schema;
 
 /// Whether objects live in a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +44,11 @@ impl Verb {
         Self::Watch,
     ];
 
+    /// The verb that discovery spells `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.as_str() == name)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -50,24 +61,6 @@ impl Verb {
             Self::Watch => "watch",
         }
     }
-}
-
-/// Where a scale subresource finds its figures: field paths inside the object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScalePaths {
-    pub spec_replicas: &'static [&'static str],
-    pub status_replicas: &'static [&'static str],
-    /// A label selector object, or (ReplicationController) a plain map of labels.
-    pub selector: &'static [&'static str],
-}
-
-/// The subresources with generic behaviour. Special ones (`binding`, `eviction`, `exec`, `log`,
-/// `token`, …) are listed by name in [`Subresources::special`] and served by their own modules.
-#[derive(Debug, Clone, Default)]
-pub struct Subresources {
-    pub status: bool,
-    pub scale: Option<ScalePaths>,
-    pub special: &'static [&'static str],
 }
 
 /// Converts between a served version and the stored one. Absent where they are the same.
@@ -122,8 +115,41 @@ pub struct Strategy {
     pub name_grammar: fn(&str) -> api::names::Faults,
 }
 
+/// A field that lists and watches can select by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelectableField {
+    /// What the field is called in a selector.
+    pub name: Cow<'static, str>,
+    /// The path inside the stored version of the object.
+    pub path: Vec<Cow<'static, str>>,
+    /// What the field reads as where an object does not have it: `false` for booleans, `0` for numbers, else
+    /// nothing, as upstream's typed objects have it.
+    pub absent: &'static str,
+}
+
+impl SelectableField {
+    /// The field at `path` of objects that are stored with structure `stored`.
+    pub fn new(name: Cow<'static, str>, path: Vec<Cow<'static, str>>, stored: &Schema) -> Self {
+        let absent = Self::absent(&path, stored);
+        Self { name, path, absent }
+    }
+
+    fn absent(path: &[Cow<'static, str>], stored: &Schema) -> &'static str {
+        let top = Shape::Struct(stored.id());
+        let shape = path.iter().try_fold(&top, |shape, step| match shape {
+            Shape::Struct(id) => stored.types().get(*id).field(step).map(|field| &field.shape),
+            _ => None,
+        });
+        match shape {
+            Some(Shape::Bool) => "false",
+            Some(Shape::Int32 | Shape::Int64) => "0",
+            _ => "",
+        }
+    }
+}
+
 /// A kind, as served in one group and version.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Resource {
     pub group: Cow<'static, str>,
     pub version: Cow<'static, str>,
@@ -135,19 +161,20 @@ pub struct Resource {
     pub categories: Vec<Cow<'static, str>>,
     pub scope: Scope,
     pub verbs: Vec<Verb>,
-    pub subresources: Subresources,
-    /// The structure of the kind in [`crate::types`].
-    pub schema: StructId,
+    /// The subresources, by name.
+    pub parts: Vec<Part>,
+    pub schema: Schema,
     pub strategy: Strategy,
-    /// Field selectors besides `metadata.name` and `metadata.namespace`: (selector name, path inside
-    /// the stored version of the object).
-    pub selectable_fields: Vec<(Cow<'static, str>, Vec<Cow<'static, str>>)>,
+    /// What Tables of the kind show.
+    pub printer: Arc<dyn Printer>,
+    /// Field selectors besides `metadata.name` and `metadata.namespace`.
+    pub selectable_fields: Vec<SelectableField>,
     /// Group and plural under which objects are stored: `/registry/<prefix>/[<namespace>/]<name>`.
     pub storage_prefix: Cow<'static, str>,
     /// The apiVersion objects are stored in.
     pub storage_version: GroupVersion,
     pub convert: Option<Convert>,
-    /// Whether the kind is only a request (`SubjectAccessReview`, `TokenReview`): created, answered, never stored.
+    /// Whether the kind is only a question (`SubjectAccessReview`, `TokenReview`): created, answered, never stored.
     pub virtual_kind: bool,
     /// How long objects live after their last write, in seconds (events: 3600).
     pub ttl_s: Option<u64>,
@@ -176,6 +203,19 @@ impl Resource {
         GroupResource::new(&self.group, &self.plural)
     }
 
+    /// The subresource of a name.
+    pub fn part(&self, name: &str) -> Option<&Part> {
+        self.parts.iter().find(|part| part.name == name)
+    }
+
+    /// Where the scale subresource finds its figures, where there is one.
+    pub fn scale(&self) -> Option<&ScalePaths> {
+        self.parts.iter().find_map(|part| match &part.handler {
+            PartHandler::Scale(paths) => Some(paths),
+            _ => None,
+        })
+    }
+
     pub fn supports(&self, verb: Verb) -> bool {
         self.verbs.contains(&verb)
     }
@@ -187,5 +227,11 @@ impl Resource {
         } else {
             format!("/registry/{}/{name}", self.storage_prefix)
         }
+    }
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.group_version(), self.plural)
     }
 }

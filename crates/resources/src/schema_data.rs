@@ -1,38 +1,48 @@
 //! The built-in kinds' structures, read from the generated `data/types.txt`.
 //!
-//! Start with [`types`]. The file has a line for each structure
+//! Start with [`schema_of_kind`]. The file has a line for each structure
 //! (`name [atomic] [gvk=group/version/Kind]`) followed by an indented line for each field
 //! (`name[!] shape flags`, `!` for required). Shapes: `string`, `int32`, …, `@structure`, `[]item`,
 //! `{}value`. Flags: `set`, `map=key:default,…`, `merge`, `mergekey=…`, `retainkeys`, `replace`,
 //! `atomic`, `granular`. It never holds descriptions: see [`crate::docs`].
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use api::GroupVersionKind;
 use api::schema::{Field, List, MapOf, Shape, Struct, StructId, Topology, Types};
 
-use crate::embedded;
+use crate::schema::Schema;
+use crate::{embedded, messages};
 
 /// Marks the variant of an otherwise atomic structure whose fields are owned one by one.
 pub(crate) const GRANULAR: &str = "#granular";
 
 /// What the data file says.
 struct Data {
-    types: Types,
+    types: Arc<Types>,
     kinds: HashMap<GroupVersionKind, StructId>,
 }
 
 static DATA: LazyLock<Data> = LazyLock::new(|| parse(&embedded::types()));
 
 /// The structures of all built-in kinds. Read on first use (a few milliseconds).
-pub fn types() -> &'static Types {
+pub fn builtin_types() -> &'static Arc<Types> {
     &DATA.types
 }
 
 /// The structure of a built-in kind, also of those without a resource (lists, `Eviction`, `Scale`).
-pub fn struct_of_kind(gvk: &GroupVersionKind) -> Option<StructId> {
-    DATA.kinds.get(gvk).copied()
+pub fn schema_of_kind(gvk: &GroupVersionKind) -> Option<Schema> {
+    DATA.kinds.get(gvk).map(|id| builtin(*id))
+}
+
+/// The built-in structure of a name (`io.k8s.api.core.v1.PodSpec`).
+pub fn schema_of_structure(name: &str) -> Option<Schema> {
+    DATA.types.find(name).map(builtin)
+}
+
+fn builtin(id: StructId) -> Schema {
+    Schema::new(Arc::clone(&DATA.types), id).with_messages(messages::messages)
 }
 
 /// All kinds with a structure, in no order.
@@ -68,7 +78,7 @@ fn parse(text: &str) -> Data {
             preserve_unknown: false,
         }
     });
-    Data { types: Types::new(structs.collect()), kinds }
+    Data { types: Arc::new(Types::new(structs.collect())), kinds }
 }
 
 /// Splits the file; structures some field wants granular come a second time, at the end.
@@ -185,8 +195,8 @@ mod tests {
     use super::*;
 
     fn shape_of(structure: &str, field: &str) -> &'static Shape {
-        let id = types().find(structure).expect("the structure exists");
-        &types().get(id).field(field).expect("the field exists").shape
+        let id = builtin_types().find(structure).expect("the structure exists");
+        &builtin_types().get(id).field(field).expect("the field exists").shape
     }
 
     #[test]
@@ -222,17 +232,20 @@ mod tests {
         let Shape::Struct(id) = shape_of("io.k8s.api.core.v1.PersistentVolumeSpec", "claimRef") else {
             panic!()
         };
-        assert!(!types().get(*id).atomic);
-        let plain = types().find("io.k8s.api.core.v1.ObjectReference").expect("exists");
-        assert!(types().get(plain).atomic && plain != *id);
+        assert!(!builtin_types().get(*id).atomic);
+        let plain = builtin_types().find("io.k8s.api.core.v1.ObjectReference").expect("exists");
+        assert!(builtin_types().get(plain).atomic && plain != *id);
     }
 
     #[test]
     fn required_fields_and_kinds_are_read() {
-        let id = types().find("io.k8s.api.core.v1.PodSpec").expect("exists");
-        assert!(types().get(id).field("containers").expect("exists").required);
-        assert!(types().get(id).field("volumes").expect("exists").retain_keys);
+        let id = builtin_types().find("io.k8s.api.core.v1.PodSpec").expect("exists");
+        assert!(builtin_types().get(id).field("containers").expect("exists").required);
+        assert!(builtin_types().get(id).field("volumes").expect("exists").retain_keys);
         let gvk = GroupVersionKind::new("apps", "v1", "DeploymentList");
-        assert_eq!(struct_of_kind(&gvk), types().find("io.k8s.api.apps.v1.DeploymentList"));
+        assert_eq!(
+            schema_of_kind(&gvk).map(|s| s.id()),
+            builtin_types().find("io.k8s.api.apps.v1.DeploymentList")
+        );
     }
 }

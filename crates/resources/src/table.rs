@@ -10,11 +10,9 @@ mod rows;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use api::schema::Shape;
-use api::{GroupVersion, GroupVersionKind};
+use api::GroupVersion;
 
-use crate::row::{Resource, Verb};
-use crate::schema_data;
+use crate::row::Resource;
 
 /// Rows with the indices to find them. Immutable; made anew when a CRD comes or goes.
 #[derive(Debug, Default)]
@@ -122,55 +120,6 @@ static BUILTIN: LazyLock<Arc<KindTable>> = LazyLock::new(|| Arc::new(KindTable::
 /// The table of the built-in kinds: every stable one of the tracked version.
 pub fn builtin() -> &'static KindTable {
     &BUILTIN
-}
-
-/// What each of a row's selectable fields reads as where an object does not have it, in their order:
-/// `false` for booleans, `0` for numbers, else nothing, as upstream's typed objects have it.
-pub fn absent_field_values(resource: &Resource) -> Vec<&'static str> {
-    let types = schema_data::types();
-    let stored = resource.storage_version.clone();
-    let gvk = GroupVersionKind::new(&stored.group, &stored.version, &resource.kind);
-    let top = schema_data::struct_of_kind(&gvk).map(Shape::Struct);
-    let absent = |path: &[std::borrow::Cow<'static, str>]| {
-        let shape = path.iter().try_fold(top.as_ref()?, |shape, step| match shape {
-            Shape::Struct(id) => types.get(*id).field(step).map(|f| &f.shape),
-            _ => None,
-        })?;
-        Some(match shape {
-            Shape::Bool => "false",
-            Shape::Int32 | Shape::Int64 => "0",
-            _ => "",
-        })
-    };
-    resource.selectable_fields.iter().map(|(_, path)| absent(path).unwrap_or("")).collect()
-}
-
-/// A subresource as discovery lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubresourceInfo {
-    /// `status`, `scale`, `exec`, …
-    pub name: &'static str,
-    /// What a request carries or its answer is.
-    pub kind: GroupVersionKind,
-    pub verbs: Vec<Verb>,
-}
-
-/// The subresources of a row, by name.
-pub fn subresources(resource: &Resource) -> Vec<SubresourceInfo> {
-    const OBJECT: [Verb; 3] = [Verb::Get, Verb::Patch, Verb::Update];
-    let mut infos = Vec::new();
-    if resource.subresources.status {
-        infos.push(SubresourceInfo { name: "status", kind: resource.gvk(), verbs: OBJECT.to_vec() });
-    }
-    if resource.subresources.scale.is_some() {
-        let kind = GroupVersionKind::new("autoscaling", "v1", "Scale");
-        infos.push(SubresourceInfo { name: "scale", kind, verbs: OBJECT.to_vec() });
-    }
-    for name in resource.subresources.special {
-        infos.extend(rows::special_subresource(resource, name));
-    }
-    infos.sort_by_key(|i| i.name);
-    infos
 }
 
 #[cfg(test)]

@@ -51,8 +51,9 @@ fn resource(row: &Resource) -> Value {
     if !row.categories.is_empty() {
         entry.insert("categories".into(), row.categories.iter().map(|s| s.as_ref()).collect());
     }
-    let subresources: Vec<Value> = resources::table::subresources(row)
-        .into_iter()
+    let subresources: Vec<Value> = row
+        .parts
+        .iter()
         .map(|sub| {
             json!({"subresource": sub.name, "responseKind": kind(&sub.kind), "verbs": verbs(&sub.verbs)})
         })

@@ -55,7 +55,7 @@ pub(super) fn resources(table: &KindTable, gv: &GroupVersion) -> Value {
     let mut list = Vec::new();
     for row in table.rows_of(gv) {
         list.push(resource(row));
-        for sub in resources::table::subresources(row) {
+        for sub in &row.parts {
             let mut entry = Map::new();
             entry.insert("name".into(), format!("{}/{}", row.plural, sub.name).into());
             entry.insert("singularName".into(), "".into());

@@ -1,26 +1,29 @@
 //! From a request's body to an object of the row's kind and version, its structure checked.
 
 use api::codec::{self, Decoded, Limits, Strictness, protobuf, structure};
-use api::schema::StructId;
 use api::{Error, GroupVersionKind, Object};
 use http::HeaderMap;
-use resources::Resource;
+use resources::{Resource, Schema};
 
 use super::options::WriteOptions;
-use crate::negotiate::{BodyFormat, body_format};
+use crate::negotiate::{BodyFormat, body_format, media_type, unsupported_media_type};
 
-/// Decodes a body of structure `id` in whatever format it is written, its structure not checked yet.
+/// What bodies of kinds without a protobuf form may be written in.
+const TEXTS: &str = "application/json, application/yaml";
+
+/// Decodes a body of the given structure in whatever format it is written, its structure not checked yet.
 ///
 /// # Errors
 /// 400 for what cannot be read, 415 for a format that is not taken.
-fn document(headers: &HeaderMap, body: &[u8], id: StructId) -> Result<Decoded, Error> {
+fn document(headers: &HeaderMap, body: &[u8], schema: &Schema) -> Result<Decoded, Error> {
     let limits = Limits::default();
     match body_format(headers)? {
         BodyFormat::Json => codec::decode_json(body, &limits),
         BodyFormat::Yaml => codec::decode_yaml(body, &limits),
         BodyFormat::Protobuf => {
-            let (types, messages) = (resources::types(), resources::messages());
-            let object = protobuf::decode(types, messages, id, body, &limits)?;
+            let messages =
+                schema.messages().ok_or_else(|| unsupported_media_type(media_type(headers), TEXTS))?;
+            let object = protobuf::decode(schema.types(), messages, schema.id(), body, &limits)?;
             Ok(Decoded { object, duplicates: Vec::new() })
         }
     }
@@ -31,10 +34,10 @@ fn document(headers: &HeaderMap, body: &[u8], id: StructId) -> Result<Decoded, E
 /// # Errors
 /// As [`document`]; and 400 for a field of the wrong type.
 pub(crate) fn companion(headers: &HeaderMap, body: &[u8], gvk: &GroupVersionKind) -> Result<Object, Error> {
-    let id = resources::struct_of_kind(gvk)
+    let schema = resources::schema_of_kind(gvk)
         .ok_or_else(|| Error::internal(format!("{} has no structure", gvk.kind)))?;
-    let mut object = document(headers, body, id)?.object;
-    structure::check(resources::types(), id, &mut object)?;
+    let mut object = document(headers, body, &schema)?.object;
+    structure::check(schema.types(), schema.id(), &mut object)?;
     Ok(object)
 }
 
@@ -50,7 +53,7 @@ pub(crate) fn object(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Error> {
-    let decoded = document(headers, body, row.schema)?;
+    let decoded = document(headers, body, &row.schema)?;
     check(row, decoded, options, warnings)
 }
 
@@ -81,7 +84,7 @@ fn check(
 ) -> Result<Object, Error> {
     let mut object = decoded.object;
     settle_type(row, &mut object)?;
-    let report = structure::check(resources::types(), row.schema, &mut object)?;
+    let report = structure::check(row.schema.types(), row.schema.id(), &mut object)?;
     let strictness = Strictness { duplicates: decoded.duplicates, unknown: report.unknown };
     warnings.extend(strictness.judge(options.field_validation, &object)?);
     Ok(object)
@@ -127,10 +130,9 @@ pub(crate) fn delete_options(headers: &HeaderMap, body: &[u8]) -> Result<Option<
     if body.is_empty() {
         return Ok(None);
     }
-    let id = resources::types()
-        .find("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+    let schema = resources::schema_of_structure("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
         .ok_or_else(|| Error::internal("DeleteOptions has no structure"))?;
-    let decoded = document(headers, body, id)?;
+    let decoded = document(headers, body, &schema)?;
     let kind = decoded.object.kind();
     if !kind.is_empty() && kind != "DeleteOptions" {
         return Err(Error::bad_request(format!("expected DeleteOptions in the body, got {kind}")));

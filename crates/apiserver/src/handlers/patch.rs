@@ -5,6 +5,7 @@ use api::managed::{self, Writer};
 use api::{Error, Object, patch};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use resources::Schema;
 use serde_json::Value;
 
 use super::decode;
@@ -76,11 +77,11 @@ impl Patch {
         }
     }
 
-    /// The patched copy of `old`, an object of structure `id`.
+    /// The patched copy of `old`, an object of the given structure.
     ///
     /// # Errors
     /// 400 or 422 when the patch does not apply.
-    pub(crate) fn apply(&self, old: &Object, id: api::schema::StructId) -> Result<Object, Error> {
+    pub(crate) fn apply(&self, old: &Object, schema: &Schema) -> Result<Object, Error> {
         let patched = match self {
             Self::Json(bytes) => patch::json(&old.clone().into_value(), bytes, &Limits::default())?,
             Self::Merge(change) => {
@@ -88,7 +89,7 @@ impl Patch {
                 patch::merge(&mut value, change);
                 value
             }
-            Self::Strategic(change) => return patch::strategic(resources::types(), id, old, change),
+            Self::Strategic(change) => return patch::strategic(schema.types(), schema.id(), old, change),
         };
         Object::from_value(patched).ok_or_else(|| Error::bad_request("the patched value is no object"))
     }
@@ -110,12 +111,12 @@ pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
     let attributes = attributes(&call);
     let part = Part::of(&attributes);
     let mut write = Write { target: &target, attributes: &attributes, part, options, warnings: Vec::new() };
-    let id = target.row.schema;
+    let schema = &target.row.schema;
     let json = write
         .update(current, |write, old| {
-            let mut object = change.apply(old, id)?;
+            let mut object = change.apply(old, schema)?;
             check_type(&object, old)?;
-            let report = structure::check(resources::types(), id, &mut object)?;
+            let report = structure::check(schema.types(), schema.id(), &mut object)?;
             let strictness = Strictness { duplicates: duplicates.clone(), unknown: report.unknown };
             write.warnings.extend(strictness.judge(write.options.field_validation, &object)?);
             metadata::check_name(&object, &namespace, &call.info.name)?;
@@ -154,10 +155,11 @@ async fn apply(target: Target, call: Call, answer: Answer, options: WriteOptions
     let api_version = target.row.group_version().to_string();
     let (manager, force) = (options.manager.clone(), options.force);
     let now = target.context.deps.clock.now();
+    let schema = &target.row.schema;
     let merge = |live: Option<&Object>, config: Object| {
         let writer =
             Writer { manager: &manager, api_version: &api_version, subresource: &call.info.subresource, now };
-        managed::apply(resources::types(), target.row.schema, live, config, force, &writer)
+        managed::apply(schema.types(), schema.id(), live, config, force, &writer)
     };
     let part = Part::of(&attributes);
     let mut write = Write { target: &target, attributes: &attributes, part, options, warnings };

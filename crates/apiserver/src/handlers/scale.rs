@@ -1,5 +1,7 @@
 //! The scale subresource: an `autoscaling/v1` Scale over the replica counts of whatever has some.
 
+use std::borrow::Cow;
+
 use api::codec::structure;
 use api::field::{FieldError, Path};
 use api::selector::LabelSelector;
@@ -24,15 +26,12 @@ fn scale_kind() -> GroupVersionKind {
     GroupVersionKind::new("autoscaling", "v1", "Scale")
 }
 
-fn paths(target: &Target) -> Result<ScalePaths, Error> {
-    target.row.subresources.scale.clone().ok_or_else(Error::no_such_path)
-}
-
 /// The Scale of an object.
 fn scale_of(paths: &ScalePaths, object: &Object) -> Result<Object, Error> {
-    let count = |path: &[&str]| object.at(path).and_then(Value::as_i64).unwrap_or(0);
-    let selector = match object.at(paths.selector) {
+    let count = |path: &[Cow<'static, str>]| object.at(path).and_then(Value::as_i64).unwrap_or(0);
+    let selector = match object.at(&paths.selector) {
         None => String::new(),
+        Some(Value::String(text)) => text.clone(),
         Some(value) if value.get("matchLabels").is_some() || value.get("matchExpressions").is_some() => {
             LabelSelector::from_object(value)?.to_string()
         }
@@ -51,8 +50,8 @@ fn scale_of(paths: &ScalePaths, object: &Object) -> Result<Object, Error> {
     let mut scale = Object::default();
     scale.set_type(&scale_kind());
     scale.0.insert("metadata".into(), Value::Object(metadata));
-    scale.0.insert("spec".into(), json!({"replicas": count(paths.spec_replicas)}));
-    let mut status = json!({"replicas": count(paths.status_replicas)});
+    scale.0.insert("spec".into(), json!({"replicas": count(&paths.spec_replicas)}));
+    let mut status = json!({"replicas": count(&paths.status_replicas)});
     if !selector.is_empty() {
         status["selector"] = selector.into();
     }
@@ -60,7 +59,7 @@ fn scale_of(paths: &ScalePaths, object: &Object) -> Result<Object, Error> {
     Ok(scale)
 }
 
-fn answer(target: &Target, call: &Call, scale: Object) -> Outcome {
+fn shown(target: &Target, call: &Call, scale: Object) -> Outcome {
     let answer = Answer::negotiate(&call.headers)?;
     let value = match answer.shape {
         Shape::Whole => scale.into_value(),
@@ -68,21 +67,23 @@ fn answer(target: &Target, call: &Call, scale: Object) -> Outcome {
         Shape::Table(version) => {
             let form = table::Form::parse(version, &call.query)?;
             let (now, revision) = (target.context.deps.clock.now(), scale.resource_version().to_owned());
-            form.table_of(&GroupKind::new("autoscaling", "Scale"), &[scale], now, &revision, true)
+            form.table_of(resources::columns::scale(), &[scale], now, &revision, true)
         }
     };
     respond::value(StatusCode::OK, answer, &value)
 }
 
-/// GET of a scale.
-pub(crate) async fn get(target: &Target, call: &Call) -> Outcome {
-    let current = target.read_existing(&namespace_of(target, call), &call.info.name).await?;
-    answer(target, call, scale_of(&paths(target)?, &current.object)?)
+/// GET, PUT and PATCH of the scale of an object that has its figures at `paths`.
+pub(crate) async fn answer(target: Target, paths: &ScalePaths, call: Call) -> Outcome {
+    if call.info.verb == "get" {
+        let current = target.read_existing(&namespace_of(&target, &call), &call.info.name).await?;
+        return shown(&target, &call, scale_of(paths, &current.object)?);
+    }
+    change(target, paths, call).await
 }
 
 /// PUT and PATCH of a scale: only the wanted count reaches the object.
-pub(crate) async fn change(target: Target, mut call: Call) -> Outcome {
-    let paths = paths(&target)?;
+async fn change(target: Target, paths: &ScalePaths, mut call: Call) -> Outcome {
     let is_patch = call.info.verb == "patch";
     let options = WriteOptions::parse(
         if is_patch { "PatchOptions" } else { "UpdateOptions" },
@@ -91,7 +92,7 @@ pub(crate) async fn change(target: Target, mut call: Call) -> Outcome {
         false,
     )?;
     let bytes = read_body(&target, &mut call).await?;
-    let id = resources::struct_of_kind(&scale_kind())
+    let schema = resources::schema_of_kind(&scale_kind())
         .ok_or_else(|| Error::internal("the Scale kind has no structure"))?;
     let (patch, whole) = if is_patch {
         let kind = PatchType::of(&call.headers)?;
@@ -110,21 +111,21 @@ pub(crate) async fn change(target: Target, mut call: Call) -> Outcome {
     let json = write
         .update(current, |_, old| {
             let mut scale = match (&patch, &whole) {
-                (Some(patch), _) => patch.apply(&scale_of(&paths, old)?, id)?,
+                (Some(patch), _) => patch.apply(&scale_of(paths, old)?, &schema)?,
                 (None, Some(whole)) => whole.clone(),
                 (None, None) => return Err(Error::internal("neither a scale nor a patch")),
             };
-            structure::check(resources::types(), id, &mut scale)?;
+            structure::check(schema.types(), schema.id(), &mut scale)?;
             let replicas = wanted(&scale, &call.info.name)?;
             let mut object = old.clone();
-            object.set_at(paths.spec_replicas, replicas.into());
+            object.set_at(&paths.spec_replicas, replicas.into());
             let version = scale.resource_version();
             object.set_meta_str("resourceVersion", version);
             Ok(Change { object, managed: false })
         })
         .await?;
     let object: Object = serde_json::from_slice(&json).map_err(Error::internal)?;
-    answer(&target, &call, scale_of(&paths, &object)?)
+    shown(&target, &call, scale_of(paths, &object)?)
 }
 
 fn wanted(scale: &Object, name: &str) -> Result<i64, Error> {

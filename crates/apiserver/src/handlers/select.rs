@@ -54,7 +54,7 @@ impl Selection {
 fn check_field(row: &Resource, field: &str) -> Result<(), Error> {
     let known = field == "metadata.name"
         || (field == "metadata.namespace" && row.namespaced())
-        || row.selectable_fields.iter().any(|(name, _)| name == field);
+        || row.selectable_fields.iter().any(|known| known.name == field);
     if known {
         return Ok(());
     }

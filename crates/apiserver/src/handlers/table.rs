@@ -1,7 +1,8 @@
 //! Server-side Tables and `PartialObjectMetadata`: other views of objects than the whole.
 
-use api::{Error, GroupKind, Object};
+use api::{Error, Object};
 use jiff::Timestamp;
+use resources::columns::Printer;
 use serde_json::{Map, Value, json};
 
 use super::storage::Target;
@@ -42,13 +43,13 @@ impl Form {
     /// A Table of `objects`. Columns may be left out of a watch's later events.
     pub(crate) fn table(&self, target: &Target, objects: &[Object], revision: &str, columns: bool) -> Value {
         let now = target.context.deps.clock.now();
-        self.table_of(&target.row.group_kind(), objects, now, revision, columns)
+        self.table_of(&*target.row.printer, objects, now, revision, columns)
     }
 
-    /// The same for objects of any kind, whose ages are counted to `now`.
+    /// The same by any printer, whose ages are counted to `now`.
     pub(crate) fn table_of(
         &self,
-        kind: &GroupKind,
+        printer: &dyn Printer,
         objects: &[Object],
         now: Timestamp,
         revision: &str,
@@ -58,8 +59,8 @@ impl Form {
             .iter()
             .map(|object| {
                 let mut row = Map::new();
-                row.insert("cells".into(), resources::columns::cells(kind, object, now).into());
-                let conditions = resources::columns::row_conditions(kind, object);
+                row.insert("cells".into(), printer.cells(object, now).into());
+                let conditions = printer.conditions(object);
                 if !conditions.is_empty() {
                     row.insert("conditions".into(), conditions.into());
                 }
@@ -75,7 +76,7 @@ impl Form {
                 Value::Object(row)
             })
             .collect();
-        let definitions: Value = if columns { definitions(kind) } else { Value::Null };
+        let definitions: Value = if columns { definitions(printer) } else { Value::Null };
         json!({
             "kind": "Table", "apiVersion": format!("meta.k8s.io/{}", self.version),
             "metadata": {"resourceVersion": revision},
@@ -84,8 +85,9 @@ impl Form {
     }
 }
 
-fn definitions(kind: &GroupKind) -> Value {
-    resources::columns::columns(kind)
+fn definitions(printer: &dyn Printer) -> Value {
+    printer
+        .heads()
         .iter()
         .map(|c| {
             json!({

@@ -6,7 +6,7 @@ use api::codec;
 use api::managed::{self, Writer};
 use api::{Error, Object};
 use bytes::Bytes;
-use resources::Strategy;
+use resources::{Schema, Strategy};
 use store::Expect;
 
 use super::metadata;
@@ -69,6 +69,10 @@ impl Write<'_> {
         &self.target.row.strategy
     }
 
+    fn schema(&self) -> &Schema {
+        &self.target.row.schema
+    }
+
     fn now(&self) -> jiff::Timestamp {
         self.target.context.deps.clock.now()
     }
@@ -126,7 +130,7 @@ impl Write<'_> {
         managed: bool,
         held: &mut Reservations,
     ) -> Result<(), Error> {
-        codec::omit_empty(resources::types(), self.target.row.schema, object);
+        codec::omit_empty(self.schema().types(), self.schema().id(), object);
         (self.strategy().default)(object);
         // What the server adds from here on is nobody's.
         if !managed {
@@ -198,7 +202,7 @@ impl Write<'_> {
     ) -> Result<(Object, Effect), Error> {
         let Change { object: mut new, managed } = change;
         self.check_preconditions(&new, old)?;
-        codec::omit_empty(resources::types(), self.target.row.schema, &mut new);
+        codec::omit_empty(self.schema().types(), self.schema().id(), &mut new);
         (self.strategy().default)(&mut new);
         self.admit(Operation::Update, &mut new, Some(old)).await?;
         (self.strategy().default)(&mut new);
@@ -267,7 +271,7 @@ impl Write<'_> {
 
     /// Makes the creator the owner of what it sent and of its defaults; a status is not a creator's to set.
     fn track_created(&self, object: &mut Object) {
-        let status = if self.target.row.subresources.status { object.0.remove("status") } else { None };
+        let status = if self.target.row.part("status").is_some() { object.0.remove("status") } else { None };
         self.track_fields(None, object);
         if let Some(status) = status {
             object.0.insert("status".to_owned(), status);
@@ -282,7 +286,7 @@ impl Write<'_> {
             subresource: &self.attributes.subresource,
             now: self.now(),
         };
-        managed::update(resources::types(), self.target.row.schema, old, new, &writer);
+        managed::update(self.schema().types(), self.schema().id(), old, new, &writer);
     }
 
     fn review<'r>(&'r self, operation: Operation, old: Option<&'r Object>) -> Review<'r> {

@@ -1,7 +1,7 @@
 //! Namespaces end in two steps: deletion only marks them, and they go when the controller has
 //! emptied them and taken itself off `spec.finalizers` through the finalize subresource.
 
-use api::{Error, Object};
+use api::Object;
 use http::StatusCode;
 use resources::Resource;
 use serde_json::Value;
@@ -34,9 +34,6 @@ pub(crate) fn mark_terminating(row: &Resource, object: &mut Object) {
 
 /// PUT of `finalize`: sets `spec.finalizers` and nothing else.
 pub(crate) async fn finalize(target: Target, mut call: Call) -> Outcome {
-    if call.info.verb != "update" {
-        return Err(Error::method_not_allowed(&target.group_resource(), call.info.verb));
-    }
     let answer = Answer::negotiate(&call.headers)?;
     let options = WriteOptions::parse("UpdateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;

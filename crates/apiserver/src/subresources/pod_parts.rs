@@ -51,10 +51,11 @@ pub(super) async fn answer(target: Target, mut call: Call, take: Take) -> Outcom
     let mut write = Write { target: &target, attributes: &attributes, part: Part::Picked, options, warnings };
     let json = write
         .update(current, |write, old| {
+            let schema = &write.target.row.schema;
             let wanted = match (&patch, &whole) {
                 (Some(patch), _) => {
-                    let mut object = patch.apply(old, write.target.row.schema)?;
-                    structure::check(resources::types(), write.target.row.schema, &mut object)?;
+                    let mut object = patch.apply(old, schema)?;
+                    structure::check(schema.types(), schema.id(), &mut object)?;
                     object
                 }
                 (None, Some(whole)) => whole.clone(),

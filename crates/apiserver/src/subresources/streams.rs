@@ -62,9 +62,6 @@ fn container<'a>(pod: &'a Object, asked: &'a str) -> Result<&'a str, Error> {
 
 /// GET of `log`.
 pub(super) async fn log(target: Target, call: Call) -> Outcome {
-    if call.info.verb != "get" {
-        return Err(Error::method_not_allowed(&target.group_resource(), call.info.verb));
-    }
     let options = log_options::checked(&call.query, &call.info.name)?;
     let pod = pod(&target, &call).await?;
     let container = container(&pod, call.query.get("container").unwrap_or(""))?;

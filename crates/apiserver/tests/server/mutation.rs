@@ -76,7 +76,7 @@ impl Run<'_> {
             self.harness.post(&collection, &sample(row, BASE)).await.ok()
         };
         let subject = Subject { row, collection, base };
-        for place in fields::all(resources::types(), row.schema) {
+        for place in fields::all(row.schema.types(), row.schema.id()) {
             if let Some(random) = self.turn(&place)
                 && let Err(why) = self.damage(&subject, &place, random).await
             {
@@ -96,12 +96,12 @@ impl Run<'_> {
 
     /// The kinds that go with subresources.
     async fn companions(&mut self, subject: &Subject<'_>) {
-        for info in resources::subresources(subject.row) {
-            let Some(id) = resources::struct_of_kind(&info.kind) else { continue };
-            if info.name == "status" || STREAMS.contains(&info.name) {
+        for info in &subject.row.parts {
+            let Some(schema) = resources::schema_of_kind(&info.kind) else { continue };
+            if info.name == "status" || STREAMS.contains(&&*info.name) {
                 continue;
             }
-            for place in fields::all(resources::types(), id) {
+            for place in fields::all(schema.types(), schema.id()) {
                 for verb in [Verb::Create, Verb::Update, Verb::Patch] {
                     if !info.verbs.contains(&verb) {
                         continue;
@@ -113,7 +113,7 @@ impl Run<'_> {
                         continue;
                     }
                     let damage = values::damage(place.shape(), &mut random);
-                    let sent = subject.companion(info.name, verb, &info.kind, &place, &damage);
+                    let sent = subject.companion(&info.name, verb, &info.kind, &place, &damage);
                     if let Some(why) = fault(&sent.by(self.harness).await) {
                         self.faults.push(format!("turn {}: {why}\n{}", self.turn, sent.describe()));
                     }

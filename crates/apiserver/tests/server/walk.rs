@@ -58,13 +58,13 @@ async fn walk(harness: &Harness, row: &Resource) {
     if row.supports(Verb::Patch) {
         patch(harness, row, &object, &what).await;
     }
-    if row.subresources.status {
+    if row.part("status").is_some() {
         let status = harness.get(&format!("{object}/status")).await;
         assert_eq!(status.status, 200, "status of {what}");
         let put = harness.put(&format!("{object}/status"), &status.ok()).await;
         assert_eq!(put.status, 200, "status update of {what}: {:?}", put.body);
     }
-    if row.subresources.scale.is_some() {
+    if row.scale().is_some() {
         let scaled = harness.merge(&format!("{object}/scale"), &json!({"spec": {"replicas": 3}})).await;
         assert_eq!(scaled.status, 200, "scale {what}: {:?}", scaled.body);
         assert_eq!(harness.get(&format!("{object}/scale")).await.ok()["spec"]["replicas"], 3, "{what}");

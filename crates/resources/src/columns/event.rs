@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::read::{number, since, text};
-use super::{Column, NAME, column, wide};
+use super::{Column, Head, NAME, column, wide};
 
 pub(super) const COLUMNS: &[Column] = &[
     column("Last Seen", "string", "The time at which the most recent occurrence of this event was recorded."),
@@ -17,7 +17,7 @@ pub(super) const COLUMNS: &[Column] = &[
     column("Message", "string", "A human-readable description of the status of this operation."),
     wide("First Seen", "string", "The time at which the event was first recorded."),
     wide("Count", "string", "The number of times this event has occurred."),
-    Column { priority: 1, ..NAME },
+    Column { head: Head { priority: 1, ..NAME.head }, ..NAME },
 ];
 
 pub(super) fn cells(event: &Object, now: Timestamp) -> Vec<Value> {

@@ -15,8 +15,8 @@ fn check(group: &str, plural: &str, mut object: Value, expected: &str) {
         crate::builtin().rows().filter(|r| r.group == group && r.plural == plural).collect();
     let resource = versions.first().expect("the kind is built in");
     let object = Object::from_value(object).expect("an object");
-    let cells = cells(&resource.group_kind(), &object, NOW.parse().expect("a time"));
-    assert_eq!(cells.len(), columns(&resource.group_kind()).len());
+    let cells = resource.printer.cells(&object, NOW.parse().expect("a time"));
+    assert_eq!(cells.len(), resource.printer.heads().len());
     let texts: Vec<String> =
         cells.iter().map(|c| c.as_str().map_or_else(|| c.to_string(), str::to_owned)).collect();
     assert_eq!(texts.join(" | "), expected);
@@ -308,7 +308,7 @@ fn unknown_times_and_odd_values_do_not_break_a_row() {
     let resource = crate::builtin().find("", "v1", "pods").expect("built in");
     let object = Object::from_value(json!({"metadata": 3, "spec": [], "status": {"containerStatuses": "x"}}))
         .expect("an object");
-    let row = cells(&resource.group_kind(), &object, NOW.parse().expect("a time"));
+    let row = resource.printer.cells(&object, NOW.parse().expect("a time"));
     assert_eq!(row[4], "<unknown>");
 }
 
@@ -371,17 +371,15 @@ fn every_kind_has_as_many_cells_as_columns() {
         for object in [json!({}), json!({"metadata": [], "spec": 3, "status": {"conditions": {"a": null}}})] {
             let object = Object::from_value(object).expect("an object");
             assert_eq!(
-                cells(&resource.group_kind(), &object, now).len(),
-                columns(&resource.group_kind()).len(),
+                resource.printer.cells(&object, now).len(),
+                resource.printer.heads().len(),
                 "{}",
                 resource.kind
             );
         }
     }
     for kind in KINDS {
-        // A Scale is seen through others' subresource only.
-        let exists = kind.kind == "Scale"
-            || crate::builtin().rows().any(|r| r.group == kind.group && r.kind == kind.kind);
+        let exists = crate::builtin().rows().any(|r| r.group == kind.group && r.kind == kind.kind);
         assert!(exists, "{} of {} is not built in", kind.kind, kind.group);
     }
 }

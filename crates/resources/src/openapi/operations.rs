@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::part::{Part, PartHandler};
 use crate::row::{Resource, Verb};
 use crate::schema_data;
-use crate::table::{SubresourceInfo, subresources};
 use api::GroupVersionKind;
 
 /// A query or path parameter.
@@ -152,7 +152,7 @@ pub(super) struct Operation<'a> {
     pub method: &'static str,
     /// `list`, `post`, `patch`, `connect`, …
     action: &'static str,
-    subresource: Option<&'static str>,
+    subresource: Option<&'a str>,
     all_namespaces: bool,
     query: &'static [&'static str],
     kind: GroupVersionKind,
@@ -173,8 +173,8 @@ pub(super) fn of_row(row: &Resource) -> Vec<Operation<'_>> {
             operations.push(everywhere);
         }
     }
-    for info in subresources(row) {
-        operations.extend(info.verbs.iter().map(|&verb| subresource(row, &info, verb)));
+    for part in &row.parts {
+        operations.extend(part.verbs.iter().map(|&verb| subresource(row, part, verb)));
     }
     operations
 }
@@ -185,15 +185,19 @@ fn base(row: &Resource, namespaced: bool) -> String {
     format!("/{gv}/{namespace}{}", row.plural)
 }
 
-fn schema_name(gvk: &GroupVersionKind) -> Option<String> {
-    let id = schema_data::struct_of_kind(gvk)?;
-    Some(schema_data::types().get(id).name.to_string())
+/// The name of the schema a part's requests carry.
+fn schema_name(row: &Resource, part: &Part) -> Option<String> {
+    if part.kind == row.gvk() {
+        return Some(row.schema.structure().name.to_string());
+    }
+    Some(schema_data::schema_of_kind(&part.kind)?.structure().name.to_string())
 }
 
 fn operation(row: &Resource, verb: Verb) -> Option<Operation<'_>> {
     let kind = row.gvk();
-    let own = schema_name(&kind);
-    let list = schema_name(&GroupVersionKind { kind: format!("{}List", kind.kind), ..kind.clone() });
+    let structure = &row.schema.structure().name;
+    let own = Some(structure.to_string());
+    let list = Some(format!("{structure}List")).filter(|list| row.schema.types().find(list).is_some());
     let options = Some(format!("{META}.DeleteOptions"));
     let status = Some(format!("{META}.Status"));
     let (method, action, query, body, answer, of_object) = match verb {
@@ -223,9 +227,9 @@ fn operation(row: &Resource, verb: Verb) -> Option<Operation<'_>> {
     })
 }
 
-fn subresource<'a>(row: &'a Resource, info: &SubresourceInfo, verb: Verb) -> Operation<'a> {
-    let schema = schema_name(&info.kind);
-    let connects = matches!(info.name, "attach" | "exec" | "portforward" | "proxy");
+fn subresource<'a>(row: &'a Resource, part: &'a Part, verb: Verb) -> Operation<'a> {
+    let schema = schema_name(row, part);
+    let connects = part.handler.connects();
     let (method, action, query, has_body) = match verb {
         Verb::Create => ("post", "post", WRITE, true),
         Verb::Update => ("put", "put", WRITE, true),
@@ -233,33 +237,32 @@ fn subresource<'a>(row: &'a Resource, info: &SubresourceInfo, verb: Verb) -> Ope
         Verb::Delete => ("delete", "delete", &[][..], false),
         _ => ("get", "get", &[][..], false),
     };
-    let (action, query) = match info.name {
-        "exec" => ("connect", &["command", "container", "stderr", "stdin", "stdout", "tty"][..]),
-        "attach" => ("connect", &["container", "stderr", "stdin", "stdout", "tty"][..]),
-        "portforward" => ("connect", &["ports"][..]),
-        "proxy" => ("connect", &["path"][..]),
-        "log" => {
-            let all =
-                &["container", "follow", "limitBytes", "previous", "sinceSeconds", "tailLines", "timestamps"];
-            (action, &all[..])
+    let action = if connects { "connect" } else { action };
+    let query = match part.handler {
+        PartHandler::Exec => &["command", "container", "stderr", "stdin", "stdout", "tty"][..],
+        PartHandler::Attach => &["container", "stderr", "stdin", "stdout", "tty"][..],
+        PartHandler::PortForward => &["ports"][..],
+        PartHandler::Proxy => &["path"][..],
+        PartHandler::Log => {
+            &["container", "follow", "limitBytes", "previous", "sinceSeconds", "tailLines", "timestamps"][..]
         }
-        _ => (action, query),
+        _ => query,
     };
     let body = match verb {
         Verb::Patch if !connects => Some(format!("{META}.Patch")),
         _ if has_body && !connects => schema.clone(),
         _ => None,
     };
-    let answer = if connects || info.name == "log" { None } else { schema };
+    let answer = if connects || part.handler == PartHandler::Log { None } else { schema };
     Operation {
         row,
-        path: format!("{}/{{name}}/{}", base(row, row.namespaced()), info.name),
+        path: format!("{}/{{name}}/{}", base(row, row.namespaced()), part.name),
         method,
         action,
-        subresource: Some(info.name),
+        subresource: Some(&part.name),
         all_namespaces: false,
         query,
-        kind: if connects { row.gvk() } else { info.kind.clone() },
+        kind: if connects { row.gvk() } else { part.kind.clone() },
         body,
         answer,
     }

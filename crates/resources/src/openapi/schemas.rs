@@ -1,11 +1,14 @@
 //! JSON schemas of structures, in the two dialects of OpenAPI.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
+use api::GroupVersionKind;
 use api::schema::{Field, Shape, StructId, Topology, Types};
 use serde_json::{Map, Value, json};
 
 use crate::docs::Docs;
+use crate::row::Resource;
 use crate::schema_data::{self, GRANULAR};
 use crate::table::KindTable;
 
@@ -52,26 +55,47 @@ const EVERYWHERE: [(&str, &str); 2] = [
 /// The package whose free-form fields may hold any JSON value; elsewhere they hold objects.
 const SCHEMA_OF_SCHEMAS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
-/// Makes schemas.
+/// Makes the schemas of one set of types.
 pub(super) struct Schemas<'a> {
-    types: &'static Types,
+    types: &'a Types,
     docs: &'a Docs,
     dialect: Dialect,
     /// The kinds a structure is.
     kinds: HashMap<StructId, Vec<Value>>,
     /// Defaults of list map keys: (item's structure, key).
-    key_defaults: HashMap<(StructId, &'static str), &'static Value>,
+    key_defaults: HashMap<(StructId, &'a str), &'a Value>,
+}
+
+/// The sets of types that a table's rows refer to: that of the built-in kinds first.
+pub(super) fn sets<'a>(rows: impl IntoIterator<Item = &'a Arc<Resource>>) -> Vec<&'a Arc<Types>> {
+    let mut sets = vec![schema_data::builtin_types()];
+    for row in rows {
+        let types = row.schema.shared_types();
+        if !sets.iter().any(|known| Arc::ptr_eq(known, types)) {
+            sets.push(types);
+        }
+    }
+    sets
+}
+
+/// A set of types and those it extends.
+fn with_bases(types: &Types) -> impl Iterator<Item = &Types> {
+    std::iter::successors(Some(types), |types| types.base().map(|base| &**base))
 }
 
 impl<'a> Schemas<'a> {
-    pub fn new(table: &KindTable, docs: &'a Docs, dialect: Dialect) -> Self {
-        let types = schema_data::types();
+    pub fn new(table: &KindTable, types: &'a Types, docs: &'a Docs, dialect: Dialect) -> Self {
         let mut kinds: HashMap<StructId, Vec<Value>> = HashMap::new();
-        for (gvk, id) in schema_data::kinds() {
-            kinds
-                .entry(id)
-                .or_default()
-                .push(json!({"group": gvk.group, "version": gvk.version, "kind": gvk.kind}));
+        let mut add = |id: StructId, gvk: &GroupVersionKind| {
+            let kind = json!({"group": gvk.group, "version": gvk.version, "kind": gvk.kind});
+            kinds.entry(id).or_default().push(kind);
+        };
+        if with_bases(types).any(|set| std::ptr::eq(set, &**schema_data::builtin_types())) {
+            schema_data::kinds().for_each(|(gvk, id)| add(id, gvk));
+        }
+        if !std::ptr::eq(types, &**schema_data::builtin_types()) {
+            let own = table.rows().filter(|row| std::ptr::eq(row.schema.types(), types));
+            own.for_each(|row| add(row.schema.id(), &row.gvk()));
         }
         for (name, kind) in EVERYWHERE {
             if let Some(id) = types.find(name) {
@@ -83,7 +107,7 @@ impl<'a> Schemas<'a> {
         Self { types, docs, dialect, kinds, key_defaults: key_defaults(types) }
     }
 
-    /// All schemas by name.
+    /// All schemas by name, those of structures that the set of types only extends left out.
     pub fn all(&self) -> Map<String, Value> {
         let mut all: BTreeMap<String, Value> = self
             .types
@@ -131,7 +155,7 @@ impl<'a> Schemas<'a> {
         }
     }
 
-    fn name(&self, id: StructId) -> &'static str {
+    fn name(&self, id: StructId) -> &'a str {
         self.types.get(id).name.trim_end_matches(GRANULAR)
     }
 
@@ -286,9 +310,9 @@ fn common_description(field: &Field) -> Option<String> {
     })
 }
 
-fn key_defaults(types: &'static Types) -> HashMap<(StructId, &'static str), &'static Value> {
+fn key_defaults(types: &Types) -> HashMap<(StructId, &str), &Value> {
     let mut defaults = HashMap::new();
-    for (_, structure) in types.iter() {
+    for (_, structure) in with_bases(types).flat_map(Types::iter) {
         for field in &structure.fields {
             let Shape::List(list) = &field.shape else { continue };
             let (Topology::Map(keys), Shape::Struct(item)) = (&list.topology, &list.item) else { continue };

@@ -7,7 +7,8 @@
 use api::GroupVersion;
 
 use crate::convert;
-use crate::row::{Convert, ScalePaths};
+use crate::part::{PartHandler, ScalePaths};
+use crate::row::Convert;
 
 /// The facts of one resource. Paths of field selectors lead into the stored version.
 #[derive(Debug, Clone, Copy)]
@@ -188,25 +189,45 @@ pub(super) fn stored_as(group: &str, version: &str, plural: &str) -> Option<Stor
 }
 
 /// All built-in kinds with a scale subresource keep their figures in the same places.
-pub(super) const fn scale_paths() -> ScalePaths {
+fn scale_paths() -> ScalePaths {
     ScalePaths {
-        spec_replicas: &["spec", "replicas"],
-        status_replicas: &["status", "replicas"],
-        selector: &["spec", "selector"],
+        spec_replicas: vec!["spec".into(), "replicas".into()],
+        status_replicas: vec!["status".into(), "replicas".into()],
+        selector: vec!["spec".into(), "selector".into()],
     }
 }
 
-/// The kinds discovery names for connections, which the OpenAPI document does not say.
-pub(super) fn connect_options(plural: &str, subresource: &str) -> Option<&'static str> {
-    Some(match (plural, subresource) {
-        ("pods", "attach") => "PodAttachOptions",
-        ("pods", "exec") => "PodExecOptions",
-        ("pods", "portforward") => "PodPortForwardOptions",
-        ("pods", "proxy") => "PodProxyOptions",
-        ("nodes", "proxy") => "NodeProxyOptions",
-        ("services", "proxy") => "ServiceProxyOptions",
+/// Who answers a subresource.
+pub(super) fn handler_of(plural: &str, subresource: &str) -> PartHandler {
+    match (plural, subresource) {
+        (_, "status") => PartHandler::Status,
+        (_, "scale") => PartHandler::Scale(scale_paths()),
+        ("certificatesigningrequests", "approval") => PartHandler::Approval,
+        ("pods", "attach") => PartHandler::Attach,
+        ("pods", "binding") => PartHandler::Binding,
+        ("pods", "ephemeralcontainers") => PartHandler::EphemeralContainers,
+        ("pods", "eviction") => PartHandler::Eviction,
+        ("pods", "exec") => PartHandler::Exec,
+        ("namespaces", "finalize") => PartHandler::Finalize,
+        ("pods", "log") => PartHandler::Log,
+        ("pods", "portforward") => PartHandler::PortForward,
+        ("pods" | "nodes" | "services", "proxy") => PartHandler::Proxy,
+        ("pods", "resize") => PartHandler::Resize,
+        ("serviceaccounts", "token") => PartHandler::Token,
+        _ => unreachable!("{plural}/{subresource} has no handler"),
+    }
+}
+
+/// The kind discovery names for a connection, which the OpenAPI document does not say.
+pub(super) fn connect_options(kind: &str, handler: &PartHandler) -> Option<String> {
+    let what = match handler {
+        PartHandler::Attach => "Attach",
+        PartHandler::Exec => "Exec",
+        PartHandler::PortForward => "PortForward",
+        PartHandler::Proxy => "Proxy",
         _ => return None,
-    })
+    };
+    Some(format!("{kind}{what}Options"))
 }
 
 /// Groups by falling priority. Others follow in the order they were added.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use api::{GroupVersion, GroupVersionKind};
 
-use super::{SubresourceInfo, facts};
-use crate::row::{Resource, Scope, Subresources, Verb};
-use crate::{schema_data, strategy};
+use super::facts;
+use crate::part::Part;
+use crate::row::{Resource, Scope, SelectableField, Verb};
+use crate::{columns, schema_data, strategy};
 
 const ROWS: &str = include_str!("../../data/rows.txt");
 
@@ -59,14 +60,14 @@ pub(super) fn builtin() -> Vec<Arc<Resource>> {
 
 fn row(line: &Line) -> Resource {
     let facts = facts::find(line.group, line.plural);
-    let schema = schema_data::struct_of_kind(&GroupVersionKind::new(line.group, line.version, line.kind));
+    let gvk = GroupVersionKind::new(line.group, line.version, line.kind);
+    let schema = schema_data::schema_of_kind(&gvk)
+        .expect("the generator writes the structure of every resource's kind");
     let stored = facts::stored_as(line.group, line.version, line.plural);
-    let special: Vec<&'static str> = line
-        .subresources
-        .iter()
-        .map(|(name, _, _)| *name)
-        .filter(|n| !matches!(*n, "status" | "scale"))
-        .collect();
+    let storage_version = stored.map_or_else(|| gvk.group_version(), |s| s.version());
+    let stored_kind = GroupVersionKind::new(&storage_version.group, &storage_version.version, line.kind);
+    let stored_schema = schema_data::schema_of_kind(&stored_kind)
+        .expect("the generator writes the structure of every resource's kind");
     Resource {
         group: line.group.into(),
         version: line.version.into(),
@@ -77,21 +78,17 @@ fn row(line: &Line) -> Resource {
         categories: facts.categories.iter().map(|&s| s.into()).collect(),
         scope: line.scope,
         verbs: line.verbs.clone(),
-        subresources: Subresources {
-            status: line.subresources.iter().any(|(name, _, _)| *name == "status"),
-            scale: line
-                .subresources
-                .iter()
-                .find(|(name, _, _)| *name == "scale")
-                .map(|_| facts::scale_paths()),
-            // Once per row of a table that lives as long as the process.
-            special: special.leak(),
-        },
-        schema: schema.expect("the generator writes the structure of every resource's kind"),
+        parts: parts(line),
+        schema,
         strategy: strategy::strategy_for(line.group, line.kind),
-        selectable_fields: facts.fields.iter().map(|(name, path)| ((*name).into(), split(path))).collect(),
+        printer: columns::printer_of(line.group, line.kind),
+        selectable_fields: facts
+            .fields
+            .iter()
+            .map(|(name, path)| SelectableField::new((*name).into(), split(path), &stored_schema))
+            .collect(),
         storage_prefix: facts.storage_prefix.unwrap_or(line.plural).into(),
-        storage_version: stored.map_or_else(|| GroupVersion::new(line.group, line.version), |s| s.version()),
+        storage_version,
         convert: stored.map(|s| s.convert),
         virtual_kind: line.verbs == [Verb::Create],
         ttl_s: facts.ttl_s,
@@ -103,17 +100,18 @@ fn split(path: &'static str) -> Vec<Cow<'static, str>> {
     path.split('.').map(Into::into).collect()
 }
 
-/// What discovery says of a built-in row's special subresource.
-pub(super) fn special_subresource(resource: &Resource, name: &str) -> Option<SubresourceInfo> {
-    let line = lines().find(|l| {
-        l.group == resource.group && l.version == resource.version && l.plural == resource.plural
-    })?;
-    let (name, verbs, kind) = line.subresources.iter().find(|(n, _, _)| *n == name)?;
-    let mut parts = kind.split('/');
-    let mut part = || parts.next().expect("a kind is written group/version/Kind");
-    let mut kind = GroupVersionKind::new(part(), part(), part());
-    if let Some(options) = facts::connect_options(line.plural, name) {
-        kind.kind = options.to_owned();
-    }
-    Some(SubresourceInfo { name, kind, verbs: parse_verbs(verbs) })
+fn parts(line: &Line) -> Vec<Part> {
+    let parts = line.subresources.iter().map(|(name, verbs, kind)| {
+        let mut words = kind.split('/');
+        let mut word = || words.next().expect("a kind is written group/version/Kind");
+        let mut kind = GroupVersionKind::new(word(), word(), word());
+        let handler = facts::handler_of(line.plural, name);
+        if let Some(options) = facts::connect_options(line.kind, &handler) {
+            kind.kind = options;
+        }
+        Part { name: (*name).into(), kind, verbs: parse_verbs(verbs), handler }
+    });
+    let mut parts: Vec<Part> = parts.collect();
+    parts.sort_by(|a, b| a.name.cmp(&b.name));
+    parts
 }

@@ -1,7 +1,10 @@
 //! The table's completeness and its lookups.
 
+use api::GroupVersionKind;
+
 use super::*;
-use crate::row::Scope;
+use crate::part::PartHandler;
+use crate::row::{Scope, Verb};
 
 #[test]
 fn every_hand_written_fact_belongs_to_a_row() {
@@ -28,9 +31,9 @@ fn rows_are_found_by_plural_and_kind() {
     let pods = builtin().find("", "v1", "pods").expect("pods are served");
     assert_eq!((&*pods.kind, &*pods.singular, pods.scope), ("Pod", "pod", Scope::Namespaced));
     assert_eq!(pods.key("ns", "a"), "/registry/pods/ns/a");
-    assert!(pods.subresources.status && pods.subresources.scale.is_none());
+    assert!(pods.part("status").is_some() && pods.scale().is_none());
     assert!(pods.supports(Verb::Watch) && !pods.virtual_kind);
-    assert!(builtin().by_kind("apps", "v1", "Deployment").is_some_and(|r| r.subresources.scale.is_some()));
+    assert!(builtin().by_kind("apps", "v1", "Deployment").is_some_and(|r| r.scale().is_some()));
     assert!(builtin().find("apps", "v1", "pods").is_none());
     let review = builtin().by_kind("authorization.k8s.io", "v1", "SubjectAccessReview").expect("served");
     assert!(review.virtual_kind);
@@ -52,8 +55,8 @@ fn events_are_stored_once() {
 #[test]
 fn special_subresources_have_their_kinds_and_verbs() {
     let pods = builtin().find("", "v1", "pods").expect("served");
-    let infos = subresources(pods);
-    let names: Vec<&str> = infos.iter().map(|i| i.name).collect();
+    let infos = &pods.parts;
+    let names: Vec<&str> = infos.iter().map(|i| &*i.name).collect();
     assert_eq!(
         names,
         [
@@ -90,14 +93,38 @@ fn added_rows_join_and_never_replace() {
 }
 
 #[test]
-fn selectable_fields_exist_and_have_absent_values() {
-    for resource in builtin().rows() {
-        assert_eq!(absent_field_values(resource).len(), resource.selectable_fields.len());
+fn selectable_fields_have_absent_values() {
+    let absent = |group: &str, version: &str, plural: &str| -> Vec<&'static str> {
+        let row = builtin().find(group, version, plural).expect("served");
+        row.selectable_fields.iter().map(|field| field.absent).collect()
+    };
+    assert_eq!(absent("", "v1", "nodes"), ["false"]);
+    assert_eq!(absent("batch", "v1", "jobs"), ["0"]);
+    assert_eq!(absent("", "v1", "pods")[..2], ["false", ""]);
+}
+
+#[test]
+fn every_handler_of_parts_answers_one() {
+    // A new handler does not compile until it is listed.
+    let place = |handler: &PartHandler| match handler {
+        PartHandler::Status => 0,
+        PartHandler::Scale(_) => 1,
+        PartHandler::Approval => 2,
+        PartHandler::Attach => 3,
+        PartHandler::Binding => 4,
+        PartHandler::EphemeralContainers => 5,
+        PartHandler::Eviction => 6,
+        PartHandler::Exec => 7,
+        PartHandler::Finalize => 8,
+        PartHandler::Log => 9,
+        PartHandler::PortForward => 10,
+        PartHandler::Proxy => 11,
+        PartHandler::Resize => 12,
+        PartHandler::Token => 13,
+    };
+    let mut used = [false; 14];
+    for part in builtin().rows().flat_map(|row| &row.parts) {
+        used[place(&part.handler)] = true;
     }
-    let nodes = builtin().find("", "v1", "nodes").expect("served");
-    assert_eq!(absent_field_values(nodes), ["false"]);
-    let jobs = builtin().find("batch", "v1", "jobs").expect("served");
-    assert_eq!(absent_field_values(jobs), ["0"]);
-    let pods = builtin().find("", "v1", "pods").expect("served");
-    assert_eq!(absent_field_values(pods)[..2], ["false", ""]);
+    assert_eq!(used, [true; 14]);
 }

@@ -83,9 +83,11 @@ impl Sent {
 fn damaged(mut object: Value, place: &Place, damage: &Damage) -> Value {
     let value = match damage {
         Damage::Value(value) => value.clone(),
-        Damage::Unknown(name) => unknown(fields::plausible(resources::types(), place.shape(), 0), name),
+        Damage::Unknown(name) => {
+            unknown(fields::plausible(resources::builtin_types(), place.shape(), 0), name)
+        }
     };
-    place.set(resources::types(), &mut object, value);
+    place.set(resources::builtin_types(), &mut object, value);
     object
 }
 

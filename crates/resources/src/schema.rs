@@ -1,0 +1,64 @@
+//! [`Schema`]: the structure of a kind, together with the set of types it belongs to.
+//!
+//! Whoever decodes, patches, merges or documents an object takes the schema of its row. The built-in kinds share one
+//! set of types ([`crate::schema_of_kind`]); a custom resource brings its own, which extends that of the built-in
+//! kinds ([`crate::builtin_types`]) by a few structures.
+
+use std::fmt;
+use std::sync::Arc;
+
+use api::codec::protobuf::Messages;
+use api::schema::{Struct, StructId, Types};
+
+/// A structure and the types it refers to. Cheap to clone.
+#[derive(Clone)]
+pub struct Schema {
+    types: Arc<Types>,
+    id: StructId,
+    messages: Option<fn() -> &'static Messages>,
+}
+
+impl Schema {
+    /// The structure `id` of `types`, which has no protobuf form.
+    ///
+    /// # Panics
+    /// When `id` is not in `types`.
+    pub fn new(types: Arc<Types>, id: StructId) -> Self {
+        assert!(id < types.next_id(), "the structure belongs to the types");
+        Self { types, id, messages: None }
+    }
+
+    /// The same, with the numbers of the fields in protobuf.
+    pub(crate) fn with_messages(self, messages: fn() -> &'static Messages) -> Self {
+        Self { messages: Some(messages), ..self }
+    }
+
+    pub fn types(&self) -> &Types {
+        &self.types
+    }
+
+    /// The types as they are shared.
+    pub fn shared_types(&self) -> &Arc<Types> {
+        &self.types
+    }
+
+    pub fn id(&self) -> StructId {
+        self.id
+    }
+
+    /// The structure itself.
+    pub fn structure(&self) -> &Struct {
+        self.types.get(self.id)
+    }
+
+    /// The numbers of the fields in protobuf; `None` for kinds that have no protobuf form.
+    pub fn messages(&self) -> Option<&'static Messages> {
+        self.messages.map(|load| load())
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.structure().name)
+    }
+}
