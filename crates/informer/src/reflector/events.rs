@@ -65,10 +65,12 @@ impl Events {
                 }
             }
             Apart::Nothing => {}
-            Apart::Head(kind, head) => {
+            // What ends a line is no object alone: a connection's frame happened to end after the head.
+            Apart::Head(kind, head) if !frame.contains(&b'\n') => {
                 self.apart = Apart::Object(kind, head, frame);
                 return Ok(Vec::new());
             }
+            Apart::Head(_, head) => self.gathered.extend_from_slice(&head),
             Apart::Object(kind, _, object) if &*frame == TAIL => return Ok(vec![Event { kind, object }]),
             Apart::Object(_, head, object) => {
                 self.gathered.extend_from_slice(&head);
@@ -122,6 +124,15 @@ mod tests {
         let taken = events.take(Bytes::from_static(TAIL)).expect("an event");
         assert_eq!(taken[0].kind, EventKind::Modified);
         assert_eq!(taken[0].object.as_ptr(), object.as_ptr());
+    }
+
+    #[test]
+    fn a_connections_frame_may_end_after_a_head() {
+        let mut events = Events::default();
+        assert_eq!(events.take(Bytes::from_static(HEADS[0].1)), Ok(Vec::new()));
+        let rest = Bytes::from_static(b"{\"a\":1}}\n");
+        let taken = events.take(rest).expect("an event, at once");
+        assert_eq!(taken, [Event { kind: EventKind::Added, object: Bytes::from_static(b"{\"a\":1}") }]);
     }
 
     #[test]
