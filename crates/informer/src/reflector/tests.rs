@@ -6,6 +6,7 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use kube::client::Body;
+use tokio::sync::watch;
 
 use super::*;
 use crate::Key;
@@ -14,7 +15,7 @@ use crate::Key;
 /// Notes what it was asked for.
 #[derive(Clone, Default)]
 struct Prepared {
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<watch::Sender<Vec<String>>>,
     bodies: Arc<Mutex<Vec<String>>>,
 }
 
@@ -24,7 +25,8 @@ impl Prepared {
     fn client(&self) -> Client {
         let this = self.clone();
         let service = tower::service_fn(move |request: Request<Body>| {
-            this.asked.lock().expect("asked").push(request.uri().query().unwrap_or("").to_owned());
+            let query = request.uri().query().unwrap_or("").to_owned();
+            this.asked.send_modify(|asked| asked.push(query));
             let mut bodies = this.bodies.lock().expect("bodies");
             let body: stream::BoxStream<'static, _> = if bodies.is_empty() {
                 Box::pin(stream::pending())
@@ -64,9 +66,8 @@ async fn settled(prepared: &Prepared, requests: usize) -> Objects {
     );
     let ready = async {
         objects.wait_synced().await;
-        while prepared.asked.lock().expect("asked").len() < requests {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let mut asked = prepared.asked.subscribe();
+        asked.wait_for(|asked| asked.len() >= requests).await.expect("its sender is held above");
     };
     tokio::select! {
         () = running => panic!("it ends only with its shutdown"),
@@ -82,7 +83,7 @@ async fn a_first_state_that_fails_half_way_is_asked_for_anew() {
     *prepared.bodies.lock().expect("bodies") = vec![added("a", 1), whole];
     let objects = settled(&prepared, 3).await;
     assert_eq!(objects.len(), 2);
-    let asked = prepared.asked.lock().expect("asked").clone();
+    let asked = prepared.asked.borrow().clone();
     assert!(asked[0].contains("sendInitialEvents=true") && asked[1].contains("sendInitialEvents=true"));
     assert!(asked[2].contains("resourceVersion=7") && !asked[2].contains("sendInitialEvents"), "{asked:?}");
 }
