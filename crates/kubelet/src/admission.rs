@@ -160,7 +160,7 @@ mod tests {
         nodes.set_node(&serde_json::from_value(of_node).expect("a node"));
         nodes.place(&scheduler::pod::PodInfo::new(&running), "n");
         let chance = scheduler::cycle::Chance::default();
-        let (decision, _) = scheduler::cycle::decide(&scheduler::pod::PodInfo::new(&pod), &nodes, chance);
+        let (decision, _) = scheduler::cycle::decide(&scheduler::pod::PodInfo::new(&pod), &mut nodes, chance);
         let scheduled = matches!(decision, scheduler::cycle::Decision::Bind(_));
         let refusal = admit(&pod, &[running], &node());
         assert_eq!(scheduled, refusal.is_none(), "{decision:?} by the scheduler, {refusal:?} by the node");

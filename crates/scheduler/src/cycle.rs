@@ -1,12 +1,17 @@
 //! [`decide`]: one pod, the node table, and out comes a node or the reasons why there is none. Pure.
+//!
+//! The table also remembers what decisions worked out, so that pods of equal shape are decided together: for the next
+//! one only nodes that changed are looked at anew. What is decided is the same with and without that memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use crate::filters::{Refusal, check};
+use crate::filters::check_named;
 use crate::neighbours::Neighbours;
-use crate::nodes::{NodeInfo, Nodes};
-use crate::pod::PodInfo;
-use crate::score::scores;
+use crate::nodes::Nodes;
+use crate::pod::{Needs, PodInfo};
+use crate::score::{Candidate, merits, scores};
+use crate::verdict::Verdict;
 
 /// Below this many nodes all of them are looked at (upstream: `minFeasibleNodesToFind`).
 const ENOUGH_NODES: usize = 100;
@@ -27,53 +32,114 @@ pub struct Chance {
     pub tie: u64,
 }
 
-/// Finds a node for `pod`. The second value is where the next search should begin.
-pub fn decide(pod: &PodInfo, nodes: &Nodes, chance: Chance) -> (Decision, usize) {
-    let slots = nodes.slots();
-    let present = nodes.count();
-    if present == 0 {
-        return (Decision::Unschedulable("no nodes available to schedule pods".into()), 0);
-    }
-    let wanted = enough(present);
-    let neighbours = Neighbours::of(pod, nodes);
-    let mut candidates: Vec<&NodeInfo> = Vec::new();
-    let mut refusals: Vec<(&NodeInfo, Refusal)> = Vec::new();
-    let mut looked_at = 0;
-    for step in 0..slots.len() {
-        let node = &slots[(chance.start + step) % slots.len()];
-        looked_at = step + 1;
-        if !node.present {
-            continue;
-        }
-        match check(pod, node, &neighbours) {
-            None => candidates.push(node),
-            Some(refusal) => refusals.push((node, refusal)),
-        }
-        if candidates.len() >= wanted {
-            break;
-        }
-    }
-    let next = (chance.start + looked_at) % slots.len();
-    if candidates.is_empty() {
-        return (Decision::Unschedulable(explain(pod, nodes, &refusals)), next);
-    }
-    (Decision::Bind(best(pod, &candidates, nodes, chance.tie).to_owned()), next)
+/// What the search found.
+#[derive(Default)]
+struct Search {
+    candidates: Vec<Candidate>,
+    /// How many nodes were refused, and whether one of them has pods of a lower priority where evicting may help.
+    refusals: HashMap<Verdict, usize>,
+    has_victims: bool,
+    /// Where the next search should begin.
+    next: usize,
 }
 
-fn best<'n>(pod: &PodInfo, candidates: &[&'n NodeInfo], nodes: &Nodes, tie: u64) -> &'n str {
-    if let [only] = candidates {
-        return &only.name;
+/// Finds a node for `pod`. The second value is where the next search should begin.
+pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, usize) {
+    if nodes.count() == 0 {
+        return (Decision::Unschedulable("no nodes available to schedule pods".into()), 0);
     }
-    let scores = scores(pod, candidates, nodes);
-    let highest = scores.iter().copied().max().unwrap_or(0);
-    let equals: Vec<&&NodeInfo> = candidates
-        .iter()
-        .zip(&scores)
-        .filter(|(_, score)| **score == highest)
-        .map(|(node, _)| node)
-        .collect();
-    let pick = usize::try_from(tie % equals.len() as u64).unwrap_or(0);
-    &equals[pick].name
+    let slots = nodes.slots().len();
+    let mut memory = std::mem::take(&mut nodes.memory);
+    let remembered = if pod.node_name.is_none() { memory.failure(&pod.shape, nodes.stamp()) } else { None };
+    let (decision, next) = if let Some(message) = remembered {
+        (Decision::Unschedulable(message), chance.start % slots)
+    } else {
+        nodes.attend(&pod.shape);
+        let neighbours = Neighbours::of(&pod.shape, nodes);
+        let mut entries = memory.entries(&pod.shape.needs, slots);
+        let look = |slot: usize, stamp: u64| match &pod.node_name {
+            None => {
+                let entry = entries.at(slot, stamp, nodes.slots());
+                (entry.verdict, entry.merits)
+            }
+            Some(name) => {
+                let (needs, node) = (&pod.shape.needs, &nodes.slots()[slot]);
+                (check_named(needs, Some(name), node), merits(needs, node))
+            }
+        };
+        let search = search(pod, nodes, &neighbours, chance.start, look);
+        if search.candidates.is_empty() {
+            let message = explain(&pod.shape.needs, nodes.count(), &search);
+            if pod.node_name.is_none() {
+                memory.failed(&pod.shape, nodes.stamp(), &message);
+            }
+            (Decision::Unschedulable(message), search.next)
+        } else {
+            (
+                Decision::Bind(best(&search.candidates, &neighbours, nodes, chance.tie).to_string()),
+                search.next,
+            )
+        }
+    };
+    nodes.memory = memory;
+    (decision, next)
+}
+
+fn search(
+    pod: &PodInfo,
+    nodes: &Nodes,
+    neighbours: &Neighbours<'_>,
+    start: usize,
+    mut look: impl FnMut(usize, u64) -> (Verdict, crate::score::Merits),
+) -> Search {
+    let stamps = nodes.stamps();
+    let wanted = enough(nodes.count());
+    let priority = pod.priority();
+    let silent = neighbours.is_silent();
+    let mut found = Search::default();
+    let mut looked_at = 0;
+    let start = start % stamps.len();
+    for (step, slot) in (start..stamps.len()).chain(0..start).enumerate() {
+        looked_at = step + 1;
+        if stamps[slot] == 0 {
+            continue;
+        }
+        let (mut verdict, merits) = look(slot, stamps[slot]);
+        if verdict.fits() && !silent {
+            verdict = neighbours.check(slot);
+        }
+        if verdict.fits() {
+            found.candidates.push(Candidate { slot, merits });
+            if found.candidates.len() >= wanted {
+                break;
+            }
+        } else if found.candidates.is_empty() {
+            *found.refusals.entry(verdict).or_insert(0) += 1;
+            found.has_victims |=
+                verdict.preemption_may_help() && nodes.slots()[slot].has_pods_below(priority);
+        }
+    }
+    found.next = (start + looked_at) % stamps.len();
+    found
+}
+
+fn best<'n>(
+    candidates: &[Candidate],
+    neighbours: &Neighbours<'_>,
+    nodes: &'n Nodes,
+    tie: u64,
+) -> &'n Arc<str> {
+    let chosen = if let [only] = candidates {
+        only.slot
+    } else {
+        let scores = scores(candidates, neighbours);
+        let highest = scores.iter().copied().max().unwrap_or(0);
+        let equals = scores.iter().filter(|score| **score == highest).count();
+        let pick = usize::try_from(tie % equals as u64).unwrap_or(0);
+        let mut equal = candidates.iter().zip(&scores).filter(|(_, score)| **score == highest);
+        equal.nth(pick).map_or(candidates[0].slot, |(candidate, _)| candidate.slot)
+    };
+    &nodes.slots()[chosen].name
 }
 
 /// How many nodes that will do are enough to choose from, as upstream adapts it: all below 100 nodes, then
@@ -87,21 +153,24 @@ fn enough(nodes: usize) -> usize {
 }
 
 /// Upstream's sentence: how many nodes, what each rule said and how often, and whether preemption would help.
-fn explain(pod: &PodInfo, nodes: &Nodes, refusals: &[(&NodeInfo, Refusal)]) -> String {
-    let present = nodes.count();
-    let reasons = histogram(refusals.iter().flat_map(|(_, r)| r.reasons.iter().map(String::as_str)));
-    let preemption = if !pod.can_preempt {
+fn explain(needs: &Needs, present: usize, search: &Search) -> String {
+    let each = || search.refusals.iter();
+    let reasons = each()
+        .flat_map(|(verdict, count)| verdict.reasons(needs).into_iter().map(move |reason| (reason, *count)));
+    let reasons = histogram(reasons);
+    let preemption = if !needs.can_preempt {
         "not eligible due to preemptionPolicy=Never.".to_owned()
-    } else if has_victims(pod, nodes, refusals) {
+    } else if search.has_victims {
         // Upstream would look for the pods to evict; saying that none was found would be a lie.
         "not implemented by knarr yet, no pod of a lower priority is evicted.".to_owned()
     } else {
-        let outlook = histogram(refusals.iter().map(|(_, r)| {
-            if r.preemption_may_help {
+        let outlook = histogram(each().map(|(verdict, count)| {
+            let outlook = if verdict.preemption_may_help() {
                 "No preemption victims found for incoming pod"
             } else {
                 "Preemption is not helpful for scheduling"
-            }
+            };
+            (outlook.to_owned(), *count)
         }));
         format!("0/{present} nodes are available: {outlook}.")
     };
@@ -110,22 +179,18 @@ fn explain(pod: &PodInfo, nodes: &Nodes, refusals: &[(&NodeInfo, Refusal)]) -> S
     )
 }
 
-/// Whether pods of a lower priority are on a node where evicting some might help.
-fn has_victims(pod: &PodInfo, nodes: &Nodes, refusals: &[(&NodeInfo, Refusal)]) -> bool {
-    let below = nodes.with_pods_below(pod.priority);
-    refusals.iter().any(|(node, refusal)| refusal.preemption_may_help && below.contains(node.name.as_str()))
-}
-
 /// `2 Insufficient cpu, 1 …`, in the order of the text, as upstream sorts it.
-fn histogram<'a>(reasons: impl Iterator<Item = &'a str>) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for reason in reasons {
-        *counts.entry(reason).or_insert(0) += 1;
+fn histogram(reasons: impl Iterator<Item = (String, usize)>) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for (reason, count) in reasons {
+        *counts.entry(reason).or_insert(0) += count;
     }
     let mut lines: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     lines.sort();
     lines.join(", ")
 }
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod tests;

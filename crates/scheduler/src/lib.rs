@@ -1,22 +1,29 @@
 //! The scheduler: finds a node for each pod that has none, and binds it through the API.
 //!
 //! Start with [`cycle::decide`], the pure heart: one pod and the node table in, a node or the reasons why
-//! not out. [`nodes`] is that table, [`filters`] and [`score`] the rules, [`queue`] decides who is next, and
-//! [`run`] is the only part that waits or talks to the API.
+//! not out. [`nodes`] is that table; [`crowds`] keeps in it how many pods of which sort are where. [`filters`],
+//! [`neighbours`] and [`score`] are the rules, [`queue`] decides who is next, and [`run`] is the only part that waits
+//! or talks to the API. What is kept of a pod is [`pod::PodInfo`]: no object, and one shape for all pods of a template.
 //!
 //! Never here: a write other than bindings, pod conditions and events; a poll.
 
 mod condition;
+pub mod crowds;
 pub mod cycle;
+mod figure;
 pub mod filters;
 pub mod hints;
+mod memory;
 pub mod neighbours;
+pub mod node;
 pub mod nodes;
 pub mod pod;
+pub mod pool;
 pub mod queue;
 pub mod relations;
 pub mod run;
 pub mod score;
-pub mod spread;
+mod topology;
+pub mod verdict;
 
 pub use run::{Config, Scheduler};

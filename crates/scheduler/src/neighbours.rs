@@ -1,77 +1,109 @@
-//! [`Neighbours`]: what the pods that are placed mean for one that is to be placed, worked out once for all nodes.
+//! [`Neighbours`]: what the pods that are placed mean for one that is to be placed: upstream's rules PodTopologySpread
+//! and InterPodAffinity, by figures that are looked up.
 
-use std::collections::HashSet;
+use crate::crowds::{Crowds, Sight};
+use crate::nodes::Nodes;
+use crate::pod::Shape;
+use crate::relations::Constraint;
+use crate::topology::NOWHERE;
+use crate::verdict::{Rule, Verdict};
 
-use crate::nodes::{NodeInfo, Nodes};
-use crate::pod::PodInfo;
-use crate::relations::Term;
-use crate::spread::Places;
-
-/// A label of nodes and its value.
-type Place<'n> = (&'n str, &'n str);
+/// A spread constraint with what its pods are now.
+#[derive(Debug)]
+pub struct Even<'n> {
+    pub constraint: &'n Constraint,
+    pub sight: Sight<'n>,
+    /// No place may have more pods, before the pod is there.
+    most: i64,
+}
 
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Neighbours<'n> {
-    /// Where pods lie that mean all that the pod must be near to.
-    near: HashSet<Place<'n>>,
-    /// Where pods lie that it must not be near to.
-    apart: HashSet<Place<'n>>,
-    /// Where pods lie that must not be near to it.
-    repelling: HashSet<Place<'n>>,
+    crowds: &'n Crowds,
+    near: Vec<Sight<'n>>,
     /// Nobody it must be near to is anywhere, but it is of that sort itself: the first may go anywhere.
     is_first: bool,
-    /// For each hard spread constraint.
-    pub spread: Vec<Places<'n>>,
+    apart: Vec<Sight<'n>>,
+    repelling: Vec<Sight<'n>>,
+    even: Vec<Even<'n>>,
+    /// For scores: whom the pod prefers, and who prefers the pod, by weight.
+    pub attraction: Vec<(i64, Sight<'n>)>,
+    /// For scores.
+    pub rather_even: Vec<Even<'n>>,
 }
 
 impl<'n> Neighbours<'n> {
-    pub fn of(pod: &'n PodInfo, nodes: &'n Nodes) -> Self {
-        let own = &*pod.relations;
-        let mut found = Self { spread: Places::of(pod, nodes, true), ..Self::default() };
-        let means = |term: &Term, other| term.means(other, &nodes.namespaces);
-        if !own.near.is_empty() || !own.apart.is_empty() {
-            for (other, node) in nodes.placed() {
-                if own.near.iter().all(|term| means(term, other)) {
-                    found.near.extend(own.near.iter().filter_map(|term| place(term, node)));
-                }
-                let unwanted = own.apart.iter().filter(|term| means(term, other));
-                found.apart.extend(unwanted.filter_map(|term| place(term, node)));
-            }
-            found.is_first = found.near.is_empty() && own.near.iter().all(|term| means(term, own));
-        }
-        for (other, node) in nodes.placed_with_terms() {
-            let unwilling = other.apart.iter().filter(|term| means(term, own));
-            found.repelling.extend(unwilling.filter_map(|term| place(term, node)));
-        }
+    /// For a pod that the table attends to ([`Nodes::attend`]).
+    pub fn of(shape: &'n Shape, nodes: &'n Nodes) -> Self {
+        let crowds = &nodes.crowds;
+        let attracting = crowds.attracting(&shape.identity).into_iter().map(|sight| (1, sight));
+        let mut found = Self {
+            crowds,
+            near: Vec::new(),
+            is_first: false,
+            apart: Vec::new(),
+            repelling: crowds.repelling(&shape.identity),
+            even: Vec::new(),
+            attraction: attracting.collect(),
+            rather_even: Vec::new(),
+        };
+        let Some(wishes) = &shape.wishes else { return found };
+        let mut sights = crowds.attended(wishes).into_iter();
+        found.near = sights.by_ref().take(wishes.near.len()).collect();
+        found.apart = sights.by_ref().take(wishes.apart.len()).collect();
+        let weights = wishes.preferred.iter().map(|(weight, _)| *weight);
+        found.attraction.extend(weights.zip(sights.by_ref()));
+        let even = |(constraint, sight): (&'n Constraint, Sight<'n>)| {
+            let places = crowds.topology.size(sight.scope);
+            let emptiest = if places < constraint.min_places { 0 } else { sight.figure.least(places) };
+            let itself = i64::from(crowds.counts_itself(constraint, &shape.identity));
+            Even { constraint, sight, most: constraint.max_skew + emptiest - itself }
+        };
+        found.even = wishes.even.iter().zip(sights.by_ref()).map(even).collect();
+        found.rather_even = wishes.rather_even.iter().zip(sights).map(even).collect();
+        let nobody = found.near.iter().all(|sight| sight.figure.is_empty());
+        found.is_first = nobody && crowds.is_near_itself(wishes, &shape.identity);
         found
     }
 
-    /// Whether all whom the pod must be near to are near the node.
-    pub fn are_near(&self, pod: &PodInfo, node: &NodeInfo) -> bool {
-        pod.relations
-            .near
-            .iter()
-            .all(|term| place(term, node).is_some_and(|place| self.is_first || self.near.contains(&place)))
+    /// Whether no pod has a say: every node will do as far as others are concerned.
+    pub fn is_silent(&self) -> bool {
+        self.near.is_empty() && self.apart.is_empty() && self.repelling.is_empty() && self.even.is_empty()
     }
 
-    /// Whether somebody is near the node whom the pod must not be near to.
-    pub fn are_unwanted(&self, pod: &PodInfo, node: &NodeInfo) -> bool {
-        pod.relations
-            .apart
-            .iter()
-            .filter_map(|term| place(term, node))
-            .any(|place| self.apart.contains(&place))
+    /// The number that counts for a node; `None` where the node is at no place.
+    pub fn at(&self, sight: Sight<'_>, slot: usize) -> Option<i64> {
+        match self.crowds.topology.place(sight.scope, slot) {
+            NOWHERE => None,
+            place => Some(sight.figure.at(place)),
+        }
     }
 
-    /// Whether somebody is near the node who must not be near the pod.
-    pub fn are_repelling(&self, node: &NodeInfo) -> bool {
-        self.repelling.iter().any(|(key, value)| node.labels.get(*key).is_some_and(|held| held == value))
+    /// The place of a node in the sense of a constraint, [`NOWHERE`] for none.
+    pub fn place(&self, even: &Even<'_>, slot: usize) -> u32 {
+        self.crowds.topology.place(even.sight.scope, slot)
     }
-}
 
-/// The place, in the sense of the term, where a node is.
-pub fn place<'n>(term: &'n Term, node: &'n NodeInfo) -> Option<Place<'n>> {
-    let value = node.labels.get(&term.topology_key)?;
-    Some((&term.topology_key, value))
+    /// The first rule's refusal, or that the node will do.
+    pub fn check(&self, slot: usize) -> Verdict {
+        for even in &self.even {
+            match self.at(even.sight, slot) {
+                None => return Verdict::no(Rule::NoPlace),
+                Some(there) if there > even.most => return Verdict::no(Rule::Spread),
+                Some(_) => {}
+            }
+        }
+        let anybody = |sight: &Sight<'_>| self.at(*sight, slot).is_some_and(|there| there > 0);
+        let near = |sight: &Sight<'_>| self.at(*sight, slot).is_some_and(|there| self.is_first || there > 0);
+        if !self.near.iter().all(near) {
+            Verdict::no(Rule::Near)
+        } else if self.apart.iter().any(anybody) {
+            Verdict::no(Rule::Apart)
+        } else if self.repelling.iter().any(anybody) {
+            Verdict::no(Rule::Repelled)
+        } else {
+            Verdict::FITS
+        }
+    }
 }

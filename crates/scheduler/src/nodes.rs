@@ -1,54 +1,34 @@
 //! [`Nodes`]: the table of nodes with what runs on each, changed one pod or node at a time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Taint};
-use pods::{Amounts, HostPort};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use pods::Amounts;
 
-use crate::pod::PodInfo;
-use crate::relations::{Namespaces, Relations};
+use crate::crowds::Crowds;
+use crate::memory::Memory;
+use crate::node::{Aspects, NodeInfo};
+use crate::pod::{PodInfo, Shape};
+use crate::pool::Pool;
+use crate::relations::Labels;
 
-/// A node and what is placed on it.
-#[derive(Debug, Clone, Default)]
-pub struct NodeInfo {
-    pub name: String,
-    /// The node object is there; pods may be known before their node is.
-    pub present: bool,
-    pub labels: HashMap<String, String>,
-    pub taints: Vec<Taint>,
-    pub unschedulable: bool,
-    pub allocatable: Amounts,
-    pub allowed_pods: i64,
-    pub requested: Amounts,
-    /// CPU and memory with assumed minimums.
-    pub nonzero: (i64, i64),
-    pub pods: i64,
-    pub ports: Vec<HostPort>,
-}
-
-impl NodeInfo {
-    pub fn label(&self, key: &str) -> Option<&str> {
-        self.labels.get(key).map(String::as_str)
-    }
-}
-
-/// What a placed pod takes, kept to be given back exactly.
-#[derive(Debug, Clone)]
+/// What is kept of a placed pod.
+#[derive(Debug)]
 struct Placed {
-    slot: usize,
-    requests: Amounts,
-    nonzero: (i64, i64),
-    ports: Vec<HostPort>,
-    priority: i32,
-    relations: Arc<Relations>,
+    slot: u32,
+    /// Where its identity is counted.
+    presence: u32,
+    shape: Shape,
+    generation: Option<i64>,
+    settled: bool,
 }
 
 /// What a pod leaves behind.
 #[derive(Debug)]
 pub struct Departure {
-    slot: usize,
-    pub relations: Arc<Relations>,
+    slot: u32,
+    pub shape: Shape,
 }
 
 /// A pod that came to a node, or is another than it was there.
@@ -62,13 +42,20 @@ pub struct Arrival {
 #[derive(Debug, Default)]
 pub struct Nodes {
     slots: Vec<NodeInfo>,
-    by_name: HashMap<String, usize>,
+    by_name: HashMap<Arc<str>, u32>,
+    /// Positions without a node and without pods.
+    free: BTreeSet<u32>,
+    present: usize,
+    /// When each position last changed; 0 where no node is.
+    stamps: Vec<u64>,
+    /// When anything last changed.
+    stamp: u64,
     /// By pod uid.
-    placed: HashMap<String, Placed>,
-    /// The uids of placed pods that say something about other pods.
-    with_terms: HashSet<String>,
-    /// The labels of namespaces, which terms of pods select by.
-    pub namespaces: Namespaces,
+    placed: HashMap<Arc<str>, Placed>,
+    pub(crate) crowds: Crowds,
+    pub(crate) memory: Memory,
+    texts: Pool<str>,
+    amounts: Pool<Amounts>,
 }
 
 impl Nodes {
@@ -83,132 +70,143 @@ impl Nodes {
     }
 
     pub fn count(&self) -> usize {
-        self.iter().count()
+        self.present
+    }
+
+    /// When each position last changed; 0 where no node is.
+    pub fn stamps(&self) -> &[u64] {
+        &self.stamps
+    }
+
+    /// When anything that decisions go by last changed.
+    pub fn stamp(&self) -> u64 {
+        self.stamp
     }
 
     pub fn get(&self, name: &str) -> Option<&NodeInfo> {
-        self.by_name.get(name).map(|slot| &self.slots[*slot]).filter(|node| node.present)
+        self.by_name.get(name).map(|slot| &self.slots[*slot as usize]).filter(|node| node.present)
     }
 
-    /// The pods on nodes that are present, each with its node.
-    pub fn placed(&self) -> impl Iterator<Item = (&Relations, &NodeInfo)> {
-        self.placed.values().filter_map(|placed| self.on_its_node(placed))
+    fn changed(&mut self, slot: u32) {
+        self.stamp += 1;
+        let at = slot as usize;
+        self.stamps[at] = if self.slots[at].present { self.stamp } else { 0 };
+        if !self.slots[at].present && self.slots[at].pods == 0 {
+            self.free.insert(slot);
+        }
     }
 
-    /// Those of them that say something about other pods.
-    pub fn placed_with_terms(&self) -> impl Iterator<Item = (&Relations, &NodeInfo)> {
-        self.with_terms.iter().filter_map(|uid| self.on_its_node(self.placed.get(uid)?))
-    }
-
-    /// The names of nodes with pods of a lower priority.
-    pub fn with_pods_below(&self, priority: i32) -> HashSet<&str> {
-        let below = self.placed.values().filter(|placed| placed.priority < priority);
-        below.map(|placed| self.slots[placed.slot].name.as_str()).collect()
-    }
-
-    fn on_its_node<'a>(&'a self, placed: &'a Placed) -> Option<(&'a Relations, &'a NodeInfo)> {
-        let node = &self.slots[placed.slot];
-        node.present.then_some((&*placed.relations, node))
-    }
-
-    fn slot(&mut self, name: &str) -> usize {
+    fn slot(&mut self, name: &str) -> u32 {
         if let Some(slot) = self.by_name.get(name) {
+            self.free.remove(slot);
             return *slot;
         }
-        let fresh = NodeInfo { name: name.to_owned(), ..NodeInfo::default() };
-        let free = self.slots.iter().position(|node| !node.present && node.pods == 0);
-        let slot = match free {
-            Some(slot) => {
-                self.by_name.remove(&self.slots[slot].name);
-                self.slots[slot] = fresh;
-                slot
-            }
-            None => {
-                self.slots.push(fresh);
-                self.slots.len() - 1
-            }
+        let name = self.texts.text(name);
+        let fresh = NodeInfo::named(Arc::clone(&name));
+        let slot = if let Some(slot) = self.free.pop_first() {
+            self.by_name.remove(&self.slots[slot as usize].name);
+            self.slots[slot as usize] = fresh;
+            slot
+        } else {
+            self.slots.push(fresh);
+            self.stamps.push(0);
+            u32::try_from(self.slots.len() - 1).expect("memory ends before 2^32 nodes do")
         };
-        self.by_name.insert(name.to_owned(), slot);
+        self.by_name.insert(name, slot);
         slot
     }
 
-    /// A node came or changed.
-    pub fn set_node(&mut self, node: &Node) {
+    /// A node came or changed; reports what is different. A heartbeat changes nothing.
+    pub fn set_node(&mut self, node: &Node) -> Aspects {
         let slot = self.slot(node.metadata.name.as_deref().unwrap_or(""));
-        let info = &mut self.slots[slot];
-        let spec = node.spec.clone().unwrap_or_default();
-        let allocatable = node.status.as_ref().and_then(|s| s.allocatable.clone()).unwrap_or_default();
-        info.present = true;
-        info.labels = node.metadata.labels.clone().unwrap_or_default().into_iter().collect();
-        info.taints = spec.taints.unwrap_or_default();
-        info.unschedulable = spec.unschedulable.unwrap_or(false);
-        info.allowed_pods = allocatable
-            .get("pods")
-            .and_then(|q| q.0.parse::<api::quantity::Quantity>().ok())
-            .map_or(0, |q| q.value());
-        info.allocatable = Amounts::from_list(&allocatable);
+        let info = &mut self.slots[slot as usize];
+        let aspects = info.learn(node, &mut self.texts, &mut self.amounts);
+        if aspects.any() {
+            self.present += usize::from(aspects.presence);
+            if aspects.presence || aspects.labels || aspects.taints {
+                self.crowds.node_changed(slot, info);
+            }
+            self.changed(slot);
+        }
+        aspects
     }
 
     /// The node that a pod has left.
     pub fn left_by(&self, departure: &Departure) -> &NodeInfo {
-        &self.slots[departure.slot]
+        &self.slots[departure.slot as usize]
     }
 
     /// A node is gone. What ran there is remembered until its pods are gone too.
     pub fn remove_node(&mut self, name: &str) {
-        if let Some(slot) = self.by_name.get(name) {
-            self.slots[*slot].present = false;
+        let Some(slot) = self.by_name.get(name).copied() else { return };
+        let info = &mut self.slots[slot as usize];
+        if info.present {
+            info.present = false;
+            self.present -= 1;
+            self.crowds.node_changed(slot, info);
+            self.changed(slot);
         }
     }
 
-    /// A pod is on a node, or is about to be. Doing it again changes nothing, and answers `None`.
+    /// Terms of pods may select by the labels of namespaces. Whether that is a change.
+    pub fn set_namespace(&mut self, name: &str, labels: Option<Labels>) -> bool {
+        let changed = self.crowds.set_namespace(name, labels);
+        self.stamp += u64::from(changed);
+        changed
+    }
+
+    /// Has the figures kept that decisions about such pods go by.
+    pub fn attend(&mut self, shape: &Shape) {
+        if let Some(wishes) = &shape.wishes {
+            self.crowds.attend(wishes, &self.slots);
+        }
+    }
+
+    /// Whether a pod is known on this node as its object says, so that there is nothing to learn from it.
+    pub fn knows(&self, pod: &Pod, node: &str) -> bool {
+        let Some(placed) = pod.metadata.uid.as_deref().and_then(|uid| self.placed.get(uid)) else {
+            return false;
+        };
+        placed.generation.is_some()
+            && placed.generation == pod.metadata.generation
+            && *self.slots[placed.slot as usize].name == *node
+            && placed.settled
+            && placed.shape.identity.is_of(pod)
+            && pods::is_settled(pod)
+    }
+
+    /// A pod is on a node, or is about to be. Doing it again changes nothing, and returns `None`.
     pub fn place(&mut self, pod: &PodInfo, node: &str) -> Option<Arrival> {
         let mut instead_of = None;
         if let Some(placed) = self.placed.get_mut(&pod.uid) {
-            if self.slots[placed.slot].name == node
-                && placed.requests == pod.requests
-                && placed.relations == pod.relations
-            {
+            if *self.slots[placed.slot as usize].name == *node && placed.shape == pod.shape {
+                (placed.generation, placed.settled) = (pod.generation, pod.settled);
                 return None;
             }
             instead_of = self.remove_pod(&pod.uid);
         }
         let slot = self.slot(node);
-        let info = &mut self.slots[slot];
-        info.requested.add(&pod.requests);
-        info.nonzero.0 += pod.nonzero.0;
-        info.nonzero.1 += pod.nonzero.1;
-        info.pods += 1;
-        info.ports.extend(pod.host_ports.iter().cloned());
+        let Shape { needs, identity, wishes } = &pod.shape;
+        self.slots[slot as usize].take(needs);
+        let presence = self.crowds.came(slot, identity, wishes.as_ref(), &self.slots);
         let placed = Placed {
             slot,
-            requests: pod.requests.clone(),
-            nonzero: pod.nonzero,
-            ports: pod.host_ports.clone(),
-            priority: pod.priority,
-            relations: Arc::clone(&pod.relations),
+            presence,
+            shape: pod.shape.clone(),
+            generation: pod.generation,
+            settled: pod.settled,
         };
-        if placed.relations.has_terms() {
-            self.with_terms.insert(pod.uid.clone());
-        }
-        self.placed.insert(pod.uid.clone(), placed);
+        self.placed.insert(Arc::clone(&pod.uid), placed);
+        self.changed(slot);
         Some(Arrival { instead_of })
     }
 
-    /// A pod is gone, has ended, or was not bound after all. Answers what it leaves, if it was placed.
+    /// A pod is gone, has ended, or was not bound after all. Returns what it leaves, if it was placed.
     pub fn remove_pod(&mut self, uid: &str) -> Option<Departure> {
-        let placed = self.placed.remove(uid)?;
-        self.with_terms.remove(uid);
-        let info = &mut self.slots[placed.slot];
-        info.requested.subtract(&placed.requests);
-        info.nonzero.0 -= placed.nonzero.0;
-        info.nonzero.1 -= placed.nonzero.1;
-        info.pods -= 1;
-        for port in &placed.ports {
-            if let Some(at) = info.ports.iter().position(|held| held == port) {
-                info.ports.swap_remove(at);
-            }
-        }
-        Some(Departure { slot: placed.slot, relations: placed.relations })
+        let Placed { slot, presence, shape, .. } = self.placed.remove(uid)?;
+        self.slots[slot as usize].give_back(&shape.needs);
+        self.crowds.went(slot, presence, shape.wishes.as_ref());
+        self.changed(slot);
+        Some(Departure { slot, shape })
     }
 }

@@ -1,56 +1,135 @@
-//! [`PodInfo`]: what the rules need to know of a pod, worked out once.
+//! [`PodInfo`]: what the rules need to know of a pod, taken out of its object once and shared between equal pods.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use informer::Key;
-use k8s_openapi::api::core::v1::{Pod, Toleration};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodSpec, Toleration};
 use pods::{Amounts, HostPort, NodeRequirements, Preference};
 
-use crate::relations::Relations;
+use crate::pool::Pool;
+use crate::relations::{Identity, Wishes};
 
-/// A pod as the scheduler sees it.
-#[derive(Debug, Clone)]
-pub struct PodInfo {
-    pub key: Key,
-    pub uid: String,
+/// What a pod needs of a node, whatever else runs there; the same for all pods of one template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Needs {
     pub priority: i32,
-    pub node_name: Option<String>,
+    pub can_preempt: bool,
     pub requests: Amounts,
     /// CPU (thousandths) and memory (bytes) with assumed minimums, for comparing nodes.
     pub nonzero: (i64, i64),
     pub host_ports: Vec<HostPort>,
     /// Node selector and required node affinity.
-    pub node_requirements: NodeRequirements,
+    pub nodes: NodeRequirements,
     pub preferred_nodes: Vec<Preference>,
     pub tolerations: Vec<Toleration>,
-    pub can_preempt: bool,
-    /// What it has to do with other pods.
-    pub relations: Arc<Relations>,
-    /// For the event and the condition.
-    pub object: Arc<Pod>,
 }
 
-impl PodInfo {
-    pub fn new(pod: &Arc<Pod>) -> Self {
-        let spec = pod.spec.clone().unwrap_or_default();
+// A toleration has no hash of its own; equality is by all fields.
+impl Eq for Needs {}
+
+impl Hash for Needs {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.priority, &self.requests, self.nonzero, &self.host_ports, &self.nodes).hash(state);
+    }
+}
+
+impl Needs {
+    pub fn of(pod: &Pod) -> Self {
+        let none = PodSpec::default();
+        let spec = pod.spec.as_ref().unwrap_or(&none);
         Self {
-            key: Key::of(&**pod),
-            uid: pod.metadata.uid.clone().unwrap_or_default(),
             priority: spec.priority.unwrap_or(0),
-            node_name: spec.node_name.clone().filter(|name| !name.is_empty()),
+            can_preempt: spec.preemption_policy.as_deref() != Some("Never"),
             requests: pods::requests(pod),
             nonzero: pods::nonzero_requests(pod),
             host_ports: pods::host_ports(pod),
-            node_requirements: NodeRequirements::of(&spec),
-            preferred_nodes: pods::preferences(&spec),
-            tolerations: spec.tolerations.unwrap_or_default(),
-            can_preempt: spec.preemption_policy.as_deref() != Some("Never"),
-            relations: Arc::new(Relations::of(pod)),
-            object: pod.clone(),
+            nodes: NodeRequirements::of(spec),
+            preferred_nodes: pods::preferences(spec),
+            tolerations: spec.tolerations.clone().unwrap_or_default(),
         }
     }
 
     pub fn tolerates(&self, key: &str, value: &str, effect: &str) -> bool {
         self.tolerations.iter().any(|t| pods::tolerates(t, key, value, effect))
+    }
+}
+
+/// What a pod is decided by. Pods of equal shape are decided alike.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Shape {
+    pub needs: Arc<Needs>,
+    pub identity: Arc<Identity>,
+    /// What it wants of other pods, where it wants anything.
+    pub wishes: Option<Arc<Wishes>>,
+}
+
+/// A pod as the scheduler sees it.
+#[derive(Debug, Clone)]
+pub struct PodInfo {
+    pub key: Key,
+    pub uid: Arc<str>,
+    /// Of the specification.
+    pub generation: Option<i64>,
+    /// Names the state that the pod is seen in, for Events.
+    pub resource_version: Option<String>,
+    pub node_name: Option<Arc<str>>,
+    pub shape: Shape,
+    /// The specification alone says what the pod requests: no resize is under way.
+    pub settled: bool,
+}
+
+/// Where equal shapes find each other.
+#[derive(Debug, Default)]
+pub struct Shapes {
+    texts: Pool<str>,
+    needs: Pool<Needs>,
+    identities: Pool<Identity>,
+    wishes: Pool<Wishes>,
+}
+
+impl PodInfo {
+    /// Shares nothing with other pods.
+    pub fn new(pod: &Pod) -> Self {
+        Self::shared(pod, &mut Shapes::default())
+    }
+
+    /// Shares its shape with all equal pods of `shapes`.
+    pub fn shared(pod: &Pod, shapes: &mut Shapes) -> Self {
+        let identity = Identity::of(pod, &mut shapes.texts);
+        let spec = pod.spec.as_ref();
+        let wishes = spec.and_then(|spec| Wishes::of(spec, &identity, &mut shapes.texts));
+        Self {
+            key: Key { namespace: Arc::clone(&identity.namespace), ..Key::of(pod) },
+            uid: Arc::from(pod.metadata.uid.as_deref().unwrap_or_default()),
+            generation: pod.metadata.generation,
+            resource_version: pod.metadata.resource_version.clone(),
+            node_name: Some(pods::node_name(pod))
+                .filter(|name| !name.is_empty())
+                .map(|n| shapes.texts.text(n)),
+            shape: Shape {
+                needs: shapes.needs.share(Arc::new(Needs::of(pod))),
+                identity: shapes.identities.share(Arc::new(identity)),
+                wishes: wishes.map(|wishes| shapes.wishes.share(Arc::new(wishes))),
+            },
+            settled: pods::is_settled(pod),
+        }
+    }
+
+    pub fn priority(&self) -> i32 {
+        self.shape.needs.priority
+    }
+
+    /// What an Event about the pod refers to.
+    pub fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: Some(self.key.name.to_string()),
+            namespace: Some(self.key.namespace.to_string()),
+            uid: Some(self.uid.to_string()),
+            resource_version: self.resource_version.clone(),
+            field_path: None,
+        }
     }
 }

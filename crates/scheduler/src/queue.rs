@@ -4,12 +4,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::backoff::Policy;
 use tokio::time::Instant;
 
-use crate::pod::PodInfo;
+use crate::pod::{PodInfo, Shape};
 
 /// Upstream's pod back-off.
 const BACKOFF: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(10));
@@ -40,15 +41,15 @@ struct Waiting {
 /// Pods waiting for a node.
 #[derive(Debug, Default)]
 pub struct PodQueue {
-    pods: HashMap<String, Waiting>,
-    active: BTreeMap<Rank, String>,
+    pods: HashMap<Arc<str>, Waiting>,
+    active: BTreeMap<Rank, Arc<str>>,
     /// Those backing off, for when nobody is active.
-    backing_off: BTreeMap<Rank, String>,
-    /// Those that fit nowhere.
-    stuck: HashSet<String>,
-    timed: BTreeMap<(Instant, u64), String>,
+    backing_off: BTreeMap<Rank, Arc<str>>,
+    /// Those that fit nowhere: equal pods wait for the same.
+    stuck: HashMap<Shape, HashSet<Arc<str>>>,
+    timed: BTreeMap<(Instant, u64), Arc<str>>,
     /// Those taken out and not yet back, each with its newest state if it changed meanwhile.
-    taken: HashMap<String, Option<PodInfo>>,
+    taken: HashMap<Arc<str>, Option<PodInfo>>,
     sequence: u64,
 }
 
@@ -64,7 +65,7 @@ impl PodQueue {
     /// A pod without a node came or changed. A change of a waiting pod may make it fit; one of its status alone does
     /// not.
     pub fn add(&mut self, pod: PodInfo, now: Instant) {
-        let uid = pod.uid.clone();
+        let uid = Arc::clone(&pod.uid);
         if let Some(newest) = self.taken.get_mut(&uid) {
             *newest = Some(pod);
             return;
@@ -72,8 +73,8 @@ impl PodQueue {
         self.sequence += 1;
         let waiting = match self.pods.remove(&uid) {
             Some(old) => {
-                self.unlink(&uid, &old.place);
-                let changed = asks_otherwise(&old.pod, &pod);
+                self.unlink(&old);
+                let changed = old.pod.shape != pod.shape;
                 let mut waiting = Waiting { pod, ..old };
                 if changed && let Place::Unschedulable(_, _, rested) = waiting.place {
                     waiting.place = self.woken(&waiting, rested, now);
@@ -83,12 +84,11 @@ impl PodQueue {
                 waiting
             }
             None => {
-                let place = Place::Active((Reverse(pod.priority), self.sequence));
+                let place = Place::Active((Reverse(pod.priority()), self.sequence));
                 Waiting { pod, attempts: 0, arrived: self.sequence, place }
             }
         };
-        self.link(&uid, &waiting.place);
-        self.pods.insert(uid, waiting);
+        self.put(waiting);
     }
 
     /// Where a pod that fitted nowhere goes when that may have changed.
@@ -104,7 +104,7 @@ impl PodQueue {
     pub fn remove(&mut self, uid: &str) {
         self.taken.remove(uid);
         if let Some(old) = self.pods.remove(uid) {
-            self.unlink(uid, &old.place);
+            self.unlink(&old);
         }
     }
 
@@ -117,7 +117,7 @@ impl PodQueue {
             .pop_first()
             .or_else(|| self.backing_off.first_key_value().map(|(rank, uid)| (*rank, uid.clone())))?;
         let waiting = self.pods.remove(&uid)?;
-        self.unlink(&uid, &waiting.place);
+        self.unlink(&waiting);
         self.taken.insert(uid, None);
         Some(Attempt { pod: waiting.pod, attempts: waiting.attempts, arrived: waiting.arrived })
     }
@@ -141,32 +141,25 @@ impl PodQueue {
     }
 
     fn put_back(&mut self, attempt: Attempt, attempts: u32, place: Place) {
-        let uid = attempt.pod.uid.clone();
+        let uid = Arc::clone(&attempt.pod.uid);
         let Some(newest) = self.taken.remove(&uid) else { return };
-        self.link(&uid, &place);
         let pod = newest.unwrap_or(attempt.pod);
-        self.pods.insert(uid, Waiting { pod, attempts, arrived: attempt.arrived, place });
+        self.put(Waiting { pod, attempts, arrived: attempt.arrived, place });
     }
 
-    /// Something changed: pods that fit nowhere and that it could help are tried again.
-    pub fn something_changed(&mut self, now: Instant, helps: impl Fn(&PodInfo) -> bool) {
-        let woken: Vec<(String, Instant)> = self
-            .stuck
-            .iter()
-            .filter_map(|uid| match self.pods.get(uid)? {
-                Waiting { pod, place: Place::Unschedulable(_, _, rested), .. } if helps(pod) => {
-                    Some((uid.clone(), *rested))
-                }
-                _ => None,
-            })
-            .collect();
-        for (uid, rested) in woken {
+    /// Something changed: pods that fit nowhere and that it could help are tried again. Asks once for all equal pods.
+    pub fn something_changed(&mut self, now: Instant, helps: impl Fn(&Shape) -> bool) {
+        let helped: Vec<Shape> = self.stuck.keys().filter(|shape| helps(shape)).cloned().collect();
+        let woken: Vec<Arc<str>> =
+            helped.iter().filter_map(|shape| self.stuck.remove(shape)).flatten().collect();
+        for uid in woken {
             self.sequence += 1;
             let Some(mut waiting) = self.pods.remove(&uid) else { continue };
-            self.unlink(&uid, &waiting.place);
-            waiting.place = self.woken(&waiting, rested, now);
-            self.link(&uid, &waiting.place);
-            self.pods.insert(uid, waiting);
+            self.unlink(&waiting);
+            if let Place::Unschedulable(_, _, rested) = waiting.place {
+                waiting.place = self.woken(&waiting, rested, now);
+            }
+            self.put(waiting);
         }
     }
 
@@ -189,11 +182,12 @@ impl PodQueue {
                 return;
             }
             let uid = entry.remove();
-            self.stuck.remove(&uid);
             if let Some(waiting) = self.pods.get_mut(&uid) {
                 let rank = waiting.rank();
-                if let Place::BackingOff(_, _, held) = waiting.place {
-                    self.backing_off.remove(&held);
+                match waiting.place {
+                    Place::BackingOff(_, _, held) => drop(self.backing_off.remove(&held)),
+                    Place::Unschedulable(..) => unstick(&mut self.stuck, &waiting.pod),
+                    Place::Active(_) | Place::Failed(..) => {}
                 }
                 waiting.place = Place::Active(rank);
                 self.active.insert(rank, uid);
@@ -201,24 +195,25 @@ impl PodQueue {
         }
     }
 
-    fn link(&mut self, uid: &str, place: &Place) {
-        let uid = uid.to_owned();
-        match *place {
-            Place::Active(rank) => drop(self.active.insert(rank, uid)),
+    fn put(&mut self, waiting: Waiting) {
+        let uid = Arc::clone(&waiting.pod.uid);
+        match waiting.place {
+            Place::Active(rank) => drop(self.active.insert(rank, Arc::clone(&uid))),
             Place::BackingOff(at, n, rank) => {
-                self.backing_off.insert(rank, uid.clone());
-                self.timed.insert((at, n), uid);
+                self.backing_off.insert(rank, Arc::clone(&uid));
+                self.timed.insert((at, n), Arc::clone(&uid));
             }
-            Place::Failed(at, n) => drop(self.timed.insert((at, n), uid)),
+            Place::Failed(at, n) => drop(self.timed.insert((at, n), Arc::clone(&uid))),
             Place::Unschedulable(at, n, _) => {
-                self.stuck.insert(uid.clone());
-                self.timed.insert((at, n), uid);
+                self.stuck.entry(waiting.pod.shape.clone()).or_default().insert(Arc::clone(&uid));
+                self.timed.insert((at, n), Arc::clone(&uid));
             }
         }
+        self.pods.insert(uid, waiting);
     }
 
-    fn unlink(&mut self, uid: &str, place: &Place) {
-        match *place {
+    fn unlink(&mut self, waiting: &Waiting) {
+        match waiting.place {
             Place::Active(rank) => drop(self.active.remove(&rank)),
             Place::BackingOff(at, n, rank) => {
                 self.backing_off.remove(&rank);
@@ -226,28 +221,30 @@ impl PodQueue {
             }
             Place::Failed(at, n) => drop(self.timed.remove(&(at, n))),
             Place::Unschedulable(at, n, _) => {
-                self.stuck.remove(uid);
+                unstick(&mut self.stuck, &waiting.pod);
                 self.timed.remove(&(at, n));
             }
         }
     }
 }
 
-impl Waiting {
-    fn rank(&self) -> Rank {
-        (Reverse(self.pod.priority), self.arrived)
+fn unstick(stuck: &mut HashMap<Shape, HashSet<Arc<str>>>, pod: &PodInfo) {
+    if let Some(equals) = stuck.get_mut(&pod.shape) {
+        equals.remove(&pod.uid);
+        if equals.is_empty() {
+            stuck.remove(&pod.shape);
+        }
     }
 }
 
-/// Whether a pod's wishes, or what other pods' wishes see of it, differ.
-fn asks_otherwise(old: &PodInfo, new: &PodInfo) -> bool {
-    old.object.spec != new.object.spec || old.relations != new.relations
+impl Waiting {
+    fn rank(&self) -> Rank {
+        (Reverse(self.pod.priority()), self.arrived)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 
@@ -258,7 +255,7 @@ mod tests {
             "metadata": {"name": name, "uid": name}, "spec": {"containers": [], "priority": priority},
         }))
         .expect("a pod");
-        PodInfo::new(&Arc::new(pod))
+        PodInfo::new(&pod)
     }
 
     #[tokio::test(start_paused = true)]
@@ -267,7 +264,8 @@ mod tests {
         for (name, priority) in [("a", 0), ("b", 5), ("c", 0), ("d", 5)] {
             queue.add(pod(name, priority), now);
         }
-        let order: Vec<String> = std::iter::from_fn(|| queue.pop(now)).map(|a| a.pod.uid).collect();
+        let order: Vec<String> =
+            std::iter::from_fn(|| queue.pop(now)).map(|a| a.pod.uid.to_string()).collect();
         assert_eq!(order, ["b", "d", "a", "c"]);
     }
 
@@ -285,7 +283,11 @@ mod tests {
         queue.something_changed(start, |_| true);
         assert_eq!(queue.next_due(), Some(start + Duration::from_secs(1)));
         queue.add(pod("b", 0), start);
-        assert_eq!(queue.pop(start).expect("a pod").pod.uid, "b", "it rests while others are waiting");
+        assert_eq!(
+            queue.pop(start).expect("a pod").pod.uid.to_string(),
+            "b",
+            "it rests while others are waiting"
+        );
         let attempt = queue.pop(start).expect("nobody else is waiting");
         assert_eq!((attempt.attempts, queue.next_due()), (1, None));
         queue.unschedulable(attempt, start + Duration::from_secs(1));
@@ -302,7 +304,7 @@ mod tests {
         assert!(queue.pop(now).is_none(), "it is being bound");
         queue.failed(attempt, now);
         let again = queue.pop(now + Duration::from_secs(1)).expect("it rested");
-        assert_eq!(again.pod.priority, 7, "its newest state");
+        assert_eq!(again.pod.priority(), 7, "its newest state");
         queue.remove("a");
         queue.failed(again, now);
         assert!(queue.is_empty() && queue.next_due().is_none());

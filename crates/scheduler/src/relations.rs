@@ -1,133 +1,267 @@
-//! [`Relations`]: what a pod wants of the pods around it, and what they can want of it.
+//! What a pod wants of the pods around it ([`Wishes`]), and what they can want of it ([`Identity`]).
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use api::selector::{LabelSelector, Operator, Requirement};
-use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm};
+use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodSpec, Toleration, TopologySpreadConstraint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObject;
+use pods::NodeRequirements;
 
-use crate::spread::Constraint;
+use crate::pool::Pool;
 
 pub type Labels = BTreeMap<String, String>;
 
 /// The labels of namespaces, by their names: terms may select by them.
-pub type Namespaces = HashMap<String, Labels>;
+pub type Namespaces = HashMap<Arc<str>, Labels>;
 
-/// Other pods, near by in the sense of a label of nodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Term {
-    /// Nodes with equal values of this label are one place.
-    pub topology_key: String,
-    pods: LabelSelector,
-    namespaces: Vec<String>,
-    /// Namespaces by their labels, beside those named.
-    namespace_selector: LabelSelector,
-}
-
-/// A pod's place among the others.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Relations {
-    pub namespace: String,
-    pub labels: Labels,
+/// What other pods can select a pod by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    pub namespace: Arc<str>,
+    /// Sorted by key.
+    labels: Box<[(Arc<str>, Arc<str>)]>,
     /// The pod is being deleted.
     pub leaving: bool,
+}
+
+impl Identity {
+    pub fn of(pod: &Pod, texts: &mut Pool<str>) -> Self {
+        let labels = pod.metadata.labels.iter().flatten();
+        Self {
+            namespace: texts.text(pod.metadata.namespace.as_deref().unwrap_or("")),
+            labels: labels.map(|(key, value)| (texts.text(key), texts.text(value))).collect(),
+            leaving: pod.metadata.deletion_timestamp.is_some(),
+        }
+    }
+
+    /// Whether it is still that of `pod`, which has kept its namespace.
+    pub fn is_of(&self, pod: &Pod) -> bool {
+        let labels = pod.metadata.labels.iter().flatten();
+        self.leaving == pod.metadata.deletion_timestamp.is_some()
+            && self.labels.iter().map(|(key, value)| (&**key, &**value)).eq(labels.map(|(k, v)| (&**k, &**v)))
+    }
+
+    pub fn label(&self, key: &str) -> Option<&str> {
+        let at = self.labels.binary_search_by(|(held, _)| (**held).cmp(key)).ok()?;
+        Some(&self.labels[at].1)
+    }
+
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.labels.iter().map(|(key, value)| (&**key, &**value))
+    }
+}
+
+/// Pods, by their labels and namespaces.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Audience {
+    pods: LabelSelector,
+    pub namespaces: Vec<Arc<str>>,
+    /// Namespaces by their labels, beside those named.
+    namespace_selector: LabelSelector,
+    /// Pods that are being deleted are not meant.
+    staying: bool,
+}
+
+impl Audience {
+    /// Whether a pod is meant.
+    pub fn means(&self, other: &Identity, namespaces: &Namespaces) -> bool {
+        let in_namespace = || {
+            let labels = namespaces.get(&other.namespace);
+            self.namespaces.contains(&other.namespace)
+                || self.namespace_selector.matches(|key| labels?.get(key).map(String::as_str))
+        };
+        !(self.staying && other.leaving) && self.pods.matches(|key| other.label(key)) && in_namespace()
+    }
+
+    /// The same for a pod that may be just about to be deleted.
+    fn pods_match(&self, other: &Identity, namespaces: &Namespaces) -> bool {
+        Self { staying: false, ..self.clone() }.means(other, namespaces)
+    }
+
+    /// Whether labels of namespaces decide.
+    pub fn selects_namespaces(&self) -> bool {
+        !self.namespace_selector.is_nothing()
+    }
+
+    /// A label that every pod meant has, where one is asked for by its value.
+    pub fn common_label(&self) -> Option<(&str, &str)> {
+        self.pods.requirements().iter().find_map(|requirement| {
+            let by_value =
+                matches!(requirement.operator(), Operator::In | Operator::Equals | Operator::DoubleEquals);
+            match requirement.values() {
+                [value] if by_value => Some((requirement.key(), value.as_str())),
+                _ => None,
+            }
+        })
+    }
+}
+
+/// Other pods, near by in the sense of a label of nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Term {
+    /// Nodes with equal values of this label are one place.
+    pub topology_key: Arc<str>,
+    pub audience: Audience,
+}
+
+/// Which nodes' values of a label are places.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scope {
+    pub key: Arc<str>,
+    /// Other labels that a node must have.
+    pub beside: Vec<Arc<str>>,
+    pub nodes: NodeRequirements,
+    /// Whose taints must be tolerated, where they count.
+    pub tolerations: Option<Vec<Toleration>>,
+}
+
+impl Scope {
+    /// All nodes that have the label.
+    pub fn everywhere(key: &Arc<str>) -> Self {
+        let key = Arc::clone(key);
+        Self { key, beside: Vec::new(), nodes: NodeRequirements::default(), tolerations: None }
+    }
+}
+
+// A toleration has no hash of its own; equality is by all fields.
+impl Eq for Scope {}
+
+impl Hash for Scope {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.key, &self.beside, &self.nodes).hash(state);
+        self.tolerations.as_ref().map(Vec::len).hash(state);
+    }
+}
+
+/// How evenly pods are to lie over places.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Constraint {
+    /// How many pods more than the emptiest place a place may have.
+    pub max_skew: i64,
+    /// With fewer places than these, the emptiest counts as empty.
+    pub min_places: usize,
+    pub audience: Audience,
+    pub scope: Scope,
+}
+
+/// What a pod wants of the pods around it; most want nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Wishes {
     /// Pods it must be near to.
     pub near: Vec<Term>,
     /// Pods it must not be near to.
     pub apart: Vec<Term>,
     /// Pods it would like to be near to, by weight; a negative weight keeps away.
     pub preferred: Vec<(i64, Term)>,
-    pub spread: Vec<Constraint>,
+    /// Constraints that must be kept.
+    pub even: Vec<Constraint>,
+    /// Constraints that only lead the choice.
+    pub rather_even: Vec<Constraint>,
 }
 
-impl Relations {
-    pub fn of(pod: &Pod) -> Self {
-        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        let labels = pod.metadata.labels.clone().unwrap_or_default();
-        let mut relations =
-            Self { namespace, labels, leaving: pod.metadata.deletion_timestamp.is_some(), ..Self::default() };
-        let Some(spec) = &pod.spec else { return relations };
-        let constraints = spec.topology_spread_constraints.iter().flatten();
-        relations.spread = constraints.map(|c| Constraint::new(c, &relations.labels)).collect();
-        let Some(affinity) = &spec.affinity else { return relations };
-        let (mut near, mut apart, mut preferred) = (Vec::new(), Vec::new(), Vec::new());
-        let term = |term: &PodAffinityTerm| Term::new(term, &relations);
-        if let Some(wanted) = &affinity.pod_affinity {
-            near.extend(
-                wanted.required_during_scheduling_ignored_during_execution.iter().flatten().map(term),
-            );
+impl Wishes {
+    /// `None` for a pod that says nothing about others.
+    pub fn of(spec: &PodSpec, own: &Identity, texts: &mut Pool<str>) -> Option<Self> {
+        let mut wishes = Self::default();
+        if let Some(wanted) = spec.affinity.as_ref().and_then(|affinity| affinity.pod_affinity.as_ref()) {
+            let hard = wanted.required_during_scheduling_ignored_during_execution.iter().flatten();
+            wishes.near.extend(hard.map(|t| Term::new(t, own, texts)));
             let soft = wanted.preferred_during_scheduling_ignored_during_execution.iter().flatten();
-            preferred.extend(soft.map(|t| (i64::from(t.weight), term(&t.pod_affinity_term))));
+            let soft = soft.map(|t| (i64::from(t.weight), Term::new(&t.pod_affinity_term, own, texts)));
+            wishes.preferred.extend(soft);
         }
-        if let Some(unwanted) = &affinity.pod_anti_affinity {
-            apart.extend(
-                unwanted.required_during_scheduling_ignored_during_execution.iter().flatten().map(term),
-            );
+        if let Some(unwanted) = spec.affinity.as_ref().and_then(|a| a.pod_anti_affinity.as_ref()) {
+            let hard = unwanted.required_during_scheduling_ignored_during_execution.iter().flatten();
+            wishes.apart.extend(hard.map(|t| Term::new(t, own, texts)));
             let soft = unwanted.preferred_during_scheduling_ignored_during_execution.iter().flatten();
-            preferred.extend(soft.map(|t| (-i64::from(t.weight), term(&t.pod_affinity_term))));
+            let soft = soft.map(|t| (-i64::from(t.weight), Term::new(&t.pod_affinity_term, own, texts)));
+            wishes.preferred.extend(soft);
         }
-        Self { near, apart, preferred, ..relations }
+        let constraints = || spec.topology_spread_constraints.iter().flatten();
+        let of = |hard: bool, texts: &mut Pool<str>| -> Vec<Constraint> {
+            let kept = constraints().filter(|c| (c.when_unsatisfiable != "ScheduleAnyway") == hard);
+            let kept: Vec<_> = kept.collect();
+            // Nodes that lack a label which any of these constraints goes by are no places.
+            let mut keys: Vec<_> = kept.iter().map(|c| texts.text(&c.topology_key)).collect();
+            keys.sort();
+            keys.dedup();
+            kept.into_iter().map(|c| Constraint::new(c, spec, own, &keys)).collect()
+        };
+        (wishes.even, wishes.rather_even) = (of(true, texts), of(false, texts));
+        (wishes != Self::default()).then_some(wishes)
     }
 
-    /// Whether the pod says anything about the pods around it.
-    pub fn has_terms(&self) -> bool {
-        !(self.near.is_empty() && self.apart.is_empty() && self.preferred.is_empty())
-    }
-
-    /// Whether a pod that comes can make a difference for the better to where this one may go.
-    pub fn welcomes(&self, other: &Self, namespaces: &Namespaces) -> bool {
-        self.near.iter().any(|term| term.means(other, namespaces)) || self.spreads_with(other)
+    /// Whether a pod that comes can make a difference for the better to where one with these wishes may go.
+    pub fn welcome(&self, other: &Identity, namespaces: &Namespaces) -> bool {
+        self.near.iter().any(|term| term.audience.means(other, namespaces))
+            || self.spread_with(other, namespaces)
     }
 
     /// The same for a pod that goes.
-    pub fn gains_by_loss_of(&self, other: &Self, namespaces: &Namespaces) -> bool {
-        let means = |term: &Term| term.means(other, namespaces);
+    pub fn gain_by_loss_of(&self, other: &Identity, namespaces: &Namespaces) -> bool {
         // With the last one gone, a pod that is of the sort it must be near to is the first.
-        self.apart.iter().any(means) || self.near.iter().any(means) || self.spreads_with(other)
+        let mut terms = self.apart.iter().chain(&self.near);
+        terms.any(|term| term.audience.means(other, namespaces)) || self.spread_with(other, namespaces)
     }
 
-    fn spreads_with(&self, other: &Self) -> bool {
-        self.namespace == other.namespace && self.spread.iter().any(|c| c.means(&other.labels))
+    fn spread_with(&self, other: &Identity, namespaces: &Namespaces) -> bool {
+        self.even.iter().any(|constraint| constraint.audience.pods_match(other, namespaces))
     }
 
-    /// Whether other pods decide where this one may go.
-    pub fn depends_on_others(&self) -> bool {
-        self.has_terms() || !self.spread.is_empty()
+    /// Whether it says anything that counts for other pods too.
+    pub fn has_terms(&self) -> bool {
+        !(self.near.is_empty() && self.apart.is_empty() && self.preferred.is_empty())
     }
 }
 
 impl Term {
-    fn new(term: &PodAffinityTerm, owner: &Relations) -> Self {
+    fn new(term: &PodAffinityTerm, own: &Identity, texts: &mut Pool<str>) -> Self {
         let mut pods = selector(term.label_selector.as_ref());
-        pods = with_keys(pods, term.match_label_keys.as_deref(), Operator::In, &owner.labels);
-        pods = with_keys(pods, term.mismatch_label_keys.as_deref(), Operator::NotIn, &owner.labels);
-        let mut namespaces = term.namespaces.clone().unwrap_or_default();
+        pods = with_keys(pods, term.match_label_keys.as_deref(), Operator::In, own);
+        pods = with_keys(pods, term.mismatch_label_keys.as_deref(), Operator::NotIn, own);
+        let mut namespaces: Vec<_> = term.namespaces.iter().flatten().map(|name| texts.text(name)).collect();
         if namespaces.is_empty() && term.namespace_selector.is_none() {
-            namespaces.push(owner.namespace.clone());
+            namespaces.push(Arc::clone(&own.namespace));
         }
         let namespace_selector = selector(term.namespace_selector.as_ref());
-        Self { topology_key: term.topology_key.clone(), pods, namespaces, namespace_selector }
-    }
-
-    /// Whether the term means a pod.
-    pub fn means(&self, other: &Relations, namespaces: &Namespaces) -> bool {
-        let in_namespace = || {
-            let labels = namespaces.get(&other.namespace);
-            self.namespaces.contains(&other.namespace)
-                || self.namespace_selector.matches(|key| labels?.get(key).map(String::as_str))
-        };
-        selects(&self.pods, &other.labels) && in_namespace()
+        let audience = Audience { pods, namespaces, namespace_selector, staying: false };
+        Self { topology_key: texts.text(&term.topology_key), audience }
     }
 }
 
-/// Whether labels are selected.
-pub fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
-    selector.matches(|key| labels.get(key).map(String::as_str))
+impl Constraint {
+    /// `keys`: the labels that all constraints of this hardness go by, sorted.
+    fn new(constraint: &TopologySpreadConstraint, spec: &PodSpec, own: &Identity, keys: &[Arc<str>]) -> Self {
+        let pods = selector(constraint.label_selector.as_ref());
+        let pods = with_keys(pods, constraint.match_label_keys.as_deref(), Operator::In, own);
+        let honors_affinity = constraint.node_affinity_policy.as_deref() != Some("Ignore");
+        let honors_taints = constraint.node_taints_policy.as_deref() == Some("Honor");
+        let (own_key, beside): (Vec<_>, Vec<_>) =
+            keys.iter().cloned().partition(|key| **key == *constraint.topology_key);
+        Self {
+            max_skew: i64::from(constraint.max_skew),
+            min_places: usize::try_from(constraint.min_domains.unwrap_or(1)).unwrap_or(1),
+            audience: Audience {
+                pods,
+                namespaces: vec![Arc::clone(&own.namespace)],
+                namespace_selector: LabelSelector::nothing(),
+                staying: true,
+            },
+            scope: Scope {
+                key: own_key.into_iter().next().unwrap_or_else(|| Arc::from(&*constraint.topology_key)),
+                beside,
+                nodes: if honors_affinity { NodeRequirements::of(spec) } else { NodeRequirements::default() },
+                tolerations: honors_taints.then(|| spec.tolerations.clone().unwrap_or_default()),
+            },
+        }
+    }
 }
 
 /// The selector of an API object; one that is absent, or unreadable (which the API lets nobody write), selects
 /// nothing.
-pub fn selector(object: Option<&SelectorObject>) -> LabelSelector {
+fn selector(object: Option<&SelectorObject>) -> LabelSelector {
     object
         .and_then(|object| serde_json::to_value(object).ok())
         .and_then(|value| LabelSelector::from_object(&value).ok())
@@ -136,19 +270,19 @@ pub fn selector(object: Option<&SelectorObject>) -> LabelSelector {
 
 /// The selector, narrowed to pods whose values of `keys` are (or are not) the owner's own. Keys the owner does not
 /// have say nothing.
-pub fn with_keys(
+fn with_keys(
     selector: LabelSelector,
     keys: Option<&[String]>,
     operator: Operator,
-    own: &Labels,
+    own: &Identity,
 ) -> LabelSelector {
     let keys = keys.unwrap_or_default();
     if keys.is_empty() || selector.is_nothing() {
         return selector;
     }
     let narrowing = keys.iter().filter_map(|key| {
-        let value = own.get(key)?;
-        Requirement::new(key, operator, vec![value.clone()]).ok()
+        let value = own.label(key)?;
+        Requirement::new(key, operator, vec![value.to_owned()]).ok()
     });
     LabelSelector::of(selector.requirements().iter().cloned().chain(narrowing).collect())
 }

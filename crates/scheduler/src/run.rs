@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{Clock, Shutdown, Supervisor, TaskKind};
-use client::{EventType, Recorder, reference};
+use client::{EventType, Recorder};
 use informer::{Delta, Informers, Key};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, PodCondition};
 use kube::Client;
@@ -19,9 +19,8 @@ use crate::condition;
 use crate::cycle::{Chance, Decision, decide};
 use crate::hints;
 use crate::nodes::Nodes;
-use crate::pod::PodInfo;
+use crate::pod::{PodInfo, Shapes};
 use crate::queue::{Attempt, PodQueue};
-use crate::relations::Labels;
 
 /// How many bindings may be under way at once.
 const BINDINGS: usize = 64;
@@ -58,6 +57,7 @@ pub struct Scheduler {
     outbox: mpsc::UnboundedSender<Event>,
     nodes: Nodes,
     queue: PodQueue,
+    shapes: Shapes,
     start: usize,
     writes: JoinSet<()>,
     informers: Informers,
@@ -92,6 +92,7 @@ impl Scheduler {
             outbox,
             nodes: Nodes::default(),
             queue: PodQueue::default(),
+            shapes: Shapes::default(),
             start: 0,
             writes: JoinSet::new(),
             informers: informers.clone(),
@@ -152,14 +153,11 @@ impl Scheduler {
                 self.queue.remove(&old.uid);
                 self.leave(&old.uid, now);
             }
-            Event::Node(Delta::Applied { new, old }) => {
+            Event::Node(Delta::Applied { new, .. }) => {
                 let Some(present) = new.typed() else { return };
-                self.nodes.set_node(present);
-                let before = old.as_ref().and_then(|old| old.typed());
-                if before.is_none_or(|before| node_matters(before, present))
-                    && let Some(node) = self.nodes.get(new.name())
-                {
-                    self.queue.something_changed(now, |pod| hints::node_changed(pod, node));
+                let changed = self.nodes.set_node(present).any();
+                if let Some(node) = self.nodes.get(new.name()).filter(|_| changed) {
+                    self.queue.something_changed(now, |waiting| hints::node_changed(waiting, node));
                 }
             }
             Event::Node(Delta::Deleted(old)) => {
@@ -174,10 +172,10 @@ impl Scheduler {
 
     /// A pod that went meanwhile, or has a node after all, does not wait for one any more.
     fn not_bound(&mut self, attempt: Attempt, node: &str, why: &str, now: Instant) {
-        let PodInfo { key, uid, .. } = &attempt.pod;
-        self.leave(uid, now);
+        let (key, uid) = (attempt.pod.key.clone(), Arc::clone(&attempt.pod.uid));
+        self.leave(&uid, now);
         let present = self.informers.cache::<Pod>().get(&key.namespace, &key.name);
-        let Some(present) = present.filter(|pod| pod.metadata.uid.as_deref() == Some(uid)) else {
+        let Some(present) = present.filter(|pod| pod.metadata.uid.as_deref() == Some(&*uid)) else {
             tracing::debug!(pod = %key, %node, %why, "the pod went while it was bound");
             return;
         };
@@ -189,30 +187,29 @@ impl Scheduler {
         }
     }
 
-    fn pod_changed(&mut self, pod: &Arc<Pod>, now: Instant) {
-        let info = PodInfo::new(pod);
-        if let Some(node) = info.node_name.clone() {
-            self.queue.remove(&info.uid);
-            if pods::holds_resources(pod) {
-                self.place(&info, &node, now);
-            } else {
-                self.leave(&info.uid, now);
+    fn pod_changed(&mut self, pod: &Pod, now: Instant) {
+        let uid = pod.metadata.uid.as_deref().unwrap_or("");
+        let node = pods::node_name(pod);
+        if !node.is_empty() {
+            self.queue.remove(uid);
+            if !pods::holds_resources(pod) {
+                self.leave(uid, now);
+            } else if !self.nodes.knows(pod, node) {
+                let info = PodInfo::shared(pod, &mut self.shapes);
+                self.place(&info, node, now);
             }
-            return;
-        }
-        if self.is_ours(pod) {
-            self.queue.add(info, now);
+        } else if self.is_ours(pod) {
+            self.queue.add(PodInfo::shared(pod, &mut self.shapes), now);
         } else {
-            self.queue.remove(&info.uid);
+            self.queue.remove(uid);
         }
     }
 
     /// A pod is on a node, or about to be.
     fn place(&mut self, pod: &PodInfo, node: &str, now: Instant) {
         if let Some(arrival) = self.nodes.place(pod, node) {
-            let nodes = &self.nodes;
-            self.queue
-                .something_changed(now, |waiting| hints::pod_came(waiting, &pod.relations, &arrival, nodes));
+            let (nodes, identity) = (&self.nodes, &pod.shape.identity);
+            self.queue.something_changed(now, |waiting| hints::pod_came(waiting, identity, &arrival, nodes));
         }
     }
 
@@ -226,15 +223,9 @@ impl Scheduler {
     /// Terms of pods may select by the labels of namespaces.
     fn namespace_changed(&mut self, delta: &Delta<Namespace>, now: Instant) {
         let namespace = delta.object();
-        let name = namespace.name().to_owned();
-        if let Delta::Deleted(_) = delta {
-            self.nodes.namespaces.remove(&name);
-            return;
-        }
-        let labels: Labels =
-            namespace.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        let before = self.nodes.namespaces.insert(name, labels.clone());
-        if before != Some(labels) {
+        let gone = matches!(delta, Delta::Deleted(_));
+        let labels = || namespace.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+        if self.nodes.set_namespace(namespace.name(), (!gone).then(|| labels().collect())) && !gone {
             self.queue.something_changed(now, |_| true);
         }
     }
@@ -249,7 +240,7 @@ impl Scheduler {
     fn schedule(&mut self, attempt: Attempt) {
         let chance = Chance { start: self.start, tie: base::random::below(u64::MAX) };
         // One pod that trips the decision over must not stop the rest.
-        let decided = catch_unwind(AssertUnwindSafe(|| decide(&attempt.pod, &self.nodes, chance)));
+        let decided = catch_unwind(AssertUnwindSafe(|| decide(&attempt.pod, &mut self.nodes, chance)));
         let Ok((decision, next)) = decided else {
             tracing::error!(pod = %attempt.pod.key, "a decision panicked and will be tried again");
             return self.queue.failed(attempt, Instant::now());
@@ -265,27 +256,31 @@ impl Scheduler {
                     if result.is_ok() {
                         let Key { namespace, name } = &attempt.pod.key;
                         let message = format!("Successfully assigned {namespace}/{name} to {node}");
-                        recorder.event(
-                            &reference(&*attempt.pod.object),
-                            EventType::Normal,
-                            "Scheduled",
-                            message,
-                        );
+                        recorder.event(&attempt.pod.reference(), EventType::Normal, "Scheduled", message);
                     }
                     drop(outbox.send(Event::Bound(Box::new(attempt), node, result)));
                 });
             }
             Decision::Unschedulable(message) => {
-                let about = reference(&*attempt.pod.object);
+                let about = attempt.pod.reference();
                 self.recorder.event(&about, EventType::Warning, "FailedScheduling", message.clone());
-                if let Some(condition) =
-                    condition::unschedulable(&attempt.pod.object, &message, self.clock.now())
-                {
-                    let (client, pod) = (self.client.clone(), attempt.pod.clone());
-                    self.writes.spawn(async move { tell(&client, &pod, &condition).await });
-                }
+                self.explain(&attempt.pod, &message);
                 self.queue.unschedulable(attempt, Instant::now());
             }
+        }
+    }
+}
+
+impl Scheduler {
+    /// Has the condition written that says why a pod has no node, where its newest state does not say so.
+    fn explain(&mut self, pod: &PodInfo, message: &str) {
+        let newest = self.informers.cache::<Pod>().get(&pod.key.namespace, &pod.key.name);
+        let Some(newest) = newest.filter(|newest| newest.metadata.uid.as_deref() == Some(&*pod.uid)) else {
+            return;
+        };
+        if let Some(condition) = condition::unschedulable(&newest, message, self.clock.now()) {
+            let (client, pod) = (self.client.clone(), pod.clone());
+            self.writes.spawn(async move { tell(&client, &pod, &condition).await });
         }
     }
 }
@@ -297,17 +292,11 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// Whether a node's change could make a waiting pod fit; heartbeats do not.
-fn node_matters(old: &Node, new: &Node) -> bool {
-    let allocatable = |node: &Node| node.status.as_ref().and_then(|s| s.allocatable.clone());
-    old.spec != new.spec || old.metadata.labels != new.metadata.labels || allocatable(old) != allocatable(new)
-}
-
 async fn bind(client: &Client, pod: &PodInfo, node: &str) -> Result<(), String> {
     let Key { namespace, name } = &pod.key;
     let binding = json!({
         "apiVersion": "v1", "kind": "Binding",
-        "metadata": {"name": &**name, "namespace": &**namespace, "uid": pod.uid},
+        "metadata": {"name": &**name, "namespace": &**namespace, "uid": &*pod.uid},
         "target": {"apiVersion": "v1", "kind": "Node", "name": node},
     });
     let body = serde_json::to_vec(&binding).map_err(|e| e.to_string())?;
@@ -326,7 +315,7 @@ async fn bind(client: &Client, pod: &PodInfo, node: &str) -> Result<(), String> 
 /// Writes the condition that says why the pod waits.
 async fn tell(client: &Client, pod: &PodInfo, condition: &PodCondition) {
     let api = kube::Api::<Pod>::namespaced(client.clone(), &pod.key.namespace);
-    let patch = json!({"metadata": {"uid": pod.uid}, "status": {"conditions": [condition]}});
+    let patch = json!({"metadata": {"uid": &*pod.uid}, "status": {"conditions": [condition]}});
     let result = api.patch_status(&pod.key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
     if let Err(error) = result
         && !client::is_not_found(&error)
@@ -378,7 +367,8 @@ mod tests {
             scheduler.learn(Event::Bound(Box::new(attempt), "n".into(), Err("refused".into())));
         }
         let later = now + Duration::from_secs(60);
-        let waiting: Vec<_> = std::iter::from_fn(|| scheduler.queue.pop(later)).map(|a| a.pod.uid).collect();
+        let waiting: Vec<_> =
+            std::iter::from_fn(|| scheduler.queue.pop(later)).map(|a| a.pod.uid.to_string()).collect();
         assert_eq!(waiting, ["waits"]);
         assert!(scheduler.nodes.remove_pod("bound").is_some(), "it is on its node");
         supervisor.shutdown().start();

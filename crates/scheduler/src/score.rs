@@ -3,8 +3,9 @@
 mod pod_affinity;
 mod topology_spread;
 
-use crate::nodes::{NodeInfo, Nodes};
-use crate::pod::PodInfo;
+use crate::neighbours::Neighbours;
+use crate::node::NodeInfo;
+use crate::pod::Needs;
 
 /// The best a rule can give.
 const MAX: i64 = 100;
@@ -13,28 +14,47 @@ const WEIGHT_AFFINITY: i64 = 2;
 const WEIGHT_POD_AFFINITY: i64 = 2;
 const WEIGHT_SPREAD: i64 = 2;
 
-/// The score of each candidate, in their order.
-pub fn scores(pod: &PodInfo, candidates: &[&NodeInfo], nodes: &Nodes) -> Vec<i64> {
-    let mut totals: Vec<i64> =
-        candidates.iter().map(|node| least_allocated(pod, node) + balanced_allocation(pod, node)).collect();
-    if !pod.preferred_nodes.is_empty() {
-        add(
-            &mut totals,
-            WEIGHT_AFFINITY,
-            normalized(candidates.iter().map(|n| preferred(pod, n)).collect(), false),
-        );
+/// What speaks for a node whatever the other nodes are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Merits {
+    /// By what is free and how evenly.
+    resources: i64,
+    /// The weights of the preferred node affinity terms that match.
+    preferred: i64,
+    /// How many PreferNoSchedule taints are not tolerated.
+    intolerable: i64,
+}
+
+/// A node that will do.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    pub slot: usize,
+    pub merits: Merits,
+}
+
+pub fn merits(pod: &Needs, node: &NodeInfo) -> Merits {
+    let matching = pod.preferred_nodes.iter().filter(|p| p.nodes.matches(&node.name, |key| node.label(key)));
+    Merits {
+        resources: least_allocated(pod, node) + balanced_allocation(pod, node),
+        preferred: matching.map(|preference| preference.weight).sum(),
+        intolerable: intolerable(pod, node),
     }
-    if candidates.iter().any(|node| node.taints.iter().any(|t| t.effect == "PreferNoSchedule")) {
-        add(
-            &mut totals,
-            WEIGHT_TAINTS,
-            normalized(candidates.iter().map(|n| intolerable(pod, n)).collect(), true),
-        );
+}
+
+/// The score of each candidate, in their order. What would give all the same is left out.
+pub fn scores(candidates: &[Candidate], neighbours: &Neighbours<'_>) -> Vec<i64> {
+    let mut totals: Vec<i64> = candidates.iter().map(|candidate| candidate.merits.resources).collect();
+    let each = |of: fn(&Merits) -> i64| candidates.iter().map(move |candidate| of(&candidate.merits));
+    if each(|m| m.preferred).any(|score| score != 0) {
+        add(&mut totals, WEIGHT_AFFINITY, normalized(each(|m| m.preferred).collect(), false));
     }
-    if let Some(scores) = pod_affinity::scores(pod, candidates, nodes) {
+    if each(|m| m.intolerable).any(|score| score != 0) {
+        add(&mut totals, WEIGHT_TAINTS, normalized(each(|m| m.intolerable).collect(), true));
+    }
+    if let Some(scores) = pod_affinity::scores(candidates, neighbours) {
         add(&mut totals, WEIGHT_POD_AFFINITY, scores);
     }
-    if let Some(scores) = topology_spread::scores(pod, candidates, nodes) {
+    if let Some(scores) = topology_spread::scores(candidates, neighbours) {
         add(&mut totals, WEIGHT_SPREAD, scores);
     }
     totals
@@ -47,7 +67,7 @@ fn add(totals: &mut [i64], weight: i64, scores: Vec<i64>) {
 }
 
 /// What is left of CPU and memory after the pod, on average.
-fn least_allocated(pod: &PodInfo, node: &NodeInfo) -> i64 {
+fn least_allocated(pod: &Needs, node: &NodeInfo) -> i64 {
     let left = |free: i64, used: i64| if free <= 0 || used > free { 0 } else { (free - used) * MAX / free };
     let cpu = left(node.allocatable.cpu_milli, node.nonzero.0 + pod.nonzero.0);
     let memory = left(node.allocatable.memory_bytes, node.nonzero.1 + pod.nonzero.1);
@@ -55,7 +75,7 @@ fn least_allocated(pod: &PodInfo, node: &NodeInfo) -> i64 {
 }
 
 /// How alike the used shares of CPU and memory are after the pod.
-fn balanced_allocation(pod: &PodInfo, node: &NodeInfo) -> i64 {
+fn balanced_allocation(pod: &Needs, node: &NodeInfo) -> i64 {
     let share = |free: i64, used: i64| if free <= 0 { 1.0 } else { (used as f64 / free as f64).min(1.0) };
     let cpu = share(node.allocatable.cpu_milli, node.requested.cpu_milli + pod.requests.cpu_milli);
     let memory =
@@ -64,14 +84,7 @@ fn balanced_allocation(pod: &PodInfo, node: &NodeInfo) -> i64 {
     ((1.0 - deviation) * MAX as f64) as i64
 }
 
-/// The weights of the preferred node affinity terms that match.
-fn preferred(pod: &PodInfo, node: &NodeInfo) -> i64 {
-    let matching = pod.preferred_nodes.iter().filter(|p| p.nodes.matches(&node.name, |key| node.label(key)));
-    matching.map(|preference| preference.weight).sum()
-}
-
-/// How many PreferNoSchedule taints are not tolerated.
-fn intolerable(pod: &PodInfo, node: &NodeInfo) -> i64 {
+fn intolerable(pod: &Needs, node: &NodeInfo) -> i64 {
     let count = node
         .taints
         .iter()

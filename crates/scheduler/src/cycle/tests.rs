@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use k8s_openapi::api::core::v1::{Node, Pod};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -25,7 +23,7 @@ fn pod(name: &str, spec: Value) -> PodInfo {
         "metadata": {"name": name, "namespace": "default", "uid": name}, "spec": spec,
     }))
     .expect("a pod");
-    PodInfo::new(&Arc::new(pod))
+    PodInfo::new(&pod)
 }
 
 fn asks(cpu: &str) -> Value {
@@ -40,14 +38,14 @@ fn table(nodes: &[Node]) -> Nodes {
     table
 }
 
-fn check_message(nodes: &Nodes, spec: Value, expected: &str) {
+fn check_message(nodes: &mut Nodes, spec: Value, expected: &str) {
     let (decision, _) = decide(&pod("p", spec), nodes, Chance::default());
     assert_eq!(decision, Decision::Unschedulable(expected.to_owned()));
 }
 
 #[test]
 fn refusals_are_told_in_upstreams_words() {
-    check_message(&Nodes::default(), asks("1"), "no nodes available to schedule pods");
+    check_message(&mut Nodes::default(), asks("1"), "no nodes available to schedule pods");
     let mut nodes = table(&[
         node("a", "1", json!({})),
         node("b", "4", json!({"spec": {"unschedulable": true}})),
@@ -55,14 +53,14 @@ fn refusals_are_told_in_upstreams_words() {
     ]);
     nodes.place(&pod("filler", asks("500m")), "a");
     check_message(
-        &nodes,
+        &mut nodes,
         asks("800m"),
         "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were \
          unschedulable. no new claims to deallocate, preemption: 0/3 nodes are available: 1 No preemption victims \
          found for incoming pod, 2 Preemption is not helpful for scheduling.",
     );
     check_message(
-        &table(&[node("a", "1", json!({}))]),
+        &mut table(&[node("a", "1", json!({}))]),
         json!({"containers": [{"name": "c"}], "nodeSelector": {"gpu": "true"}}),
         "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, \
          preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
@@ -76,14 +74,14 @@ fn it_says_that_it_does_not_preempt() {
     let mut important = asks("800m");
     important["priority"] = 1000.into();
     check_message(
-        &nodes,
+        &mut nodes,
         important.clone(),
         "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: not implemented by \
          knarr yet, no pod of a lower priority is evicted.",
     );
     important["preemptionPolicy"] = "Never".into();
     check_message(
-        &nodes,
+        &mut nodes,
         important,
         "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: not eligible due to \
          preemptionPolicy=Never.",
@@ -96,19 +94,19 @@ fn host_ports_belong_to_one_pod() {
     let mut nodes = table(&[node("a", "4", json!({}))]);
     nodes.place(&pod("first", ports(8888)), "a");
     check_message(
-        &nodes,
+        &mut nodes,
         ports(8888),
         "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. no new claims to \
          deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.",
     );
-    assert!(matches!(decide(&pod("p", ports(8889)), &nodes, Chance::default()).0, Decision::Bind(_)));
+    assert!(matches!(decide(&pod("p", ports(8889)), &mut nodes, Chance::default()).0, Decision::Bind(_)));
     assert!(nodes.remove_pod("first").is_some());
-    assert!(matches!(decide(&pod("p", ports(8888)), &nodes, Chance::default()).0, Decision::Bind(_)));
+    assert!(matches!(decide(&pod("p", ports(8888)), &mut nodes, Chance::default()).0, Decision::Bind(_)));
 }
 
 #[test]
 fn affinity_taints_and_preferences_lead_to_a_node() {
-    let nodes = table(&[
+    let mut nodes = table(&[
         node("plain", "4", json!({})),
         node("gpu", "4", json!({"labels": {"gpu": "2"}, "spec": {}})),
         node(
@@ -122,7 +120,7 @@ fn affinity_taints_and_preferences_lead_to_a_node() {
             "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
                 {"matchExpressions": [{"key": "gpu", "operator": operator, "values": [value]}]}]}}}})
     };
-    let bind = |spec: Value| decide(&pod("p", spec), &nodes, Chance::default()).0;
+    let mut bind = |spec: Value| decide(&pod("p", spec), &mut nodes, Chance::default()).0;
     assert_eq!(bind(affinity("Gt", "1")), Decision::Bind("gpu".into()));
     let mut tolerant = affinity("Gt", "5");
     tolerant["tolerations"] = json!([{"key": "k", "operator": "Exists"}]);
@@ -138,7 +136,7 @@ fn equal_nodes_share_the_load() {
     let mut nodes = table(&[node("a", "4", json!({})), node("b", "4", json!({})), node("c", "4", json!({}))]);
     for i in 0..9 {
         let pod = pod(&format!("p{i}"), asks("100m"));
-        let Decision::Bind(chosen) = decide(&pod, &nodes, Chance { start: 0, tie: i }).0 else {
+        let Decision::Bind(chosen) = decide(&pod, &mut nodes, Chance { start: 0, tie: i }).0 else {
             panic!("pod {i} must fit");
         };
         nodes.place(&pod, &chosen);
@@ -153,7 +151,7 @@ proptest! {
         let mut start = 0;
         for (i, size) in sizes.iter().enumerate() {
             let pod = pod(&format!("p{i}"), asks(&format!("{size}m")));
-            let (decision, next) = decide(&pod, &nodes, Chance { start, tie: seed.wrapping_add(i as u64) });
+            let (decision, next) = decide(&pod, &mut nodes, Chance { start, tie: seed.wrapping_add(i as u64) });
             start = next;
             if let Decision::Bind(chosen) = decision {
                 nodes.place(&pod, &chosen);
@@ -191,7 +189,7 @@ fn labelled(name: &str, namespace: &str, app: &str, mut spec: Value) -> PodInfo 
         "metadata": {"name": name, "namespace": namespace, "uid": name, "labels": {"app": app}}, "spec": spec,
     }))
     .expect("a pod");
-    PodInfo::new(&Arc::new(pod))
+    PodInfo::new(&pod)
 }
 
 fn affinity(kind: &str, topology_key: &str) -> Value {
@@ -199,7 +197,7 @@ fn affinity(kind: &str, topology_key: &str) -> Value {
         {"topologyKey": topology_key, "labelSelector": {"matchLabels": {"app": "web"}}}]}}})
 }
 
-fn check_choice(nodes: &Nodes, pod: &PodInfo, expected: &str) {
+fn check_choice(nodes: &mut Nodes, pod: &PodInfo, expected: &str) {
     match decide(pod, nodes, Chance::default()).0 {
         Decision::Bind(node) => assert_eq!(node, expected),
         Decision::Unschedulable(why) => {
@@ -212,23 +210,27 @@ fn check_choice(nodes: &Nodes, pod: &PodInfo, expected: &str) {
 #[test]
 fn pods_keep_apart_from_those_they_must_not_be_near_to() {
     let by_node = affinity("podAntiAffinity", "kubernetes.io/hostname");
-    check_choice(&zones([1, 1, 0]), &web("p", by_node.clone()), "c");
-    check_choice(&zones([0, 1, 0]), &web("p", affinity("podAntiAffinity", "zone")), "a");
+    check_choice(&mut zones([1, 1, 0]), &web("p", by_node.clone()), "c");
+    check_choice(&mut zones([0, 1, 0]), &web("p", affinity("podAntiAffinity", "zone")), "a");
     check_choice(
-        &zones([1, 1, 1]),
+        &mut zones([1, 1, 1]),
         &web("p", by_node.clone()),
         "3 node(s) didn't match pod anti-affinity rules",
     );
-    check_choice(&zones([1, 1, 1]), &labelled("p", "other", "web", json!({"nodeName": "b"})), "b");
+    check_choice(&mut zones([1, 1, 1]), &labelled("p", "other", "web", json!({"nodeName": "b"})), "b");
 
     // Who is there may mind, too.
     let mut nodes = zones([0, 0, 0]);
     nodes.place(&labelled("loner", "default", "loner", affinity("podAntiAffinity", "zone")), "b");
-    check_choice(&nodes, &web("p", json!({})), "a");
+    check_choice(&mut nodes, &web("p", json!({})), "a");
     nodes.place(&labelled("loner2", "default", "loner", affinity("podAntiAffinity", "zone")), "a");
-    check_choice(&nodes, &web("p", json!({})), "3 node(s) didn't satisfy existing pods anti-affinity rules");
+    check_choice(
+        &mut nodes,
+        &web("p", json!({})),
+        "3 node(s) didn't satisfy existing pods anti-affinity rules",
+    );
     assert!(matches!(
-        decide(&labelled("p", "other", "web", json!({})), &nodes, Chance::default()).0,
+        decide(&labelled("p", "other", "web", json!({})), &mut nodes, Chance::default()).0,
         Decision::Bind(_)
     ));
 }
@@ -236,18 +238,18 @@ fn pods_keep_apart_from_those_they_must_not_be_near_to() {
 #[test]
 fn pods_go_near_to_those_they_must_be_near_to() {
     let near = affinity("podAffinity", "zone");
-    check_choice(&zones([1, 0, 0]), &labelled("p", "default", "other", near.clone()), "a");
+    check_choice(&mut zones([1, 0, 0]), &labelled("p", "default", "other", near.clone()), "a");
     check_choice(
-        &zones([0, 0, 0]),
+        &mut zones([0, 0, 0]),
         &labelled("p", "default", "other", near.clone()),
         "3 node(s) didn't match pod affinity rules",
     );
     assert!(
-        matches!(decide(&web("p", near), &zones([0, 0, 0]), Chance::default()).0, Decision::Bind(_)),
+        matches!(decide(&web("p", near), &mut zones([0, 0, 0]), Chance::default()).0, Decision::Bind(_)),
         "the first of its sort may go anywhere"
     );
     check_choice(
-        &zones([1, 0, 0]),
+        &mut zones([1, 0, 0]),
         &web("p", affinity("podAffinity", "rack")),
         "3 node(s) didn't match pod affinity rules",
     );
@@ -257,8 +259,8 @@ fn pods_go_near_to_those_they_must_be_near_to() {
     term["namespaceSelector"] = json!({"matchLabels": {"team": "a"}});
     let mut nodes = zones([1, 0, 0]);
     nodes.place(&labelled("w", "other", "web", json!({})), "c");
-    nodes.namespaces.insert("other".into(), [("team".to_owned(), "a".to_owned())].into());
-    check_choice(&nodes, &labelled("p", "default", "db", in_other), "c");
+    nodes.set_namespace("other", Some([("team".to_owned(), "a".to_owned())].into()));
+    check_choice(&mut nodes, &labelled("p", "default", "db", in_other), "c");
 }
 
 fn spread(key: &str, when: &str, extra: Value) -> Value {
@@ -275,29 +277,29 @@ fn spread(key: &str, when: &str, extra: Value) -> Value {
 #[test]
 fn pods_lie_as_evenly_as_they_must() {
     let must = |key: &str| spread(key, "DoNotSchedule", json!({}));
-    check_choice(&zones([1, 1, 0]), &web("p", must("kubernetes.io/hostname")), "c");
-    check_choice(&zones([1, 1, 1]), &web("p", must("zone")), "a");
+    check_choice(&mut zones([1, 1, 0]), &web("p", must("kubernetes.io/hostname")), "c");
+    check_choice(&mut zones([1, 1, 1]), &web("p", must("zone")), "a");
     let mut only_c = must("zone");
     only_c["nodeSelector"] = json!({"kubernetes.io/hostname": "c"});
-    check_choice(&zones([0, 0, 1]), &web("p", only_c.clone()), "c");
+    check_choice(&mut zones([0, 0, 1]), &web("p", only_c.clone()), "c");
     only_c["topologySpreadConstraints"][0]["nodeAffinityPolicy"] = "Ignore".into();
     check_choice(
-        &zones([0, 0, 1]),
+        &mut zones([0, 0, 1]),
         &web("p", only_c),
         "1 node(s) didn't match pod topology spread constraints, 2 node(s) didn't match Pod's node affinity/selector",
     );
     check_choice(
-        &zones([0, 0, 0]),
+        &mut zones([0, 0, 0]),
         &web("p", must("rack")),
         "3 node(s) didn't match pod topology spread constraints (missing required label)",
     );
     let three_zones = spread("zone", "DoNotSchedule", json!({"minDomains": 3}));
     check_choice(
-        &zones([1, 1, 0]),
+        &mut zones([1, 1, 0]),
         &web("p", three_zones),
         "3 node(s) didn't match pod topology spread constraints",
     );
-    check_choice(&zones([5, 0, 0]), &labelled("p", "other", "web", only(must("zone"), "a")), "a");
+    check_choice(&mut zones([5, 0, 0]), &labelled("p", "other", "web", only(must("zone"), "a")), "a");
 }
 
 fn only(mut spec: Value, node: &str) -> Value {
@@ -308,18 +310,18 @@ fn only(mut spec: Value, node: &str) -> Value {
 #[test]
 fn what_is_only_preferred_leads_and_never_holds_back() {
     let soft = spread("kubernetes.io/hostname", "ScheduleAnyway", json!({}));
-    check_choice(&zones([3, 3, 2]), &web("p", soft.clone()), "c");
-    check_choice(&zones([0, 0, 9]), &web("p", only(soft, "c")), "c");
+    check_choice(&mut zones([3, 3, 2]), &web("p", soft.clone()), "c");
+    check_choice(&mut zones([0, 0, 9]), &web("p", only(soft, "c")), "c");
     let nowhere = spread("rack", "ScheduleAnyway", json!({}));
-    assert!(matches!(decide(&web("p", nowhere), &zones([0; 3]), Chance::default()).0, Decision::Bind(_)));
+    assert!(matches!(decide(&web("p", nowhere), &mut zones([0; 3]), Chance::default()).0, Decision::Bind(_)));
 
     let prefer = |kind: &str| {
         json!({"affinity": {kind: {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100,
             "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}}]}}})
     };
-    check_choice(&zones([1, 1, 0]), &web("p", prefer("podAntiAffinity")), "c");
-    check_choice(&zones([0, 1, 0]), &labelled("p", "default", "db", prefer("podAffinity")), "b");
-    check_choice(&zones([0, 0, 1]), &web("p", only(prefer("podAntiAffinity"), "c")), "c");
+    check_choice(&mut zones([1, 1, 0]), &web("p", prefer("podAntiAffinity")), "c");
+    check_choice(&mut zones([0, 1, 0]), &labelled("p", "default", "db", prefer("podAffinity")), "b");
+    check_choice(&mut zones([0, 0, 1]), &web("p", only(prefer("podAntiAffinity"), "c")), "c");
 }
 
 #[test]
@@ -330,15 +332,15 @@ fn waiting_pods_are_woken_by_what_may_help_them() {
     let plain = pod("plain", asks("9"));
     let came = |nodes: &mut Nodes, who: &PodInfo, waiting: &PodInfo| {
         let arrival = nodes.place(who, "b").expect("it is new");
-        hints::pod_came(waiting, &who.relations, &arrival, nodes)
+        hints::pod_came(&waiting.shape, &who.shape.identity, &arrival, nodes)
     };
     assert!(!came(&mut nodes, &web("one more", json!({})), &loner), "one more is no help");
     let follower = labelled("follower", "default", "db", affinity("podAffinity", "zone"));
     assert!(came(&mut nodes, &web("and more", json!({})), &follower));
     let left = nodes.remove_pod("a0").expect("it was there");
-    assert!(hints::pod_left(&loner, &left, &nodes));
-    assert!(!hints::pod_left(&plain, &left, &nodes), "the node is too small even so");
+    assert!(hints::pod_left(&loner.shape, &left, &nodes));
+    assert!(!hints::pod_left(&plain.shape, &left, &nodes), "the node is too small even so");
     let a = nodes.get("a").expect("a node");
-    assert!(!hints::node_changed(&plain, a));
-    assert!(hints::node_changed(&pod("small", asks("1")), a));
+    assert!(!hints::node_changed(&plain.shape, a));
+    assert!(hints::node_changed(&pod("small", asks("1")).shape, a));
 }

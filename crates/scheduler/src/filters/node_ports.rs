@@ -1,10 +1,10 @@
 //! NodePorts: a port of the node belongs to one pod.
 
-use super::Refusal;
-use crate::nodes::NodeInfo;
-use crate::pod::PodInfo;
+use crate::node::NodeInfo;
+use crate::pod::Needs;
+use crate::verdict::{Rule, Verdict};
 
-pub(super) fn refuse(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
+pub(super) fn refuse(pod: &Needs, node: &NodeInfo) -> Option<Verdict> {
     let taken = pod.host_ports.iter().any(|port| node.ports.iter().any(|held| held.clashes(port)));
-    taken.then(|| Refusal::passing(vec!["node(s) didn't have free ports for the requested pod ports".into()]))
+    taken.then(|| Verdict::no(Rule::Ports))
 }

@@ -1,20 +1,16 @@
 //! NodeResourcesFit: what is free on the node covers what the pod asks for.
 
-use super::Refusal;
-use crate::nodes::NodeInfo;
-use crate::pod::PodInfo;
+use crate::node::NodeInfo;
+use crate::pod::Needs;
+use crate::verdict::Verdict;
 
-pub(super) fn refuse(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
-    let mut short = Vec::new();
-    if node.pods + 1 > node.allowed_pods {
-        short.push("Too many pods".to_owned());
-    }
-    let shortages = pods::shortages(&pod.requests, &node.allocatable, &node.requested);
-    short.extend(shortages.map(|shortage| format!("Insufficient {}", shortage.resource)));
-    if short.is_empty() {
+pub(super) fn refuse(pod: &Needs, node: &NodeInfo) -> Option<Verdict> {
+    let too_many_pods = node.pods + 1 > node.allowed_pods;
+    let mut short = pods::shortages(&pod.requests, &node.allocatable, &node.requested).peekable();
+    if !too_many_pods && short.peek().is_none() {
         return None;
     }
     // No eviction helps a pod that the empty node could not hold.
     let too_big = pods::exceeds(&pod.requests, &node.allocatable);
-    Some(Refusal { reasons: short, preemption_may_help: !too_big })
+    Verdict::short(too_many_pods, short.map(|shortage| shortage.resource), too_big, pod)
 }

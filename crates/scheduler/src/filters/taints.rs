@@ -1,18 +1,17 @@
 //! TaintToleration: every NoSchedule and NoExecute taint must be tolerated.
 
-use super::Refusal;
-use crate::nodes::NodeInfo;
-use crate::pod::PodInfo;
+use k8s_openapi::api::core::v1::Toleration;
 
-pub(super) fn refuse(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
-    (!fits(pod, node)).then(|| Refusal::lasting("node(s) had untolerated taint(s)"))
+use crate::node::NodeInfo;
+use crate::pod::Needs;
+use crate::verdict::{Rule, Verdict};
+
+pub(super) fn refuse(pod: &Needs, node: &NodeInfo) -> Option<Verdict> {
+    (!tolerated(&pod.tolerations, node)).then(|| Verdict::no(Rule::Taints))
 }
 
-/// Whether the pod tolerates the taints that keep pods away.
-pub fn fits(pod: &PodInfo, node: &NodeInfo) -> bool {
-    let untolerated = node.taints.iter().any(|taint| {
-        (taint.effect == "NoSchedule" || taint.effect == "NoExecute")
-            && !pod.tolerates(&taint.key, taint.value.as_deref().unwrap_or(""), &taint.effect)
-    });
-    !untolerated
+/// Whether the taints that keep pods away are tolerated.
+pub fn tolerated(tolerations: &[Toleration], node: &NodeInfo) -> bool {
+    let mut repelling = node.taints.iter().filter(|t| t.effect == "NoSchedule" || t.effect == "NoExecute");
+    repelling.all(|taint| tolerations.iter().any(|t| pods::tolerates_taint(t, taint)))
 }

@@ -1,10 +1,10 @@
 //! NodeUnschedulable: a cordoned node takes only pods that tolerate that.
 
-use super::Refusal;
-use crate::nodes::NodeInfo;
-use crate::pod::PodInfo;
+use crate::node::NodeInfo;
+use crate::pod::Needs;
+use crate::verdict::{Rule, Verdict};
 
-pub(super) fn refuse(pod: &PodInfo, node: &NodeInfo) -> Option<Refusal> {
+pub(super) fn refuse(pod: &Needs, node: &NodeInfo) -> Option<Verdict> {
     let cordoned = node.unschedulable && !pod.tolerates("node.kubernetes.io/unschedulable", "", "NoSchedule");
-    cordoned.then(|| Refusal::lasting("node(s) were unschedulable"))
+    cordoned.then(|| Verdict::no(Rule::Unschedulable))
 }

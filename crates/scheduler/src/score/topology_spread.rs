@@ -2,26 +2,26 @@
 
 use std::collections::HashSet;
 
-use super::MAX;
-use crate::nodes::{NodeInfo, Nodes};
-use crate::pod::PodInfo;
-use crate::spread::Places;
+use super::{Candidate, MAX};
+use crate::neighbours::{Even, Neighbours};
+use crate::topology::NOWHERE;
 
 /// 0 to 100 for each candidate; `None` where the pod has no soft constraint.
-pub(super) fn scores(pod: &PodInfo, candidates: &[&NodeInfo], nodes: &Nodes) -> Option<Vec<i64>> {
-    let all = Places::of(pod, nodes, false);
+pub(super) fn scores(candidates: &[Candidate], neighbours: &Neighbours<'_>) -> Option<Vec<i64>> {
+    let all = &neighbours.rather_even;
     if all.is_empty() {
         return None;
     }
-    let weights: Vec<f64> = all.iter().map(|places| weight(places, candidates)).collect();
-    let crowd = |node: &NodeInfo| -> Option<i64> {
+    let weights: Vec<f64> = all.iter().map(|even| weight(even, neighbours, candidates)).collect();
+    let crowd = |slot: usize| -> Option<i64> {
         let mut sum = 0.0;
-        for (places, weight) in all.iter().zip(&weights) {
-            sum += places.at(node)? as f64 * weight + (places.constraint.max_skew - 1) as f64;
+        for (even, weight) in all.iter().zip(&weights) {
+            let there = neighbours.at(even.sight, slot)?;
+            sum += there as f64 * weight + (even.constraint.max_skew - 1) as f64;
         }
         Some(sum.round() as i64)
     };
-    let crowds: Vec<Option<i64>> = candidates.iter().map(|node| crowd(node)).collect();
+    let crowds: Vec<Option<i64>> = candidates.iter().map(|candidate| crowd(candidate.slot)).collect();
     let least = crowds.iter().flatten().min().copied().unwrap_or(0);
     let most = crowds.iter().flatten().max().copied().unwrap_or(0);
     let score = |crowd: Option<i64>| match crowd {
@@ -34,8 +34,8 @@ pub(super) fn scores(pod: &PodInfo, candidates: &[&NodeInfo], nodes: &Nodes) -> 
 }
 
 /// Many small places count for more than few large ones.
-fn weight(places: &Places<'_>, candidates: &[&NodeInfo]) -> f64 {
-    let key = &places.constraint.topology_key;
-    let distinct: HashSet<&String> = candidates.iter().filter_map(|node| node.labels.get(key)).collect();
+fn weight(even: &Even<'_>, neighbours: &Neighbours<'_>, candidates: &[Candidate]) -> f64 {
+    let places = candidates.iter().map(|candidate| neighbours.place(even, candidate.slot));
+    let distinct: HashSet<u32> = places.filter(|place| *place != NOWHERE).collect();
     ((distinct.len() + 2) as f64).ln()
 }

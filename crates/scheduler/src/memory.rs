@@ -1,0 +1,108 @@
+//! [`Memory`]: what earlier decisions worked out and nothing has changed since, for pods of equal shape.
+
+use std::sync::Arc;
+
+use crate::filters::check;
+use crate::node::NodeInfo;
+use crate::pod::{Needs, Shape};
+use crate::score::{Merits, merits};
+use crate::verdict::Verdict;
+
+/// How many different needs, and how many failures, are remembered; the one used least lately goes.
+const REMEMBERED: usize = 32;
+
+/// What a node is to pods with the same needs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Entry {
+    /// When the node last changed as this was worked out; 0: never worked out.
+    stamp: u64,
+    pub verdict: Verdict,
+    /// Only where the node will do.
+    pub merits: Merits,
+}
+
+#[derive(Debug)]
+struct Row {
+    needs: Arc<Needs>,
+    entries: Vec<Entry>,
+    used: u64,
+}
+
+#[derive(Debug)]
+struct Failure {
+    shape: Shape,
+    /// When anything last changed as the pod fitted nowhere.
+    stamp: u64,
+    message: String,
+    used: u64,
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct Memory {
+    rows: Vec<Row>,
+    failures: Vec<Failure>,
+    used: u64,
+}
+
+/// The entries for the needs of one pod.
+#[derive(Debug)]
+pub struct Entries<'m> {
+    needs: &'m Needs,
+    entries: &'m mut Vec<Entry>,
+}
+
+impl Memory {
+    pub fn entries(&mut self, needs: &Arc<Needs>, slots: usize) -> Entries<'_> {
+        self.used += 1;
+        let at = self.rows.iter().position(|row| row.needs == *needs).unwrap_or_else(|| {
+            let row = Row { needs: Arc::clone(needs), entries: Vec::new(), used: 0 };
+            insert(&mut self.rows, row, |row| row.used)
+        });
+        let row = &mut self.rows[at];
+        row.used = self.used;
+        row.entries.resize(slots, Entry::default());
+        Entries { needs: &row.needs, entries: &mut row.entries }
+    }
+
+    /// Why a pod of this shape fitted nowhere, if nothing has changed since.
+    pub fn failure(&mut self, shape: &Shape, stamp: u64) -> Option<String> {
+        let failure = self.failures.iter_mut().find(|f| f.stamp == stamp && f.shape == *shape)?;
+        self.used += 1;
+        failure.used = self.used;
+        Some(failure.message.clone())
+    }
+
+    pub fn failed(&mut self, shape: &Shape, stamp: u64, message: &str) {
+        self.failures.retain(|failure| failure.stamp == stamp);
+        self.used += 1;
+        let failure = Failure { shape: shape.clone(), stamp, message: message.to_owned(), used: self.used };
+        insert(&mut self.failures, failure, |failure| failure.used);
+    }
+}
+
+/// Where it was put: at the end, or in the place of the one used least lately.
+fn insert<T>(held: &mut Vec<T>, fresh: T, used: impl Fn(&T) -> u64) -> usize {
+    if held.len() >= REMEMBERED
+        && let Some((at, oldest)) = held.iter_mut().enumerate().min_by_key(|(_, value)| used(value))
+    {
+        *oldest = fresh;
+        return at;
+    }
+    held.push(fresh);
+    held.len() - 1
+}
+
+impl Entries<'_> {
+    /// `stamp`: when the node last changed.
+    pub fn at(&mut self, slot: usize, stamp: u64, nodes: &[NodeInfo]) -> Entry {
+        let entry = &mut self.entries[slot];
+        if entry.stamp != stamp {
+            let node = &nodes[slot];
+            let verdict = check(self.needs, node);
+            let merits = if verdict.fits() { merits(self.needs, node) } else { Merits::default() };
+            *entry = Entry { stamp, verdict, merits };
+        }
+        *entry
+    }
+}

@@ -1,0 +1,146 @@
+//! [`NodeInfo`]: a node and the sums of what is placed on it.
+
+use std::sync::Arc;
+
+use api::quantity::Quantity;
+use k8s_openapi::api::core::v1::{Node, Taint};
+use pods::{Amounts, HostPort};
+
+use crate::pod::Needs;
+use crate::pool::Pool;
+
+/// A node and what is placed on it.
+#[derive(Debug, Clone)]
+pub struct NodeInfo {
+    pub name: Arc<str>,
+    /// The node object is there; pods may be known before their node is.
+    pub present: bool,
+    /// Sorted by key.
+    labels: Box<[(Arc<str>, Arc<str>)]>,
+    pub taints: Box<[Taint]>,
+    pub unschedulable: bool,
+    /// Shared by equal nodes.
+    pub allocatable: Arc<Amounts>,
+    pub allowed_pods: i64,
+    pub requested: Amounts,
+    /// CPU and memory with assumed minimums.
+    pub nonzero: (i64, i64),
+    pub pods: i64,
+    pub ports: Vec<HostPort>,
+    /// The priorities of its pods, lowest first, and how many pods have them.
+    priorities: Vec<(i32, u32)>,
+}
+
+/// Which of a node's own properties changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Aspects {
+    /// The node was not there before.
+    pub presence: bool,
+    pub labels: bool,
+    pub taints: bool,
+    pub cordon: bool,
+    pub capacity: bool,
+}
+
+impl Aspects {
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+}
+
+impl NodeInfo {
+    pub fn named(name: Arc<str>) -> Self {
+        Self {
+            name,
+            present: false,
+            labels: Box::default(),
+            taints: Box::default(),
+            unschedulable: false,
+            allocatable: Arc::default(),
+            allowed_pods: 0,
+            requested: Amounts::default(),
+            nonzero: (0, 0),
+            pods: 0,
+            ports: Vec::new(),
+            priorities: Vec::new(),
+        }
+    }
+
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.shared_label(key).map(|value| &**value)
+    }
+
+    pub fn shared_label(&self, key: &str) -> Option<&Arc<str>> {
+        let at = self.labels.binary_search_by(|(held, _)| (**held).cmp(key)).ok()?;
+        Some(&self.labels[at].1)
+    }
+
+    /// Takes over what the object says; reports what is different now.
+    pub fn learn(&mut self, node: &Node, texts: &mut Pool<str>, amounts: &mut Pool<Amounts>) -> Aspects {
+        let spec = node.spec.as_ref();
+        let mut changed = Aspects { presence: !self.present, ..Aspects::default() };
+        self.present = true;
+        let labels = || node.metadata.labels.iter().flatten();
+        if !self.labels.iter().map(|(k, v)| (&**k, &**v)).eq(labels().map(|(k, v)| (&**k, &**v))) {
+            self.labels = labels().map(|(key, value)| (texts.text(key), texts.text(value))).collect();
+            changed.labels = true;
+        }
+        let taints = spec.and_then(|s| s.taints.as_deref()).unwrap_or_default();
+        if *self.taints != *taints {
+            self.taints = taints.into();
+            changed.taints = true;
+        }
+        let unschedulable = spec.and_then(|s| s.unschedulable).unwrap_or(false);
+        if self.unschedulable != unschedulable {
+            self.unschedulable = unschedulable;
+            changed.cordon = true;
+        }
+        let allocatable = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
+        let allowed = allocatable.and_then(|list| list.get("pods")?.0.parse::<Quantity>().ok());
+        let allowed_pods = allowed.map_or(0, |quantity| quantity.value());
+        let allocatable = allocatable.map(Amounts::from_list).unwrap_or_default();
+        if *self.allocatable != allocatable || self.allowed_pods != allowed_pods {
+            self.allocatable = amounts.share(Arc::new(allocatable));
+            self.allowed_pods = allowed_pods;
+            changed.capacity = true;
+        }
+        changed
+    }
+
+    /// A pod is placed here.
+    pub fn take(&mut self, pod: &Needs) {
+        self.requested.add(&pod.requests);
+        self.nonzero.0 += pod.nonzero.0;
+        self.nonzero.1 += pod.nonzero.1;
+        self.pods += 1;
+        self.ports.extend(pod.host_ports.iter().cloned());
+        match self.priorities.binary_search_by_key(&pod.priority, |(priority, _)| *priority) {
+            Ok(at) => self.priorities[at].1 += 1,
+            Err(at) => self.priorities.insert(at, (pod.priority, 1)),
+        }
+    }
+
+    /// What a pod took here is given back.
+    pub fn give_back(&mut self, pod: &Needs) {
+        self.requested.subtract(&pod.requests);
+        self.nonzero.0 -= pod.nonzero.0;
+        self.nonzero.1 -= pod.nonzero.1;
+        self.pods -= 1;
+        for port in &pod.host_ports {
+            if let Some(at) = self.ports.iter().position(|held| held == port) {
+                self.ports.swap_remove(at);
+            }
+        }
+        if let Ok(at) = self.priorities.binary_search_by_key(&pod.priority, |(priority, _)| *priority) {
+            self.priorities[at].1 -= 1;
+            if self.priorities[at].1 == 0 {
+                self.priorities.remove(at);
+            }
+        }
+    }
+
+    /// Whether a pod of a lower priority is placed here.
+    pub fn has_pods_below(&self, priority: i32) -> bool {
+        self.priorities.first().is_some_and(|(lowest, _)| *lowest < priority)
+    }
+}

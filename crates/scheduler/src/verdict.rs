@@ -1,0 +1,150 @@
+//! [`Verdict`]: whether a node will do for a pod, in a number that can be kept and counted; and upstream's words for it.
+
+use crate::pod::Needs;
+
+/// The rule that said no, in the order they are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Rule {
+    Unschedulable = 1,
+    NodeName,
+    Taints,
+    NodeAffinity,
+    Ports,
+    Resources,
+    /// The node lacks a label that a spread constraint goes by.
+    NoPlace,
+    Spread,
+    Near,
+    Apart,
+    Repelled,
+}
+
+const RULES: [Rule; 11] = [
+    Rule::Unschedulable,
+    Rule::NodeName,
+    Rule::Taints,
+    Rule::NodeAffinity,
+    Rule::Ports,
+    Rule::Resources,
+    Rule::NoPlace,
+    Rule::Spread,
+    Rule::Near,
+    Rule::Apart,
+    Rule::Repelled,
+];
+
+/// The rule in the lowest eight bits, 0 for none; for resources, what is short in the bits above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Verdict(u64);
+
+const TOO_MANY_PODS: u32 = 8;
+const CPU: u32 = 9;
+const MEMORY: u32 = 10;
+const EPHEMERAL: u32 = 11;
+/// From this bit on the pod's scalar resources, in their order; those beyond the last bit share it.
+const FIRST_SCALAR: u32 = 12;
+const LAST_SCALAR: u32 = 62;
+/// Not even the empty node would hold the pod.
+const TOO_BIG: u32 = 63;
+
+impl Verdict {
+    /// The node will do.
+    pub const FITS: Self = Self(0);
+
+    pub const fn no(rule: Rule) -> Self {
+        Self(rule as u64)
+    }
+
+    /// `None` when nothing is short. `short`: names of resources.
+    pub fn short<'a>(
+        too_many_pods: bool,
+        short: impl Iterator<Item = &'a str>,
+        too_big: bool,
+        needs: &Needs,
+    ) -> Option<Self> {
+        let mut bits = u64::from(too_many_pods) << TOO_MANY_PODS;
+        for name in short {
+            bits |= 1
+                << match name {
+                    "cpu" => CPU,
+                    "memory" => MEMORY,
+                    "ephemeral-storage" => EPHEMERAL,
+                    _ => scalar_bit(needs.requests.scalar.keys().position(|held| held == name).unwrap_or(0)),
+                };
+        }
+        (bits != 0).then(|| Self(Rule::Resources as u64 | bits | u64::from(too_big) << TOO_BIG))
+    }
+
+    pub const fn fits(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn rule(self) -> Option<Rule> {
+        let number = usize::try_from(self.0 & 0xff).ok()?;
+        RULES.get(number.checked_sub(1)?).copied()
+    }
+
+    /// Whether evicting other pods could make room.
+    pub fn preemption_may_help(self) -> bool {
+        match self.rule() {
+            Some(Rule::Ports | Rule::Spread | Rule::Apart | Rule::Repelled) => true,
+            Some(Rule::Resources) => self.0 >> TOO_BIG == 0,
+            _ => false,
+        }
+    }
+
+    /// In upstream's words; several for resources that are short.
+    pub fn reasons(self, needs: &Needs) -> Vec<String> {
+        let Some(rule) = self.rule() else { return Vec::new() };
+        let text = match rule {
+            Rule::Unschedulable => "node(s) were unschedulable",
+            Rule::NodeName => "node(s) didn't match the requested node name",
+            Rule::Taints => "node(s) had untolerated taint(s)",
+            Rule::NodeAffinity => "node(s) didn't match Pod's node affinity/selector",
+            Rule::Ports => "node(s) didn't have free ports for the requested pod ports",
+            Rule::Resources => return self.shortages(needs),
+            Rule::NoPlace => "node(s) didn't match pod topology spread constraints (missing required label)",
+            Rule::Spread => "node(s) didn't match pod topology spread constraints",
+            Rule::Near => "node(s) didn't match pod affinity rules",
+            Rule::Apart => "node(s) didn't match pod anti-affinity rules",
+            Rule::Repelled => "node(s) didn't satisfy existing pods anti-affinity rules",
+        };
+        vec![text.to_owned()]
+    }
+
+    fn shortages(self, needs: &Needs) -> Vec<String> {
+        let set = |bit: u32| self.0 >> bit & 1 == 1;
+        let mut reasons = Vec::new();
+        if set(TOO_MANY_PODS) {
+            reasons.push("Too many pods".to_owned());
+        }
+        let fixed = [(CPU, "cpu"), (MEMORY, "memory"), (EPHEMERAL, "ephemeral-storage")];
+        let fixed = fixed.into_iter().filter(|(bit, _)| set(*bit)).map(|(_, name)| name);
+        let scalar = needs.requests.scalar.keys().enumerate().filter(|(at, _)| set(scalar_bit(*at)));
+        let names = fixed.chain(scalar.map(|(_, name)| name.as_str()));
+        reasons.extend(names.map(|name| format!("Insufficient {name}")));
+        reasons
+    }
+}
+
+fn scalar_bit(position: usize) -> u32 {
+    u32::try_from(position)
+        .map_or(LAST_SCALAR, |position| position.saturating_add(FIRST_SCALAR).min(LAST_SCALAR))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_has_its_number_and_words() {
+        let needs = Needs::of(&k8s_openapi::api::core::v1::Pod::default());
+        for rule in RULES {
+            let verdict = Verdict::no(rule);
+            assert_eq!(verdict.rule(), Some(rule));
+            assert!(!verdict.fits() && (rule == Rule::Resources || verdict.reasons(&needs).len() == 1));
+        }
+        assert_eq!((Verdict::FITS.rule(), Verdict::FITS.reasons(&needs).len()), (None, 0));
+    }
+}
