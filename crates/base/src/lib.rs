@@ -1,17 +1,21 @@
 //! What every other crate stands on: time, randomness, back-off, shutdown, supervised tasks, and
 //! deleting what others have filled.
 //!
-//! Nothing here knows Kubernetes. Decisions elsewhere take time and randomness from these
+//! Nothing here knows Kubernetes. Without the feature `tasks` nothing here knows an asynchronous runtime either. Decisions elsewhere take time and randomness from these
 //! traits, so that they can be tested without a clock.
 
 pub mod backoff;
 pub mod clock;
 pub mod random;
 pub mod remove;
+#[cfg(feature = "tasks")]
 pub mod shutdown;
+#[cfg(feature = "tasks")]
 pub mod supervise;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use remove::remove_tree;
+#[cfg(feature = "tasks")]
 pub use shutdown::Shutdown;
+#[cfg(feature = "tasks")]
 pub use supervise::{Supervisor, TaskKind};

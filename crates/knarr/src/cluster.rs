@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use network::BridgeConfig;
+use cni::BridgeConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::claims;

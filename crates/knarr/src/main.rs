@@ -23,7 +23,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use arguments::{Arguments, Command};
-use network::cni::Plugin;
+use cni::Plugin;
 
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
@@ -43,11 +43,11 @@ fn main() -> ExitCode {
 fn internal(arguments: &[std::ffi::OsString]) -> Option<ExitCode> {
     let called_as = arguments.first().map(Path::new).and_then(Path::file_name).and_then(|name| name.to_str());
     if let Some(plugin) = called_as.and_then(Plugin::named) {
-        return Some(ExitCode::from(network::cni::main(plugin)));
+        return Some(ExitCode::from(cni::main(plugin)));
     }
     match arguments.get(1).and_then(|argument| argument.to_str()) {
-        Some("cni") => Some(ExitCode::from(network::cni::main(Plugin::Bridge))),
-        Some("shim") => Some(runtime::shim::main()),
+        Some("cni") => Some(ExitCode::from(cni::main(Plugin::Bridge))),
+        Some("shim") => Some(shim::main()),
         _ => None,
     }
 }

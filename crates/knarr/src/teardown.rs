@@ -48,47 +48,16 @@ pub fn tear_down(layout: &Layout, slot: Option<u8>) -> Result<()> {
     remove_files(layout).context("files")
 }
 
-/// The cluster's cgroup in each hierarchy of v1, or in the one of v2.
+/// The cluster's cgroup in each hierarchy of v1, or in the one of v2; none where there is no cgroup.
 fn cgroup_roots(cgroup: &str) -> Vec<PathBuf> {
-    let relative = cgroup.trim_start_matches('/');
-    let mut roots: Vec<PathBuf> = Vec::new();
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    for line in mounts.lines() {
-        let mut fields = line.split_whitespace().skip(1);
-        let (Some(point), Some(kind)) = (fields.next(), fields.next()) else { continue };
-        if kind == "cgroup" || kind == "cgroup2" {
-            let root = Path::new(point).join(relative);
-            if root.is_dir() {
-                roots.push(root);
-            }
-        }
-    }
-    roots
-}
-
-/// All cgroups of a tree, children before parents.
-fn subtree(root: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![root.to_path_buf()];
-    while let Some(dir) = open.pop() {
-        if let Ok(entries) = fs::read_dir(&dir) {
-            for entry in entries.flatten() {
-                if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                    open.push(entry.path());
-                }
-            }
-        }
-        found.push(dir);
-    }
-    found.reverse();
-    found
+    cgroup::Hierarchy::detect().map(|found| found.trees(cgroup)).unwrap_or_default()
 }
 
 /// The processes in the cluster's cgroups, and those that had no time to join one: they work in its folder.
 fn processes(layout: &Layout) -> BTreeSet<i32> {
     let groups = cgroup_roots(&layout.cgroup());
     let mut pids: BTreeSet<i32> = BTreeSet::new();
-    for dir in groups.iter().flat_map(|root| subtree(root)) {
+    for dir in groups.iter().flat_map(|root| cgroup::subtree(root)) {
         let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
         pids.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()));
     }
@@ -169,21 +138,13 @@ fn unescape(text: &str) -> PathBuf {
 }
 
 fn remove_cgroups(cgroup: &str) -> Result<()> {
-    for dir in cgroup_roots(cgroup).iter().flat_map(|root| subtree(root)) {
-        match fs::remove_dir(&dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("removing {}", dir.display()));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    cgroup_roots(cgroup).iter().try_for_each(|root| cgroup::remove_tree(root)).context("removing a cgroup")
 }
 
 fn remove_network(slot: u8) -> Result<()> {
     let cluster = Cluster { slot, node_name: String::new(), nodes: 0 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(network::remove_cluster(&cluster.bridge_prefix(), &cluster.veth_prefix()))?;
+    runtime.block_on(cni::remove_cluster(&cluster.bridge_prefix(), &cluster.veth_prefix()))?;
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use crate::config::NetworkConfig;
-use crate::files::{read_json, write_json};
+use shim::files::{read_json, write_json};
 
 /// No plugin may take longer.
 const PLUGIN_TIMEOUT: Duration = Duration::from_secs(60);

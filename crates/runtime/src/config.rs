@@ -13,7 +13,7 @@ pub struct Config {
     pub socket: PathBuf,
     /// The cgroup (absolute, below the controllers' roots) of sandboxes that name none, and of the shims.
     pub cgroup_parent: String,
-    /// The command that runs [`crate::shim::main`], program first; its arguments come after these.
+    /// The command that runs [`shim::main`], program first; its arguments come after these.
     pub shim_command: Vec<String>,
     pub network: NetworkConfig,
 }

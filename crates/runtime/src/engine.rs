@@ -29,13 +29,13 @@ pub use container::Container;
 pub use processes::EngineStreams;
 pub use sandbox::Sandbox;
 
-use crate::cgroup::Hierarchy;
 use crate::cni::{Cni, CniError};
 use crate::config::Config;
 use crate::link::{LinkError, Notice, Notices};
 use crate::rootfs::{Rootfs, RootfsError};
-use crate::shim::protocol::{Event, Failure};
 use crate::spec::{SpecError, available_capabilities};
+use cgroup::Hierarchy;
+use shim::protocol::{Event, Failure};
 
 /// Events kept for a client that reads slowly, before it misses some.
 const EVENT_BUFFER: usize = 1024;

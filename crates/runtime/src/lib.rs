@@ -1,15 +1,13 @@
-//! A CRI v1 server: images, snapshots, sandboxes, containers, logs, exec, and the per-pod shim.
+//! A CRI v1 server: images, snapshots, sandboxes, containers, logs and exec.
 //!
 //! Start at [`Config`] and [`rootfs`]. The server (multi-threaded, tokio) never makes a container
-//! itself: each pod has a shim, a single-threaded process that forks, owns stdio and exit codes and
+//! itself: each pod has a shim (the crate `shim`), a single-threaded process that forks, owns stdio and exit codes and
 //! outlives the server. What the server knows of a pod stands on disk before it is acted on, so that a
 //! killed server finds everything again.
 
-mod cgroup;
 mod cni;
 pub mod config;
 mod engine;
-mod files;
 pub mod image;
 mod link;
 mod netns;
@@ -19,7 +17,6 @@ mod records;
 pub mod rootfs;
 mod server;
 mod service;
-pub mod shim;
 pub mod snapshot;
 mod spec;
 pub mod streaming;

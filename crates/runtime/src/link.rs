@@ -13,8 +13,8 @@ use base::{Supervisor, TaskKind};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::shim::protocol::{Event, Failure, Message, Op, Reply, Request, SOCKET_FILE};
-use crate::shim::wire::{self, Received};
+use shim::protocol::{Event, Failure, Message, Op, Reply, Request, SOCKET_FILE};
+use shim::wire::{self, Received};
 
 /// A shim answers within this time or is taken for stuck; forking a container takes milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);

@@ -10,8 +10,8 @@ use cri::v1::{ContainerConfig, PodSandboxConfig};
 use prost::Message;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::files::{read_json, write_json};
 use crate::spec::user::Identity;
+use shim::files::{read_json, write_json};
 
 /// In the directory of a sandbox, and of a container.
 const RECORD_FILE: &str = "record.json";

@@ -1,9 +1,9 @@
 //! The contract between containers and images: what a container needs to know of its image, and
 //! the overlay it is given. Images and snapshots implement [`Rootfs`]; containers only mount.
 
-use std::path::PathBuf;
-
 use async_trait::async_trait;
+
+pub use shim::protocol::Overlay;
 
 /// Root file systems made from images.
 #[async_trait]
@@ -46,14 +46,6 @@ pub struct Image {
     pub stop_signal: String,
     /// Paths inside the container that want a volume of their own.
     pub volumes: Vec<String>,
-}
-
-/// An overlay mount, topmost lower layer first.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Overlay {
-    pub lower: Vec<PathBuf>,
-    pub upper: PathBuf,
-    pub work: PathBuf,
 }
 
 /// Disk space.

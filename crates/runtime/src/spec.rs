@@ -21,8 +21,8 @@ use cri::v1::{
 };
 use serde_json::{Value, json};
 
-use crate::cgroup::Hierarchy;
 use crate::rootfs::Image;
+use cgroup::Hierarchy;
 
 pub use capabilities::{UnknownCapability, available as available_capabilities};
 pub use process::exec_process;
@@ -169,7 +169,7 @@ fn or_default(wanted: &[String], default: &[&str]) -> Value {
 /// On v1 the directory of the controllers too, which cannot be read-only before they are mounted into it.
 fn readonly_paths(wanted: &[String], hierarchy: &Hierarchy) -> Value {
     let mut paths = or_default(wanted, &READONLY_PATHS);
-    if let (Hierarchy::V1(_), Some(list)) = (hierarchy, paths.as_array_mut()) {
+    if let (Hierarchy::V1 { .. }, Some(list)) = (hierarchy, paths.as_array_mut()) {
         list.push("/sys/fs/cgroup".into());
     }
     paths

@@ -4,6 +4,7 @@
 //! them. What a rule allows stands in the folder `tidy/` at the root. Never changes a source file; the one
 //! thing it writes is the ratchet, and only downwards unless asked.
 
+mod absent;
 mod documents;
 mod edges;
 mod kinds;
@@ -62,6 +63,7 @@ pub fn run(accept_excess: bool) -> Result<()> {
     findings.extend(text::check(&tree));
     findings.extend(kinds::check(&tree)?);
     findings.extend(edges::check(&tree, &packages)?);
+    findings.extend(absent::check(&tree)?);
     findings.extend(licences::check(&tree, &packages)?);
     findings.extend(documents::check(&tree, &packages));
 

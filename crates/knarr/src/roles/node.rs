@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base::{Supervisor, TaskKind};
+use cgroup::Hierarchy;
 use client::{EventType, Recorder};
+use cni::BridgeConfig;
+use cni::config::{LOOPBACK_TYPE, PLUGIN_TYPE};
 use informer::Informers;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Service};
@@ -24,15 +27,13 @@ use kubelet::logs::reopen::CriReopen;
 use kubelet::logs::rotation::{Policy, Rotation};
 use kubelet::node::{Machine, NodeAgent, NodeConfig, object};
 use kubelet::node_facts::NodeFacts;
-use kubelet::pod_cgroup::{Hierarchy, PodCgroups};
+use kubelet::pod_cgroup::PodCgroups;
 use kubelet::resolv::ClusterDns;
 use kubelet::sandbox_config::SandboxConfigBuilder;
 use kubelet::seams::PodDirectory;
 use kubelet::server::{Access, ServerDeps};
 use kubelet::source::PodSource;
 use kubelet::volumes::{self, PodDirs};
-use network::BridgeConfig;
-use network::config::{LOOPBACK_TYPE, PLUGIN_TYPE};
 use network::dns::{Dns, DnsConfig, View};
 use runtime::image::{Options, RegistryOptions};
 use runtime::streaming::StreamingConfig;
@@ -338,7 +339,7 @@ async fn start_dns(plane: &ControlPlane, cluster: &Cluster, supervisor: &Supervi
 }
 
 async fn make_network(bridge: &BridgeConfig, layout: &NodeLayout) -> Result<()> {
-    network::prepare_node(bridge).await?;
+    cni::prepare_node(bridge).await?;
     let mut plugin = serde_json::to_value(bridge)?;
     plugin["type"] = PLUGIN_TYPE.into();
     let list = serde_json::json!({"cniVersion": "1.0.0", "name": "knarr", "plugins": [plugin]});

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::Sandbox;
 use crate::records::{ContainerRecord, Record};
-use crate::shim::protocol::{Exit, Started};
+use shim::protocol::{Exit, Started};
 
 /// A container, started or not.
 pub struct Container {

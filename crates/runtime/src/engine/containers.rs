@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cgroup::Limits;
 use cri::v1::{ContainerConfig, ContainerEventType, ContainerState, LinuxContainerResources, NamespaceMode};
 
 use super::container::{Container, Life};
 use super::{Engine, EngineError, Sandbox, new_id};
-use crate::files::write_json;
 use crate::link::LinkError;
 use crate::records::{ContainerRecord, Record};
 use crate::rootfs::{Image, Overlay};
-use crate::shim::protocol::{CONTAINERS_DIR, ContainerSetup, EXIT_FILE, Exit, Op, Reply, SETUP_FILE};
 use crate::spec::{self, Inputs, Namespaces, PidNamespace, PodFiles, user::AccountFiles};
+use shim::files::write_json;
+use shim::protocol::{CONTAINERS_DIR, ContainerSetup, EXIT_FILE, Exit, Op, Reply, SETUP_FILE};
 
 /// How long a killed container may take to be gone.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
@@ -294,7 +295,7 @@ impl Engine {
         })?;
         if container.is_running() {
             let cgroup = container.record().cgroup.clone();
-            self.hierarchy.set_limits(&cgroup, wanted)?;
+            self.hierarchy.set_limits(&cgroup, &limits_of(wanted))?;
         }
         Ok(())
     }
@@ -358,6 +359,17 @@ fn image_volumes(
         made.push((path.clone(), dir));
     }
     Ok(made)
+}
+
+fn limits_of(wanted: &LinuxContainerResources) -> Limits {
+    Limits {
+        cpu_shares: wanted.cpu_shares,
+        cpu_period_us: wanted.cpu_period,
+        cpu_quota_us: wanted.cpu_quota,
+        memory_bytes: wanted.memory_limit_in_bytes,
+        cpuset_cpus: wanted.cpuset_cpus.clone(),
+        cpuset_mems: wanted.cpuset_mems.clone(),
+    }
 }
 
 fn merge_resources(now: &mut LinuxContainerResources, wanted: &LinuxContainerResources) {

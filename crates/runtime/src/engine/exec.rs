@@ -10,10 +10,10 @@ use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::{Container, Engine, EngineError, new_id};
-use crate::files::{read_json, write_json};
 use crate::link::Link;
-use crate::shim::protocol::{Op, Reply};
 use crate::spec;
+use shim::files::{read_json, write_json};
+use shim::protocol::{Op, Reply};
 
 /// The most output [`Engine::exec_sync`] keeps of each stream; a probe's output is short.
 const MAX_SYNC_OUTPUT_BYTES: u64 = 16 << 20;

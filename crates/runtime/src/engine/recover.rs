@@ -13,10 +13,10 @@ use rustix::process::{Pid, PidfdFlags};
 use super::container::{Container, Life};
 use super::sandboxes::remove_tree;
 use super::{Engine, EngineError, Sandbox};
-use crate::files::{read_json, write_json};
 use crate::link::{Link, LinkError};
 use crate::records::{ContainerRecord, Phase, Record, SandboxRecord};
-use crate::shim::protocol::{CONTAINERS_DIR, EXIT_FILE, Exit, Op, PID_FILE, PodState, Reply, STARTED_FILE};
+use shim::files::{read_json, write_json};
+use shim::protocol::{CONTAINERS_DIR, EXIT_FILE, Exit, Op, PID_FILE, PodState, Reply, STARTED_FILE};
 
 /// Exit code of what was killed because nobody was left to watch it.
 const KILLED_CODE: i32 = 128 + libc::SIGKILL;

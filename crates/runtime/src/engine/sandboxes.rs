@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 
 use super::{Engine, EngineError, Sandbox, new_id, sysctl};
 use crate::cni::Pod;
-use crate::files::{write_json, write_whole};
 use crate::link::{Link, LinkError};
 use crate::netns;
 use crate::records::{Phase, Record, SandboxRecord};
-use crate::shim::protocol::{CONTAINERS_DIR, Op, PID_FILE, POD_FILE, PodSetup, Reply};
+use shim::files::{write_json, write_whole};
+use shim::protocol::{CONTAINERS_DIR, Op, PID_FILE, POD_FILE, PodSetup, Reply};
 
 /// As other runtimes make it for each pod.
 const SHM_OPTIONS: &std::ffi::CStr = c"mode=1777,size=65536k";

@@ -8,7 +8,7 @@ use cri::v1::{
 };
 
 use super::{Container, Engine, EngineError, Sandbox};
-use crate::cgroup::Usage;
+use cgroup::Usage;
 
 impl Engine {
     pub async fn container_stats(&self, id: &str) -> Result<ContainerStats, EngineError> {

@@ -6,7 +6,7 @@ use cri::v1::{Mount, MountPropagation};
 use serde_json::{Value, json};
 
 use super::{Inputs, SpecError};
-use crate::cgroup::Hierarchy;
+use cgroup::Hierarchy;
 
 /// The file systems every container has, the pod's files, and what the client asks for; a client's mount
 /// takes the place of one of ours.
@@ -64,14 +64,14 @@ fn cgroup_mounts(inputs: &Inputs<'_>, access: &str, list: &mut Vec<Value>) {
     let options = ["nosuid", "noexec", "nodev", access];
     match inputs.hierarchy {
         Hierarchy::V2(_) => list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options)),
-        Hierarchy::V1(mounts) => {
+        Hierarchy::V1 { controllers, .. } => {
             list.push(mount(
                 "/sys/fs/cgroup",
                 "tmpfs",
                 "tmpfs",
                 &["nosuid", "noexec", "nodev", "mode=755", "size=64k"],
             ));
-            for (controller, point) in mounts {
+            for (controller, point) in controllers {
                 let own = point.join(inputs.cgroup.trim_start_matches('/'));
                 list.push(bind(
                     &format!("/sys/fs/cgroup/{controller}"),

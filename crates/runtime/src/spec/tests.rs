@@ -5,7 +5,10 @@ use cri::v1::{KeyValue, LinuxContainerConfig, Mount};
 use super::*;
 
 fn spec_of(config: &ContainerConfig, image: &Image) -> Value {
-    let hierarchy = Hierarchy::V1(BTreeMap::from([("memory".to_owned(), PathBuf::from("/cg/memory"))]));
+    let hierarchy = Hierarchy::V1 {
+        controllers: BTreeMap::from([("memory".to_owned(), PathBuf::from("/cg/memory"))]),
+        others: Vec::new(),
+    };
     container(&Inputs {
         config,
         image,

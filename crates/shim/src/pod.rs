@@ -7,14 +7,14 @@ use std::path::PathBuf;
 
 use base::{Clock, SystemClock};
 
-use super::children::{Child, reap};
-use super::container::{Container, OCI_DIR};
-use super::exec::{self, Exec};
-use super::pause;
-use super::protocol::{ContainerState, Event, Failure, Op, PID_FILE, POD_FILE, PodSetup, PodState, Reply};
-use super::reactor;
-use crate::cgroup::Hierarchy;
+use crate::children::{Child, reap};
+use crate::container::{Container, OCI_DIR};
+use crate::exec::{self, Exec};
 use crate::files::{read_json, write_whole};
+use crate::pause;
+use crate::protocol::{ContainerState, Event, Failure, Op, PID_FILE, POD_FILE, PodSetup, PodState, Reply};
+use crate::reactor;
+use cgroup::Hierarchy;
 
 /// Runs a shim until it is told to end.
 ///

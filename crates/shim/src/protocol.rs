@@ -3,9 +3,9 @@
 //!
 //! The order of a container's life is Start → [`Event::Container`] → Forget.
 
-use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
-use crate::rootfs::Overlay;
+use serde::{Deserialize, Serialize};
 
 /// The largest packet, in bytes: whatever may be larger (specs, environments) goes through a file.
 pub const MAX_PACKET_BYTES: usize = 64 << 10;
@@ -39,6 +39,14 @@ pub struct PodSetup {
     pub sysctls: Vec<(String, String)>,
     /// The cgroup the shim itself moves to.
     pub shim_cgroup: String,
+}
+
+/// An overlay mount, topmost lower layer first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlay {
+    pub lower: Vec<PathBuf>,
+    pub upper: PathBuf,
+    pub work: PathBuf,
 }
 
 /// What the shim needs to start a container, beside the OCI spec in `config.json`.

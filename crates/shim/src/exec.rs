@@ -7,11 +7,11 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
 
-use super::children::Child;
-use super::console::ConsoleSocket;
-use super::container::{OCI_DIR, chain, other};
-use super::payload::{Confinement, Report};
-use super::protocol::{CONTAINERS_DIR, Failure};
+use crate::children::Child;
+use crate::console::ConsoleSocket;
+use crate::container::{OCI_DIR, chain, other};
+use crate::payload::{Confinement, Report};
+use crate::protocol::{CONTAINERS_DIR, Failure};
 
 /// A process that was started in a container.
 pub struct Exec {

@@ -9,8 +9,8 @@ use std::path::Path;
 use rustix::fs::CWD;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags};
 
-use super::mountpoints::RootDir;
-use crate::rootfs::Overlay;
+use crate::mountpoints::RootDir;
+use crate::protocol::Overlay;
 
 /// An overlay that is mounted; detached on drop.
 pub struct MountedRoot<'a> {

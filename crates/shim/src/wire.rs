@@ -11,7 +11,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
-use super::protocol::MAX_PACKET_BYTES;
+use crate::protocol::MAX_PACKET_BYTES;
 
 /// The most files one packet carries.
 pub const MAX_FILES: usize = 3;

@@ -6,8 +6,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::children::Child;
-use super::protocol::PodSetup;
+use crate::children::Child;
+use crate::protocol::PodSetup;
 
 /// Forks the pause process and waits until its namespaces are set up.
 ///

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use jiff::Timestamp;
 
-use super::log::{LineSplitter, LogFile, Stream};
+use crate::log::{LineSplitter, LogFile, Stream};
 
 const READ_BYTES: usize = 64 << 10;
 

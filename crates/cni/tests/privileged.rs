@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use network::{BridgeConfig, attach, detach, prepare_node, remove_cluster};
+use cni::{BridgeConfig, attach, detach, prepare_node, remove_cluster};
 use nix::sched::{CloneFlags, setns, unshare};
 
 fn config(ipam_dir: PathBuf) -> BridgeConfig {

@@ -1,4 +1,4 @@
-//! JSON files that are either whole or absent, in directories a reboot empties (so never fsynced).
+//! JSON files in a sandbox's directory and beside it, which are either whole or absent, in directories a reboot empties (so never fsynced).
 
 use std::fs;
 use std::io;

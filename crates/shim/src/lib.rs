@@ -2,8 +2,10 @@
 //! stdio and exit codes, and goes on when the server stops, is killed or is replaced.
 //!
 //! Start at [`main`] (what `knarr shim` runs), then `pod` (what the shim holds) and `reactor` (its only
-//! loop). `protocol` is all that server and shim share. A shim never decides when something runs: it does what
-//! the server asks and reports what happened.
+//! loop). [`protocol`], [`wire`] and [`files`] are all that server and shim share: a shim that an older binary started
+//! is found and served by a newer one, so their messages and files only ever gain optional parts. A shim never decides
+//! when something runs: it does what the server asks and reports what happened. It has one thread, and with no
+//! asynchronous runtime, TLS or HTTP among its dependencies (`tidy/absent.txt`) it can get no other.
 
 /// Says what went wrong in the shim's own log. On a full disk nothing is said: `eprintln!` would panic there,
 /// and the shim must go on.
@@ -18,15 +20,16 @@ mod children;
 mod console;
 mod container;
 mod exec;
+pub mod files;
 mod log;
 mod mountpoints;
 mod mounts;
 mod pause;
 mod payload;
 mod pod;
-pub(crate) mod protocol;
+pub mod protocol;
 mod reactor;
 mod stdio;
-pub(crate) mod wire;
+pub mod wire;
 
 pub use pod::main;

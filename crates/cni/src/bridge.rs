@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use crate::config::{BridgeConfig, Range};
-use crate::{Error, ipam, link, nft};
+use crate::{Error, ipam, link, masquerade};
 
 /// What a pod got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub async fn prepare_node(config: &BridgeConfig) -> Result<(), Error> {
         link::ensure_bridge(&handle, &config.bridge, range, &config.service_addresses).await.map(|_| ())
     })
     .await?;
-    nft::masquerade(&config.bridge, pods).map_err(|error| match error.raw_os_error() {
+    masquerade::make(&config.bridge, pods).map_err(|error| match error.raw_os_error() {
         Some(nix::libc::EPROTONOSUPPORT | nix::libc::EOPNOTSUPP) => {
             Error::Kernel { what: "nftables", option: "CONFIG_NF_TABLES", module: "nf_tables" }
         }
@@ -149,7 +149,7 @@ pub async fn remove_cluster(bridge_prefix: &str, veth_prefix: &str) -> Result<()
     // A table outlives its bridge when a removal was interrupted, so tables are asked for by themselves.
     let tables = nft::tables(bridge_prefix).map_err(Error::Nft)?;
     for table in bridges.iter().chain(&tables) {
-        nft::remove_table(table).map_err(Error::Nft)?;
+        masquerade::remove(table).map_err(Error::Nft)?;
     }
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! What a cgroup uses now.
 
-use super::{Hierarchy, flat_value, number};
+use std::fs;
+use std::path::Path;
+
+use crate::Hierarchy;
 
 /// Usage of one cgroup, children included. A value that the kernel doesn't give is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,7 +28,7 @@ impl Hierarchy {
     /// Reads the usage of `cgroup`; everything is none once it is gone.
     pub fn usage(&self, cgroup: &str) -> Usage {
         match self {
-            Self::V1(_) => self.usage_v1(cgroup).unwrap_or_default(),
+            Self::V1 { .. } => self.usage_v1(cgroup).unwrap_or_default(),
             Self::V2(_) => self.usage_v2(cgroup).unwrap_or_default(),
         }
     }
@@ -67,4 +70,15 @@ impl Hierarchy {
             processes: number(&dir.join("pids.current")),
         })
     }
+}
+
+/// `key value` in a flat keyed file.
+pub(crate) fn flat_value(file: &Path, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// A file with one number; none for `max` or when unreadable.
+fn number(file: &Path) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
 }

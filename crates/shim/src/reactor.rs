@@ -8,9 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{SocketFlags, accept_with};
 
-use super::pod::Pod;
-use super::protocol::{Event, Failure, MAX_PACKET_BYTES, Message, Op, Request};
-use super::wire::{self, Received};
+use crate::pod::Pod;
+use crate::protocol::{Event, Failure, MAX_PACKET_BYTES, Message, Op, Request};
+use crate::wire::{self, Received};
 
 /// What a file that became ready belongs to.
 enum Source {

@@ -13,17 +13,17 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
 
-use super::children::Child;
-use super::console::ConsoleSocket;
-use super::log::{LogFile, Stream};
-use super::mounts::MountedRoot;
-use super::payload::Report;
-use super::protocol::{
+use crate::children::Child;
+use crate::console::ConsoleSocket;
+use crate::files::{read_json, write_json};
+use crate::log::{LogFile, Stream};
+use crate::mounts::MountedRoot;
+use crate::payload::Report;
+use crate::protocol::{
     CONTAINERS_DIR, ContainerSetup, EXIT_FILE, Exit, Failure, SETUP_FILE, STARTED_FILE, Started,
 };
-use super::stdio::Output;
-use crate::cgroup::Hierarchy;
-use crate::files::{read_json, write_json};
+use crate::stdio::Output;
+use cgroup::Hierarchy;
 
 /// The OCI library's state, in a sandbox's directory.
 pub const OCI_DIR: &str = "oci";
@@ -203,7 +203,7 @@ fn create(
     let root_dir = root.dir().map_err(other)?;
     if let Some(process) = spec.process() {
         root_dir.ensure_dir(process.cwd()).map_err(|e| {
-            let why = super::mountpoints::reason(&e);
+            let why = crate::mountpoints::reason(&e);
             Failure::Payload(format!("chdir to cwd ({:?}) set in config.json failed: {why}", process.cwd()))
         })?;
     }

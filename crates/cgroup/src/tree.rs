@@ -1,0 +1,111 @@
+//! Making and removing cgroups. Files of a cgroup can't be deleted one by one: each directory goes whole, those
+//! inside it first.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::Hierarchy;
+
+impl Hierarchy {
+    /// Makes `cgroup` under the controllers named; in v2 they are enabled all the way down, as far as the kernel
+    /// has them.
+    ///
+    /// # Errors
+    /// When the kernel refuses a directory.
+    pub fn create(&self, cgroup: &str, controllers: &[&str]) -> io::Result<()> {
+        match self {
+            Self::V1 { .. } => {
+                let dirs = controllers.iter().filter_map(|controller| self.dir(controller, cgroup));
+                dirs.into_iter().try_for_each(fs::create_dir_all)
+            }
+            Self::V2(mount) => create_unified(mount, cgroup, controllers),
+        }
+    }
+
+    /// Removes the (empty) directories of `cgroup`; those that hold processes or children stay.
+    ///
+    /// # Errors
+    /// The last one that could not be removed; the others are gone.
+    pub fn remove(&self, cgroup: &str) -> io::Result<()> {
+        let mut failed = None;
+        for dir in self.dirs(cgroup) {
+            match fs::remove_dir(&dir) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+fn create_unified(mount: &Path, cgroup: &str, controllers: &[&str]) -> io::Result<()> {
+    let mut at = mount.to_owned();
+    for part in cgroup.split('/').filter(|part| !part.is_empty()) {
+        for controller in controllers {
+            // A controller the kernel lacks cannot limit; the rest still do.
+            if let Err(error) = fs::write(at.join("cgroup.subtree_control"), format!("+{controller}")) {
+                tracing::debug!(controller, at = %at.display(), %error, "controller not available");
+            }
+        }
+        at.push(part);
+        match fs::create_dir(&at) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The directory of a cgroup with all below it, children before parents. One that cannot be read is listed
+/// without its children.
+pub fn subtree(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![dir.to_path_buf()];
+    while let Some(dir) = open.pop() {
+        if let Ok(entries) = fs::read_dir(&dir) {
+            let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()));
+            open.extend(folders.map(|entry| entry.path()));
+        }
+        found.push(dir);
+    }
+    found.reverse();
+    found
+}
+
+/// Removes the directory of a cgroup with all below it; fine when there is none.
+///
+/// # Errors
+/// When a process is still in one of them, with the directory.
+pub fn remove_tree(dir: &Path) -> io::Result<()> {
+    for dir in subtree(dir) {
+        match fs::remove_dir(&dir) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(io::Error::new(e.kind(), format!("{}: {e}", dir.display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_come_before_their_parents() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let top = temporary.path().join("top");
+        fs::create_dir_all(top.join("a/b")).expect("made");
+        fs::create_dir_all(top.join("c")).expect("made");
+        let listed = subtree(&top);
+        let place = |dir: PathBuf| listed.iter().position(|found| *found == dir).expect("it is listed");
+        assert!(place(top.join("a/b")) < place(top.join("a")) && place(top.join("a")) < place(top.clone()));
+        assert_eq!(listed.len(), 4);
+        remove_tree(&top).expect("removed");
+        remove_tree(&top).expect("nothing is left to remove");
+        assert!(!top.exists());
+    }
+}

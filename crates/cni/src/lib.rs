@@ -1,0 +1,22 @@
+//! The CNI plugin of a node: a bridge with a veth pair to each pod, addresses from the node's pod range, and
+//! masquerading of what leaves the cluster. Runtimes exec it; the node prepares the bridge before.
+//!
+//! Start with [`main`] (how a runtime calls) and [`bridge`] (what is done). Every interface, table and file carries
+//! its cluster's own name, so that several clusters share a machine, and [`remove_cluster`] finds all of it again.
+//!
+//! Never here: the API, nor changes to a host's own interfaces, tables or sysctls.
+
+#![deny(unsafe_code)]
+
+pub mod bridge;
+pub mod config;
+mod error;
+mod ipam;
+mod link;
+mod masquerade;
+mod plugin;
+
+pub use bridge::{Attachment, attach, detach, prepare_node, remove_cluster};
+pub use config::BridgeConfig;
+pub use error::Error;
+pub use plugin::{Plugin, main};

@@ -1,0 +1,21 @@
+//! nftables over netlink (kernel: `include/uapi/linux/netfilter/nf_tables.h`): as many messages as the house needs.
+//!
+//! Start at [`Batch`]: a transaction, of which a bad message leaves everything as it was. `attributes` is the wire
+//! format, `expression` what rules are made of, [`Set`] and [`Element`] are sets and maps, [`tables`] and [`contains`] read. A batch and
+//! a list of elements may have any size: what does not fit an attribute is spread over messages, and what can't be
+//! spread is an error. Never decides which rules there are.
+
+#![deny(unsafe_code)]
+
+mod attributes;
+mod batch;
+mod dump;
+mod expression;
+mod message;
+mod set;
+
+pub use attributes::Attributes;
+pub use batch::Batch;
+pub use dump::{contains, tables};
+pub use expression::Comparison;
+pub use set::{Data, Element, Set};
