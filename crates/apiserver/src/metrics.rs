@@ -3,17 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::metrics::Format;
 use http::StatusCode;
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 use resources::KindTable;
 
 use crate::path::RequestInfo;
 use crate::pipeline::InFlight;
+
+mod storage;
+
+use storage::StorageMetrics;
 
 /// Upstream's buckets of `apiserver_request_duration_seconds`, thinned.
 const BUCKETS_S: [f64; 12] = [0.001, 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 5.0, 20.0, 60.0];
@@ -41,9 +45,11 @@ struct Counted {
     code: u16,
 }
 
-/// All metrics of the server. Other parts may add theirs to [`Metrics::with_registry`].
+/// All metrics of the server.
 pub(crate) struct Metrics {
-    registry: std::sync::Mutex<Registry>,
+    /// Also of other parts of the process.
+    pub process: base::Metrics,
+    pub storage: StorageMetrics,
     requests: Family<Counted, Counter>,
     durations: Family<Labels, Histogram>,
     in_flight: Family<Vec<(&'static str, &'static str)>, Gauge>,
@@ -51,22 +57,27 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let mut registry = Registry::default();
+        let process = base::Metrics::default();
         let requests = Family::<Counted, Counter>::default();
         let durations = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS_S));
         let in_flight = Family::<Vec<(&'static str, &'static str)>, Gauge>::default();
-        registry.register("apiserver_request", "Requests by verb, resource and code", requests.clone());
-        registry.register(
-            "apiserver_request_duration_seconds",
-            "Response latency in seconds by verb and resource",
-            durations.clone(),
-        );
-        registry.register(
-            "apiserver_current_inflight_requests",
-            "Requests in progress by kind",
-            in_flight.clone(),
-        );
-        Self { registry: std::sync::Mutex::new(registry), requests, durations, in_flight }
+        let mut storage = None;
+        process.register(|registry| {
+            registry.register("apiserver_request", "Requests by verb, resource and code", requests.clone());
+            registry.register(
+                "apiserver_request_duration_seconds",
+                "Response latency in seconds by verb and resource",
+                durations.clone(),
+            );
+            registry.register(
+                "apiserver_current_inflight_requests",
+                "Requests in progress by kind",
+                in_flight.clone(),
+            );
+            storage = Some(StorageMetrics::register(registry));
+        });
+        let storage = storage.expect("it was registered just now");
+        Self { process, storage, requests, durations, in_flight }
     }
 
     /// What the request is counted under. Resources that are not served share one label, so that clients
@@ -109,20 +120,13 @@ impl Metrics {
     }
 
     /// The text of `/metrics`.
-    pub(crate) fn render(&self, in_flight: &InFlight) -> Result<String, std::fmt::Error> {
+    pub(crate) fn render(&self, in_flight: &InFlight, format: Format) -> Result<String, std::fmt::Error> {
         let (reading, mutating) = in_flight.now();
         for (kind, now) in [("readOnly", reading), ("mutating", mutating)] {
             let now = i64::try_from(now).unwrap_or(i64::MAX);
             self.in_flight.get_or_create(&vec![("request_kind", kind)]).set(now);
         }
-        let mut out = String::new();
-        text::encode(&mut out, &self.registry.lock().unwrap_or_else(|e| e.into_inner()))?;
-        Ok(out)
-    }
-
-    /// Lets another part register metrics.
-    pub(crate) fn with_registry(&self, add: impl FnOnce(&mut Registry)) {
-        add(&mut self.registry.lock().unwrap_or_else(|e| e.into_inner()));
+        self.process.render(format)
     }
 }
 

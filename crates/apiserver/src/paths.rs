@@ -1,6 +1,7 @@
 //! The paths that are no resource: health, version, metrics, discovery, OpenAPI, token keys.
 
 use api::Error;
+use base::metrics::Format;
 use http::{Method, StatusCode};
 use serde_json::json;
 
@@ -24,7 +25,7 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
             context.health.answer(kind, Some(check), &call.query).ok_or_else(Error::no_such_path)
         }
         ["version"] => version(),
-        ["metrics"] => metrics(context),
+        ["metrics"] => metrics(context, call).await,
         ["api" | "apis", ..] if parts.len() <= 3 => {
             context.discovery.answer(context.deps.resources.as_ref(), call, &parts)
         }
@@ -52,9 +53,15 @@ fn index(context: &Context) -> Outcome {
     respond::value(StatusCode::OK, Answer::default(), &json!({"paths": paths}))
 }
 
-fn metrics(context: &Context) -> Outcome {
-    let text = context.metrics.render(&context.in_flight).map_err(Error::internal)?;
-    Ok(respond::with_type(StatusCode::OK, "application/openmetrics-text; version=1.0.0; charset=utf-8", text))
+async fn metrics(context: &Context, call: &Call) -> Outcome {
+    let accept = call.headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
+    let format = Format::accepted(accept.unwrap_or_default());
+    let deps = &context.deps;
+    // A store that cannot say how large it is leaves the last figure standing.
+    let size_bytes = deps.store.size_bytes().await.ok();
+    context.metrics.storage.look(&deps.resources.table(), &deps.cache, size_bytes);
+    let text = context.metrics.render(&context.in_flight, format).map_err(Error::internal)?;
+    Ok(respond::with_type(StatusCode::OK, format.content_type(), text))
 }
 
 fn version() -> Outcome {

@@ -8,7 +8,6 @@ mod tls;
 use std::sync::Arc;
 
 use base::Shutdown;
-use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 pub use in_process::InProcess;
@@ -55,9 +54,9 @@ impl Server {
         connection::serve(Arc::clone(&self.context), listener, tls, shutdown).await
     }
 
-    /// Lets another part of the process show its metrics at `/metrics`.
-    pub fn add_metrics(&self, add: impl FnOnce(&mut Registry)) {
-        self.context.metrics.with_registry(add);
+    /// What `/metrics` shows; other parts of the process add theirs.
+    pub fn metrics(&self) -> &base::Metrics {
+        &self.context.metrics.process
     }
 
     /// The server's answer to `/readyz` may depend on checks of other parts: `check` answers an

@@ -1,4 +1,4 @@
-//! What every other crate stands on: time, randomness, back-off, shutdown, supervised tasks, and
+//! What every other crate stands on: time, randomness, back-off, shutdown, supervised tasks, metrics, and
 //! deleting what others have filled.
 //!
 //! Nothing here knows Kubernetes. Without the feature `tasks` nothing here knows an asynchronous runtime either. Decisions elsewhere take time and randomness from these
@@ -6,6 +6,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod metrics;
 pub mod random;
 pub mod remove;
 #[cfg(feature = "tasks")]
@@ -14,6 +15,7 @@ pub mod shutdown;
 pub mod supervise;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use metrics::Metrics;
 pub use remove::remove_tree;
 #[cfg(feature = "tasks")]
 pub use shutdown::Shutdown;

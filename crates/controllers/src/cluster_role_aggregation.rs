@@ -22,6 +22,7 @@ pub struct ClusterRoleAggregationController {
 
 impl Controller for ClusterRoleAggregationController {
     const NAME: &'static str = "clusterrole-aggregation-controller";
+    const QUEUE: &'static str = "ClusterRoleAggregator";
     const WORKERS: usize = 1;
     type Config = ();
     /// All roles there are.

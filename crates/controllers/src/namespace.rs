@@ -44,6 +44,7 @@ pub struct Observed {
 
 impl Controller for NamespaceController {
     const NAME: &'static str = "namespace-controller";
+    const QUEUE: &'static str = "namespace";
     type Config = Arc<dyn ResourceSource>;
     type Observed = Observed;
 

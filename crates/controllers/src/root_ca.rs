@@ -34,6 +34,7 @@ pub struct Observed {
 
 impl Controller for RootCaController {
     const NAME: &'static str = "root-ca-certificate-publisher-controller";
+    const QUEUE: &'static str = "root_ca_cert_publisher";
     const ACCOUNT: &'static str = "root-ca-cert-publisher";
     const WORKERS: usize = 1;
     /// The CA certificates, in PEM.

@@ -26,6 +26,7 @@ pub struct Observed {
 
 impl Controller for ServiceAccountController {
     const NAME: &'static str = "serviceaccount-controller";
+    const QUEUE: &'static str = "serviceaccount";
     const ACCOUNT: &'static str = "service-account-controller";
     const WORKERS: usize = 1;
     type Config = ();

@@ -15,10 +15,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
+use tracing::Instrument;
 
 use crate::executor::{Effect, Executor, Failure, Outcome};
 use crate::plan::Plan;
-use crate::{Cache, Delta, Informers, Key, Kind, Queue, Scope};
+use crate::{Cache, Delta, Informers, Key, Kind, Metrics, Queue, Scope};
 
 /// How long a round waits for its own writes to come back on the watch. Only a broken watch takes longer,
 /// and then acting again is right.
@@ -36,6 +37,8 @@ pub trait Controller: Send + Sync + Sized + 'static {
     const ACCOUNT: &'static str = Self::NAME;
     /// What its events give as their source.
     const EVENT_SOURCE: &'static str = Self::NAME;
+    /// Its work queue's name among the metrics: upstream's, where upstream has the queue.
+    const QUEUE: &'static str = Self::NAME;
     /// How many keys are worked on at once.
     const WORKERS: usize = 4;
     /// What the cluster's operator may set; `()` for most.
@@ -214,6 +217,7 @@ pub struct Context {
     pub informers: Informers,
     pub clock: Arc<dyn Clock>,
     pub supervisor: Supervisor,
+    pub metrics: Metrics,
 }
 
 /// One controller's declaration, as listed by [`Manager::graph`].
@@ -250,7 +254,7 @@ impl Manager {
 
     /// Starts a controller's workers; they begin once its caches are complete.
     pub fn start<C: Controller>(&mut self, config: C::Config) {
-        let queue = Queue::default();
+        let queue = Queue::named(C::QUEUE, &self.context.metrics);
         let mut sources = Sources {
             informers: &self.context.informers,
             queue: queue.clone(),
@@ -273,7 +277,8 @@ impl Manager {
             queue,
             echoes: sources.echoes,
             synced: sources.synced,
-            executor: Executor::new(client.clone(), recorder, FIELD_MANAGER),
+            executor: Executor::new(client.clone(), recorder, FIELD_MANAGER)
+                .counted(&self.context.metrics, C::NAME),
             client,
             failures: Mutex::default(),
             clock: self.context.clock.clone(),
@@ -309,8 +314,9 @@ impl<C: Controller> Worker<C> {
             synced().await;
         }
         while let Some(key) = self.queue.next().await {
+            let span = tracing::debug_span!("round", controller = C::NAME, %key);
             // One object that trips a round over must not stop the rest.
-            if AssertUnwindSafe(self.round(&key)).catch_unwind().await.is_err() {
+            if AssertUnwindSafe(self.round(&key).instrument(span)).catch_unwind().await.is_err() {
                 tracing::error!(controller = C::NAME, %key, "a round panicked and will be tried again");
                 self.queue.retry(key.clone());
             }
@@ -449,6 +455,7 @@ mod tests {
             informers: Informers::new(client, supervisor.clone()),
             clock: Arc::new(base::SystemClock),
             supervisor: supervisor.clone(),
+            metrics: Metrics::default(),
         });
         let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
         manager.start::<Tripping>(told);

@@ -7,6 +7,7 @@ use http::{Method, Request};
 use kube::Client;
 use serde_json::{Value, json};
 
+use crate::metrics::Metrics;
 use crate::plan::{Action, DeletePolicy, EventWords, Plan, Target};
 
 /// How many writes of one batch may be under way at once.
@@ -58,11 +59,18 @@ pub struct Executor {
     client: Client,
     recorder: Recorder,
     field_manager: &'static str,
+    /// Where writes are counted, and as whose.
+    counted: Option<(Metrics, &'static str)>,
 }
 
 impl Executor {
     pub fn new(client: Client, recorder: Recorder, field_manager: &'static str) -> Self {
-        Self { client, recorder, field_manager }
+        Self { client, recorder, field_manager, counted: None }
+    }
+
+    /// Counts writes as the controller's.
+    pub fn counted(self, metrics: &Metrics, controller: &'static str) -> Self {
+        Self { counted: Some((metrics.clone(), controller)), ..self }
     }
 
     /// Carries out a plan's actions in order. The effects of what succeeded are pushed to `effects`
@@ -112,6 +120,9 @@ impl Executor {
 
     async fn one(&self, action: &Action, plan: &Plan) -> Result<Option<Effect>, Refused> {
         let result = self.write(action).await;
+        if let Some((metrics, controller)) = &self.counted {
+            metrics.wrote(controller, action, &result);
+        }
         match &result {
             Ok(Some(Effect::Wrote { object, .. })) => {
                 self.tell(plan.on_success.as_ref(), EventType::Normal, action, object.name());

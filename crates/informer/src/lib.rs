@@ -11,6 +11,7 @@ pub mod controller;
 pub mod executor;
 pub mod informers;
 pub mod key;
+pub mod metrics;
 pub mod plan;
 pub mod queue;
 mod reflector;
@@ -22,6 +23,7 @@ pub use controller::{
 pub use executor::{FailedWrite, Failure};
 pub use informers::{Informers, Scope};
 pub use key::Key;
+pub use metrics::Metrics;
 pub use plan::{Action, DeletePolicy, EventWords, Plan, Target};
 pub use queue::Queue;
 

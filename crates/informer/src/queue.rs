@@ -1,7 +1,7 @@
 //! [`Queue`]: keys to look at, each once however often it was added, never two workers on one key,
 //! now or later, with back-off for those that fail.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,19 +10,23 @@ use base::backoff::Policy;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::metrics::{Metrics, QueueFigures};
+
 /// Upstream's default for controllers: 5 ms, doubling, up to 1000 s.
 pub const DEFAULT_BACKOFF: Policy = Policy::new(Duration::from_millis(5), Duration::from_secs(1000));
 
 struct State<T> {
     ready: VecDeque<T>,
-    /// In `ready`, or added again while being worked on.
-    dirty: HashSet<T>,
-    working: HashSet<T>,
+    /// In `ready`, or added again while being worked on; since when.
+    dirty: HashMap<T, Instant>,
+    /// Since when each is worked on.
+    working: HashMap<T, Instant>,
     later: BTreeMap<(Instant, u64), T>,
     due: HashMap<T, (Instant, u64)>,
     failures: HashMap<T, u32>,
     sequence: u64,
     closed: bool,
+    figures: Option<QueueFigures>,
 }
 
 struct Inner<T> {
@@ -48,15 +52,37 @@ impl<T: Clone + Eq + Hash> Default for Queue<T> {
 
 impl<T: Clone + Eq + Hash> Queue<T> {
     pub fn new(backoff: Policy) -> Self {
+        Self::with(backoff, None)
+    }
+
+    /// A queue whose figures are shown under its name.
+    pub fn named(name: &'static str, metrics: &Metrics) -> Self
+    where
+        T: Send + 'static,
+    {
+        let queue = Self::with(DEFAULT_BACKOFF, Some(metrics.queue(name)));
+        let inner = Arc::downgrade(&queue.0);
+        metrics.watch_running(name, move || match inner.upgrade() {
+            Some(inner) => {
+                let now = Instant::now();
+                Self(inner).state().working.values().map(|since| now - *since).collect()
+            }
+            None => Vec::new(),
+        });
+        queue
+    }
+
+    fn with(backoff: Policy, figures: Option<QueueFigures>) -> Self {
         let state = State {
             ready: VecDeque::new(),
-            dirty: HashSet::new(),
-            working: HashSet::new(),
+            dirty: HashMap::new(),
+            working: HashMap::new(),
             later: BTreeMap::new(),
             due: HashMap::new(),
             failures: HashMap::new(),
             sequence: 0,
             closed: false,
+            figures,
         };
         Self(Arc::new(Inner { state: Mutex::new(state), wake: Notify::new(), backoff }))
     }
@@ -75,6 +101,9 @@ impl<T: Clone + Eq + Hash> Queue<T> {
 
     /// To be looked at after `wait`, or earlier if an earlier time is already set.
     pub fn add_after(&self, key: T, wait: Duration) {
+        if let Some(figures) = &self.state().figures {
+            figures.retries.inc();
+        }
         if wait.is_zero() {
             return self.add(key);
         }
@@ -121,8 +150,7 @@ impl<T: Clone + Eq + Hash> Queue<T> {
                 }
                 let due = state.promote(Instant::now());
                 if let Some(key) = state.ready.pop_front() {
-                    state.dirty.remove(&key);
-                    state.working.insert(key.clone());
+                    state.begin(&key);
                     let more = !state.ready.is_empty() || due.is_some();
                     drop(state);
                     if more {
@@ -145,9 +173,10 @@ impl<T: Clone + Eq + Hash> Queue<T> {
     /// Work on the key ended. It comes again if it was added meanwhile.
     pub fn done(&self, key: &T) {
         let mut state = self.state();
-        state.working.remove(key);
-        if state.dirty.contains(key) {
+        state.end(key);
+        if state.dirty.contains_key(key) {
             state.ready.push_back(key.clone());
+            state.tell_depth();
             drop(state);
             self.0.wake.notify_one();
         }
@@ -172,14 +201,41 @@ impl<T: Clone + Eq + Hash> Queue<T> {
 
 impl<T: Clone + Eq + Hash> State<T> {
     fn add(&mut self, key: T) {
-        if !self.dirty.insert(key.clone()) {
+        if self.dirty.contains_key(&key) {
             return;
+        }
+        self.dirty.insert(key.clone(), Instant::now());
+        if let Some(figures) = &self.figures {
+            figures.adds.inc();
         }
         if let Some(slot) = self.due.remove(&key) {
             self.later.remove(&slot);
         }
-        if !self.working.contains(&key) {
+        if !self.working.contains_key(&key) {
             self.ready.push_back(key);
+            self.tell_depth();
+        }
+    }
+
+    /// The key, taken out of `ready`, is worked on from now on.
+    fn begin(&mut self, key: &T) {
+        let now = Instant::now();
+        if let (Some(since), Some(figures)) = (self.dirty.remove(key), &self.figures) {
+            figures.waited.observe((now - since).as_secs_f64());
+        }
+        self.working.insert(key.clone(), now);
+        self.tell_depth();
+    }
+
+    fn end(&mut self, key: &T) {
+        if let (Some(since), Some(figures)) = (self.working.remove(key), &self.figures) {
+            figures.worked.observe(since.elapsed().as_secs_f64());
+        }
+    }
+
+    fn tell_depth(&self) {
+        if let Some(figures) = &self.figures {
+            figures.depth.set(i64::try_from(self.ready.len()).unwrap_or(i64::MAX));
         }
     }
 
@@ -231,6 +287,37 @@ mod tests {
         queue.retry("a");
         assert_eq!(queue.next().await, Some("a"));
         assert_eq!(start.elapsed().as_secs(), 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_queue_does_is_shown_under_upstreams_names() {
+        use base::metrics::{Format, strict};
+        let process = base::Metrics::default();
+        let queue = Queue::named("things", &Metrics::registered(&process));
+        for key in ["a", "a", "b", "c"] {
+            queue.add(key);
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(queue.next().await, Some("a"));
+        assert_eq!(queue.next().await, Some("b"));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        queue.done(&"a");
+        queue.retry("a");
+        let text = process.render(Format::Prometheus).expect("text");
+        strict::read(&text, Format::Prometheus).unwrap_or_else(|why| panic!("{why}"));
+        for line in [
+            r#"workqueue_depth{name="things"} 1"#,
+            r#"workqueue_adds_total{name="things"} 3"#,
+            r#"workqueue_queue_duration_seconds_count{name="things"} 2"#,
+            r#"workqueue_queue_duration_seconds_sum{name="things"} 4.0"#,
+            r#"workqueue_work_duration_seconds_sum{name="things"} 3.0"#,
+            r#"workqueue_work_duration_seconds_bucket{le="10.0",name="things"} 1"#,
+            r#"workqueue_unfinished_work_seconds{name="things"} 3.0"#,
+            r#"workqueue_longest_running_processor_seconds{name="things"} 3.0"#,
+            r#"workqueue_retries_total{name="things"} 1"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

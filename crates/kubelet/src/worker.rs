@@ -18,6 +18,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::cri_view::PodRuntime;
 use crate::events::Severity;
@@ -142,7 +143,9 @@ impl Worker {
             if !self.mailbox.is_empty() {
                 self.read_mail();
             }
-            if self.look().await {
+            let (pod, namespace) = (self.want.name(), self.want.namespace());
+            let span = tracing::debug_span!("sync", pod, namespace);
+            if self.look().instrument(span).await {
                 return true;
             }
             match self.next_event().await {

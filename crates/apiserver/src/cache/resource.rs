@@ -87,6 +87,15 @@ impl ResourceCache {
         self.read().entries.get(self.spec.key(namespace, name).as_str()).cloned()
     }
 
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.read().entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// All objects, or those of a namespace.
     pub fn snapshot(&self, namespace: Option<&str>) -> Snapshot {
         let prefix = self.spec.key(namespace.unwrap_or_default(), "");

@@ -140,13 +140,15 @@ impl Target {
         let value = self.encode(object).await.map_err(CommitError::Failed)?;
         let operation = if expect == Expect::Absent { "create" } else { "update" };
         let (store, ttl_s) = (&self.context.deps.store, self.row.ttl_s);
-        let put = if held.is_empty() {
-            store.put(&key, value, expect, ttl_s).await
-        } else {
-            let store = Arc::clone(store);
+        let put = async {
+            if held.is_empty() {
+                return store.put(&key, value, expect, ttl_s).await;
+            }
+            let (store, key) = (Arc::clone(store), key.clone());
             let put = async move { store.put(&key, value, expect, ttl_s).await };
             self.settle(held, Committed::Written, put).await
         };
+        let put = self.context.metrics.storage.timed(operation, &self.row, put).await;
         let written = put.map_err(|error| self.commit_error(error, operation))?;
         let revision = written.mod_revision;
         self.wait(revision).await.map_err(CommitError::Failed)?;
@@ -169,13 +171,15 @@ impl Target {
     ) -> Result<(), CommitError> {
         let key = self.row.key(namespace, name);
         let (store, expect) = (&self.context.deps.store, Expect::Revision(revision));
-        let deleted = if held.is_empty() {
-            store.delete(&key, expect, Previous::Unwanted).await
-        } else {
-            let store = Arc::clone(store);
+        let delete = async {
+            if held.is_empty() {
+                return store.delete(&key, expect, Previous::Unwanted).await;
+            }
+            let (store, key) = (Arc::clone(store), key.clone());
             let delete = async move { store.delete(&key, expect, Previous::Unwanted).await };
             self.settle(held, Committed::Removed, delete).await
         };
+        let deleted = self.context.metrics.storage.timed("delete", &self.row, delete).await;
         let deleted = deleted.map_err(|error| self.commit_error(error, "delete"))?;
         self.wait(deleted.revision).await.map_err(CommitError::Failed)
     }

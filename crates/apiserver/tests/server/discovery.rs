@@ -1,8 +1,10 @@
 //! What clients learn about the server before they use it.
 
+use base::metrics::{Format, strict};
 use serde_json::{Value, json};
+use store::memory::WriteFault;
 
-use crate::harness::Harness;
+use crate::harness::{CONFIG_MAPS, Harness, config_map};
 
 fn resource<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
     list.as_array().unwrap().iter().find(|r| r[key] == name).unwrap_or_else(|| panic!("no {name}"))
@@ -63,8 +65,38 @@ async fn health_version_and_metrics_answer() {
         text.contains("apiserver_request_total{verb=\"LIST\",group=\"\",version=\"v1\",resource=\"pods\""),
         "{text}"
     );
+    assert_eq!(metrics.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    strict::read(&text, Format::Prometheus).unwrap_or_else(|why| panic!("{why}"));
+    let open = harness.get_as("/metrics", "application/openmetrics-text; version=1.0.0").await;
+    assert_eq!(open.headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let open = String::from_utf8_lossy(&open.body).into_owned();
+    strict::read(&open, Format::OpenMetrics).unwrap_or_else(|why| panic!("{why}"));
     assert!(harness.get("/").await.ok()["paths"].as_array().unwrap().len() > 10);
     harness.get("/nothing").await.refused(404);
+}
+
+#[tokio::test]
+async fn the_stores_figures_are_shown_under_upstreams_names() {
+    let harness = Harness::start().await;
+    for name in ["a", "b"] {
+        harness.post(CONFIG_MAPS, &config_map(name)).await.ok();
+    }
+    harness.post(CONFIG_MAPS, &config_map("a")).await.refused(409);
+    harness.store.faults().next_write(WriteFault::Refused(store::Error::Unavailable("no leader".into())));
+    harness.delete(&format!("{CONFIG_MAPS}/a")).await.refused(500);
+    let text = String::from_utf8_lossy(&harness.get("/metrics").await.body).into_owned();
+    for line in [
+        r#"etcd_requests_total{operation="create",group="",resource="configmaps"} 3"#,
+        r#"etcd_request_duration_seconds_count{operation="create",group="",resource="configmaps"} 3"#,
+        r#"etcd_request_errors_total{operation="delete",group="",resource="configmaps"} 1"#,
+        r#"apiserver_resource_objects{group="",resource="configmaps"} 2"#,
+        r#"apiserver_resource_objects{group="apps",resource="deployments"} 0"#,
+        r#"apiserver_storage_objects{resource="deployments.apps"} 0"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(text.contains(r#"apiserver_storage_size_bytes{storage_cluster_id="etcd-0"} "#));
+    assert!(!text.contains(r#"etcd_request_errors_total{operation="create""#), "a conflict is an answer");
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub struct DeploymentController {
 
 impl Controller for DeploymentController {
     const NAME: &'static str = "deployment-controller";
+    const QUEUE: &'static str = "deployment";
     const WORKERS: usize = 5;
     type Config = ();
     type Observed = Observed;

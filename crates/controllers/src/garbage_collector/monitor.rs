@@ -42,11 +42,12 @@ impl Monitors {
         kinds: Arc<dyn ResourceSource>,
         recorder: Recorder,
         supervisor: Supervisor,
+        queue: Queue<Work>,
     ) -> Arc<Self> {
         Arc::new(Self {
             client,
             informers,
-            queue: Queue::default(),
+            queue,
             kinds,
             graph: Mutex::default(),
             recorder,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base::TaskKind;
 use client::Recorder;
 use informer::executor::{Executor, Outcome};
-use informer::{Declaration, FIELD_MANAGER, Manager};
+use informer::{Declaration, FIELD_MANAGER, Manager, Queue};
 use resources::ResourceSource;
 
 use super::decide::{self, Decision};
@@ -14,6 +14,7 @@ use super::look;
 use super::monitor::Monitors;
 
 const NAME: &str = "garbage-collector-controller";
+const QUEUE: &str = "garbage_collector_attempt_to_delete";
 const ACCOUNT: &str = "generic-garbage-collector";
 /// How many objects are worked on at once.
 const WORKERS: usize = 4;
@@ -24,9 +25,11 @@ pub fn start(manager: &mut Manager, kinds: Arc<dyn ResourceSource>) {
     let context = manager.context();
     let client = (context.client_of)(ACCOUNT);
     let recorder = Recorder::start(client.clone(), NAME, None, context.clock.clone(), &context.supervisor);
-    let executor = Executor::new(client.clone(), recorder.clone(), FIELD_MANAGER);
-    let monitors =
-        Monitors::new(client, context.informers.clone(), kinds, recorder, context.supervisor.clone());
+    let executor =
+        Executor::new(client.clone(), recorder.clone(), FIELD_MANAGER).counted(&context.metrics, NAME);
+    let queue = Queue::named(QUEUE, &context.metrics);
+    let informers = context.informers.clone();
+    let monitors = Monitors::new(client, informers, kinds, recorder, context.supervisor.clone(), queue);
     monitors.follow_kinds();
     for _ in 0..WORKERS {
         let (monitors, executor) = (monitors.clone(), executor.clone());

@@ -27,6 +27,7 @@ fn by_readiness(nodes: &Cache<Node>) -> Index<Node> {
 
 impl Controller for NodeLifecycleController {
     const NAME: &'static str = "node-controller";
+    const QUEUE: &'static str = "node_lifecycle_controller";
     type Config = ();
     type Observed = Matter;
 

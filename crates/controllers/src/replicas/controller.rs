@@ -30,6 +30,7 @@ where
     K: Replicated + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
 {
     const NAME: &'static str = K::CONTROLLER;
+    const QUEUE: &'static str = K::QUEUE;
     const WORKERS: usize = 5;
     type Config = ();
     type Observed = Observed;

@@ -52,6 +52,8 @@ impl Workload {
 pub trait Replicated: Kind {
     /// Upstream's name of the controller.
     const CONTROLLER: &'static str;
+    /// The name of its work queue.
+    const QUEUE: &'static str;
 
     /// `None` for an object the engine cannot work with (no selector, no template).
     fn workload(&self) -> Option<Workload>;
@@ -73,6 +75,7 @@ pub(crate) fn selector_of(object: Option<&SelectorObject>) -> Option<LabelSelect
 impl Replicated for ReplicaSet {
     const CONTROLLER: &'static str = "replicaset-controller";
     const HAS_SIBLINGS: bool = true;
+    const QUEUE: &'static str = "replicaset";
 
     fn workload(&self) -> Option<Workload> {
         let spec = self.spec.as_ref()?;
@@ -100,6 +103,7 @@ impl Replicated for ReplicaSet {
 impl Replicated for ReplicationController {
     const CONTROLLER: &'static str = "replication-controller";
     const HAS_SIBLINGS: bool = false;
+    const QUEUE: &'static str = "replicationmanager";
 
     fn workload(&self) -> Option<Workload> {
         let spec = self.spec.as_ref()?;

@@ -86,6 +86,7 @@ pub async fn start(parts: &Parts) -> Result<ControlPlane> {
         parts.pki.ca_pem.as_bytes(),
     )?;
     let plane = ControlPlane { server, tls, store, supervisor: parts.supervisor.clone() };
+    plane.server.metrics().register_process();
     set_up(parts, &plane).await?;
     security.settled().await;
     plane.listen(SocketAddr::from(([0, 0, 0, 0], parts.cluster.api_port()))).await?;
@@ -173,6 +174,7 @@ fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
         }),
         clock: parts.clock.clone(),
         supervisor: supervisor.clone(),
+        metrics: informer::Metrics::registered(plane.server.metrics()),
     });
     let config = controllers::Config {
         root_ca_pem: parts.pki.ca_pem.as_str().into(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use base::metrics::{Format, Metrics};
 use http::{Response, StatusCode};
 
 use super::ServerDeps;
@@ -44,5 +45,13 @@ pub fn answer(deps: &ServerDeps) -> Response<Body> {
         "Number of containers by state",
         &[(state("created"), waiting), (state("exited"), exited), (state("running"), up)],
     );
-    answer::with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", out)
+    out.push_str(&process());
+    answer::with_type(StatusCode::OK, Format::Prometheus.content_type(), out)
+}
+
+/// What the kernel says of the process that the node agent is part of.
+fn process() -> String {
+    let metrics = Metrics::default();
+    metrics.register_process();
+    metrics.render(Format::Prometheus).expect("writing to a String cannot fail")
 }

@@ -156,7 +156,10 @@ async fn only_known_clients_are_answered() {
     let (status, text) = node.get(Some(("admin", "system:masters")), "/pods").await;
     assert_eq!(status, StatusCode::OK);
     assert!(text.contains("\"kind\":\"PodList\"") && text.contains("\"name\":\"p\""));
-    assert!(node.get(API_SERVER, "/metrics").await.1.contains("kubelet_node_name{node=\"n1\"} 1"));
+    let metrics = node.get(API_SERVER, "/metrics").await.1;
+    assert!(metrics.contains("kubelet_node_name{node=\"n1\"} 1"));
+    base::metrics::strict::read(&metrics, base::metrics::Format::Prometheus).expect("a sound exposition");
+    assert!(metrics.contains("\nprocess_resident_memory_bytes "));
     assert_eq!(node.get(API_SERVER, "/configz").await.0, StatusCode::NOT_FOUND);
     node.end().await;
 }
