@@ -1,8 +1,10 @@
 //! The cluster that is measured: started for it, and taken down when it is dropped.
 
+use std::collections::HashMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -12,30 +14,67 @@ const NAME: &str = "bench";
 /// What the kernel counts processor time in, a second.
 const TICKS_PER_S: f64 = 100.0;
 
-/// A running cluster of one node.
+/// A running cluster.
 pub struct Cluster {
     knarr: PathBuf,
     data: TempDir,
     pid: i32,
-    /// From calling `knarr up` to its return: the node is Ready.
+    /// The server, where it is a child of this process.
+    child: Option<Child>,
+    /// From starting it to its readiness.
     pub boot: Duration,
 }
 
 impl Cluster {
-    /// Starts a cluster from nothing.
+    /// Starts a cluster of one node from nothing; returns when the node is Ready.
     pub fn start(knarr: &Path) -> Result<Self> {
-        let knarr = knarr.canonicalize().with_context(|| format!("finding {}", knarr.display()))?;
-        let data = tempfile::Builder::new().prefix("knarr-bench-").tempdir()?;
-        let mut cluster = Self { knarr, data, pid: 0, boot: Duration::ZERO };
+        let mut cluster = Self::new(knarr)?;
         let started = Instant::now();
         cluster.call(&["up", "--no-kubeconfig"])?;
         cluster.boot = started.elapsed();
+        cluster.find_pid()?;
+        Ok(cluster)
+    }
+
+    /// Starts a control plane without a node from nothing; returns when its API answers.
+    pub fn control_plane(knarr: &Path) -> Result<Self> {
+        let mut cluster = Self::new(knarr)?;
+        let started = Instant::now();
+        let log = cluster.data.path().join("bench-server.log");
+        let mut child = Command::new(&cluster.knarr)
+            .args(["server", "--disable-agent", "--name", NAME, "--data-dir"])
+            .arg(cluster.data.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(&log)?)
+            .spawn()
+            .with_context(|| format!("running {}", cluster.knarr.display()))?;
+        let output = child.stdout.take().context("the server has no standard output")?;
+        cluster.child = Some(child);
+        let mut line = String::new();
+        // The server says one line, once it is ready.
+        BufReader::new(output).read_line(&mut line).context("waiting for the server")?;
+        if line.is_empty() {
+            bail!("the server did not start: {}", fs::read_to_string(&log)?.trim());
+        }
+        cluster.boot = started.elapsed();
+        cluster.find_pid()?;
+        Ok(cluster)
+    }
+
+    fn new(knarr: &Path) -> Result<Self> {
+        let knarr = knarr.canonicalize().with_context(|| format!("finding {}", knarr.display()))?;
+        let data = tempfile::Builder::new().prefix("knarr-bench-").tempdir()?;
+        Ok(Self { knarr, data, pid: 0, child: None, boot: Duration::ZERO })
+    }
+
+    fn find_pid(&mut self) -> Result<()> {
         let record =
             fs::read(format!("/run/knarr/{NAME}/server.pid")).context("reading the server's pid file")?;
         let record: serde_json::Value = serde_json::from_slice(&record)?;
-        cluster.pid =
+        self.pid =
             record["pid"].as_i64().and_then(|pid| pid.try_into().ok()).context("the pid file has no pid")?;
-        Ok(cluster)
+        Ok(())
     }
 
     /// Imports every archive of a folder.
@@ -72,6 +111,22 @@ impl Cluster {
         Ok((ticks(11) + ticks(12)) / TICKS_PER_S)
     }
 
+    /// Processor time of each of the server's threads so far, in nanoseconds.
+    ///
+    /// For short stretches, where the kernel's hundredths of a second are too coarse; a thread that ends takes
+    /// its time along.
+    pub fn thread_times(&self) -> Result<ThreadTimes> {
+        let mut times = HashMap::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid)).context("the server is gone")? {
+            let path = thread?.path();
+            // A thread may end while the others are read.
+            let Ok(statistics) = fs::read_to_string(path.join("schedstat")) else { continue };
+            let nanoseconds = statistics.split_whitespace().next().and_then(|field| field.parse().ok());
+            times.insert(path, nanoseconds.context("a thread's schedstat has no time")?);
+        }
+        Ok(ThreadTimes(times))
+    }
+
     /// The server's resident memory in MB (10⁶ bytes).
     pub fn resident_mb(&self) -> Result<f64> {
         let status =
@@ -101,10 +156,27 @@ impl Cluster {
     }
 }
 
+/// Processor time of each of a process's threads, in nanoseconds.
+pub struct ThreadTimes(HashMap<PathBuf, u64>);
+
+impl ThreadTimes {
+    /// What the threads took since `before`, in seconds.
+    pub fn since_s(&self, before: &Self) -> f64 {
+        let took =
+            |(thread, now): (&PathBuf, &u64)| now - before.0.get(thread).copied().unwrap_or(0).min(*now);
+        self.0.iter().map(took).sum::<u64>() as f64 / 1e9
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         if let Err(error) = self.call(&["down", "--purge"]) {
             eprintln!("the cluster could not be taken down: {error:#}");
+        }
+        if let Some(child) = &mut self.child
+            && let Err(error) = child.wait()
+        {
+            eprintln!("the server's end could not be waited for: {error}");
         }
     }
 }

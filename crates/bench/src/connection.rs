@@ -18,9 +18,11 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 pub const JSON: &str = "application/json";
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
+pub const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 
 /// Where to connect to, and as whom.
 #[derive(Clone)]
@@ -46,6 +48,11 @@ impl Request {
 
     pub fn json(method: Method, path: impl Into<String>, body: &Value) -> Self {
         Self { method, path: path.into(), content_type: JSON, body: body.to_string().into() }
+    }
+
+    /// `content_type` says which kind of patch `body` is.
+    pub fn patch(path: impl Into<String>, content_type: &'static str, body: &Value) -> Self {
+        Self { method: Method::PATCH, path: path.into(), content_type, body: body.to_string().into() }
     }
 }
 
@@ -73,11 +80,20 @@ impl Target {
         Ok(Self { host, authority, tls: TlsConnector::from(Arc::new(tls)) })
     }
 
-    pub async fn connect(&self) -> Result<Connection> {
+    /// A connection after the TLS handshake, before any HTTP.
+    pub async fn dial(&self) -> Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(&self.authority).await?;
         stream.set_nodelay(true)?;
-        let stream = self.tls.connect(ServerName::try_from(self.host.clone())?, stream).await?;
-        let (sender, driver) = http1::handshake(TokioIo::new(stream)).await?;
+        Ok(self.tls.connect(ServerName::try_from(self.host.clone())?, stream).await?)
+    }
+
+    /// `host:port` of the server.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    pub async fn connect(&self) -> Result<Connection> {
+        let (sender, driver) = http1::handshake(TokioIo::new(self.dial().await?)).await?;
         let mut drivers = JoinSet::new();
         drivers.spawn(async move {
             // How it ends shows in the request that is under way.

@@ -12,6 +12,7 @@ mod pods;
 mod report;
 mod requests;
 mod rest;
+mod scale;
 mod upstream;
 mod watch;
 
@@ -23,6 +24,7 @@ use clap::Parser;
 
 use cluster::Cluster;
 use connection::Target;
+use report::{Report, Section};
 
 /// Measures a build of knarr.
 #[derive(Parser)]
@@ -39,9 +41,12 @@ struct Arguments {
     /// How long the cluster rests before its idle figures are taken, in seconds
     #[arg(long, default_value_t = 60)]
     rest: u64,
-    /// Only these sections: rest, pods, requests
-    #[arg(long = "only")]
-    only: Vec<String>,
+    /// The sizes of the clusters that the scale is measured at, NODESxPODS
+    #[arg(long = "size", default_values = ["1000x5000", "5000x50000"])]
+    sizes: Vec<scale::Size>,
+    /// Only this section; may be given more than once
+    #[arg(long = "only", value_enum)]
+    only: Vec<Section>,
 }
 
 fn main() -> Result<()> {
@@ -53,26 +58,44 @@ fn main() -> Result<()> {
     let report = runtime.block_on(measure(&arguments))?;
     print!("{report}");
     if let Some(document) = &arguments.document {
-        report::replace(document, &report).with_context(|| format!("writing {}", document.display()))?;
+        report.replace(document).with_context(|| format!("writing {}", document.display()))?;
     }
     Ok(())
 }
 
-async fn measure(arguments: &Arguments) -> Result<String> {
-    let wanted =
-        |section: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == section);
-    let mut report = report::Report::new()?;
+async fn measure(arguments: &Arguments) -> Result<Report> {
+    let wanted = |section: Section| arguments.only.is_empty() || arguments.only.contains(&section);
+    let mut report = Report::new()?;
+    if [Section::Rest, Section::Pods, Section::Requests].into_iter().any(wanted) {
+        measure_node(arguments, wanted, &mut report).await?;
+    }
+    if wanted(Section::Scale) {
+        let mut sizes = Vec::new();
+        for size in &arguments.sizes {
+            sizes.push(scale::measure(&arguments.knarr, *size).await?);
+        }
+        report.scale(&sizes);
+    }
+    Ok(report)
+}
+
+/// The sections that a cluster of one node is measured for.
+async fn measure_node(
+    arguments: &Arguments,
+    wanted: impl Fn(Section) -> bool,
+    report: &mut Report,
+) -> Result<()> {
     let cluster = Cluster::start(&arguments.knarr)?;
     let target = Target::of(&cluster.kubeconfig())?;
-    if wanted("rest") {
+    if wanted(Section::Rest) {
         report.rest(&rest::measure(&cluster, Duration::from_secs(arguments.rest)).await?);
     }
-    if wanted("pods") {
+    if wanted(Section::Pods) {
         cluster.import(&arguments.images)?;
         report.pods(&pods::measure(&cluster, &target).await?);
     }
-    if wanted("requests") {
+    if wanted(Section::Requests) {
         report.requests(&requests::measure(&cluster, &target).await?);
     }
-    Ok(report.finish())
+    Ok(())
 }

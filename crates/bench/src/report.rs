@@ -1,26 +1,48 @@
 //! The figures as Markdown, and where they go.
 
-use std::fmt::Write;
 use std::path::Path;
 use std::time::Duration;
-use std::{fs, thread};
+use std::{fmt, fs, thread};
 
 use anyhow::{Context, Result};
 
 use crate::pods::{Pods, REPLICAS};
 use crate::requests::Requests;
 use crate::rest::Rest;
+use crate::scale::{self, Scale};
 use crate::upstream;
 
-/// What is between these lines of a document is replaced.
-const BEGIN: &str = "<!-- figures -->\n";
-const END: &str = "<!-- end of figures -->\n";
+/// A part of the figures that can be measured alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Section {
+    Rest,
+    Pods,
+    Requests,
+    Scale,
+}
 
-/// Tables, one after the other.
-pub struct Report(String);
+impl Section {
+    /// What is between these lines of a document is replaced.
+    fn marks(self) -> (String, String) {
+        let name = match self {
+            Self::Rest => "rest",
+            Self::Pods => "pods",
+            Self::Requests => "requests",
+            Self::Scale => "scale",
+        };
+        (format!("<!-- figures: {name} -->\n"), format!("<!-- end of figures: {name} -->\n"))
+    }
+}
+
+/// Tables, section by section.
+pub struct Report {
+    /// What was measured on.
+    machine: String,
+    sections: Vec<(Section, String)>,
+}
 
 impl Report {
-    /// Opens with what was measured on.
+    /// Finds out what is measured on.
     pub fn new() -> Result<Self> {
         let kernel =
             fs::read_to_string("/proc/sys/kernel/osrelease").context("reading the kernel's release")?;
@@ -29,45 +51,44 @@ impl Report {
         let memory_gb = memory.and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0 / 1024.0;
         let cores = thread::available_parallelism().map_or(0, usize::from);
         let kernel = kernel.trim();
-        let mut text = String::new();
-        let _ = writeln!(text, "Measured on {cores} cores, {memory_gb:.0} GiB, Linux {kernel}.\n");
-        Ok(Self(text))
+        let machine = format!("Measured on {cores} cores, {memory_gb:.0} GiB, Linux {kernel}.");
+        Ok(Self { machine, sections: Vec::new() })
     }
 
     pub fn rest(&mut self, rest: &Rest) {
-        self.head("start and rest");
-        self.line("`knarr up` to node Ready", seconds(rest.boot), format!("{} s", upstream::BOOT_S));
-        self.line(
+        let mut table = Tables::of(&["start and rest", "knarr", "upstream"]);
+        table.line("`knarr up` to node Ready", seconds(rest.boot), format!("{} s", upstream::BOOT_S));
+        table.line(
             "resident memory of the server at rest",
             format!("{:.0} MB", rest.resident_mb),
             format!("{} MB, seven processes", upstream::RESIDENT_MB),
         );
-        self.line(
+        table.line(
             "processor time at rest, of one core",
             format!("{:.2} %", rest.cpu_percent),
             format!("{} %", upstream::IDLE_CPU_PERCENT),
         );
-        self.line(
+        table.line(
             "size of the program",
             format!("{:.1} MB", rest.binary_mb),
             format!("{} MB, ten programs", upstream::BINARIES_MB),
         );
-        self.0.push('\n');
+        self.add(Section::Rest, table);
     }
 
     pub fn pods(&mut self, pods: &Pods) {
-        self.head("pods, the image present");
-        self.line(
+        let mut table = Tables::of(&["pods, the image present", "knarr", "upstream"]);
+        table.line(
             "created → Running, Ready, with an address: p50, p99 of 20",
             format!("{}, {}", seconds(pods.running_p50), seconds(pods.running_p99)),
             format!("{:.2} s, {:.2} s", upstream::POD_RUNNING_P50_S, upstream::POD_RUNNING_P99_S),
         );
-        self.line(
+        table.line(
             "deleted → gone, grace period 1 s: p50",
             seconds(pods.gone_p50),
             format!("{} s", upstream::POD_GONE_P50_S),
         );
-        self.line(
+        table.line(
             &format!("Deployment of {REPLICAS} → all Ready"),
             seconds(pods.replicas_ready),
             format!(
@@ -75,73 +96,140 @@ impl Report {
                 upstream::REPLICAS_READY_S
             ),
         );
-        self.line(
+        table.line(
             "… processor time for it",
             format!("{:.1} s, the server alone", pods.replicas_cpu_s),
             format!("{} s", upstream::REPLICAS_CPU_S),
         );
-        self.line(
+        table.line(
             "deleted → all gone",
             seconds(pods.replicas_gone),
             format!("{} s", upstream::REPLICAS_GONE_S),
         );
-        self.0.push('\n');
+        self.add(Section::Pods, table);
     }
 
     pub fn requests(&mut self, requests: &Requests) {
-        self.0.push_str(
-            "| requests (connections) | req/s | p50 ms | p99 ms | CPU s / 1000 | upstream: req/s | p50 | p99 | \
-             CPU s / 1000, etcd included | upstream's CPU / knarr's |\n|---|---|---|---|---|---|---|---|---|---|\n",
-        );
+        let mut table = Tables::of(&[
+            "requests (connections)",
+            "req/s",
+            "p50 ms",
+            "p99 ms",
+            "CPU s / 1000",
+            "upstream: req/s",
+            "p50",
+            "p99",
+            "CPU s / 1000, etcd included",
+            "upstream's CPU / knarr's",
+        ]);
         for row in &requests.rows {
             let (ours, theirs) = (&row.knarr, &row.upstream);
-            let _ = writeln!(
-                self.0,
-                "| {} | {:.0} | {:.2} | {:.2} | {:.3} | {} | {} | {} | {} | {:.1} |",
-                row.what,
-                ours.requests_per_s,
-                ours.p50.as_secs_f64() * 1e3,
-                ours.p99.as_secs_f64() * 1e3,
-                ours.cpu_per_1000,
-                theirs.requests_per_s,
-                theirs.p50_ms,
-                theirs.p99_ms,
-                theirs.cpu_per_1000,
-                theirs.cpu_per_1000 / ours.cpu_per_1000,
-            );
+            table.row(&[
+                row.what.to_owned(),
+                format!("{:.0}", ours.requests_per_s),
+                format!("{:.2}", ours.p50.as_secs_f64() * 1e3),
+                format!("{:.2}", ours.p99.as_secs_f64() * 1e3),
+                format!("{:.3}", ours.cpu_per_1000),
+                theirs.requests_per_s.to_string(),
+                theirs.p50_ms.to_string(),
+                theirs.p99_ms.to_string(),
+                theirs.cpu_per_1000.to_string(),
+                format!("{:.1}", theirs.cpu_per_1000 / ours.cpu_per_1000),
+            ]);
         }
-        self.0.push('\n');
         let watch = &requests.watch;
-        self.head("100 watchers, 1,000 objects made by 16 connections");
-        self.line(
+        table.next(&["100 watchers, 1,000 objects made by 16 connections", "knarr", "upstream"]);
+        table.line(
             "events/s",
             format!("{:.0}", watch.events_per_s),
             format!("{:.0}", upstream::WATCH_EVENTS_PER_S),
         );
-        self.line(
+        table.line(
             "p99",
             format!("{:.0} ms", watch.p99.as_secs_f64() * 1e3),
             format!("{} ms", upstream::WATCH_P99_MS),
         );
-        self.line(
+        table.line(
             "processor time in all",
             format!("{:.2} s", watch.cpu_s),
             format!("{} s, without etcd", upstream::WATCH_CPU_S),
         );
+        self.add(Section::Requests, table);
+    }
+
+    pub fn scale(&mut self, sizes: &[Scale]) {
+        let mut head = vec!["scale, every controller and the scheduler running".to_owned()];
+        head.extend(
+            sizes.iter().map(|scale| format!("{} nodes, {} pods", scale.size.nodes, scale.size.pods)),
+        );
+        head.push("goal".to_owned());
+        let mut table = Tables::of(&head);
+        for (what, figure, goal) in scale::ROWS {
+            let mut row = vec![(*what).to_owned()];
+            row.extend(sizes.iter().map(figure));
+            row.push((*goal).to_owned());
+            table.row(&row);
+        }
+        self.add(Section::Scale, table);
+    }
+
+    fn add(&mut self, section: Section, tables: Tables) {
+        self.sections.push((section, format!("{}\n\n{}", self.machine, tables.0)));
+    }
+
+    /// Puts the figures into a document, each section in place of its last figures.
+    ///
+    /// # Errors
+    /// When the document has no place for one, or cannot be read or written.
+    pub fn replace(&self, document: &Path) -> Result<()> {
+        let mut text = fs::read_to_string(document)?;
+        for (section, figures) in &self.sections {
+            text = replaced(&text, *section, figures)
+                .with_context(|| format!("the lines that mark the place of {section:?} are missing"))?;
+        }
+        Ok(fs::write(document, text)?)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sections.iter().try_for_each(|(_, text)| writeln!(f, "{text}"))
+    }
+}
+
+/// Tables in Markdown, one after the other.
+struct Tables(String);
+
+impl Tables {
+    fn of(head: &[impl AsRef<str>]) -> Self {
+        let mut tables = Self(String::new());
+        tables.head(head);
+        tables
+    }
+
+    /// Begins one more table.
+    fn next(&mut self, head: &[impl AsRef<str>]) {
         self.0.push('\n');
+        self.head(head);
     }
 
-    /// The whole text.
-    pub fn finish(self) -> String {
-        format!("{}\n", self.0.trim_end())
+    fn head(&mut self, head: &[impl AsRef<str>]) {
+        self.row(head);
+        self.0.push_str(&"|---".repeat(head.len()));
+        self.0.push_str("|\n");
     }
 
-    fn head(&mut self, what: &str) {
-        let _ = writeln!(self.0, "| {what} | knarr | upstream |\n|---|---|---|");
+    fn row(&mut self, cells: &[impl AsRef<str>]) {
+        for cell in cells {
+            self.0.push_str("| ");
+            self.0.push_str(cell.as_ref());
+            self.0.push(' ');
+        }
+        self.0.push_str("|\n");
     }
 
     fn line(&mut self, what: &str, knarr: String, upstream: String) {
-        let _ = writeln!(self.0, "| {what} | {knarr} | {upstream} |");
+        self.row(&[what.to_owned(), knarr, upstream]);
     }
 }
 
@@ -149,20 +237,11 @@ fn seconds(duration: Duration) -> String {
     format!("{:.2} s", duration.as_secs_f64())
 }
 
-/// Puts figures into a document, in place of those that are there.
-///
-/// # Errors
-/// When the document has no place for them.
-pub fn replace(document: &Path, figures: &str) -> Result<()> {
-    let text = fs::read_to_string(document)?;
-    fs::write(document, replaced(&text, figures).context("the lines that mark the place are missing")?)?;
-    Ok(())
-}
-
-fn replaced(text: &str, figures: &str) -> Option<String> {
-    let (before, rest) = text.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{figures}{END}{after}"))
+fn replaced(text: &str, section: Section, figures: &str) -> Option<String> {
+    let (begin, end) = section.marks();
+    let (before, rest) = text.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}{figures}{end}{after}"))
 }
 
 #[cfg(test)]
@@ -171,8 +250,10 @@ mod tests {
 
     #[test]
     fn replaces_what_is_between_the_marks() {
-        let text = format!("a\n{BEGIN}old\n{END}b\n");
-        assert_eq!(replaced(&text, "new\n").unwrap(), format!("a\n{BEGIN}new\n{END}b\n"));
-        assert_eq!(replaced("a\n", "new\n"), None);
+        let (begin, end) = Section::Pods.marks();
+        let text = format!("a\n{begin}old\n{end}b\n");
+        assert_eq!(replaced(&text, Section::Pods, "new\n").unwrap(), format!("a\n{begin}new\n{end}b\n"));
+        assert_eq!(replaced("a\n", Section::Pods, "new\n"), None);
+        assert_eq!(replaced(&text, Section::Rest, "new\n"), None);
     }
 }

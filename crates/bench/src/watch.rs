@@ -17,23 +17,26 @@ const PATIENCE: Duration = Duration::from_secs(400);
 /// An open watch.
 pub struct Watch {
     _connection: Connection,
+    lines: Lines,
+}
+
+/// A body that is read line by line.
+pub struct Lines {
     body: Incoming,
     /// What has come and is no whole line yet.
     rest: BytesMut,
 }
 
-impl Watch {
-    /// Opens a watch; it sees what happens from here on, and first what is there unless `path` names a revision.
-    pub async fn open(target: &Target, path: &str) -> Result<Self> {
-        let mut connection = target.connect().await?;
-        let separator = if path.contains('?') { '&' } else { '?' };
-        let request = Request::plain(Method::GET, format!("{path}{separator}watch=1&timeoutSeconds=1200"));
-        let body = connection.send(request).await?;
-        Ok(Self { _connection: connection, body, rest: BytesMut::new() })
+impl Lines {
+    pub fn new(body: Incoming) -> Self {
+        Self { body, rest: BytesMut::new() }
     }
 
-    /// The next event's bytes.
-    pub async fn line(&mut self) -> Result<BytesMut> {
+    /// The next line's bytes.
+    ///
+    /// # Errors
+    /// When the body ends or breaks off.
+    pub async fn next(&mut self) -> Result<BytesMut> {
         let mut searched = 0;
         loop {
             if let Some(end) = self.rest[searched..].iter().position(|byte| *byte == b'\n') {
@@ -45,6 +48,22 @@ impl Watch {
                 self.rest.extend_from_slice(&data);
             }
         }
+    }
+}
+
+impl Watch {
+    /// Opens a watch; it sees what happens from here on, and first what is there unless `path` names a revision.
+    pub async fn open(target: &Target, path: &str) -> Result<Self> {
+        let mut connection = target.connect().await?;
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let request = Request::plain(Method::GET, format!("{path}{separator}watch=1&timeoutSeconds=1200"));
+        let body = connection.send(request).await?;
+        Ok(Self { _connection: connection, lines: Lines::new(body) })
+    }
+
+    /// The next event's bytes.
+    pub async fn line(&mut self) -> Result<BytesMut> {
+        self.lines.next().await
     }
 
     /// Reads events until one will do.
