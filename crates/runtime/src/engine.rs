@@ -147,9 +147,9 @@ impl Engine {
     pub async fn follow_shims(self: Arc<Self>, mut notices: NoticeReceiver) {
         while let Some((sandbox, notice)) = notices.recv().await {
             match notice {
-                Notice::Event(Event::Container { container, exit }) => {
+                Notice::Event(Event::Container { container, started, exit }) => {
                     if let Ok(container) = self.container(&container) {
-                        self.container_ended(&container, exit);
+                        self.container_ended(&container, started, exit);
                     }
                 }
                 Notice::Event(Event::Pause) => self.pause_ended(&sandbox),

@@ -181,7 +181,8 @@ impl Pod {
                 self.containers.iter_mut().find(|(_, c)| c.init.as_ref().is_some_and(|i| i.pid == pid))
             {
                 let exit = container.ended(code, &self.cgroups, &self.clock);
-                events.push(Event::Container { container: id.clone(), exit });
+                let started = Some(container.started);
+                events.push(Event::Container { container: id.clone(), started, exit });
             }
         }
         events

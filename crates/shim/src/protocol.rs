@@ -187,7 +187,17 @@ pub struct ContainerState {
 /// What has ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
-    Container { container: String, exit: Exit },
-    Exec { exec: String, code: i32 },
+    /// `started` says what the answer to the start says, as the end may be read before that answer.
+    /// Shims from before this field leave it out.
+    Container {
+        container: String,
+        #[serde(default)]
+        started: Option<Started>,
+        exit: Exit,
+    },
+    Exec {
+        exec: String,
+        code: i32,
+    },
     Pause,
 }

@@ -38,6 +38,13 @@ impl Life {
             (None, None) => ContainerState::ContainerCreated,
         }
     }
+
+    fn end(&mut self, started: Option<Started>, exit: Exit) -> bool {
+        let new = self.exit.is_none();
+        self.started = self.started.or(started);
+        self.exit = self.exit.or(Some(exit));
+        new
+    }
 }
 
 impl Container {
@@ -79,13 +86,10 @@ impl Container {
         self.life.send_modify(|life| life.started = Some(started));
     }
 
-    /// False when its end was known already.
-    pub fn set_exit(&self, exit: Exit) -> bool {
-        self.life.send_if_modified(|life| {
-            let new = life.exit.is_none();
-            life.exit = life.exit.or(Some(exit));
-            new
-        })
+    /// Notes the end, and the start where the answer to the start is not read yet: nobody sees an ended
+    /// container that never started. False when its end was known already.
+    pub fn set_exit(&self, started: Option<Started>, exit: Exit) -> bool {
+        self.life.send_if_modified(|life| life.end(started, exit))
     }
 
     /// Resolves once it has ended. Cancellation safe.
@@ -106,5 +110,22 @@ impl Container {
     pub fn unique_name(&self) -> String {
         let m = self.metadata();
         format!("{}_{}_{}", m.name, m.attempt, self.sandbox.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_told_before_the_answer_to_the_start_knows_when_that_was() {
+        let started = Started { pid: 7, at_ns: 5 };
+        let (first, second) =
+            (Exit { code: 1, oom_killed: false, at_ns: 9 }, Exit { code: 2, oom_killed: false, at_ns: 11 });
+        let mut life = Life::default();
+        assert!(life.end(Some(started), first));
+        assert_eq!(life, Life { started: Some(started), exit: Some(first) });
+        assert!(!life.end(None, second));
+        assert_eq!(life, Life { started: Some(started), exit: Some(first) });
     }
 }

@@ -15,7 +15,7 @@ use crate::records::{ContainerRecord, Record};
 use crate::rootfs::{Image, Overlay};
 use crate::spec::{self, Inputs, Namespaces, PidNamespace, PodFiles, user::AccountFiles};
 use shim::files::write_json;
-use shim::protocol::{CONTAINERS_DIR, ContainerSetup, EXIT_FILE, Exit, Op, Reply, SETUP_FILE};
+use shim::protocol::{CONTAINERS_DIR, ContainerSetup, EXIT_FILE, Exit, Op, Reply, SETUP_FILE, Started};
 
 /// How long a killed container may take to be gone.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
@@ -185,15 +185,15 @@ impl Engine {
                 container.update(|record| record.start_failure = Some(error.to_string()))?;
                 let exit = Exit { code: START_FAILURE_CODE, oom_killed: false, at_ns: self.now_ns() };
                 write_json(&container.dir.join(EXIT_FILE), &exit)?;
-                self.container_ended(&container, exit);
+                self.container_ended(&container, None, exit);
                 Err(error)
             }
         }
     }
 
     /// It has ended, whoever noticed.
-    pub(super) fn container_ended(&self, container: &Container, exit: Exit) {
-        if container.set_exit(exit) {
+    pub(super) fn container_ended(&self, container: &Container, started: Option<Started>, exit: Exit) {
+        if container.set_exit(started, exit) {
             self.announce(ContainerEventType::ContainerStoppedEvent, &container.id, &container.sandbox);
         }
     }

@@ -149,7 +149,8 @@ impl Engine {
                 Ok(exit) => exit,
                 Err(_) => self.end_unwatched(&container).await,
             };
-            self.container_ended(&container, exit);
+            let started = read_json(&container.dir.join(STARTED_FILE)).ok();
+            self.container_ended(&container, started, exit);
         }
         if was_ready {
             tracing::warn!(sandbox = %sandbox.id, "the shim of a pod has died; the pod is over");
