@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::cluster::MAX_NODES;
+use crate::layout::MAX_NODES;
 
 /// Kubernetes in one binary.
 #[derive(Debug, Parser)]

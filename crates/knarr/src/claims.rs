@@ -13,9 +13,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{SLOTS, write_durably};
+use crate::durable::write_durably;
 use crate::layout::{Layout, RUN_DIR};
 
+/// How many clusters fit beside each other on one machine.
+pub const SLOTS: u8 = 10;
 /// One file a slot; it holds the path of the data directory.
 const SLOTS_DIR: &str = "/run/knarr/slots";
 const LOCK_FILE: &str = "/run/knarr/slots.lock";

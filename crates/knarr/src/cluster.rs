@@ -2,22 +2,14 @@
 //! several clusters can run side by side) and its node's name.
 
 use std::fs;
-use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use cni::BridgeConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::claims;
-use crate::layout::{Layout, NodeLayout};
-
-/// How many clusters fit beside each other on one machine.
-pub const SLOTS: u8 = 10;
-
-/// How many nodes of one cluster fit on a machine.
-pub const MAX_NODES: u8 = 9;
+use crate::claims::{self, SLOTS};
+use crate::durable::write_durably;
+use crate::layout::{Layout, MAX_NODES};
 
 /// What a cluster keeps from start to start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,6 +19,27 @@ pub struct Cluster {
     /// How many nodes run on this machine: the last number that was asked for.
     #[serde(default = "one")]
     pub nodes: u8,
+}
+
+/// The addresses that all nodes of a cluster agree on, on whatever machine they run.
+#[derive(Debug, Clone)]
+pub struct ClusterNetwork {
+    /// The range pods of all nodes get addresses from.
+    pub pod_cidr: String,
+    /// The range of Services' cluster addresses.
+    pub service_cidr: String,
+    /// The `kubernetes` Service's address.
+    pub api_service_ip: Ipv4Addr,
+    /// The `kube-dns` Service's address.
+    pub dns_ip: Ipv4Addr,
+}
+
+/// What a node calls its links on this machine.
+#[derive(Debug, Clone)]
+pub struct Links {
+    pub bridge: String,
+    /// Of the hosts' ends of pods' interfaces.
+    pub veth_prefix: String,
 }
 
 fn one() -> u8 {
@@ -48,20 +61,21 @@ impl Cluster {
         if index == 0 { self.node_name.clone() } else { format!("{}-m{:02}", self.node_name, index + 1) }
     }
 
-    /// What the pod network of the node at `index` is made of, once its range is known. Every name carries
-    /// the slot; the first node answers on the Services' addresses.
-    pub fn bridge(&self, index: u8, subnet: &str, layout: &NodeLayout) -> BridgeConfig {
-        BridgeConfig {
+    /// What the node at `index` calls its links: every name carries the slot.
+    pub fn links(&self, index: u8) -> Links {
+        Links {
             bridge: format!("{}{index}", self.bridge_prefix()),
-            subnet: subnet.to_owned(),
-            cluster_cidr: self.pod_cidr(),
-            ipam_dir: layout.ipam_dir(),
             veth_prefix: format!("{}{index}", self.veth_prefix()),
-            service_addresses: if index == 0 {
-                vec![self.api_service_ip(), self.dns_ip()]
-            } else {
-                Vec::new()
-            },
+        }
+    }
+
+    /// The addresses that all nodes of the cluster agree on.
+    pub fn network(&self) -> ClusterNetwork {
+        ClusterNetwork {
+            pod_cidr: self.pod_cidr(),
+            service_cidr: self.service_cidr(),
+            api_service_ip: self.api_service_ip(),
+            dns_ip: self.dns_ip(),
         }
     }
 
@@ -160,23 +174,4 @@ fn ports_are_free(slot: u8) -> bool {
     [probe.api_port(), probe.kubelet_port(0)]
         .into_iter()
         .all(|port| TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok())
-}
-
-/// Writes beside `path`, syncs and renames: a crash leaves the old file or the new one, and once this has
-/// returned the new one, whatever happens to the machine.
-///
-/// # Errors
-/// Whatever the file system says, with the path.
-pub fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let fresh = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
-    };
-    write().with_context(|| format!("writing {}", path.display()))
 }

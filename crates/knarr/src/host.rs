@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::cluster::write_durably;
+use crate::durable::write_durably;
 
 const SAVED: &str = "/run/knarr/host.json";
 

@@ -9,6 +9,9 @@ pub const DEFAULT_NAME: &str = "knarr";
 /// What is here is gone after a reboot, and after the last cluster of the machine is down.
 pub const RUN_DIR: &str = "/run/knarr";
 
+/// How many nodes of one cluster fit on a machine.
+pub const MAX_NODES: u8 = 9;
+
 /// The paths of one cluster on this machine.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -77,7 +80,7 @@ impl Layout {
 
     /// Positions of the nodes that run on this machine now.
     pub fn running_nodes(&self) -> Vec<u8> {
-        (0..crate::cluster::MAX_NODES).filter(|index| self.node(*index).cri_socket().exists()).collect()
+        (0..MAX_NODES).filter(|index| self.node(*index).cri_socket().exists()).collect()
     }
 
     /// The name of the context in the user's kubeconfig.

@@ -3,10 +3,12 @@
 //! This file decides what the process is: one of the internal programs that knarr starts itself (a
 //! pod's shim, the CNI plugin), which must not have more than one thread, or a command of the command line.
 
+mod admin;
 mod arguments;
 mod claims;
 mod cluster;
 mod commands;
+mod durable;
 mod host;
 mod layout;
 mod pki;
@@ -15,6 +17,7 @@ mod process;
 mod roles;
 mod settings;
 mod teardown;
+mod which;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::write_durably;
+use crate::durable::write_durably;
 
 /// A process, told apart from a later one with the same id by when it started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,9 +5,10 @@ use base::Clock;
 use cri::v1::{ContainerState, ListContainersRequest, ListPodSandboxRequest, PodSandboxState};
 
 use super::image::{list, short};
-use super::{layout_of, nodes_of, runtime_of, say, table, told};
+use super::{nodes_of, runtime_of, say, table, told};
 use crate::arguments::Crictl;
 use crate::layout::Layout;
+use crate::which::layout_of;
 
 /// Runs one of the views.
 ///

@@ -3,11 +3,12 @@
 use anyhow::{Context, Result};
 use client::kubeconfig;
 
-use super::{layout_of, say, user_kubeconfig};
+use super::{say, user_kubeconfig};
 use crate::arguments::Down;
 use crate::claims::{self, Claim};
 use crate::cluster::Cluster;
 use crate::process::ProcessRecord;
+use crate::which::layout_of;
 use crate::{host, teardown};
 
 /// Stops the cluster. Doing it again does no harm.

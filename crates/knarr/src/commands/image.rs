@@ -8,9 +8,10 @@ use cri::v1::{ImageSpec, ImageStatusRequest, ListImagesRequest, PullImageRequest
 use runtime::image::FROM_REGISTRY;
 use runtime::image::import_socket::import_file;
 
-use super::{layout_of, nodes_of, runtime_of, say, table, told};
+use super::{nodes_of, runtime_of, say, table, told};
 use crate::arguments::Image;
 use crate::layout::Layout;
+use crate::which::layout_of;
 
 /// Runs one of the image commands.
 ///

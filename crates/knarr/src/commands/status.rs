@@ -5,10 +5,12 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::api::ListParams;
 
-use super::up::admin_endpoint;
-use super::{layout_of, say};
+use super::say;
+use crate::admin;
 use crate::arguments::Which;
 use crate::process::ProcessRecord;
+use crate::roles::readiness::is_ready;
+use crate::which::layout_of;
 
 /// Prints the status. The answer is whether the cluster runs and its nodes are Ready.
 ///
@@ -20,7 +22,7 @@ pub fn run(which: &Which) -> Result<bool> {
         say(&format!("cluster {:?} is not running\n", layout.name))?;
         return Ok(false);
     };
-    let endpoint = admin_endpoint(&layout)?;
+    let endpoint = admin::of(&layout)?;
     say(&format!(
         "cluster {:?} is running: server process {}, API at {}\n",
         layout.name, server.pid, endpoint.server
@@ -40,12 +42,4 @@ pub fn run(which: &Which) -> Result<bool> {
         }
         Ok(all_ready)
     })
-}
-
-/// Whether a node's Ready condition is true.
-pub fn is_ready(node: &Node) -> bool {
-    node.status
-        .iter()
-        .flat_map(|s| s.conditions.iter().flatten())
-        .any(|c| c.type_ == "Ready" && c.status == "True")
 }

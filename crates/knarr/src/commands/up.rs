@@ -8,16 +8,17 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use client::{Endpoint, kubeconfig};
+use client::kubeconfig;
 
-use super::{layout_of, say, user_kubeconfig};
+use super::{say, user_kubeconfig};
+use crate::admin;
 use crate::arguments::Up;
 use crate::cluster::Cluster;
 use crate::layout::Layout;
-use crate::pki::Pair;
 use crate::preflight;
 use crate::process::{ProcessRecord, ended_within};
 use crate::roles::server::Ready;
+use crate::which::layout_of;
 
 /// How many lines of the server's log are shown when it does not come up.
 const LOG_TAIL: usize = 15;
@@ -125,32 +126,8 @@ fn merge_kubeconfig(up: &Up, layout: &Layout) -> Result<()> {
         return Ok(());
     }
     let path = user_kubeconfig().context("neither KUBECONFIG nor HOME is set: use --no-kubeconfig")?;
-    kubeconfig::merge(&path, &layout.context(), &admin_endpoint(layout)?)?;
+    kubeconfig::merge(&path, &layout.context(), &admin::of(layout)?)?;
     Ok(())
-}
-
-/// How the administrator reaches the cluster from this machine.
-///
-/// # Errors
-/// When there is no such cluster or its keys cannot be read.
-pub fn admin_endpoint(layout: &Layout) -> Result<Endpoint> {
-    let cluster = Cluster::load(layout)?;
-    let read = |name: &str| {
-        let path = layout.pki_dir().join(name);
-        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
-    };
-    let admin = Pair { certificate_pem: read("admin.crt")?, key_pem: read("admin.key")? };
-    Ok(endpoint(cluster.api_port(), read("ca.crt")?, admin))
-}
-
-/// The API server on this machine, with somebody's keys.
-pub fn endpoint(port: u16, ca_pem: String, pair: Pair) -> Endpoint {
-    Endpoint {
-        server: format!("https://127.0.0.1:{port}"),
-        ca_pem,
-        certificate_pem: pair.certificate_pem,
-        key_pem: pair.key_pem,
-    }
 }
 
 #[cfg(test)]

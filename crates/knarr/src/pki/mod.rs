@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rcgen::{ExtendedKeyUsagePurpose, Issuer, KeyPair};
 
-use crate::cluster::write_durably;
+use crate::durable::write_durably;
 use issue::{Subject, expires_at, issue, make_ca};
 
 /// A certificate and its key, in PEM.

@@ -13,6 +13,7 @@ use apiserver::cache::Cache;
 use apiserver::request::User;
 use apiserver::security::{Security, SecurityConfig};
 use apiserver::{Config, Deps, KubeletClient, Server, Tls, audit, cache_specs};
+use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
 use informer::{Informers, Manager};
@@ -21,7 +22,9 @@ use resources::{Builtin, ResourceSource};
 use store::{Embedded, Store};
 use tokio::net::TcpListener;
 
-use super::server::Parts;
+use super::api_access::{ApiAccess, Door};
+use super::built::Built;
+use super::parts::Parts;
 
 /// As whom the controllers introduce themselves.
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
@@ -49,19 +52,23 @@ impl ControlPlane {
         self.tls.clone()
     }
 
+    /// What the node of this name reaches the API by, without a socket.
+    pub fn access(&self, node: &str) -> ApiAccess {
+        ApiAccess {
+            node: self.client("kubelet", &format!("system:node:{node}"), &["system:nodes"]),
+            network: self.client("kube-proxy", "system:kube-proxy", &[]),
+            door: Arc::new(self.clone()),
+        }
+    }
+
     /// Serves the API on one more address, until shutdown.
     ///
     /// # Errors
     /// When the address cannot be used.
     pub async fn listen(&self, address: SocketAddr) -> Result<()> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
-        let (server, tls) = (self.server.clone(), self.tls.clone());
+        let serving = self.open(address).await?;
         let shutdown: Shutdown = self.supervisor.shutdown().clone();
-        self.supervisor.spawn(TaskKind::Essential, "API server", async move {
-            if let Err(error) = server.run(listener, tls, shutdown).await {
-                tracing::error!(%error, "the API server stopped");
-            }
-        });
+        self.supervisor.spawn(TaskKind::Essential, "API server", serving.run(shutdown));
         Ok(())
     }
 
@@ -70,6 +77,19 @@ impl ControlPlane {
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store could not be closed cleanly; it recovers at the next start");
         }
+    }
+}
+
+#[async_trait]
+impl Door for ControlPlane {
+    async fn open(&self, address: SocketAddr) -> Result<Built> {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
+        let (server, tls) = (self.server.clone(), self.tls.clone());
+        Ok(Built::new(|shutdown| async move {
+            if let Err(error) = server.run(listener, tls, shutdown).await {
+                tracing::error!(%error, "the API server stopped");
+            }
+        }))
     }
 }
 

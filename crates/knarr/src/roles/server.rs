@@ -16,15 +16,17 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{control_plane, logging, node};
+use super::control_plane::ControlPlane;
+use super::parts::Parts;
+use super::{control_plane, logging, node, readiness};
+use crate::admin;
 use crate::arguments::Server;
 use crate::cluster::Cluster;
-use crate::commands::layout_of;
-use crate::commands::up::endpoint;
 use crate::layout::Layout;
 use crate::pki::{Names, Pki};
 use crate::process::ProcessRecord;
 use crate::settings::Settings;
+use crate::which::layout_of;
 use crate::{host, preflight};
 
 /// Set by `knarr up` for the server it starts: run in a session of its own, log as JSON.
@@ -44,18 +46,6 @@ pub struct Ready {
     pub late: Vec<String>,
     /// Where the API is.
     pub server: String,
-}
-
-/// Everything the roles are built from.
-pub struct Parts {
-    pub layout: Layout,
-    pub settings: Settings,
-    pub cluster: Cluster,
-    pub pki: Pki,
-    /// Addresses of this machine, best first.
-    pub addresses: Vec<IpAddr>,
-    pub clock: Arc<dyn Clock>,
-    pub supervisor: Supervisor,
 }
 
 /// Runs until a signal, or until an essential part fails.
@@ -118,13 +108,14 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
     let pki = Pki::load_or_create(&layout.pki_dir(), &names, clock.now())?;
     let addresses = names.addresses.clone();
     let parts = Parts { layout, settings, cluster, pki, addresses, clock, supervisor: supervisor.clone() };
-    let endpoint = endpoint(parts.cluster.api_port(), parts.pki.ca_pem.clone(), parts.pki.admin.clone());
+    let endpoint =
+        admin::endpoint(parts.cluster.api_port(), parts.pki.ca_pem.clone(), parts.pki.admin.clone());
     let plane = control_plane::start(&parts).await?;
     kubeconfig::create(&parts.layout.admin_kubeconfig(), &parts.layout.context(), &endpoint)?;
     let mut ready = Ready { nodes: Vec::new(), late: Vec::new(), server: endpoint.server.clone() };
     let (trouble, mut troubles) = mpsc::channel(1);
     for index in 0..parts.cluster.nodes {
-        node::start(&parts, &plane, index, trouble.clone()).await?;
+        start_node(&parts, &plane, index, trouble.clone()).await?;
         ready.nodes.push(parts.cluster.node_name(index));
     }
     // The node agents may be Ready before that, by the network of the last run.
@@ -135,7 +126,8 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
             Ok(None) | Err(_) => Ok(()),
         }
     };
-    let nodes = node::wait_ready(&plane, &ready.nodes, &supervisor, NODE_PATIENCE);
+    let client = plane.client("kube-apiserver", "system:apiserver", &["system:masters"]);
+    let nodes = readiness::wait_ready(client, &ready.nodes, &supervisor, NODE_PATIENCE);
     tokio::select! {
         up = async { tokio::try_join!(nodes, networks) } => (ready.late, ()) = up?,
         () = shutdown.started() => bail!("a part of the server failed while starting; see the log"),
@@ -147,6 +139,33 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
     supervisor.drain(DRAIN).await;
     plane.close().await;
     Ok(())
+}
+
+/// A node that reaches the API without a socket.
+async fn start_node(
+    parts: &Parts,
+    plane: &ControlPlane,
+    index: u8,
+    trouble: mpsc::Sender<anyhow::Error>,
+) -> Result<()> {
+    let config = node::Config {
+        name: parts.cluster.node_name(index),
+        port: parts.cluster.kubelet_port(index),
+        layout: parts.layout.node(index),
+        settings: parts.settings.clone(),
+        addresses: parts.addresses.clone(),
+        links: parts.cluster.links(index),
+        network: parts.cluster.network(),
+        has_service_addresses: index == 0,
+    };
+    let deps = node::Deps {
+        api: plane.access(&config.name),
+        serving: parts.pki.kubelet_server.clone(),
+        ca_pem: parts.pki.ca_pem.clone(),
+        clock: parts.clock.clone(),
+        supervisor: parts.supervisor.clone(),
+    };
+    node::start(&config, &deps, trouble).await
 }
 
 /// Says on standard output that the server is ready; nobody may be listening.
@@ -180,7 +199,7 @@ fn names_of(cluster: &Cluster) -> Names {
 }
 
 /// Makes certificates anew before they end, while the server runs.
-fn keep_certificates(parts: &Parts, plane: &control_plane::ControlPlane) {
+fn keep_certificates(parts: &Parts, plane: &ControlPlane) {
     let (dir, clock) = (parts.layout.pki_dir(), parts.clock.clone());
     let names = names_of(&parts.cluster);
     let tls = plane.tls();

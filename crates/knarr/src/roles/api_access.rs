@@ -1,0 +1,35 @@
+//! How a node reaches the API: a value that its starter makes, in process or over HTTPS.
+//!
+//! [`ApiAccess`] is all that a node knows of a control plane. A server hands its own node clients without a socket
+//! (`roles::server`); a node without a server beside it gets clients over HTTPS, with certificates of its own, and a
+//! relay to the server for the API's Service address.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Result;
+use async_trait::async_trait;
+use kube::Client;
+
+use super::built::Built;
+
+/// A node's ways to the API, one for each of its identities.
+#[derive(Clone)]
+pub struct ApiAccess {
+    /// As the node itself: `system:node:NAME` of the group `system:nodes`.
+    pub node: Client,
+    /// As the agents of its network: `system:kube-proxy`.
+    pub network: Client,
+    /// Serves the API to the node's pods.
+    pub door: Arc<dyn Door>,
+}
+
+/// Lets the API be reached on an address of this machine.
+#[async_trait]
+pub trait Door: Send + Sync {
+    /// Listens on the address; connections wait until what is returned runs.
+    ///
+    /// # Errors
+    /// When the address is taken or not the machine's.
+    async fn open(&self, address: SocketAddr) -> Result<Built>;
+}

@@ -1,0 +1,69 @@
+//! The agents of a node: what runs beside the node agent once the node's network is there.
+//!
+//! All stand in one list, [`AGENTS`]. An agent is a module with a `build`; it knows the API by [`AgentDeps`] alone,
+//! never a control plane. One that cannot be built is reported, and the others run without it.
+
+mod api_address;
+mod dns;
+
+use std::pin::Pin;
+
+use anyhow::Result;
+use base::{Supervisor, TaskKind};
+use informer::Informers;
+
+use crate::cluster::ClusterNetwork;
+use crate::roles::api_access::ApiAccess;
+use crate::roles::built::Built;
+
+/// What agents are built from.
+pub(super) struct AgentDeps {
+    api: ApiAccess,
+    /// The caches of all agents, under their identity.
+    informers: Informers,
+    network: ClusterNetwork,
+    supervisor: Supervisor,
+}
+
+impl AgentDeps {
+    pub fn new(api: ApiAccess, network: ClusterNetwork, supervisor: Supervisor) -> Self {
+        let informers = Informers::new(api.network.clone(), supervisor.clone());
+        Self { api, informers, network, supervisor }
+    }
+}
+
+type Building<'a> = Pin<Box<dyn Future<Output = Result<Built>> + Send + 'a>>;
+
+struct Agent {
+    /// Of its task.
+    name: &'static str,
+    /// What is said when it cannot be built.
+    without: &'static str,
+    build: for<'a> fn(&'a AgentDeps) -> Building<'a>,
+}
+
+const AGENTS: [Agent; 2] = [
+    Agent {
+        name: "API address",
+        without: "pods cannot reach the API by its Service",
+        build: |deps| Box::pin(api_address::build(deps)),
+    },
+    Agent {
+        name: "cluster DNS",
+        without: "pods have no cluster DNS",
+        build: |deps| Box::pin(dns::build(deps)),
+    },
+];
+
+/// Builds the agents one after the other, and lets them run.
+pub(super) async fn start(deps: AgentDeps) {
+    for agent in &AGENTS {
+        match (agent.build)(&deps).await {
+            Ok(built) => {
+                let shutdown = deps.supervisor.shutdown().clone();
+                deps.supervisor.spawn(TaskKind::Essential, agent.name, built.run(shutdown));
+            }
+            Err(error) => tracing::error!(error = %format!("{error:#}"), "{}", agent.without),
+        }
+    }
+}

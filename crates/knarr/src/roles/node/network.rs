@@ -1,0 +1,75 @@
+//! The node's pod network: made once the control plane has given the node its range, then its agents start.
+
+use anyhow::Result;
+use base::TaskKind;
+use cni::BridgeConfig;
+use cni::config::PLUGIN_TYPE;
+use kubelet::node::NodeAgent;
+use tokio::sync::mpsc;
+
+use super::agents::{self, AgentDeps};
+use super::{Config, Deps};
+use crate::durable::write_durably;
+use crate::layout::NodeLayout;
+
+/// Makes the network, tells the runtime by a CNI configuration, and starts the node's agents where this node
+/// has the Services' addresses.
+pub(super) fn follow_pod_cidr(
+    config: &Config,
+    deps: &Deps,
+    agent: &NodeAgent,
+    trouble: mpsc::Sender<anyhow::Error>,
+) {
+    let (mut bridge, layout, network) = (bridge(config), config.layout.clone(), config.network.clone());
+    let (api, poke, mut range) = (deps.api.clone(), agent.poke(), agent.pod_cidr());
+    let (supervisor, shutdown) = (deps.supervisor.clone(), deps.supervisor.shutdown().clone());
+    let task = async move {
+        bridge.subnet = match range.wait_for(Option::is_some).await {
+            Ok(subnet) => subnet.clone().unwrap_or_default(),
+            // The agent has stopped before it was given one.
+            Err(_) => return,
+        };
+        if let Err(error) = make_network(&bridge, &layout).await {
+            tracing::error!(error = %format!("{error:#}"), "the pod network cannot be made; the node stays NotReady");
+            // Nobody listens any more once the server is up.
+            let _ = trouble.try_send(error.context("the pod network cannot be made"));
+            return;
+        }
+        poke.notify_one();
+        if !bridge.service_addresses.is_empty() {
+            agents::start(AgentDeps::new(api, network, supervisor)).await;
+        }
+        drop(trouble);
+    };
+    deps.supervisor.spawn(TaskKind::Background, "pod network", async move {
+        tokio::select! {
+            () = task => {}
+            () = shutdown.started() => {}
+        }
+    });
+}
+
+/// What the network is made of; the subnet comes from the control plane.
+fn bridge(config: &Config) -> BridgeConfig {
+    let network = &config.network;
+    BridgeConfig {
+        bridge: config.links.bridge.clone(),
+        subnet: String::new(),
+        cluster_cidr: network.pod_cidr.clone(),
+        ipam_dir: config.layout.ipam_dir(),
+        veth_prefix: config.links.veth_prefix.clone(),
+        service_addresses: match config.has_service_addresses {
+            true => vec![network.api_service_ip, network.dns_ip],
+            false => Vec::new(),
+        },
+    }
+}
+
+async fn make_network(bridge: &BridgeConfig, layout: &NodeLayout) -> Result<()> {
+    cni::prepare_node(bridge).await?;
+    let mut plugin = serde_json::to_value(bridge)?;
+    plugin["type"] = PLUGIN_TYPE.into();
+    let list = serde_json::json!({"cniVersion": "1.0.0", "name": "knarr", "plugins": [plugin]});
+    let path = layout.cni_conf_dir().join("10-knarr.conflist");
+    write_durably(&path, &serde_json::to_vec_pretty(&list)?, 0o644)
+}

@@ -1,0 +1,122 @@
+//! The pods' side of a node: the node agent's workers, their logs, and the node's HTTPS API.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use base::TaskKind;
+use cgroup::Hierarchy;
+use k8s_openapi::api::core::v1::Service;
+use kubelet::config::PodsConfig;
+use kubelet::container_config::ContainerConfigBuilder;
+use kubelet::container_config::security::SecurityDefaults;
+use kubelet::logs::reopen::CriReopen;
+use kubelet::logs::rotation::{Policy, Rotation};
+use kubelet::pod_cgroup::PodCgroups;
+use kubelet::resolv::ClusterDns;
+use kubelet::sandbox_config::SandboxConfigBuilder;
+use kubelet::seams::PodDirectory;
+use kubelet::server::{Access, ServerDeps};
+use kubelet::source::PodSource;
+use kubelet::volumes::{self, PodDirs};
+
+use super::{CLUSTER_DOMAIN, Config, Deps, Kit};
+use crate::pki::KUBELET_CLIENT_NAME;
+
+/// Starts the workers of pods, and the node's HTTPS API.
+///
+/// # Errors
+/// When the runtime cannot be reached, or the API's port is taken.
+pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()> {
+    let shutdown = deps.supervisor.shutdown().clone();
+    let dirs = PodDirs::new(config.layout.kubelet_dir());
+    let volumes = Arc::new(volumes::Manager::new(
+        kit.client.clone(),
+        dirs.clone(),
+        kit.facts.clone(),
+        deps.clock.clone(),
+    ));
+    deps.supervisor.spawn(TaskKind::Essential, "volumes", volumes.clone().run(shutdown.clone()));
+    let hierarchy = Hierarchy::detect().context("looking at the machine's cgroups")?;
+    let pods = kubelet::run::build(
+        PodsConfig {
+            client: kit.client.clone(),
+            runtime: kit.runtime.0.clone(),
+            images: kit.runtime.1.clone(),
+            source: PodSource::api(&kit.informers, &config.name),
+            volumes: volumes.clone(),
+            containers: Arc::new(ContainerConfigBuilder {
+                volumes,
+                services: kit.informers.cache::<Service>(),
+                facts: kit.facts.clone(),
+                security: SecurityDefaults {
+                    seccomp_default: false,
+                    seccomp_root: config.layout.kubelet_dir().join("seccomp").display().to_string(),
+                },
+                cluster_domain: CLUSTER_DOMAIN.into(),
+                log_root: config.layout.pod_logs_dir(),
+            }),
+            sandboxes: Arc::new(SandboxConfigBuilder {
+                cgroups: PodCgroups::new(hierarchy, config.layout.cgroup.clone()),
+                dirs,
+                log_root: config.layout.pod_logs_dir(),
+                cluster_dns: ClusterDns {
+                    servers: vec![config.network.dns_ip.to_string()],
+                    domain: CLUSTER_DOMAIN.into(),
+                },
+                resolv_conf: "/etc/resolv.conf".into(),
+                events: kit.events.clone(),
+            }),
+            events: kit.events.clone(),
+            facts: kit.facts.clone(),
+            clock: deps.clock.clone(),
+        },
+        shutdown,
+    )
+    .await
+    .context("reaching the container runtime")?;
+    rotate_logs(config, deps, kit, Arc::new(pods.workers()));
+    serve_api(config, deps, kit, Arc::new(pods.workers())).await?;
+    deps.supervisor.spawn(TaskKind::Essential, "pods", pods.run());
+    Ok(())
+}
+
+/// Keeps containers' logs from filling the disk.
+fn rotate_logs(config: &Config, deps: &Deps, kit: &Kit, pods: Arc<dyn PodDirectory>) {
+    let rotation = Rotation {
+        root: config.layout.pod_logs_dir(),
+        policy: Policy::default(),
+        reopen: Arc::new(CriReopen { pods, runtime: kit.runtime.0.clone() }),
+        clock: deps.clock.clone(),
+    };
+    let shutdown = deps.supervisor.shutdown().clone();
+    deps.supervisor.spawn(TaskKind::Essential, "log rotation", async move {
+        if let Err(error) = rotation.run(shutdown).await {
+            tracing::error!(%error, "logs cannot be watched any more");
+        }
+    });
+}
+
+/// The node's HTTPS API: logs, exec and the like, for the API server alone.
+async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, pods: Arc<dyn PodDirectory>) -> Result<()> {
+    let pair = &deps.serving;
+    let tls = Arc::new(kubelet::server::Tls::new(
+        pair.certificate_pem.as_bytes(),
+        pair.key_pem.as_bytes(),
+        deps.ca_pem.as_bytes(),
+    )?);
+    let server_deps = ServerDeps {
+        node_name: config.name.clone(),
+        pods,
+        runtime: kit.runtime.0.clone(),
+        clock: deps.clock.clone(),
+        supervisor: deps.supervisor.clone(),
+        access: Access { users: vec![KUBELET_CLIENT_NAME.into()], groups: Vec::new() },
+    };
+    let port = config.port;
+    let server = kubelet::server::Server::bind(([0, 0, 0, 0], port).into(), tls, server_deps)
+        .await
+        .with_context(|| format!("listening on port {port} for the node's API"))?;
+    let shutdown = deps.supervisor.shutdown().clone();
+    deps.supervisor.spawn(TaskKind::Essential, "node API", server.run(shutdown));
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! What the roles of a server are built from.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use base::{Clock, Supervisor};
+
+use crate::cluster::Cluster;
+use crate::layout::Layout;
+use crate::pki::Pki;
+use crate::settings::Settings;
+
+/// Everything the roles are built from.
+pub struct Parts {
+    pub layout: Layout,
+    pub settings: Settings,
+    pub cluster: Cluster,
+    pub pki: Pki,
+    /// Addresses of this machine, best first.
+    pub addresses: Vec<IpAddr>,
+    pub clock: Arc<dyn Clock>,
+    pub supervisor: Supervisor,
+}

@@ -1,0 +1,31 @@
+//! Which cluster of this machine a command is about.
+
+use anyhow::{Context, Result, bail};
+
+use crate::arguments::Which;
+use crate::claims::Claim;
+use crate::layout::{Layout, check_name};
+
+/// The cluster a command is about. Where a cluster of this name is on the machine already, its data directory
+/// need not be said again.
+///
+/// # Errors
+/// When the name cannot be one, or the cluster of this name keeps its data elsewhere.
+pub fn layout_of(which: &Which) -> Result<Layout> {
+    check_name(&which.name).map_err(anyhow::Error::msg)?;
+    let present = Claim::of(&which.name).map(|claim| claim.data_dir);
+    let data_dir = match &which.data_dir {
+        // The server runs in another directory.
+        Some(dir) => Some(std::path::absolute(dir).with_context(|| format!("reading {}", dir.display()))?),
+        None => present.clone(),
+    };
+    let layout = Layout::new(&which.name, data_dir.as_deref());
+    if let Some(present) = present.filter(|present| *present != layout.data_dir) {
+        bail!(
+            "cluster {:?} of this machine keeps its data in {}: take that one down first, or use another name",
+            which.name,
+            present.display()
+        );
+    }
+    Ok(layout)
+}
