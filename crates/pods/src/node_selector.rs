@@ -28,6 +28,11 @@ impl NodeRequirements {
         self.labels.is_empty() && self.affinity.is_none()
     }
 
+    /// The names of the only nodes that can be selected; `None` where nodes of any name can.
+    pub fn names(&self) -> Option<Vec<&str>> {
+        self.affinity.as_ref()?.names()
+    }
+
     /// Whether a node is selected, whose labels are found by `label`.
     pub fn matches<'a>(&self, name: &str, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.labels.iter().all(|(key, value)| label(key) == Some(value))
@@ -57,6 +62,15 @@ impl NodeSelector {
     /// A term that is empty or cannot be read selects nothing, as upstream.
     pub fn of(terms: &[NodeSelectorTerm]) -> Self {
         Self(terms.iter().filter_map(Term::of).collect())
+    }
+
+    fn names(&self) -> Option<Vec<&str>> {
+        let mut names = Vec::new();
+        for term in &self.0 {
+            let among = term.names.iter().find(|requirement| requirement.among)?;
+            names.extend(among.names.iter().map(String::as_str));
+        }
+        Some(names)
     }
 
     /// Whether a node is selected, whose labels are found by `label`.
@@ -139,6 +153,22 @@ mod tests {
     fn required(terms: Value) -> Value {
         let required = json!({"nodeSelectorTerms": terms});
         json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}})
+    }
+
+    #[test]
+    fn the_only_nodes_are_known_by_name_where_every_term_names_some() {
+        let names = |terms: Value| {
+            let mut spec = required(terms);
+            spec["containers"] = json!([]);
+            let spec: PodSpec = serde_json::from_value(spec).expect("a specification");
+            let requirements = NodeRequirements::of(&spec);
+            requirements.names().map(|names| names.into_iter().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let field = |operator: &str, name: &str| json!({"matchFields": [{"key": "metadata.name", "operator": operator, "values": [name]}]});
+        assert_eq!(names(json!([field("In", "a"), field("In", "b")])), Some(vec!["a".into(), "b".into()]));
+        assert_eq!(names(json!([field("In", "a"), field("NotIn", "b")])), None);
+        assert_eq!(names(json!([{"matchExpressions": [{"key": "a", "operator": "Exists"}]}])), None);
+        assert_eq!(NodeRequirements::default().names(), None);
     }
 
     #[test]

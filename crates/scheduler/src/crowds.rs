@@ -5,7 +5,6 @@
 //! nobody had before.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::figure::Figure;
@@ -362,8 +361,7 @@ impl Crowds {
         if let Some(id) = self.presence_ids.get(identity) {
             return self.presences[*id].groups.clone();
         }
-        let labels = identity.labels().map(|(key, value)| label_key(&identity.namespace, key, value));
-        let labelled = labels.filter_map(|key| self.by_label.get(&key)).flatten();
+        let labelled = identity.label_keys().filter_map(|key| self.by_label.get(&key)).flatten();
         let mut groups: Vec<u32> = labelled.chain(&self.unlabelled).copied().collect();
         groups.sort_unstable();
         groups.dedup();
@@ -437,14 +435,5 @@ impl Crowds {
 
 /// Under which labels a group is found; `None` where its pods have none in common.
 fn label_keys(who: &[Audience]) -> Option<Vec<u64>> {
-    who.iter().filter(|audience| !audience.selects_namespaces()).find_map(|audience| {
-        let (key, value) = audience.common_label()?;
-        Some(audience.namespaces.iter().map(|namespace| label_key(namespace, key, value)).collect())
-    })
-}
-
-fn label_key(namespace: &str, key: &str, value: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (namespace, key, value).hash(&mut hasher);
-    hasher.finish()
+    who.iter().find_map(Audience::label_keys)
 }

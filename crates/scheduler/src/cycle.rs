@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::causes::{Cause, Causes};
 use crate::filters::check_named;
 use crate::neighbours::Neighbours;
 use crate::nodes::Nodes;
@@ -20,8 +21,16 @@ const ENOUGH_NODES: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     Bind(String),
+    Unschedulable(Refusal),
+}
+
+/// Why a pod fits nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
     /// The condition's and the event's message.
-    Unschedulable(String),
+    pub message: String,
+    /// What kept it from the nodes: one cause for each node.
+    pub causes: Causes,
 }
 
 /// Where the search begins and how ties end. Comes from outside, so that a decision can be repeated.
@@ -46,13 +55,14 @@ struct Search {
 /// Finds a node for `pod`. The second value is where the next search should begin.
 pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, usize) {
     if nodes.count() == 0 {
-        return (Decision::Unschedulable("no nodes available to schedule pods".into()), 0);
+        let message = "no nodes available to schedule pods".to_owned();
+        return (Decision::Unschedulable(Refusal { message, causes: Causes::default() }), 0);
     }
     let slots = nodes.slots().len();
     let mut memory = std::mem::take(&mut nodes.memory);
     let remembered = if pod.node_name.is_none() { memory.failure(&pod.shape, nodes.stamp()) } else { None };
-    let (decision, next) = if let Some(message) = remembered {
-        (Decision::Unschedulable(message), chance.start % slots)
+    let (decision, next) = if let Some(refusal) = remembered {
+        (Decision::Unschedulable(refusal), chance.start % slots)
     } else {
         nodes.attend(&pod.shape);
         let neighbours = Neighbours::of(&pod.shape, nodes);
@@ -70,10 +80,12 @@ pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, us
         let search = search(pod, nodes, &neighbours, chance.start, look);
         if search.candidates.is_empty() {
             let message = explain(&pod.shape.needs, nodes.count(), &search);
+            let causes = search.refusals.keys().filter_map(|verdict| Cause::of(*verdict)).collect();
+            let refusal = Refusal { message, causes };
             if pod.node_name.is_none() {
-                memory.failed(&pod.shape, nodes.stamp(), &message);
+                memory.failed(&pod.shape, nodes.stamp(), &refusal);
             }
-            (Decision::Unschedulable(message), search.next)
+            (Decision::Unschedulable(refusal), search.next)
         } else {
             (
                 Decision::Bind(best(&search.candidates, &neighbours, nodes, chance.tie).to_string()),

@@ -1,35 +1,39 @@
-//! Which changes are worth another try for a pod that fits nowhere: those after which it might. Pure.
+//! Which comings and goings of other pods are worth another try for a pod that fits nowhere: those after which it
+//! might fit. Pure.
 //!
 //! A hint may be wrong in one direction only: it may say yes to a change that does not help.
 
-use crate::filters::check;
-use crate::node::NodeInfo;
-use crate::nodes::{Arrival, Departure, Nodes};
+use crate::causes::{Cause, Causes};
 use crate::pod::Shape;
-use crate::relations::Identity;
+use crate::relations::{Audience, Identity, Namespaces, Term};
 
-/// A node came or changed: would it do?
-pub fn node_changed(waiting: &Shape, node: &NodeInfo) -> bool {
-    waiting.wishes.is_some() || check(&waiting.needs, node).fits()
+/// A pod was placed: whether one that waits for these causes can make use of it.
+pub fn pod_came(waiting: &Shape, causes: Causes, other: &Identity, namespaces: &Namespaces) -> bool {
+    let Some(wishes) = &waiting.wishes else { return false };
+    let wanted = |terms: &[Term]| terms.iter().any(|term| term.audience.means(other, namespaces));
+    // The emptiest place may be fuller by the pod.
+    let evens = |audience: &Audience| audience.means_also_leaving(other, namespaces);
+    causes.has(Cause::Near) && wanted(&wishes.near)
+        || causes.has(Cause::Spread) && wishes.even.iter().any(|constraint| evens(&constraint.audience))
 }
 
-/// A node went: that helps only pods that were to lie as thick there as elsewhere.
-pub fn node_gone(waiting: &Shape) -> bool {
-    waiting.wishes.is_some()
+/// A pod left its node: the same, for what it was to others and what it wanted of them.
+pub fn pod_left(waiting: &Shape, causes: Causes, other: &Shape, namespaces: &Namespaces) -> bool {
+    let means = |audience: &Audience| audience.means_also_leaving(&other.identity, namespaces);
+    let terms = |terms: &[Term]| terms.iter().any(|term| means(&term.audience));
+    let wishes = |gains: &dyn Fn(&crate::relations::Wishes) -> bool| {
+        waiting.wishes.as_ref().is_some_and(|wishes| gains(wishes))
+    };
+    causes.has(Cause::Apart) && wishes(&|wishes| terms(&wishes.apart))
+        // With the last one gone, a pod that is of the sort it must be near to is the first.
+        || causes.has(Cause::Near) && wishes(&|wishes| terms(&wishes.near))
+        || causes.has(Cause::Spread)
+            && wishes(&|wishes| wishes.even.iter().any(|constraint| means(&constraint.audience)))
+        || causes.has(Cause::Repelled) && repelled(waiting, other, namespaces)
 }
 
-/// A pod was placed, or is another than it was there.
-pub fn pod_came(waiting: &Shape, other: &Identity, arrival: &Arrival, nodes: &Nodes) -> bool {
-    waiting.wishes.as_ref().is_some_and(|wishes| wishes.welcome(other, nodes.crowds.namespaces()))
-        || arrival.instead_of.as_ref().is_some_and(|departure| pod_left(waiting, departure, nodes))
-}
-
-/// A pod left its node.
-pub fn pod_left(waiting: &Shape, departure: &Departure, nodes: &Nodes) -> bool {
-    let (other, namespaces) = (&departure.shape, nodes.crowds.namespaces());
-    let gains = |wishes: &crate::relations::Wishes| wishes.gain_by_loss_of(&other.identity, namespaces);
-    let unwelcome = |term: &crate::relations::Term| term.audience.means(&waiting.identity, namespaces);
-    check(&waiting.needs, nodes.left_by(departure)).fits()
-        || waiting.wishes.as_ref().is_some_and(|wishes| gains(wishes))
-        || other.wishes.as_ref().is_some_and(|wishes| wishes.apart.iter().any(unwelcome))
+/// Whether the other one must not be near to a pod like this.
+fn repelled(waiting: &Shape, other: &Shape, namespaces: &Namespaces) -> bool {
+    let unwelcome = |term: &Term| term.audience.means(&waiting.identity, namespaces);
+    other.wishes.as_ref().is_some_and(|wishes| wishes.apart.iter().any(unwelcome))
 }

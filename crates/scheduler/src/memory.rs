@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::cycle::Refusal;
 use crate::filters::check;
 use crate::node::NodeInfo;
 use crate::pod::{Needs, Shape};
@@ -33,7 +34,7 @@ struct Failure {
     shape: Shape,
     /// When anything last changed as the pod fitted nowhere.
     stamp: u64,
-    message: String,
+    refusal: Refusal,
     used: u64,
 }
 
@@ -66,17 +67,17 @@ impl Memory {
     }
 
     /// Why a pod of this shape fitted nowhere, if nothing has changed since.
-    pub fn failure(&mut self, shape: &Shape, stamp: u64) -> Option<String> {
+    pub fn failure(&mut self, shape: &Shape, stamp: u64) -> Option<Refusal> {
         let failure = self.failures.iter_mut().find(|f| f.stamp == stamp && f.shape == *shape)?;
         self.used += 1;
         failure.used = self.used;
-        Some(failure.message.clone())
+        Some(failure.refusal.clone())
     }
 
-    pub fn failed(&mut self, shape: &Shape, stamp: u64, message: &str) {
+    pub fn failed(&mut self, shape: &Shape, stamp: u64, refusal: &Refusal) {
         self.failures.retain(|failure| failure.stamp == stamp);
         self.used += 1;
-        let failure = Failure { shape: shape.clone(), stamp, message: message.to_owned(), used: self.used };
+        let failure = Failure { shape: shape.clone(), stamp, refusal: refusal.clone(), used: self.used };
         insert(&mut self.failures, failure, |failure| failure.used);
     }
 }

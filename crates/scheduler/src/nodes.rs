@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use informer::Meta;
+use k8s_openapi::api::core::v1::Node;
 use pods::Amounts;
 
 use crate::crowds::Crowds;
@@ -11,7 +12,7 @@ use crate::memory::Memory;
 use crate::node::{Aspects, NodeInfo};
 use crate::pod::{PodInfo, Shape};
 use crate::pool::Pool;
-use crate::relations::Labels;
+use crate::relations::{Labels, Namespaces};
 
 /// What is kept of a placed pod.
 #[derive(Debug)]
@@ -136,16 +137,24 @@ impl Nodes {
         &self.slots[departure.slot as usize]
     }
 
-    /// A node is gone. What ran there is remembered until its pods are gone too.
-    pub fn remove_node(&mut self, name: &str) {
-        let Some(slot) = self.by_name.get(name).copied() else { return };
+    /// A node is gone. What ran there is remembered until its pods are gone too. Whether there are such pods; `None`
+    /// where there was no such node.
+    pub fn remove_node(&mut self, name: &str) -> Option<bool> {
+        let slot = self.by_name.get(name).copied()?;
         let info = &mut self.slots[slot as usize];
-        if info.present {
-            info.present = false;
-            self.present -= 1;
-            self.crowds.node_changed(slot, info);
-            self.changed(slot);
+        if !info.present {
+            return None;
         }
+        info.present = false;
+        self.present -= 1;
+        let had_pods = info.pods > 0;
+        self.crowds.node_changed(slot, info);
+        self.changed(slot);
+        Some(had_pods)
+    }
+
+    pub fn namespaces(&self) -> &Namespaces {
+        self.crowds.namespaces()
     }
 
     /// Terms of pods may select by the labels of namespaces. Whether that is a change.
@@ -162,17 +171,15 @@ impl Nodes {
         }
     }
 
-    /// Whether a pod is known on this node as its object says, so that there is nothing to learn from it.
-    pub fn knows(&self, pod: &Pod, node: &str) -> bool {
-        let Some(placed) = pod.metadata.uid.as_deref().and_then(|uid| self.placed.get(uid)) else {
-            return false;
-        };
-        placed.generation.is_some()
-            && placed.generation == pod.metadata.generation
-            && *self.slots[placed.slot as usize].name == *node
-            && placed.settled
-            && placed.shape.identity.is_of(pod)
-            && pods::is_settled(pod)
+    /// Whether a pod is known on this node as its object says, so that there is nothing to learn from it. `settled`:
+    /// its specification alone says what it requests.
+    pub fn knows(&self, pod: &Meta, node: &str, settled: bool) -> bool {
+        self.placed.get(&pod.uid).is_some_and(|placed| {
+            placed.generation.is_some_and(|generation| generation == pod.generation)
+                && *self.slots[placed.slot as usize].name == *node
+                && (placed.settled && settled)
+                && placed.shape.identity.is_of(pod)
+        })
     }
 
     /// A pod is on a node, or is about to be. Doing it again changes nothing, and returns `None`.

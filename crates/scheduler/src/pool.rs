@@ -74,6 +74,10 @@ impl<T> Slab<T> {
         self.values[id as usize].take().expect("only what is there is removed")
     }
 
+    pub fn get(&self, id: u32) -> Option<&T> {
+        self.values.get(id as usize)?.as_ref()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         (0u32..).zip(&self.values).filter_map(|(id, value)| Some((id, value.as_ref()?)))
     }

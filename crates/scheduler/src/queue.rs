@@ -1,16 +1,19 @@
-//! Which pod is next: highest priority first, then who waited longest. Pods that fit nowhere wait until
-//! something changes that could help them; after a failure a pod rests for its back-off first. Pure: time
-//! comes in as an argument.
+//! Which pod is next: highest priority first, then who waited longest. Pods that fit nowhere wait in a [`Waitlist`]
+//! until something changes that could help them; after a failure a pod rests for its back-off first. Pure: time comes
+//! in as an argument.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::backoff::Policy;
+use informer::Meta;
 use tokio::time::Instant;
 
-use crate::pod::{PodInfo, Shape};
+use crate::causes::Causes;
+use crate::pod::PodInfo;
+use crate::waitlist::{Waitlist, Woken};
 
 /// Upstream's pod back-off.
 const BACKOFF: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(10));
@@ -19,7 +22,7 @@ const UNSCHEDULABLE_LIMIT: Duration = Duration::from_secs(300);
 
 type Rank = (Reverse<i32>, u64);
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum Place {
     Active(Rank),
     /// Until the instant given, or until nobody else is waiting.
@@ -45,8 +48,8 @@ pub struct PodQueue {
     active: BTreeMap<Rank, Arc<str>>,
     /// Those backing off, for when nobody is active.
     backing_off: BTreeMap<Rank, Arc<str>>,
-    /// Those that fit nowhere: equal pods wait for the same.
-    stuck: HashMap<Shape, HashSet<Arc<str>>>,
+    /// Those that fit nowhere.
+    waitlist: Waitlist,
     timed: BTreeMap<(Instant, u64), Arc<str>>,
     /// Those taken out and not yet back, each with its newest state if it changed meanwhile.
     taken: HashMap<Arc<str>, Option<PodInfo>>,
@@ -70,16 +73,20 @@ impl PodQueue {
             *newest = Some(pod);
             return;
         }
+        if let Some(held) = self.pods.get_mut(&uid).filter(|held| held.pod.shape == pod.shape) {
+            held.pod = pod;
+            return;
+        }
         self.sequence += 1;
         let waiting = match self.pods.remove(&uid) {
             Some(old) => {
                 self.unlink(&old);
-                let changed = old.pod.shape != pod.shape;
                 let mut waiting = Waiting { pod, ..old };
-                if changed && let Place::Unschedulable(_, _, rested) = waiting.place {
-                    waiting.place = self.woken(&waiting, rested, now);
-                } else if let Place::Active(_) = waiting.place {
-                    waiting.place = Place::Active(waiting.rank());
+                match waiting.place {
+                    Place::Unschedulable(_, _, rested) => waiting.place = self.woken(&waiting, rested, now),
+                    Place::Active(_) => waiting.place = Place::Active(waiting.rank()),
+                    Place::BackingOff(at, n, _) => waiting.place = Place::BackingOff(at, n, waiting.rank()),
+                    Place::Failed(..) => {}
                 }
                 waiting
             }
@@ -89,6 +96,19 @@ impl PodQueue {
             }
         };
         self.put(waiting);
+    }
+
+    /// Whether a pod waits and is known as its object says, so that there is nothing to learn from it but its newest
+    /// version. `settled`: its specification alone says what it requests.
+    pub fn knows(&mut self, pod: &Meta, settled: bool) -> bool {
+        let Some(waiting) = self.pods.get_mut(&pod.uid) else { return false };
+        let known = waiting.pod.generation.is_some_and(|generation| generation == pod.generation)
+            && (waiting.pod.settled && settled)
+            && waiting.pod.shape.identity.is_of(pod);
+        if known {
+            waiting.pod.resource_version = Some(pod.version.to_string());
+        }
+        known
     }
 
     /// Where a pod that fitted nowhere goes when that may have changed.
@@ -122,13 +142,21 @@ impl PodQueue {
         Some(Attempt { pod: waiting.pod, attempts: waiting.attempts, arrived: waiting.arrived })
     }
 
-    /// A pod that was taken out fits nowhere now.
-    pub fn unschedulable(&mut self, attempt: Attempt, now: Instant) {
+    /// A pod that was taken out fits nowhere now, for these causes.
+    pub fn unschedulable(&mut self, attempt: Attempt, causes: Causes, now: Instant) {
         let attempts = attempt.attempts + 1;
         self.sequence += 1;
-        let place =
-            Place::Unschedulable(now + UNSCHEDULABLE_LIMIT, self.sequence, now + BACKOFF.delay(attempts));
-        self.put_back(attempt, attempts, place);
+        let rested = now + BACKOFF.delay(attempts);
+        let place = Place::Unschedulable(now + UNSCHEDULABLE_LIMIT, self.sequence, rested);
+        let tried = attempt.pod.shape.clone();
+        let Some(mut waiting) = self.taken_back(attempt, attempts, place) else { return };
+        if waiting.pod.shape == tried {
+            self.waitlist.insert(&waiting.pod, causes);
+        } else {
+            // It is another pod than the one that fitted nowhere.
+            waiting.place = self.woken(&waiting, rested, now);
+        }
+        self.put(waiting);
     }
 
     /// A pod that was taken out could not be bound: it comes again after its back-off, unless it went or
@@ -137,22 +165,20 @@ impl PodQueue {
         let attempts = attempt.attempts + 1;
         self.sequence += 1;
         let place = Place::Failed(now + BACKOFF.delay(attempts), self.sequence);
-        self.put_back(attempt, attempts, place);
+        if let Some(waiting) = self.taken_back(attempt, attempts, place) {
+            self.put(waiting);
+        }
     }
 
-    fn put_back(&mut self, attempt: Attempt, attempts: u32, place: Place) {
-        let uid = Arc::clone(&attempt.pod.uid);
-        let Some(newest) = self.taken.remove(&uid) else { return };
+    fn taken_back(&mut self, attempt: Attempt, attempts: u32, place: Place) -> Option<Waiting> {
+        let newest = self.taken.remove(&attempt.pod.uid)?;
         let pod = newest.unwrap_or(attempt.pod);
-        self.put(Waiting { pod, attempts, arrived: attempt.arrived, place });
+        Some(Waiting { pod, attempts, arrived: attempt.arrived, place })
     }
 
-    /// Something changed: pods that fit nowhere and that it could help are tried again. Asks once for all equal pods.
-    pub fn something_changed(&mut self, now: Instant, helps: impl Fn(&Shape) -> bool) {
-        let helped: Vec<Shape> = self.stuck.keys().filter(|shape| helps(shape)).cloned().collect();
-        let woken: Vec<Arc<str>> =
-            helped.iter().filter_map(|shape| self.stuck.remove(shape)).flatten().collect();
-        for uid in woken {
+    /// Something changed: pods that fit nowhere and that it could help are tried again.
+    pub fn wake(&mut self, now: Instant, helped: impl FnOnce(&mut Waitlist) -> Woken) {
+        for uid in helped(&mut self.waitlist) {
             self.sequence += 1;
             let Some(mut waiting) = self.pods.remove(&uid) else { continue };
             self.unlink(&waiting);
@@ -168,6 +194,11 @@ impl PodQueue {
         self.timed.first_key_value().map(|((at, _), _)| *at)
     }
 
+    /// Whether a pod fits nowhere and nothing has happened since that could help it.
+    pub fn waits_for_a_change(&self, uid: &str) -> bool {
+        self.pods.get(uid).is_some_and(|waiting| matches!(waiting.place, Place::Unschedulable(..)))
+    }
+
     pub fn len(&self) -> usize {
         self.pods.len()
     }
@@ -177,21 +208,16 @@ impl PodQueue {
     }
 
     fn promote(&mut self, now: Instant) {
-        while let Some(entry) = self.timed.first_entry() {
-            if entry.key().0 > now {
-                return;
-            }
-            let uid = entry.remove();
-            if let Some(waiting) = self.pods.get_mut(&uid) {
-                let rank = waiting.rank();
-                match waiting.place {
-                    Place::BackingOff(_, _, held) => drop(self.backing_off.remove(&held)),
-                    Place::Unschedulable(..) => unstick(&mut self.stuck, &waiting.pod),
-                    Place::Active(_) | Place::Failed(..) => {}
-                }
-                waiting.place = Place::Active(rank);
-                self.active.insert(rank, uid);
-            }
+        while let Some(uid) =
+            self.timed.first_key_value().filter(|((at, _), _)| *at <= now).map(|(_, uid)| Arc::clone(uid))
+        {
+            let Some(mut waiting) = self.pods.remove(&uid) else {
+                self.timed.pop_first();
+                continue;
+            };
+            self.unlink(&waiting);
+            waiting.place = Place::Active(waiting.rank());
+            self.put(waiting);
         }
     }
 
@@ -203,9 +229,7 @@ impl PodQueue {
                 self.backing_off.insert(rank, Arc::clone(&uid));
                 self.timed.insert((at, n), Arc::clone(&uid));
             }
-            Place::Failed(at, n) => drop(self.timed.insert((at, n), Arc::clone(&uid))),
-            Place::Unschedulable(at, n, _) => {
-                self.stuck.entry(waiting.pod.shape.clone()).or_default().insert(Arc::clone(&uid));
+            Place::Failed(at, n) | Place::Unschedulable(at, n, _) => {
                 self.timed.insert((at, n), Arc::clone(&uid));
             }
         }
@@ -221,18 +245,9 @@ impl PodQueue {
             }
             Place::Failed(at, n) => drop(self.timed.remove(&(at, n))),
             Place::Unschedulable(at, n, _) => {
-                unstick(&mut self.stuck, &waiting.pod);
+                self.waitlist.remove(&waiting.pod);
                 self.timed.remove(&(at, n));
             }
-        }
-    }
-}
-
-fn unstick(stuck: &mut HashMap<Shape, HashSet<Arc<str>>>, pod: &PodInfo) {
-    if let Some(equals) = stuck.get_mut(&pod.shape) {
-        equals.remove(&pod.uid);
-        if equals.is_empty() {
-            stuck.remove(&pod.shape);
         }
     }
 }
@@ -258,6 +273,14 @@ mod tests {
         PodInfo::new(&pod)
     }
 
+    /// A node for everybody.
+    fn a_new_node(waitlist: &mut Waitlist) -> Woken {
+        let mut nodes = crate::nodes::Nodes::default();
+        let node = json!({"metadata": {"name": "n"}, "status": {"allocatable": {"pods": "9"}}});
+        let aspects = nodes.set_node(&serde_json::from_value(node).expect("a node"));
+        waitlist.node_changed(nodes.get("n").expect("the node"), aspects)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn priority_then_arrival() {
         let (mut queue, now) = (PodQueue::default(), Instant::now());
@@ -274,13 +297,13 @@ mod tests {
         let (mut queue, start) = (PodQueue::default(), Instant::now());
         queue.add(pod("a", 0), start);
         let attempt = queue.pop(start).expect("the pod");
-        queue.unschedulable(attempt, start);
+        queue.unschedulable(attempt, Causes::default(), start);
         assert!(queue.pop(start + Duration::from_secs(200)).is_none(), "nothing changed");
-        queue.something_changed(start, |_| false);
+        queue.wake(start, |_| Woken::new());
         assert!(queue.pop(start).is_none(), "nothing changed that helps");
         queue.add(pod("a", 0), start);
         assert!(queue.pop(start).is_none(), "its status is no matter");
-        queue.something_changed(start, |_| true);
+        queue.wake(start, a_new_node);
         assert_eq!(queue.next_due(), Some(start + Duration::from_secs(1)));
         queue.add(pod("b", 0), start);
         assert_eq!(
@@ -290,7 +313,7 @@ mod tests {
         );
         let attempt = queue.pop(start).expect("nobody else is waiting");
         assert_eq!((attempt.attempts, queue.next_due()), (1, None));
-        queue.unschedulable(attempt, start + Duration::from_secs(1));
+        queue.unschedulable(attempt, Causes::default(), start + Duration::from_secs(1));
         assert!(queue.pop(start + Duration::from_secs(302)).is_some(), "at the latest after five minutes");
         assert!(queue.is_empty());
     }
@@ -316,7 +339,7 @@ mod tests {
         queue.add(pod("a", 0), start);
         let attempt = queue.pop(start).expect("the pod");
         queue.failed(attempt, start);
-        queue.something_changed(start, |_| true);
+        queue.wake(start, a_new_node);
         assert!(queue.pop(start).is_none());
         assert!(queue.pop(start + Duration::from_secs(1)).is_some());
     }

@@ -1,10 +1,11 @@
 //! What a pod wants of the pods around it ([`Wishes`]), and what they can want of it ([`Identity`]).
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use api::selector::{LabelSelector, Operator, Requirement};
+use informer::Meta;
 use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, PodSpec, Toleration, TopologySpreadConstraint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObject;
 use pods::NodeRequirements;
@@ -37,10 +38,9 @@ impl Identity {
     }
 
     /// Whether it is still that of `pod`, which has kept its namespace.
-    pub fn is_of(&self, pod: &Pod) -> bool {
-        let labels = pod.metadata.labels.iter().flatten();
-        self.leaving == pod.metadata.deletion_timestamp.is_some()
-            && self.labels.iter().map(|(key, value)| (&**key, &**value)).eq(labels.map(|(k, v)| (&**k, &**v)))
+    pub fn is_of(&self, pod: &Meta) -> bool {
+        self.leaving == pod.is_being_deleted()
+            && self.labels.iter().map(|(key, value)| (&**key, &**value)).eq(pod.labels.iter())
     }
 
     pub fn label(&self, key: &str) -> Option<&str> {
@@ -48,8 +48,9 @@ impl Identity {
         Some(&self.labels[at].1)
     }
 
-    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.labels.iter().map(|(key, value)| (&**key, &**value))
+    /// What [`Audience::label_keys`] gives for audiences that ask for one of these labels.
+    pub fn label_keys(&self) -> impl Iterator<Item = u64> {
+        self.labels.iter().map(|(key, value)| label_key(&self.namespace, key, value))
     }
 }
 
@@ -76,7 +77,7 @@ impl Audience {
     }
 
     /// The same for a pod that may be just about to be deleted.
-    fn pods_match(&self, other: &Identity, namespaces: &Namespaces) -> bool {
+    pub fn means_also_leaving(&self, other: &Identity, namespaces: &Namespaces) -> bool {
         Self { staying: false, ..self.clone() }.means(other, namespaces)
     }
 
@@ -85,8 +86,15 @@ impl Audience {
         !self.namespace_selector.is_nothing()
     }
 
+    /// One of these is among the [`Identity::label_keys`] of every pod meant; `None` where its pods need have no label
+    /// in common.
+    pub fn label_keys(&self) -> Option<Vec<u64>> {
+        let (key, value) = self.common_label().filter(|_| !self.selects_namespaces())?;
+        Some(self.namespaces.iter().map(|namespace| label_key(namespace, key, value)).collect())
+    }
+
     /// A label that every pod meant has, where one is asked for by its value.
-    pub fn common_label(&self) -> Option<(&str, &str)> {
+    fn common_label(&self) -> Option<(&str, &str)> {
         self.pods.requirements().iter().find_map(|requirement| {
             let by_value =
                 matches!(requirement.operator(), Operator::In | Operator::Equals | Operator::DoubleEquals);
@@ -96,6 +104,12 @@ impl Audience {
             }
         })
     }
+}
+
+fn label_key(namespace: &str, key: &str, value: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (namespace, key, value).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Other pods, near by in the sense of a label of nodes.
@@ -191,23 +205,6 @@ impl Wishes {
         };
         (wishes.even, wishes.rather_even) = (of(true, texts), of(false, texts));
         (wishes != Self::default()).then_some(wishes)
-    }
-
-    /// Whether a pod that comes can make a difference for the better to where one with these wishes may go.
-    pub fn welcome(&self, other: &Identity, namespaces: &Namespaces) -> bool {
-        self.near.iter().any(|term| term.audience.means(other, namespaces))
-            || self.spread_with(other, namespaces)
-    }
-
-    /// The same for a pod that goes.
-    pub fn gain_by_loss_of(&self, other: &Identity, namespaces: &Namespaces) -> bool {
-        // With the last one gone, a pod that is of the sort it must be near to is the first.
-        let mut terms = self.apart.iter().chain(&self.near);
-        terms.any(|term| term.audience.means(other, namespaces)) || self.spread_with(other, namespaces)
-    }
-
-    fn spread_with(&self, other: &Identity, namespaces: &Namespaces) -> bool {
-        self.even.iter().any(|constraint| constraint.audience.pods_match(other, namespaces))
     }
 
     /// Whether it says anything that counts for other pods too.

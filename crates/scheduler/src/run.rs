@@ -1,6 +1,5 @@
 //! The loop: events from the caches and from bindings in, bindings, conditions and Events out.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::condition;
-use crate::cycle::{Chance, Decision, decide};
-use crate::hints;
-use crate::nodes::Nodes;
-use crate::pod::{PodInfo, Shapes};
-use crate::queue::{Attempt, PodQueue};
+use crate::pod::PodInfo;
+use crate::queue::Attempt;
+use crate::state::{Round, State};
 
 /// How many bindings may be under way at once.
 const BINDINGS: usize = 64;
@@ -49,16 +46,12 @@ enum Event {
 
 /// The scheduler, built and ready to run.
 pub struct Scheduler {
-    config: Config,
     client: Client,
     clock: Arc<dyn Clock>,
     recorder: Recorder,
     inbox: mpsc::UnboundedReceiver<Event>,
     outbox: mpsc::UnboundedSender<Event>,
-    nodes: Nodes,
-    queue: PodQueue,
-    shapes: Shapes,
-    start: usize,
+    state: State,
     writes: JoinSet<()>,
     informers: Informers,
 }
@@ -84,16 +77,12 @@ impl Scheduler {
         let recorder =
             Recorder::start(client.clone(), "default-scheduler", None, Arc::clone(&clock), supervisor);
         Self {
-            config,
+            state: State::new(&config.scheduler_name),
             client,
             clock,
             recorder,
             inbox,
             outbox,
-            nodes: Nodes::default(),
-            queue: PodQueue::default(),
-            shapes: Shapes::default(),
-            start: 0,
             writes: JoinSet::new(),
             informers: informers.clone(),
         }
@@ -117,14 +106,14 @@ impl Scheduler {
                 self.learn(event);
             }
             if self.writes.len() < BINDINGS
-                && let Some(attempt) = self.queue.pop(Instant::now())
+                && let Some(round) = self.state.round(base::random::below(u64::MAX), Instant::now())
             {
-                self.schedule(attempt);
+                self.carry_out(round);
                 // Other tasks of this thread get their turn between two decisions.
                 tokio::task::yield_now().await;
                 continue;
             }
-            let due = self.queue.next_due();
+            let due = self.state.queue().next_due();
             tokio::select! {
                 event = self.inbox.recv() => match event {
                     Some(event) => self.learn(event),
@@ -143,112 +132,38 @@ impl Scheduler {
 
     fn learn(&mut self, event: Event) {
         let now = Instant::now();
+        let state = &mut self.state;
         match event {
-            Event::Pod(Delta::Applied { new, .. }) => {
-                if let Some(pod) = new.typed() {
-                    self.pod_changed(pod, now);
-                }
-            }
-            Event::Pod(Delta::Deleted(old)) => {
-                self.queue.remove(&old.uid);
-                self.leave(&old.uid, now);
-            }
+            Event::Pod(Delta::Applied { new, .. }) => state.pod_changed(&new, now),
+            Event::Pod(Delta::Deleted(old)) => state.pod_gone(&old.uid, now),
             Event::Node(Delta::Applied { new, .. }) => {
-                let Some(present) = new.typed() else { return };
-                let changed = self.nodes.set_node(present).any();
-                if let Some(node) = self.nodes.get(new.name()).filter(|_| changed) {
-                    self.queue.something_changed(now, |waiting| hints::node_changed(waiting, node));
+                if let Some(node) = new.typed() {
+                    state.node_changed(node, now);
                 }
             }
-            Event::Node(Delta::Deleted(old)) => {
-                self.nodes.remove_node(old.name());
-                self.queue.something_changed(now, hints::node_gone);
+            Event::Node(Delta::Deleted(old)) => state.node_gone(old.name(), now),
+            Event::Namespace(Delta::Applied { new, .. }) => {
+                let labels = new.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+                state.namespace_changed(new.name(), Some(labels.collect()), now);
             }
-            Event::Namespace(delta) => self.namespace_changed(&delta, now),
-            Event::Bound(attempt, _, Ok(())) => self.queue.remove(&attempt.pod.uid),
-            Event::Bound(attempt, node, Err(why)) => self.not_bound(*attempt, &node, &why, now),
-        }
-    }
-
-    /// A pod that went meanwhile, or has a node after all, does not wait for one any more.
-    fn not_bound(&mut self, attempt: Attempt, node: &str, why: &str, now: Instant) {
-        let (key, uid) = (attempt.pod.key.clone(), Arc::clone(&attempt.pod.uid));
-        self.leave(&uid, now);
-        let present = self.informers.cache::<Pod>().get(&key.namespace, &key.name);
-        let Some(present) = present.filter(|pod| pod.metadata.uid.as_deref() == Some(&*uid)) else {
-            tracing::debug!(pod = %key, %node, %why, "the pod went while it was bound");
-            return;
-        };
-        tracing::warn!(pod = %key, %node, %why, "binding failed");
-        if self.is_ours(&present) && present.spec.as_ref().is_none_or(|spec| spec.node_name.is_none()) {
-            self.queue.failed(attempt, now);
-        } else {
-            self.pod_changed(&present, now);
-        }
-    }
-
-    fn pod_changed(&mut self, pod: &Pod, now: Instant) {
-        let uid = pod.metadata.uid.as_deref().unwrap_or("");
-        let node = pods::node_name(pod);
-        if !node.is_empty() {
-            self.queue.remove(uid);
-            if !pods::holds_resources(pod) {
-                self.leave(uid, now);
-            } else if !self.nodes.knows(pod, node) {
-                let info = PodInfo::shared(pod, &mut self.shapes);
-                self.place(&info, node, now);
+            Event::Namespace(Delta::Deleted(old)) => state.namespace_changed(old.name(), None, now),
+            Event::Bound(attempt, _, Ok(())) => state.bound(&attempt),
+            Event::Bound(attempt, node, Err(why)) => {
+                let pod = &attempt.pod.key;
+                let present = self.informers.cache::<Pod>().find(pod);
+                if present.as_ref().is_some_and(|present| present.uid == attempt.pod.uid) {
+                    tracing::warn!(%pod, %node, %why, "binding failed");
+                } else {
+                    tracing::debug!(%pod, %node, %why, "the pod went while it was bound");
+                }
+                state.not_bound(*attempt, present.as_ref(), now);
             }
-        } else if self.is_ours(pod) {
-            self.queue.add(PodInfo::shared(pod, &mut self.shapes), now);
-        } else {
-            self.queue.remove(uid);
         }
     }
 
-    /// A pod is on a node, or about to be.
-    fn place(&mut self, pod: &PodInfo, node: &str, now: Instant) {
-        if let Some(arrival) = self.nodes.place(pod, node) {
-            let (nodes, identity) = (&self.nodes, &pod.shape.identity);
-            self.queue.something_changed(now, |waiting| hints::pod_came(waiting, identity, &arrival, nodes));
-        }
-    }
-
-    /// A pod takes nothing of its node any more.
-    fn leave(&mut self, uid: &str, now: Instant) {
-        if let Some(departure) = self.nodes.remove_pod(uid) {
-            self.queue.something_changed(now, |pod| hints::pod_left(pod, &departure, &self.nodes));
-        }
-    }
-
-    /// Terms of pods may select by the labels of namespaces.
-    fn namespace_changed(&mut self, delta: &Delta<Namespace>, now: Instant) {
-        let namespace = delta.object();
-        let gone = matches!(delta, Delta::Deleted(_));
-        let labels = || namespace.labels.iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
-        if self.nodes.set_namespace(namespace.name(), (!gone).then(|| labels().collect())) && !gone {
-            self.queue.something_changed(now, |_| true);
-        }
-    }
-
-    fn is_ours(&self, pod: &Pod) -> bool {
-        let spec = pod.spec.as_ref();
-        spec.and_then(|s| s.scheduler_name.as_deref()) == Some(self.config.scheduler_name.as_str())
-            && spec.and_then(|s| s.scheduling_gates.as_ref()).is_none_or(Vec::is_empty)
-            && pods::is_active(pod)
-    }
-
-    fn schedule(&mut self, attempt: Attempt) {
-        let chance = Chance { start: self.start, tie: base::random::below(u64::MAX) };
-        // One pod that trips the decision over must not stop the rest.
-        let decided = catch_unwind(AssertUnwindSafe(|| decide(&attempt.pod, &mut self.nodes, chance)));
-        let Ok((decision, next)) = decided else {
-            tracing::error!(pod = %attempt.pod.key, "a decision panicked and will be tried again");
-            return self.queue.failed(attempt, Instant::now());
-        };
-        self.start = next;
-        match decision {
-            Decision::Bind(node) => {
-                self.place(&attempt.pod, &node, Instant::now());
+    fn carry_out(&mut self, round: Round) {
+        match round {
+            Round::Bind(attempt, node) => {
                 let (client, recorder, outbox) =
                     (self.client.clone(), self.recorder.clone(), self.outbox.clone());
                 self.writes.spawn(async move {
@@ -261,17 +176,21 @@ impl Scheduler {
                     drop(outbox.send(Event::Bound(Box::new(attempt), node, result)));
                 });
             }
-            Decision::Unschedulable(message) => {
-                let about = attempt.pod.reference();
-                self.recorder.event(&about, EventType::Warning, "FailedScheduling", message.clone());
-                self.explain(&attempt.pod, &message);
-                self.queue.unschedulable(attempt, Instant::now());
+            Round::Unschedulable(pod, message) => {
+                self.recorder.event(
+                    &pod.reference(),
+                    EventType::Warning,
+                    "FailedScheduling",
+                    message.clone(),
+                );
+                self.explain(&pod, &message);
+            }
+            Round::Panicked(pod) => {
+                tracing::error!(pod = %pod.key, "a decision panicked and will be tried again");
             }
         }
     }
-}
 
-impl Scheduler {
     /// Has the condition written that says why a pod has no node, where its newest state does not say so.
     fn explain(&mut self, pod: &PodInfo, message: &str) {
         let newest = self.informers.cache::<Pod>().get(&pod.key.namespace, &pod.key.name);
@@ -352,13 +271,13 @@ mod tests {
         let clock = Arc::new(base::SystemClock);
         let mut scheduler = Scheduler::build(Config::default(), client, &informers, clock, &supervisor);
         let node = json!({"metadata": {"name": "n"}});
-        scheduler.nodes.set_node(&serde_json::from_value(node).expect("a node"));
+        scheduler.state.nodes.set_node(&serde_json::from_value(node).expect("a node"));
         for name in ["waits", "went", "bound"] {
             pods.apply(pod(name, None));
         }
         learn_all(&mut scheduler);
         let now = Instant::now();
-        let attempts: Vec<Attempt> = std::iter::from_fn(|| scheduler.queue.pop(now)).collect();
+        let attempts: Vec<Attempt> = std::iter::from_fn(|| scheduler.state.queue.pop(now)).collect();
         assert_eq!(attempts.len(), 3);
         pods.objects().remove(&Key::new("ns", "went"));
         pods.apply(pod("bound", Some("n")));
@@ -368,9 +287,9 @@ mod tests {
         }
         let later = now + Duration::from_secs(60);
         let waiting: Vec<_> =
-            std::iter::from_fn(|| scheduler.queue.pop(later)).map(|a| a.pod.uid.to_string()).collect();
+            std::iter::from_fn(|| scheduler.state.queue.pop(later)).map(|a| a.pod.uid.to_string()).collect();
         assert_eq!(waiting, ["waits"]);
-        assert!(scheduler.nodes.remove_pod("bound").is_some(), "it is on its node");
+        assert!(scheduler.state.nodes.remove_pod("bound").is_some(), "it is on its node");
         supervisor.shutdown().start();
     }
 }

@@ -65,7 +65,9 @@ impl Topology {
         let mut counted =
             Counted { scope: scope.clone(), column, places: Vec::new(), nodes: Numbers::default(), users: 1 };
         for (slot, node) in nodes.iter().enumerate() {
-            counted.put(slot, node, self.columns[column].places[slot]);
+            // A position that pods have taken before their node was heard of may not be in the column yet.
+            let place = self.columns[column].places.get(slot).copied().unwrap_or(NOWHERE);
+            counted.put(slot, node, place);
         }
         let id = self.scopes.insert(counted);
         self.by_scope.insert(scope.clone(), id);

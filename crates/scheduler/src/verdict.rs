@@ -85,6 +85,14 @@ impl Verdict {
         RULES.get(number.checked_sub(1)?).copied()
     }
 
+    pub fn is_short_of_cpu(self) -> bool {
+        self.rule() == Some(Rule::Resources) && self.0 >> CPU & 1 == 1
+    }
+
+    pub fn is_short_of_memory(self) -> bool {
+        self.rule() == Some(Rule::Resources) && self.0 >> MEMORY & 1 == 1
+    }
+
     /// Whether evicting other pods could make room.
     pub fn preemption_may_help(self) -> bool {
         match self.rule() {

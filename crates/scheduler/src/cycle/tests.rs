@@ -40,7 +40,8 @@ fn table(nodes: &[Node]) -> Nodes {
 
 fn check_message(nodes: &mut Nodes, spec: Value, expected: &str) {
     let (decision, _) = decide(&pod("p", spec), nodes, Chance::default());
-    assert_eq!(decision, Decision::Unschedulable(expected.to_owned()));
+    let Decision::Unschedulable(refusal) = decision else { panic!("{decision:?}") };
+    assert_eq!(refusal.message, expected);
 }
 
 #[test]
@@ -201,7 +202,7 @@ fn check_choice(nodes: &mut Nodes, pod: &PodInfo, expected: &str) {
     match decide(pod, nodes, Chance::default()).0 {
         Decision::Bind(node) => assert_eq!(node, expected),
         Decision::Unschedulable(why) => {
-            let reasons = why.split(". no new claims").next().unwrap_or_default();
+            let reasons = why.message.split(". no new claims").next().unwrap_or_default();
             assert_eq!(reasons.trim_start_matches("0/3 nodes are available: "), expected);
         }
     }
@@ -325,22 +326,11 @@ fn what_is_only_preferred_leads_and_never_holds_back() {
 }
 
 #[test]
-fn waiting_pods_are_woken_by_what_may_help_them() {
-    use crate::hints;
-    let mut nodes = zones([1, 1, 1]);
-    let loner = web("loner", affinity("podAntiAffinity", "kubernetes.io/hostname"));
-    let plain = pod("plain", asks("9"));
-    let came = |nodes: &mut Nodes, who: &PodInfo, waiting: &PodInfo| {
-        let arrival = nodes.place(who, "b").expect("it is new");
-        hints::pod_came(&waiting.shape, &who.shape.identity, &arrival, nodes)
-    };
-    assert!(!came(&mut nodes, &web("one more", json!({})), &loner), "one more is no help");
-    let follower = labelled("follower", "default", "db", affinity("podAffinity", "zone"));
-    assert!(came(&mut nodes, &web("and more", json!({})), &follower));
-    let left = nodes.remove_pod("a0").expect("it was there");
-    assert!(hints::pod_left(&loner.shape, &left, &nodes));
-    assert!(!hints::pod_left(&plain.shape, &left, &nodes), "the node is too small even so");
-    let a = nodes.get("a").expect("a node");
-    assert!(!hints::node_changed(&plain.shape, a));
-    assert!(hints::node_changed(&pod("small", asks("1")).shape, a));
+fn pods_may_be_known_before_their_node() {
+    let mut nodes = zones([1, 0, 0]);
+    check_choice(&mut nodes, &web("p", only(affinity("podAntiAffinity", "zone"), "b")), "b");
+    nodes.place(&web("early", json!({})), "unknown");
+    // Another wish by the same label.
+    let even = only(spread("zone", "DoNotSchedule", json!({})), "c");
+    check_choice(&mut nodes, &web("p", even), "c");
 }

@@ -1,0 +1,111 @@
+//! [`Causes`]: what kept a pod from every node, and so what it waits for.
+
+use std::fmt;
+
+use crate::verdict::{Rule, Verdict};
+
+/// Why a node will not do, told apart by what can change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Cause {
+    Cordon,
+    Taints,
+    /// Node selector or required node affinity.
+    Labels,
+    Ports,
+    Cpu,
+    Memory,
+    /// Another resource, or the number of pods.
+    Amounts,
+    /// The node lacks a label that a spread constraint goes by.
+    Place,
+    Spread,
+    Near,
+    Apart,
+    Repelled,
+}
+
+impl Cause {
+    pub const ALL: [Self; 12] = [
+        Self::Cordon,
+        Self::Taints,
+        Self::Labels,
+        Self::Ports,
+        Self::Cpu,
+        Self::Memory,
+        Self::Amounts,
+        Self::Place,
+        Self::Spread,
+        Self::Near,
+        Self::Apart,
+        Self::Repelled,
+    ];
+
+    /// `None` where the node will do, or where no change of the node makes it the one that a pod names.
+    pub fn of(verdict: Verdict) -> Option<Self> {
+        Some(match verdict.rule()? {
+            Rule::NodeName => return None,
+            Rule::Unschedulable => Self::Cordon,
+            Rule::Taints => Self::Taints,
+            Rule::NodeAffinity => Self::Labels,
+            Rule::Ports => Self::Ports,
+            Rule::Resources if verdict.is_short_of_cpu() => Self::Cpu,
+            Rule::Resources if verdict.is_short_of_memory() => Self::Memory,
+            Rule::Resources => Self::Amounts,
+            Rule::NoPlace => Self::Place,
+            Rule::Spread => Self::Spread,
+            Rule::Near => Self::Near,
+            Rule::Apart => Self::Apart,
+            Rule::Repelled => Self::Repelled,
+        })
+    }
+
+    /// Whether other pods than those of the node, or other nodes, have a say.
+    pub fn is_social(self) -> bool {
+        matches!(self, Self::Spread | Self::Near | Self::Apart | Self::Repelled)
+    }
+}
+
+/// A set of causes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Causes(u16);
+
+impl Causes {
+    pub fn has(self, cause: Cause) -> bool {
+        self.0 >> cause as u8 & 1 == 1
+    }
+
+    #[must_use]
+    pub fn with(self, cause: Cause) -> Self {
+        Self(self.0 | 1 << cause as u8)
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Cause> {
+        Cause::ALL.into_iter().filter(move |cause| self.has(*cause))
+    }
+}
+
+impl FromIterator<Cause> for Causes {
+    fn from_iter<I: IntoIterator<Item = Cause>>(causes: I) -> Self {
+        causes.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
+impl fmt::Debug for Causes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in() {
+        let causes: Causes = [Cause::Cpu, Cause::Repelled, Cause::Cpu].into_iter().collect();
+        assert_eq!(causes.iter().collect::<Vec<_>>(), [Cause::Cpu, Cause::Repelled]);
+        assert!(!causes.has(Cause::Memory) && causes.with(Cause::Memory).has(Cause::Memory));
+        assert_eq!(Cause::ALL.map(|cause| cause as usize), std::array::from_fn(|at| at));
+    }
+}

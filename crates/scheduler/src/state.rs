@@ -1,0 +1,181 @@
+//! [`State`]: what the scheduler knows, moved on by one event and one round at a time. Pure: time and chance come in as
+//! arguments, and what is to be done goes out as a [`Round`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use informer::Cached;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use tokio::time::Instant;
+
+use crate::cycle::{Chance, Decision, decide};
+use crate::glance::Glance;
+use crate::nodes::Nodes;
+use crate::pod::{PodInfo, Shapes};
+use crate::queue::{Attempt, PodQueue};
+use crate::relations::Labels;
+
+/// What became of the pod that was next.
+#[derive(Debug)]
+pub enum Round {
+    /// To be bound to the node, where it counts from now on; then [`State::bound`] or [`State::not_bound`].
+    Bind(Attempt, String),
+    /// It waits, for this reason.
+    Unschedulable(PodInfo, String),
+    /// The decision tripped over this pod, which will be tried again.
+    Panicked(PodInfo),
+}
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Pods name the scheduler that is to place them.
+    scheduler_name: String,
+    pub(crate) nodes: Nodes,
+    pub(crate) queue: PodQueue,
+    shapes: Shapes,
+    start: usize,
+}
+
+impl State {
+    pub fn new(scheduler_name: &str) -> Self {
+        Self { scheduler_name: scheduler_name.to_owned(), ..Self::default() }
+    }
+
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    pub fn queue(&self) -> &PodQueue {
+        &self.queue
+    }
+
+    /// Decides about the pod that is next; `None` where nobody is. `tie`: how ties between nodes end.
+    pub fn round(&mut self, tie: u64, now: Instant) -> Option<Round> {
+        let attempt = self.queue.pop(now)?;
+        let chance = Chance { start: self.start, tie };
+        // One pod that trips the decision over must not stop the rest.
+        let decided = catch_unwind(AssertUnwindSafe(|| decide(&attempt.pod, &mut self.nodes, chance)));
+        let Ok((decision, next)) = decided else {
+            let pod = attempt.pod.clone();
+            self.queue.failed(attempt, now);
+            return Some(Round::Panicked(pod));
+        };
+        self.start = next;
+        Some(match decision {
+            Decision::Bind(node) => {
+                self.place(&attempt.pod, &node, now);
+                Round::Bind(attempt, node)
+            }
+            Decision::Unschedulable(refusal) => {
+                let pod = attempt.pod.clone();
+                self.queue.unschedulable(attempt, refusal.causes, now);
+                Round::Unschedulable(pod, refusal.message)
+            }
+        })
+    }
+
+    /// A pod came or changed. Its object is read whole only where it says something new.
+    pub fn pod_changed(&mut self, pod: &Cached<Pod>, now: Instant) {
+        let Some(glance) = Glance::of(pod) else {
+            // Reading it whole reports what is odd about it; it counts as unchanged.
+            pod.typed();
+            return;
+        };
+        let node = glance.node_name();
+        let settled = || glance.is_settled() || pod.typed().is_some_and(|pod| pods::is_settled(pod));
+        if !node.is_empty() {
+            self.queue.remove(&pod.uid);
+            if glance.is_terminal() {
+                self.leave(&pod.uid, now);
+            } else if !self.nodes.knows(pod, node, settled())
+                && let Some(pod) = pod.typed()
+            {
+                let info = PodInfo::shared(pod, &mut self.shapes);
+                self.place(&info, node, now);
+            }
+        } else if !self.is_ours(pod, &glance) {
+            self.queue.remove(&pod.uid);
+        } else if !self.queue.knows(pod, settled())
+            && let Some(pod) = pod.typed()
+        {
+            self.queue.add(PodInfo::shared(pod, &mut self.shapes), now);
+        }
+    }
+
+    pub fn pod_gone(&mut self, uid: &str, now: Instant) {
+        self.queue.remove(uid);
+        self.leave(uid, now);
+    }
+
+    /// A node came or changed.
+    pub fn node_changed(&mut self, node: &Node, now: Instant) {
+        let aspects = self.nodes.set_node(node);
+        let node = self.nodes.get(node.metadata.name.as_deref().unwrap_or(""));
+        if let Some(node) = node.filter(|_| aspects.any()) {
+            self.queue.wake(now, |waitlist| waitlist.node_changed(node, aspects));
+        }
+    }
+
+    pub fn node_gone(&mut self, name: &str, now: Instant) {
+        if let Some(had_pods) = self.nodes.remove_node(name) {
+            self.queue.wake(now, |waitlist| waitlist.node_gone(had_pods));
+        }
+    }
+
+    /// Terms of pods may select by the labels of namespaces; `None` for one that is gone.
+    pub fn namespace_changed(&mut self, name: &str, labels: Option<Labels>, now: Instant) {
+        let gone = labels.is_none();
+        if self.nodes.set_namespace(name, labels) && !gone {
+            self.queue.wake(now, crate::waitlist::Waitlist::namespace_changed);
+        }
+    }
+
+    /// The API has taken a binding.
+    pub fn bound(&mut self, attempt: &Attempt) {
+        self.queue.remove(&attempt.pod.uid);
+    }
+
+    /// A binding failed. `present`: the pod as it is now, if it is. One that went meanwhile, or has a node after all,
+    /// does not wait for one any more.
+    pub fn not_bound(&mut self, attempt: Attempt, present: Option<&Cached<Pod>>, now: Instant) {
+        let uid = Arc::clone(&attempt.pod.uid);
+        self.leave(&uid, now);
+        let Some(present) = present.filter(|present| present.uid == uid) else { return };
+        let waits = Glance::of(present)
+            .is_none_or(|glance| glance.node_name().is_empty() && self.is_ours(present, &glance));
+        if waits {
+            self.queue.failed(attempt, now);
+        } else {
+            self.pod_changed(present, now);
+        }
+    }
+
+    /// A pod is on a node, or about to be.
+    fn place(&mut self, pod: &PodInfo, node: &str, now: Instant) {
+        let Some(arrival) = self.nodes.place(pod, node) else { return };
+        let nodes = &self.nodes;
+        self.queue.wake(now, |waitlist| {
+            let mut woken = waitlist.pod_came(&pod.shape.identity, nodes.namespaces());
+            if let Some(gone) = &arrival.instead_of {
+                woken.extend(waitlist.pod_left(&gone.shape, nodes.left_by(gone), nodes.namespaces()));
+            }
+            woken
+        });
+    }
+
+    /// A pod takes nothing of its node any more.
+    fn leave(&mut self, uid: &str, now: Instant) {
+        let Some(gone) = self.nodes.remove_pod(uid) else { return };
+        let nodes = &self.nodes;
+        self.queue
+            .wake(now, |waitlist| waitlist.pod_left(&gone.shape, nodes.left_by(&gone), nodes.namespaces()));
+    }
+
+    fn is_ours(&self, pod: &Cached<Pod>, glance: &Glance<'_>) -> bool {
+        glance.asks(&self.scheduler_name) && !glance.is_terminal() && !pod.is_being_deleted()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! No pod waits that would fit.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::causes::Causes;
+use crate::samples;
+
+/// What the API server would hold.
+#[derive(Default)]
+struct Cluster {
+    state: State,
+    pods: BTreeMap<String, Pod>,
+    rounds: usize,
+}
+
+fn changed(pod: &Pod, change: Value) -> Pod {
+    fn merge(into: &mut Value, from: Value) {
+        match from {
+            Value::Object(fields) => fields.into_iter().for_each(|(key, value)| merge(&mut into[key], value)),
+            other => *into = other,
+        }
+    }
+    let mut object = serde_json::to_value(pod).expect("JSON");
+    merge(&mut object, change);
+    serde_json::from_value(object).expect("a pod")
+}
+
+impl Cluster {
+    fn new() -> Self {
+        Self { state: State::new("s"), ..Self::default() }
+    }
+
+    fn put(&mut self, pod: Pod) {
+        self.state.pod_changed(&Cached::of(&pod), Instant::now());
+        self.pods.insert(pod.metadata.name.clone().expect("a name"), pod);
+    }
+
+    fn change(&mut self, name: &str, change: Value) {
+        if let Some(pod) = self.pods.get(name) {
+            let pod = changed(pod, change);
+            self.put(pod);
+        }
+    }
+
+    fn node(&mut self, number: usize, what: u8, change: u8) {
+        let mut node = serde_json::to_value(samples::node(number, what % 4)).expect("JSON");
+        match change % 4 {
+            0 => node["spec"]["unschedulable"] = true.into(),
+            1 => node["status"]["allocatable"]["cpu"] = format!("{}", what % 6).into(),
+            2 => node["status"]["allocatable"]["pods"] = format!("{}", what % 6).into(),
+            _ => {}
+        }
+        self.state.node_changed(&serde_json::from_value(node).expect("a node"), Instant::now());
+    }
+
+    /// All rounds there are, every other binding being refused where `refuse` says so.
+    fn schedule(&mut self, tie: u64, refuse: bool) {
+        while let Some(round) = self.state.round(tie, Instant::now()) {
+            self.rounds += 1;
+            let Round::Bind(attempt, node) = round else { continue };
+            let name = attempt.pod.key.name.to_string();
+            if refuse && self.rounds.is_multiple_of(2) {
+                let present = self.pods.get(&name).map(Cached::of);
+                self.state.not_bound(attempt, present.as_ref(), Instant::now());
+            } else {
+                self.state.bound(&attempt);
+                self.change(&name, json!({"spec": {"nodeName": node}}));
+            }
+        }
+    }
+
+    /// Nobody who waits for a change would fit as things are.
+    fn check(&mut self) -> Result<(), TestCaseError> {
+        let pending = self.pods.values().filter(|pod| pods::node_name(pod).is_empty());
+        for pod in pending.filter(|pod| pods::is_active(pod)).map(PodInfo::new).collect::<Vec<_>>() {
+            if !self.state.queue.waits_for_a_change(&pod.uid) {
+                continue;
+            }
+            let (decision, _) = decide(&pod, &mut self.state.nodes, Chance::default());
+            prop_assert!(
+                matches!(decision, Decision::Unschedulable(_)),
+                "{} would fit: {:?}",
+                pod.key,
+                decision
+            );
+        }
+        Ok(())
+    }
+}
+
+fn new_pod(name: &str, sort: u8) -> Pod {
+    changed(&samples::pod(name, sort, false), json!({"spec": {"schedulerName": "s"}}))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn nobody_waits_who_would_fit(
+        events in proptest::collection::vec((0u8..10, any::<u8>(), any::<u8>(), any::<u8>()), 1..80),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().start_paused(true).enable_time().build();
+        let runtime = runtime.expect("a runtime");
+        let _entered = runtime.enter();
+        let mut cluster = Cluster::new();
+        for number in 0..3 {
+            cluster.node(number, u8::try_from(number).expect("small"), 3);
+        }
+        for (i, (what, a, b, c)) in events.into_iter().enumerate() {
+            let known = format!("p{}", usize::from(b) % (i + 1));
+            match what {
+                0 => cluster.node(usize::from(a) % 5, b, c),
+                1 => cluster.state.node_gone(&format!("n{}", a % 5), Instant::now()),
+                2 => {
+                    if cluster.pods.remove(&known).is_some() {
+                        cluster.state.pod_gone(&known, Instant::now());
+                    }
+                }
+                3 => cluster.change(&known, json!({"metadata": {"labels": {"app": (["a", "b"][usize::from(a % 2)])}}})),
+                4 => cluster.change(&known, json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})),
+                5 => cluster.change(&known, json!({"status": {"phase": "Succeeded"}})),
+                6 => {
+                    let labels = [("team".to_owned(), (a % 2).to_string())].into();
+                    cluster.state.namespace_changed("ns", Some(labels), Instant::now());
+                }
+                7 => {
+                    let elsewhere = json!({"spec": {"nodeName": format!("n{}", a % 5)}});
+                    cluster.put(changed(&new_pod(&format!("p{i}"), b), elsewhere));
+                }
+                _ => cluster.put(new_pod(&format!("p{i}"), b)),
+            }
+            if c.is_multiple_of(3) {
+                continue;
+            }
+            cluster.schedule(u64::from(c), c.is_multiple_of(5));
+            cluster.check()?;
+        }
+    }
+}
+
+#[test]
+fn a_pods_status_alone_is_not_read() {
+    let runtime = tokio::runtime::Builder::new_current_thread().start_paused(true).enable_time().build();
+    let runtime = runtime.expect("a runtime");
+    let _entered = runtime.enter();
+    let mut cluster = Cluster::new();
+    let generation = json!({"metadata": {"generation": 1}});
+    cluster.put(changed(&new_pod("waits", 0), generation.clone()));
+    cluster.put(changed(&changed(&new_pod("placed", 0), generation), json!({"spec": {"nodeName": "n0"}})));
+    for name in ["waits", "placed"] {
+        // Read whole, this would be no pod.
+        let mut object = serde_json::to_value(&cluster.pods[name]).expect("JSON");
+        object["spec"]["volumes"] = "odd".into();
+        object["metadata"]["resourceVersion"] = "7".into();
+        let odd = informer::Cache::<Pod>::new();
+        odd.objects().apply(informer::Item::read(object.to_string().into()).expect("an object"));
+        let odd = odd.find(&informer::Key::new("ns", name)).expect("the pod");
+        cluster.state.pod_changed(&odd, Instant::now());
+    }
+    let attempt = cluster.state.queue.pop(Instant::now()).expect("it waits");
+    assert_eq!(attempt.pod.resource_version.as_deref(), Some("7"), "events tell of its newest state");
+    cluster.state.queue.unschedulable(attempt, Causes::default(), Instant::now());
+    assert!(cluster.state.queue.waits_for_a_change("waits"));
+    assert!(cluster.state.nodes.remove_pod("placed").is_some());
+}
