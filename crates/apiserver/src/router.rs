@@ -57,8 +57,8 @@ async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome 
     if matches!(verb, Verb::Update | Verb::Patch) && !named {
         return Err(refused());
     }
-    if row.virtual_kind {
-        return subresources::create_virtual(context, row, call).await;
+    if let Some(question) = row.question {
+        return subresources::ask(context, row, question, call).await;
     }
     let all_namespaces = row.namespaced() && call.info.namespace.is_empty();
     if all_namespaces && matches!(verb, Verb::Get | Verb::Update | Verb::Patch | Verb::Delete) {

@@ -8,7 +8,7 @@ use crate::cache::{ResourceSpec, by_paths};
 /// share a spec with the selectable fields of all.
 pub fn cache_specs(table: &KindTable) -> Vec<ResourceSpec> {
     let mut places: Vec<(&str, bool, Vec<_>)> = Vec::new();
-    for row in table.rows().filter(|row| !row.virtual_kind) {
+    for row in table.rows().filter(|row| row.question.is_none()) {
         let known = places.iter().position(|(prefix, ..)| *prefix == row.storage_prefix);
         let index = known.unwrap_or_else(|| {
             places.push((&row.storage_prefix, row.namespaced(), Vec::new()));

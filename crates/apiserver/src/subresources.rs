@@ -1,11 +1,11 @@
 //! What some kinds have besides the generic verbs. Kinds may be named here, each in its own module.
 //!
-//! Start with [`answer`] (subresources) and [`create_virtual`] (kinds that are only a question).
+//! Start with [`answer`] (subresources) and [`ask`] (kinds that are only a question).
 
 mod binding;
 mod eviction;
 mod log_options;
-pub(crate) mod namespace;
+mod namespace;
 mod pod_parts;
 mod proxied;
 mod reviews;
@@ -15,7 +15,7 @@ mod token;
 use std::sync::Arc;
 
 use api::Error;
-use resources::{Part, PartHandler, Resource, Verb};
+use resources::{Part, PartHandler, Question, Resource, Verb};
 
 use crate::context::Context;
 use crate::handlers::storage::Target;
@@ -56,12 +56,17 @@ pub(crate) async fn answer(target: Target, part: Part, call: Call) -> Outcome {
     }
 }
 
-/// Answers the creation of an object that is never stored.
-pub(crate) async fn create_virtual(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
-    if row.group.is_empty() && row.kind == "Binding" {
+/// Answers the creation of an object that is only a question.
+pub(crate) async fn ask(
+    context: Arc<Context>,
+    row: Arc<Resource>,
+    question: Question,
+    call: Call,
+) -> Outcome {
+    if question == Question::Binding {
         let table = context.deps.resources.table();
         let pods = table.find("", "v1", "pods").ok_or_else(Error::no_such_path)?;
         return binding::create(Target::new(context, Arc::clone(pods))?, call).await;
     }
-    reviews::answer(context, row, call).await
+    reviews::answer(context, row, question, call).await
 }

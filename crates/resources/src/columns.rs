@@ -1,21 +1,21 @@
 //! Server-side Tables: which columns a kind has, and what stands in them.
 //!
-//! Start with [`Printer`], which a row carries. A built-in kind with columns of its own is one entry of
-//! [`KINDS`]; the rest have name and age. Facts: upstream's `pkg/printers/internalversion/printers.go`.
+//! Start with [`Printer`], which a row carries. The files below hold the columns of built-in kinds, which the kinds'
+//! rows refer to; a kind without columns of its own shows name and age. Facts: upstream's `pkg/printers/internalversion/printers.go`.
 //! Nothing here reads a clock.
 
-mod autoscaler;
-mod basic;
-mod binding;
+pub(crate) mod autoscaler;
+pub(crate) mod basic;
+pub(crate) mod binding;
 pub mod duration;
-mod event;
-mod node;
-mod pod;
-mod policy;
+pub(crate) mod event;
+pub(crate) mod node;
+pub(crate) mod pod;
+pub(crate) mod policy;
 mod read;
-mod service;
-mod volume;
-mod workload;
+pub(crate) mod service;
+pub(crate) mod volume;
+pub(crate) mod workload;
 
 use std::sync::{Arc, LazyLock};
 
@@ -52,17 +52,17 @@ pub trait Printer: Send + Sync {
 
 /// A column of a built-in kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Column {
+pub(crate) struct Column {
     head: Head<'static>,
     source: Source,
 }
 
 /// Field names from the object's top to a value.
-type Path = &'static [&'static str];
+pub(crate) type Path = &'static [&'static str];
 
 /// Where a cell comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
+pub(crate) enum Source {
     /// The kind's own function makes the whole row.
     Code,
     Name,
@@ -109,11 +109,19 @@ impl Column {
 
 /// A built-in kind's columns and the functions that fill them.
 #[derive(Clone, Copy)]
-struct Columns {
+pub(crate) struct Columns {
     columns: &'static [Column],
     /// Makes the row; `None` where the columns say where their cells come from.
     cells: Option<fn(&Object, Timestamp) -> Vec<Value>>,
     conditions: fn(&Object) -> Vec<Value>,
+}
+
+impl Columns {
+    /// The same, whose rows tell by conditions that their object has ended.
+    pub(crate) const fn with_conditions(mut self, conditions: fn(&Object) -> Vec<Value>) -> Self {
+        self.conditions = conditions;
+        self
+    }
 }
 
 impl Printer for Columns {
@@ -131,13 +139,6 @@ impl Printer for Columns {
     fn conditions(&self, object: &Object) -> Vec<Value> {
         (self.conditions)(object)
     }
-}
-
-/// The kind's name and its printer.
-struct Entry {
-    group: &'static str,
-    kind: &'static str,
-    printer: Columns,
 }
 
 const fn column(name: &'static str, kind: &'static str, description: &'static str) -> Column {
@@ -166,106 +167,29 @@ const AGE: Column = column(
 )
 .from(Source::Age);
 
-/// A kind whose rows a function makes.
-const fn printer(
-    group: &'static str,
-    kind: &'static str,
+/// Columns that say where their cells come from.
+pub(crate) const fn plain(columns: &'static [Column]) -> Columns {
+    Columns { columns, cells: None, conditions: |_| Vec::new() }
+}
+
+/// Columns whose cells a function makes.
+pub(crate) const fn printed(
     columns: &'static [Column],
     cells: fn(&Object, Timestamp) -> Vec<Value>,
-) -> Entry {
-    Entry { group, kind, printer: Columns { columns, cells: Some(cells), conditions: |_| Vec::new() } }
+) -> Columns {
+    Columns { columns, cells: Some(cells), conditions: |_| Vec::new() }
 }
-
-/// A kind whose columns say it all.
-const fn plain(group: &'static str, kind: &'static str, columns: &'static [Column]) -> Entry {
-    Entry { group, kind, printer: Columns { columns, cells: None, conditions: |_| Vec::new() } }
-}
-
-/// All kinds with columns of their own.
-const KINDS: &[Entry] = &[
-    plain("", "ComponentStatus", basic::COMPONENT_STATUS),
-    printer("", "ConfigMap", basic::CONFIG_MAP, basic::config_map),
-    printer("", "Endpoints", service::ENDPOINTS, service::endpoints),
-    printer("", "Event", event::COLUMNS, event::cells),
-    plain("", "LimitRange", basic::CREATED),
-    plain("", "Namespace", basic::NAMESPACE),
-    printer("", "Node", node::COLUMNS, node::cells),
-    printer("", "PersistentVolume", volume::VOLUME, volume::volume),
-    printer("", "PersistentVolumeClaim", volume::CLAIM, volume::claim),
-    Entry {
-        group: "",
-        kind: "Pod",
-        printer: Columns { columns: pod::COLUMNS, cells: Some(pod::cells), conditions: pod::row_conditions },
-    },
-    printer("", "PodTemplate", workload::POD_TEMPLATE, workload::pod_template),
-    printer("", "ReplicationController", workload::REPLICAS, workload::replication_controller),
-    printer("", "ResourceQuota", policy::QUOTA, policy::quota),
-    plain("", "Secret", basic::SECRET),
-    printer("", "Service", service::SERVICE, service::service),
-    plain("", "ServiceAccount", basic::SERVICE_ACCOUNT),
-    printer(ADMISSION, "MutatingAdmissionPolicy", policy::MUTATING, policy::mutating),
-    printer(ADMISSION, "MutatingAdmissionPolicyBinding", policy::BINDING, policy::binding),
-    plain(ADMISSION, "MutatingWebhookConfiguration", basic::WEBHOOKS),
-    printer(ADMISSION, "ValidatingAdmissionPolicy", policy::VALIDATING, policy::validating),
-    printer(ADMISSION, "ValidatingAdmissionPolicyBinding", policy::BINDING, policy::binding),
-    plain(ADMISSION, "ValidatingWebhookConfiguration", basic::WEBHOOKS),
-    plain("apiextensions.k8s.io", "CustomResourceDefinition", basic::CREATED),
-    printer("apiregistration.k8s.io", "APIService", service::API_SERVICE, service::api_service),
-    printer("apps", "ControllerRevision", workload::REVISION, workload::revision),
-    printer("apps", "DaemonSet", workload::DAEMON_SET, workload::daemon_set),
-    printer("apps", "Deployment", workload::DEPLOYMENT, workload::deployment),
-    printer("apps", "ReplicaSet", workload::REPLICAS, workload::replica_set),
-    printer("apps", "StatefulSet", workload::STATEFUL_SET, workload::stateful_set),
-    printer("autoscaling", "HorizontalPodAutoscaler", autoscaler::COLUMNS, autoscaler::cells),
-    printer("batch", "CronJob", workload::CRON_JOB, workload::cron_job),
-    printer("batch", "Job", workload::JOB, workload::job),
-    printer("certificates.k8s.io", "CertificateSigningRequest", policy::SIGNING, policy::signing),
-    plain("coordination.k8s.io", "Lease", basic::LEASE),
-    printer("discovery.k8s.io", "EndpointSlice", service::ENDPOINT_SLICE, service::endpoint_slice),
-    printer("events.k8s.io", "Event", event::COLUMNS, event::cells),
-    plain("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration", basic::PRIORITY_LEVEL),
-    printer("networking.k8s.io", "Ingress", service::INGRESS, service::ingress),
-    printer("networking.k8s.io", "IngressClass", service::INGRESS_CLASS, service::ingress_class),
-    plain("networking.k8s.io", "NetworkPolicy", basic::NETWORK_POLICY),
-    plain("networking.k8s.io", "ServiceCIDR", basic::SERVICE_CIDR),
-    plain("node.k8s.io", "RuntimeClass", basic::RUNTIME_CLASS),
-    plain("policy", "PodDisruptionBudget", basic::DISRUPTION_BUDGET),
-    plain(RBAC, "ClusterRole", basic::CREATED),
-    printer(RBAC, "ClusterRoleBinding", binding::COLUMNS, binding::cells),
-    plain(RBAC, "Role", basic::CREATED),
-    printer(RBAC, "RoleBinding", binding::COLUMNS, binding::cells),
-    plain("resource.k8s.io", "ResourceSlice", basic::RESOURCE_SLICE),
-    plain("scheduling.k8s.io", "PriorityClass", basic::PRIORITY_CLASS),
-    plain("storage.k8s.io", "CSINode", basic::CSI_NODE),
-    plain("storage.k8s.io", "CSIStorageCapacity", basic::CSI_CAPACITY),
-    printer("storage.k8s.io", "StorageClass", volume::STORAGE_CLASS, volume::storage_class),
-    plain("storage.k8s.io", "VolumeAttachment", basic::VOLUME_ATTACHMENT),
-    plain("storage.k8s.io", "VolumeAttributesClass", basic::ATTRIBUTES_CLASS),
-];
-
-const ADMISSION: &str = "admissionregistration.k8s.io";
-const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Name and age, which any kind has.
 pub fn name_and_age() -> Arc<dyn Printer> {
-    static SHARED: LazyLock<Arc<dyn Printer>> = LazyLock::new(|| {
-        Arc::new(Columns { columns: &[NAME, AGE], cells: None, conditions: |_| Vec::new() })
-    });
+    static SHARED: LazyLock<Arc<dyn Printer>> = LazyLock::new(|| Arc::new(plain(&[NAME, AGE])));
     Arc::clone(&SHARED)
 }
 
 /// The printer of `autoscaling/v1` Scales, which no row has.
 pub fn scale() -> &'static dyn Printer {
-    const SCALE: Columns = Columns { columns: basic::SCALE, cells: None, conditions: |_| Vec::new() };
+    const SCALE: Columns = plain(basic::SCALE);
     &SCALE
-}
-
-/// The printer of a built-in kind.
-pub(crate) fn printer_of(group: &str, kind: &str) -> Arc<dyn Printer> {
-    match KINDS.iter().find(|entry| entry.group == group && entry.kind == kind) {
-        Some(entry) => Arc::new(entry.printer),
-        None => name_and_age(),
-    }
 }
 
 #[cfg(test)]

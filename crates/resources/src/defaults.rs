@@ -2,7 +2,7 @@
 //! object says when its author said nothing.
 //!
 //! One function a kind, named like it, on the dynamic object; all are idempotent and never fail: a
-//! field of another type than expected is left for validation. [`crate::strategy`] says which kind
+//! field of another type than expected is left for validation. The rows in `kinds` say which kind
 //! has which. Start with [`pod`].
 
 mod cluster;

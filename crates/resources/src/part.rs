@@ -46,6 +46,18 @@ pub struct ScalePaths {
     pub selector: Vec<Cow<'static, str>>,
 }
 
+impl ScalePaths {
+    /// Where all built-in kinds have their figures.
+    pub fn replicas() -> Self {
+        let path = |top: &'static str, field: &'static str| vec![top.into(), field.into()];
+        Self {
+            spec_replicas: path("spec", "replicas"),
+            status_replicas: path("status", "replicas"),
+            selector: path("spec", "selector"),
+        }
+    }
+}
+
 /// How requests for a part are answered. The first two are generic and serve any kind; each of the others is a
 /// module of the API server.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use api::field::ErrorList;
+use api::field::{ErrorList, FieldError, Path};
+use api::names;
 use api::schema::Shape;
 use api::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, Object};
+use serde_json::Value;
 
 use crate::columns::Printer;
+use crate::logic::{Changes, Logic};
 use crate::part::{Part, PartHandler, ScalePaths};
 use crate::schema::Schema;
 
@@ -72,31 +75,9 @@ pub struct Convert {
     pub from_storage: fn(&mut Object),
 }
 
-/// The logic of a kind, all pure. Objects arrive decoded (structure already checked), in this
-/// row's version. `metadata` common to all kinds is handled by the machinery.
-///
-/// Order on create: `default` → mutating admission → `default` → `prepare_create` → validation.
-/// Order on update: decode/patch → `default` → mutating admission → `default` → `prepare_update` → validation.
+/// What the machinery does with objects of a kind, besides the kind's [`Logic`].
 #[derive(Debug, Clone, Copy)]
-pub struct Strategy {
-    /// Fills in absent fields. Idempotent. Also applied to stored objects when they are read back
-    /// for a patch.
-    pub default: fn(&mut Object),
-    /// Clears what a creator may not set (status), normalizes.
-    pub prepare_create: fn(&mut Object),
-    /// Keeps what a plain update may not change (status), given (new, old).
-    pub prepare_update: fn(&mut Object, &Object),
-    /// The same for the status subresource: keeps spec and most metadata, given (new, old).
-    pub prepare_status_update: fn(&mut Object, &Object),
-    pub validate_create: fn(&Object) -> ErrorList,
-    /// Given (new, old). Includes all checks of the new object.
-    pub validate_update: fn(&Object, &Object) -> ErrorList,
-    pub validate_status_update: fn(&Object, &Object) -> ErrorList,
-    /// The same for a part that only its own subresource changes (`pods/resize`): the whole must hold, what a
-    /// plain update may not change may differ.
-    pub validate_part_update: fn(&Object, &Object) -> ErrorList,
-    /// Texts for the `Warning` header on create, and on updates that change the generation.
-    pub warnings: fn(&Object) -> Vec<String>,
+pub struct Rules {
     /// Whether updates are warned of at all.
     pub warns_on_update: bool,
     /// Whether `metadata.generation` counts changes of anything but metadata and status.
@@ -105,14 +86,91 @@ pub struct Strategy {
     pub create_on_update: bool,
     /// Whether an update without resourceVersion is taken (upstream: `AllowUnconditionalUpdate`).
     pub unconditional_update: bool,
-    /// The grace period of a delete, in seconds, given the object and what the request asked for;
-    /// `None` for kinds that are deleted at once.
-    pub grace_period_s: Option<fn(&Object, Option<i64>) -> i64>,
     /// Whether deleting without a propagation policy orphans dependents (upstream's default for
     /// few old kinds) instead of background deletion.
     pub orphan_by_default: bool,
     /// What is wrong with a name of this kind; empty when it is well formed.
-    pub name_grammar: fn(&str) -> api::names::Faults,
+    pub name_grammar: fn(&str) -> names::Faults,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            warns_on_update: true,
+            has_generation: false,
+            create_on_update: false,
+            unconditional_update: true,
+            orphan_by_default: false,
+            name_grammar: names::dns1123_subdomain,
+        }
+    }
+}
+
+/// A field that an update may not change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Immutable {
+    /// Field names from the object's top.
+    pub path: Vec<Cow<'static, str>>,
+    pub refusal: Refusal,
+}
+
+/// How a change of an immutable field is refused, with what detail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    Forbidden(Cow<'static, str>),
+    Invalid(Cow<'static, str>),
+}
+
+impl Immutable {
+    pub fn forbidden(path: &[&'static str], detail: &'static str) -> Self {
+        Self::refused(path, Refusal::Forbidden(detail.into()))
+    }
+
+    pub fn invalid(path: &[&'static str], detail: &'static str) -> Self {
+        Self::refused(path, Refusal::Invalid(detail.into()))
+    }
+
+    fn refused(path: &[&'static str], refusal: Refusal) -> Self {
+        Self { path: path.iter().map(|step| (*step).into()).collect(), refusal }
+    }
+
+    /// What is wrong with a change. Absent and null are alike.
+    fn judge(&self, new: &Object, old: &Object) -> Option<FieldError> {
+        let given = |object: &'_ Object| object.at(&self.path).filter(|value| !value.is_null()).cloned();
+        let value = given(new);
+        if value == given(old) {
+            return None;
+        }
+        let (top, rest) = self.path.split_first()?;
+        Some(self.refuse(&Path::root(top), rest, value.unwrap_or_default()))
+    }
+
+    fn refuse(&self, path: &Path<'_>, rest: &[Cow<'static, str>], value: Value) -> FieldError {
+        match (rest.split_first(), &self.refusal) {
+            (Some((step, rest)), _) => self.refuse(&path.child(step), rest, value),
+            (None, Refusal::Forbidden(detail)) => FieldError::forbidden(path, &**detail),
+            (None, Refusal::Invalid(detail)) => FieldError::invalid(path, value, &**detail),
+        }
+    }
+}
+
+/// What is asked by creating an object of a kind that is only a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// That a pod run on a node (`Binding`).
+    Binding,
+    /// Whose a token is (`TokenReview`).
+    Token,
+    /// Who the asker is (`SelfSubjectReview`).
+    SelfSubject,
+    /// Whether somebody may do something (`SubjectAccessReview`).
+    SubjectAccess,
+    /// The same, in one namespace (`LocalSubjectAccessReview`).
+    LocalSubjectAccess,
+    /// Whether the asker may do something (`SelfSubjectAccessReview`).
+    SelfSubjectAccess,
+    /// All that the asker may do (`SelfSubjectRulesReview`).
+    SelfSubjectRules,
 }
 
 /// A field that lists and watches can select by.
@@ -164,18 +222,21 @@ pub struct Resource {
     /// The subresources, by name.
     pub parts: Vec<Part>,
     pub schema: Schema,
-    pub strategy: Strategy,
+    pub logic: Arc<dyn Logic>,
+    pub rules: Rules,
     /// What Tables of the kind show.
     pub printer: Arc<dyn Printer>,
     /// Field selectors besides `metadata.name` and `metadata.namespace`.
     pub selectable_fields: Vec<SelectableField>,
+    /// Fields that a plain update may not change, where [`Logic::changes`] says so.
+    pub immutable_fields: Vec<Immutable>,
     /// Group and plural under which objects are stored: `/registry/<prefix>/[<namespace>/]<name>`.
     pub storage_prefix: Cow<'static, str>,
     /// The apiVersion objects are stored in.
     pub storage_version: GroupVersion,
     pub convert: Option<Convert>,
-    /// Whether the kind is only a question (`SubjectAccessReview`, `TokenReview`): created, answered, never stored.
-    pub virtual_kind: bool,
+    /// What creating an object asks, where the kind is only a question: created, answered, never stored.
+    pub question: Option<Question>,
     /// How long objects live after their last write, in seconds (events: 3600).
     pub ttl_s: Option<u64>,
     /// What whoever uses the kind is warned of: since when it is deprecated, and what to use instead.
@@ -214,6 +275,19 @@ impl Resource {
             PartHandler::Scale(paths) => Some(paths),
             _ => None,
         })
+    }
+
+    /// Everything wrong with a change by a plain update, which includes everything wrong with the new object.
+    pub fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        match self.logic.changes() {
+            Changes::Any(_) | Changes::NotYetJudged(_) => self.logic.validate(new),
+            Changes::AllButImmutable => {
+                let mut errors = self.logic.validate(new);
+                errors.extend(self.immutable_fields.iter().filter_map(|field| field.judge(new, old)));
+                errors
+            }
+            Changes::Judged(judge) => judge(new, old),
+        }
     }
 
     pub fn supports(&self, verb: Verb) -> bool {

@@ -1,17 +1,16 @@
 //! [`KindTable`]: the rows of all served kinds, found by plural or kind. [`builtin`] is the table
 //! of the built-in kinds; a [`ResourceSource`] gives the table as it is now, CRDs included.
 //!
-//! Start with [`KindTable::find`]. `data/rows.txt` holds what is generated (names, scope, verbs,
-//! subresources), `facts` what is written by hand. Nothing here knows what a kind means.
+//! Start with [`KindTable::find`]. Nothing here knows what a kind means: the built-in rows are in `kinds`.
 
-mod facts;
-mod rows;
+pub(crate) mod order;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use api::GroupVersion;
 
+use crate::kinds;
 use crate::row::Resource;
 
 /// Rows with the indices to find them. Immutable; made anew when a CRD comes or goes.
@@ -44,7 +43,7 @@ impl KindTable {
             table.rows.push(row);
         }
         let order = std::mem::take(&mut table.group_versions);
-        table.group_versions = facts::in_discovery_order(order);
+        table.group_versions = order::in_discovery_order(order);
         table
     }
 
@@ -115,7 +114,7 @@ impl ResourceSource for Builtin {
     }
 }
 
-static BUILTIN: LazyLock<Arc<KindTable>> = LazyLock::new(|| Arc::new(KindTable::new(rows::builtin())));
+static BUILTIN: LazyLock<Arc<KindTable>> = LazyLock::new(|| Arc::new(KindTable::new(kinds::builtin())));
 
 /// The table of the built-in kinds: every stable one of the tracked version.
 pub fn builtin() -> &'static KindTable {

@@ -2,8 +2,8 @@
 //! (`pkg/apis/*/validation`). Objects come defaulted and of sound structure; metadata common to all
 //! kinds is checked by the machinery.
 //!
-//! Each function collects everything wrong with an object, in upstream's order. [`crate::strategy`]
-//! says which kind has which. Start with `pod`; `check` holds what all share.
+//! Each function collects everything wrong with an object, in upstream's order. The rows in `kinds`
+//! say which kind has which. Start with `pod`; `check` holds what all share.
 
 mod amounts;
 pub(crate) mod batch;
@@ -20,6 +20,8 @@ mod selector;
 pub(crate) mod service;
 pub(crate) mod storage;
 pub(crate) mod workload;
+
+pub(crate) use check::IMMUTABLE;
 
 #[cfg(test)]
 mod tests;

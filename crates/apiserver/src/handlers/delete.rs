@@ -52,7 +52,7 @@ pub(crate) async fn one(target: Target, mut call: Call) -> Outcome {
             let status = if options.cascade_asked { StatusCode::ACCEPTED } else { StatusCode::OK };
             respond::object(status, answer, json)
         }
-        Deleted::Gone(object) if target.row.strategy.grace_period_s.is_some() => {
+        Deleted::Gone(object) if target.row.logic.grace_period_s(&object, None).is_some() => {
             respond::object(StatusCode::OK, answer, to_json(&object)?)
         }
         Deleted::Gone(object) => respond::value(StatusCode::OK, answer, &success(&target, &object)),

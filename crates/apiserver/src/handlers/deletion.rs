@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::metadata::seconds;
 use super::options::{DeleteOptions, Propagation};
-use crate::subresources::namespace;
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -33,13 +32,13 @@ pub(crate) fn plan(row: &Resource, object: &Object, options: &DeleteOptions, now
         Grace::None => None,
     };
     settle_finalizers(row, &mut next, options);
-    let held = next.finalizers().next().is_some() || namespace::holds(row, &next);
+    let held = next.finalizers().next().is_some() || row.logic.is_held(&next);
     if grace.is_none_or(|s| s == 0) && !held {
         return Deletion::Remove;
     }
     if grace.is_none() {
         mark(&mut next, now);
-        namespace::mark_terminating(row, &mut next);
+        row.logic.mark_deleted(&mut next);
     }
     if next == *object { Deletion::Pending } else { Deletion::Mark(next) }
 }
@@ -53,10 +52,10 @@ enum Grace {
 }
 
 fn graceful(row: &Resource, object: &mut Object, options: &DeleteOptions, now: Timestamp) -> Grace {
-    let Some(period) = row.strategy.grace_period_s else { return Grace::None };
     let asked = options.grace_period_s;
+    let Some(period) = row.logic.grace_period_s(object, asked) else { return Grace::None };
     let Some(deletion) = object.deletion_timestamp().map(str::to_owned) else {
-        let grace = period(object, asked).max(0);
+        let grace = period.max(0);
         set_deletion(object, now + lasting(grace), grace);
         bump_generation(object);
         return Grace::Changed(grace);
@@ -109,7 +108,7 @@ fn settle_finalizers(row: &Resource, object: &mut Object, options: &DeleteOption
         Some(Propagation::Foreground) => (false, true),
         Some(Propagation::Background) => (false, false),
         None if has(ORPHAN) || has(FOREGROUND) => (has(ORPHAN), has(FOREGROUND)),
-        None => (row.strategy.orphan_by_default, false),
+        None => (row.rules.orphan_by_default, false),
     };
     let mut finalizers: Vec<Value> =
         object.finalizers().filter(|f| *f != ORPHAN && *f != FOREGROUND).map(Into::into).collect();
@@ -160,12 +159,28 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use resources::{Changes, Logic};
     use serde_json::json;
+
+    /// A kind with grace.
+    struct Graceful;
+
+    impl Logic for Graceful {
+        fn changes(&self) -> Changes<'_> {
+            Changes::Any("a test")
+        }
+
+        fn grace_period_s(&self, _object: &Object, asked: Option<i64>) -> Option<i64> {
+            Some(asked.unwrap_or(30))
+        }
+    }
 
     fn row(grace: bool) -> Resource {
         let table = resources::builtin();
         let mut row = Arc::unwrap_or_clone(Arc::clone(table.find("", "v1", "configmaps").unwrap()));
-        row.strategy.grace_period_s = grace.then_some(|_: &Object, asked: Option<i64>| asked.unwrap_or(30));
+        if grace {
+            row.logic = Arc::new(Graceful);
+        }
         row
     }
 

@@ -91,7 +91,7 @@ pub(crate) fn prepare_create(row: &Resource, object: &mut Object, now: Timestamp
     }
     metadata.insert("uid".into(), base::random::uuid().into());
     metadata.insert("creationTimestamp".into(), seconds(now).into());
-    if row.strategy.has_generation {
+    if row.rules.has_generation {
         metadata.insert("generation".into(), 1.into());
     }
 }
@@ -150,14 +150,14 @@ pub(crate) fn validate(row: &Resource, object: &Object) -> ErrorList {
     let name = object.name();
     let generate = object.meta_str("generateName");
     if !generate.is_empty() {
-        for fault in names::object_name(row.strategy.name_grammar, generate, true) {
+        for fault in names::object_name(row.rules.name_grammar, generate, true) {
             errors.push(FieldError::invalid(&root.child("generateName"), generate, fault));
         }
     }
     if name.is_empty() {
         errors.push(FieldError::required(&root.child("name"), "name or generateName is required"));
     } else {
-        for fault in (row.strategy.name_grammar)(name) {
+        for fault in (row.rules.name_grammar)(name) {
             errors.push(FieldError::invalid(&root.child("name"), name, fault));
         }
     }

@@ -49,7 +49,7 @@ pub(crate) async fn update(target: Target, mut call: Call) -> Outcome {
     let part = Part::of(&attributes);
     let mut write = Write { target: &target, attributes: &attributes, part, options, warnings };
     let Some(current) = target.read(&namespace, &call.info.name).await? else {
-        if !target.row.strategy.create_on_update || !call.info.subresource.is_empty() {
+        if !target.row.rules.create_on_update || !call.info.subresource.is_empty() {
             return Err(target.not_found(&call.info.name));
         }
         object.metadata_mut().remove("resourceVersion");

@@ -1,4 +1,4 @@
-//! The one way objects are created and changed: defaults, admission, strategy, field management,
+//! The one way objects are created and changed: defaults, admission, the kind's logic, field management,
 //! validation, commit. PUT, PATCH, apply and the subresources differ only in how they make the new
 //! object.
 
@@ -6,7 +6,7 @@ use api::codec;
 use api::managed::{self, Writer};
 use api::{Error, Object};
 use bytes::Bytes;
-use resources::{Schema, Strategy};
+use resources::{Logic, Rules, Schema};
 use store::Expect;
 
 use super::metadata;
@@ -14,7 +14,6 @@ use super::options::WriteOptions;
 use super::storage::{CommitError, Stored, Target, to_json};
 use crate::admission::{self, Operation, Reservations, Review};
 use crate::request::Attributes;
-use crate::subresources::namespace;
 
 /// How often a change is made anew when somebody else was faster. Of many who change one object
 /// together, one gets through in each round.
@@ -22,14 +21,14 @@ const ATTEMPTS: usize = 64;
 /// How many names are tried for `generateName`, as upstream.
 const NAME_ATTEMPTS: usize = 8;
 
-/// Which part of an object is written, and so which of the strategy's rules hold.
+/// Which part of an object is written, and so which of the kind's rules hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Main,
     Status,
     /// What a subresource's module picks out of what is sent; the whole must still be valid.
     Picked,
-    /// What a subresource's module changes by its own rules: the strategy's are passed over.
+    /// What a subresource's module changes by its own rules: the kind's are passed over.
     Special,
 }
 
@@ -65,8 +64,12 @@ enum Effect {
 }
 
 impl Write<'_> {
-    fn strategy(&self) -> &Strategy {
-        &self.target.row.strategy
+    fn logic(&self) -> &dyn Logic {
+        &*self.target.row.logic
+    }
+
+    fn rules(&self) -> &Rules {
+        &self.target.row.rules
     }
 
     fn schema(&self) -> &Schema {
@@ -131,7 +134,7 @@ impl Write<'_> {
         held: &mut Reservations,
     ) -> Result<(), Error> {
         codec::omit_empty(self.schema().types(), self.schema().id(), object);
-        (self.strategy().default)(object);
+        self.logic().default(object);
         // What the server adds from here on is nobody's.
         if !managed {
             self.track_created(object);
@@ -142,16 +145,16 @@ impl Write<'_> {
             let name = metadata::generate_name(object);
             object.set_meta_str("name", name);
         }
-        (self.strategy().default)(object);
-        (self.strategy().prepare_create)(object);
+        self.logic().default(object);
+        self.logic().prepare_create(object);
         self.reserve(Operation::Create, object, None, held).await?;
         let mut errors = metadata::validate_create(&self.target.row, object);
-        errors.extend((self.strategy().validate_create)(object));
+        errors.extend(self.logic().validate(object));
         if !errors.is_empty() {
             return Err(Error::invalid(&self.target.row.group_kind(), object.name(), &errors));
         }
         self.validate_admission(Operation::Create, object, None).await?;
-        self.warnings.extend((self.strategy().warnings)(object));
+        self.warnings.extend(self.logic().warnings(object));
         Ok(())
     }
 
@@ -203,16 +206,16 @@ impl Write<'_> {
         let Change { object: mut new, managed } = change;
         self.check_preconditions(&new, old)?;
         codec::omit_empty(self.schema().types(), self.schema().id(), &mut new);
-        (self.strategy().default)(&mut new);
+        self.logic().default(&mut new);
         self.admit(Operation::Update, &mut new, Some(old)).await?;
-        (self.strategy().default)(&mut new);
+        self.logic().default(&mut new);
         metadata::prepare_update(&mut new, old);
         match self.part {
-            Part::Main => (self.strategy().prepare_update)(&mut new, old),
-            Part::Status => (self.strategy().prepare_status_update)(&mut new, old),
+            Part::Main => self.logic().prepare_update(&mut new, old),
+            Part::Status => self.logic().prepare_status_update(&mut new, old),
             Part::Picked | Part::Special => {}
         }
-        if self.strategy().has_generation && self.part != Part::Status {
+        if self.rules().has_generation && self.part != Part::Status {
             metadata::bump_generation(&mut new, old);
         }
         if !managed {
@@ -221,17 +224,17 @@ impl Write<'_> {
         self.reserve(Operation::Update, &mut new, Some(old), held).await?;
         let mut errors = metadata::validate_update(&self.target.row, &new, old);
         match self.part {
-            Part::Main => errors.extend((self.strategy().validate_update)(&new, old)),
-            Part::Status => errors.extend((self.strategy().validate_status_update)(&new, old)),
-            Part::Picked => errors.extend((self.strategy().validate_part_update)(&new, old)),
+            Part::Main => errors.extend(self.target.row.validate_update(&new, old)),
+            Part::Status => errors.extend(self.logic().validate_status_update(&new, old)),
+            Part::Picked => errors.extend(self.logic().validate_part_update(&new, old)),
             Part::Special => {}
         }
         if !errors.is_empty() {
             return Err(Error::invalid(&self.target.row.group_kind(), old.name(), &errors));
         }
         self.validate_admission(Operation::Update, &new, Some(old)).await?;
-        if self.strategy().warns_on_update && new.generation() != old.generation() {
-            self.warnings.extend((self.strategy().warnings)(&new));
+        if self.rules().warns_on_update && new.generation() != old.generation() {
+            self.warnings.extend(self.logic().warnings(&new));
         }
         new.set_meta_str("resourceVersion", old.resource_version());
         let effect = if may_go(self.target, &new) {
@@ -248,7 +251,7 @@ impl Write<'_> {
         let resource = self.target.group_resource();
         let wanted = new.resource_version();
         if wanted.is_empty() || wanted == "0" {
-            if !self.strategy().unconditional_update && self.attributes.verb == "update" {
+            if !self.rules().unconditional_update && self.attributes.verb == "update" {
                 let path = api::field::Path::root("metadata");
                 let error = api::field::FieldError::invalid(
                     &path.child("resourceVersion"),
@@ -332,5 +335,5 @@ fn may_go(target: &Target, object: &Object) -> bool {
     object.deletion_timestamp().is_some()
         && grace.unwrap_or(0) == 0
         && object.finalizers().next().is_none()
-        && !namespace::holds(&target.row, object)
+        && !target.row.logic.is_held(object)
 }

@@ -1,10 +1,7 @@
 //! Namespaces end in two steps: deletion only marks them, and they go when the controller has
 //! emptied them and taken itself off `spec.finalizers` through the finalize subresource.
 
-use api::Object;
 use http::StatusCode;
-use resources::Resource;
-use serde_json::Value;
 
 use crate::handlers::options::WriteOptions;
 use crate::handlers::put::{finish, read_body};
@@ -14,23 +11,6 @@ use crate::handlers::{decode, metadata};
 use crate::negotiate::Answer;
 use crate::pipeline::{Call, attributes};
 use crate::respond::Outcome;
-
-fn is_namespace(row: &Resource) -> bool {
-    row.group.is_empty() && row.kind == "Namespace"
-}
-
-/// Whether `spec.finalizers` keep the object.
-pub(crate) fn holds(row: &Resource, object: &Object) -> bool {
-    is_namespace(row)
-        && object.at(&["spec", "finalizers"]).and_then(Value::as_array).is_some_and(|list| !list.is_empty())
-}
-
-/// Shows in the status that deletion has begun.
-pub(crate) fn mark_terminating(row: &Resource, object: &mut Object) {
-    if is_namespace(row) {
-        object.set_at(&["status", "phase"], "Terminating".into());
-    }
-}
 
 /// PUT of `finalize`: sets `spec.finalizers` and nothing else.
 pub(crate) async fn finalize(target: Target, mut call: Call) -> Outcome {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use api::{Error, Object};
 use http::StatusCode;
-use resources::Resource;
+use resources::{Question, Resource};
 use serde_json::{Value, json};
 
 use crate::body;
@@ -23,18 +23,23 @@ use crate::request::User;
 use crate::respond::{self, Outcome};
 
 /// Answers the creation of a review.
-pub(super) async fn answer(context: Arc<Context>, row: Arc<Resource>, mut call: Call) -> Outcome {
+pub(super) async fn answer(
+    context: Arc<Context>,
+    row: Arc<Resource>,
+    question: Question,
+    mut call: Call,
+) -> Outcome {
     let negotiated = Answer::negotiate(&call.headers)?;
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = body::read(call.take_body(), context.limits.body_bytes).await?;
     let mut warnings = Vec::new();
     let mut object = decode::object(&row, &call.headers, &bytes, &options, &mut warnings)?;
-    let status = status(&context, &row, &call, &object).await?;
+    let status = status(&context, question, &call, &object).await?;
     object.0.insert("status".into(), status);
     if object.metadata().is_none() {
         object.0.insert("metadata".into(), json!({}));
     }
-    if row.kind == "SelfSubjectReview" {
+    if question == Question::SelfSubject {
         // As upstream, which answers with a new object in the place of the one sent.
         let now = seconds(context.deps.clock.now());
         object.0.insert("metadata".into(), json!({"creationTimestamp": now}));
@@ -44,11 +49,11 @@ pub(super) async fn answer(context: Arc<Context>, row: Arc<Resource>, mut call: 
     Ok(response)
 }
 
-async fn status(context: &Context, row: &Resource, call: &Call, object: &Object) -> Result<Value, Error> {
-    match &*row.kind {
-        "SelfSubjectAccessReview" => access::review(context, object, Arc::clone(&call.user)).await,
-        "SubjectAccessReview" => access::review(context, object, access::subject(object)?).await,
-        "LocalSubjectAccessReview" => {
+async fn status(context: &Context, question: Question, call: &Call, object: &Object) -> Result<Value, Error> {
+    match question {
+        Question::SelfSubjectAccess => access::review(context, object, Arc::clone(&call.user)).await,
+        Question::SubjectAccess => access::review(context, object, access::subject(object)?).await,
+        Question::LocalSubjectAccess => {
             let asked = object.str_at(&["spec", "resourceAttributes", "namespace"]).unwrap_or("");
             if asked != call.info.namespace {
                 return Err(Error::bad_request(format!(
@@ -58,10 +63,10 @@ async fn status(context: &Context, row: &Resource, call: &Call, object: &Object)
             }
             access::review(context, object, access::subject(object)?).await
         }
-        "SelfSubjectRulesReview" => rules::review(context, object, &call.user),
-        "TokenReview" => token::review(context, object).await,
-        "SelfSubjectReview" => Ok(json!({"userInfo": user_info(&call.user)})),
-        other => Err(Error::not_implemented(other)),
+        Question::SelfSubjectRules => rules::review(context, object, &call.user),
+        Question::Token => token::review(context, object).await,
+        Question::SelfSubject => Ok(json!({"userInfo": user_info(&call.user)})),
+        Question::Binding => Err(Error::not_implemented("Binding")),
     }
 }
 

@@ -70,7 +70,7 @@ impl Run<'_> {
 
     async fn kind(&mut self, row: &Resource) {
         let collection = collection(row);
-        let base = if row.virtual_kind {
+        let base = if row.question.is_some() {
             Value::Null
         } else {
             self.harness.post(&collection, &sample(row, BASE)).await.ok()
@@ -83,7 +83,7 @@ impl Run<'_> {
                 self.faults.push(format!("turn {}, {} of {}: {why}", self.turn, place.pointer(), row.kind));
             }
         }
-        if row.virtual_kind {
+        if row.question.is_some() {
             return;
         }
         self.companions(&subject).await;
@@ -129,7 +129,7 @@ impl Run<'_> {
         mut random: Random,
     ) -> Result<(), String> {
         let damage = values::damage(place.shape(), &mut random);
-        let way = if subject.row.virtual_kind { Way::Create } else { random.pick(&WAYS) };
+        let way = if subject.row.question.is_some() { Way::Create } else { random.pick(&WAYS) };
         let sent = subject.request(place, &damage, way, &mut random);
         let answer = sent.by(self.harness).await;
         if let Some(why) = fault(&answer) {

@@ -10,7 +10,7 @@ use super::{AGE, Column, NAME, column};
 /// How many metrics a row shows before it only counts them.
 const SHOWN: usize = 2;
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(crate) const COLUMNS: &[Column] = &[
     NAME,
     column("Reference", "string", "The target resource to scale."),
     column("Targets", "string", "The metrics that decide about the number of replicas."),
@@ -20,7 +20,7 @@ pub(super) const COLUMNS: &[Column] = &[
     AGE,
 ];
 
-pub(super) fn cells(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn cells(o: &Object, now: Timestamp) -> Vec<Value> {
     let target = |key: &str| text(o, &["spec", "scaleTargetRef", key]);
     let min = o.at(&["spec", "minReplicas"]).and_then(Value::as_i64);
     vec![

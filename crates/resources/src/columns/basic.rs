@@ -8,21 +8,21 @@ use super::Source::{Count, Flag, Join, Number, Selector, Text};
 use super::read::{age, count};
 use super::{AGE, Column, NAME, column};
 
-pub(super) const NAMESPACE: &[Column] = &[
+pub(crate) const NAMESPACE: &[Column] = &[
     NAME,
     column("Status", "string", "The status of the namespace").from(Text(&["status", "phase"], "")),
     AGE,
 ];
 
-pub(super) const CONFIG_MAP: &[Column] =
+pub(crate) const CONFIG_MAP: &[Column] =
     &[NAME, column("Data", "string", "Data contains the configuration data."), AGE];
 
-pub(super) fn config_map(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn config_map(o: &Object, now: Timestamp) -> Vec<Value> {
     let entries = count(o, &["data"]) + count(o, &["binaryData"]);
     vec![o.name().into(), entries.into(), age(o, now)]
 }
 
-pub(super) const SECRET: &[Column] = &[
+pub(crate) const SECRET: &[Column] = &[
     NAME,
     column("Type", "string", "Used to facilitate programmatic handling of secret data.")
         .from(Text(&["type"], "")),
@@ -30,28 +30,28 @@ pub(super) const SECRET: &[Column] = &[
     AGE,
 ];
 
-pub(super) const SERVICE_ACCOUNT: &[Column] = &[
+pub(crate) const SERVICE_ACCOUNT: &[Column] = &[
     NAME,
     column("Secrets", "string", "Secrets that pods running as this account are allowed to use.")
         .from(Count(&["secrets"])),
     AGE,
 ];
 
-pub(super) const COMPONENT_STATUS: &[Column] = &[
+pub(crate) const COMPONENT_STATUS: &[Column] = &[
     NAME,
     column("Status", "string", "Status of the component conditions").from(Text(&[], "Unknown")),
     column("Message", "string", "Message of the component conditions").from(Text(&[], "")),
     column("Error", "string", "Error of the component conditions").from(Text(&[], "")),
 ];
 
-pub(super) const LEASE: &[Column] = &[
+pub(crate) const LEASE: &[Column] = &[
     NAME,
     column("Holder", "string", "The identity of the holder of a current lease.")
         .from(Text(&["spec", "holderIdentity"], "")),
     AGE,
 ];
 
-pub(super) const PRIORITY_CLASS: &[Column] = &[
+pub(crate) const PRIORITY_CLASS: &[Column] = &[
     NAME,
     column("Value", "integer", "The integer value of this priority class.").from(Number(&["value"])),
     column("Global-Default", "boolean", "Whether this is the priority of pods that name no class.")
@@ -61,7 +61,7 @@ pub(super) const PRIORITY_CLASS: &[Column] = &[
         .from(Text(&["preemptionPolicy"], "")),
 ];
 
-pub(super) const DISRUPTION_BUDGET: &[Column] = &[
+pub(crate) const DISRUPTION_BUDGET: &[Column] = &[
     NAME,
     column("Min Available", "string", "The minimum number of pods that must be available.")
         .from(Text(&["spec", "minAvailable"], "N/A")),
@@ -72,7 +72,7 @@ pub(super) const DISRUPTION_BUDGET: &[Column] = &[
     AGE,
 ];
 
-pub(super) const SCALE: &[Column] = &[
+pub(crate) const SCALE: &[Column] = &[
     NAME,
     column("Desired", "integer", "The number of instances asked for.").from(Number(&["spec", "replicas"])),
     column("Available", "integer", "The number of instances there are.")
@@ -80,28 +80,28 @@ pub(super) const SCALE: &[Column] = &[
     AGE,
 ];
 
-pub(super) const NETWORK_POLICY: &[Column] = &[
+pub(crate) const NETWORK_POLICY: &[Column] = &[
     NAME,
     column("Pod-Selector", "string", "The pods to which this policy applies.")
         .from(Selector(&["spec", "podSelector"])),
     AGE,
 ];
 
-pub(super) const SERVICE_CIDR: &[Column] = &[
+pub(crate) const SERVICE_CIDR: &[Column] = &[
     NAME,
     column("CIDRs", "string", "The address ranges that services get their IPs from.")
         .from(Join(&["spec", "cidrs"], "")),
     AGE,
 ];
 
-pub(super) const RUNTIME_CLASS: &[Column] = &[
+pub(crate) const RUNTIME_CLASS: &[Column] = &[
     NAME,
     column("Handler", "string", "The configuration that the CRI implementation uses for pods of this class.")
         .from(Text(&["handler"], "")),
     AGE,
 ];
 
-pub(super) const WEBHOOKS: &[Column] = &[
+pub(crate) const WEBHOOKS: &[Column] = &[
     NAME,
     column(
         "Webhooks",
@@ -112,7 +112,7 @@ pub(super) const WEBHOOKS: &[Column] = &[
     AGE,
 ];
 
-pub(super) const PRIORITY_LEVEL: &[Column] = &[
+pub(crate) const PRIORITY_LEVEL: &[Column] = &[
     NAME,
     column("Type", "string", "Whether this priority level is limited.").from(Text(&["spec", "type"], "")),
     column("NominalConcurrencyShares", "string", "The share of the server's concurrency.")
@@ -126,7 +126,7 @@ pub(super) const PRIORITY_LEVEL: &[Column] = &[
     AGE,
 ];
 
-pub(super) const RESOURCE_SLICE: &[Column] = &[
+pub(crate) const RESOURCE_SLICE: &[Column] = &[
     NAME,
     column("Node", "string", "The node which provides the resources in this pool.")
         .from(Text(&["spec", "nodeName"], "<unset>")),
@@ -135,21 +135,21 @@ pub(super) const RESOURCE_SLICE: &[Column] = &[
     AGE,
 ];
 
-pub(super) const CSI_NODE: &[Column] = &[
+pub(crate) const CSI_NODE: &[Column] = &[
     NAME,
     column("Drivers", "integer", "Drivers indicates the number of CSI drivers registered on the node")
         .from(Count(&["spec", "drivers"])),
     AGE,
 ];
 
-pub(super) const CSI_CAPACITY: &[Column] = &[
+pub(crate) const CSI_CAPACITY: &[Column] = &[
     NAME,
     column("StorageClassName", "string", "The storage class the capacity applies to.")
         .from(Text(&["storageClassName"], "")),
     column("Capacity", "string", "How much can be provisioned.").from(Text(&["capacity"], "<unset>")),
 ];
 
-pub(super) const VOLUME_ATTACHMENT: &[Column] = &[
+pub(crate) const VOLUME_ATTACHMENT: &[Column] = &[
     NAME,
     column("Attacher", "string", "The CSI driver that must handle this request.")
         .from(Text(&["spec", "attacher"], "")),
@@ -162,11 +162,11 @@ pub(super) const VOLUME_ATTACHMENT: &[Column] = &[
     AGE,
 ];
 
-pub(super) const ATTRIBUTES_CLASS: &[Column] =
+pub(crate) const ATTRIBUTES_CLASS: &[Column] =
     &[NAME, column("DriverName", "string", "Name of the CSI driver").from(Text(&["driverName"], "")), AGE];
 
 /// What kinds without a printer of their own show upstream: a date instead of an age.
-pub(super) const CREATED: &[Column] = &[
+pub(crate) const CREATED: &[Column] = &[
     NAME,
     column(
         "Created At",

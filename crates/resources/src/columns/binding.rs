@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::read::{age, field, items, text};
 use super::{AGE, Column, NAME, column, wide};
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(crate) const COLUMNS: &[Column] = &[
     NAME,
     column("Role", "string", "The role that is granted."),
     AGE,
@@ -16,7 +16,7 @@ pub(super) const COLUMNS: &[Column] = &[
     wide("ServiceAccounts", "string", "ServiceAccounts in the roleBinding"),
 ];
 
-pub(super) fn cells(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn cells(o: &Object, now: Timestamp) -> Vec<Value> {
     let subjects = |kind: &str| -> Value {
         let names = items(o, &["subjects"]).iter().filter(|s| field(s, "kind") == kind).map(|s| {
             match (kind, field(s, "namespace")) {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::read::{number, since, text};
 use super::{Column, Head, NAME, column, wide};
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(crate) const COLUMNS: &[Column] = &[
     column("Last Seen", "string", "The time at which the most recent occurrence of this event was recorded."),
     column("Type", "string", "Type of this event (Normal, Warning), new types could be added in the future"),
     column("Reason", "string", "Why the object's current status came to be."),
@@ -20,7 +20,7 @@ pub(super) const COLUMNS: &[Column] = &[
     Column { head: Head { priority: 1, ..NAME.head }, ..NAME },
 ];
 
-pub(super) fn cells(event: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn cells(event: &Object, now: Timestamp) -> Vec<Value> {
     let ago = |paths: &[&[&str]]| {
         let time = paths.iter().map(|p| text(event, p)).find(|t| !t.is_empty());
         since(time.unwrap_or(""), now)

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::read::{age, field, items, join, text_or};
 use super::{AGE, Column, NAME, column, wide};
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(crate) const COLUMNS: &[Column] = &[
     NAME,
     column("Status", "string", "The status of the node"),
     column("Roles", "string", "The roles of the node"),
@@ -22,7 +22,7 @@ pub(super) const COLUMNS: &[Column] = &[
     wide("Container-Runtime", "string", "ContainerRuntime Version reported by the node."),
 ];
 
-pub(super) fn cells(node: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn cells(node: &Object, now: Timestamp) -> Vec<Value> {
     let info = |key: &str, absent: &str| text_or(node, &["status", "nodeInfo", key], absent);
     vec![
         node.name().into(),

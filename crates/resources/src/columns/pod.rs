@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::read::{age, condition_true, count, field, items, since, text, text_or};
 use super::{AGE, Column, NAME, column, wide};
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(crate) const COLUMNS: &[Column] = &[
     NAME,
     column("Ready", "string", "The aggregate readiness state of this pod for accepting traffic."),
     column("Status", "string", "The aggregate status of the containers in this pod."),
@@ -27,7 +27,7 @@ pub(super) const COLUMNS: &[Column] = &[
     wide("Readiness Gates", "string", "How many of the pod's readiness gates are open."),
 ];
 
-pub(super) fn cells(pod: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn cells(pod: &Object, now: Timestamp) -> Vec<Value> {
     let summary = Summary::of(pod);
     let ip = items(pod, &["status", "podIPs"]).first().map_or("", |ip| field(ip, "ip"));
     vec![
@@ -186,7 +186,7 @@ fn termination_reason(terminated: &Value) -> String {
 }
 
 /// The conditions of a finished pod's row.
-pub(super) fn row_conditions(pod: &Object) -> Vec<Value> {
+pub(crate) fn row_conditions(pod: &Object) -> Vec<Value> {
     let (reason, message) = match text(pod, &["status", "phase"]) {
         "Succeeded" => ("Succeeded", "The pod has completed successfully."),
         "Failed" => ("Failed", "The pod failed."),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::read::{age, count, field, items, selector, text, text_or};
 use super::{AGE, Column, NAME, column, duration};
 
-pub(super) const QUOTA: &[Column] = &[
+pub(crate) const QUOTA: &[Column] = &[
     NAME,
     column(
         "Request",
@@ -24,7 +24,7 @@ pub(super) const QUOTA: &[Column] = &[
     AGE,
 ];
 
-pub(super) fn quota(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn quota(o: &Object, now: Timestamp) -> Vec<Value> {
     let hard = o.at(&["status", "hard"]).and_then(Value::as_object);
     let hard: BTreeMap<&String, &Value> = hard.into_iter().flatten().collect();
     let (mut requests, mut limits) = (Vec::new(), Vec::new());
@@ -42,7 +42,7 @@ const PARAM_KIND: Column = column(
     "ParamKind specifies the kind of resources used to parameterize this policy",
 );
 
-pub(super) const VALIDATING: &[Column] = &[
+pub(crate) const VALIDATING: &[Column] = &[
     NAME,
     column(
         "Validations",
@@ -53,11 +53,11 @@ pub(super) const VALIDATING: &[Column] = &[
     AGE,
 ];
 
-pub(super) fn validating(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn validating(o: &Object, now: Timestamp) -> Vec<Value> {
     vec![o.name().into(), count(o, &["spec", "validations"]).into(), param_kind(o).into(), age(o, now)]
 }
 
-pub(super) const MUTATING: &[Column] = &[
+pub(crate) const MUTATING: &[Column] = &[
     NAME,
     column(
         "Mutations",
@@ -68,7 +68,7 @@ pub(super) const MUTATING: &[Column] = &[
     AGE,
 ];
 
-pub(super) fn mutating(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn mutating(o: &Object, now: Timestamp) -> Vec<Value> {
     vec![o.name().into(), count(o, &["spec", "mutations"]).into(), param_kind(o).into(), age(o, now)]
 }
 
@@ -80,7 +80,7 @@ fn param_kind(o: &Object) -> String {
     }
 }
 
-pub(super) const BINDING: &[Column] = &[
+pub(crate) const BINDING: &[Column] = &[
     NAME,
     column(
         "PolicyName",
@@ -91,7 +91,7 @@ pub(super) const BINDING: &[Column] = &[
     AGE,
 ];
 
-pub(super) fn binding(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn binding(o: &Object, now: Timestamp) -> Vec<Value> {
     let part = |key: &str| text(o, &["spec", "paramRef", key]);
     let param = match (part("namespace"), part("name")) {
         (_, "") => match selector(o.at(&["spec", "paramRef", "selector"])) {
@@ -104,7 +104,7 @@ pub(super) fn binding(o: &Object, now: Timestamp) -> Vec<Value> {
     vec![o.name().into(), text(o, &["spec", "policyName"]).into(), param.into(), age(o, now)]
 }
 
-pub(super) const SIGNING: &[Column] = &[
+pub(crate) const SIGNING: &[Column] = &[
     NAME,
     AGE,
     column("SignerName", "string", "The requested signer."),
@@ -113,7 +113,7 @@ pub(super) const SIGNING: &[Column] = &[
     column("Condition", "string", "Conditions applied to the request."),
 ];
 
-pub(super) fn signing(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn signing(o: &Object, now: Timestamp) -> Vec<Value> {
     let requested = o.at(&["spec", "expirationSeconds"]).and_then(Value::as_i64);
     let requested = requested.map(|s| duration::human(SignedDuration::from_secs(s)));
     vec![

@@ -9,27 +9,27 @@ use serde_json::{Map, Value};
 use super::duration;
 
 /// The string at a path; empty when absent.
-pub(super) fn text<'a>(object: &'a Object, path: &[&str]) -> &'a str {
+pub(crate) fn text<'a>(object: &'a Object, path: &[&str]) -> &'a str {
     object.str_at(path).unwrap_or("")
 }
 
 /// The string at a path, or what to show in its place.
-pub(super) fn text_or(object: &Object, path: &[&str], absent: &str) -> Value {
+pub(crate) fn text_or(object: &Object, path: &[&str], absent: &str) -> Value {
     object.str_at(path).filter(|s| !s.is_empty()).unwrap_or(absent).into()
 }
 
 /// The number at a path; 0 when absent.
-pub(super) fn number(object: &Object, path: &[&str]) -> i64 {
+pub(crate) fn number(object: &Object, path: &[&str]) -> i64 {
     object.at(path).and_then(Value::as_i64).unwrap_or(0)
 }
 
 /// The items of the list at a path.
-pub(super) fn items<'a>(object: &'a Object, path: &[&str]) -> &'a [Value] {
+pub(crate) fn items<'a>(object: &'a Object, path: &[&str]) -> &'a [Value] {
     object.at(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// How many entries the list or map at a path has.
-pub(super) fn count(object: &Object, path: &[&str]) -> i64 {
+pub(crate) fn count(object: &Object, path: &[&str]) -> i64 {
     let len = match object.at(path) {
         Some(Value::Array(items)) => items.len(),
         Some(Value::Object(entries)) => entries.len(),
@@ -39,47 +39,47 @@ pub(super) fn count(object: &Object, path: &[&str]) -> i64 {
 }
 
 /// A string field of a list item; empty when absent.
-pub(super) fn field<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(crate) fn field<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or("")
 }
 
 /// Whether the condition of a type is `True`.
-pub(super) fn condition_true(object: &Object, kind: &str) -> bool {
+pub(crate) fn condition_true(object: &Object, kind: &str) -> bool {
     let conditions = items(object, &["status", "conditions"]);
     conditions.iter().find(|c| field(c, "type") == kind).is_some_and(|c| field(c, "status") == "True")
 }
 
 /// How long ago the object was created.
-pub(super) fn age(object: &Object, now: Timestamp) -> Value {
+pub(crate) fn age(object: &Object, now: Timestamp) -> Value {
     since(object.meta_str("creationTimestamp"), now).into()
 }
 
 /// How long ago an RFC 3339 time was; `<unknown>` when it is absent or no time.
-pub(super) fn since(time: &str, now: Timestamp) -> String {
+pub(crate) fn since(time: &str, now: Timestamp) -> String {
     time.parse::<Timestamp>().map_or_else(|_| "<unknown>".into(), |t| duration::human(now.duration_since(t)))
 }
 
 /// `a,b,c`, or what to show when there is nothing.
-pub(super) fn join<'a>(parts: impl IntoIterator<Item = &'a str>, absent: &str) -> String {
+pub(crate) fn join<'a>(parts: impl IntoIterator<Item = &'a str>, absent: &str) -> String {
     let parts: Vec<&str> = parts.into_iter().collect();
     if parts.is_empty() { absent.into() } else { parts.join(",") }
 }
 
 /// Names and images of the containers of the pod template at a path.
-pub(super) fn containers(object: &Object, pod_spec: &[&str]) -> [Value; 2] {
+pub(crate) fn containers(object: &Object, pod_spec: &[&str]) -> [Value; 2] {
     let path: Vec<&str> = pod_spec.iter().copied().chain(["containers"]).collect();
     let containers = items(object, &path);
     ["name", "image"].map(|key| join(containers.iter().map(|c| field(c, key)), "").into())
 }
 
 /// A plain map of labels: `a=b,c=d`, or `<none>`.
-pub(super) fn labels(labels: Option<&Value>) -> String {
+pub(crate) fn labels(labels: Option<&Value>) -> String {
     let pairs: Vec<String> = sorted_pairs(labels.and_then(Value::as_object));
     join(pairs.iter().map(String::as_str), "<none>")
 }
 
 /// A label selector object: `a=b,c in (d,e),!f`; empty when it selects nothing in particular.
-pub(super) fn selector(selector: Option<&Value>) -> String {
+pub(crate) fn selector(selector: Option<&Value>) -> String {
     let Some(selector) = selector else { return String::new() };
     let mut parts: Vec<(String, String)> = Vec::new();
     for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
@@ -107,7 +107,7 @@ pub(super) fn selector(selector: Option<&Value>) -> String {
 }
 
 /// A label selector object, or `<none>`.
-pub(super) fn selector_or_none(value: Option<&Value>) -> String {
+pub(crate) fn selector_or_none(value: Option<&Value>) -> String {
     match selector(value) {
         text if text.is_empty() => "<none>".into(),
         text => text,

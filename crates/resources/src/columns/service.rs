@@ -12,7 +12,7 @@ use super::{AGE, Column, NAME, column, wide};
 /// How many endpoints a row shows before it only counts them.
 const SHOWN: usize = 3;
 
-pub(super) const SERVICE: &[Column] = &[
+pub(crate) const SERVICE: &[Column] = &[
     NAME,
     column("Type", "string", "How the Service is exposed."),
     column("Cluster-IP", "string", "The IP address of the service."),
@@ -22,7 +22,7 @@ pub(super) const SERVICE: &[Column] = &[
     wide("Selector", "string", "Labels of the pods that traffic is routed to."),
 ];
 
-pub(super) fn service(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn service(o: &Object, now: Timestamp) -> Vec<Value> {
     let cluster_ip = items(o, &["spec", "clusterIPs"]).first().and_then(Value::as_str).unwrap_or("<none>");
     let ports: Vec<String> = items(o, &["spec", "ports"]).iter().map(port).collect();
     vec![
@@ -63,10 +63,10 @@ fn load_balancer(o: &Object) -> BTreeSet<&str> {
         .collect()
 }
 
-pub(super) const ENDPOINTS: &[Column] =
+pub(crate) const ENDPOINTS: &[Column] =
     &[NAME, column("Endpoints", "string", "The set of all endpoints."), AGE];
 
-pub(super) fn endpoints(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn endpoints(o: &Object, now: Timestamp) -> Vec<Value> {
     let mut all = Vec::new();
     for subset in items(o, &["subsets"]) {
         let list = |key: &str| subset.get(key).and_then(Value::as_array).into_iter().flatten();
@@ -91,7 +91,7 @@ fn first_and_more(all: &[String]) -> String {
     if all.len() > SHOWN { format!("{shown} + {} more...", all.len() - SHOWN) } else { shown }
 }
 
-pub(super) const ENDPOINT_SLICE: &[Column] = &[
+pub(crate) const ENDPOINT_SLICE: &[Column] = &[
     NAME,
     column("AddressType", "string", "The type of address carried by this EndpointSlice."),
     column("Ports", "string", "The network ports exposed by each endpoint in this slice."),
@@ -99,7 +99,7 @@ pub(super) const ENDPOINT_SLICE: &[Column] = &[
     AGE,
 ];
 
-pub(super) fn endpoint_slice(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn endpoint_slice(o: &Object, now: Timestamp) -> Vec<Value> {
     let number = |p: &Value| match p.get("port").and_then(Value::as_i64) {
         Some(port) => port.to_string(),
         None if !field(p, "name").is_empty() => field(p, "name").to_owned(),
@@ -117,7 +117,7 @@ pub(super) fn endpoint_slice(o: &Object, now: Timestamp) -> Vec<Value> {
     vec![o.name().into(), text(o, &["addressType"]).into(), ports.into(), endpoints.into(), age(o, now)]
 }
 
-pub(super) const INGRESS: &[Column] = &[
+pub(crate) const INGRESS: &[Column] = &[
     NAME,
     column(
         "Class",
@@ -130,7 +130,7 @@ pub(super) const INGRESS: &[Column] = &[
     AGE,
 ];
 
-pub(super) fn ingress(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn ingress(o: &Object, now: Timestamp) -> Vec<Value> {
     let rules = items(o, &["spec", "rules"]);
     let hosts: Vec<&str> =
         rules.iter().map(|r| field(r, "host")).filter(|h| !h.is_empty()).take(SHOWN).collect();
@@ -146,14 +146,14 @@ pub(super) fn ingress(o: &Object, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-pub(super) const INGRESS_CLASS: &[Column] = &[
+pub(crate) const INGRESS_CLASS: &[Column] = &[
     NAME,
     column("Controller", "string", "Controller that is responsible for handling this class"),
     column("Parameters", "string", "A reference to a resource with additional parameters"),
     AGE,
 ];
 
-pub(super) fn ingress_class(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn ingress_class(o: &Object, now: Timestamp) -> Vec<Value> {
     let part = |key: &str| text(o, &["spec", "parameters", key]);
     let parameters = match (o.at(&["spec", "parameters"]), part("apiGroup")) {
         (None, _) => "<none>".into(),
@@ -163,14 +163,14 @@ pub(super) fn ingress_class(o: &Object, now: Timestamp) -> Vec<Value> {
     vec![o.name().into(), text(o, &["spec", "controller"]).into(), parameters.into(), age(o, now)]
 }
 
-pub(super) const API_SERVICE: &[Column] = &[
+pub(crate) const API_SERVICE: &[Column] = &[
     NAME,
     column("Service", "string", "The reference to the service that hosts this API endpoint."),
     column("Available", "string", "Whether this service is available."),
     AGE,
 ];
 
-pub(super) fn api_service(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn api_service(o: &Object, now: Timestamp) -> Vec<Value> {
     let part = |key: &str| text(o, &["spec", "service", key]);
     let service = match o.at(&["spec", "service"]) {
         Some(Value::Object(_)) => format!("{}/{}", part("namespace"), part("name")),

@@ -9,7 +9,7 @@ use super::{AGE, Column, NAME, column, wide};
 
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
-pub(super) const VOLUME: &[Column] = &[
+pub(crate) const VOLUME: &[Column] = &[
     NAME,
     column("Capacity", "string", "The volume's resources and capacity."),
     column("Access Modes", "string", "All ways the volume can be mounted."),
@@ -23,7 +23,7 @@ pub(super) const VOLUME: &[Column] = &[
     wide("VolumeMode", "string", "Whether the volume is formatted or raw."),
 ];
 
-pub(super) fn volume(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn volume(o: &Object, now: Timestamp) -> Vec<Value> {
     let claim = match o.at(&["spec", "claimRef"]) {
         Some(_) => format!(
             "{}/{}",
@@ -47,7 +47,7 @@ pub(super) fn volume(o: &Object, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-pub(super) const CLAIM: &[Column] = &[
+pub(crate) const CLAIM: &[Column] = &[
     NAME,
     column("Status", "string", "The current phase of the claim."),
     column("Volume", "string", "The volume backing this claim."),
@@ -59,7 +59,7 @@ pub(super) const CLAIM: &[Column] = &[
     wide("VolumeMode", "string", "What type of volume is required by the claim."),
 ];
 
-pub(super) fn claim(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn claim(o: &Object, now: Timestamp) -> Vec<Value> {
     let volume = text(o, &["spec", "volumeName"]);
     let (capacity, modes) = if volume.is_empty() {
         ("".into(), String::new())
@@ -99,7 +99,7 @@ fn modes(modes: &[Value]) -> String {
     super::read::join(present.map(|(_, short)| *short), "")
 }
 
-pub(super) const STORAGE_CLASS: &[Column] = &[
+pub(crate) const STORAGE_CLASS: &[Column] = &[
     NAME,
     column("Provisioner", "string", "The type of the provisioner."),
     column("ReclaimPolicy", "string", "The reclaimPolicy of volumes this class makes."),
@@ -108,7 +108,7 @@ pub(super) const STORAGE_CLASS: &[Column] = &[
     AGE,
 ];
 
-pub(super) fn storage_class(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn storage_class(o: &Object, now: Timestamp) -> Vec<Value> {
     let is_default =
         ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
             .iter()

@@ -17,7 +17,7 @@ const SELECTOR: Column = wide("Selector", "string", "Label selector of the pods.
 const TEMPLATE: &[&str] = &["spec", "template", "spec"];
 
 /// Replication controllers and replica sets.
-pub(super) const REPLICAS: &[Column] = &[
+pub(crate) const REPLICAS: &[Column] = &[
     NAME,
     column("Desired", "integer", "Replicas is the number of desired replicas."),
     column("Current", "integer", "Replicas is the most recently observed number of replicas."),
@@ -28,11 +28,11 @@ pub(super) const REPLICAS: &[Column] = &[
     SELECTOR,
 ];
 
-pub(super) fn replication_controller(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn replication_controller(o: &Object, now: Timestamp) -> Vec<Value> {
     replicas(o, now, labels(o.at(&["spec", "selector"])))
 }
 
-pub(super) fn replica_set(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn replica_set(o: &Object, now: Timestamp) -> Vec<Value> {
     replicas(o, now, selector_or_none(o.at(&["spec", "selector"])))
 }
 
@@ -50,7 +50,7 @@ fn replicas(o: &Object, now: Timestamp, selector: String) -> Vec<Value> {
     ]
 }
 
-pub(super) const DEPLOYMENT: &[Column] = &[
+pub(crate) const DEPLOYMENT: &[Column] = &[
     NAME,
     column("Ready", "string", "Number of the pod with ready state"),
     column(
@@ -65,7 +65,7 @@ pub(super) const DEPLOYMENT: &[Column] = &[
     SELECTOR,
 ];
 
-pub(super) fn deployment(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn deployment(o: &Object, now: Timestamp) -> Vec<Value> {
     let [names, images] = containers(o, TEMPLATE);
     vec![
         o.name().into(),
@@ -83,15 +83,15 @@ fn ready_of_desired(o: &Object) -> Value {
     format!("{}/{}", number(o, &["status", "readyReplicas"]), number(o, &["spec", "replicas"])).into()
 }
 
-pub(super) const STATEFUL_SET: &[Column] =
+pub(crate) const STATEFUL_SET: &[Column] =
     &[NAME, column("Ready", "string", "Number of the pod with ready state"), AGE, CONTAINERS, IMAGES];
 
-pub(super) fn stateful_set(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn stateful_set(o: &Object, now: Timestamp) -> Vec<Value> {
     let [names, images] = containers(o, TEMPLATE);
     vec![o.name().into(), ready_of_desired(o), age(o, now), names, images]
 }
 
-pub(super) const DAEMON_SET: &[Column] = &[
+pub(crate) const DAEMON_SET: &[Column] = &[
     NAME,
     column("Desired", "integer", "The number of nodes that should be running the daemon pod."),
     column("Current", "integer", "The number of nodes that run at least one daemon pod and should."),
@@ -105,7 +105,7 @@ pub(super) const DAEMON_SET: &[Column] = &[
     SELECTOR,
 ];
 
-pub(super) fn daemon_set(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn daemon_set(o: &Object, now: Timestamp) -> Vec<Value> {
     let [names, images] = containers(o, TEMPLATE);
     let status = |key: &str| Value::from(number(o, &["status", key]));
     vec![
@@ -123,7 +123,7 @@ pub(super) fn daemon_set(o: &Object, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-pub(super) const JOB: &[Column] = &[
+pub(crate) const JOB: &[Column] = &[
     NAME,
     column("Status", "string", "Status of the job."),
     column("Completions", "string", "The number of pods which reached phase Succeeded."),
@@ -134,7 +134,7 @@ pub(super) const JOB: &[Column] = &[
     SELECTOR,
 ];
 
-pub(super) fn job(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn job(o: &Object, now: Timestamp) -> Vec<Value> {
     let [names, images] = containers(o, TEMPLATE);
     vec![
         o.name().into(),
@@ -182,7 +182,7 @@ fn job_duration(o: &Object, now: Timestamp) -> String {
         .unwrap_or_default()
 }
 
-pub(super) const CRON_JOB: &[Column] = &[
+pub(crate) const CRON_JOB: &[Column] = &[
     NAME,
     column("Schedule", "string", "The schedule in Cron format."),
     column("Timezone", "string", "The time zone name for the given schedule."),
@@ -195,7 +195,7 @@ pub(super) const CRON_JOB: &[Column] = &[
     SELECTOR,
 ];
 
-pub(super) fn cron_job(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn cron_job(o: &Object, now: Timestamp) -> Vec<Value> {
     let [names, images] = containers(o, &["spec", "jobTemplate", "spec", "template", "spec"]);
     let suspend = o.at(&["spec", "suspend"]).and_then(Value::as_bool);
     let last = text(o, &["status", "lastScheduleTime"]);
@@ -213,26 +213,26 @@ pub(super) fn cron_job(o: &Object, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-pub(super) const POD_TEMPLATE: &[Column] = &[
+pub(crate) const POD_TEMPLATE: &[Column] = &[
     NAME,
     column("Containers", "string", "Names of each container in the template."),
     column("Images", "string", "Images referenced by each container in the template."),
     column("Pod Labels", "string", "The labels for the pod template."),
 ];
 
-pub(super) fn pod_template(o: &Object, _now: Timestamp) -> Vec<Value> {
+pub(crate) fn pod_template(o: &Object, _now: Timestamp) -> Vec<Value> {
     let [names, images] = containers(o, &["template", "spec"]);
     vec![o.name().into(), names, images, labels(o.at(&["template", "metadata", "labels"])).into()]
 }
 
-pub(super) const REVISION: &[Column] = &[
+pub(crate) const REVISION: &[Column] = &[
     NAME,
     column("Controller", "string", "Controller of the object"),
     column("Revision", "string", "Revision indicates the revision of the state represented by Data."),
     AGE,
 ];
 
-pub(super) fn revision(o: &Object, now: Timestamp) -> Vec<Value> {
+pub(crate) fn revision(o: &Object, now: Timestamp) -> Vec<Value> {
     let owners = items(o, &["metadata", "ownerReferences"]);
     let controller = owners.iter().find(|r| r.get("controller") == Some(&Value::Bool(true))).map(|r| {
         let kind = field(r, "kind").to_lowercase();

@@ -11,7 +11,7 @@ fn defaulted(plural: &str, value: Value) -> Object {
     let row = builtin().rows().find(|r| r.plural == plural).expect("a built-in kind");
     let mut object = Object::from_value(value).expect("an object");
     object.set_type(&row.gvk());
-    (row.strategy.default)(&mut object);
+    row.logic.default(&mut object);
     object
 }
 
@@ -180,9 +180,9 @@ proptest! {
     fn defaulting_twice_changes_nothing(bytes in prop::collection::vec(any::<u8>(), 0..1500)) {
         for row in builtin().rows() {
             let mut once = arbitrary::object(row, &mut Entropy::new(&bytes));
-            (row.strategy.default)(&mut once);
+            row.logic.default(&mut once);
             let mut twice = once.clone();
-            (row.strategy.default)(&mut twice);
+            row.logic.default(&mut twice);
             prop_assert_eq!(once, twice, "{}", row.kind);
         }
     }

@@ -4,17 +4,7 @@ use api::GroupVersionKind;
 
 use super::*;
 use crate::part::PartHandler;
-use crate::row::{Scope, Verb};
-
-#[test]
-fn every_hand_written_fact_belongs_to_a_row() {
-    for (group, plural) in facts::mentioned() {
-        assert!(
-            builtin().rows().any(|r| r.group == group && r.plural == plural),
-            "no row for {plural} of {group:?}"
-        );
-    }
-}
+use crate::row::{Question, Scope, Verb};
 
 #[test]
 fn groups_stand_in_discovery_order() {
@@ -32,11 +22,11 @@ fn rows_are_found_by_plural_and_kind() {
     assert_eq!((&*pods.kind, &*pods.singular, pods.scope), ("Pod", "pod", Scope::Namespaced));
     assert_eq!(pods.key("ns", "a"), "/registry/pods/ns/a");
     assert!(pods.part("status").is_some() && pods.scale().is_none());
-    assert!(pods.supports(Verb::Watch) && !pods.virtual_kind);
+    assert!(pods.supports(Verb::Watch) && pods.question.is_none());
     assert!(builtin().by_kind("apps", "v1", "Deployment").is_some_and(|r| r.scale().is_some()));
     assert!(builtin().find("apps", "v1", "pods").is_none());
     let review = builtin().by_kind("authorization.k8s.io", "v1", "SubjectAccessReview").expect("served");
-    assert!(review.virtual_kind);
+    assert_eq!(review.question, Some(Question::SubjectAccess));
     let nodes = builtin().find("", "v1", "nodes").expect("served");
     assert_eq!(nodes.key("", "n1"), "/registry/minions/n1");
     let namespaces = builtin().find("", "v1", "namespaces").expect("served");

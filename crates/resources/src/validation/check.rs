@@ -8,7 +8,7 @@ use serde_json::Value;
 
 pub(super) const NEGATIVE: &str = "must be greater than or equal to 0";
 pub(super) const NOT_POSITIVE: &str = "must be greater than zero";
-pub(super) const IMMUTABLE: &str = "field is immutable";
+pub(crate) const IMMUTABLE: &str = "field is immutable";
 /// The largest id of a user or group.
 const MAX_ID: i64 = i32::MAX as i64;
 

@@ -232,13 +232,6 @@ pub(crate) fn endpoint_slice(object: &Object) -> ErrorList {
     errors
 }
 
-pub(crate) fn endpoint_slice_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = endpoint_slice(new);
-    let key = "addressType";
-    check::unchanged(&mut errors, &Path::root(key), new.0.get(key), old.0.get(key));
-    errors
-}
-
 pub(crate) fn endpoints(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let path = Path::root("subsets");

@@ -126,12 +126,3 @@ fn subject(errors: &mut ErrorList, path: &Path<'_>, subject: &Value, namespaced:
         }
     }
 }
-
-/// What a binding grants never changes, only to whom.
-pub(crate) fn same_role(new: &Object, old: &Object) -> ErrorList {
-    let role = |o: &Object| read::top(o, "roleRef").clone();
-    if role(new) == role(old) {
-        return ErrorList::new();
-    }
-    vec![FieldError::invalid(&Path::root("roleRef"), role(new), "cannot change roleRef")]
-}

@@ -136,16 +136,3 @@ pub(crate) fn storage_class(object: &Object) -> ErrorList {
     check::one_of(&mut errors, &Path::root("volumeBindingMode"), mode, &modes);
     errors
 }
-
-pub(crate) fn storage_class_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = storage_class(new);
-    for key in ["parameters", "provisioner", "reclaimPolicy"] {
-        if new.0.get(key) != old.0.get(key) {
-            let detail = format!("updates to {key} are forbidden.");
-            errors.push(FieldError::forbidden(&Path::root(key), detail));
-        }
-    }
-    let key = "volumeBindingMode";
-    check::unchanged(&mut errors, &Path::root(key), new.0.get(key), old.0.get(key));
-    errors
-}

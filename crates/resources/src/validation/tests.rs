@@ -25,7 +25,7 @@ fn object(plural: &str, value: &Value) -> Object {
     let row = row(plural);
     let mut object = Object::from_value(value.clone()).expect("an object");
     object.set_type(&row.gvk());
-    (row.strategy.default)(&mut object);
+    row.logic.default(&mut object);
     object
 }
 
@@ -36,14 +36,14 @@ fn texts(errors: &ErrorList) -> Vec<String> {
 /// What is said of a new object.
 fn created(plural: &str, value: &Value) -> Vec<String> {
     let mut object = object(plural, value);
-    let strategy = &row(plural).strategy;
-    (strategy.prepare_create)(&mut object);
-    texts(&(strategy.validate_create)(&object))
+    let logic = &row(plural).logic;
+    logic.prepare_create(&mut object);
+    texts(&logic.validate(&object))
 }
 
 /// What is said of a change.
 fn updated(plural: &str, new: &Value, old: &Value) -> Vec<String> {
-    texts(&(row(plural).strategy.validate_update)(&object(plural, new), &object(plural, old)))
+    texts(&row(plural).validate_update(&object(plural, new), &object(plural, old)))
 }
 
 /// The object with a field set to another value; `null` takes it away.
@@ -164,19 +164,19 @@ proptest! {
         other in prop::collection::vec(any::<u8>(), 0..600),
     ) {
         for row in builtin().rows() {
-            let strategy = &row.strategy;
+            let logic = &row.logic;
             let mut new = arbitrary::object(row, &mut Entropy::new(&bytes));
             let mut old = arbitrary::object(row, &mut Entropy::new(&other));
             for object in [&mut new, &mut old] {
-                (strategy.default)(object);
-                (strategy.prepare_create)(object);
-                (strategy.validate_create)(object);
-                (strategy.warnings)(object);
+                logic.default(object);
+                logic.prepare_create(object);
+                logic.validate(object);
+                logic.warnings(object);
             }
-            (strategy.validate_update)(&new, &old);
-            (strategy.validate_status_update)(&new, &old);
-            (strategy.prepare_update)(&mut new, &old);
-            (strategy.prepare_status_update)(&mut new, &old);
+            row.validate_update(&new, &old);
+            logic.validate_status_update(&new, &old);
+            logic.prepare_update(&mut new, &old);
+            logic.prepare_status_update(&mut new, &old);
         }
     }
 }

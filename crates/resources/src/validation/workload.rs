@@ -43,19 +43,6 @@ pub(crate) fn replica_set(object: &Object) -> ErrorList {
     errors
 }
 
-/// The selector of a replica set may not change.
-pub(crate) fn replica_set_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = replica_set(new);
-    same_selector(&mut errors, new, old);
-    errors
-}
-
-fn same_selector(errors: &mut ErrorList, new: &Object, old: &Object) {
-    let path = Path::root("spec");
-    let of = |o| read::top(o, "spec").get("selector");
-    check::unchanged(errors, &path.child("selector"), of(new), of(old));
-}
-
 fn counts(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     for key in ["replicas", "minReadySeconds"] {
         check::nonnegative(errors, &path.child(key), read::int(spec, key));
@@ -133,12 +120,6 @@ pub(crate) fn deployment(object: &Object) -> ErrorList {
             errors.push(FieldError::invalid(&at, deadline, "must be greater than minReadySeconds"));
         }
     }
-    errors
-}
-
-pub(crate) fn deployment_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = deployment(new);
-    same_selector(&mut errors, new, old);
     errors
 }
 
@@ -243,12 +224,6 @@ fn daemon_rolling_update(errors: &mut ErrorList, path: &Path<'_>, rolling: &Valu
         }
         _ => {}
     }
-}
-
-pub(crate) fn daemon_set_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = daemon_set(new);
-    same_selector(&mut errors, new, old);
-    errors
 }
 
 pub(crate) fn stateful_set(object: &Object) -> ErrorList {

@@ -10,7 +10,7 @@ use api::names;
 use serde_json::{Map, Value};
 
 use super::{diff, metadata_and_spec, spec};
-use crate::strategy::qos_class;
+use crate::qos::qos_class;
 use crate::validation::{check, read};
 
 /// The fields upstream's refusal names, in its words.

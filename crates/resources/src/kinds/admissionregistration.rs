@@ -1,0 +1,4 @@
+//! What extends admission.
+
+pub(super) mod policy;
+pub(super) mod webhook;

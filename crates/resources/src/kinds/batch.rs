@@ -1,0 +1,4 @@
+//! Work that ends.
+
+pub(super) mod cron_job;
+pub(super) mod job;

@@ -1,0 +1,40 @@
+//! Cron jobs.
+
+use api::Object;
+use api::field::ErrorList;
+use serde_json::json;
+
+use crate::columns::workload;
+use crate::defaults;
+use crate::kinds::builder::Kind;
+use crate::logic::{Changes, Logic};
+use crate::status;
+use crate::validation::batch;
+
+pub(in crate::kinds) fn kind() -> Kind {
+    Kind::new("batch/v1", "cronjobs", CronJob)
+        .short("cj")
+        .category("all")
+        .counts_changes()
+        .printed(workload::CRON_JOB, workload::cron_job)
+}
+
+struct CronJob;
+
+impl Logic for CronJob {
+    fn default(&self, object: &mut Object) {
+        defaults::cron_job(object);
+    }
+
+    fn prepare_create(&self, object: &mut Object) {
+        status::start(object, json!({}));
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        batch::cron_job(object)
+    }
+
+    fn changes(&self) -> Changes<'_> {
+        Changes::Any("a change concerns the jobs that are made later")
+    }
+}

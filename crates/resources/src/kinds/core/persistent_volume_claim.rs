@@ -1,0 +1,38 @@
+//! Claims of volumes.
+
+use api::Object;
+use api::field::ErrorList;
+use serde_json::json;
+
+use crate::columns::volume;
+use crate::defaults;
+use crate::kinds::builder::Kind;
+use crate::logic::{Changes, Logic};
+use crate::status;
+use crate::validation::storage;
+
+pub(in crate::kinds) fn kind() -> Kind {
+    Kind::new("v1", "persistentvolumeclaims", PersistentVolumeClaim)
+        .short("pvc")
+        .printed(volume::CLAIM, volume::claim)
+}
+
+struct PersistentVolumeClaim;
+
+impl Logic for PersistentVolumeClaim {
+    fn default(&self, object: &mut Object) {
+        defaults::persistent_volume_claim(object);
+    }
+
+    fn prepare_create(&self, object: &mut Object) {
+        status::start(object, json!({"phase": "Pending"}));
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        storage::claim(object)
+    }
+
+    fn changes(&self) -> Changes<'_> {
+        Changes::Judged(&storage::claim_update)
+    }
+}

@@ -1,0 +1,150 @@
+//! Services: an update that leaves out what was allocated keeps it; one that changes the type gives
+//! back what the new type has no use for.
+
+use api::field::ErrorList;
+use api::{Object, names};
+use serde_json::{Map, Value, json};
+
+use crate::columns;
+use crate::defaults;
+use crate::fill;
+use crate::kinds::builder::Kind;
+use crate::logic::{Changes, Logic};
+use crate::part::PartHandler;
+use crate::status;
+use crate::validation::service;
+
+pub(in crate::kinds) fn kind() -> Kind {
+    Kind::new("v1", "services", Service)
+        .short("svc")
+        .category("all")
+        .stored_at("services/specs")
+        .created_by_put()
+        .named(names::dns1035_label)
+        .selectable("spec.clusterIP")
+        .selectable("spec.type")
+        .printed(columns::service::SERVICE, columns::service::service)
+        .part("proxy", PartHandler::Proxy)
+}
+
+struct Service;
+
+impl Logic for Service {
+    fn default(&self, object: &mut Object) {
+        defaults::service(object);
+    }
+
+    fn prepare_create(&self, object: &mut Object) {
+        status::start(object, json!({"loadBalancer": {}}));
+    }
+
+    fn prepare_update(&self, new: &mut Object, old: &Object) {
+        prepare_update(new, old);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        service::service(object)
+    }
+
+    fn changes(&self) -> Changes<'_> {
+        Changes::Judged(&service::service_update)
+    }
+}
+
+fn prepare_update(new: &mut Object, old: &Object) {
+    status::keep(new, old);
+    let Some(before) = old.at(&["spec"]).and_then(Value::as_object) else { return };
+    let Some(after) = fill::within(&mut new.0, "spec") else { return };
+    keep_allocated(after, before);
+    drop_unused(after, before);
+    if !has_type(after, &["LoadBalancer"]) && has_type(before, &["LoadBalancer"]) {
+        new.set_at(&["status", "loadBalancer"], Value::Object(Map::new()));
+    }
+}
+
+fn has_type(spec: &Map<String, Value>, types: &[&str]) -> bool {
+    types.contains(&fill::str_of(spec, "type"))
+}
+
+const WITH_CLUSTER_IP: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
+const WITH_NODE_PORTS: [&str; 2] = ["NodePort", "LoadBalancer"];
+
+fn keep_allocated(after: &mut Map<String, Value>, before: &Map<String, Value>) {
+    if has_type(before, &WITH_CLUSTER_IP) && has_type(after, &WITH_CLUSTER_IP) {
+        if fill::str_of(after, "clusterIP").is_empty()
+            && let Some(address) = before.get("clusterIP")
+        {
+            after.insert("clusterIP".into(), address.clone());
+        }
+        let same_first = fill::str_of(after, "clusterIP") == fill::str_of(before, "clusterIP");
+        if fill::is_empty(after, "clusterIPs")
+            && same_first
+            && let Some(addresses) = before.get("clusterIPs")
+        {
+            after.insert("clusterIPs".into(), addresses.clone());
+        }
+        for key in ["ipFamilies", "ipFamilyPolicy"] {
+            if let Some(value) = before.get(key) {
+                fill::value(after, key, value.clone());
+            }
+        }
+    }
+    if has_type(before, &WITH_NODE_PORTS) && has_type(after, &WITH_NODE_PORTS) {
+        let known: Vec<(Value, Value, Value)> = ports(before)
+            .map(|p| (p["port"].clone(), p["protocol"].clone(), p["nodePort"].clone()))
+            .filter(|(_, _, node_port)| node_port.as_i64().unwrap_or(0) != 0)
+            .collect();
+        for port in fill::items(after, "ports") {
+            let same = |(number, protocol, _): &&(Value, Value, Value)| {
+                port.get("port") == Some(number) && port.get("protocol").unwrap_or(&Value::Null) == protocol
+            };
+            if let Some(node_port) = known.iter().find(same).and_then(|k| k.2.as_i64()) {
+                fill::number(port, "nodePort", node_port);
+            }
+        }
+    }
+    let health = before.get("healthCheckNodePort").and_then(Value::as_i64).unwrap_or(0);
+    let local =
+        |spec| has_type(spec, &["LoadBalancer"]) && fill::str_of(spec, "externalTrafficPolicy") == "Local";
+    if health != 0 && local(before) && local(after) {
+        fill::number(after, "healthCheckNodePort", health);
+    }
+}
+
+/// What the old type needed and the new one has no place for, where the author left it as it was.
+fn drop_unused(after: &mut Map<String, Value>, before: &Map<String, Value>) {
+    let unchanged = |after: &Map<String, Value>, key: &str| after.get(key) == before.get(key);
+    if has_type(before, &WITH_CLUSTER_IP) && !has_type(after, &WITH_CLUSTER_IP) {
+        if unchanged(after, "clusterIP") && unchanged(after, "clusterIPs") {
+            after.remove("clusterIP");
+            after.remove("clusterIPs");
+        }
+        for key in ["ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"] {
+            if unchanged(after, key) {
+                after.remove(key);
+            }
+        }
+    }
+    if has_type(before, &WITH_NODE_PORTS) && !has_type(after, &WITH_NODE_PORTS) {
+        let old_ports: Vec<Value> = ports(before).map(|p| p["nodePort"].clone()).collect();
+        for port in fill::items(after, "ports") {
+            if port.get("nodePort").is_some_and(|p| old_ports.contains(p)) {
+                port.remove("nodePort");
+            }
+        }
+        if fill::is_empty(after, "externalIPs") && unchanged(after, "externalTrafficPolicy") {
+            after.remove("externalTrafficPolicy");
+        }
+    }
+    if has_type(before, &["LoadBalancer"]) && !has_type(after, &["LoadBalancer"]) {
+        for key in ["healthCheckNodePort", "loadBalancerClass", "allocateLoadBalancerNodePorts"] {
+            if unchanged(after, key) {
+                after.remove(key);
+            }
+        }
+    }
+}
+
+fn ports(spec: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    spec.get("ports").and_then(Value::as_array).into_iter().flatten()
+}

@@ -1,0 +1,35 @@
+//! Ingresses.
+
+use api::Object;
+use api::field::ErrorList;
+use serde_json::json;
+
+use crate::columns::service;
+use crate::kinds::builder::Kind;
+use crate::logic::{Changes, Logic};
+use crate::status;
+use crate::validation::network;
+
+pub(in crate::kinds) fn kind() -> Kind {
+    Kind::new("networking.k8s.io/v1", "ingresses", Ingress)
+        .short("ing")
+        .stored_at("ingress")
+        .counts_changes()
+        .printed(service::INGRESS, service::ingress)
+}
+
+struct Ingress;
+
+impl Logic for Ingress {
+    fn prepare_create(&self, object: &mut Object) {
+        status::start(object, json!({"loadBalancer": {}}));
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        network::ingress(object)
+    }
+
+    fn changes(&self) -> Changes<'_> {
+        Changes::Any("routes are free")
+    }
+}

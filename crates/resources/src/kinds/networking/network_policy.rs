@@ -1,0 +1,33 @@
+//! Network policies.
+
+use api::Object;
+use api::field::ErrorList;
+
+use crate::columns::basic;
+use crate::defaults;
+use crate::kinds::builder::Kind;
+use crate::logic::{Changes, Logic};
+use crate::validation::network;
+
+pub(in crate::kinds) fn kind() -> Kind {
+    Kind::new("networking.k8s.io/v1", "networkpolicies", NetworkPolicy)
+        .short("netpol")
+        .counts_changes()
+        .columns(basic::NETWORK_POLICY)
+}
+
+struct NetworkPolicy;
+
+impl Logic for NetworkPolicy {
+    fn default(&self, object: &mut Object) {
+        defaults::network_policy(object);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        network::network_policy(object)
+    }
+
+    fn changes(&self) -> Changes<'_> {
+        Changes::Any("rules are free")
+    }
+}
