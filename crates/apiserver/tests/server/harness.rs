@@ -109,22 +109,29 @@ impl Harness {
         admission: Vec<Arc<dyn Admission>>,
         kubelet: Option<Arc<KubeletClient>>,
     ) -> Self {
-        Self::build(Memory::new(store::memory::Config::default()), limits, admission, kubelet).await
+        let store = Memory::new(store::memory::Config::default());
+        Self::build(store, Arc::new(resources::Builtin), limits, admission, kubelet).await
     }
 
     /// A server that keeps its objects in this store.
     pub async fn on(store: Memory) -> Self {
-        Self::build(store, Limits::default(), Vec::new(), None).await
+        Self::build(store, Arc::new(resources::Builtin), Limits::default(), Vec::new(), None).await
+    }
+
+    /// A server of these kinds.
+    pub async fn serving(kinds: Arc<dyn ResourceSource>) -> Self {
+        let store = Memory::new(store::memory::Config::default());
+        Self::build(store, kinds, Limits::default(), Vec::new(), None).await
     }
 
     async fn build(
         store: Memory,
+        kinds: Arc<dyn ResourceSource>,
         limits: Limits,
         admission: Vec<Arc<dyn Admission>>,
         kubelet: Option<Arc<KubeletClient>>,
     ) -> Self {
         let supervisor = Supervisor::new(Shutdown::new());
-        let kinds = resources::Builtin;
         let shared = Arc::new(store.clone());
         let cache = Cache::start(shared.clone(), &supervisor, cache_specs(&kinds.table())).await.unwrap();
         let tokens = Issuer::new(TokenSettings {
@@ -140,7 +147,7 @@ impl Harness {
                 supervisor: supervisor.clone(),
                 store: shared,
                 cache: cache.clone(),
-                resources: Arc::new(kinds),
+                resources: kinds,
                 authenticator: Arc::new(TokensByName),
                 authorizer: Arc::new(AllButNobody),
                 admission,

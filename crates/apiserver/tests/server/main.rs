@@ -9,6 +9,7 @@ mod mutation;
 mod objects;
 mod paging;
 mod random;
+mod runtime_row;
 mod samples;
 mod subresources;
 mod walk;
