@@ -13,6 +13,7 @@ mod report;
 mod requests;
 mod rest;
 mod scale;
+mod scheduler;
 mod upstream;
 mod watch;
 
@@ -75,6 +76,9 @@ async fn measure(arguments: &Arguments) -> Result<Report> {
             sizes.push(scale::measure(&arguments.knarr, *size).await?);
         }
         report.scale(&sizes);
+    }
+    if wanted(Section::Scheduler) {
+        report.scheduler(&scheduler::measure()?);
     }
     Ok(report)
 }

@@ -10,6 +10,7 @@ use crate::pods::{Pods, REPLICAS};
 use crate::requests::Requests;
 use crate::rest::Rest;
 use crate::scale::{self, Scale};
+use crate::scheduler::{self, Scheduler};
 use crate::upstream;
 
 /// A part of the figures that can be measured alone.
@@ -19,6 +20,7 @@ pub enum Section {
     Pods,
     Requests,
     Scale,
+    Scheduler,
 }
 
 impl Section {
@@ -29,6 +31,7 @@ impl Section {
             Self::Pods => "pods",
             Self::Requests => "requests",
             Self::Scale => "scale",
+            Self::Scheduler => "scheduler",
         };
         (format!("<!-- figures: {name} -->\n"), format!("<!-- end of figures: {name} -->\n"))
     }
@@ -171,6 +174,16 @@ impl Report {
             table.row(&row);
         }
         self.add(Section::Scale, table);
+    }
+
+    pub fn scheduler(&mut self, found: &Scheduler) {
+        let nodes = scheduler::NODES;
+        let head = format!("the scheduler alone, {nodes} nodes, {} placed pods", scheduler::PLACED);
+        let mut table = Tables::of(&[head.as_str(), "processor time"]);
+        for (what, figure) in found.rows() {
+            table.row(&[what, figure]);
+        }
+        self.add(Section::Scheduler, table);
     }
 
     fn add(&mut self, section: Section, tables: Tables) {

@@ -8,7 +8,7 @@
 
 mod fleet;
 mod heartbeats;
-mod objects;
+pub(crate) mod objects;
 mod step;
 mod watchers;
 mod workload;
@@ -23,6 +23,7 @@ use hyper::Method;
 use crate::cluster::Cluster;
 use crate::connection::{Request, Target};
 use crate::load::Make;
+pub(crate) use fleet::node_name;
 use step::Bench;
 
 /// Connections of every load.

@@ -33,7 +33,7 @@ pub struct Nodes {
     pub heartbeats: f64,
 }
 
-pub(super) fn node_name(number: usize) -> String {
+pub(crate) fn node_name(number: usize) -> String {
     format!("node-{number:05}")
 }
 

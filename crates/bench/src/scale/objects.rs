@@ -9,7 +9,7 @@ const IMAGES: [&str; 5] = ["web", "worker", "proxy", "exporter", "pause"];
 
 /// A node that is Ready, as its kubelet registers it, with the range of addresses its pods take: such a cluster has
 /// more nodes than ranges fit into the network of a cluster on one machine.
-pub(super) fn node(number: usize) -> Value {
+pub(crate) fn node(number: usize) -> Value {
     let name = node_name(number);
     let (high, low) = (number / 256, number % 256);
     let range = format!("10.{}.{low}.0/24", 128 + high);
@@ -105,7 +105,7 @@ pub(super) fn lease(number: usize, node_uid: &str) -> Value {
 }
 
 /// A pod as a Deployment's template makes it.
-pub(super) fn pod(namespace: &str, number: usize) -> Value {
+pub(crate) fn pod(namespace: &str, number: usize) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
@@ -147,7 +147,7 @@ fn pod_spec() -> Value {
 }
 
 /// What the kubelet writes once a pod runs and is ready.
-pub(super) fn running(number: usize) -> Value {
+pub(crate) fn running(number: usize) -> Value {
     let ip = format!("10.{}.{}.{}", 128 + number / 65_536, number / 256 % 256, number % 256);
     let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": THEN, "observedGeneration": 1});
     json!({"status": {
