@@ -79,10 +79,14 @@ impl<'a> Glance<'a> {
         matches!(phase, Some("Succeeded" | "Failed"))
     }
 
-    /// Whether the pod asks this scheduler, and may be placed as far as its gates are concerned.
+    /// Whether the pod asks this scheduler.
     pub fn asks(&self, scheduler: &str) -> bool {
         self.spec.scheduler_name.as_deref() == Some(scheduler)
-            && self.spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// Whether somebody holds the pod back.
+    pub fn is_gated(&self) -> bool {
+        self.spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty())
     }
 
     /// What [`pods::is_settled`] says, as long as equal amounts are written alike; `false` where they are not.
@@ -121,6 +125,7 @@ mod tests {
         let cached = Cached::of(&pod);
         let glance = Glance::of(&cached).expect("a pod");
         assert_eq!((glance.node_name(), glance.is_terminal(), glance.asks("s")), ("n", false, true));
+        assert!(!glance.is_gated());
         assert_eq!((glance.is_settled(), pods::is_settled(&pod)), (settled, settled));
     }
 

@@ -17,6 +17,7 @@ pub mod filters;
 mod glance;
 pub mod hints;
 mod memory;
+mod metrics;
 pub mod neighbours;
 pub mod node;
 pub mod nodes;
@@ -33,4 +34,5 @@ mod topology;
 pub mod verdict;
 pub mod waitlist;
 
+pub use metrics::Metrics;
 pub use run::{Config, Scheduler};

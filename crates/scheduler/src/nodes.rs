@@ -74,6 +74,11 @@ impl Nodes {
         self.present
     }
 
+    /// Pods that are placed, also where their node is not present.
+    pub fn pods(&self) -> usize {
+        self.placed.len()
+    }
+
     /// When each position last changed; 0 where no node is.
     pub fn stamps(&self) -> &[u64] {
         &self.stamps

@@ -12,6 +12,7 @@ use informer::Meta;
 use tokio::time::Instant;
 
 use crate::causes::Causes;
+use crate::metrics::{Incoming, Queue, Why};
 use crate::pod::PodInfo;
 use crate::waitlist::{Waitlist, Woken};
 
@@ -38,6 +39,8 @@ struct Waiting {
     pod: PodInfo,
     attempts: u32,
     arrived: u64,
+    /// When it was first tried.
+    first: Option<Instant>,
     place: Place,
 }
 
@@ -54,6 +57,9 @@ pub struct PodQueue {
     /// Those taken out and not yet back, each with its newest state if it changed meanwhile.
     taken: HashMap<Arc<str>, Option<PodInfo>>,
     sequence: u64,
+    /// How many fit nowhere.
+    unschedulable: usize,
+    incoming: Incoming,
 }
 
 /// A pod taken out to be scheduled, with how often that was tried.
@@ -62,9 +68,16 @@ pub struct Attempt {
     pub pod: PodInfo,
     pub attempts: u32,
     arrived: u64,
+    /// When it was first tried.
+    pub first: Instant,
 }
 
 impl PodQueue {
+    /// An empty queue that counts what comes in.
+    pub fn counted(incoming: &Incoming) -> Self {
+        Self { incoming: incoming.clone(), ..Self::default() }
+    }
+
     /// A pod without a node came or changed. A change of a waiting pod may make it fit; one of its status alone does
     /// not.
     pub fn add(&mut self, pod: PodInfo, now: Instant) {
@@ -78,7 +91,7 @@ impl PodQueue {
             return;
         }
         self.sequence += 1;
-        let waiting = match self.pods.remove(&uid) {
+        let (waiting, why) = match self.pods.remove(&uid) {
             Some(old) => {
                 self.unlink(&old);
                 let mut waiting = Waiting { pod, ..old };
@@ -88,14 +101,14 @@ impl PodQueue {
                     Place::BackingOff(at, n, _) => waiting.place = Place::BackingOff(at, n, waiting.rank()),
                     Place::Failed(..) => {}
                 }
-                waiting
+                (waiting, Why::PodUpdate)
             }
             None => {
                 let place = Place::Active((Reverse(pod.priority()), self.sequence));
-                Waiting { pod, attempts: 0, arrived: self.sequence, place }
+                (Waiting { pod, attempts: 0, arrived: self.sequence, first: None, place }, Why::PodAdd)
             }
         };
-        self.put(waiting);
+        self.put(waiting, why);
     }
 
     /// Whether a pod waits and is known as its object says, so that there is nothing to learn from it but its newest
@@ -132,14 +145,18 @@ impl PodQueue {
     pub fn pop(&mut self, now: Instant) -> Option<Attempt> {
         self.promote(now);
         // Backing off is for the others' sake: where nobody else waits, nobody is served by it.
-        let (_, uid) = self
-            .active
-            .pop_first()
-            .or_else(|| self.backing_off.first_key_value().map(|(rank, uid)| (*rank, uid.clone())))?;
+        let uid = if let Some((_, uid)) = self.active.pop_first() {
+            uid
+        } else {
+            let (_, uid) = self.backing_off.first_key_value()?;
+            self.incoming.came(Queue::Active, Why::PopFromBackoff);
+            Arc::clone(uid)
+        };
         let waiting = self.pods.remove(&uid)?;
         self.unlink(&waiting);
         self.taken.insert(uid, None);
-        Some(Attempt { pod: waiting.pod, attempts: waiting.attempts, arrived: waiting.arrived })
+        let Waiting { pod, attempts, arrived, first, .. } = waiting;
+        Some(Attempt { pod, attempts, arrived, first: first.unwrap_or(now) })
     }
 
     /// A pod that was taken out fits nowhere now, for these causes.
@@ -156,7 +173,7 @@ impl PodQueue {
             // It is another pod than the one that fitted nowhere.
             waiting.place = self.woken(&waiting, rested, now);
         }
-        self.put(waiting);
+        self.put(waiting, Why::AttemptFailure);
     }
 
     /// A pod that was taken out could not be bound: it comes again after its back-off, unless it went or
@@ -166,18 +183,18 @@ impl PodQueue {
         self.sequence += 1;
         let place = Place::Failed(now + BACKOFF.delay(attempts), self.sequence);
         if let Some(waiting) = self.taken_back(attempt, attempts, place) {
-            self.put(waiting);
+            self.put(waiting, Why::AttemptFailure);
         }
     }
 
     fn taken_back(&mut self, attempt: Attempt, attempts: u32, place: Place) -> Option<Waiting> {
         let newest = self.taken.remove(&attempt.pod.uid)?;
         let pod = newest.unwrap_or(attempt.pod);
-        Some(Waiting { pod, attempts, arrived: attempt.arrived, place })
+        Some(Waiting { pod, attempts, arrived: attempt.arrived, first: Some(attempt.first), place })
     }
 
     /// Something changed: pods that fit nowhere and that it could help are tried again.
-    pub fn wake(&mut self, now: Instant, helped: impl FnOnce(&mut Waitlist) -> Woken) {
+    pub fn wake(&mut self, why: Why, now: Instant, helped: impl FnOnce(&mut Waitlist) -> Woken) {
         for uid in helped(&mut self.waitlist) {
             self.sequence += 1;
             let Some(mut waiting) = self.pods.remove(&uid) else { continue };
@@ -185,7 +202,7 @@ impl PodQueue {
             if let Place::Unschedulable(_, _, rested) = waiting.place {
                 waiting.place = self.woken(&waiting, rested, now);
             }
-            self.put(waiting);
+            self.put(waiting, why);
         }
     }
 
@@ -203,6 +220,21 @@ impl PodQueue {
         self.pods.len()
     }
 
+    /// How many pods wait in this way; gated ones are not known here.
+    pub fn waiting(&self, queue: Queue) -> usize {
+        match queue {
+            Queue::Active => self.active.len(),
+            Queue::BackingOff => self.pods.len() - self.active.len() - self.unschedulable,
+            Queue::Unschedulable => self.unschedulable,
+            Queue::Gated => 0,
+        }
+    }
+
+    /// How many pods are taken out, which is while they are bound.
+    pub fn in_flight(&self) -> usize {
+        self.taken.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.pods.is_empty()
     }
@@ -216,12 +248,15 @@ impl PodQueue {
                 continue;
             };
             self.unlink(&waiting);
+            let timeout = matches!(waiting.place, Place::Unschedulable(..));
             waiting.place = Place::Active(waiting.rank());
-            self.put(waiting);
+            self.put(waiting, if timeout { Why::Timeout } else { Why::BackoffComplete });
         }
     }
 
-    fn put(&mut self, waiting: Waiting) {
+    fn put(&mut self, waiting: Waiting, why: Why) {
+        self.unschedulable += usize::from(matches!(waiting.place, Place::Unschedulable(..)));
+        self.incoming.came(waiting.place.queue(), why);
         let uid = Arc::clone(&waiting.pod.uid);
         match waiting.place {
             Place::Active(rank) => drop(self.active.insert(rank, Arc::clone(&uid))),
@@ -245,9 +280,20 @@ impl PodQueue {
             }
             Place::Failed(at, n) => drop(self.timed.remove(&(at, n))),
             Place::Unschedulable(at, n, _) => {
+                self.unschedulable -= 1;
                 self.waitlist.remove(&waiting.pod);
                 self.timed.remove(&(at, n));
             }
+        }
+    }
+}
+
+impl Place {
+    fn queue(&self) -> Queue {
+        match self {
+            Self::Active(_) => Queue::Active,
+            Self::BackingOff(..) | Self::Failed(..) => Queue::BackingOff,
+            Self::Unschedulable(..) => Queue::Unschedulable,
         }
     }
 }
@@ -299,11 +345,11 @@ mod tests {
         let attempt = queue.pop(start).expect("the pod");
         queue.unschedulable(attempt, Causes::default(), start);
         assert!(queue.pop(start + Duration::from_secs(200)).is_none(), "nothing changed");
-        queue.wake(start, |_| Woken::new());
+        queue.wake(Why::NodeAdd, start, |_| Woken::new());
         assert!(queue.pop(start).is_none(), "nothing changed that helps");
         queue.add(pod("a", 0), start);
         assert!(queue.pop(start).is_none(), "its status is no matter");
-        queue.wake(start, a_new_node);
+        queue.wake(Why::NodeAdd, start, a_new_node);
         assert_eq!(queue.next_due(), Some(start + Duration::from_secs(1)));
         queue.add(pod("b", 0), start);
         assert_eq!(
@@ -339,7 +385,7 @@ mod tests {
         queue.add(pod("a", 0), start);
         let attempt = queue.pop(start).expect("the pod");
         queue.failed(attempt, start);
-        queue.wake(start, a_new_node);
+        queue.wake(Why::NodeAdd, start, a_new_node);
         assert!(queue.pop(start).is_none());
         assert!(queue.pop(start + Duration::from_secs(1)).is_some());
     }

@@ -13,8 +13,10 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::condition;
+use crate::metrics::{Metrics, Outcome};
 use crate::pod::PodInfo;
 use crate::queue::Attempt;
 use crate::state::{Round, State};
@@ -53,6 +55,7 @@ pub struct Scheduler {
     outbox: mpsc::UnboundedSender<Event>,
     state: State,
     writes: JoinSet<()>,
+    metrics: Metrics,
     informers: Informers,
 }
 
@@ -65,6 +68,7 @@ impl Scheduler {
         informers: &Informers,
         clock: Arc<dyn Clock>,
         supervisor: &Supervisor,
+        metrics: Metrics,
     ) -> Self {
         let (outbox, inbox) = mpsc::unbounded_channel();
         let (pods, nodes, namespaces) = (outbox.clone(), outbox.clone(), outbox.clone());
@@ -77,13 +81,14 @@ impl Scheduler {
         let recorder =
             Recorder::start(client.clone(), "default-scheduler", None, Arc::clone(&clock), supervisor);
         Self {
-            state: State::new(&config.scheduler_name),
+            state: State::new(&config.scheduler_name, &metrics),
             client,
             clock,
             recorder,
             inbox,
             outbox,
             writes: JoinSet::new(),
+            metrics,
             informers: informers.clone(),
         }
     }
@@ -105,10 +110,13 @@ impl Scheduler {
             while let Ok(event) = self.inbox.try_recv() {
                 self.learn(event);
             }
+            self.metrics.show(&self.state);
+            let started = Instant::now();
             if self.writes.len() < BINDINGS
-                && let Some(round) = self.state.round(base::random::below(u64::MAX), Instant::now())
+                && let Some(round) = self.state.round(base::random::below(u64::MAX), started)
             {
-                self.carry_out(round);
+                self.metrics.decided(started.elapsed());
+                self.carry_out(round, started);
                 // Other tasks of this thread get their turn between two decisions.
                 tokio::task::yield_now().await;
                 continue;
@@ -161,22 +169,30 @@ impl Scheduler {
         }
     }
 
-    fn carry_out(&mut self, round: Round) {
+    fn carry_out(&mut self, round: Round, started: Instant) {
+        let (metrics, profile) = (self.metrics.clone(), self.state.scheduler_name().to_owned());
+        let ended = move |outcome| metrics.attempted(&profile, outcome, started.elapsed());
         match round {
             Round::Bind(attempt, node) => {
+                let metrics = self.metrics.clone();
+                let span = tracing::debug_span!("bind", pod = %attempt.pod.key, %node);
                 let (client, recorder, outbox) =
                     (self.client.clone(), self.recorder.clone(), self.outbox.clone());
-                self.writes.spawn(async move {
+                let bound = async move {
                     let result = bind(&client, &attempt.pod, &node).await;
+                    ended(if result.is_ok() { Outcome::Scheduled } else { Outcome::Error });
                     if result.is_ok() {
+                        metrics.placed(attempt.attempts + 1, attempt.first.elapsed());
                         let Key { namespace, name } = &attempt.pod.key;
                         let message = format!("Successfully assigned {namespace}/{name} to {node}");
                         recorder.event(&attempt.pod.reference(), EventType::Normal, "Scheduled", message);
                     }
                     drop(outbox.send(Event::Bound(Box::new(attempt), node, result)));
-                });
+                };
+                self.writes.spawn(bound.instrument(span));
             }
             Round::Unschedulable(pod, message) => {
+                ended(Outcome::Unschedulable);
                 self.recorder.event(
                     &pod.reference(),
                     EventType::Warning,
@@ -186,6 +202,7 @@ impl Scheduler {
                 self.explain(&pod, &message);
             }
             Round::Panicked(pod) => {
+                ended(Outcome::Error);
                 tracing::error!(pod = %pod.key, "a decision panicked and will be tried again");
             }
         }
@@ -255,6 +272,19 @@ mod tests {
         .expect("a pod")
     }
 
+    /// One whose API server is out of reach.
+    fn scheduler() -> (Scheduler, Supervisor, informer::Cache<Pod>) {
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().expect("a URI"));
+        let client = Client::try_from(nowhere).expect("a client");
+        let supervisor = Supervisor::new(Shutdown::new());
+        let informers = Informers::new(client.clone(), supervisor.clone());
+        let pods = informers.cache::<Pod>();
+        let clock = Arc::new(base::SystemClock);
+        let scheduler =
+            Scheduler::build(Config::default(), client, &informers, clock, &supervisor, Metrics::default());
+        (scheduler, supervisor, pods)
+    }
+
     fn learn_all(scheduler: &mut Scheduler) {
         while let Ok(event) = scheduler.inbox.try_recv() {
             scheduler.learn(event);
@@ -263,13 +293,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pod_whose_binding_failed_waits_only_if_it_still_needs_a_node() {
-        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().expect("a URI"));
-        let client = Client::try_from(nowhere).expect("a client");
-        let supervisor = Supervisor::new(Shutdown::new());
-        let informers = Informers::new(client.clone(), supervisor.clone());
-        let pods = informers.cache::<Pod>();
-        let clock = Arc::new(base::SystemClock);
-        let mut scheduler = Scheduler::build(Config::default(), client, &informers, clock, &supervisor);
+        let (mut scheduler, supervisor, pods) = scheduler();
         let node = json!({"metadata": {"name": "n"}});
         scheduler.state.nodes.set_node(&serde_json::from_value(node).expect("a node"));
         for name in ["waits", "went", "bound"] {
@@ -290,6 +314,52 @@ mod tests {
             std::iter::from_fn(|| scheduler.state.queue.pop(later)).map(|a| a.pod.uid.to_string()).collect();
         assert_eq!(waiting, ["waits"]);
         assert!(scheduler.state.nodes.remove_pod("bound").is_some(), "it is on its node");
+        supervisor.shutdown().start();
+    }
+
+    /// Keeps the spans that are made.
+    #[derive(Clone, Default)]
+    struct Spans(Arc<std::sync::Mutex<Vec<String>>>);
+
+    impl tracing::field::Visit for Spans {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+            self.0.lock().expect("no panic").push(format!("{field}={value:?}"));
+        }
+    }
+
+    impl tracing::Subscriber for Spans {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            metadata.is_span() && metadata.target().starts_with("scheduler")
+        }
+
+        fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            let mut kept = self.clone();
+            kept.0.lock().expect("no panic").push(span.metadata().name().to_owned());
+            span.record(&mut kept);
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, _: &tracing::Event<'_>) {}
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[tokio::test]
+    async fn a_round_has_its_span_and_is_counted() {
+        let spans = Spans::default();
+        let kept = Arc::clone(&spans.0);
+        let _traced = tracing::subscriber::set_default(spans);
+        let (mut scheduler, supervisor, pods) = scheduler();
+        pods.apply(pod("p", None));
+        learn_all(&mut scheduler);
+        let started = Instant::now();
+        let round = scheduler.state.round(0, started).expect("a pod waits");
+        scheduler.carry_out(round, started);
+        assert_eq!(*kept.lock().expect("no panic"), ["round", "scheduler=default-scheduler", "pod=ns/p"]);
+        let count = |outcome| scheduler.metrics.count("default-scheduler", outcome);
+        assert_eq!([Outcome::Unschedulable, Outcome::Scheduled].map(count), [1, 0]);
         supervisor.shutdown().start();
     }
 }

@@ -1,6 +1,7 @@
 //! [`State`]: what the scheduler knows, moved on by one event and one round at a time. Pure: time and chance come in as
 //! arguments, and what is to be done goes out as a [`Round`].
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use tokio::time::Instant;
 
 use crate::cycle::{Chance, Decision, decide};
 use crate::glance::Glance;
+use crate::metrics::{Incoming, Metrics, Queue, Why};
+use crate::node::Aspects;
 use crate::nodes::Nodes;
 use crate::pod::{PodInfo, Shapes};
 use crate::queue::{Attempt, PodQueue};
@@ -35,15 +38,35 @@ pub struct State {
     pub(crate) queue: PodQueue,
     shapes: Shapes,
     start: usize,
+    /// Pods that somebody holds back.
+    gated: HashSet<Arc<str>>,
+    incoming: Incoming,
 }
 
 impl State {
-    pub fn new(scheduler_name: &str) -> Self {
-        Self { scheduler_name: scheduler_name.to_owned(), ..Self::default() }
+    /// `metrics` count the pods that come into its queues.
+    pub fn new(scheduler_name: &str, metrics: &Metrics) -> Self {
+        let incoming = metrics.incoming();
+        Self {
+            scheduler_name: scheduler_name.to_owned(),
+            queue: PodQueue::counted(incoming),
+            incoming: incoming.clone(),
+            ..Self::default()
+        }
     }
 
-    pub fn nodes(&self) -> &Nodes {
-        &self.nodes
+    pub fn scheduler_name(&self) -> &str {
+        &self.scheduler_name
+    }
+
+    /// How many nodes there are, how many pods are on nodes, and how many of these are still being bound.
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.nodes.count(), self.nodes.pods(), self.queue.in_flight())
+    }
+
+    /// How many pods wait in this way.
+    pub fn waiting(&self, queue: Queue) -> usize {
+        if queue == Queue::Gated { self.gated.len() } else { self.queue.waiting(queue) }
     }
 
     pub fn queue(&self) -> &PodQueue {
@@ -53,6 +76,8 @@ impl State {
     /// Decides about the pod that is next; `None` where nobody is. `tie`: how ties between nodes end.
     pub fn round(&mut self, tie: u64, now: Instant) -> Option<Round> {
         let attempt = self.queue.pop(now)?;
+        let _span =
+            tracing::debug_span!("round", scheduler = %self.scheduler_name, pod = %attempt.pod.key).entered();
         let chance = Chance { start: self.start, tie };
         // One pod that trips the decision over must not stop the rest.
         let decided = catch_unwind(AssertUnwindSafe(|| decide(&attempt.pod, &mut self.nodes, chance)));
@@ -84,6 +109,7 @@ impl State {
         };
         let node = glance.node_name();
         let settled = || glance.is_settled() || pod.typed().is_some_and(|pod| pods::is_settled(pod));
+        self.gate(pod, &glance);
         if !node.is_empty() {
             self.queue.remove(&pod.uid);
             if glance.is_terminal() {
@@ -103,7 +129,18 @@ impl State {
         }
     }
 
+    /// Keeps count of the pods that are held back.
+    fn gate(&mut self, pod: &Cached<Pod>, glance: &Glance<'_>) {
+        let gated = glance.node_name().is_empty() && glance.is_gated() && self.is_for_us(pod, glance);
+        if !gated {
+            self.gated.remove(&pod.uid);
+        } else if self.gated.insert(Arc::clone(&pod.uid)) {
+            self.incoming.came(Queue::Gated, Why::PodAdd);
+        }
+    }
+
     pub fn pod_gone(&mut self, uid: &str, now: Instant) {
+        self.gated.remove(uid);
         self.queue.remove(uid);
         self.leave(uid, now);
     }
@@ -113,13 +150,13 @@ impl State {
         let aspects = self.nodes.set_node(node);
         let node = self.nodes.get(node.metadata.name.as_deref().unwrap_or(""));
         if let Some(node) = node.filter(|_| aspects.any()) {
-            self.queue.wake(now, |waitlist| waitlist.node_changed(node, aspects));
+            self.queue.wake(why(aspects), now, |waitlist| waitlist.node_changed(node, aspects));
         }
     }
 
     pub fn node_gone(&mut self, name: &str, now: Instant) {
         if let Some(had_pods) = self.nodes.remove_node(name) {
-            self.queue.wake(now, |waitlist| waitlist.node_gone(had_pods));
+            self.queue.wake(Why::NodeDelete, now, |waitlist| waitlist.node_gone(had_pods));
         }
     }
 
@@ -127,7 +164,7 @@ impl State {
     pub fn namespace_changed(&mut self, name: &str, labels: Option<Labels>, now: Instant) {
         let gone = labels.is_none();
         if self.nodes.set_namespace(name, labels) && !gone {
-            self.queue.wake(now, crate::waitlist::Waitlist::namespace_changed);
+            self.queue.wake(Why::NamespaceUpdate, now, crate::waitlist::Waitlist::namespace_changed);
         }
     }
 
@@ -155,7 +192,9 @@ impl State {
     fn place(&mut self, pod: &PodInfo, node: &str, now: Instant) {
         let Some(arrival) = self.nodes.place(pod, node) else { return };
         let nodes = &self.nodes;
-        self.queue.wake(now, |waitlist| {
+        let changed = arrival.instead_of.is_some();
+        let why = if changed { Why::AssignedPodUpdate } else { Why::AssignedPodAdd };
+        self.queue.wake(why, now, |waitlist| {
             let mut woken = waitlist.pod_came(&pod.shape.identity, nodes.namespaces());
             if let Some(gone) = &arrival.instead_of {
                 woken.extend(waitlist.pod_left(&gone.shape, nodes.left_by(gone), nodes.namespaces()));
@@ -168,12 +207,32 @@ impl State {
     fn leave(&mut self, uid: &str, now: Instant) {
         let Some(gone) = self.nodes.remove_pod(uid) else { return };
         let nodes = &self.nodes;
-        self.queue
-            .wake(now, |waitlist| waitlist.pod_left(&gone.shape, nodes.left_by(&gone), nodes.namespaces()));
+        self.queue.wake(Why::AssignedPodDelete, now, |waitlist| {
+            waitlist.pod_left(&gone.shape, nodes.left_by(&gone), nodes.namespaces())
+        });
     }
 
     fn is_ours(&self, pod: &Cached<Pod>, glance: &Glance<'_>) -> bool {
+        self.is_for_us(pod, glance) && !glance.is_gated()
+    }
+
+    /// Whether it is this scheduler's to place, now or once nobody holds it back.
+    fn is_for_us(&self, pod: &Cached<Pod>, glance: &Glance<'_>) -> bool {
         glance.asks(&self.scheduler_name) && !glance.is_terminal() && !pod.is_being_deleted()
+    }
+}
+
+/// What to call a node's change, where it changed in more than one way.
+fn why(aspects: Aspects) -> Why {
+    if aspects.presence {
+        Why::NodeAdd
+    } else if aspects.capacity {
+        Why::NodeAllocatable
+    } else if aspects.labels {
+        Why::NodeLabel
+    } else {
+        // Cordoning counts as a taint, as upstream.
+        Why::NodeTaint
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::time::{ClockId, clock_gettime};
+use scheduler::Metrics;
 use scheduler::state::{Round, State};
 use tokio::time::Instant;
 
@@ -46,7 +47,7 @@ fn place(number: usize) -> String {
 impl Bed {
     /// Only the namespaces are there.
     pub fn new() -> Result<Self> {
-        let mut state = State::new("default-scheduler");
+        let mut state = State::new("default-scheduler", &Metrics::default());
         for name in objects::namespaces() {
             let labels = [("kubernetes.io/metadata.name".to_owned(), name.clone())].into();
             state.namespace_changed(&name, Some(labels), Instant::now());

@@ -209,6 +209,7 @@ fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
         &informers,
         parts.clock.clone(),
         supervisor,
+        scheduler::Metrics::registered(plane.server.metrics()),
     )
     .start(supervisor);
     Ok(())

@@ -31,7 +31,7 @@ fn changed(pod: &Pod, change: Value) -> Pod {
 
 impl Cluster {
     fn new() -> Self {
-        Self { state: State::new("s"), ..Self::default() }
+        Self { state: State::new("s", &Metrics::default()), ..Self::default() }
     }
 
     fn put(&mut self, pod: Pod) {
@@ -165,4 +165,46 @@ fn a_pods_status_alone_is_not_read() {
     cluster.state.queue.unschedulable(attempt, Causes::default(), Instant::now());
     assert!(cluster.state.queue.waits_for_a_change("waits"));
     assert!(cluster.state.nodes.remove_pod("placed").is_some());
+}
+
+#[test]
+fn where_pods_wait_is_counted() {
+    let runtime = tokio::runtime::Builder::new_current_thread().start_paused(true).enable_time().build();
+    let runtime = runtime.expect("a runtime");
+    let _entered = runtime.enter();
+    let mut cluster = Cluster::new();
+    let waiting = |cluster: &Cluster| {
+        [Queue::Active, Queue::BackingOff, Queue::Unschedulable, Queue::Gated]
+            .map(|queue| cluster.state.waiting(queue))
+    };
+    cluster.put(new_pod("p", 0));
+    let gates = json!({"spec": {"schedulingGates": [{"name": "g"}]}});
+    for name in ["held", "gone"] {
+        cluster.put(changed(&new_pod(name, 0), gates.clone()));
+    }
+    assert_eq!(waiting(&cluster), [1, 0, 0, 2]);
+    cluster.state.pod_gone("gone", Instant::now());
+    let round = cluster.state.round(0, Instant::now());
+    assert!(matches!(round, Some(Round::Unschedulable(..))), "{round:?}");
+    assert_eq!(waiting(&cluster), [0, 0, 1, 1]);
+    cluster.node(0, 0, 3);
+    assert_eq!(waiting(&cluster), [0, 1, 0, 1]);
+    cluster.change("held", json!({"spec": {"schedulingGates": []}}));
+    assert_eq!((waiting(&cluster), cluster.state.sizes()), ([1, 1, 0, 0], (1, 0, 0)));
+    let Some(Round::Bind(first, node)) = cluster.state.round(0, Instant::now()) else { panic!("it fits") };
+    assert_eq!((&*first.pod.uid, cluster.state.sizes()), ("held", (1, 1, 1)));
+    cluster.state.bound(&first);
+    cluster.change("held", json!({"spec": {"nodeName": node}}));
+    cluster.schedule(0, false);
+    assert_eq!((waiting(&cluster), cluster.state.sizes()), ([0; 4], (1, 2, 0)));
+    let counted = [
+        (Queue::Active, Why::PodAdd, 2),
+        (Queue::Gated, Why::PodAdd, 2),
+        (Queue::Unschedulable, Why::AttemptFailure, 1),
+        (Queue::BackingOff, Why::NodeAdd, 1),
+        (Queue::Active, Why::PopFromBackoff, 1),
+    ];
+    for (queue, why, count) in counted {
+        assert_eq!(cluster.state.incoming.count(queue, why), count, "{queue:?} {why:?}");
+    }
 }
