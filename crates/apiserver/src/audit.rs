@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
+use crate::call::Peer;
 use crate::path::RequestInfo;
-use crate::pipeline::Peer;
 use crate::request::User;
 
 /// Lines that may wait to be written; what comes beyond is lost, and that is said in the server's log.
@@ -125,7 +125,7 @@ impl Asked {
             "kind": "Event", "apiVersion": "audit.k8s.io/v1", "level": "Metadata",
             "auditID": base::random::uuid(), "stage": stage,
             "requestURI": self.uri.to_string(), "verb": self.info.verb,
-            "user": trail.user.as_deref().map(user),
+            "user": trail.user.as_deref().map(User::info),
             "sourceIPs": self.source.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "userAgent": self.user_agent,
             "responseStatus": {"metadata": {}, "code": code.as_u16()},
@@ -133,7 +133,7 @@ impl Asked {
             "stageTimestamp": format!("{now:.6}"),
         });
         if let Some(impersonated) = trail.impersonated.as_deref() {
-            event["impersonatedUser"] = user(impersonated);
+            event["impersonatedUser"] = impersonated.info();
         }
         if self.info.is_resource {
             event["objectRef"] = self.object();
@@ -161,17 +161,6 @@ impl Asked {
         let given = fields.into_iter().filter(|(_, value)| !value.is_empty());
         given.map(|(field, value)| (field.to_owned(), Value::from(value.as_str()))).collect()
     }
-}
-
-fn user(user: &User) -> Value {
-    let mut told = json!({"username": user.name, "groups": user.groups});
-    if !user.uid.is_empty() {
-        told["uid"] = user.uid.as_str().into();
-    }
-    if !user.extra.is_empty() {
-        told["extra"] = json!(user.extra);
-    }
-    told
 }
 
 #[cfg(test)]

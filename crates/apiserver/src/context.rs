@@ -15,10 +15,10 @@ use crate::conversion::Converter;
 use crate::discovery::Discovery;
 use crate::health::Health;
 use crate::identity::{RuleResolver, TokenIssuer};
+use crate::inflight::InFlight;
 use crate::kubelet::KubeletClient;
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
-use crate::pipeline::InFlight;
 
 /// The server's limits; [`Limits::default`] has upstream's values where upstream has them.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::server::TlsError;
+use crate::server::tls::TlsError;
 
 /// The server's identity towards nodes, and the CA it knows them by.
 pub struct KubeletClient {

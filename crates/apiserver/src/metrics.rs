@@ -12,8 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use resources::KindTable;
 
+use crate::inflight::InFlight;
 use crate::path::RequestInfo;
-use crate::pipeline::InFlight;
 
 mod storage;
 

@@ -12,15 +12,13 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderValue, StatusCode};
-use resources::KindTable;
-use resources::openapi;
+use resources::{KindTable, ResourceSource, openapi};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use crate::body::Body;
-use crate::context::Context;
+use crate::call::Call;
 use crate::negotiate::Clause;
-use crate::pipeline::Call;
 use crate::respond::{self, Outcome};
 
 /// A document's bytes, compressed.
@@ -63,8 +61,8 @@ impl OpenApi {
     }
 
     /// Answers a path below `/openapi`; `parts` are its segments.
-    pub(crate) async fn answer(&self, context: &Context, call: &Call, parts: &[&str]) -> Outcome {
-        let documents = self.documents(context.deps.resources.table());
+    pub(crate) async fn answer(&self, source: &dyn ResourceSource, call: &Call, parts: &[&str]) -> Outcome {
+        let documents = self.documents(source.table());
         let (name, content_type) = match parts {
             ["openapi", "v2"] if wants_protobuf(call) => (Name::V2Protobuf, openapi::V2_PROTOBUF),
             ["openapi", "v2"] => (Name::V2, "application/json"),

@@ -5,9 +5,9 @@ use base::metrics::Format;
 use http::{Method, StatusCode};
 use serde_json::json;
 
+use crate::call::Call;
 use crate::context::Context;
 use crate::negotiate::Answer;
-use crate::pipeline::Call;
 use crate::respond::{self, Outcome};
 
 /// Answers a request for such a path.
@@ -29,7 +29,7 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
         ["api" | "apis", ..] if parts.len() <= 3 => {
             context.discovery.answer(context.deps.resources.as_ref(), call, &parts)
         }
-        ["openapi", ..] => context.openapi.answer(context, call, &parts).await,
+        ["openapi", ..] => context.openapi.answer(context.deps.resources.as_ref(), call, &parts).await,
         ["openid", "v1", "jwks"] => {
             let tokens = context.deps.tokens.as_ref().ok_or_else(Error::no_such_path)?;
             let keys = tokens.jwks().to_string();

@@ -6,12 +6,10 @@
 
 mod authorize;
 mod impersonate;
-mod inflight;
 mod unread;
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use api::Error;
@@ -19,82 +17,22 @@ use futures::FutureExt;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request, Response};
 use hyper::upgrade::OnUpgrade;
-use rustls::pki_types::CertificateDer;
 use tracing::Instrument;
 
-pub(crate) use authorize::{attributes, authorize};
-pub(crate) use inflight::InFlight;
-use inflight::Slot;
+use authorize::authorize;
 
 use crate::audit::{Asked, Trail};
 use crate::authn::Credentials;
 use crate::body::{Body, RequestBody};
+use crate::call::{Call, Certificate, Peer, TOKEN_PROTOCOL};
 use crate::context::Context;
+use crate::inflight::Slot;
 use crate::path::RequestInfo;
 use crate::pretty;
 use crate::query::Query;
 use crate::request::User;
 use crate::respond::{self, Outcome};
 use crate::router;
-
-/// What begins the WebSocket protocol that stands for a bearer token.
-pub(crate) const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
-
-/// The certificate a client showed at the handshake.
-pub(crate) enum Certificate {
-    Absent,
-    Verified(CertificateDer<'static>),
-    /// There is one, but no trusted CA signed it (or it is not valid now).
-    Rejected,
-}
-
-/// The other end of a connection, the same for all its requests.
-pub(crate) struct Peer {
-    pub address: Option<SocketAddr>,
-    certificate: Certificate,
-    /// The identity of an in-process caller.
-    fixed: Option<Arc<User>>,
-    /// Whom the certificate stands for: found out once a connection.
-    by_certificate: OnceLock<Arc<User>>,
-}
-
-impl Peer {
-    pub(crate) fn remote(address: SocketAddr, certificate: Certificate) -> Self {
-        Self { address: Some(address), certificate, fixed: None, by_certificate: OnceLock::new() }
-    }
-
-    pub(crate) fn in_process(user: Arc<User>) -> Self {
-        Self {
-            address: None,
-            certificate: Certificate::Absent,
-            fixed: Some(user),
-            by_certificate: OnceLock::new(),
-        }
-    }
-}
-
-/// A request on its way through the pipeline.
-pub(crate) struct Call {
-    pub info: RequestInfo,
-    pub method: http::Method,
-    /// Path and query as they came.
-    pub uri: http::Uri,
-    pub query: Query,
-    pub headers: HeaderMap,
-    pub user: Arc<User>,
-    /// Taken once. Behind a lock only because bodies may not be shared between threads.
-    body: Mutex<RequestBody>,
-    /// There when the client's connection can be turned into a raw stream.
-    pub upgrade: Option<OnUpgrade>,
-    pub peer: Option<SocketAddr>,
-}
-
-impl Call {
-    /// The request's body; empty when it was taken before.
-    pub(crate) fn take_body(&mut self) -> RequestBody {
-        std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// Answers one request. Never fails: failures are answers too.
 pub(crate) async fn serve(

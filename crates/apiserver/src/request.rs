@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 /// Who asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
@@ -10,6 +12,23 @@ pub struct User {
     pub uid: String,
     pub groups: Vec<String>,
     pub extra: BTreeMap<String, Vec<String>>,
+}
+
+impl User {
+    /// As reviews and audit events show a user: an `authentication.k8s.io/v1` UserInfo.
+    pub(crate) fn info(&self) -> Value {
+        let mut info = json!({"username": self.name});
+        if !self.uid.is_empty() {
+            info["uid"] = self.uid.as_str().into();
+        }
+        if !self.groups.is_empty() {
+            info["groups"] = self.groups.as_slice().into();
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
+    }
 }
 
 /// What is asked, in the terms of authorization.

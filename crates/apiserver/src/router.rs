@@ -7,11 +7,11 @@ use api::Error;
 use futures::future::BoxFuture;
 use resources::{Resource, Verb};
 
+use crate::call::Call;
 use crate::context::Context;
 use crate::handlers::storage::Target;
 use crate::handlers::{delete, freshness, list, patch, put, read, watch};
 use crate::paths;
-use crate::pipeline::Call;
 use crate::respond::{self, Outcome};
 use crate::subresources;
 

@@ -3,7 +3,7 @@
 
 mod connection;
 mod in_process;
-mod tls;
+pub(crate) mod tls;
 
 use std::sync::Arc;
 

@@ -17,10 +17,10 @@ use std::sync::Arc;
 use api::Error;
 use resources::{Part, PartHandler, Question, Resource, Verb};
 
+use crate::call::Call;
 use crate::context::Context;
 use crate::handlers::storage::Target;
 use crate::handlers::{patch, put, read, scale};
-use crate::pipeline::Call;
 use crate::respond::Outcome;
 
 /// Answers a request for a part of an object: the one place where each of the row's [`PartHandler`]s meets its

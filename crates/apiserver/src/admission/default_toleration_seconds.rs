@@ -3,7 +3,7 @@
 use api::{Error, Object};
 use serde_json::{Value, json};
 
-use super::{Admission, Operation, Review};
+use super::plugin::{Admission, Operation, Review};
 use crate::eventual::Eventual;
 
 const TOLERATION_S: i64 = 300;

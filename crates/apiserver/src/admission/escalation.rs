@@ -5,7 +5,7 @@ use std::sync::Arc;
 use api::{Error, GroupResource, Object};
 use serde_json::Value;
 
-use super::{Admission, Operation, Review};
+use super::plugin::{Admission, Operation, Review};
 use crate::authz::rbac::rule::{missing, quoted};
 use crate::authz::rbac::{GROUP, Rbac, RoleRef, Rule};
 use crate::authz::{Authorizer, Decision, is_privileged};

@@ -3,7 +3,7 @@
 use api::{Error, GroupResource, Object};
 use serde_json::json;
 
-use super::{Admission, Operation, Review};
+use super::plugin::{Admission, Operation, Review};
 use crate::eventual::Eventual;
 use crate::lookup::Lookup;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use api::{Error, GroupResource, Object};
 use serde_json::Value;
 
-use super::{Admission, Operation, Review};
+use super::plugin::{Admission, Operation, Review};
 use crate::authz::node::node_name;
 use crate::eventual::Eventual;
 use crate::lookup::Lookup;

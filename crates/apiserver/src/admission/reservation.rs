@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use api::{Error, Object};
 
-use super::Review;
+use super::plugin::Review;
 use crate::eventual::Eventual;
 
 /// Sets aside what a write will use up.

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::request::User;
+use crate::request::{Attributes, User};
 use crate::testing::Fixture;
 
 /// A request to be admitted.

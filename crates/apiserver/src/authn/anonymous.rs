@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Authenticator, Credentials, ReviewedToken};
+use super::authenticator::{Authenticator, Credentials, ReviewedToken};
 use crate::eventual::Eventual;
 use crate::request::User;
 

@@ -8,7 +8,7 @@ use api::Error;
 use ring::digest::{SHA256, digest};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{AUTHENTICATED_GROUP, Authenticator, Credentials};
+use super::authenticator::{AUTHENTICATED_GROUP, Authenticator, Credentials};
 use crate::eventual::Eventual;
 use crate::request::User;
 

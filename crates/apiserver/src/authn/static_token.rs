@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
 
-use super::{AUTHENTICATED_GROUP, Authenticator, Credentials};
+use super::authenticator::{AUTHENTICATED_GROUP, Authenticator, Credentials};
 use crate::eventual::Eventual;
 use crate::request::User;
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{Authenticator, Credentials, ReviewedToken};
+use super::authenticator::{Authenticator, Credentials, ReviewedToken};
 use crate::eventual::{Eventual, in_turn};
 use crate::request::User;
 

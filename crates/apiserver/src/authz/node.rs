@@ -13,8 +13,8 @@ use std::sync::Arc;
 use base::Supervisor;
 use graph::{Graph, Kind, Source, bound_pod};
 
+use super::authorizer::{Authorizer, Decision};
 use super::rbac::Rule;
-use super::{Authorizer, Decision};
 use crate::cache::{CacheError, ResourceCache};
 use crate::eventual::Eventual;
 use crate::follow::{Follower, follow};

@@ -1,6 +1,6 @@
 //! Members of `system:masters` may do everything, whatever roles say.
 
-use super::{Authorizer, Decision};
+use super::authorizer::{Authorizer, Decision};
 use crate::eventual::Eventual;
 use crate::request::{Attributes, User};
 

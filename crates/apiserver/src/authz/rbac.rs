@@ -18,7 +18,7 @@ pub use policy::RoleRef;
 use policy::{Grant, Policy, Source};
 pub use rule::Rule;
 
-use super::{Authorizer, Decision};
+use super::authorizer::{Authorizer, Decision};
 use crate::cache::{CacheError, Entry, EventKind, WatchEvent};
 use crate::eventual::Eventual;
 use crate::follow::{Follower, Index, follow};

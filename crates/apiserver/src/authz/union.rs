@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{Authorizer, Decision};
+use super::authorizer::{Authorizer, Decision};
 use crate::eventual::{Eventual, in_turn};
 use crate::request::Attributes;
 

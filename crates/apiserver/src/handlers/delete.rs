@@ -16,9 +16,9 @@ use super::options::DeleteOptions;
 use super::storage::{CommitError, Stored, Target, to_json};
 use crate::admission::{self, Operation, Reservations, Review};
 use crate::body;
+use crate::call::Call;
 use crate::context::Context;
 use crate::negotiate::Answer;
-use crate::pipeline::{Call, attributes};
 use crate::request::Attributes;
 use crate::respond::{self, Outcome};
 
@@ -45,7 +45,7 @@ async fn options(context: &Context, call: &mut Call) -> Result<DeleteOptions, Er
 pub(crate) async fn one(target: Target, mut call: Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers)?;
     let options = options(&target.context, &mut call).await?;
-    let attributes = attributes(&call);
+    let attributes = call.attributes();
     let current = target.read_existing(&namespace_of(&target, &call), &call.info.name).await?;
     match delete(&target, &attributes, &options, current).await? {
         Deleted::Marked(json) => {
@@ -126,7 +126,7 @@ pub(crate) async fn delete(
 pub(crate) async fn collection(target: Target, mut call: Call) -> Outcome {
     let answer = Answer { shape: crate::negotiate::Shape::Whole, ..Answer::negotiate(&call.headers)? };
     let options = options(&target.context, &mut call).await?;
-    let attributes = attributes(&call);
+    let attributes = call.attributes();
     let target = Arc::new(target);
     let page = list::page(&target, &call).await?;
     let deletions = futures::stream::iter(&page.entries).map(Ok).try_for_each_concurrent(AT_ONCE, |entry| {

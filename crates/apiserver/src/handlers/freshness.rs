@@ -8,8 +8,8 @@ use api::Error;
 use resources::Resource;
 
 use super::storage::read_error;
+use crate::call::Call;
 use crate::context::Context;
-use crate::pipeline::Call;
 use crate::query::Query;
 
 /// Waits for what the request must see. Lists see to it themselves: they can do without the cache.

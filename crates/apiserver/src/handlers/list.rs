@@ -15,8 +15,8 @@ use super::storage::{Target, cache_error, read_error};
 use super::table;
 use crate::body::Body;
 use crate::cache::{CacheError, Continue, FRESHNESS_PATIENCE, Page, PageQuery};
+use crate::call::Call;
 use crate::negotiate::{Answer, Format, Shape};
-use crate::pipeline::Call;
 use crate::query::Query;
 use crate::respond::{self, Outcome};
 

@@ -15,8 +15,8 @@ use super::options::WriteOptions;
 use super::put::{finish, read_body};
 use super::storage::Target;
 use super::write::{Change, Part, Write};
+use crate::call::Call;
 use crate::negotiate::{Answer, media_type, unsupported_media_type};
-use crate::pipeline::{Call, attributes};
 use crate::respond::Outcome;
 
 /// The kinds of patches.
@@ -108,7 +108,7 @@ pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
     let change = Patch::read(kind, bytes, &mut duplicates)?;
     let namespace = namespace_of(&target, &call);
     let current = target.read_existing(&namespace, &call.info.name).await?;
-    let attributes = attributes(&call);
+    let attributes = call.attributes();
     let part = Part::of(&attributes);
     let mut write = Write { target: &target, attributes: &attributes, part, options, warnings: Vec::new() };
     let schema = &target.row.schema;
@@ -151,7 +151,7 @@ async fn apply(target: Target, call: Call, answer: Answer, options: WriteOptions
     if target.row.namespaced() {
         config.set_meta_str("namespace", namespace.as_str());
     }
-    let attributes = attributes(&call);
+    let attributes = call.attributes();
     let api_version = target.row.group_version().to_string();
     let (manager, force) = (options.manager.clone(), options.force);
     let now = target.context.deps.clock.now();

@@ -12,8 +12,8 @@ use super::storage::Target;
 use super::table;
 use super::write::{Change, Part, Write};
 use crate::body::{self, Body};
+use crate::call::Call;
 use crate::negotiate::{Answer, Shape};
-use crate::pipeline::{Call, attributes};
 use crate::respond::{self, Outcome};
 
 /// Handles POST to a collection.
@@ -23,7 +23,7 @@ pub(crate) async fn create(target: Target, mut call: Call) -> Outcome {
     let bytes = read_body(&target, &mut call).await?;
     let mut warnings = Vec::new();
     let object = decode::object(&target.row, &call.headers, &bytes, &options, &mut warnings)?;
-    let mut attributes = attributes(&call);
+    let mut attributes = call.attributes();
     if attributes.name.is_empty() {
         object.name().clone_into(&mut attributes.name);
     }
@@ -45,7 +45,7 @@ pub(crate) async fn update(target: Target, mut call: Call) -> Outcome {
     if target.row.namespaced() {
         object.set_meta_str("namespace", namespace.as_str());
     }
-    let attributes = attributes(&call);
+    let attributes = call.attributes();
     let part = Part::of(&attributes);
     let mut write = Write { target: &target, attributes: &attributes, part, options, warnings };
     let Some(current) = target.read(&namespace, &call.info.name).await? else {

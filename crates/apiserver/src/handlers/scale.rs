@@ -18,8 +18,8 @@ use super::put::read_body;
 use super::storage::Target;
 use super::table;
 use super::write::{Change, Part, Write};
+use crate::call::Call;
 use crate::negotiate::{Answer, Shape};
-use crate::pipeline::{Call, attributes};
 use crate::respond::{self, Outcome};
 
 fn scale_kind() -> GroupVersionKind {
@@ -105,7 +105,7 @@ async fn change(target: Target, paths: &ScalePaths, mut call: Call) -> Outcome {
     };
     let namespace = namespace_of(&target, &call);
     let current = target.read_existing(&namespace, &call.info.name).await?;
-    let attributes = attributes(&call);
+    let attributes = call.attributes();
     let part = Part::of(&attributes);
     let mut write = Write { target: &target, attributes: &attributes, part, options, warnings: Vec::new() };
     let json = write

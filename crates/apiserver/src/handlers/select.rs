@@ -7,7 +7,7 @@ use api::selector::{FieldSelector, LabelSelector};
 use resources::Resource;
 
 use crate::cache::{Entry, Filter};
-use crate::pipeline::Call;
+use crate::call::Call;
 
 /// The selectors of a list or watch.
 pub(crate) struct Selection {

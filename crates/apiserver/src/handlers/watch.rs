@@ -19,8 +19,8 @@ use super::storage::{Target, cache_error};
 use super::table::{self, Form};
 use crate::body::{Body, BoxError};
 use crate::cache::{CacheError, CacheWatch, Entry, EventKind, WatchScope};
+use crate::call::Call;
 use crate::negotiate::{Answer, Format, Shape};
-use crate::pipeline::Call;
 use crate::query::Query;
 use crate::respond::{self, Outcome};
 

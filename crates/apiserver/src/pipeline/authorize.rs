@@ -1,12 +1,9 @@
 //! Asks the authorizer and words the refusal as upstream does.
 
-use std::sync::Arc;
-
-use api::selector::FieldSelector;
 use api::{Error, GroupResource};
 
-use super::Call;
 use crate::authz::Decision;
+use crate::call::Call;
 use crate::context::Context;
 use crate::request::Attributes;
 
@@ -15,56 +12,12 @@ pub(crate) async fn authorize(context: &Context, call: &Call) -> Result<(), Erro
     if !call.info.is_resource && is_public(&call.info.path) {
         return Ok(());
     }
-    check(context, &attributes(call)).await
+    check(context, &call.attributes()).await
 }
 
 /// Paths that tell nothing about the cluster and must answer before anything is set up.
 fn is_public(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/healthz")
-}
-
-/// What the request asks for, in the authorizer's terms.
-pub(crate) fn attributes(call: &Call) -> Attributes {
-    let info = &call.info;
-    Attributes {
-        user: Arc::clone(&call.user),
-        verb: authorization_verb(call).to_owned(),
-        is_resource: info.is_resource,
-        group: info.group.clone(),
-        version: info.version.clone(),
-        resource: info.resource.clone(),
-        subresource: info.subresource.clone(),
-        namespace: info.namespace.clone(),
-        name: info.name.clone(),
-        field_selector: field_selector(call),
-        path: info.path.clone(),
-    }
-}
-
-/// What a list or watch asks for by equality. One that cannot be parsed is refused later, by its handler.
-fn field_selector(call: &Call) -> Vec<(String, String)> {
-    let text = match call.info.verb {
-        "list" | "watch" => call.query.non_empty("fieldSelector"),
-        _ => None,
-    };
-    let selector = text.and_then(|text| FieldSelector::parse(text).ok()).unwrap_or_default();
-    selector
-        .requirements()
-        .iter()
-        .filter(|r| !r.negated)
-        .map(|r| (r.field.clone(), r.value.clone()))
-        .collect()
-}
-
-/// Opening a stream into a pod is a change even when a WebSocket client has to say GET: upstream asks
-/// for `create` since 1.35 (KEP-2862 companion fix, `AuthorizePodWebsocketUpgradeCreatePermission`).
-fn authorization_verb(call: &Call) -> &'static str {
-    let info = &call.info;
-    let streams = matches!(info.subresource.as_str(), "exec" | "attach" | "portforward");
-    if info.verb == "get" && streams && info.group.is_empty() && info.resource == "pods" {
-        return "create";
-    }
-    info.verb
 }
 
 /// Asks about any attributes.
@@ -105,6 +58,8 @@ pub(crate) fn forbidden(attributes: &Attributes, reason: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::request::User;
 

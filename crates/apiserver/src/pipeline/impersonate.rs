@@ -6,8 +6,8 @@ use api::Error;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use super::Call;
 use super::authorize::check;
+use crate::call::Call;
 use crate::context::Context;
 use crate::request::{Attributes, User};
 

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::bootstrap::BootstrapConfig;
+use crate::call::{Certificate, Peer};
 use crate::context::Context;
-use crate::pipeline::{self, Certificate, Peer};
+use crate::pipeline;
 use crate::request::User;
 use crate::testing::Fixture;
 use crate::{Deps, Limits};

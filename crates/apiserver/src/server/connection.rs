@@ -23,8 +23,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::tls::{Tls, TlsError};
 use crate::body::Gathered;
+use crate::call::{Certificate, Peer};
 use crate::context::Context;
-use crate::pipeline::{self, Certificate, Peer};
+use crate::pipeline;
 
 /// A client that has gone without a word is asked for by the kernel after this time of silence.
 const SILENCE: Duration = Duration::from_secs(60);

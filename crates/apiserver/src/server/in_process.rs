@@ -11,8 +11,9 @@ use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 
 use crate::body::{Body, BoxError};
+use crate::call::Peer;
 use crate::context::Context;
-use crate::pipeline::{self, Peer};
+use crate::pipeline;
 use crate::request::User;
 
 /// A `tower::Service` to build a `kube::Client` on. It carries an identity instead of credentials

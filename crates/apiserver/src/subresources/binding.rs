@@ -4,6 +4,7 @@ use api::{Error, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::handlers::decode;
 use crate::handlers::metadata::seconds;
 use crate::handlers::options::WriteOptions;
@@ -11,7 +12,6 @@ use crate::handlers::put::read_body;
 use crate::handlers::storage::Target;
 use crate::handlers::write::{Change, Part, Write};
 use crate::negotiate::Answer;
-use crate::pipeline::{Call, attributes};
 use crate::respond::{self, Outcome};
 
 /// POST of a Binding, to `pods/NAME/binding` or to `bindings`.
@@ -30,7 +30,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     }
     let node = node_of(&binding)?;
     let current = target.read_existing(&call.info.namespace, &name).await?;
-    let mut attributes = attributes(&call);
+    let mut attributes = call.attributes();
     "binding".clone_into(&mut attributes.subresource);
     let now = seconds(target.context.deps.clock.now());
     let mut write = Write {

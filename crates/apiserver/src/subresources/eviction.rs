@@ -5,13 +5,13 @@ use api::{Error, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::json;
 
+use crate::call::Call;
 use crate::handlers::decode;
 use crate::handlers::delete::delete;
 use crate::handlers::options::{DeleteOptions, WriteOptions};
 use crate::handlers::put::read_body;
 use crate::handlers::storage::Target;
 use crate::negotiate::Answer;
-use crate::pipeline::{Call, attributes};
 use crate::query::Query;
 use crate::respond::{self, Outcome};
 
@@ -32,7 +32,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     if !finished(&current.object) {
         check_budgets(&target, &current.object)?;
     }
-    delete(&target, &attributes(&call), &options, current).await?;
+    delete(&target, &call.attributes(), &options, current).await?;
     let done =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     respond::value(StatusCode::CREATED, answer, &done)

@@ -3,13 +3,13 @@
 
 use http::StatusCode;
 
+use crate::call::Call;
 use crate::handlers::options::WriteOptions;
 use crate::handlers::put::{finish, read_body};
 use crate::handlers::storage::Target;
 use crate::handlers::write::{Change, Part, Write};
 use crate::handlers::{decode, metadata};
 use crate::negotiate::Answer;
-use crate::pipeline::{Call, attributes};
 use crate::respond::Outcome;
 
 /// PUT of `finalize`: sets `spec.finalizers` and nothing else.
@@ -21,7 +21,7 @@ pub(crate) async fn finalize(target: Target, mut call: Call) -> Outcome {
     let wanted = decode::object(&target.row, &call.headers, &bytes, &options, &mut warnings)?;
     metadata::check_name(&wanted, "", &call.info.name)?;
     let current = target.read_existing("", &call.info.name).await?;
-    let attributes = attributes(&call);
+    let attributes = call.attributes();
     let mut write =
         Write { target: &target, attributes: &attributes, part: Part::Special, options, warnings };
     let json = write

@@ -9,6 +9,7 @@ use api::{Error, Object};
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::call::Call;
 use crate::handlers::delete::namespace_of;
 use crate::handlers::metadata;
 use crate::handlers::options::WriteOptions;
@@ -18,7 +19,6 @@ use crate::handlers::storage::Target;
 use crate::handlers::write::{Change, Part, Write};
 use crate::handlers::{decode, read};
 use crate::negotiate::Answer;
-use crate::pipeline::{Call, attributes};
 use crate::respond::Outcome;
 
 /// Takes what a request may change of `wanted` over into `object`.
@@ -47,7 +47,7 @@ pub(super) async fn answer(target: Target, mut call: Call, take: Take) -> Outcom
     };
     let namespace = namespace_of(&target, &call);
     let current = target.read_existing(&namespace, &call.info.name).await?;
-    let attributes = attributes(&call);
+    let attributes = call.attributes();
     let mut write = Write { target: &target, attributes: &attributes, part: Part::Picked, options, warnings };
     let json = write
         .update(current, |write, old| {

@@ -7,8 +7,8 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::streams::encoded;
+use crate::call::Call;
 use crate::handlers::storage::Target;
-use crate::pipeline::Call;
 use crate::proxy::forward::{Backend, Peer, send};
 use crate::proxy::node;
 use crate::respond::Outcome;

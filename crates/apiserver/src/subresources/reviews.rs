@@ -13,13 +13,12 @@ use resources::{Question, Resource};
 use serde_json::{Value, json};
 
 use crate::body;
+use crate::call::Call;
 use crate::context::Context;
 use crate::handlers::decode;
 use crate::handlers::metadata::seconds;
 use crate::handlers::options::WriteOptions;
 use crate::negotiate::Answer;
-use crate::pipeline::Call;
-use crate::request::User;
 use crate::respond::{self, Outcome};
 
 /// Answers the creation of a review.
@@ -65,22 +64,7 @@ async fn status(context: &Context, question: Question, call: &Call, object: &Obj
         }
         Question::SelfSubjectRules => rules::review(context, object, &call.user),
         Question::Token => token::review(context, object).await,
-        Question::SelfSubject => Ok(json!({"userInfo": user_info(&call.user)})),
+        Question::SelfSubject => Ok(json!({"userInfo": call.user.info()})),
         Question::Binding => Err(Error::not_implemented("Binding")),
     }
-}
-
-/// A user as reviews show it.
-fn user_info(user: &User) -> Value {
-    let mut info = json!({"username": user.name});
-    if !user.uid.is_empty() {
-        info["uid"] = user.uid.clone().into();
-    }
-    if !user.groups.is_empty() {
-        info["groups"] = user.groups.clone().into();
-    }
-    if !user.extra.is_empty() {
-        info["extra"] = json!(user.extra);
-    }
-    info
 }

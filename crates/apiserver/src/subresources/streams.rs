@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::log_options;
 use crate::body::Body;
+use crate::call::Call;
 use crate::handlers::storage::Target;
-use crate::pipeline::Call;
 use crate::proxy::forward::{send, wants_upgrade};
 use crate::proxy::node;
 use crate::respond::{self, Outcome};

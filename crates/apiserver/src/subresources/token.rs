@@ -6,13 +6,13 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::admission::{self, Operation, Review};
+use crate::call::Call;
 use crate::handlers::decode;
 use crate::handlers::metadata::seconds;
 use crate::handlers::put::read_body;
 use crate::handlers::storage::Target;
 use crate::identity::{BoundObject, TokenDemand};
 use crate::negotiate::Answer;
-use crate::pipeline::{Call, attributes};
 use crate::respond::{self, Outcome};
 
 const DEFAULT_EXPIRATION_S: i64 = 3600;
@@ -51,7 +51,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
 
 /// Some may ask for certain tokens only: a node for those of its pods.
 async fn admit(target: &Target, call: &Call, request: &mut Object) -> Result<(), Error> {
-    let attributes = attributes(call);
+    let attributes = call.attributes();
     let review = Review {
         attributes: &attributes,
         resource: &target.row,

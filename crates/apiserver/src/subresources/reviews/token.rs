@@ -3,7 +3,6 @@
 use api::{Error, Object};
 use serde_json::{Value, json};
 
-use super::user_info;
 use crate::context::Context;
 
 pub(super) async fn review(context: &Context, object: &Object) -> Result<Value, Error> {
@@ -16,7 +15,7 @@ pub(super) async fn review(context: &Context, object: &Object) -> Result<Value, 
         audiences.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
     Ok(match context.deps.authenticator.review_token(token, &audiences).await {
         Ok(Some(reviewed)) => {
-            let mut status = json!({"authenticated": true, "user": user_info(&reviewed.user)});
+            let mut status = json!({"authenticated": true, "user": reviewed.user.info()});
             if !reviewed.audiences.is_empty() {
                 status["audiences"] = reviewed.audiences.into();
             }

@@ -1,0 +1,95 @@
+//! [`Admission`]: one plugin, and the [`Review`] it is asked for.
+
+use api::{Error, Object};
+use resources::Resource;
+
+use crate::eventual::Eventual;
+use crate::request::Attributes;
+
+/// The operation, with upstream's spelling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+impl Operation {
+    /// As messages and webhooks have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
+}
+
+/// A request as admission sees it.
+pub struct Review<'a> {
+    pub attributes: &'a Attributes,
+    pub resource: &'a Resource,
+    pub operation: Operation,
+    /// The stored object (update, delete).
+    pub old: Option<&'a Object>,
+    /// Nothing will be stored: what is done for the request must have no effect either.
+    pub dry_run: bool,
+}
+
+impl Review<'_> {
+    /// Whether the request is about a resource of this group and plural, or a subresource of one.
+    pub(super) fn is_about(&self, group: &str, plural: &str) -> bool {
+        self.resource.group == group && self.resource.plural == plural
+    }
+
+    /// Whether it is about objects of the resource themselves.
+    pub(super) fn is_about_whole(&self, group: &str, plural: &str) -> bool {
+        self.is_about(group, plural) && self.attributes.subresource.is_empty()
+    }
+
+    /// The name in the request, which a request to create has only in its object: its `generateName` as long
+    /// as no name has been made from it.
+    pub(super) fn name<'r>(&'r self, object: Option<&'r Object>) -> &'r str {
+        let named = self.attributes.name.as_str();
+        if !named.is_empty() {
+            return named;
+        }
+        let Some(object) = object.or(self.old) else { return "" };
+        if object.name().is_empty() { object.meta_str("generateName") } else { object.name() }
+    }
+
+    /// The refusal of the request.
+    pub(super) fn forbid(&self, object: Option<&Object>, why: impl AsRef<str>) -> Error {
+        Error::forbidden(&self.resource.group_resource(), self.name(object), why.as_ref())
+    }
+}
+
+/// One plugin. The built-in ones answer from memory (the watch caches); one that asks a webhook returns
+/// [`Eventual::Later`].
+///
+/// Cancellation safe: a request may be given up while a plugin waits.
+pub trait Admission: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+
+    /// May change the object. `object` is `None` on delete.
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        let _ = (review, object);
+        Ok(()).into()
+    }
+
+    /// Sees the final object.
+    fn validate<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        let _ = (review, object);
+        Ok(()).into()
+    }
+}
