@@ -6,8 +6,7 @@ use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-use crate::server::tls::TlsError;
+use serving::TlsError;
 
 /// The server's identity towards nodes, and the CA it knows them by.
 pub struct KubeletClient {

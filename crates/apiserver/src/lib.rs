@@ -47,5 +47,5 @@ pub use body::{Body, BoxError};
 pub use context::{Deps, Limits};
 pub use eventual::Eventual;
 pub use kubelet::KubeletClient;
-pub use server::{Config, InProcess, Server, Tls, TlsError};
+pub use server::{Config, InProcess, Server, tls};
 pub use specs::cache_specs;

@@ -3,15 +3,14 @@
 
 mod connection;
 mod in_process;
-pub(crate) mod tls;
 
 use std::sync::Arc;
 
 use base::Shutdown;
+use serving::{Pem, Policy, Tls, TlsError, Unverified};
 use tokio::net::TcpListener;
 
 pub use in_process::InProcess;
-pub use tls::{Tls, TlsError};
 
 use crate::context::{Context, Deps, Limits};
 use crate::request::User;
@@ -22,6 +21,15 @@ pub struct Config {
     pub limits: Limits,
     /// Where requests are written down; nowhere without it.
     pub audit: Option<crate::audit::Log>,
+}
+
+/// TLS as the API server speaks it. A client certificate that does not verify does not end the handshake: the
+/// connection is marked, and its requests are answered 401, as upstream does.
+///
+/// # Errors
+/// When a part cannot be parsed or the key does not fit the certificate.
+pub fn tls(pem: Pem<'_>) -> Result<Tls, TlsError> {
+    Tls::new(Policy { unverified: Unverified::Served, protocols: &["h2", "http/1.1"] }, pem)
 }
 
 /// The API server. Cheap to clone; all clones are one server.
@@ -42,16 +50,8 @@ impl Server {
     }
 
     /// Serves HTTPS on `listener` until `shutdown`, then lets open requests end (5 s at most).
-    ///
-    /// # Errors
-    /// When the TLS configuration cannot be used.
-    pub async fn run(
-        &self,
-        listener: TcpListener,
-        tls: Arc<Tls>,
-        shutdown: Shutdown,
-    ) -> Result<(), TlsError> {
-        connection::serve(Arc::clone(&self.context), listener, tls, shutdown).await
+    pub async fn run(&self, listener: TcpListener, tls: Arc<Tls>, shutdown: Shutdown) {
+        connection::serve(Arc::clone(&self.context), listener, tls, shutdown).await;
     }
 
     /// What `/metrics` shows; other parts of the process add theirs.

@@ -15,15 +15,14 @@ mod stats;
 mod streaming;
 #[cfg(test)]
 mod tests;
-pub mod tls;
 
 pub use access::Access;
 pub use connection::Server;
-pub use tls::{Tls, TlsError};
 
 use std::sync::Arc;
 
 use base::{Clock, Supervisor};
+use serving::{Pem, Policy, Tls, TlsError, Unverified};
 
 use crate::seams::PodDirectory;
 
@@ -37,4 +36,13 @@ pub struct ServerDeps {
     pub supervisor: Supervisor,
     /// Who is let in.
     pub access: Access,
+}
+
+/// TLS as the node's API speaks it: a client shows a certificate that verifies, or none and hears so.
+///
+/// # Errors
+/// When a part cannot be parsed or the key does not fit the certificate.
+pub fn tls(pem: Pem<'_>) -> Result<Tls, TlsError> {
+    // Upgrades, which most requests here are, need HTTP/1.1.
+    Tls::new(Policy { unverified: Unverified::Refused, protocols: &["http/1.1"] }, pem)
 }

@@ -1,4 +1,4 @@
-//! Accepts connections, shakes hands and serves HTTP/1.1 and HTTP/2 on them, within limits.
+//! Takes connections, shakes hands and serves HTTP/1.1 and HTTP/2 on them, within limits.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -16,12 +16,9 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustix::net::sockopt;
 use rustls::pki_types::{CertificateDer, UnixTime};
+use serving::Tls;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
-use super::tls::{Tls, TlsError};
 use crate::body::Gathered;
 use crate::call::{Certificate, Peer};
 use crate::context::Context;
@@ -31,70 +28,33 @@ use crate::pipeline;
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long open requests may go on after the stop has begun.
 const DRAIN: Duration = Duration::from_secs(5);
-/// The pause after a failure to accept (out of file descriptors), so as not to spin.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
 /// Serves until the stop, then lets open requests end.
-pub(super) async fn serve(
-    context: Arc<Context>,
-    listener: TcpListener,
-    tls: Arc<Tls>,
-    shutdown: Shutdown,
-) -> Result<(), TlsError> {
-    let listening = Arc::new(Listening {
-        acceptor: TlsAcceptor::from(Arc::new(tls.server_config()?)),
-        http: http_builder(&context),
-        tls,
-        context,
-    });
-    let slots = Arc::new(Semaphore::new(listening.context.limits.connections));
+pub(super) async fn serve(context: Arc<Context>, listener: TcpListener, tls: Arc<Tls>, shutdown: Shutdown) {
+    let limits = serving::Limits { server: "API server", connections: context.limits.connections };
+    let listening = Arc::new(Listening { http: http_builder(&context), tls, context });
     let graceful = GracefulShutdown::new();
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.started() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let (socket, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-                continue;
-            }
-        };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            tracing::warn!(%address, "too many connections; this one is closed");
-            continue;
-        };
-        let conversation = Arc::clone(&listening).converse(socket, address, graceful.watcher());
-        connections.spawn(async move {
-            conversation.await;
-            drop(slot);
-        });
-    }
-    drop(listener);
+    let mut connections = serving::accept(listener, limits, &shutdown, |socket, address| {
+        Arc::clone(&listening).converse(socket, address, graceful.watcher())
+    })
+    .await;
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::info!(left = connections.len(), "connections still open at the stop are closed");
     }
     connections.shutdown().await;
-    Ok(())
 }
 
 /// What all connections of a listener share.
 struct Listening {
     context: Arc<Context>,
     tls: Arc<Tls>,
-    acceptor: TlsAcceptor,
     http: auto::Builder<TokioExecutor>,
 }
 
 impl Listening {
     /// Serves one connection to its end.
     async fn converse(self: Arc<Self>, socket: TcpStream, address: SocketAddr, watcher: Watcher) {
-        let Some((stream, certificate)) = handshake(&self.context, &self.acceptor, &self.tls, socket).await
-        else {
+        let Some((stream, certificate)) = handshake(&self.context, &self.tls, socket).await else {
             return;
         };
         let peer = Arc::new(Peer::remote(address, certificate));
@@ -153,24 +113,13 @@ fn notice_loss(socket: &TcpStream) -> std::io::Result<()> {
 /// The TLS handshake, and what the client's certificate is worth. `None` when there is no connection.
 async fn handshake(
     context: &Context,
-    acceptor: &TlsAcceptor,
     tls: &Tls,
     socket: TcpStream,
 ) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Certificate)> {
-    if let Err(error) = socket.set_nodelay(true).and_then(|()| notice_loss(&socket)) {
+    if let Err(error) = notice_loss(&socket) {
         tracing::debug!(%error, "cannot set a connection's options");
     }
-    let stream = match tokio::time::timeout(context.limits.patience, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "TLS handshake failed");
-            return None;
-        }
-        Err(_) => {
-            tracing::debug!("TLS handshake took too long");
-            return None;
-        }
-    };
+    let stream = tls.handshake(socket, context.limits.patience).await?;
     let chain: &[CertificateDer<'_>] = stream.get_ref().1.peer_certificates().unwrap_or(&[]);
     let certificate = match chain.first() {
         None => Certificate::Absent,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use apiserver::{KubeletClient, Limits, Tls};
+use apiserver::{KubeletClient, Limits};
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
@@ -46,6 +46,11 @@ impl Authority {
         params.extended_key_usages = vec![usage];
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
+
+    fn tls(&self, cert: &str, key: &str) -> serving::Tls {
+        let client_ca = self.pem.as_bytes();
+        apiserver::tls(serving::Pem { chain: cert.as_bytes(), key: key.as_bytes(), client_ca }).unwrap()
+    }
 }
 
 fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
@@ -68,12 +73,12 @@ async fn start_with(limits: Limits) -> Https {
     let kubelet = KubeletClient::from_pem(authority.pem.as_bytes(), cert.as_bytes(), key.as_bytes()).unwrap();
     let harness = Harness::limited(limits, Vec::new(), Some(Arc::new(kubelet))).await;
     let (cert, key) = authority.issue("server", ExtendedKeyUsagePurpose::ServerAuth);
-    let tls = Tls::from_pem(cert.as_bytes(), key.as_bytes(), authority.pem.as_bytes()).unwrap();
+    let tls = Arc::new(authority.tls(&cert, &key));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (server, shutdown) = (harness.server.clone(), harness.supervisor.shutdown().clone());
     harness.supervisor.spawn(base::TaskKind::Background, "server", async move {
-        server.run(listener, tls, shutdown).await.unwrap();
+        server.run(listener, tls, shutdown).await;
     });
     Https { harness, authority, address }
 }
@@ -264,7 +269,7 @@ async fn ask_for_streams(https: &Https, port: u16) {
 async fn a_serving_certificate_can_be_replaced_while_running() {
     let authority = Authority::new();
     let (cert, key) = authority.issue("first", ExtendedKeyUsagePurpose::ServerAuth);
-    let tls = Tls::from_pem(cert.as_bytes(), key.as_bytes(), authority.pem.as_bytes()).unwrap();
+    let tls = authority.tls(&cert, &key);
     assert!(tls.replace_serving(b"junk", key.as_bytes()).is_err());
     let (cert, key) = authority.issue("second", ExtendedKeyUsagePurpose::ServerAuth);
     tls.replace_serving(cert.as_bytes(), key.as_bytes()).unwrap();

@@ -12,13 +12,14 @@ use apiserver::bootstrap::{self, BootstrapConfig};
 use apiserver::cache::Cache;
 use apiserver::request::User;
 use apiserver::security::{Security, SecurityConfig};
-use apiserver::{Config, Deps, KubeletClient, Server, Tls, audit, cache_specs};
+use apiserver::{Config, Deps, KubeletClient, Server, audit, cache_specs};
 use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
 use informer::{Informers, Manager};
 use kube::Client;
 use resources::{Builtin, ResourceSource};
+use serving::{Pem, Tls};
 use store::{Embedded, Store};
 use tokio::net::TcpListener;
 
@@ -86,9 +87,7 @@ impl Door for ControlPlane {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))?;
         let (server, tls) = (self.server.clone(), self.tls.clone());
         Ok(Built::new(|shutdown| async move {
-            if let Err(error) = server.run(listener, tls, shutdown).await {
-                tracing::error!(%error, "the API server stopped");
-            }
+            server.run(listener, tls, shutdown).await;
         }))
     }
 }
@@ -100,11 +99,11 @@ impl Door for ControlPlane {
 pub async fn start(parts: &Parts) -> Result<ControlPlane> {
     let store = open_store(parts).await?;
     let (server, security) = build_server(parts, store.clone()).await?;
-    let tls = Tls::from_pem(
-        parts.pki.api_server.certificate_pem.as_bytes(),
-        parts.pki.api_server.key_pem.as_bytes(),
-        parts.pki.ca_pem.as_bytes(),
-    )?;
+    let tls = Arc::new(apiserver::tls(Pem {
+        chain: parts.pki.api_server.certificate_pem.as_bytes(),
+        key: parts.pki.api_server.key_pem.as_bytes(),
+        client_ca: parts.pki.ca_pem.as_bytes(),
+    })?);
     let plane = ControlPlane { server, tls, store, supervisor: parts.supervisor.clone() };
     plane.server.metrics().register_process();
     set_up(parts, &plane).await?;

@@ -1,4 +1,4 @@
-//! Accepts connections and serves HTTP/1.1 on them, within limits.
+//! Takes connections and serves HTTP/1.1 on them, within limits.
 
 use std::convert::Infallible;
 use std::io;
@@ -10,19 +10,15 @@ use base::Shutdown;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serving::Tls;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 
 use super::access::Identity;
-use super::{ServerDeps, Tls, routes};
+use super::{ServerDeps, routes};
 
-const MAX_CONNECTIONS: usize = 2048;
+const LIMITS: serving::Limits = serving::Limits { server: "node API", connections: 2048 };
 /// For the handshake, and for the head of each request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// After a failure to accept (no file descriptors left), so as not to spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The node's API, bound to its address.
 pub struct Server {
@@ -48,46 +44,14 @@ impl Server {
 
     /// Serves until `shutdown`; open connections end with it.
     pub async fn run(self, shutdown: Shutdown) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut connections = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                () = shutdown.started() => break,
-                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-                accepted = self.listener.accept() => accepted,
-            };
-            let socket = match accepted {
-                Ok((socket, _)) => socket,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection to the node's API");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let Ok(slot) = slots.clone().try_acquire_owned() else {
-                tracing::warn!("too many connections to the node's API; one is closed");
-                continue;
-            };
-            let (tls, deps) = (self.tls.clone(), self.deps.clone());
-            connections.spawn(async move {
-                let _slot = slot;
-                serve(socket, &tls, deps).await;
-            });
-        }
-        connections.shutdown().await;
+        let (tls, deps) = (self.tls, self.deps);
+        let converse = |socket, _| serve(socket, Arc::clone(&tls), Arc::clone(&deps));
+        serving::accept(self.listener, LIMITS, &shutdown, converse).await.shutdown().await;
     }
 }
 
-async fn serve(socket: TcpStream, tls: &Tls, deps: Arc<ServerDeps>) {
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
-    let acceptor = TlsAcceptor::from(tls.current());
-    let stream = match tokio::time::timeout(PATIENCE, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!("TLS handshake took too long"),
-    };
+async fn serve(socket: TcpStream, tls: Arc<Tls>, deps: Arc<ServerDeps>) {
+    let Some(stream) = tls.handshake(socket, PATIENCE).await else { return };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let identity = certificate.and_then(|c| Identity::of_certificate(c));
     let service = service_fn(|request| {

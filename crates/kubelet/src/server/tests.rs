@@ -94,7 +94,8 @@ async fn start() -> Fixture {
     let (authority, shutdown) = (Authority::new(), Shutdown::new());
     let folder = tempfile::tempdir().expect("a folder");
     let (chain, key) = authority.issue("node", "nodes");
-    let tls = Tls::new(chain.as_bytes(), key.as_bytes(), authority.pem.as_bytes()).expect("usable");
+    let client_ca = authority.pem.as_bytes();
+    let tls = tls(Pem { chain: chain.as_bytes(), key: key.as_bytes(), client_ca }).expect("usable");
     let deps = deps(folder.path().join("0.log"), &shutdown);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let server = Server::bind(address, Arc::new(tls), deps).await.expect("bound");

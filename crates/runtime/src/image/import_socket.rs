@@ -7,7 +7,6 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use base::Shutdown;
 use bytes::Bytes;
@@ -19,14 +18,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinSet;
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
 use super::store::ImageStore;
 
 const ANSWER_LIMIT_BYTES: usize = 1 << 20;
-/// How long to wait after a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const LIMITS: serving::Limits = serving::Limits { server: "image import", connections: 1000 };
 
 /// An image that came out of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,36 +66,21 @@ pub async fn serve(store: ImageStore, socket: &Path, shutdown: Shutdown) -> std:
     }
     let listener = UnixListener::bind(socket)?;
     std::fs::set_permissions(socket, PermissionsExt::from_mode(0o600))?;
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.started() => return Ok(()),
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            // Too many open files: that passes, and the node must not end of it.
-            Err(error) => {
-                tracing::warn!(%error, "an import's connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+    drop(serving::accept(listener, LIMITS, &shutdown, |socket, _| converse(store.clone(), socket)).await);
+    Ok(())
+}
+
+async fn converse(store: ImageStore, socket: UnixStream) {
+    let service = hyper::service::service_fn(|request| {
         let store = store.clone();
-        connections.spawn(async move {
-            let service = hyper::service::service_fn(|request| {
-                let store = store.clone();
-                async move { Ok::<_, Infallible>(answer(&store, request).await) }
-            });
-            let served = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
-                tracing::debug!(%error, "an import's client left early");
-            }
-        });
+        async move { Ok::<_, Infallible>(answer(&store, request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(socket), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an import's client left early");
     }
 }
 

@@ -17,8 +17,6 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -121,30 +119,9 @@ impl StreamingServer {
     pub async fn run(&self, shutdown: Shutdown) {
         let taken = self.inner.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(listener) = taken else { return };
-        let slots = Arc::new(Semaphore::new(self.inner.config.session_limit));
-        let mut connections = JoinSet::new();
-        loop {
-            let accepted = tokio::select! {
-                () = shutdown.started() => return,
-                Some(_) = connections.join_next() => continue,
-                accepted = listener.accept() => accepted,
-            };
-            match (accepted, Arc::clone(&slots).try_acquire_owned()) {
-                (Ok((socket, _)), Ok(slot)) => {
-                    let inner = Arc::clone(&self.inner);
-                    connections.spawn(async move {
-                        inner.connection(socket).await;
-                        drop(slot);
-                    });
-                }
-                (Ok(_), Err(_)) => tracing::warn!("too many streaming sessions: a connection is refused"),
-                // Of a connection that ended early, or too many open files: others may still work.
-                (Err(error), _) => {
-                    tracing::warn!(%error, "a streaming connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        let limits = serving::Limits { server: "streaming", connections: self.inner.config.session_limit };
+        let converse = |socket, _| Arc::clone(&self.inner).connection(socket);
+        drop(serving::accept(listener, limits, &shutdown, converse).await);
     }
 }
 
@@ -157,9 +134,6 @@ struct Accepted {
 
 impl Inner {
     async fn connection(self: Arc<Self>, socket: TcpStream) {
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "small messages may be delayed");
-        }
         let accepted = Mutex::new(None);
         let service = hyper::service::service_fn(|request| {
             let response = self.answer(request, &accepted);

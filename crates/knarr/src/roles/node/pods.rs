@@ -99,11 +99,11 @@ fn rotate_logs(config: &Config, deps: &Deps, kit: &Kit, pods: Arc<dyn PodDirecto
 /// The node's HTTPS API: logs, exec and the like, for the API server alone.
 async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, pods: Arc<dyn PodDirectory>) -> Result<()> {
     let pair = &deps.serving;
-    let tls = Arc::new(kubelet::server::Tls::new(
-        pair.certificate_pem.as_bytes(),
-        pair.key_pem.as_bytes(),
-        deps.ca_pem.as_bytes(),
-    )?);
+    let tls = Arc::new(kubelet::server::tls(serving::Pem {
+        chain: pair.certificate_pem.as_bytes(),
+        key: pair.key_pem.as_bytes(),
+        client_ca: deps.ca_pem.as_bytes(),
+    })?);
     let server_deps = ServerDeps {
         node_name: config.name.clone(),
         pods,
