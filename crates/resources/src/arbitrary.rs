@@ -72,6 +72,44 @@ pub(crate) fn object(resource: &Resource, entropy: &mut Entropy<'_>) -> Object {
     Object(fields)
 }
 
+/// An object of a kind that has all there can be: each field, and one item in each list. A structure within itself is
+/// left out.
+pub(crate) fn whole(resource: &Resource, text: &str) -> Object {
+    let schema = &resource.schema;
+    let fields = whole_structure(schema.types(), schema.id(), text, &mut Vec::new());
+    let mut object = Object(fields);
+    object.set_type(&resource.gvk());
+    object
+}
+
+fn whole_structure(
+    types: &Types,
+    id: StructId,
+    text: &str,
+    around: &mut Vec<StructId>,
+) -> Map<String, Value> {
+    around.push(id);
+    let fields = types.get(id).fields.iter();
+    let fields = fields
+        .filter_map(|field| Some((field.name.to_string(), whole_value(types, &field.shape, text, around)?)));
+    let fields = fields.collect();
+    around.pop();
+    fields
+}
+
+fn whole_value(types: &Types, shape: &Shape, text: &str, around: &mut Vec<StructId>) -> Option<Value> {
+    Some(match shape {
+        Shape::Struct(id) if around.contains(id) => return None,
+        Shape::Struct(id) => whole_structure(types, *id, text, around).into(),
+        Shape::List(list) => Value::Array(whole_value(types, &list.item, text, around).into_iter().collect()),
+        Shape::Map(map) => Value::Object(
+            whole_value(types, &map.value, text, around).map(|v| ("a".into(), v)).into_iter().collect(),
+        ),
+        Shape::String => text.into(),
+        plain => value(types, plain, &mut Entropy::new(&[]), 0),
+    })
+}
+
 fn structure(types: &Types, id: StructId, entropy: &mut Entropy<'_>, depth: usize) -> Map<String, Value> {
     let mut map = Map::new();
     for field in &types.get(id).fields {

@@ -117,6 +117,19 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
+    /// The paths that cells are read at.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = Path> {
+        self.columns.iter().filter_map(|column| match column.source {
+            Source::Code | Source::Name | Source::Age => None,
+            Source::Text(path, _)
+            | Source::Number(path)
+            | Source::Count(path)
+            | Source::Flag(path, _)
+            | Source::Join(path, _)
+            | Source::Selector(path) => Some(path),
+        })
+    }
+
     /// The same, whose rows tell by conditions that their object has ended.
     pub(crate) const fn with_conditions(mut self, conditions: fn(&Object) -> Vec<Value>) -> Self {
         self.conditions = conditions;

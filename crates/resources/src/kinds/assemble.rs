@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use api::GroupVersionKind;
-use api::schema::{Shape, StructId};
+use api::schema::Shape;
 
 use super::builder::Kind;
 use super::line::{self, Line};
-use crate::columns;
+use crate::columns::{self, Columns};
 use crate::logic::Changes;
 use crate::part::{Part, PartHandler};
 use crate::row::{Resource, SelectableField};
@@ -55,6 +55,11 @@ fn row(line: &Line<'_>, kind: Kind, faults: &mut Vec<String>) -> Option<Resource
             faults.push(format!("{what} has no field {} to keep", field.path.join(".")));
         }
     }
+    for path in kind.columns.iter().flat_map(Columns::paths) {
+        if !leads_somewhere(&schema, path.iter().copied()) {
+            faults.push(format!("{what} has no field {} to show", path.join(".")));
+        }
+    }
     if kind.immutable.is_empty() == matches!(kind.logic.changes(), Changes::AllButImmutable) {
         faults.push(if kind.immutable.is_empty() {
             format!("{what} names no field to keep")
@@ -93,19 +98,15 @@ fn row(line: &Line<'_>, kind: Kind, faults: &mut Vec<String>) -> Option<Resource
     })
 }
 
-/// Whether a path of field names leads to a field of a structure.
+/// Whether a path of field names leads to a field of a structure, or to an entry of a map.
 fn leads_somewhere<'a>(schema: &Schema, path: impl IntoIterator<Item = &'a str>) -> bool {
-    let step =
-        |id: Option<StructId>, name: &str| schema.types().get(id?).field(name).map(|field| &field.shape);
-    let mut inside = Some(schema.id());
-    path.into_iter().all(|name| {
-        let shape = step(inside, name);
-        inside = match shape {
-            Some(Shape::Struct(id)) => Some(*id),
-            _ => None,
-        };
-        shape.is_some()
-    })
+    let top = Shape::Struct(schema.id());
+    let end = path.into_iter().try_fold(&top, |shape, name| match shape {
+        Shape::Struct(id) => schema.types().get(*id).field(name).map(|field| &field.shape),
+        Shape::Map(map) => Some(&map.value),
+        _ => None,
+    });
+    end.is_some()
 }
 
 fn parts(

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::assemble::assemble;
 use super::*;
+use crate::columns::basic;
 use crate::logic::{Changes, MetadataOnly};
 use crate::part::{PartHandler, ScalePaths};
 use crate::qos::qos_class;
@@ -176,6 +177,8 @@ fn what_is_misspelt_is_reported() {
     assert_eq!(field[0], "configmaps of v1 has no field dato to keep");
     let field = faults(CONFIG_MAPS, |kind| kind.immutable(Immutable::forbidden(&["data"], "")));
     assert_eq!(field, ["configmaps of v1 keeps fields that no change is judged by"]);
+    let column = faults(CONFIG_MAPS, |kind| kind.columns(basic::PRIORITY_CLASS));
+    assert_eq!(column[0], "configmaps of v1 has no field value to show");
     let part = faults(CONFIG_MAPS, |kind| kind.part("log", PartHandler::Log));
     assert_eq!(part, ["configmaps of v1 has no subresource log"]);
     let unanswered = format!("{CONFIG_MAPS} log:get:/v1/ConfigMap");

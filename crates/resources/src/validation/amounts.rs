@@ -158,7 +158,7 @@ fn requirements(
     }
     for (name, value) in read::entries(resources, "requests") {
         named_amount(errors, &requests.key(name), name, value, check_name);
-        let limit = resources.get("limits").and_then(|l| l.get(name)).and_then(parse);
+        let limit = read::raw(resources, "limits").and_then(|l| l.get(name)).and_then(parse);
         let Some(request) = parse(value) else { continue };
         match limit {
             Some(limit) if request != limit && !may_overcommit(name) => {

@@ -29,7 +29,7 @@ pub(crate) fn job(object: &Object) -> ErrorList {
         None => errors.push(FieldError::required(&at, "")),
         Some(found) => {
             selector::label_selector(&mut errors, &at, Some(found));
-            let labels = spec.pointer("/template/metadata/labels").unwrap_or(&Value::Null);
+            let labels = read::at(spec, &["template", "metadata", "labels"]).unwrap_or(&Value::Null);
             if selector::matches(found, labels) == Some(false) {
                 let template = path.child("template");
                 let metadata = template.child("metadata");
@@ -48,8 +48,7 @@ fn generated_selector(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, job
     }
     let Some(found) = read::get(spec, "selector") else { return };
     let uid = "batch.kubernetes.io/controller-uid";
-    let own = found
-        .get("matchLabels")
+    let own = read::raw(found, "matchLabels")
         .is_some_and(|labels| [uid, "controller-uid"].iter().any(|key| read::text(labels, key) == job.uid()));
     if !own || read::map(found, "matchLabels").is_some_and(|labels| labels.len() != 1) {
         let detail = "`selector` not auto-generated";
@@ -71,10 +70,10 @@ fn job_spec(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     let replacements = ["Failed", "TerminatingOrFailed"];
     check::if_given_one_of(errors, &path.child("podReplacementPolicy"), replacement, &replacements);
     let at = path.child("template");
-    let template = spec.get("template").unwrap_or(&Value::Null);
+    let template = read::of(spec, "template");
     pod::template(errors, &at, template);
     let at = at.child("spec");
-    let policy = template.get("spec").map_or("", |s| read::text(s, "restartPolicy"));
+    let policy = read::raw(template, "spec").map_or("", |s| read::text(s, "restartPolicy"));
     match policy {
         "OnFailure" | "Never" => {}
         "Always" => {
@@ -103,12 +102,12 @@ pub(crate) fn job_update(new: &Object, old: &Object) -> ErrorList {
     }
     // Indexed jobs grow and shrink with their parallelism.
     let elastic = read::text(after, "completionMode") == "Indexed"
-        && after.get("completions") == after.get("parallelism");
+        && read::raw(after, "completions") == read::raw(after, "parallelism");
     if !elastic {
         fixed.push("completions");
     }
     for key in fixed {
-        check::unchanged(&mut errors, &path.child(key), after.get(key), before.get(key));
+        check::unchanged(&mut errors, &path.child(key), read::raw(after, key), read::raw(before, key));
     }
     errors
 }
@@ -136,7 +135,7 @@ pub(crate) fn cron_job(object: &Object) -> ErrorList {
     check::one_of(&mut errors, &path.child("concurrencyPolicy"), policy, &policies);
     let at = path.child("jobTemplate");
     let at = at.child("spec");
-    let job = spec.pointer("/jobTemplate/spec").unwrap_or(&Value::Null);
+    let job = read::at(spec, &["jobTemplate", "spec"]).unwrap_or(&Value::Null);
     job_spec(&mut errors, &at, job);
     if read::flag(job, "manualSelector") {
         let supported = ["nil", "false"];

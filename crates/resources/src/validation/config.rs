@@ -53,7 +53,7 @@ pub(crate) fn config_map_update(new: &Object, old: &Object) -> ErrorList {
 
 fn frozen(new: &Object, old: &Object, fields: &[&str]) -> ErrorList {
     let mut errors = ErrorList::new();
-    let immutable = |o: &Object| o.0.get("immutable").and_then(Value::as_bool) == Some(true);
+    let immutable = |o: &Object| read::top_raw(o, "immutable").and_then(Value::as_bool) == Some(true);
     if !immutable(old) {
         return errors;
     }
@@ -61,7 +61,7 @@ fn frozen(new: &Object, old: &Object, fields: &[&str]) -> ErrorList {
         errors.push(FieldError::forbidden(&Path::root("immutable"), FROZEN));
     }
     for field in fields {
-        if new.0.get(*field) != old.0.get(*field) {
+        if read::top_raw(new, field) != read::top_raw(old, field) {
             errors.push(FieldError::forbidden(&Path::root(field), FROZEN));
         }
     }
@@ -86,7 +86,7 @@ pub(crate) fn secret(object: &Object) -> ErrorList {
             errors.push(FieldError::required(&path.key(key), ""));
         }
     };
-    match object.0.get("type").and_then(Value::as_str).unwrap_or("") {
+    match read::top_raw(object, "type").and_then(Value::as_str).unwrap_or("") {
         "kubernetes.io/service-account-token" if object.annotation(ACCOUNT).is_none_or(str::is_empty) => {
             let metadata = Path::root("metadata");
             let annotations = metadata.child("annotations");
@@ -132,7 +132,12 @@ fn json_of(errors: &mut ErrorList, path: &Path<'_>, key: &str, value: Option<&st
 
 pub(crate) fn secret_update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    check::unchanged(&mut errors, &Path::root("type"), new.0.get("type"), old.0.get("type"));
+    check::unchanged(
+        &mut errors,
+        &Path::root("type"),
+        read::top_raw(new, "type"),
+        read::top_raw(old, "type"),
+    );
     errors.extend(frozen(new, old, &["data"]));
     errors.extend(secret(new));
     errors

@@ -81,7 +81,7 @@ fn http_path(errors: &mut ErrorList, path: &Path<'_>, found: &Value) {
     if (strict || !url.is_empty()) && !url.starts_with('/') {
         errors.push(FieldError::invalid(&path.child("path"), url, "must be an absolute path"));
     }
-    backend(errors, &path.child("backend"), found.get("backend").unwrap_or(&Value::Null));
+    backend(errors, &path.child("backend"), read::of(found, "backend"));
 }
 
 fn backend(errors: &mut ErrorList, path: &Path<'_>, backend: &Value) {
@@ -108,7 +108,7 @@ fn backend(errors: &mut ErrorList, path: &Path<'_>, backend: &Value) {
     if check::required(errors, &at.child("name"), name) {
         check::faults(errors, &at.child("name"), name, names::dns1035_label(name));
     }
-    let port = service.get("port").unwrap_or(&Value::Null);
+    let port = read::of(service, "port");
     let at = at.child("port");
     match (read::text(port, "name"), read::int(port, "number").unwrap_or(0)) {
         ("", 0) => errors.push(FieldError::required(path, "port name or number is required")),
@@ -139,7 +139,7 @@ pub(crate) fn network_policy(object: &Object) -> ErrorList {
     }
     let at = path.child("policyTypes");
     if read::list(spec, "policyTypes").len() > 2 {
-        let value = spec.get("policyTypes").cloned().unwrap_or(Value::Null);
+        let value = read::raw(spec, "policyTypes").cloned().unwrap_or(Value::Null);
         errors.push(FieldError::invalid(&at, value, "may not specify more than two policyTypes"));
     } else {
         for (i, kind) in read::texts(spec, "policyTypes").enumerate() {
@@ -209,7 +209,7 @@ fn peer(errors: &mut ErrorList, path: &Path<'_>, peer: &Value) {
 
 pub(crate) fn endpoint_slice(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    let family = object.0.get("addressType").and_then(Value::as_str).unwrap_or("");
+    let family = read::top_raw(object, "addressType").and_then(Value::as_str).unwrap_or("");
     check::one_of(&mut errors, &Path::root("addressType"), family, &["FQDN", "IPv4", "IPv6"]);
     let path = Path::root("endpoints");
     let list = read::top(object, "endpoints").as_array();

@@ -76,10 +76,10 @@ fn tokens_without_account(errors: &mut ErrorList, path: &Path<'_>, spec: &Value)
 
 /// A pod template: its labels and annotations, and the spec.
 pub(super) fn template(errors: &mut ErrorList, path: &Path<'_>, template: &Value) {
-    let metadata = template.get("metadata").unwrap_or(&Value::Null);
+    let metadata = read::of(template, "metadata");
     check::labels(errors, &path.child("labels"), read::pairs(metadata, "labels"));
     check::annotations(errors, &path.child("annotations"), read::pairs(metadata, "annotations"));
-    let spec = template.get("spec").unwrap_or(&Value::Null);
+    let spec = read::of(template, "spec");
     spec::pod_spec(errors, &path.child("spec"), spec, None);
     if !read::list(spec, "ephemeralContainers").is_empty() {
         let detail = "ephemeral containers not allowed in pod template";

@@ -49,7 +49,7 @@ pub(crate) fn autoscaler(object: &Object) -> ErrorList {
         errors.push(FieldError::invalid(&path.child("maxReplicas"), max, detail));
     }
     let at = path.child("scaleTargetRef");
-    let target = spec.get("scaleTargetRef").unwrap_or(&Value::Null);
+    let target = read::of(spec, "scaleTargetRef");
     for key in ["kind", "name"] {
         check::required(&mut errors, &at.child(key), read::text(target, key));
     }
@@ -58,7 +58,7 @@ pub(crate) fn autoscaler(object: &Object) -> ErrorList {
 
 pub(crate) fn priority_class(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    let value = object.0.get("value").and_then(Value::as_i64).unwrap_or(0);
+    let value = read::top_raw(object, "value").and_then(Value::as_i64).unwrap_or(0);
     let name = object.name();
     if name.starts_with("system-") {
         if !SYSTEM_CLASSES.contains(&name) {
@@ -70,7 +70,7 @@ pub(crate) fn priority_class(object: &Object) -> ErrorList {
         let detail = format!("maximum allowed value of a user defined priority is {MAX_USER_PRIORITY}");
         errors.push(FieldError::forbidden(&Path::root("value"), detail));
     }
-    let policy = object.0.get("preemptionPolicy").and_then(Value::as_str).unwrap_or("");
+    let policy = read::top_raw(object, "preemptionPolicy").and_then(Value::as_str).unwrap_or("");
     let policies = ["PreemptLowerPriority", "Never"];
     check::if_given_one_of(&mut errors, &Path::root("preemptionPolicy"), policy, &policies);
     errors
@@ -78,12 +78,12 @@ pub(crate) fn priority_class(object: &Object) -> ErrorList {
 
 pub(crate) fn priority_class_update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = priority_class(new);
-    let value = |o: &Object| o.0.get("value").and_then(Value::as_i64).unwrap_or(0);
+    let value = |o: &Object| read::top_raw(o, "value").and_then(Value::as_i64).unwrap_or(0);
     if value(new) != value(old) {
         errors.push(FieldError::forbidden(&Path::root("value"), "may not be changed in an update."));
     }
     let key = "preemptionPolicy";
-    check::unchanged(&mut errors, &Path::root(key), new.0.get(key), old.0.get(key));
+    check::unchanged(&mut errors, &Path::root(key), read::top_raw(new, key), read::top_raw(old, key));
     errors
 }
 
@@ -131,7 +131,7 @@ const ORDERINGS: [Ordering; 6] = [
 fn limits(errors: &mut ErrorList, path: &Path<'_>, item: &Value) {
     for (low, high, at_fault, low_name, high_name) in ORDERINGS {
         for (name, value) in read::entries(item, low) {
-            let other = item.get(high).and_then(|m| m.get(name)).and_then(amounts::parse);
+            let other = read::raw(item, high).and_then(|m| m.get(name)).and_then(amounts::parse);
             let (Some(value), Some(other)) = (amounts::parse(value), other) else { continue };
             if value > other {
                 let detail = format!("{low_name} {value} is greater than {high_name} {other}");
@@ -149,13 +149,11 @@ fn limits(errors: &mut ErrorList, path: &Path<'_>, item: &Value) {
 
 pub(crate) fn resource_quota(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    for part in ["spec", "status"] {
+    for (part, key) in [("spec", "hard"), ("status", "hard"), ("status", "used")] {
         let path = Path::root(part);
-        for key in ["hard", "used"] {
-            let at = path.child(key);
-            for (name, value) in read::entries(read::top(object, part), key) {
-                amounts::quota(&mut errors, &at.key(name), name, value);
-            }
+        let at = path.child(key);
+        for (name, value) in read::entries(read::top(object, part), key) {
+            amounts::quota(&mut errors, &at.key(name), name, value);
         }
     }
     errors

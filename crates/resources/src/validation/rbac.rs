@@ -43,7 +43,7 @@ fn rules(object: &Object, namespaced: bool) -> ErrorList {
             errors.push(FieldError::required(&at.child("verbs"), detail));
         }
         if has("nonResourceURLs") {
-            let value = rule.get("nonResourceURLs").cloned().unwrap_or(Value::Null);
+            let value = read::raw(rule, "nonResourceURLs").cloned().unwrap_or(Value::Null);
             let url_path = at.child("nonResourceURLs");
             if namespaced {
                 let detail = "namespaced rules cannot apply to non-resource URLs";

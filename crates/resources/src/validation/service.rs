@@ -81,7 +81,7 @@ fn check_ports(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, kind: &str
         check::port(errors, &at.child("port"), number);
         let protocol = read::text(port, "protocol");
         check::one_of(errors, &at.child("protocol"), protocol, &PROTOCOLS);
-        check::port_or_name(errors, &at.child("targetPort"), port.get("targetPort"));
+        check::port_or_name(errors, &at.child("targetPort"), read::raw(port, "targetPort"));
         let app = read::text(port, "appProtocol");
         if !app.is_empty() {
             check::faults(errors, &at.child("appProtocol"), app, names::qualified_name(app));
@@ -109,7 +109,8 @@ fn affinity(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     let affinity = read::text(spec, "sessionAffinity");
     check::one_of(errors, &path.child("sessionAffinity"), affinity, &["ClientIP", "None"]);
     if affinity == "ClientIP" {
-        let timeout = spec.pointer("/sessionAffinityConfig/clientIP/timeoutSeconds").and_then(Value::as_i64);
+        let timeout =
+            read::at(spec, &["sessionAffinityConfig", "clientIP", "timeoutSeconds"]).and_then(Value::as_i64);
         if let Some(timeout) = timeout.filter(|t| !(1..=MAX_AFFINITY_S).contains(t)) {
             let at = path.child("sessionAffinityConfig");
             let at = at.child("clientIP");
@@ -205,14 +206,14 @@ pub(crate) fn service_update(new: &Object, old: &Object) -> ErrorList {
     let external = |spec| read::text(spec, "type") == "ExternalName";
     let (was, is) = (read::text(before, "clusterIP"), read::text(after, "clusterIP"));
     if !external(after) && !external(before) && !was.is_empty() && was != is {
-        let value = after.get("clusterIPs").cloned().unwrap_or_else(|| json!([is]));
+        let value = read::raw(after, "clusterIPs").cloned().unwrap_or_else(|| json!([is]));
         let at = path.child("clusterIPs");
         errors.push(FieldError::invalid(&at.index(0), value, "may not change once set"));
     }
     let class = "loadBalancerClass";
     let balancer = |spec| read::text(spec, "type") == "LoadBalancer";
     if balancer(after) && balancer(before) && read::get(after, class) != read::get(before, class) {
-        let value = after.get(class).cloned().unwrap_or(Value::Null);
+        let value = read::raw(after, class).cloned().unwrap_or(Value::Null);
         errors.push(FieldError::invalid(&path.child(class), value, "may not change once set"));
     }
     errors.extend(service(new));

@@ -50,7 +50,7 @@ pub(crate) fn claim(object: &Object) -> ErrorList {
     access_modes(&mut errors, &path, spec, "at least 1 access mode is required");
     selector::label_selector(&mut errors, &path.child("selector"), read::get(spec, "selector"));
     let at = path.child("resources");
-    match spec.pointer("/resources/requests/storage") {
+    match read::at(spec, &["resources", "requests", "storage"]) {
         None => errors.push(FieldError::required(&at.key("storage"), "")),
         Some(storage) => positive(&mut errors, &at.key("storage"), storage),
     }
@@ -77,7 +77,7 @@ pub(crate) fn claim_update(new: &Object, old: &Object) -> ErrorList {
             free.push("storageClassName");
         }
         for key in free {
-            match before.get(key) {
+            match read::raw(before, key) {
                 Some(value) => fields.insert(key.to_owned(), value.clone()),
                 None => fields.remove(key),
             };
@@ -87,7 +87,7 @@ pub(crate) fn claim_update(new: &Object, old: &Object) -> ErrorList {
         let detail = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
         errors.push(FieldError::forbidden(&path, detail));
     }
-    let size = |spec: &Value| spec.pointer("/resources/requests/storage").and_then(amounts::parse);
+    let size = |spec: &Value| read::at(spec, &["resources", "requests", "storage"]).and_then(amounts::parse);
     if let (Some(new), Some(old)) = (size(after), size(before))
         && new < old
     {
@@ -104,14 +104,14 @@ pub(crate) fn volume(object: &Object) -> ErrorList {
     let spec = read::top(object, "spec");
     access_modes(&mut errors, &path, spec, "");
     let at = path.child("capacity");
-    match spec.get("capacity").and_then(|c| c.get("storage")) {
+    match read::raw(spec, "capacity").and_then(|c| read::raw(c, "storage")) {
         None => errors.push(FieldError::required(&at, "")),
         Some(storage) => positive(&mut errors, &at.key("storage"), storage),
     }
     let policy = read::text(spec, "persistentVolumeReclaimPolicy");
     let policies = ["Delete", "Recycle", "Retain"];
     check::if_given_one_of(&mut errors, &path.child("persistentVolumeReclaimPolicy"), policy, &policies);
-    if let Some(required) = spec.pointer("/nodeAffinity/required") {
+    if let Some(required) = read::at(spec, &["nodeAffinity", "required"]) {
         let at = path.child("nodeAffinity");
         pod::node_selector(&mut errors, &at.child("required"), required);
     }
@@ -122,7 +122,7 @@ pub(crate) fn volume(object: &Object) -> ErrorList {
 
 pub(crate) fn storage_class(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    let text = |key: &str| object.0.get(key).and_then(Value::as_str).unwrap_or("");
+    let text = |key: &str| read::top_raw(object, key).and_then(Value::as_str).unwrap_or("");
     let provisioner = text("provisioner");
     let path = Path::root("provisioner");
     if check::required(&mut errors, &path, provisioner) {

@@ -1,13 +1,18 @@
 //! Messages and paths, as upstream has them: an object that is fine, one thing made wrong, and what
 //! is said of it.
 
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
 use api::Object;
 use api::field::ErrorList;
 use proptest::prelude::*;
+use regex::Regex;
 use serde_json::{Value, json};
 
+use super::read::structure::Known;
 use crate::arbitrary::{self, Entropy};
-use crate::{Resource, builtin};
+use crate::{Resource, builtin, builtin_types};
 
 mod bounds;
 mod jobs;
@@ -38,12 +43,36 @@ fn created(plural: &str, value: &Value) -> Vec<String> {
     let mut object = object(plural, value);
     let logic = &row(plural).logic;
     logic.prepare_create(&mut object);
+    let _known = Known::of(&object, &row(plural).schema);
     texts(&logic.validate(&object))
 }
 
 /// What is said of a change.
 fn updated(plural: &str, new: &Value, old: &Value) -> Vec<String> {
-    texts(&row(plural).validate_update(&object(plural, new), &object(plural, old)))
+    compared(plural, new, old, Resource::validate_update)
+}
+
+/// What is said of a change of the status.
+fn status_updated(plural: &str, new: &Value, old: &Value) -> Vec<String> {
+    compared(plural, new, old, |row, new, old| row.logic.validate_status_update(new, old))
+}
+
+fn compared(
+    plural: &str,
+    new: &Value,
+    old: &Value,
+    judge: fn(&Resource, &Object, &Object) -> ErrorList,
+) -> Vec<String> {
+    let (row, new, old) = (row(plural), object(plural, new), object(plural, old));
+    let _known = [&new, &old].map(|object| Known::of(object, &row.schema));
+    texts(&judge(row, &new, &old))
+}
+
+/// What the author of an object is warned of.
+fn warned(plural: &str, value: &Value) -> Vec<String> {
+    let object = object(plural, value);
+    let _known = Known::of(&object, &row(plural).schema);
+    row(plural).logic.warnings(&object)
 }
 
 /// The object with a field set to another value; `null` takes it away.
@@ -154,6 +183,88 @@ fn nodes_and_namespaces() {
     );
 }
 
+/// Runs all of a kind's validation, which reads only what the kind's structure has.
+fn judge_all(row: &Resource, new: &Object, old: &Object) {
+    let _known = [new, old].map(|object| Known::of(object, &row.schema));
+    for object in [new, old] {
+        row.logic.validate(object);
+        row.logic.warnings(object);
+    }
+    row.validate_update(new, old);
+    row.logic.validate_status_update(new, old);
+    row.logic.validate_part_update(new, old);
+}
+
+/// Whole objects and empty ones: where values differ from one object to the next, the property below tries more.
+#[test]
+fn validation_reads_no_field_that_the_structure_lacks() {
+    let empty = |row: &Resource| {
+        let mut object = Object::default();
+        object.set_type(&row.gvk());
+        object
+    };
+    for row in builtin().rows() {
+        for text in ["a", "Never", "TCP", "In", "RollingUpdate", "ClusterIP", "LoadBalancer", "ExternalName"]
+        {
+            let mut whole = arbitrary::whole(row, text);
+            judge_all(row, &whole, &empty(row));
+            judge_all(row, &empty(row), &whole);
+            row.logic.default(&mut whole);
+            judge_all(row, &whole, &whole);
+        }
+    }
+}
+
+/// The lines of all that validates, with the files they are in.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src/validation")];
+    let mut lines = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the sources are here") {
+            let path = entry.expect("the sources are here").path();
+            if path.is_dir() {
+                folders.extend((!path.ends_with("tests") && !path.ends_with("read")).then_some(path));
+            } else if !path.ends_with("tests.rs") && !path.ends_with("read.rs") {
+                let text = std::fs::read_to_string(&path).expect("the sources are text");
+                lines.extend(text.lines().map(|line| (path.clone(), line.to_owned())));
+            }
+        }
+    }
+    assert!(lines.len() > 2_000, "only {} lines", lines.len());
+    lines
+}
+
+/// What reads past `read` would escape the test above.
+#[test]
+fn validation_reads_by_the_functions_that_know_the_structure() {
+    let own = r#"\.pointer\(|\.0\.get\(|\.0\[|\b(str_)?at\(&\[|\.get\(""#;
+    let own = Regex::new(own).expect("a pattern");
+    for (path, line) in sources() {
+        let calls = line.replace("read::at(", "read(");
+        assert!(!own.is_match(&calls), "{}: {line}", path.display());
+    }
+}
+
+/// Also where no test comes by.
+#[test]
+fn names_that_validation_reads_are_names_of_fields() {
+    let fields: HashSet<&str> =
+        builtin_types().iter().flat_map(|(_, s)| &s.fields).map(|field| &*field.name).collect();
+    let call =
+        Regex::new(r#"read::\w+\((?:read::top\(\w+, "(\w+)"\)|[\w.]+), "(\w+)"\)"#).expect("a pattern");
+    let mut read = 0;
+    for (path, line) in sources() {
+        for names in call.captures_iter(&line) {
+            for name in names.iter().skip(1).flatten() {
+                let known = fields.contains(name.as_str()) || name.as_str() == "storage";
+                assert!(known, "{}: {line}", path.display());
+                read += 1;
+            }
+        }
+    }
+    assert!(read > 200, "only {read} names");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
 
@@ -170,11 +281,8 @@ proptest! {
             for object in [&mut new, &mut old] {
                 logic.default(object);
                 logic.prepare_create(object);
-                logic.validate(object);
-                logic.warnings(object);
             }
-            row.validate_update(&new, &old);
-            logic.validate_status_update(&new, &old);
+            judge_all(row, &new, &old);
             logic.prepare_update(&mut new, &old);
             logic.prepare_status_update(&mut new, &old);
         }

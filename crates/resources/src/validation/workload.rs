@@ -50,7 +50,7 @@ fn counts(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
 }
 
 fn labels_of(template: &Value) -> &Value {
-    template.get("metadata").and_then(|m| read::get(m, "labels")).unwrap_or(&Value::Null)
+    read::raw(template, "metadata").and_then(|m| read::get(m, "labels")).unwrap_or(&Value::Null)
 }
 
 fn mismatch(errors: &mut ErrorList, template: &Path<'_>, labels: &Value) {
@@ -60,7 +60,7 @@ fn mismatch(errors: &mut ErrorList, template: &Path<'_>, labels: &Value) {
 
 /// What keeps pods running cannot keep pods that end.
 fn runs_always(errors: &mut ErrorList, path: &Path<'_>, template: &Value, kind: &str) {
-    let spec = template.get("spec").unwrap_or(&Value::Null);
+    let spec = read::of(template, "spec");
     let at = path.child("spec");
     let policy = read::text(spec, "restartPolicy");
     if policy != "Always" {
@@ -87,7 +87,7 @@ fn selector_and_template(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, 
             }
         }
     }
-    let template = spec.get("template").unwrap_or(&Value::Null);
+    let template = read::of(spec, "template");
     let at_template = path.child("template");
     match found.map(|f| (f, selector::matches(f, labels_of(template)))) {
         Some((found, None)) => {
@@ -124,7 +124,7 @@ pub(crate) fn deployment(object: &Object) -> ErrorList {
 }
 
 fn deployment_strategy(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
-    let strategy = spec.get("strategy").unwrap_or(&Value::Null);
+    let strategy = read::of(spec, "strategy");
     let at = path.child("rollingUpdate");
     let rolling = read::get(strategy, "rollingUpdate");
     match (read::text(strategy, "type"), rolling) {
@@ -145,7 +145,7 @@ fn deployment_strategy(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
 }
 
 fn rolling_update(errors: &mut ErrorList, path: &Path<'_>, rolling: &Value) {
-    let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
+    let (unavailable, surge) = (read::raw(rolling, "maxUnavailable"), read::raw(rolling, "maxSurge"));
     int_or_percent(errors, &path.child("maxUnavailable"), unavailable);
     int_or_percent(errors, &path.child("maxSurge"), surge);
     if figure(unavailable) == 0 && figure(surge) == 0 {
@@ -190,7 +190,7 @@ pub(crate) fn daemon_set(object: &Object) -> ErrorList {
     for key in ["minReadySeconds", "revisionHistoryLimit"] {
         check::nonnegative(&mut errors, &path.child(key), read::int(spec, key));
     }
-    let strategy = spec.get("updateStrategy").unwrap_or(&Value::Null);
+    let strategy = read::of(spec, "updateStrategy");
     let at = path.child("updateStrategy");
     match read::text(strategy, "type") {
         "OnDelete" => {}
@@ -208,11 +208,11 @@ pub(crate) fn daemon_set(object: &Object) -> ErrorList {
 
 fn daemon_rolling_update(errors: &mut ErrorList, path: &Path<'_>, rolling: &Value) {
     for key in ["maxUnavailable", "maxSurge"] {
-        int_or_percent(errors, &path.child(key), rolling.get(key));
-        at_most_all(errors, &path.child(key), rolling.get(key));
+        int_or_percent(errors, &path.child(key), read::raw(rolling, key));
+        at_most_all(errors, &path.child(key), read::raw(rolling, key));
     }
-    let surge = rolling.get("maxSurge");
-    match (figure(rolling.get("maxUnavailable")) != 0, figure(surge) != 0) {
+    let surge = read::raw(rolling, "maxSurge");
+    match (figure(read::raw(rolling, "maxUnavailable")) != 0, figure(surge) != 0) {
         (true, true) => {
             let detail = "may not be set when maxUnavailable is non-zero";
             let value = surge.cloned().unwrap_or(Value::Null);
@@ -260,7 +260,7 @@ pub(crate) fn stateful_set(object: &Object) -> ErrorList {
 }
 
 fn stateful_strategy(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
-    let strategy = spec.get("updateStrategy").unwrap_or(&Value::Null);
+    let strategy = read::of(spec, "updateStrategy");
     let rolling = read::get(strategy, "rollingUpdate");
     let at = path.child("rollingUpdate");
     match (read::text(strategy, "type"), rolling) {
@@ -271,8 +271,8 @@ fn stateful_strategy(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
         }
         ("RollingUpdate", Some(rolling)) => {
             check::nonnegative(errors, &at.child("partition"), read::int(rolling, "partition"));
-            int_or_percent(errors, &at.child("maxUnavailable"), rolling.get("maxUnavailable"));
-            at_most_all(errors, &at.child("maxUnavailable"), rolling.get("maxUnavailable"));
+            int_or_percent(errors, &at.child("maxUnavailable"), read::raw(rolling, "maxUnavailable"));
+            at_most_all(errors, &at.child("maxUnavailable"), read::raw(rolling, "maxUnavailable"));
         }
         ("OnDelete" | "RollingUpdate", None) => {}
         _ => {
@@ -296,7 +296,7 @@ const STATEFUL_MUTABLE: [&str; 7] = [
 pub(crate) fn stateful_set_update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = stateful_set(new);
     let fixed = |o: &Object| -> Vec<(String, Value)> {
-        let spec = o.0.get("spec").and_then(Value::as_object);
+        let spec = read::top_raw(o, "spec").and_then(Value::as_object);
         let fields = spec.into_iter().flatten().filter(|(k, _)| !STATEFUL_MUTABLE.contains(&k.as_str()));
         let mut fixed: Vec<_> = fields.map(|(k, v)| (k.clone(), v.clone())).collect();
         fixed.sort_by(|a, b| a.0.cmp(&b.0));

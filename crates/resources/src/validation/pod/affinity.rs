@@ -22,7 +22,7 @@ pub(super) fn affinity(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
         for (i, term) in read::list(node, PREFERRED).iter().enumerate() {
             let at = preferred.index(i);
             weight(errors, &at, term);
-            let preference = term.get("preference").unwrap_or(&Value::Null);
+            let preference = read::of(term, "preference");
             node_selector_term(errors, &at.child("preference"), preference, false);
         }
     }
@@ -36,7 +36,7 @@ pub(super) fn affinity(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
         for (i, term) in read::list(pods, PREFERRED).iter().enumerate() {
             let at = preferred.index(i);
             weight(errors, &at, term);
-            let inner = term.get("podAffinityTerm").unwrap_or(&Value::Null);
+            let inner = read::of(term, "podAffinityTerm");
             pod_term(errors, &at.child("podAffinityTerm"), inner);
         }
     }
@@ -137,7 +137,9 @@ fn pod_term(errors: &mut ErrorList, path: &Path<'_>, term: &Value) {
     for name in read::texts(term, "namespaces") {
         check::faults(errors, &path.child("namespace"), name, names::dns1123_label(name));
     }
-    label_keys(errors, path, term);
+    let mismatched: HashSet<&str> = read::texts(term, "mismatchLabelKeys").collect();
+    label_keys(errors, path, term, "matchLabelKeys", &mismatched);
+    label_keys(errors, path, term, "mismatchLabelKeys", &HashSet::new());
     let key = read::text(term, "topologyKey");
     if key.is_empty() {
         errors.push(FieldError::required(&path.child("topologyKey"), "can not be empty"));
@@ -145,19 +147,17 @@ fn pod_term(errors: &mut ErrorList, path: &Path<'_>, term: &Value) {
     check::faults(errors, &path.child("topologyKey"), key, names::qualified_name(key));
 }
 
-fn label_keys(errors: &mut ErrorList, path: &Path<'_>, term: &Value) {
-    let mismatched: HashSet<&str> = read::texts(term, "mismatchLabelKeys").collect();
-    for list in ["matchLabelKeys", "mismatchLabelKeys"] {
-        let at = path.child(list);
-        if read::get(term, "labelSelector").is_none() && !read::list(term, list).is_empty() {
-            errors.push(FieldError::forbidden(&at, "must not be specified when labelSelector is not set"));
-        }
-        for (i, key) in read::texts(term, list).enumerate() {
-            check::faults(errors, &at.index(i), key, names::qualified_name(key));
-            if list == "matchLabelKeys" && mismatched.contains(&key) {
-                let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
-                errors.push(FieldError::invalid(&at.index(i), key, detail));
-            }
+/// Keys of labels whose values the pod itself has; `others` may not be among them.
+fn label_keys(errors: &mut ErrorList, path: &Path<'_>, term: &Value, list: &str, others: &HashSet<&str>) {
+    let at = path.child(list);
+    if read::get(term, "labelSelector").is_none() && !read::list(term, list).is_empty() {
+        errors.push(FieldError::forbidden(&at, "must not be specified when labelSelector is not set"));
+    }
+    for (i, key) in read::texts(term, list).enumerate() {
+        check::faults(errors, &at.index(i), key, names::qualified_name(key));
+        if others.contains(&key) {
+            let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
+            errors.push(FieldError::invalid(&at.index(i), key, detail));
         }
     }
 }
@@ -199,7 +199,7 @@ pub(super) fn spread(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
             let value = read::text(constraint, policy);
             check::if_given_one_of(errors, &at.child(policy), value, &["Honor", "Ignore"]);
         }
-        label_keys(errors, &at, constraint);
+        label_keys(errors, &at, constraint, "matchLabelKeys", &HashSet::new());
         selector::label_selector(errors, &at.child("labelSelector"), read::get(constraint, "labelSelector"));
     }
 }

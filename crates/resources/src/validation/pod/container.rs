@@ -25,7 +25,7 @@ pub(super) struct Surroundings<'a> {
 
 impl Surroundings<'_> {
     fn is_pod_user_of_host(&self) -> bool {
-        self.spec.get("hostUsers").and_then(Value::as_bool) != Some(false)
+        read::raw(self.spec, "hostUsers").and_then(Value::as_bool) != Some(false)
     }
 }
 

@@ -144,7 +144,7 @@ pub(super) fn resource_ref(errors: &mut ErrorList, path: &Path<'_>, field: &Valu
     {
         errors.push(FieldError::not_supported(&path.child("resource"), resource, &RESOURCES));
     }
-    let divisor = field.get("divisor").and_then(amounts::parse).filter(|d| !d.is_zero());
+    let divisor = read::raw(field, "divisor").and_then(amounts::parse).filter(|d| !d.is_zero());
     let Some(divisor) = divisor.map(|d| d.to_string()) else { return };
     let of_bytes = |what: &str| {
         (!DIVISORS.contains(&divisor.as_str())).then(|| {

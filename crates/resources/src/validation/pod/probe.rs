@@ -60,7 +60,7 @@ fn handler(errors: &mut ErrorList, path: &Path<'_>, owner: &Value, kinds: &[&str
             errors.push(FieldError::required(&at.child("command"), ""));
         }
         "httpGet" => http_get(errors, &at, action),
-        "tcpSocket" | "grpc" => check::port_or_name(errors, &at.child("port"), action.get("port")),
+        "tcpSocket" | "grpc" => check::port_or_name(errors, &at.child("port"), read::raw(action, "port")),
         "sleep" => {
             let seconds = read::int(action, "seconds").unwrap_or(0);
             if let Some(grace) = grace_s.filter(|grace| !(0..=*grace).contains(&seconds)) {
@@ -78,7 +78,7 @@ fn handler(errors: &mut ErrorList, path: &Path<'_>, owner: &Value, kinds: &[&str
 
 fn http_get(errors: &mut ErrorList, path: &Path<'_>, action: &Value) {
     check::required(errors, &path.child("path"), read::text(action, "path"));
-    check::port_or_name(errors, &path.child("port"), action.get("port"));
+    check::port_or_name(errors, &path.child("port"), read::raw(action, "port"));
     let scheme = read::text(action, "scheme");
     if !matches!(scheme, "HTTP" | "HTTPS") {
         errors.push(FieldError::not_supported(&path.child("scheme"), scheme, &["HTTP", "HTTPS"]));

@@ -133,7 +133,7 @@ pub(super) fn of_container(errors: &mut ErrorList, path: &Path<'_>, container: &
         errors.push(FieldError::invalid(&path.child("procMount"), proc_mount, detail));
     }
     profiles(errors, path, context);
-    if context.get("allowPrivilegeEscalation").and_then(Value::as_bool) == Some(false) {
+    if read::raw(context, "allowPrivilegeEscalation").and_then(Value::as_bool) == Some(false) {
         let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
         if read::flag(context, "privileged") {
             errors.push(FieldError::invalid(path, context.clone(), detail));

@@ -150,7 +150,7 @@ fn gates(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
 }
 
 fn host_users(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
-    if spec.get("hostUsers").and_then(Value::as_bool) != Some(false) {
+    if read::raw(spec, "hostUsers").and_then(Value::as_bool) != Some(false) {
         return;
     }
     for (key, name) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {

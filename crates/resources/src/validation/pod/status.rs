@@ -26,7 +26,12 @@ pub(crate) fn status_update(new: &Object, old: &Object) -> ErrorList {
         let at = path.child("nominatedNodeName");
         check::faults(&mut errors, &at, nominated, names::dns1123_subdomain(nominated));
     }
-    check::unchanged(&mut errors, &path.child("qosClass"), after.get("qosClass"), before.get("qosClass"));
+    check::unchanged(
+        &mut errors,
+        &path.child("qosClass"),
+        read::raw(after, "qosClass"),
+        read::raw(before, "qosClass"),
+    );
     let spec = read::top(old, "spec");
     let policy = read::text(spec, "restartPolicy");
     transitions(&mut errors, &path.child("containerStatuses"), after, before, policy, spec);
@@ -50,7 +55,7 @@ fn transitions(
     }
     let full = path.to_string();
     let key = full.rsplit('.').next().unwrap_or_default();
-    let ended = |status: &Value| status.get("state").and_then(|s| read::get(s, "terminated")).cloned();
+    let ended = |status: &Value| read::raw(status, "state").and_then(|s| read::get(s, "terminated")).cloned();
     for (i, old) in read::list(before, key).iter().enumerate() {
         let Some(state) = ended(old) else { continue };
         let failed = read::int(&state, "exitCode").unwrap_or(0) != 0;
@@ -96,7 +101,7 @@ fn addresses(errors: &mut ErrorList, path: &Path<'_>, status: &Value) {
             let six = list.iter().filter(|a| a.contains(':')).count();
             if list.len() > 2 || six != 1 {
                 let detail = "may specify no more than one IP for each IP family";
-                let value = status.get(key).cloned().unwrap_or(Value::Null);
+                let value = read::raw(status, key).cloned().unwrap_or(Value::Null);
                 errors.push(FieldError::invalid(&at, value, detail));
             }
         }

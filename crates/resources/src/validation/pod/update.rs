@@ -138,7 +138,7 @@ fn with_old_updatables(after: &Value, before: &Value) -> Value {
         }
     }
     for key in ["activeDeadlineSeconds", "schedulingGates", "tolerations"] {
-        match before.get(key) {
+        match read::raw(before, key) {
             Some(old) => fields.insert(key.to_owned(), old.clone()),
             None => fields.remove(key),
         };
@@ -165,11 +165,11 @@ fn gated(errors: &mut ErrorList, path: &Path<'_>, munged: &mut Value, before: &V
     });
     if !kept {
         let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
-        let value = munged.get("nodeSelector").cloned().unwrap_or(Value::Null);
+        let value = read::raw(munged, "nodeSelector").cloned().unwrap_or(Value::Null);
         errors.push(FieldError::invalid(&path.child("nodeSelector"), value, detail));
     }
     restore(munged, before, "nodeSelector");
-    let node = |spec: &Value| spec.get("affinity").and_then(|a| a.get("nodeAffinity")).cloned();
+    let node = |spec: &Value| read::raw(spec, "affinity").and_then(|a| read::raw(a, "nodeAffinity")).cloned();
     if node(munged) != node(before) && node(before).is_none() {
         // Added where there was none: the rest of the affinity must be as it was.
         if let Some(affinity) = munged.get_mut("affinity").and_then(Value::as_object_mut) {

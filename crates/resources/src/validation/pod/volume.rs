@@ -43,6 +43,20 @@ const SOURCES: [(&str, &[&str]); 31] = [
     ("image", &[]),
     ("local", &["path"]),
 ];
+/// Those that only volumes of the cluster have.
+const OF_CLUSTER: [&str; 1] = ["local"];
+/// Those that only volumes of pods have.
+const OF_PODS: [&str; 9] = [
+    "emptyDir",
+    "gitRepo",
+    "secret",
+    "persistentVolumeClaim",
+    "downwardAPI",
+    "configMap",
+    "projected",
+    "ephemeral",
+    "image",
+];
 const HOST_PATH_TYPES: [&str; 8] =
     ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 /// Fields of the pod a file may show.
@@ -56,7 +70,7 @@ pub(super) fn volumes(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, pod
     for (i, volume) in read::list(spec, "volumes").iter().enumerate() {
         let at = path.index(i);
         let name = read::text(volume, "name");
-        sources(errors, &at, volume);
+        sources(errors, &at, volume, &OF_CLUSTER);
         if let Some(pod) = pod_name.filter(|p| !p.is_empty() && !name.is_empty())
             && read::get(volume, "ephemeral").is_some()
         {
@@ -77,9 +91,9 @@ pub(super) fn volumes(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, pod
     }
 }
 
-fn sources(errors: &mut ErrorList, path: &Path<'_>, volume: &Value) {
-    let mut given =
-        SOURCES.iter().filter_map(|(kind, needs)| Some((*kind, *needs, read::get(volume, kind)?)));
+fn sources(errors: &mut ErrorList, path: &Path<'_>, volume: &Value, of_others: &[&str]) {
+    let kinds = SOURCES.iter().filter(|(kind, _)| !of_others.contains(kind));
+    let mut given = kinds.filter_map(|(kind, needs)| Some((*kind, *needs, read::get(volume, kind)?)));
     let Some((kind, needs, source)) = given.next() else {
         errors.push(FieldError::required(path, "must specify a volume type"));
         return;
@@ -101,7 +115,7 @@ fn source_of_kind(errors: &mut ErrorList, path: &Path<'_>, kind: &str, needs: &[
     }
     match kind {
         "emptyDir" => {
-            let limit = source.get("sizeLimit").and_then(amounts::parse);
+            let limit = read::raw(source, "sizeLimit").and_then(amounts::parse);
             if limit.is_some_and(|q| q.signum() < 0) {
                 let detail = "SizeLimit field must be a valid resource quantity";
                 errors.push(FieldError::forbidden(&path.child("sizeLimit"), detail));
@@ -248,5 +262,5 @@ fn token(errors: &mut ErrorList, path: &Path<'_>, source: &Value) {
 
 /// The source of a persistent volume.
 pub(in crate::validation) fn persistent(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
-    sources(errors, path, spec);
+    sources(errors, path, spec, &OF_PODS);
 }

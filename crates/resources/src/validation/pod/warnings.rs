@@ -75,7 +75,7 @@ pub(crate) fn of_pod(pod: &Object) -> Vec<String> {
 /// Of a kind with a pod template in its spec.
 pub(crate) fn of_template(object: &Object) -> Vec<String> {
     let mut warnings = Vec::new();
-    if let Some(template) = object.at(&["spec", "template"]) {
+    if let Some(template) = read::raw(read::top(object, "spec"), "template") {
         let part = |key: &str| read::get(template, key).unwrap_or(&Value::Null);
         of_parts(&mut warnings, "spec.template.", part("metadata"), part("spec"));
     }

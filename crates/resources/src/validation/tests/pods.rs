@@ -262,7 +262,7 @@ fn what_has_ended_stays_ended() {
     let ended = json!({"terminated": {"exitCode": 0}});
     let update = |policy| {
         let (new, old) = (pod(policy, json!({"running": {}})), pod(policy, ended.clone()));
-        texts(&row("pods").logic.validate_status_update(&object("pods", &new), &object("pods", &old)))
+        status_updated("pods", &new, &old)
     };
     assert_eq!(
         update("Never"),
@@ -289,7 +289,7 @@ fn warnings_speak_of_what_is_old_or_double_and_of_nothing_else() {
         },
     }}});
     assert_eq!(
-        row("replicasets").logic.warnings(&object("replicasets", &set)),
+        warned("replicasets", &set),
         [
             "spec.template.metadata.annotations[scheduler.alpha.kubernetes.io/critical-pod]: non-functional in v1.16+; use the \"priorityClassName\" field instead",
             "spec.template.spec.imagePullSecrets[1].name: duplicate name \"s\"",
@@ -306,7 +306,7 @@ fn authors_are_warned() {
         "nodeSelector": {"beta.kubernetes.io/os": "linux"},
         "containers": [{"name": "a", "image": "x:1", "env": [{"name": "A"}, {"name": "A"}]}],
     }});
-    let warnings = row("pods").logic.warnings(&object("pods", &pod));
+    let warnings = warned("pods", &pod);
     assert_eq!(
         warnings,
         [
@@ -323,6 +323,6 @@ fn many_ports_of_one_number_are_not_compared_all_with_all() {
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [
         {"name": "a", "image": "x:1", "ports": ports},
     ]}});
-    let warnings = row("pods").logic.warnings(&object("pods", &pod));
+    let warnings = warned("pods", &pod);
     assert!((1000..10_000).contains(&warnings.len()), "{}", warnings.len());
 }
