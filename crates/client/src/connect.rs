@@ -17,6 +17,18 @@ pub struct Endpoint {
     pub key_pem: String,
 }
 
+impl Endpoint {
+    /// Where the server listens, as `host:port`.
+    ///
+    /// # Errors
+    /// When the address is no URL with a host.
+    pub fn authority(&self) -> Result<String, ConnectError> {
+        let invalid = || ConnectError::Address(self.server.clone());
+        let uri: http::Uri = self.server.parse().map_err(|_| invalid())?;
+        Ok(format!("{}:{}", uri.host().ok_or_else(invalid)?, uri.port_u16().unwrap_or(443)))
+    }
+}
+
 /// Why no client could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {

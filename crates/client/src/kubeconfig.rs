@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Endpoint;
 
-/// Why a kubeconfig file could not be changed.
+/// Why a kubeconfig file could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KubeconfigError {
     #[error("{path}: {source}")]
@@ -93,6 +93,38 @@ pub fn create(path: &Path, name: &str, endpoint: &Endpoint) -> Result<(), Kubeco
     write(path, &document(name, endpoint))
 }
 
+/// Where the file's current context leads, and with which credentials. What [`create`] writes is understood:
+/// certificates and key inside the file.
+///
+/// # Errors
+/// When there is no such file, or it lacks something.
+pub fn endpoint(path: &Path) -> Result<Endpoint, KubeconfigError> {
+    let fail = |why: String| KubeconfigError::Parse { path: path.display().to_string(), why };
+    let config = read(path)?.ok_or_else(|| fail("it is empty or missing".into()))?;
+    let named = |list: &str, name: &Value| {
+        let items = config[list].as_array().into_iter().flatten();
+        items.into_iter().find(|item| item["name"] == *name).cloned()
+    };
+    let context = named("contexts", &config["current-context"])
+        .ok_or_else(|| fail("it has no current context".into()))?;
+    let part = |list: &str, key: &str| {
+        named(list, &context["context"][key]).ok_or_else(|| fail(format!("its context has no {key}")))
+    };
+    let (cluster, user) = (part("clusters", "cluster")?, part("users", "user")?);
+    let pem = |object: &Value, key: &str| {
+        let bytes = object[key].as_str().and_then(|text| BASE64_STANDARD.decode(text).ok());
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        text.ok_or_else(|| fail(format!("{key} is missing or damaged")))
+    };
+    let (cluster, user) = (&cluster["cluster"], &user["user"]);
+    Ok(Endpoint {
+        server: cluster["server"].as_str().ok_or_else(|| fail("server is missing".into()))?.to_owned(),
+        ca_pem: pem(cluster, "certificate-authority-data")?,
+        certificate_pem: pem(user, "client-certificate-data")?,
+        key_pem: pem(user, "client-key-data")?,
+    })
+}
+
 fn as_map<'a>(path: &Path, config: &'a mut Value) -> Result<&'a mut Map<String, Value>, KubeconfigError> {
     config.as_object_mut().ok_or_else(|| KubeconfigError::Parse {
         path: path.display().to_string(),
@@ -167,6 +199,23 @@ mod tests {
         let config = read(&path).expect("read").expect("present");
         assert_eq!(config["clusters"][0]["name"], "one");
         assert_eq!(config["current-context"], "");
+    }
+
+    #[test]
+    fn the_current_context_is_read_back() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("config");
+        assert!(super::endpoint(&path).is_err());
+        merge(&path, "one", &endpoint("https://one:6443")).expect("merge");
+        merge(&path, "two", &endpoint("https://[::2]")).expect("merge");
+        let read = super::endpoint(&path).expect("understood");
+        assert_eq!((read.ca_pem.as_str(), read.certificate_pem.as_str()), ("ca", "cert"));
+        assert_eq!(read.key_pem, "key");
+        assert_eq!(read.authority().expect("an address"), "[::2]:443");
+        assert_eq!(endpoint("https://one:6443").authority().expect("an address"), "one:6443");
+        remove(&path, "two").expect("remove");
+        let error = super::endpoint(&path).err().expect("there is no current context").to_string();
+        assert!(error.contains("no current context"), "{error}");
     }
 
     #[test]

@@ -35,6 +35,10 @@ pub enum Command {
     Status(Which),
     /// Run the control plane and this machine's node in the foreground
     Server(Server),
+    /// Run this machine's node of a cluster whose control plane is elsewhere, in the foreground
+    // Hidden until a node can join by itself.
+    #[command(hide = true)]
+    Agent(Agent),
     /// The node's images
     #[command(subcommand)]
     Image(Image),
@@ -86,6 +90,22 @@ pub struct Server {
     /// A CRI v1 socket to use instead of the built-in runtime (unix:///run/containerd/containerd.sock)
     #[arg(long, value_name = "ENDPOINT")]
     pub container_runtime_endpoint: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Agent {
+    /// How this machine calls the cluster
+    #[command(flatten)]
+    pub which: Which,
+    /// What the node joined with, a YAML file
+    #[arg(long, value_name = "FILE")]
+    pub joined: PathBuf,
+    /// Settings, a YAML file; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The node's name [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

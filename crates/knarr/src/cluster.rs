@@ -22,7 +22,8 @@ pub struct Cluster {
 }
 
 /// The addresses that all nodes of a cluster agree on, on whatever machine they run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClusterNetwork {
     /// The range pods of all nodes get addresses from.
     pub pod_cidr: String,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::durable::write_durably;
 
@@ -50,6 +50,19 @@ pub fn restore() -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The machine's name, as a node may be called.
+///
+/// # Errors
+/// When it has none.
+pub fn name() -> Result<String> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str().context("the host's name is not UTF-8")?.to_lowercase();
+    if name.is_empty() {
+        bail!("the host has no name: use --node-name");
+    }
+    Ok(name)
 }
 
 fn read_saved() -> BTreeMap<String, String> {

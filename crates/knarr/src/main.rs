@@ -10,6 +10,7 @@ mod cluster;
 mod commands;
 mod durable;
 mod host;
+mod joined;
 mod layout;
 mod pki;
 mod preflight;
@@ -65,6 +66,7 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
             }
         }
         Command::Server(server) => roles::server::run(server)?,
+        Command::Agent(agent) => roles::agent::run(agent)?,
         Command::Image(image) => asynchronous(commands::image::run(image))?,
         Command::Crictl(view) => asynchronous(commands::crictl::run(view))?,
     }

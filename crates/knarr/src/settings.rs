@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 
-use crate::arguments::Server;
+use crate::arguments::{Agent, Server};
 
 /// What can stand in the file given by `--config`. Every key is optional; a flag wins over the file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -42,10 +42,7 @@ impl Settings {
     /// # Errors
     /// When the file cannot be read or says something wrong.
     pub fn load(server: &Server) -> Result<Self> {
-        let mut settings = match &server.config {
-            Some(path) => Self::read(path)?,
-            None => Self::default(),
-        };
+        let mut settings = Self::file(server.config.as_deref())?;
         if server.node_name.is_some() {
             settings.node_name.clone_from(&server.node_name);
         }
@@ -57,6 +54,22 @@ impl Settings {
             false => server.nodes.or(settings.nodes),
         };
         Ok(settings)
+    }
+
+    /// The same for a node without a server beside it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or says something wrong.
+    pub fn of_agent(agent: &Agent) -> Result<Self> {
+        let mut settings = Self::file(agent.config.as_deref())?;
+        if agent.node_name.is_some() {
+            settings.node_name.clone_from(&agent.node_name);
+        }
+        Ok(settings)
+    }
+
+    fn file(path: Option<&Path>) -> Result<Self> {
+        path.map_or_else(|| Ok(Self::default()), Self::read)
     }
 
     fn read(path: &Path) -> Result<Self> {

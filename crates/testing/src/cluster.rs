@@ -27,8 +27,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a cluster and imports the images. `name` has at most 5 letters; `mirror` (`host:port`) is asked for
-    /// images of docker.io.
+    /// Starts a cluster and imports the images, where it has nodes. `name` has at most 5 letters; `mirror`
+    /// (`host:port`) is asked for images of docker.io.
     ///
     /// # Errors
     /// What `knarr` said when it could not.
@@ -37,7 +37,7 @@ impl Cluster {
         // Always the same folder, so that what a run left behind that was killed with its keeper is found.
         let dir = std::env::temp_dir().join(format!("knarr-test-{name}"));
         let data_dir = dir.join("data");
-        let knarr = |arguments: &[&str]| knarr(fixtures, &name, &data_dir, arguments);
+        let knarr = |arguments: &[&str]| knarr(&fixtures.knarr, &name, &data_dir, arguments);
         if dir.exists() {
             knarr(&["down", "--purge"])?;
             fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
@@ -49,17 +49,25 @@ impl Cluster {
             data_dir = data_dir.display(),
             dir = dir.display(),
         ))?;
-        let nodes = nodes.to_string();
         let config = dir.join("config.yaml").display().to_string();
         let mut settings = format!("auditLog: {}/audit.log\n", dir.display());
         if let Some(mirror) = mirror {
             settings.push_str(&format!("registryMirrors:\n  docker.io: [\"{mirror}\"]\n"));
         }
+        let count = nodes.to_string();
+        let mut arguments = vec!["up", "--no-kubeconfig", "--config", &config];
+        match nodes {
+            // Only the settings can say so.
+            0 => settings.push_str("nodes: 0\n"),
+            _ => arguments.extend(["--nodes", &count]),
+        }
         fs::write(&config, settings)?;
-        let arguments = ["up", "--no-kubeconfig", "--nodes", &nodes, "--config", &config];
         let started = Instant::now();
         let said = knarr(&arguments)?;
         let boot = started.elapsed();
+        if nodes == 0 {
+            return Ok(Self { name, fixtures: fixtures.clone(), boot, said, dir, keeper });
+        }
         let mut import = vec!["image", "import"];
         import.extend(fixtures.images.iter().filter_map(|path| path.to_str()));
         knarr(&import)?;
@@ -71,7 +79,7 @@ impl Cluster {
     /// # Errors
     /// When the command fails, with what it said.
     pub fn knarr(&self, arguments: &[&str]) -> Result<String> {
-        knarr(&self.fixtures, &self.name, &self.data_dir(), arguments)
+        knarr(&self.fixtures.knarr, &self.name, &self.data_dir(), arguments)
     }
 
     /// The administrator's kubeconfig.
@@ -124,15 +132,16 @@ impl Cluster {
     }
 }
 
-fn knarr(fixtures: &Fixtures, name: &str, data_dir: &Path, arguments: &[&str]) -> Result<String> {
-    let done = Command::new(&fixtures.knarr)
+/// Runs a command of `program` about the cluster `name`.
+pub(crate) fn knarr(program: &Path, name: &str, data_dir: &Path, arguments: &[&str]) -> Result<String> {
+    let done = Command::new(program)
         .args(arguments)
         .args(["--name", name, "--data-dir"])
         .arg(data_dir)
         // Never the user's own: it is not ours to change.
         .env("KUBECONFIG", data_dir.with_file_name("nobodys"))
         .output()
-        .with_context(|| format!("running {}", fixtures.knarr.display()))?;
+        .with_context(|| format!("running {}", program.display()))?;
     let out = String::from_utf8_lossy(&done.stdout).into_owned();
     let err = String::from_utf8_lossy(&done.stderr);
     ensure!(done.status.success(), "knarr {} ({}): {out}{err}", arguments.join(" "), done.status);

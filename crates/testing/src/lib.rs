@@ -1,8 +1,9 @@
 //! What end-to-end tests stand on: real clusters started by the built `knarr`, stock kubectl, and images.
 //!
-//! Start with [`Cluster`], which starts and always removes a cluster, and [`Shell`], which runs what a user would
+//! Start with [`Cluster`], which starts and always removes a cluster ([`Agent`] adds a node to it), and [`Shell`], which runs what a user would
 //! type. Nothing here reaches into the product's crates: tests see what users see.
 
+mod agent;
 mod cluster;
 mod fixtures;
 mod keeper;
@@ -11,6 +12,7 @@ mod shell;
 mod stream;
 mod transcript;
 
+pub use agent::{Agent, Joining};
 pub use cluster::Cluster;
 pub use fixtures::Fixtures;
 pub use registry::Registry;

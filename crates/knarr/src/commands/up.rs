@@ -17,6 +17,7 @@ use crate::cluster::Cluster;
 use crate::layout::Layout;
 use crate::preflight;
 use crate::process::{ProcessRecord, ended_within};
+use crate::roles::daemon::BACKGROUND;
 use crate::roles::server::Ready;
 use crate::which::layout_of;
 
@@ -93,12 +94,7 @@ fn start_server(up: &Up, layout: &Layout) -> Result<Ready> {
         let config = fs::canonicalize(config).with_context(|| format!("reading {}", config.display()))?;
         command.arg("--config").arg(config);
     }
-    command
-        .env(crate::roles::server::BACKGROUND, "1")
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log);
+    command.env(BACKGROUND, "1").current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut server = command.spawn().context("starting the server")?;
     let output = server.stdout.take().context("the server's output")?;
     let mut line = String::new();

@@ -7,9 +7,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use async_trait::async_trait;
+use client::Endpoint;
 use kube::Client;
+use network::relay::Relay;
 
 use super::built::Built;
 
@@ -24,6 +26,20 @@ pub struct ApiAccess {
     pub door: Arc<dyn Door>,
 }
 
+impl ApiAccess {
+    /// The ways of a node without a server beside it. No connection is made yet.
+    ///
+    /// # Errors
+    /// When an address or a certificate cannot be parsed.
+    pub fn https(node: &Endpoint, network: &Endpoint) -> Result<Self> {
+        Ok(Self {
+            node: client::https(node)?,
+            network: client::https(network)?,
+            door: Arc::new(Relayed { server: node.authority()? }),
+        })
+    }
+}
+
 /// Lets the API be reached on an address of this machine.
 #[async_trait]
 pub trait Door: Send + Sync {
@@ -32,4 +48,19 @@ pub trait Door: Send + Sync {
     /// # Errors
     /// When the address is taken or not the machine's.
     async fn open(&self, address: SocketAddr) -> Result<Built>;
+}
+
+/// Passes connections on to the server.
+struct Relayed {
+    /// `host:port`
+    server: String,
+}
+
+#[async_trait]
+impl Door for Relayed {
+    async fn open(&self, address: SocketAddr) -> Result<Built> {
+        let relay = Relay::bind(address, &self.server).await;
+        let relay = relay.with_context(|| format!("listening on {address}"))?;
+        Ok(Built::new(|shutdown| relay.run(shutdown)))
+    }
 }

@@ -8,31 +8,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use base::{Clock, Shutdown, Supervisor, SystemClock, TaskKind};
 use client::kubeconfig;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::control_plane::ControlPlane;
+use super::daemon::{self, DRAIN, wait_for_end};
 use super::parts::Parts;
-use super::{control_plane, logging, node, readiness};
+use super::{control_plane, node, readiness};
 use crate::admin;
 use crate::arguments::Server;
 use crate::cluster::Cluster;
+use crate::host;
 use crate::layout::Layout;
 use crate::pki::{Names, Pki};
 use crate::process::ProcessRecord;
 use crate::settings::Settings;
 use crate::which::layout_of;
-use crate::{host, preflight};
-
-/// Set by `knarr up` for the server it starts: run in a session of its own, log as JSON.
-pub const BACKGROUND: &str = "KNARR_BACKGROUND";
-/// How long tasks may take to end after a signal.
-const DRAIN: Duration = Duration::from_secs(5);
 
 /// How long nodes may take to become Ready before the server says that they are not.
 const NODE_PATIENCE: Duration = Duration::from_mins(1);
@@ -55,52 +49,14 @@ pub struct Ready {
 pub fn run(server: &Server) -> Result<()> {
     let layout = layout_of(&server.which)?;
     let settings = Settings::load(server)?;
-    let missing = preflight::missing();
-    if !missing.is_empty() {
-        bail!("{}", missing.join("\n"));
-    }
-    let background = std::env::var_os(BACKGROUND).is_some();
-    if background {
-        rustix::process::setsid().context("starting a session of its own")?;
-    }
-    logging::start(background);
-    raise_file_limit();
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .map_err(|_| anyhow::anyhow!("a cryptography provider is installed already"))?;
-    if let Some(other) = ProcessRecord::running(&layout.pid_file()) {
-        bail!("cluster {:?} is running already, as process {}", layout.name, other.pid);
-    }
-    std::fs::create_dir_all(&layout.run_dir)
-        .with_context(|| format!("making {}", layout.run_dir.display()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
-        .thread_name("knarr")
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    let result = runtime.block_on(serve(layout.clone(), settings));
-    runtime.shutdown_timeout(DRAIN);
-    // Only a server that ended by itself takes its pid file along; `down` handles the rest.
-    let _ = std::fs::remove_file(layout.pid_file());
-    result
-}
-
-/// Every client, watch and container takes file descriptors: as many as the machine allows may be open, not only
-/// the 1024 that a login gives programs which cannot count further.
-fn raise_file_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
+    daemon::run(&layout, serve(layout.clone(), settings))
 }
 
 async fn serve(layout: Layout, settings: Settings) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shutdown = Shutdown::new();
     let supervisor = Supervisor::new(shutdown.clone());
-    let node_name = settings.node_name.clone().map_or_else(host_name, Ok)?;
+    let node_name = settings.node_name.clone().map_or_else(host::name, Ok)?;
     let cluster = Cluster::load_or_create(&layout, &node_name, settings.nodes)?;
     ProcessRecord::own()?.write(&layout.pid_file())?;
     host::prepare()?;
@@ -179,17 +135,6 @@ fn tell(ready: &Ready) -> Result<()> {
     Ok(())
 }
 
-async fn wait_for_end(shutdown: &Shutdown) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("waiting for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for signals")?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to stop"),
-        _ = interrupt.recv() => tracing::info!("interrupted"),
-        () = shutdown.started() => bail!("an essential part of the server ended; see the log"),
-    }
-    Ok(())
-}
-
 /// The names and addresses certificates are made for.
 fn names_of(cluster: &Cluster) -> Names {
     let mut addresses: Vec<IpAddr> = host::addresses().into_iter().map(IpAddr::V4).collect();
@@ -223,13 +168,4 @@ fn keep_certificates(parts: &Parts, plane: &ControlPlane) {
             }
         }
     });
-}
-
-fn host_name() -> Result<String> {
-    let name = rustix::system::uname();
-    let name = name.nodename().to_str().context("the host's name is not UTF-8")?.to_lowercase();
-    if name.is_empty() {
-        bail!("the host has no name: use --node-name");
-    }
-    Ok(name)
 }

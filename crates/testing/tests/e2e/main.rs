@@ -4,6 +4,7 @@
 //! cluster serves all, started with the first row and taken down whatever happens. Arguments are those of
 //! `cargo test`. Needs root; what is missing makes the run fail, nothing is skipped.
 
+mod apart;
 mod cluster;
 mod configuration;
 mod containers;
@@ -30,6 +31,7 @@ use libtest_mimic::Arguments;
 /// Every file of rows.
 const AREAS: &[&[suite::Row]] = &[
     lost_node::ROWS,
+    apart::ROWS,
     cluster::ROWS,
     pods::ROWS,
     streams::ROWS,

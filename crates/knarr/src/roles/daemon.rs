@@ -1,0 +1,79 @@
+//! What every role that is a process of its own does first and last, whatever it runs.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use base::Shutdown;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::logging;
+use crate::layout::Layout;
+use crate::preflight;
+use crate::process::ProcessRecord;
+
+/// Set by `knarr up` for the server it starts: run in a session of its own, log as JSON.
+pub const BACKGROUND: &str = "KNARR_BACKGROUND";
+/// How long tasks may take to end after a signal.
+pub const DRAIN: Duration = Duration::from_secs(5);
+
+/// Makes this process the one of its cluster and runs `role` to its end.
+///
+/// # Errors
+/// What the machine lacks, whether such a process runs already, and how the role failed.
+pub fn run(layout: &Layout, role: impl Future<Output = Result<()>>) -> Result<()> {
+    let missing = preflight::missing();
+    if !missing.is_empty() {
+        bail!("{}", missing.join("\n"));
+    }
+    let background = std::env::var_os(BACKGROUND).is_some();
+    if background {
+        rustix::process::setsid().context("starting a session of its own")?;
+    }
+    logging::start(background);
+    raise_file_limit();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a cryptography provider is installed already"))?;
+    if let Some(other) = ProcessRecord::running(&layout.pid_file()) {
+        bail!("cluster {:?} is running already, as process {}", layout.name, other.pid);
+    }
+    std::fs::create_dir_all(&layout.run_dir)
+        .with_context(|| format!("making {}", layout.run_dir.display()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
+        .thread_name("knarr")
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let result = runtime.block_on(role);
+    runtime.shutdown_timeout(DRAIN);
+    // Only a process that ended by itself takes its pid file along; `down` handles the rest.
+    let _ = std::fs::remove_file(layout.pid_file());
+    result
+}
+
+/// Every client, watch and container takes file descriptors: as many as the machine allows may be open, not only
+/// the 1024 that a login gives programs which cannot count further.
+fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// Waits for a signal to stop.
+///
+/// # Errors
+/// When an essential part ends before.
+pub async fn wait_for_end(shutdown: &Shutdown) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("waiting for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for signals")?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to stop"),
+        _ = interrupt.recv() => tracing::info!("interrupted"),
+        () = shutdown.started() => bail!("an essential part of the server ended; see the log"),
+    }
+    Ok(())
+}
