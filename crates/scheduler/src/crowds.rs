@@ -11,7 +11,7 @@ use crate::figure::Figure;
 use crate::node::NodeInfo;
 use crate::pool::Slab;
 use crate::relations::{Audience, Constraint, Identity, Labels, Namespaces, Scope, Wishes};
-use crate::topology::Topology;
+use crate::topology::{NOWHERE, Topology};
 
 /// How many different wishes of waiting pods have their figures kept; the one that was asked for least lately goes.
 const INTERESTS: usize = 256;
@@ -420,6 +420,24 @@ impl Crowds {
     pub fn attended(&self, wishes: &Arc<Wishes>) -> Vec<Sight<'_>> {
         let interest = self.interests.get(wishes);
         interest.into_iter().flat_map(|i| &i.figures).map(|figure| self.sight(*figure)).collect()
+    }
+
+    /// Whether, with a pod gone from node `slot`, none is left there of those that a wish means. `wish` is its number in
+    /// the order of [`Crowds::attended`]. Wishes that are not attended to may have become free.
+    pub fn is_freed(&self, wishes: &Arc<Wishes>, wish: usize, slot: u32) -> bool {
+        self.interests.get(wishes).is_none_or(|interest| {
+            let sight = self.sight(interest.figures[wish]);
+            let place = self.topology.place(sight.scope, slot as usize);
+            place != NOWHERE && sight.figure.at(place) == 0
+        })
+    }
+
+    /// Whether nobody is anywhere whom a pod must be near to; it may be so where the wishes are not attended to.
+    pub fn is_nobody_near(&self, wishes: &Arc<Wishes>) -> bool {
+        self.interests.get(wishes).is_none_or(|interest| {
+            let mut near = interest.figures.iter().take(wishes.near.len());
+            near.all(|figure| self.sight(*figure).figure.is_empty())
+        })
     }
 
     /// Whether a pod like this is itself of the sort that it must be near to.

@@ -4,6 +4,7 @@
 //! A hint may be wrong in one direction only: it may say yes to a change that does not help.
 
 use crate::causes::{Cause, Causes};
+use crate::nodes::{Departure, Nodes};
 use crate::pod::Shape;
 use crate::relations::{Audience, Identity, Namespaces, Term};
 
@@ -18,18 +19,21 @@ pub fn pod_came(waiting: &Shape, causes: Causes, other: &Identity, namespaces: &
 }
 
 /// A pod left its node: the same, for what it was to others and what it wanted of them.
-pub fn pod_left(waiting: &Shape, causes: Causes, other: &Shape, namespaces: &Namespaces) -> bool {
+pub fn pod_left(waiting: &Shape, causes: Causes, gone: &Departure, nodes: &Nodes) -> bool {
+    let (other, crowds) = (&gone.shape, &nodes.crowds);
+    let namespaces = crowds.namespaces();
+    if causes.has(Cause::Repelled) && repelled(waiting, other, namespaces) {
+        return true;
+    }
+    let Some(wishes) = &waiting.wishes else { return false };
     let means = |audience: &Audience| audience.means_also_leaving(&other.identity, namespaces);
-    let terms = |terms: &[Term]| terms.iter().any(|term| means(&term.audience));
-    let wishes = |gains: &dyn Fn(&crate::relations::Wishes) -> bool| {
-        waiting.wishes.as_ref().is_some_and(|wishes| gains(wishes))
-    };
-    causes.has(Cause::Apart) && wishes(&|wishes| terms(&wishes.apart))
+    let means_by = |term: &Term| means(&term.audience);
+    let freed =
+        |(number, term)| means_by(term) && crowds.is_freed(wishes, wishes.near.len() + number, gone.slot);
+    causes.has(Cause::Apart) && wishes.apart.iter().enumerate().any(freed)
         // With the last one gone, a pod that is of the sort it must be near to is the first.
-        || causes.has(Cause::Near) && wishes(&|wishes| terms(&wishes.near))
-        || causes.has(Cause::Spread)
-            && wishes(&|wishes| wishes.even.iter().any(|constraint| means(&constraint.audience)))
-        || causes.has(Cause::Repelled) && repelled(waiting, other, namespaces)
+        || causes.has(Cause::Near) && wishes.near.iter().any(means_by) && crowds.is_nobody_near(wishes)
+        || causes.has(Cause::Spread) && wishes.even.iter().any(|constraint| means(&constraint.audience))
 }
 
 /// Whether the other one must not be near to a pod like this.

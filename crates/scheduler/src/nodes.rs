@@ -28,7 +28,7 @@ struct Placed {
 /// What a pod leaves behind.
 #[derive(Debug)]
 pub struct Departure {
-    slot: u32,
+    pub(crate) slot: u32,
     pub shape: Shape,
 }
 

@@ -19,7 +19,7 @@ pub fn node(number: usize, zone: u8) -> Node {
 /// One of a few templates; `sort` says what the pod is and what it wants.
 pub fn pod(name: &str, sort: u8, leaving: bool) -> Pod {
     let app = ["a", "b"][usize::from(sort % 2)];
-    let other = ["a", "b"][usize::from(sort / 2 % 2)];
+    let other = ["a", "b"][usize::from(sort / 8 % 2)];
     let key = if sort.is_multiple_of(3) { "zone" } else { "kubernetes.io/hostname" };
     let term = json!({"topologyKey": key, "labelSelector": {"matchLabels": {"app": other}}});
     let soft = json!([{"weight": 10, "podAffinityTerm": term}]);

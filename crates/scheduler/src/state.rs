@@ -197,7 +197,7 @@ impl State {
         self.queue.wake(why, now, |waitlist| {
             let mut woken = waitlist.pod_came(&pod.shape.identity, nodes.namespaces());
             if let Some(gone) = &arrival.instead_of {
-                woken.extend(waitlist.pod_left(&gone.shape, nodes.left_by(gone), nodes.namespaces()));
+                woken.extend(waitlist.pod_left(gone, nodes));
             }
             woken
         });
@@ -207,9 +207,7 @@ impl State {
     fn leave(&mut self, uid: &str, now: Instant) {
         let Some(gone) = self.nodes.remove_pod(uid) else { return };
         let nodes = &self.nodes;
-        self.queue.wake(Why::AssignedPodDelete, now, |waitlist| {
-            waitlist.pod_left(&gone.shape, nodes.left_by(&gone), nodes.namespaces())
-        });
+        self.queue.wake(Why::AssignedPodDelete, now, |waitlist| waitlist.pod_left(&gone, nodes));
     }
 
     fn is_ours(&self, pod: &Cached<Pod>, glance: &Glance<'_>) -> bool {

@@ -15,6 +15,7 @@ use crate::causes::{Cause, Causes};
 use crate::filters::check;
 use crate::hints;
 use crate::node::{Aspects, NodeInfo};
+use crate::nodes::{Departure, Nodes};
 use crate::pod::{Needs, PodInfo, Shape};
 use crate::pool::Slab;
 use crate::relations::{Identity, Namespaces};
@@ -142,8 +143,9 @@ impl Waitlist {
     }
 
     /// A pod left a node.
-    pub fn pod_left(&mut self, other: &Shape, node: &NodeInfo, namespaces: &Namespaces) -> Woken {
-        let helps = |shape: &Shape, causes| hints::pod_left(shape, causes, other, namespaces);
+    pub fn pod_left(&mut self, gone: &Departure, nodes: &Nodes) -> Woken {
+        let (other, node) = (&gone.shape, nodes.left_by(gone));
+        let helps = |shape: &Shape, causes| hints::pod_left(shape, causes, gone, nodes);
         let mut helped = self.listening(&other.identity, helps);
         if other.wishes.as_ref().is_some_and(|wishes| !wishes.apart.is_empty()) {
             let repelled = self.by_cause[Cause::Repelled as usize].iter();

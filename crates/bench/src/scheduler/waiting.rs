@@ -27,10 +27,10 @@ pub(super) fn measure(bed: &mut Bed, events: usize) -> Result<Vec<Waiting>> {
         ("wait for other pods to leave a zone", Template::Zone),
     ] {
         let tried = bed.wait(template, WAITING)?;
-        // Not of the application whose leaving is waited for.
-        let others = || (PLACED..).filter(|number| !number.is_multiple_of(100)).take(events);
-        let placed: Vec<f64> = others().map(|number| bed.placed(number)).collect::<Result<_>>()?;
-        let gone: Vec<f64> = others().map(|number| bed.gone(number)).collect::<Result<_>>()?;
+        // Among them are pods of the application that is waited for; others of it are left in the zone.
+        let more = PLACED..PLACED + events;
+        let placed: Vec<f64> = more.clone().map(|number| bed.placed(number)).collect::<Result<_>>()?;
+        let gone: Vec<f64> = more.map(|number| bed.gone(number)).collect::<Result<_>>()?;
         let shrunk: Vec<f64> =
             (NODES - events..NODES).map(|number| bed.shrunk(number)).collect::<Result<_>>()?;
         bed.go(template, WAITING)?;

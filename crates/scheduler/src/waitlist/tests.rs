@@ -2,7 +2,6 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::nodes::Nodes;
 
 fn node(name: &str, cpu: &str, labels: Value, spec: Value) -> Node {
     let mut value = json!({
@@ -62,8 +61,7 @@ impl Scene {
 
     fn goes(&mut self, name: &str) -> Vec<String> {
         let gone = self.nodes.remove_pod(name).expect("it was there");
-        let node = self.nodes.left_by(&gone);
-        sorted(self.waitlist.pod_left(&gone.shape, node, self.nodes.namespaces()))
+        sorted(self.waitlist.pod_left(&gone, &self.nodes))
     }
 
     fn classes(&self) -> Vec<(Causes, usize)> {
@@ -93,6 +91,9 @@ fn pods_are_woken_by_what_may_help_them() {
     scene.waits(&pod("follower", "db", affinity("podAffinity", "zone")), &[Cause::Near]);
     assert_eq!(scene.comes(&pod("other", "other", json!({})), "b"), NOBODY);
     assert_eq!(scene.comes(&pod("and more", "web", json!({})), "b"), ["follower"]);
+    // One of three that are there is no help, the last one is.
+    scene.nodes.attend(&loner.shape);
+    assert_eq!(scene.goes("b0"), NOBODY);
     // The node is too small for the plain one even so.
     assert_eq!(scene.goes("a0"), ["loner"]);
     assert_eq!(scene.node(&node("a", "8", json!({"zone": "a"}), json!({}))), NOBODY);
@@ -179,4 +180,19 @@ fn an_empty_node_that_is_elsewhere_now_helps_those_it_would_hold() {
     scene.waits(&pod("loner", "web", affinity("podAntiAffinity", "zone")), &[Cause::Apart]);
     assert_eq!(sorted(scene.waitlist.node_gone(false)), NOBODY);
     assert_eq!(sorted(scene.waitlist.node_gone(true)), ["loner"]);
+}
+
+#[test]
+fn the_first_of_its_sort_waits_for_the_last_one_to_go() {
+    let mut scene = Scene::default();
+    scene.node(&node("a", "4", json!({"zone": "1"}), json!({"unschedulable": true})));
+    scene.node(&node("b", "4", json!({"zone": "2"}), json!({})));
+    for name in ["one", "two"] {
+        scene.comes(&pod(name, "web", json!({})), "a");
+    }
+    let follower = pod("follower", "web", affinity("podAffinity", "zone"));
+    scene.nodes.attend(&follower.shape);
+    scene.waits(&follower, &[Cause::Cordon, Cause::Near]);
+    assert_eq!(scene.goes("one"), NOBODY);
+    assert_eq!(scene.goes("two"), ["follower"]);
 }
