@@ -4,19 +4,25 @@
 //! which answers gets, lists ([`Snapshot`], [`PageQuery`]) and watches ([`CacheWatch`]). An object is looked
 //! into once per change, when its [`Entry`] is made; after that its bytes are shared by everybody.
 //!
-//! Watchers pull from the resource's ring of recent events, so a slow one holds nobody up: when the ring has
-//! moved past it, its watch ends. One that begins before the ring is served from the store's history first
-//! (`past`). Never here: a kind's name, a selector's syntax, an HTTP type.
+//! Readers work on an immutable copy of the objects (`objects`, `collection`): no commit waits for one. Watchers
+//! pull from the resource's ring of recent events, so a slow one holds nobody up: when the ring has moved past it,
+//! its watch ends. Those that want one value exactly (a name, a node, a namespace) are woken only by changes that
+//! concern it (`lanes`). A watch that begins before the ring is served from the store's history first (`past`).
+//! Never here: a kind's name, a selector's syntax, an HTTP type.
 
+mod collection;
 mod entry;
 mod error;
 mod event;
 mod extract;
 mod feed;
+mod lanes;
+mod objects;
 mod paging;
 mod past;
 mod resource;
 mod ring;
+mod scope;
 mod version;
 mod watch;
 
@@ -38,8 +44,9 @@ pub use event::{CacheEvent, EventKind, WatchEvent};
 pub use extract::{Extract, Extracted, by_paths};
 pub use paging::{Continue, Page, PageQuery};
 pub use resource::{ResourceCache, ResourceSpec, Snapshot};
+pub use scope::{Filter, Scope};
 pub use version::with_resource_version;
-pub use watch::{CacheWatch, Filter, WatchScope};
+pub use watch::CacheWatch;
 
 /// Where everything is stored.
 pub const ROOT: &str = "/registry/";

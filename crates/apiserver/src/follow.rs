@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::select_all;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cache::{CacheError, CacheWatch, Entry, ResourceCache, WatchEvent, WatchScope};
+use crate::cache::{CacheError, CacheWatch, Entry, ResourceCache, Scope, WatchEvent};
 
 /// Something made of stored objects. `source` is the position of the resource in the list given to [`follow`].
 pub(crate) trait Index: Send + Sync + 'static {
@@ -61,7 +61,7 @@ pub(crate) fn follow(
 }
 
 fn load(index: &dyn Index, source: usize, cache: &Arc<ResourceCache>) -> CacheWatch {
-    let (snapshot, watch) = cache.snapshot_and_watch(WatchScope::default());
+    let (snapshot, watch) = cache.snapshot_and_watch(Scope::default());
     index.replace(source, &snapshot.entries);
     watch
 }

@@ -28,6 +28,7 @@ pub fn cache_specs(table: &KindTable) -> Vec<ResourceSpec> {
             ResourceSpec {
                 prefix: prefix.to_owned(),
                 namespaced,
+                triggers: (0..fields.len()).filter(|index| fields[*index].trigger).collect(),
                 field_names: fields.iter().map(|field| field.name.clone()).collect(),
                 extract: by_paths(&paths),
             }

@@ -183,13 +183,17 @@ pub struct SelectableField {
     /// What the field reads as where an object does not have it: `false` for booleans, `0` for numbers, else
     /// nothing, as upstream's typed objects have it.
     pub absent: &'static str,
+    /// Whether clients watch by one value of it each, as every kubelet does by `spec.nodeName`: a change then
+    /// costs nothing for the watches of other values.
+    pub trigger: bool,
 }
 
 impl SelectableField {
     /// The field at `path` of objects that are stored with structure `stored`.
     pub fn new(name: Cow<'static, str>, path: Vec<Cow<'static, str>>, stored: &Schema) -> Self {
         let absent = Self::absent(&path, stored);
-        Self { name, path, absent }
+        let trigger = path == ["spec", "nodeName"];
+        Self { name, path, absent, trigger }
     }
 
     fn absent(path: &[Cow<'static, str>], stored: &Schema) -> &'static str {

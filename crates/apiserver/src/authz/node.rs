@@ -15,7 +15,7 @@ use graph::{Graph, Kind, Source, bound_pod};
 
 use super::authorizer::{Authorizer, Decision};
 use super::rbac::Rule;
-use crate::cache::{CacheError, ResourceCache};
+use crate::cache::{CacheError, ResourceCache, Scope};
 use crate::eventual::Eventual;
 use crate::follow::{Follower, follow};
 use crate::lookup::Lookup;
@@ -84,10 +84,8 @@ impl NodeAuthorizer {
         if a.namespace.is_empty() {
             return false;
         }
-        let pods = self.pods.snapshot(Some(&a.namespace)).entries;
-        let news = pods.iter().filter(|pod| {
-            pod.field("spec.nodeName") == Some(node) && !self.graph.knows(pod.namespace(), pod.name(), node)
-        });
+        let pods = self.pods.matching(&Scope::namespace(&a.namespace).with("spec.nodeName", node)).entries;
+        let news = pods.iter().filter(|pod| !self.graph.knows(pod.namespace(), pod.name(), node));
         news.filter_map(|pod| bound_pod(pod))
             .any(|pod| pod.needs.iter().any(|(needed, name)| *needed == kind && *name == a.name))
     }

@@ -99,8 +99,15 @@ impl Entry {
             _ => {}
         }
         let index = self.spec.field_names.iter().position(|n| n == name)?;
+        Some(self.field_at(index))
+    }
+}
+
+impl Entry {
+    /// The value of the field at that place among the spec's.
+    pub(super) fn field_at(&self, index: usize) -> &str {
         // Without values the object could not be read.
-        Some(self.text[self.fields_at as usize..].split_terminator('\0').nth(index).unwrap_or_default())
+        self.text[self.fields_at as usize..].split_terminator('\0').nth(index).unwrap_or_default()
     }
 }
 

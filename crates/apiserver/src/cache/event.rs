@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use store::Revision;
 
-use super::Entry;
+use super::{Entry, Scope};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
@@ -30,6 +30,18 @@ pub struct CacheEvent {
 impl CacheEvent {
     pub(super) fn new(kind: EventKind, entry: Arc<Entry>, previous: Option<Arc<Entry>>) -> Self {
         Self { kind, revision: entry.revision, entry, previous, left: OnceLock::new() }
+    }
+
+    /// How the event looks to a watch of the scope; `None` when it is none of its business.
+    pub fn seen_in(&self, scope: &Scope) -> Option<EventKind> {
+        let before = self.previous.as_ref().is_some_and(|previous| scope.matches(previous));
+        let now = self.kind != EventKind::Deleted && scope.matches(&self.entry);
+        match (before, now) {
+            (false, true) => Some(EventKind::Added),
+            (true, true) => Some(EventKind::Modified),
+            (true, false) => Some(EventKind::Deleted),
+            (false, false) => None,
+        }
     }
 
     /// The object that goes with the event for those who see it as `kind`.

@@ -10,6 +10,7 @@ use store::{Change, ListRange, Revision, Store, Watch, WatchItem};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::lanes::Woken;
 use super::resource::{ResourceCache, ResourceSpec};
 use super::{CacheError, ROOT, Shared};
 
@@ -142,16 +143,13 @@ impl Feed {
                 None => touched.push((resource, vec![change.clone()])),
             }
         }
-        for (resource, own) in &touched {
-            resource.apply(own, now);
-        }
+        let woken: Vec<_> = touched.iter().map(|(resource, own)| resource.apply(own, now)).collect();
         if let Some(last) = changes.last() {
             self.applied = last.revision;
             self.say_applied();
         }
-        for (resource, _) in &touched {
-            resource.notify();
-        }
+        // Once it is said how far all is applied: who wakes up asks for that.
+        woken.into_iter().for_each(Woken::wake);
     }
 
     fn say_applied(&self) {

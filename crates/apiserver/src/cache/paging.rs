@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use store::{ListRange, Revision};
 
-use super::{CacheError, Entry, Filter, ROOT, ResourceCache};
+use super::{CacheError, Entry, ROOT, ResourceCache, Scope};
 
 /// Keys read from the store in one step when the cache has moved on.
 const STORE_STEP: usize = 500;
@@ -15,9 +15,7 @@ const STORE_STEP: usize = 500;
 /// Which objects a list wants.
 #[derive(Clone, Default)]
 pub struct PageQuery {
-    /// `None` for all.
-    pub namespace: Option<String>,
-    pub filter: Option<Filter>,
+    pub scope: Scope,
     /// At most so many objects; 0 for all.
     pub limit: usize,
     /// As of this revision exactly; `None` for the cache's present.
@@ -33,7 +31,7 @@ pub struct Page {
     pub entries: Vec<Arc<Entry>>,
     /// Where the next page begins; `None` when this is the last.
     pub next: Option<Continue>,
-    /// How many objects follow. Known only without a filter and when the cache could answer.
+    /// How many objects follow. Known only where everything of the namespace is listed and when the cache could answer.
     pub remaining: Option<usize>,
 }
 
@@ -85,29 +83,23 @@ impl ResourceCache {
     /// # Errors
     /// [`CacheError::Expired`] when the revision asked for has left the store's history.
     pub async fn page(&self, query: PageQuery) -> Result<Page, CacheError> {
-        let prefix = self.spec.key(query.namespace.as_deref().unwrap_or_default(), "");
+        let prefix = self.spec.key(query.scope.namespace.as_deref().unwrap_or_default(), "");
         if !query.after.is_empty() && !query.after.starts_with(&prefix) {
             return Err(CacheError::BadContinue("it belongs to another list"));
         }
-        let wanted = |entry: &Arc<Entry>| query.filter.as_ref().is_none_or(|filter| filter(entry));
-        let found = self.with_entries(query.at, &prefix, &query.after, |entries| {
-            let mut taken = Vec::new();
-            let mut more = false;
-            for entry in entries.filter(|entry| wanted(entry)) {
-                if query.limit > 0 && taken.len() == query.limit {
-                    more = true;
-                    break;
-                }
-                taken.push(entry.clone());
-            }
-            // One was taken from the iterator to see that there is more.
-            let remaining = (more && query.filter.is_none()).then(|| entries.count() + 1);
-            (taken, more, remaining)
-        });
-        match found {
-            Some((revision, (entries, more, remaining))) => Ok(page(revision, entries, more, remaining)),
-            None => self.page_from_store(&query, prefix).await,
+        let Some((revision, objects)) = self.objects_at(query.at, &query.scope) else {
+            return self.page_from_store(&query, prefix).await;
+        };
+        let mut entries = objects.range(&prefix, &query.after);
+        let mut selected = entries.by_ref().filter(|entry| query.scope.selects(entry));
+        if query.limit == 0 {
+            return Ok(page(revision, selected.cloned().collect(), false, None));
         }
+        let taken: Vec<_> = selected.by_ref().take(query.limit).cloned().collect();
+        let more = selected.next().is_some();
+        // One was taken from the iterator to see that there is more.
+        let remaining = (more && query.scope.selects_all()).then(|| entries.count() + 1);
+        Ok(page(revision, taken, more, remaining))
     }
 
     async fn page_from_store(&self, query: &PageQuery, prefix: String) -> Result<Page, CacheError> {
@@ -117,7 +109,7 @@ impl ResourceCache {
             let step = self.store.list(range.clone()).await?;
             let last = step.items.last().map(|item| item.key.to_string());
             for entry in step.items.into_iter().filter_map(|item| self.entry(item)) {
-                if query.filter.as_ref().is_some_and(|filter| !filter(&entry)) {
+                if !query.scope.selects(&entry) {
                     continue;
                 }
                 if query.limit > 0 && entries.len() == query.limit {

@@ -1,18 +1,19 @@
 //! One resource's objects in key order, and its recent events.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use store::{Change, KeyValue, Revision, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::collection::Collection;
+use super::lanes::{Lanes, Trigger, Woken};
+use super::objects::Objects;
 use super::past::Past;
 use super::ring::Ring;
-use super::watch::{CacheWatch, WatchScope};
-use super::{CacheError, CacheEvent, Entry, EventKind, Extract, ROOT, Shared};
+use super::watch::CacheWatch;
+use super::{CacheError, CacheEvent, Entry, EventKind, Extract, ROOT, Scope, Shared};
 
 /// What the cache must know of a resource.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct ResourceSpec {
     pub namespaced: bool,
     /// Selectable fields by the names selectors use, besides `metadata.name` and `metadata.namespace`.
     pub field_names: Vec<Cow<'static, str>>,
+    /// Which of these fields clients watch by one value each, by their places.
+    pub triggers: Vec<usize>,
     /// Gives the values of those fields in their order, and the labels.
     pub extract: Extract,
 }
@@ -63,8 +66,8 @@ pub struct ResourceCache {
     pub(super) store: Arc<dyn Store>,
     pub(super) shared: Arc<Shared>,
     state: RwLock<State>,
-    /// Counts up when there are events; closed when the resource has ended.
-    signal: watch::Sender<Signal>,
+    /// Counts up when there are events; closed when the resource has ended. What watches of everything wait for.
+    signal: Arc<watch::Sender<Signal>>,
 }
 
 /// How far something has come, and whether it has ended.
@@ -75,8 +78,9 @@ pub(super) struct Signal {
 }
 
 struct State {
-    entries: BTreeMap<Arc<str>, Arc<Entry>>,
+    objects: Collection,
     ring: Ring,
+    lanes: Lanes,
     /// The last change of this resource, or the revision it was loaded at.
     changed: Revision,
 }
@@ -84,12 +88,12 @@ struct State {
 impl ResourceCache {
     /// An object now. The namespace is empty for objects that live in none.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Entry>> {
-        self.read().entries.get(self.spec.key(namespace, name).as_str()).cloned()
+        self.read().objects.get(&self.spec.key(namespace, name)).cloned()
     }
 
     /// How many objects there are.
     pub fn len(&self) -> usize {
-        self.read().entries.len()
+        self.read().objects.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -98,12 +102,15 @@ impl ResourceCache {
 
     /// All objects, or those of a namespace.
     pub fn snapshot(&self, namespace: Option<&str>) -> Snapshot {
-        let prefix = self.spec.key(namespace.unwrap_or_default(), "");
-        // Read first: what is found may be newer, never older.
-        let revision = self.applied();
-        let state = self.read();
-        let entries = state.range(&prefix, "").cloned().collect();
-        Snapshot { revision: revision.max(state.changed), entries }
+        self.matching(&namespace.map_or_else(Scope::default, Scope::namespace))
+    }
+
+    /// The objects in the scope.
+    pub fn matching(&self, scope: &Scope) -> Snapshot {
+        let prefix = self.spec.key(scope.namespace.as_deref().unwrap_or_default(), "");
+        let (revision, objects) = self.objects(scope);
+        let entries = objects.range(&prefix, "").filter(|entry| scope.selects(entry)).cloned().collect();
+        Snapshot { revision, entries }
     }
 
     /// Events after `from`, from the store's history where the ring does not reach back so far. Wants an
@@ -111,14 +118,12 @@ impl ResourceCache {
     ///
     /// # Errors
     /// [`CacheError::Expired`] when events after `from` are not kept any more.
-    pub async fn watch(
-        self: &Arc<Self>,
-        from: Revision,
-        scope: WatchScope,
-    ) -> Result<CacheWatch, CacheError> {
-        let signal = self.signal.subscribe();
-        let past = if self.remembers(from) { None } else { Some(Past::after(self, from).await?) };
-        Ok(CacheWatch::new(self.clone(), signal, from, scope, past))
+    pub async fn watch(self: &Arc<Self>, from: Revision, scope: Scope) -> Result<CacheWatch, CacheError> {
+        let mut watch = CacheWatch::new(self, from, scope);
+        if !self.remembers(from) {
+            watch.begin_with(Past::after(self, from).await?);
+        }
+        Ok(watch)
     }
 
     /// Whether the ring has all events after the revision.
@@ -127,13 +132,25 @@ impl ResourceCache {
     }
 
     /// The objects now and a watch of what follows, with nothing lost in between.
-    pub fn snapshot_and_watch(self: &Arc<Self>, scope: WatchScope) -> (Snapshot, CacheWatch) {
-        let signal = self.signal.subscribe();
-        let snapshot = self.snapshot(scope.namespace.as_deref());
-        let mut snapshot = snapshot;
-        snapshot.entries.retain(|entry| scope.matches(entry));
-        let watch = CacheWatch::new(self.clone(), signal, snapshot.revision, scope, None);
+    pub fn snapshot_and_watch(self: &Arc<Self>, scope: Scope) -> (Snapshot, CacheWatch) {
+        // Made first: what comes in between is known to both.
+        let mut watch = CacheWatch::new(self, 0, scope);
+        let snapshot = self.matching(watch.scope());
+        watch.begin_after(snapshot.revision);
         (snapshot, watch)
+    }
+
+    /// Where a watch hears of news. It leaves what it has joined when it ends.
+    pub(super) fn join(&self, trigger: Option<&Trigger>) -> watch::Receiver<Signal> {
+        let Some(trigger) = trigger else { return self.signal.subscribe() };
+        let mut state = self.write();
+        let changed = state.changed;
+        let closed = self.signal.borrow().closed;
+        state.lanes.join(trigger, Signal { revision: changed, closed })
+    }
+
+    pub(super) fn leave(&self, trigger: &Trigger) {
+        self.write().lanes.leave(trigger);
     }
 
     /// The revision up to which this cache has applied everything.
@@ -148,8 +165,9 @@ impl ResourceCache {
         items: Vec<KeyValue>,
         revision: Revision,
     ) -> Arc<Self> {
-        let state = State { entries: BTreeMap::new(), ring: Ring::new(revision), changed: revision };
-        let signal = watch::Sender::new(Signal { revision, closed: false });
+        let objects = Collection::new(&spec);
+        let state = State { objects, ring: Ring::new(revision), lanes: Lanes::default(), changed: revision };
+        let signal = Arc::new(watch::Sender::new(Signal { revision, closed: false }));
         let resource = Self { spec, store, shared, state: RwLock::new(state), signal };
         resource.add_loaded(items);
         Arc::new(resource)
@@ -158,15 +176,18 @@ impl ResourceCache {
     /// Adds objects of the revision that the resource is loaded at.
     pub(super) fn add_loaded(&self, items: Vec<KeyValue>) {
         let entries: Vec<_> = items.into_iter().filter_map(|item| self.entry(item)).collect();
-        self.write().entries.extend(entries.into_iter().map(|entry| (entry.key.clone(), entry)));
+        let mut state = self.write();
+        for entry in entries {
+            state.objects.insert(entry);
+        }
     }
 
     pub(super) fn entry(&self, item: KeyValue) -> Option<Arc<Entry>> {
         Entry::new(&self.spec, item.key, &item.value, item.mod_revision)
     }
 
-    /// Takes in changes of this resource, in order. Watchers learn of them with [`ResourceCache::notify`].
-    pub(super) fn apply(&self, changes: &[Arc<Change>], now: Instant) {
+    /// Takes in changes of this resource, in order. Watchers learn of them when those who are to be woken are.
+    pub(super) fn apply(&self, changes: &[Arc<Change>], now: Instant) -> Woken {
         // Looking into the objects is done before the lock.
         let entries: Vec<_> = changes
             .iter()
@@ -175,15 +196,17 @@ impl ResourceCache {
                 Entry::new(&self.spec, change.key.clone(), value, change.revision)
             })
             .collect();
+        let mut woken = Woken::default();
         let mut state = self.write();
+        let state = &mut *state;
         for (change, entry) in changes.iter().zip(entries) {
             let event = match entry {
                 Some(entry) => {
-                    let previous = state.entries.insert(change.key.clone(), entry.clone());
+                    let previous = state.objects.insert(entry.clone());
                     let kind = if previous.is_some() { EventKind::Modified } else { EventKind::Added };
                     CacheEvent::new(kind, entry, previous)
                 }
-                None => match state.entries.remove(&change.key) {
+                None => match state.objects.remove(&change.key) {
                     Some(previous) => {
                         let last = previous.at_revision(change.revision);
                         CacheEvent::new(EventKind::Deleted, last, Some(previous))
@@ -191,49 +214,50 @@ impl ResourceCache {
                     None => continue,
                 },
             };
+            state.lanes.note(&event, state.ring.floor(), &mut woken);
             state.ring.push(now, Arc::new(event));
             state.changed = change.revision;
+            woken.add(&self.signal, change.revision);
         }
-    }
-
-    pub(super) fn notify(&self) {
-        let revision = self.read().changed;
-        self.signal.send_if_modified(|signal| {
-            let news = signal.revision != revision;
-            signal.revision = revision;
-            news
-        });
+        woken
     }
 
     pub(super) fn close(&self) {
+        // First: a lane that somebody joins from now on is closed from its beginning.
         self.signal.send_modify(|signal| signal.closed = true);
+        self.read().lanes.close();
     }
 
+    /// About `limit` events after `position`, at least those that concern the trigger.
     pub(super) fn events_after(
         &self,
+        trigger: Option<&Trigger>,
         position: Revision,
         limit: usize,
     ) -> Result<Vec<Arc<CacheEvent>>, CacheError> {
-        self.read().ring.after(position, limit)
+        let state = self.read();
+        match trigger.and_then(|trigger| state.lanes.after(trigger, position, limit)) {
+            Some(revisions) => state.ring.at(&revisions, position),
+            None => state.ring.after(position, limit),
+        }
     }
 
-    /// Runs `work` on the objects with `prefix` after `after`, if they are still as they were at `at`.
-    pub(super) fn with_entries<T>(
-        &self,
-        at: Option<Revision>,
-        prefix: &str,
-        after: &str,
-        work: impl FnOnce(&mut dyn Iterator<Item = &Arc<Entry>>) -> T,
-    ) -> Option<(Revision, T)> {
+    /// The objects that a scope is to be looked for in, and of when they are.
+    fn objects(&self, scope: &Scope) -> (Revision, Objects) {
+        // Read first: what is found may be newer, never older.
         let applied = self.applied();
         let state = self.read();
-        let revision = match at {
-            // Nothing of this resource has changed since, and it was loaded by then.
-            Some(at) if at < state.changed || at > applied => return None,
-            Some(at) => at,
-            None => applied.max(state.changed),
-        };
-        Some((revision, work(&mut state.range(prefix, after))))
+        (applied.max(state.changed), state.objects.narrowed(&self.spec, scope))
+    }
+
+    /// The same as of `at`; `None` when they have changed since.
+    pub(super) fn objects_at(&self, at: Option<Revision>, scope: &Scope) -> Option<(Revision, Objects)> {
+        let Some(at) = at else { return Some(self.objects(scope)) };
+        let applied = self.applied();
+        let state = self.read();
+        // Nothing of this resource has changed since, and it was loaded by then.
+        let holds = state.changed <= at && at <= applied;
+        holds.then(|| (at, state.objects.narrowed(&self.spec, scope)))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
@@ -242,15 +266,5 @@ impl ResourceCache {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn range<'s>(&'s self, prefix: &'s str, after: &str) -> impl Iterator<Item = &'s Arc<Entry>> + use<'s> {
-        let from = if after > prefix { Bound::Excluded(after) } else { Bound::Included(prefix) };
-        self.entries
-            .range::<str, _>((from, Bound::Unbounded))
-            .map(|(_, entry)| entry)
-            .take_while(move |entry| entry.key.starts_with(prefix))
     }
 }

@@ -48,6 +48,28 @@ impl Ring {
         self.events.len() > MIN_EVENTS && (too_many || now.duration_since(*at) > FRESH)
     }
 
+    /// All events after this revision are here.
+    pub fn floor(&self) -> Revision {
+        self.floor
+    }
+
+    /// The events of these revisions, which are in order.
+    ///
+    /// # Errors
+    /// [`CacheError::Expired`] when some are kept no more, for a reader that has seen all up to `position`.
+    pub fn at(&self, revisions: &[Revision], position: Revision) -> Result<Vec<Arc<CacheEvent>>, CacheError> {
+        if revisions.first().is_some_and(|first| *first <= self.floor) {
+            return Err(CacheError::Expired { asked: position, oldest: self.floor });
+        }
+        let mut found = Vec::with_capacity(revisions.len());
+        for revision in revisions {
+            let start = self.events.partition_point(|(_, event)| event.revision < *revision);
+            let events = self.events.range(start..).map(|(_, event)| event);
+            found.extend(events.take_while(|event| event.revision == *revision).cloned());
+        }
+        Ok(found)
+    }
+
     /// Whether a watch can begin after `revision`.
     pub fn check(&self, revision: Revision) -> Result<(), CacheError> {
         if revision < self.floor {

@@ -21,6 +21,7 @@ fn spec(prefix: &str, namespaced: bool) -> ResourceSpec {
         prefix: prefix.to_owned(),
         namespaced,
         field_names: vec!["spec.node".into()],
+        triggers: vec![0],
         extract: by_paths(&[(vec!["spec", "node"], "")]),
     }
 }
@@ -73,9 +74,9 @@ fn names(entries: &[Arc<Entry>]) -> Vec<String> {
     entries.iter().map(|e| format!("{}/{}", e.namespace(), e.name())).collect()
 }
 
-fn on_node(node: &'static str) -> WatchScope {
+fn on_node(node: &'static str) -> Scope {
     let filter: Filter = Arc::new(move |entry: &Entry| entry.field("spec.node") == Some(node));
-    WatchScope { filter: Some(filter), ..WatchScope::default() }
+    Scope { filter: Some(filter), ..Scope::default() }
 }
 
 async fn kinds(watch: &mut CacheWatch) -> Vec<(EventKind, u64)> {
@@ -111,9 +112,10 @@ async fn objects_are_found_by_prefix_namespace_and_name() {
 async fn a_filter_turns_changes_into_coming_and_going() {
     let f = Fixture::new().await;
     let start = f.cache.revision();
-    let mut all = f.things().watch(start, WatchScope::default()).await.unwrap();
+    let mut all = f.things().watch(start, Scope::default()).await.unwrap();
     let mut one = f.things().watch(start, on_node("n1")).await.unwrap();
-    let other = WatchScope { namespace: Some("other".into()), ..WatchScope::default() };
+    let elsewhere: Filter = Arc::new(|entry: &Entry| entry.namespace() == "other");
+    let other = Scope { filter: Some(elsewhere), ..Scope::default() };
     let mut other = f.things().watch(start, other).await.unwrap();
     for node in ["n2", "n1", "n1", "n2", "n1"] {
         f.put("things/a/x", node).await;
@@ -146,7 +148,7 @@ async fn pages_are_of_one_revision_though_objects_change_between_them() {
         f.put(&format!("things/ns/{name}"), "n1").await;
     }
     f.put("things/other/z", "n1").await;
-    let query = PageQuery { namespace: Some("ns".into()), limit: 2, ..PageQuery::default() };
+    let query = PageQuery { scope: Scope::namespace("ns"), limit: 2, ..PageQuery::default() };
     let first = f.things().page(query.clone()).await.unwrap();
     assert_eq!((names(&first.entries), first.remaining), (vec!["ns/a".into(), "ns/b".into()], Some(3)));
     let token = Continue::decode(&first.next.unwrap().encode()).unwrap();
@@ -164,7 +166,8 @@ async fn pages_are_of_one_revision_though_objects_change_between_them() {
     let last = PageQuery { after: token.after, ..next.clone() };
     let last = f.things().page(last).await.unwrap();
     assert_eq!((names(&last.entries), last.next), (vec!["ns/e".into()], None));
-    let filtered = PageQuery { filter: on_node("n2").filter, ..query };
+    let scope = Scope { filter: on_node("n2").filter, ..Scope::namespace("ns") };
+    let filtered = PageQuery { scope, ..query };
     assert_eq!(names(&f.things().page(filtered).await.unwrap().entries), ["ns/cc", "ns/d"]);
 
     f.store.compact(f.cache.revision()).await.unwrap();
@@ -183,8 +186,8 @@ async fn pages_are_of_one_revision_though_objects_change_between_them() {
 async fn a_slow_watch_ends_and_the_others_go_on() {
     let f = Fixture::new().await;
     let start = f.cache.revision();
-    let mut slow = f.things().watch(start, WatchScope::default()).await.unwrap();
-    let mut quick = f.things().watch(start, WatchScope::default()).await.unwrap();
+    let mut slow = f.things().watch(start, Scope::default()).await.unwrap();
+    let mut quick = f.things().watch(start, Scope::default()).await.unwrap();
     let large = Bytes::from(format!(r#"{{"metadata":{{"name":"x"}},"data":"{}"}}"#, "x".repeat(200 << 10)));
     for n in 0..100u64 {
         f.store.put("/registry/things/a/x", large.clone(), Expect::Anything, None).await.unwrap();
@@ -192,10 +195,10 @@ async fn a_slow_watch_ends_and_the_others_go_on() {
     }
     assert!(matches!(slow.next().await, Err(CacheError::Expired { asked: 1, .. })));
     f.store.compact(f.store.revision().await.unwrap() - 1).await.unwrap();
-    let late = f.things().watch(start, WatchScope::default()).await.err().unwrap();
+    let late = f.things().watch(start, Scope::default()).await.err().unwrap();
     let CacheError::Expired { asked: 1, oldest } = late else { panic!("{late}") };
     assert_eq!(late.to_string(), format!("too old resource version: 1 ({oldest})"));
-    assert!(f.things().watch(oldest, WatchScope::default()).await.is_ok());
+    assert!(f.things().watch(oldest, Scope::default()).await.is_ok());
     f.stop().await;
 }
 
@@ -223,7 +226,7 @@ async fn a_restart_finds_everything() {
     assert_eq!((f.store.revision().await.unwrap(), f.cache.revision()), (last, last));
     let snapshot = f.things().snapshot(None);
     assert_eq!((snapshot.revision, snapshot.entries.len()), (last, (last - 1) as usize));
-    let mut watch = f.things().watch(last, WatchScope::default()).await.unwrap();
+    let mut watch = f.things().watch(last, Scope::default()).await.unwrap();
     f.put("things/ns/0000", "n1").await;
     assert_eq!(kinds(&mut watch).await, [(EventKind::Modified, last + 1)]);
     f.stop().await;
@@ -242,7 +245,7 @@ async fn watches_go_on_where_an_earlier_server_left_off() {
     let folder = f.stop().await;
 
     let f = Fixture::on(folder).await;
-    let mut all = f.things().watch(start, WatchScope::default()).await.unwrap();
+    let mut all = f.things().watch(start, Scope::default()).await.unwrap();
     let mut one = f.things().watch(start, on_node("n1")).await.unwrap();
     assert_eq!(all.progress(), None);
     let later = f.put("things/ns/b", "n1").await;
@@ -263,7 +266,7 @@ async fn watches_go_on_where_an_earlier_server_left_off() {
     assert_eq!(all.progress(), Some(last));
 
     f.store.compact(last).await.unwrap();
-    let refused = f.things().watch(start, WatchScope::default()).await;
+    let refused = f.things().watch(start, Scope::default()).await;
     assert!(matches!(refused, Err(CacheError::Expired { .. })));
     f.stop().await;
 }
@@ -289,7 +292,7 @@ async fn resources_come_and_go_while_running() {
 #[tokio::test]
 async fn the_end_of_the_store_ends_watches_and_waits() {
     let f = Fixture::new().await;
-    let mut watch = f.things().watch(f.cache.revision(), WatchScope::default()).await.unwrap();
+    let mut watch = f.things().watch(f.cache.revision(), Scope::default()).await.unwrap();
     f.store.close().await.unwrap();
     assert!(matches!(watch.next().await, Err(CacheError::Closed)));
     assert!(matches!(f.cache.wait_fresh(99).await, Err(CacheError::Closed)));
@@ -315,7 +318,97 @@ async fn values_that_are_no_objects_are_left_out() {
     f.cache.wait_fresh(f.store.revision().await.unwrap()).await.unwrap();
     assert_eq!(names(&f.things().snapshot(None).entries), ["a/good", "a/odd"]);
     assert_eq!(f.things().get("a", "odd").unwrap().field("spec.node"), Some(""));
-    let mut watch = f.things().watch(start, WatchScope::default()).await.unwrap();
+    let mut watch = f.things().watch(start, Scope::default()).await.unwrap();
     assert_eq!(kinds(&mut watch).await.len(), 2);
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_watches_of_the_values_concerned_wake_up() {
+    let f = Fixture::new().await;
+    let things = f.things();
+    let start = f.cache.revision();
+    let mut watches = Vec::new();
+    for scope in [
+        Scope::default().with("spec.node", "n1"),
+        Scope::default().with("spec.node", "n2"),
+        Scope::namespace("a").with("metadata.name", "x"),
+        Scope::namespace("a").with("metadata.name", "y"),
+        Scope::namespace("a"),
+        Scope::namespace("b"),
+        Scope::default(),
+    ] {
+        watches.push(things.watch(start, scope).await.unwrap());
+    }
+    let mut expected = vec![Vec::new(); watches.len()];
+    let mut see = async |revision: u64, woken: &[(usize, EventKind)]| {
+        for (index, kind) in woken {
+            expected[*index].push((*kind, revision));
+        }
+        for (index, watch) in watches.iter_mut().enumerate() {
+            let wakes = woken.iter().any(|(i, _)| *i == index);
+            assert_eq!(watch.is_woken(), wakes, "watch {index} at {revision}");
+            if wakes {
+                assert_eq!(kinds(watch).await, expected[index].split_off(0), "watch {index}");
+            }
+            // The others have come as far all the same.
+            assert_eq!(watch.progress(), Some(revision));
+        }
+    };
+    use EventKind::{Added, Deleted, Modified};
+    see(f.put("things/a/x", "n1").await, &[(0, Added), (2, Added), (4, Added), (6, Added)]).await;
+    see(f.put("things/b/x", "n1").await, &[(0, Added), (5, Added), (6, Added)]).await;
+    let moved = [(0, Deleted), (1, Added), (2, Modified), (4, Modified), (6, Modified)];
+    see(f.put("things/a/x", "n2").await, &moved).await;
+    see(f.put("things/a/y", "").await, &[(3, Added), (4, Added), (6, Added)]).await;
+    see(f.delete("things/a/x").await, &[(1, Deleted), (2, Deleted), (4, Deleted), (6, Deleted)]).await;
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn a_quiet_watch_of_one_value_outlives_the_ring_and_a_slow_one_ends() {
+    let f = Fixture::new().await;
+    let start = f.cache.revision();
+    let scope = |node: &str| Scope::default().with("spec.node", node);
+    let mut quiet = f.things().watch(start, scope("n1")).await.unwrap();
+    let mut slow = f.things().watch(start, scope("n2")).await.unwrap();
+    let first = f.put("things/a/y", "n2").await;
+    let large = "x".repeat(200 << 10);
+    let large = format!(r#"{{"metadata":{{"name":"x"}},"spec":{{"node":"n2"}},"data":"{large}"}}"#);
+    for _ in 0..100 {
+        f.store.put("/registry/things/a/x", large.clone().into(), Expect::Anything, None).await.unwrap();
+    }
+    f.cache.wait_fresh(f.store.revision().await.unwrap()).await.unwrap();
+    assert!(matches!(slow.next().await, Err(CacheError::Expired { asked, .. }) if asked < first));
+    let seen = f.put("things/a/z", "n1").await;
+    assert_eq!(kinds(&mut quiet).await, [(EventKind::Added, seen)]);
+    // One that comes later goes on from what the ring still has.
+    let from = f.put("things/a/z", "n3").await;
+    let mut late = f.things().watch(from, scope("n1")).await.unwrap();
+    let back = f.put("things/a/z", "n1").await;
+    assert_eq!(kinds(&mut late).await, [(EventKind::Added, back)]);
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn objects_are_looked_up_by_a_triggers_value() {
+    let f = Fixture::new().await;
+    for (name, node) in
+        [("a/x", "n1"), ("a/y", "n2"), ("b/x", "n1"), ("b/y", ""), ("a/x", "n2"), ("b/z", "n1")]
+    {
+        f.put(&format!("things/{name}"), node).await;
+    }
+    f.delete("things/b/z").await;
+    let on = |node: &str| Scope::default().with("spec.node", node);
+    let found = |scope: Scope| names(&f.things().matching(&scope).entries);
+    assert_eq!(found(on("n1")), ["b/x"]);
+    assert_eq!(found(on("n2")), ["a/x", "a/y"]);
+    assert_eq!(found(Scope { namespace: Some("b".into()), ..on("n1") }), ["b/x"]);
+    assert_eq!(found(Scope { namespace: Some("a".into()), ..on("n1") }), Vec::<String>::new());
+    assert_eq!(found(on("")), ["b/y"]);
+    assert_eq!(found(on("n3")), Vec::<String>::new());
+    let page = PageQuery { scope: on("n2"), limit: 1, ..PageQuery::default() };
+    let page = f.things().page(page).await.unwrap();
+    assert_eq!((names(&page.entries), page.next.is_some(), page.remaining), (vec!["a/x".into()], true, None));
     f.stop().await;
 }

@@ -5,62 +5,53 @@ use std::sync::Arc;
 use store::Revision;
 use tokio::sync::watch;
 
+use super::lanes::Trigger;
 use super::past::Past;
 use super::resource::{ResourceCache, Signal};
-use super::{CacheError, CacheEvent, Entry, EventKind, WatchEvent};
+use super::{CacheError, CacheEvent, Scope, WatchEvent};
 
 /// Events looked at in one step.
 const BATCH: usize = 256;
 
-/// Which objects selectors want.
-pub type Filter = Arc<dyn Fn(&Entry) -> bool + Send + Sync>;
-
-/// Which objects a watch is about.
-#[derive(Clone, Default)]
-pub struct WatchScope {
-    /// `None` for all.
-    pub namespace: Option<String>,
-    pub filter: Option<Filter>,
-}
-
-impl WatchScope {
-    pub fn matches(&self, entry: &Entry) -> bool {
-        self.namespace.as_deref().is_none_or(|namespace| entry.namespace() == namespace)
-            && self.filter.as_ref().is_none_or(|filter| filter(entry))
-    }
-
-    /// How the event looks to this watch; `None` when it is none of its business.
-    fn see(&self, event: &CacheEvent) -> Option<EventKind> {
-        let before = event.previous.as_ref().is_some_and(|previous| self.matches(previous));
-        let now = event.kind != EventKind::Deleted && self.matches(&event.entry);
-        match (before, now) {
-            (false, true) => Some(EventKind::Added),
-            (true, true) => Some(EventKind::Modified),
-            (true, false) => Some(EventKind::Deleted),
-            (false, false) => None,
-        }
-    }
-}
-
 /// Pulls events from the resource's ring. Dropping it ends the watch; nobody else notices.
 pub struct CacheWatch {
     resource: Arc<ResourceCache>,
+    scope: Scope,
+    /// The one value that the scope wants exactly, whose changes wake this watch.
+    trigger: Option<Trigger>,
     signal: watch::Receiver<Signal>,
-    scope: WatchScope,
     position: Revision,
     /// There until the ring takes over.
     past: Option<Past>,
 }
 
+impl Drop for CacheWatch {
+    fn drop(&mut self) {
+        if let Some(trigger) = &self.trigger {
+            self.resource.leave(trigger);
+        }
+    }
+}
+
 impl CacheWatch {
-    pub(super) fn new(
-        resource: Arc<ResourceCache>,
-        signal: watch::Receiver<Signal>,
-        position: Revision,
-        scope: WatchScope,
-        past: Option<Past>,
-    ) -> Self {
-        Self { resource, signal, scope, position, past }
+    /// A watch of what comes after `position`.
+    pub(super) fn new(resource: &Arc<ResourceCache>, position: Revision, scope: Scope) -> Self {
+        let trigger = Trigger::of(&resource.spec, &scope);
+        let signal = resource.join(trigger.as_ref());
+        Self { resource: resource.clone(), scope, trigger, signal, position, past: None }
+    }
+
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    pub(super) fn begin_after(&mut self, position: Revision) {
+        self.position = position;
+    }
+
+    /// Shows this first.
+    pub(super) fn begin_with(&mut self, past: Past) {
+        self.past = Some(past);
     }
 
     /// Waits for events; never an empty batch. Cancellation safe.
@@ -101,7 +92,7 @@ impl CacheWatch {
         }
         // Read first: whatever was applied by then is in the ring.
         let applied = self.resource.applied();
-        let news = self.resource.events_after(self.position, 1).ok()?;
+        let news = self.resource.events_after(self.trigger.as_ref(), self.position, 1).ok()?;
         if !news.is_empty() {
             return None;
         }
@@ -109,9 +100,15 @@ impl CacheWatch {
         Some(self.position)
     }
 
+    /// Whether there is news for [`CacheWatch::next`] to look at.
+    #[cfg(test)]
+    pub(super) fn is_woken(&self) -> bool {
+        self.signal.has_changed().unwrap_or(true)
+    }
+
     /// What of the events is this watch's business.
     fn seen(&self, events: Vec<Arc<CacheEvent>>) -> Vec<WatchEvent> {
-        let seen = |event: Arc<CacheEvent>| Some(WatchEvent { kind: self.scope.see(&event)?, event });
+        let seen = |event: Arc<CacheEvent>| Some(WatchEvent { kind: event.seen_in(&self.scope)?, event });
         events.into_iter().filter_map(seen).collect()
     }
 
@@ -120,7 +117,7 @@ impl CacheWatch {
         loop {
             // An idle watch of a busy server must not fall behind the ring only because nothing concerned it.
             let applied = self.resource.applied();
-            let events = self.resource.events_after(self.position, BATCH)?;
+            let events = self.resource.events_after(self.trigger.as_ref(), self.position, BATCH)?;
             let Some(last) = events.last() else {
                 self.position = self.position.max(applied);
                 return Ok(Vec::new());

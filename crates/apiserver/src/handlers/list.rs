@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use store::Revision;
 
 use super::gzip;
-use super::select::Selection;
+use super::select;
 use super::storage::{Target, cache_error, read_error};
 use super::table;
 use crate::body::Body;
@@ -91,7 +91,7 @@ pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
     query.integer("timeoutSeconds")?;
     let limit = query.integer("limit")?.and_then(|l| usize::try_from(l).ok()).unwrap_or(0);
     let mut state = state(query, limit)?;
-    let selection = Selection::parse(&target.row, call)?;
+    let scope = select::scope(&target.row, call)?;
     if let Some(wanted) = state.not_older {
         wait_for(target, wanted).await?;
     } else if state.at.is_none() && query.non_empty("resourceVersion").is_none() {
@@ -101,23 +101,18 @@ pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
             other => other.map_err(|error| read_error(&error, &target.group_resource(), "list"))?,
         }
     }
-    let namespace = Some(call.info.namespace.clone()).filter(|n| !n.is_empty() && target.row.namespaced());
     // One named object is looked up, not searched for.
     if state.at.is_none()
-        && let Some(name) = &selection.name
-        && (namespace.is_some() || !target.row.namespaced())
+        && let Some(name) = scope.exact("metadata.name")
+        && (scope.namespace.is_some() || !target.row.namespaced())
     {
         let revision = target.cache.applied();
-        let found = target.cache.get(namespace.as_deref().unwrap_or(""), name);
-        let filter = selection.filter();
-        let entries = found.into_iter().filter(|e| filter.as_ref().is_none_or(|f| f(e))).collect();
+        let found = target.cache.get(scope.namespace.as_deref().unwrap_or_default(), name);
+        let entries = found.into_iter().filter(|entry| scope.selects(entry)).collect();
         return Ok(Page { revision, entries, next: None, remaining: None });
     }
     let continued = !state.after.is_empty();
-    let page = target
-        .cache
-        .page(PageQuery { namespace, filter: selection.filter(), limit, at: state.at, after: state.after })
-        .await;
+    let page = target.cache.page(PageQuery { scope, limit, at: state.at, after: state.after }).await;
     page.map_err(|error| match error {
         CacheError::Expired { .. } if continued => Error::expired(
             "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",

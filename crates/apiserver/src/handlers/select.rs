@@ -1,4 +1,4 @@
-//! Selectors of a request as a filter over cache entries.
+//! Selectors of a request as the scope of a list or watch.
 
 use std::sync::Arc;
 
@@ -6,49 +6,47 @@ use api::Error;
 use api::selector::{FieldSelector, LabelSelector};
 use resources::Resource;
 
-use crate::cache::{Entry, Filter};
+use crate::cache::{Entry, Filter, Scope};
 use crate::call::Call;
 
-/// The selectors of a list or watch.
-pub(crate) struct Selection {
-    labels: LabelSelector,
-    fields: FieldSelector,
-    /// The one name asked for.
-    pub name: Option<String>,
+/// What the request's path and selectors ask for.
+///
+/// # Errors
+/// 400 when a selector cannot be parsed or names a field that cannot be selected by.
+pub(crate) fn scope(row: &Resource, call: &Call) -> Result<Scope, Error> {
+    let labels = match call.query.non_empty("labelSelector") {
+        Some(text) => LabelSelector::parse(text)?,
+        None => LabelSelector::default(),
+    };
+    let fields = match call.query.non_empty("fieldSelector") {
+        Some(text) => FieldSelector::parse(text)?,
+        None => FieldSelector::default(),
+    };
+    for requirement in fields.requirements() {
+        check_field(row, &requirement.field)?;
+    }
+    let namespace = Some(call.info.namespace.clone()).filter(|n| !n.is_empty() && row.namespaced());
+    let mut scope = Scope { namespace, ..Scope::default() };
+    if !call.info.name.is_empty() {
+        scope = scope.with("metadata.name", call.info.name.as_str());
+    }
+    for exact in fields.requirements().iter().filter(|requirement| !requirement.negated) {
+        scope = scope.with(exact.field.clone(), exact.value.as_str());
+    }
+    scope.filter = filter(labels, fields);
+    Ok(scope)
 }
 
-impl Selection {
-    /// # Errors
-    /// 400 when a selector cannot be parsed or names a field that cannot be selected by.
-    pub(crate) fn parse(row: &Resource, call: &Call) -> Result<Self, Error> {
-        let labels = match call.query.non_empty("labelSelector") {
-            Some(text) => LabelSelector::parse(text)?,
-            None => LabelSelector::default(),
-        };
-        let fields = match call.query.non_empty("fieldSelector") {
-            Some(text) => FieldSelector::parse(text)?,
-            None => FieldSelector::default(),
-        };
-        for requirement in fields.requirements() {
-            check_field(row, &requirement.field)?;
-        }
-        let name = fields.exact("metadata.name").map(str::to_owned);
-        let name = name.or_else(|| Some(call.info.name.clone()).filter(|n| !n.is_empty()));
-        Ok(Self { labels, fields, name })
+/// What is not said by exact values; `None` when nothing is.
+fn filter(labels: LabelSelector, fields: FieldSelector) -> Option<Filter> {
+    let unequal = fields.requirements().iter().any(|requirement| requirement.negated);
+    if labels.is_everything() && !unequal {
+        return None;
     }
-
-    /// The filter; `None` when everything is selected.
-    pub(crate) fn filter(self) -> Option<Filter> {
-        let Self { labels, fields, name } = self;
-        if labels.is_everything() && fields.is_everything() && name.is_none() {
-            return None;
-        }
-        Some(Arc::new(move |entry: &Entry| {
-            name.as_deref().is_none_or(|name| entry.name() == name)
-                && (fields.is_everything() || fields.matches(|field| entry.field(field)))
-                && (labels.is_everything() || labels.matches(|key| entry.label(key)))
-        }))
-    }
+    Some(Arc::new(move |entry: &Entry| {
+        (!unequal || fields.matches(|field| entry.field(field)))
+            && (labels.is_everything() || labels.matches(|key| entry.label(key)))
+    }))
 }
 
 fn check_field(row: &Resource, field: &str) -> Result<(), Error> {

@@ -14,11 +14,11 @@ use store::Revision;
 use tokio::time::{Instant, Sleep};
 
 use super::list::{invalid_options, revision};
-use super::select::Selection;
+use super::select;
 use super::storage::{Target, cache_error};
 use super::table::{self, Form};
 use crate::body::{Body, BoxError};
-use crate::cache::{CacheError, CacheWatch, Entry, EventKind, WatchScope};
+use crate::cache::{CacheError, CacheWatch, Entry, EventKind};
 use crate::call::Call;
 use crate::negotiate::{Answer, Format, Shape};
 use crate::query::Query;
@@ -73,9 +73,7 @@ pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
         return Err(Error::new(api::Reason::NotAcceptable, "watches are served as application/json only"));
     }
     let start = start(&call.query)?;
-    let namespace = Some(call.info.namespace.clone()).filter(|n| !n.is_empty() && target.row.namespaced());
-    let filter = Selection::parse(&target.row, call)?.filter();
-    let scope = WatchScope { namespace, filter };
+    let scope = select::scope(&target.row, call)?;
     let view = match answer.shape {
         Shape::Whole => View::Whole,
         Shape::Metadata => View::Metadata,
