@@ -1,5 +1,6 @@
 //! Why a volume cannot be had.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +20,7 @@ pub enum VolumeError {
     #[error("{0}")]
     Field(#[from] crate::environment::EnvironmentError),
     #[error("volume type {0:?} is not implemented on this node")]
-    Unsupported(&'static str),
+    Unsupported(Cow<'static, str>),
     #[error("hostPath type check failed: {path} is not a {wanted}")]
     HostPathType { path: String, wanted: &'static str },
     #[error("unknown hostPath type {0:?}")]

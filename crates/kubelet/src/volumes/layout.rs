@@ -2,13 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-/// The folder names upstream gives to volume plugins (`/` written as `~`).
-pub const CONFIG_MAP: &str = "kubernetes.io~configmap";
-pub const SECRET: &str = "kubernetes.io~secret";
-pub const DOWNWARD: &str = "kubernetes.io~downward-api";
-pub const PROJECTED: &str = "kubernetes.io~projected";
-pub const EMPTY_DIR: &str = "kubernetes.io~empty-dir";
-
 /// The node agent's root folder and the paths beneath it.
 #[derive(Debug, Clone)]
 pub struct PodDirs {
@@ -75,7 +68,10 @@ mod tests {
     #[test]
     fn hostile_names_stay_inside() {
         let dirs = PodDirs::new("/r");
-        assert_eq!(dirs.volume("u", SECRET, "v").to_str(), Some("/r/pods/u/volumes/kubernetes.io~secret/v"));
+        assert_eq!(
+            dirs.volume("u", "kubernetes.io~secret", "v").to_str(),
+            Some("/r/pods/u/volumes/kubernetes.io~secret/v")
+        );
         assert_eq!(dirs.pod("..").to_str(), Some("/r/pods/_2"));
         assert_eq!(dirs.pod("../../etc").to_str(), Some("/r/pods/..~..~etc"));
     }

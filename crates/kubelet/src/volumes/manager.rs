@@ -4,7 +4,6 @@
 //! pods they concern; the one task of [`Manager::run`] rewrites those pods' files.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,10 +16,10 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use super::error::SetupError;
 use super::limits::{Limit, Limits};
 use super::objects::{Objects, OnChange};
-use super::payload::{self, Sources};
-use super::references;
+use super::plugins::{Plugins, Setup};
+use super::sources::{References, Sources};
 use super::tokens::Tokens;
-use super::{PodDirs, VolumeError, atomic_writer, directories, host_path, layout, teardown};
+use super::{PodDirs, VolumeError, teardown};
 use crate::node_facts::NodeFacts;
 use crate::seams;
 pub use crate::seams::{MountedVolume, MountedVolumes};
@@ -52,6 +51,7 @@ pub struct Manager {
     config_maps: Objects<ConfigMap>,
     secrets: Objects<Secret>,
     tokens: Tokens,
+    plugins: Plugins,
     pods: Mutex<HashMap<String, Managed>>,
     dirty: Arc<Dirty>,
     limits: Limits,
@@ -68,6 +68,7 @@ impl Manager {
             config_maps: Objects::new(client.clone(), on_change.clone()),
             secrets: Objects::new(client.clone(), on_change),
             tokens: Tokens::new(client, clock.clone()),
+            plugins: Plugins::default(),
             clock,
             pods: Mutex::default(),
             dirty,
@@ -127,8 +128,8 @@ impl Manager {
             return;
         }
         let (sources, mut failed) = self.gather(&pod).await;
-        let volumes = projected_volumes(&pod);
-        failed.extend(self.write_all(&pod, volumes, sources, |_| {}).await);
+        let volumes = volumes(&pod).filter(|volume| self.follows_sources(volume)).collect();
+        failed.extend(self.set_up_all(&pod, volumes, sources).await.1);
         for error in failed {
             // What is mounted stays as it was, as upstream; the next change tries again.
             tracing::warn!(pod = uid, %error, "a volume could not be updated");
@@ -137,17 +138,18 @@ impl Manager {
 
     fn track_limits(&self, pod: &Pod, mounted: &MountedVolumes) {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
-            let on_disk =
-                volume.empty_dir.as_ref().filter(|s| s.medium.as_deref().unwrap_or_default().is_empty());
-            let Some(source) = on_disk else { continue };
-            let (bytes, place) = (directories::size_limit_bytes(source), mounted.volumes.get(&volume.name));
-            if let (Some(bytes), Some(text), Some(place)) = (bytes, &source.size_limit, place) {
-                let (volume, text) = (volume.name.clone(), text.0.clone());
-                self.limits
-                    .track(place.host_path.clone(), Limit { uid: uid.to_owned(), volume, bytes, text });
+        for volume in volumes(pod) {
+            let limit = self.plugins.of(volume).ok().and_then(|plugin| plugin.size_limit(volume));
+            if let (Some(limit), Some(place)) = (limit, mounted.volumes.get(&volume.name)) {
+                let (uid, volume) = (uid.to_owned(), volume.name.clone());
+                let limit = Limit { uid, volume, bytes: limit.bytes, text: limit.text };
+                self.limits.track(place.host_path.clone(), limit);
             }
         }
+    }
+
+    fn follows_sources(&self, volume: &Volume) -> bool {
+        self.plugins.of(volume).is_ok_and(|plugin| plugin.follows_sources())
     }
 
     fn managed(&self, uid: &str) -> Option<(Arc<Pod>, Arc<AsyncMutex<()>>)> {
@@ -168,7 +170,13 @@ impl Manager {
     async fn gather(&self, pod: &Arc<Pod>) -> (Sources, Vec<SetupError>) {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let wanted = references::of_pod(pod);
+        let mut wanted = References::default();
+        for volume in volumes(pod) {
+            let References { config_maps, secrets, tokens } = self.plugins.references(volume);
+            wanted.config_maps.extend(config_maps);
+            wanted.secrets.extend(secrets);
+            wanted.tokens.extend(tokens);
+        }
         let maps = join_all(
             wanted
                 .config_maps
@@ -190,7 +198,7 @@ impl Manager {
         for (name, result) in maps {
             match result {
                 Ok(object) => sources.config_maps.extend(object.map(|o| (name, o))),
-                Err(message) => blame(
+                Err(message) => self.blame(
                     pod,
                     &mut failed,
                     |r| r.config_maps.contains(&name),
@@ -201,7 +209,7 @@ impl Manager {
         for (name, result) in secrets {
             match result {
                 Ok(object) => sources.secrets.extend(object.map(|o| (name, o))),
-                Err(message) => blame(
+                Err(message) => self.blame(
                     pod,
                     &mut failed,
                     |r| r.secrets.contains(&name),
@@ -214,7 +222,7 @@ impl Manager {
                 Ok(token) => {
                     sources.tokens.insert(key, token);
                 }
-                Err(error) => blame(
+                Err(error) => self.blame(
                     pod,
                     &mut failed,
                     |r| r.tokens.contains(&key),
@@ -225,39 +233,43 @@ impl Manager {
         (sources, failed)
     }
 
-    /// Sets `volumes` up on a thread that may block, giving each that is ready to `ready`.
-    async fn write_all(
+    /// Sets `volumes` up. Returns those that are ready, by name, and why others are not.
+    async fn set_up_all(
         &self,
         pod: &Arc<Pod>,
-        volumes: Vec<Volume>,
+        volumes: Vec<&Volume>,
         sources: Sources,
-        mut ready: impl FnMut((String, MountedVolume)),
-    ) -> Vec<SetupError> {
-        let (dirs, pod, now) = (self.dirs.clone(), pod.clone(), self.clock.now());
-        let work = tokio::task::spawn_blocking(move || {
-            let one = |volume: &Volume| {
-                let mounted = set_up(&dirs, &pod, volume, &sources, now);
-                match mounted {
-                    Ok(mounted) => Ok((volume.name.clone(), mounted)),
-                    Err(source) => Err(SetupError { volume: volume.name.clone(), source }),
-                }
-            };
-            volumes.iter().map(one).collect::<Vec<_>>()
-        });
-        let mut failed = Vec::new();
-        match work.await {
-            Ok(results) => {
-                for result in results {
-                    match result {
-                        Ok(mounted) => ready(mounted),
-                        Err(error) => failed.push(error),
-                    }
-                }
+    ) -> (Vec<(String, MountedVolume)>, Vec<SetupError>) {
+        let (sources, now) = (Arc::new(sources), self.clock.now());
+        let one = async |volume: &Volume| {
+            let (dirs, pod, sources) = (self.dirs.clone(), pod.clone(), sources.clone());
+            let setup = Setup { dirs, pod, volume: volume.clone(), sources, now };
+            self.plugins.of(volume)?.set_up(setup).await
+        };
+        let results = join_all(volumes.iter().map(|volume| one(volume))).await;
+        let (mut ready, mut failed) = (Vec::new(), Vec::new());
+        for (volume, result) in volumes.into_iter().zip(results) {
+            match result {
+                Ok(mounted) => ready.push((volume.name.clone(), mounted)),
+                Err(source) => failed.push(SetupError { volume: volume.name.clone(), source }),
             }
-            Err(error) => failed
-                .push(SetupError { volume: String::new(), source: VolumeError::TaskLost(error.to_string()) }),
         }
-        failed
+        (ready, failed)
+    }
+
+    /// Adds `error` for each volume of the pod whose references `concerns`.
+    fn blame(
+        &self,
+        pod: &Pod,
+        failed: &mut Vec<SetupError>,
+        concerns: impl Fn(&References) -> bool,
+        error: impl Fn() -> VolumeError,
+    ) {
+        for volume in volumes(pod) {
+            if concerns(&self.plugins.references(volume)) && failed.iter().all(|e| e.volume != volume.name) {
+                failed.push(SetupError { volume: volume.name.clone(), source: error() });
+            }
+        }
     }
 }
 
@@ -268,13 +280,10 @@ impl seams::Volumes for Manager {
         let _turn = order.lock().await;
         let (sources, mut failed) = self.gather(pod).await;
         let blamed: HashSet<String> = failed.iter().map(|e| e.volume.clone()).collect();
-        let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-        let volumes = volumes.filter(|v| !blamed.contains(&v.name)).cloned().collect();
-        let mut mounted = MountedVolumes::default();
-        let late = self.write_all(pod, volumes, sources, |(name, volume)| {
-            mounted.volumes.insert(name, volume);
-        });
-        failed.extend(late.await);
+        let volumes = volumes(pod).filter(|v| !blamed.contains(&v.name)).collect();
+        let (ready, late) = self.set_up_all(pod, volumes, sources).await;
+        let mounted = MountedVolumes { volumes: ready.into_iter().collect() };
+        failed.extend(late);
         self.track_limits(pod, &mounted);
         // A new token may be due before the one the timer waits for.
         self.dirty.wake.notify_one();
@@ -287,7 +296,7 @@ impl seams::Volumes for Manager {
 
     async fn pod_changed(&self, pod: &Arc<Pod>) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let shows_pod = projected_volumes(pod).iter().any(shows_metadata);
+        let shows_pod = volumes(pod).any(|v| self.plugins.of(v).is_ok_and(|plugin| plugin.shows_metadata(v)));
         let known = {
             let mut pods = lock(&self.pods);
             pods.get_mut(&uid).map(|m| std::mem::replace(&mut m.pod, pod.clone()))
@@ -327,101 +336,8 @@ impl seams::Volumes for Manager {
     }
 }
 
-/// Adds `error` for each volume of the pod whose references `concerns`.
-fn blame(
-    pod: &Pod,
-    failed: &mut Vec<SetupError>,
-    concerns: impl Fn(&references::References) -> bool,
-    error: impl Fn() -> VolumeError,
-) {
-    for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
-        if concerns(&references::of_volume(volume)) && failed.iter().all(|e| e.volume != volume.name) {
-            failed.push(SetupError { volume: volume.name.clone(), source: error() });
-        }
-    }
-}
-
-fn projected_volumes(pod: &Pod) -> Vec<Volume> {
-    let all = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-    all.filter(|v| plugin(v).is_some()).cloned().collect()
-}
-
-/// Whether the volume can show the pod's own labels and annotations.
-fn shows_metadata(volume: &Volume) -> bool {
-    let projected = volume.projected.iter().flat_map(|p| p.sources.iter().flatten());
-    volume.downward_api.is_some() || projected.into_iter().any(|s| s.downward_api.is_some())
-}
-
-/// The plugin folder of a volume that is made of files, and whether it stands in memory.
-fn plugin(volume: &Volume) -> Option<(&'static str, bool)> {
-    if volume.config_map.is_some() {
-        Some((layout::CONFIG_MAP, false))
-    } else if volume.secret.is_some() {
-        Some((layout::SECRET, true))
-    } else if volume.downward_api.is_some() {
-        Some((layout::DOWNWARD, false))
-    } else if volume.projected.is_some() {
-        Some((layout::PROJECTED, true))
-    } else {
-        None
-    }
-}
-
-/// Makes one volume ready. Idempotent.
-fn set_up(
-    dirs: &PodDirs,
-    pod: &Pod,
-    volume: &Volume,
-    sources: &Sources,
-    now: jiff::Timestamp,
-) -> Result<MountedVolume, VolumeError> {
-    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-    let group = payload::fs_group(pod);
-    if let Some((plugin, in_memory)) = plugin(volume) {
-        let files = payload::of_volume(pod, volume, sources)?.unwrap_or_default();
-        let path = dirs.volume(uid, plugin, &volume.name);
-        if in_memory {
-            directories::make_in_memory(&path, None)?;
-        } else {
-            directories::make(&path)?;
-        }
-        directories::open_to_all(&path)?;
-        atomic_writer::write(&path, &files, group, now)?;
-        return Ok(MountedVolume { host_path: path, read_only: true });
-    }
-    if let Some(source) = &volume.empty_dir {
-        let path = dirs.volume(uid, layout::EMPTY_DIR, &volume.name);
-        directories::make_empty_dir(&path, source, group)?;
-        return Ok(MountedVolume { host_path: path, read_only: false });
-    }
-    if let Some(source) = &volume.host_path {
-        host_path::check(source)?;
-        return Ok(MountedVolume { host_path: PathBuf::from(&source.path), read_only: false });
-    }
-    Err(VolumeError::Unsupported(type_name(volume)))
-}
-
-/// The field of the volume's source, for the text of an error.
-fn type_name(volume: &Volume) -> &'static str {
-    let known = [
-        (volume.persistent_volume_claim.is_some(), "persistentVolumeClaim"),
-        (volume.csi.is_some(), "csi"),
-        (volume.ephemeral.is_some(), "ephemeral"),
-        (volume.image.is_some(), "image"),
-        (volume.nfs.is_some(), "nfs"),
-        (volume.iscsi.is_some(), "iscsi"),
-        (volume.fc.is_some(), "fc"),
-        (volume.cephfs.is_some(), "cephfs"),
-        (volume.rbd.is_some(), "rbd"),
-        (volume.git_repo.is_some(), "gitRepo"),
-        (volume.flex_volume.is_some(), "flexVolume"),
-        (volume.aws_elastic_block_store.is_some(), "awsElasticBlockStore"),
-        (volume.gce_persistent_disk.is_some(), "gcePersistentDisk"),
-        (volume.azure_disk.is_some(), "azureDisk"),
-        (volume.azure_file.is_some(), "azureFile"),
-        (volume.glusterfs.is_some(), "glusterfs"),
-    ];
-    known.iter().find(|(is, _)| *is).map_or("unknown", |(_, name)| name)
+fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
+    pod.spec.iter().flat_map(|s| s.volumes.iter().flatten())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

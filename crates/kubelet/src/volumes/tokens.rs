@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::{Api, Client};
 
 use super::VolumeError;
-use super::payload::TokenKey;
+use super::sources::TokenKey;
 
 /// A token is renewed at this age at the latest, as upstream.
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);

@@ -2,17 +2,43 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::HostPathVolumeSource;
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{HostPathVolumeSource, Volume};
 
-use super::VolumeError;
+use super::super::VolumeError;
+use super::{Plugin, Setup};
+use crate::seams::MountedVolume;
+
+pub struct HostPath;
+
+#[async_trait]
+impl Plugin for HostPath {
+    fn field(&self) -> &'static str {
+        "hostPath"
+    }
+
+    fn takes(&self, volume: &Volume) -> bool {
+        volume.host_path.is_some()
+    }
+
+    async fn set_up(&self, setup: Setup) -> Result<MountedVolume, VolumeError> {
+        setup
+            .blocking(|setup| {
+                let source = setup.volume.host_path.clone().unwrap_or_default();
+                check(&source)?;
+                Ok(MountedVolume { host_path: PathBuf::from(&source.path), read_only: false })
+            })
+            .await
+    }
+}
 
 /// Checks the path and makes it where its type says so.
 ///
 /// # Errors
 /// With upstream's text when something else (or nothing) is there.
-pub fn check(source: &HostPathVolumeSource) -> Result<(), VolumeError> {
+fn check(source: &HostPathVolumeSource) -> Result<(), VolumeError> {
     let path = Path::new(&source.path);
     let wanted = source.type_.as_deref().unwrap_or_default();
     let found = fs::metadata(path).ok().map(|m| m.file_type());

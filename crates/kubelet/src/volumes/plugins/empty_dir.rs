@@ -1,0 +1,100 @@
+//! `emptyDir`: a folder of the pod's own, on disk or in memory.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use api::quantity::Quantity;
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Volume};
+
+use super::super::{VolumeError, directories, ownership};
+use super::{Plugin, Setup, SizeLimit};
+use crate::seams::MountedVolume;
+
+const FOLDER: &str = "kubernetes.io~empty-dir";
+
+pub struct EmptyDir;
+
+#[async_trait]
+impl Plugin for EmptyDir {
+    fn field(&self) -> &'static str {
+        "emptyDir"
+    }
+
+    fn takes(&self, volume: &Volume) -> bool {
+        volume.empty_dir.is_some()
+    }
+
+    /// The kernel itself limits those in memory.
+    fn size_limit(&self, volume: &Volume) -> Option<SizeLimit> {
+        let source = volume.empty_dir.as_ref().filter(|source| medium(source).is_empty())?;
+        let text = source.size_limit.as_ref()?.0.clone();
+        Some(SizeLimit { bytes: size_limit_bytes(source)?, text })
+    }
+
+    async fn set_up(&self, setup: Setup) -> Result<MountedVolume, VolumeError> {
+        setup
+            .blocking(|setup| {
+                let path = setup.folder(FOLDER);
+                let source = setup.volume.empty_dir.clone().unwrap_or_default();
+                make(&path, &source, setup.fs_group())?;
+                Ok(MountedVolume { host_path: path, read_only: false })
+            })
+            .await
+    }
+}
+
+fn medium(source: &EmptyDirVolumeSource) -> &str {
+    source.medium.as_deref().unwrap_or_default()
+}
+
+/// Makes an `emptyDir`. What is in it already (after a restart of the node agent) stays.
+///
+/// # Errors
+/// When the disk or the kernel refuses, or the medium is not known here.
+fn make(path: &Path, source: &EmptyDirVolumeSource, group: Option<u32>) -> Result<(), VolumeError> {
+    match medium(source) {
+        "" => directories::make(path)?,
+        "Memory" => directories::make_in_memory(path, size_limit_bytes(source))?,
+        _ => return Err(VolumeError::Unsupported("emptyDir with huge pages".into())),
+    }
+    // Anyone in the pod may write there; set apart from the creation, which the umask would narrow.
+    let meta = fs::symlink_metadata(path).map_err(|e| VolumeError::disk("reading", path, e))?;
+    if meta.permissions().mode() & 0o777 != 0o777 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777))
+            .map_err(|e| VolumeError::disk("setting the mode of", path, e))?;
+    }
+    match group {
+        Some(group) if meta.gid() != group => {
+            ownership::give_to_group(path, group, ownership::Access::ReadWrite)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The limit, in bytes, when there is one.
+fn size_limit_bytes(source: &EmptyDirVolumeSource) -> Option<u64> {
+    let limit = source.size_limit.as_ref()?.0.parse::<Quantity>().ok()?;
+    u64::try_from(limit.value()).ok().filter(|bytes| *bytes > 0)
+}
+
+#[cfg(test)]
+mod privileged {
+    use super::*;
+
+    #[test]
+    fn an_empty_dir_belongs_to_the_group_of_the_pod_on_disk_and_in_memory() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for medium in [None, Some("Memory".to_owned())] {
+            let path = dir.path().join(medium.as_deref().unwrap_or("disk"));
+            let source = EmptyDirVolumeSource { medium: medium.clone(), ..EmptyDirVolumeSource::default() };
+            make(&path, &source, Some(2000)).expect("made");
+            let meta = fs::symlink_metadata(&path).expect("there");
+            assert_eq!((meta.gid(), meta.permissions().mode() & 0o2777), (2000, 0o2777), "{medium:?}");
+            if medium.is_some() {
+                rustix::mount::unmount(&path, rustix::mount::UnmountFlags::DETACH).expect("unmounted");
+            }
+        }
+    }
+}
