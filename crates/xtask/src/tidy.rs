@@ -5,12 +5,14 @@
 //! thing it writes is the ratchet, and only downwards unless asked.
 
 mod absent;
+mod circles;
 mod documents;
 mod edges;
 mod kinds;
 mod lengths;
 mod licences;
 mod packages;
+mod paths;
 mod ratchet;
 mod text;
 mod tokens;
@@ -64,6 +66,7 @@ pub fn run(accept_excess: bool) -> Result<()> {
     findings.extend(kinds::check(&tree)?);
     findings.extend(edges::check(&tree, &packages)?);
     findings.extend(absent::check(&tree)?);
+    findings.extend(circles::check(&tree, &packages)?);
     findings.extend(licences::check(&tree, &packages)?);
     findings.extend(documents::check(&tree, &packages));
 

@@ -49,6 +49,24 @@ fn collect(stream: TokenStream, words: &mut Vec<Word>) {
     }
 }
 
+/// The tokens of a stream as they stand side by side, without attributes and without what is for tests. Groups are
+/// left as they are.
+pub fn without_tests(stream: TokenStream) -> Vec<TokenTree> {
+    let mut tokens = stream.into_iter().peekable();
+    let mut kept = Vec::new();
+    while let Some(token) = tokens.next() {
+        match &token {
+            TokenTree::Punct(mark) if mark.as_char() == '#' => {
+                if attribute(&mut tokens).is_some_and(|text| text == "cfg (test)") {
+                    skip_item(&mut tokens);
+                }
+            }
+            _ => kept.push(token),
+        }
+    }
+    kept
+}
+
 /// Takes what follows a `#`: the attribute's text; `None` where it was none.
 fn attribute(tokens: &mut Peekable<IntoIter>) -> Option<String> {
     tokens.next_if(|next| matches!(next, TokenTree::Punct(mark) if mark.as_char() == '!'));
