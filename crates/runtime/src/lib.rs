@@ -19,7 +19,6 @@ mod server;
 mod service;
 pub mod snapshot;
 mod spec;
-pub mod streaming;
 
 pub use config::{Config, NetworkConfig};
 pub use engine::{Deps, EngineError};

@@ -13,7 +13,7 @@ use crate::engine::{Deps, EngineError};
 use crate::image::{ImageError, ImageServer, ImageStore, Options, import_socket};
 use crate::server::Server;
 use crate::service::StreamUrls;
-use crate::streaming::{Stdio, StreamingConfig, StreamingServer, TooManyPending};
+use streaming::{Stdio, StreamingConfig, StreamingServer, TooManyPending};
 
 /// What a node's runtime is told.
 #[derive(Debug, Clone)]

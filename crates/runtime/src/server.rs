@@ -20,7 +20,7 @@ use tonic::transport::Server as Grpc;
 use crate::config::Config;
 use crate::engine::{Deps, Engine, EngineError, NoticeReceiver};
 use crate::service::{Runtime, StreamUrls};
-use crate::streaming::StreamBackend;
+use streaming::StreamBackend;
 
 /// Calls of this path are about images.
 const IMAGES_PREFIX: &str = "/runtime.v1.ImageService/";

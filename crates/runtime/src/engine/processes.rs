@@ -14,8 +14,8 @@ use super::exec::{self, Streams, receiving_pipe, write_end};
 use super::terminal::Terminal;
 use super::{Container, Engine, EngineError};
 use crate::netns;
-use crate::streaming::{BackendError, Connection, Exit, Process, Stdio, StreamBackend, TerminalSize};
 use shim::protocol::Op;
+use streaming::{BackendError, Connection, Exit, Process, Stdio, StreamBackend, TerminalSize};
 
 /// The engine as the streaming server sees it.
 pub struct EngineStreams {

@@ -10,7 +10,7 @@ use rustix::termios::Winsize;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::streaming::TerminalSize;
+use streaming::TerminalSize;
 
 /// A terminal; clones are the same one.
 #[derive(Clone)]

@@ -4,7 +4,7 @@ use cri::v1::*;
 use tonic::{Response, Status};
 
 use super::{Answer, Runtime};
-use crate::streaming::Stdio;
+use streaming::Stdio;
 
 /// Hands out addresses that work once, for a short time.
 pub trait StreamUrls: Send + Sync + 'static {

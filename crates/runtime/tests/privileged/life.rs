@@ -1,7 +1,7 @@
 //! The life of pods: sandbox, containers, logs, exec, stop, removal.
 
 use cri::v1::*;
-use runtime::streaming::{Stdio, TerminalSize};
+use streaming::{Stdio, TerminalSize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::node::{Node, labels};

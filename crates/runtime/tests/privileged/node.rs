@@ -13,8 +13,8 @@ use cri::RuntimeServiceClient;
 use cri::v1::image_service_server::ImageService;
 use cri::v1::*;
 use runtime::rootfs::{Image, Overlay, Rootfs, RootfsError, Usage};
-use runtime::streaming::{Stdio, StreamBackend};
 use runtime::{Config, Deps, NetworkConfig, Server, StreamUrls};
+use streaming::{Stdio, StreamBackend};
 use tonic::{Request, Response, Status};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);

@@ -9,9 +9,9 @@ use std::time::Duration;
 use base::{Shutdown, Supervisor, SystemClock, TaskKind};
 use cri::v1::*;
 use runtime::image::{Options, import_socket};
-use runtime::streaming::StreamingConfig;
 use runtime::{Config, NetworkConfig, Node, NodeConfig};
 use sha2::{Digest, Sha256};
+use streaming::StreamingConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use base::TaskKind;
 use cni::config::{LOOPBACK_TYPE, PLUGIN_TYPE};
 use runtime::image::{Options, RegistryOptions};
-use runtime::streaming::StreamingConfig;
+use streaming::StreamingConfig;
 
 use super::{Config, Deps};
 use crate::layout::NodeLayout;

@@ -5,7 +5,7 @@ use futures::FutureExt;
 use tokio::io::{AsyncWriteExt, duplex};
 use tokio::sync::watch;
 
-use crate::streaming::{BackendError, Connection, Exit, Process, Stdio, StreamBackend, TerminalSize};
+use crate::{BackendError, Connection, Exit, Process, Stdio, StreamBackend, TerminalSize};
 
 pub struct FakeBackend;
 

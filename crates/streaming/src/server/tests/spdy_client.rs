@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use tokio_util::codec::{Decoder, Encoder, Framed};
 
 use super::Failure;
-use crate::streaming::spdy::frame::{Frame, FrameDecoder, FrameEncoder};
-use crate::streaming::spdy::{FrameError, Headers};
+use crate::spdy::frame::{Frame, FrameDecoder, FrameEncoder};
+use crate::spdy::{FrameError, Headers};
 
 #[derive(Default)]
 struct Codec(FrameDecoder, FrameEncoder);
