@@ -3,7 +3,7 @@
 //! The table also remembers what decisions worked out, so that pods of equal shape are decided together: for the next
 //! one only nodes that changed are looked at anew. What is decided is the same with and without that memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::causes::{Cause, Causes};
@@ -46,10 +46,24 @@ pub struct Chance {
 struct Search {
     candidates: Vec<Candidate>,
     /// How many nodes were refused, and whether one of them has pods of a lower priority where evicting may help.
-    refusals: HashMap<Verdict, usize>,
+    refusals: Refusals,
     has_victims: bool,
     /// Where the next search should begin.
     next: usize,
+}
+
+/// Verdicts and how many nodes had them: few are different, and neighbours mostly equal, so that a walk finds them
+/// sooner than a hash.
+#[derive(Default)]
+struct Refusals(Vec<(Verdict, usize)>);
+
+impl Refusals {
+    fn add(&mut self, verdict: Verdict) {
+        match self.0.iter_mut().find(|(held, _)| *held == verdict) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((verdict, 1)),
+        }
+    }
 }
 
 /// Finds a node for `pod`. The second value is where the next search should begin.
@@ -80,7 +94,7 @@ pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, us
         let search = search(pod, nodes, &neighbours, chance.start, look);
         if search.candidates.is_empty() {
             let message = explain(&pod.shape.needs, nodes.count(), &search);
-            let causes = search.refusals.keys().filter_map(|verdict| Cause::of(*verdict)).collect();
+            let causes = search.refusals.0.iter().filter_map(|(verdict, _)| Cause::of(*verdict)).collect();
             let refusal = Refusal { message, causes };
             if pod.node_name.is_none() {
                 memory.failed(&pod.shape, nodes.stamp(), &refusal);
@@ -107,6 +121,7 @@ fn search(
     let stamps = nodes.stamps();
     let wanted = enough(nodes.count());
     let priority = pod.priority();
+    let may_have_victims = nodes.has_pods_below(priority);
     let silent = neighbours.is_silent();
     let mut found = Search::default();
     let mut looked_at = 0;
@@ -126,9 +141,11 @@ fn search(
                 break;
             }
         } else if found.candidates.is_empty() {
-            *found.refusals.entry(verdict).or_insert(0) += 1;
-            found.has_victims |=
-                verdict.preemption_may_help() && nodes.slots()[slot].has_pods_below(priority);
+            found.refusals.add(verdict);
+            found.has_victims = found.has_victims
+                || may_have_victims
+                    && verdict.preemption_may_help()
+                    && nodes.slots()[slot].has_pods_below(priority);
         }
     }
     found.next = (start + looked_at) % stamps.len();
@@ -166,7 +183,7 @@ fn enough(nodes: usize) -> usize {
 
 /// Upstream's sentence: how many nodes, what each rule said and how often, and whether preemption would help.
 fn explain(needs: &Needs, present: usize, search: &Search) -> String {
-    let each = || search.refusals.iter();
+    let each = || search.refusals.0.iter();
     let reasons = each()
         .flat_map(|(verdict, count)| verdict.reasons(needs).into_iter().map(move |reason| (reason, *count)));
     let reasons = histogram(reasons);

@@ -1,6 +1,6 @@
 //! [`Nodes`]: the table of nodes with what runs on each, changed one pod or node at a time.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use informer::Meta;
@@ -53,6 +53,8 @@ pub struct Nodes {
     stamp: u64,
     /// By pod uid.
     placed: HashMap<Arc<str>, Placed>,
+    /// How many placed pods have a priority.
+    priorities: BTreeMap<i32, usize>,
     pub(crate) crowds: Crowds,
     pub(crate) memory: Memory,
     texts: Pool<str>,
@@ -72,6 +74,11 @@ impl Nodes {
 
     pub fn count(&self) -> usize {
         self.present
+    }
+
+    /// Whether a pod of a lower priority is placed anywhere.
+    pub fn has_pods_below(&self, priority: i32) -> bool {
+        self.priorities.first_key_value().is_some_and(|(lowest, _)| *lowest < priority)
     }
 
     /// Pods that are placed, also where their node is not present.
@@ -200,6 +207,7 @@ impl Nodes {
         let slot = self.slot(node);
         let Shape { needs, identity, wishes } = &pod.shape;
         self.slots[slot as usize].take(needs);
+        *self.priorities.entry(needs.priority).or_insert(0) += 1;
         let presence = self.crowds.came(slot, identity, wishes.as_ref(), &self.slots);
         let placed = Placed {
             slot,
@@ -217,6 +225,12 @@ impl Nodes {
     pub fn remove_pod(&mut self, uid: &str) -> Option<Departure> {
         let Placed { slot, presence, shape, .. } = self.placed.remove(uid)?;
         self.slots[slot as usize].give_back(&shape.needs);
+        if let Some(count) = self.priorities.get_mut(&shape.needs.priority) {
+            *count -= 1;
+            if *count == 0 {
+                self.priorities.remove(&shape.needs.priority);
+            }
+        }
         self.crowds.went(slot, presence, shape.wishes.as_ref());
         self.changed(slot);
         Some(Departure { slot, shape })
