@@ -1,7 +1,7 @@
 //! What a pod is, said once: what it asks for, which ports of its node it takes, how it is classed, which taints it
 //! tolerates, which nodes it selects, and whether it is ready, active or at its end.
 //!
-//! Scheduler, node agent and controllers decide by these functions, so that a pod which one of them accepts is not
+//! The kind table, scheduler, node agent and controllers decide by these functions, so that a pod which one of them accepts is not
 //! refused by another. Start with [`requests()`] and [`Amounts`].
 //!
 //! Never here: IO, a clock, a decision about more than one pod.
@@ -21,7 +21,7 @@ pub use container::{Figure, at_peak, is_sidecar};
 pub use fit::{Shortage, exceeds, shortages};
 pub use host_ports::{HostPort, host_ports};
 pub use node_selector::{NodeRequirements, NodeSelector, Preference, preferences};
-pub use qos::qos_class;
+pub use qos::{List, class_of_figures, qos_class};
 pub use requests::{is_settled, nonzero_requests, requests};
 pub use state::{
     condition, holds_resources, is_active, is_ready, is_terminal, is_terminating, label, node_name, phase,

@@ -1,9 +1,7 @@
 //! A pod's quality-of-service class, from its requests and limits.
 
-use std::collections::BTreeMap;
-
+use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 
 use crate::amounts::parse;
 
@@ -30,18 +28,35 @@ pub fn qos_class(pod: &Pod) -> &'static str {
 }
 
 fn class_of(each: &[&ResourceRequirements]) -> &'static str {
-    // Zero is as good as unset, and what is no quantity counts as nothing.
-    let amount = |list: &Option<BTreeMap<String, ApiQuantity>>, name: &str| {
-        parse(list.as_ref()?.get(name)?).filter(|amount| amount.signum() > 0)
-    };
-    let sets = |list| COUNTED.iter().any(|name| amount(list, name).is_some());
-    if !each.iter().any(|r| sets(&r.requests) || sets(&r.limits)) {
+    class_of_figures(each, |resources, list, name| {
+        let list = match list {
+            List::Requests => &resources.requests,
+            List::Limits => &resources.limits,
+        };
+        parse(list.as_ref()?.get(name)?)
+    })
+}
+
+/// The two lists of a container's resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    Requests,
+    Limits,
+}
+
+/// The class of a pod with these resources, those of each container or those of the pod as a whole: `BestEffort` when
+/// nothing asks for anything, `Guaranteed` when everything has limits and asks for all of them, else `Burstable`.
+/// `amount` reads an amount in a list; zero is as good as none, and what is no quantity counts as nothing.
+pub fn class_of_figures<R>(each: &[R], amount: impl Fn(&R, List, &str) -> Option<Quantity>) -> &'static str {
+    let amount = |of: &R, list, name: &str| amount(of, list, name).filter(|amount| amount.signum() > 0);
+    let sets = |of: &R, list| COUNTED.iter().any(|name| amount(of, list, name).is_some());
+    if !each.iter().any(|r| sets(r, List::Requests) || sets(r, List::Limits)) {
         return "BestEffort";
     }
     let guaranteed = each.iter().all(|r| {
         COUNTED.iter().all(|name| {
-            let limit = amount(&r.limits, name);
-            limit.is_some() && amount(&r.requests, name).is_none_or(|request| Some(request) == limit)
+            let limit = amount(r, List::Limits, name);
+            limit.is_some() && amount(r, List::Requests, name).is_none_or(|request| Some(request) == limit)
         })
     });
     if guaranteed { "Guaranteed" } else { "Burstable" }
