@@ -41,8 +41,8 @@ impl Converter for ByRow {
     }
 
     fn to_stored<'a>(&'a self, row: &'a Resource, object: &'a mut Object) -> Eventual<'a, Result<(), Error>> {
-        if let Some(convert) = row.convert {
-            (convert.to_storage)(object);
+        if let Some(convert) = &row.convert {
+            convert.to_stored(object);
         }
         Ok(()).into()
     }
@@ -52,8 +52,8 @@ impl Converter for ByRow {
         row: &'a Resource,
         objects: &'a mut [Object],
     ) -> Eventual<'a, Result<(), Error>> {
-        if let Some(convert) = row.convert {
-            objects.iter_mut().for_each(convert.from_storage);
+        if let Some(convert) = &row.convert {
+            objects.iter_mut().for_each(|object| convert.to_served(object));
         }
         Ok(()).into()
     }

@@ -50,7 +50,7 @@ pub(crate) async fn answer(target: Target, part: Part, call: Call) -> Outcome {
         PartHandler::Attach | PartHandler::Exec | PartHandler::PortForward => {
             streams::stream(target, call).await
         }
-        PartHandler::Proxy => proxied::answer(target, call).await,
+        PartHandler::Proxy(to) => proxied::answer(target, to, call).await,
         PartHandler::Resize => pod_parts::answer(target, call, pod_parts::resize).await,
         PartHandler::Token => token::create(target, call).await,
     }

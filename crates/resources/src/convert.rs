@@ -5,11 +5,32 @@
 mod autoscaler;
 mod event;
 
+use api::Object;
+
 use crate::row::Convert;
 
 /// events.k8s.io/v1 ↔ v1.
-pub(crate) const EVENTS: Convert = Convert { to_storage: event::to_core, from_storage: event::from_core };
+pub(crate) struct Events;
+
+impl Convert for Events {
+    fn to_stored(&self, object: &mut Object) {
+        event::to_core(object);
+    }
+
+    fn to_served(&self, object: &mut Object) {
+        event::from_core(object);
+    }
+}
 
 /// autoscaling/v1 ↔ autoscaling/v2.
-pub(crate) const AUTOSCALERS: Convert =
-    Convert { to_storage: autoscaler::to_v2, from_storage: autoscaler::to_v1 };
+pub(crate) struct Autoscalers;
+
+impl Convert for Autoscalers {
+    fn to_stored(&self, object: &mut Object) {
+        autoscaler::to_v2(object);
+    }
+
+    fn to_served(&self, object: &mut Object) {
+        autoscaler::to_v1(object);
+    }
+}

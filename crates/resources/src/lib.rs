@@ -27,7 +27,7 @@ mod validation;
 mod arbitrary;
 
 pub use logic::{Changes, Judge, Logic, MetadataOnly};
-pub use part::{Part, PartHandler, ScalePaths};
+pub use part::{Part, PartHandler, Proxied, ScalePaths};
 pub use row::{Convert, Immutable, Question, Refusal, Resource, Rules, Scope, SelectableField, Verb};
 pub use schema::Schema;
 pub use schema_data::{builtin_types, schema_of_kind, schema_of_structure};

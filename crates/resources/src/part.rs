@@ -85,16 +85,26 @@ pub enum PartHandler {
     /// `pods/portforward`
     PortForward,
     /// `nodes/proxy`, `pods/proxy`, `services/proxy`
-    Proxy,
+    Proxy(Proxied),
     /// `pods/resize`
     Resize,
     /// `serviceaccounts/token`
     Token,
 }
 
+/// What requests are passed on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxied {
+    /// The agent of a node, or a port of the node.
+    Node,
+    Pod,
+    /// An endpoint of a service.
+    Service,
+}
+
 impl PartHandler {
     /// Whether the part is a connection to what the object stands for, and no view of the object.
     pub fn connects(&self) -> bool {
-        matches!(self, Self::Attach | Self::Exec | Self::PortForward | Self::Proxy)
+        matches!(self, Self::Attach | Self::Exec | Self::PortForward | Self::Proxy(_))
     }
 }

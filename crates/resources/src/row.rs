@@ -67,12 +67,12 @@ impl Verb {
 }
 
 /// Converts between a served version and the stored one. Absent where they are the same.
-#[derive(Debug, Clone, Copy)]
-pub struct Convert {
-    /// From this row's version to the storage version.
-    pub to_storage: fn(&mut Object),
-    /// From the storage version to this row's.
-    pub from_storage: fn(&mut Object),
+pub trait Convert: Send + Sync {
+    /// From the row's version to the storage version.
+    fn to_stored(&self, object: &mut Object);
+
+    /// From the storage version to the row's.
+    fn to_served(&self, object: &mut Object);
 }
 
 /// What the machinery does with objects of a kind, besides the kind's [`Logic`].
@@ -238,7 +238,7 @@ pub struct Resource {
     pub storage_prefix: Cow<'static, str>,
     /// The apiVersion objects are stored in.
     pub storage_version: GroupVersion,
-    pub convert: Option<Convert>,
+    pub convert: Option<Arc<dyn Convert>>,
     /// What creating an object asks, where the kind is only a question: created, answered, never stored.
     pub question: Option<Question>,
     /// How long objects live after their last write, in seconds (events: 3600).

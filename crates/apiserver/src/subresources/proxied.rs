@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use api::{Error, Object};
 use http::StatusCode;
+use resources::Proxied;
 use serde_json::Value;
 
 use super::streams::encoded;
@@ -34,11 +35,11 @@ impl<'a> Name<'a> {
 }
 
 /// Passes the request on.
-pub(super) async fn answer(target: Target, call: Call) -> Outcome {
+pub(super) async fn answer(target: Target, to: Proxied, call: Call) -> Outcome {
     let asked = call.info.name.clone();
     let name = Name::parse(&asked)?;
-    let backend = match &*target.row.plural {
-        "nodes" => {
+    let backend = match to {
+        Proxied::Node => {
             let agent = Backend { peer: Peer::Proxied, ..node::agent(&target.context, name.name)? };
             match name.port {
                 "" => agent,
@@ -48,11 +49,10 @@ pub(super) async fn answer(target: Target, call: Call) -> Outcome {
                 }
             }
         }
-        "pods" => checked(pod_backend(&target, &call, &name).await?)?,
-        "services" => checked(service_backend(&target, &call, &name).await?)?,
-        other => return Err(Error::not_implemented(&format!("proxying to {other}"))),
+        Proxied::Pod => checked(pod_backend(&target, &call, &name).await?)?,
+        Proxied::Service => checked(service_backend(&target, &call, &name).await?)?,
     };
-    if backend.tls && &*target.row.plural != "nodes" {
+    if backend.tls && to != Proxied::Node {
         return Err(Error::not_implemented("proxying to pods and services by HTTPS"));
     }
     // The path without its end slash would lose what relative links are relative to.

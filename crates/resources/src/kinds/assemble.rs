@@ -149,7 +149,7 @@ fn connect_options(kind: &str, handler: &PartHandler) -> Option<String> {
         PartHandler::Attach => "Attach",
         PartHandler::Exec => "Exec",
         PartHandler::PortForward => "PortForward",
-        PartHandler::Proxy => "Proxy",
+        PartHandler::Proxy(_) => "Proxy",
         _ => return None,
     };
     Some(format!("{kind}{what}Options"))

@@ -14,7 +14,7 @@ use crate::validation::policy;
 
 pub(super) fn v1() -> Kind {
     Kind::new("autoscaling/v1", "horizontalpodautoscalers", Autoscaler)
-        .stored_as("autoscaling/v2", convert::AUTOSCALERS)
+        .stored_as("autoscaling/v2", convert::Autoscalers)
         .short("hpa")
         .category("all")
         .printed(autoscaler::COLUMNS, autoscaler::cells)

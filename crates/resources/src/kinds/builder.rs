@@ -26,7 +26,7 @@ pub(crate) struct Kind {
     /// Where it differs from the plural.
     pub storage_prefix: Option<&'static str>,
     /// Another version objects are stored in, and the way to it.
-    pub stored: Option<(GroupVersion, Convert)>,
+    pub stored: Option<(GroupVersion, Arc<dyn Convert>)>,
     pub ttl_s: Option<u64>,
     pub deprecated: Option<&'static str>,
     pub rules: Rules,
@@ -95,9 +95,9 @@ impl Kind {
     }
 
     /// Objects are stored in another version.
-    pub fn stored_as(mut self, group_version: &str, convert: Convert) -> Self {
+    pub fn stored_as(mut self, group_version: &str, convert: impl Convert + 'static) -> Self {
         let stored = GroupVersion::parse(group_version).expect("a kind names the version it is stored in");
-        self.stored = Some((stored, convert));
+        self.stored = Some((stored, Arc::new(convert)));
         self
     }
 

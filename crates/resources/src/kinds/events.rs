@@ -12,7 +12,7 @@ pub(super) fn event() -> Kind {
         MetadataOnly(Changes::NotYetJudged("all of an event but its series is immutable")),
     )
     .short("ev")
-    .stored_as("v1", convert::EVENTS)
+    .stored_as("v1", convert::Events)
     .lives_s(3600)
     .created_by_put()
     .selectable("reason")

@@ -242,7 +242,7 @@ fn subresource<'a>(row: &'a Resource, part: &'a Part, verb: Verb) -> Operation<'
         PartHandler::Exec => &["command", "container", "stderr", "stdin", "stdout", "tty"][..],
         PartHandler::Attach => &["container", "stderr", "stdin", "stdout", "tty"][..],
         PartHandler::PortForward => &["ports"][..],
-        PartHandler::Proxy => &["path"][..],
+        PartHandler::Proxy(_) => &["path"][..],
         PartHandler::Log => {
             &["container", "follow", "limitBytes", "previous", "sinceSeconds", "tailLines", "timestamps"][..]
         }

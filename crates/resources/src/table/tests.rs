@@ -108,7 +108,7 @@ fn every_handler_of_parts_answers_one() {
         PartHandler::Finalize => 8,
         PartHandler::Log => 9,
         PartHandler::PortForward => 10,
-        PartHandler::Proxy => 11,
+        PartHandler::Proxy(_) => 11,
         PartHandler::Resize => 12,
         PartHandler::Token => 13,
     };

@@ -7,7 +7,7 @@ use crate::columns::node;
 use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
-use crate::part::PartHandler;
+use crate::part::{PartHandler, Proxied};
 use crate::validation::cluster;
 
 pub(in crate::kinds) fn kind() -> Kind {
@@ -16,7 +16,7 @@ pub(in crate::kinds) fn kind() -> Kind {
         .stored_at("minions")
         .selectable("spec.unschedulable")
         .printed(node::COLUMNS, node::cells)
-        .part("proxy", PartHandler::Proxy)
+        .part("proxy", PartHandler::Proxy(Proxied::Node))
 }
 
 struct Node;

@@ -10,7 +10,7 @@ use crate::columns;
 use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
-use crate::part::PartHandler;
+use crate::part::{PartHandler, Proxied};
 use crate::qos::qos_class;
 use crate::status;
 use crate::validation::pod;
@@ -38,7 +38,7 @@ pub(in crate::kinds) fn kind() -> Kind {
         .part("exec", PartHandler::Exec)
         .part("log", PartHandler::Log)
         .part("portforward", PartHandler::PortForward)
-        .part("proxy", PartHandler::Proxy)
+        .part("proxy", PartHandler::Proxy(Proxied::Pod))
         .part("resize", PartHandler::Resize)
 }
 

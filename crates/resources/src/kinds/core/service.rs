@@ -10,7 +10,7 @@ use crate::defaults;
 use crate::fill;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
-use crate::part::PartHandler;
+use crate::part::{PartHandler, Proxied};
 use crate::status;
 use crate::validation::service;
 
@@ -24,7 +24,7 @@ pub(in crate::kinds) fn kind() -> Kind {
         .selectable("spec.clusterIP")
         .selectable("spec.type")
         .printed(columns::service::SERVICE, columns::service::service)
-        .part("proxy", PartHandler::Proxy)
+        .part("proxy", PartHandler::Proxy(Proxied::Service))
 }
 
 struct Service;
