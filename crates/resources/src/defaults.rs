@@ -3,7 +3,7 @@
 //!
 //! One function a kind, named like it, on the dynamic object; all are idempotent and never fail: a
 //! field of another type than expected is left for validation. The rows in `kinds` say which kind
-//! has which. Start with [`pod`].
+//! has which. Start with [`pod()`].
 
 mod cluster;
 mod container;
