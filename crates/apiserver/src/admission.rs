@@ -22,11 +22,11 @@ pub use default_toleration_seconds::DefaultTolerationSeconds;
 pub use escalation::Escalation;
 pub use namespace_lifecycle::NamespaceLifecycle;
 pub use node_restriction::NodeRestriction;
-pub use plugin::{Admission, Operation, Review};
+pub use plugin::{Admission, Immediate, Operation, Review};
 pub use priority::Priority;
 pub use requester::Requester;
 pub(crate) use reservation::Reservations;
-pub use reservation::{Committed, Hold, Reservation, Reserver};
+pub use reservation::{Attempt, Committed, Hold, Reservation, Reserver};
 pub use service_account::ServiceAccount;
 pub use taint_new_nodes::TaintNewNodes;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::{Error, Reason};
 use base::{Clock, Supervisor};
 use resources::ResourceSource;
 use store::Store;
@@ -56,6 +57,16 @@ impl Default for Limits {
             request_timeout: Duration::from_secs(60),
             watch_timeout: Duration::from_secs(1800),
         }
+    }
+}
+
+impl Limits {
+    /// The outcome of some work, or the 504 of a request that takes longer than requests may.
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        tokio::time::timeout(self.request_timeout, work).await.unwrap_or_else(|_| {
+            let message = "Timeout: request did not complete within the allotted timeout";
+            Err(Error::new(Reason::Timeout, message))
+        })
     }
 }
 

@@ -10,7 +10,7 @@ mod unread;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api::Error;
 use futures::FutureExt;
@@ -98,24 +98,17 @@ async fn run(
     info: RequestInfo,
     trail: &mut Trail,
 ) -> Outcome {
-    let limit = context.limits.request_timeout;
     let long_running = info.long_running();
     let entering = enter(&context, &peer, parts, body, query, info, trail);
     if long_running {
-        let (call, _) = within(limit, entering).await?;
+        let (call, _) = context.limits.in_time(entering).await?;
         return router::route(context, call).await;
     }
     let answered = async {
         let (call, _slot) = entering.await?;
         router::route(Arc::clone(&context), call).await
     };
-    within(limit, answered).await
-}
-
-async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(Error::new(api::Reason::Timeout, "Timeout: request did not complete within the allotted timeout"))
-    })
+    context.limits.in_time(answered).await
 }
 
 /// Authenticate → limits → impersonate → authorize. Watches and streams take no place among the requests in progress.

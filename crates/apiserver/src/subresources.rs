@@ -3,6 +3,7 @@
 //! Start with [`answer`] (subresources) and [`ask`] (kinds that are only a question).
 
 mod binding;
+mod connect;
 mod eviction;
 mod log_options;
 mod namespace;

@@ -80,6 +80,22 @@ pub enum Error {
     Io(Arc<str>),
 }
 
+impl Error {
+    /// Whether a write that failed with this may have been committed all the same, or may still be.
+    pub const fn leaves_outcome_open(&self) -> bool {
+        match self {
+            Self::Timeout(_) | Self::Closed | Self::Corrupted { .. } | Self::Io(_) => true,
+            Self::Conflict { .. }
+            | Self::Compacted { .. }
+            | Self::Future { .. }
+            | Self::TooLarge { .. }
+            | Self::DiskFull(_)
+            | Self::Unavailable(_)
+            | Self::Locked { .. } => false,
+        }
+    }
+}
+
 /// Which keys a list wants.
 #[derive(Debug, Clone, Default)]
 pub struct ListRange {

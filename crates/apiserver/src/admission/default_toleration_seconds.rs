@@ -3,8 +3,7 @@
 use api::{Error, Object};
 use serde_json::{Value, json};
 
-use super::plugin::{Admission, Operation, Review};
-use crate::eventual::Eventual;
+use super::plugin::{Immediate, Operation, Review};
 
 const TOLERATION_S: i64 = 300;
 const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
@@ -12,8 +11,12 @@ const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/u
 /// The plugin `DefaultTolerationSeconds`.
 pub struct DefaultTolerationSeconds;
 
-impl DefaultTolerationSeconds {
-    fn change(review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+impl Immediate for DefaultTolerationSeconds {
+    fn name(&self) -> &'static str {
+        "DefaultTolerationSeconds"
+    }
+
+    fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         let concerned = matches!(review.operation, Operation::Create | Operation::Update)
             && review.is_about_whole("", "pods");
         let Some(pod) = object.filter(|_| concerned) else { return Ok(()) };
@@ -33,20 +36,6 @@ impl DefaultTolerationSeconds {
             pod.set_at(&["spec", "tolerations"], tolerations.into());
         }
         Ok(())
-    }
-}
-
-impl Admission for DefaultTolerationSeconds {
-    fn name(&self) -> &'static str {
-        "DefaultTolerationSeconds"
-    }
-
-    fn admit<'a>(
-        &'a self,
-        review: &'a Review<'_>,
-        object: Option<&'a mut Object>,
-    ) -> Eventual<'a, Result<(), Error>> {
-        Self::change(review, object).into()
     }
 }
 

@@ -3,8 +3,7 @@
 use api::{Error, GroupResource, Object};
 use serde_json::json;
 
-use super::plugin::{Admission, Operation, Review};
-use crate::eventual::Eventual;
+use super::plugin::{Immediate, Operation, Review};
 use crate::lookup::Lookup;
 
 /// The namespaces nobody can delete.
@@ -21,7 +20,11 @@ impl NamespaceLifecycle {
     }
 }
 
-impl NamespaceLifecycle {
+impl Immediate for NamespaceLifecycle {
+    fn name(&self) -> &'static str {
+        "NamespaceLifecycle"
+    }
+
     fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         if review.operation == Operation::Connect {
             return Ok(());
@@ -53,20 +56,6 @@ impl NamespaceLifecycle {
             "field": "metadata.namespace",
         }]);
         Err(review.forbid(object, why).with_detail("causes", cause))
-    }
-}
-
-impl Admission for NamespaceLifecycle {
-    fn name(&self) -> &'static str {
-        "NamespaceLifecycle"
-    }
-
-    fn admit<'a>(
-        &'a self,
-        review: &'a Review<'_>,
-        object: Option<&'a mut Object>,
-    ) -> Eventual<'a, Result<(), Error>> {
-        self.change(review, object).into()
     }
 }
 

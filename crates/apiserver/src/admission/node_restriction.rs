@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use api::{Error, GroupResource, Object};
 use serde_json::Value;
 
-use super::plugin::{Admission, Operation, Review};
+use super::plugin::{Immediate, Operation, Review};
 use crate::authz::node::node_name;
-use crate::eventual::Eventual;
 use crate::lookup::Lookup;
 
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
@@ -164,7 +163,11 @@ impl NodeRestriction {
     }
 }
 
-impl NodeRestriction {
+impl Immediate for NodeRestriction {
+    fn name(&self) -> &'static str {
+        "NodeRestriction"
+    }
+
     fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         if review.operation == Operation::Connect {
             return Ok(());
@@ -205,20 +208,6 @@ impl NodeRestriction {
             }
             _ => Ok(()),
         }
-    }
-}
-
-impl Admission for NodeRestriction {
-    fn name(&self) -> &'static str {
-        "NodeRestriction"
-    }
-
-    fn admit<'a>(
-        &'a self,
-        review: &'a Review<'_>,
-        object: Option<&'a mut Object>,
-    ) -> Eventual<'a, Result<(), Error>> {
-        self.change(review, object).into()
     }
 }
 

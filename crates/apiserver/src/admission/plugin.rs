@@ -66,7 +66,7 @@ impl Review<'_> {
     }
 }
 
-/// One plugin. The built-in ones answer from memory (the watch caches); one that asks a webhook returns
+/// One plugin. Those that decide from memory are written as [`Immediate`]; one that asks a webhook returns
 /// [`Eventual::Later`].
 ///
 /// Cancellation safe: a request may be given up while a plugin waits.
@@ -91,5 +91,50 @@ pub trait Admission: Send + Sync + 'static {
     ) -> Eventual<'a, Result<(), Error>> {
         let _ = (review, object);
         Ok(()).into()
+    }
+}
+
+/// A plugin that decides from memory (the watch caches) and never waits. Each is an [`Admission`].
+pub trait Immediate: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+
+    /// May change the object. `object` is `None` on delete.
+    ///
+    /// # Errors
+    /// The refusal of the request.
+    fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+        let _ = (review, object);
+        Ok(())
+    }
+
+    /// Sees the final object.
+    ///
+    /// # Errors
+    /// The refusal of the request.
+    fn check(&self, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
+        let _ = (review, object);
+        Ok(())
+    }
+}
+
+impl<T: Immediate> Admission for T {
+    fn name(&self) -> &'static str {
+        Immediate::name(self)
+    }
+
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        self.change(review, object).into()
+    }
+
+    fn validate<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        self.check(review, object).into()
     }
 }

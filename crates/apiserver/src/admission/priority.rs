@@ -3,8 +3,7 @@
 use api::{Error, Object};
 use serde_json::Value;
 
-use super::plugin::{Admission, Operation, Review};
-use crate::eventual::Eventual;
+use super::plugin::{Immediate, Operation, Review};
 use crate::lookup::{Lookup, decode};
 
 const GROUP: &str = "scheduling.k8s.io";
@@ -90,7 +89,11 @@ fn is_default(class: &Object) -> bool {
     class.at(&["globalDefault"]).and_then(Value::as_bool) == Some(true)
 }
 
-impl Priority {
+impl Immediate for Priority {
+    fn name(&self) -> &'static str {
+        "Priority"
+    }
+
     fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         let Some(pod) = object.filter(|_| review.is_about_whole("", "pods")) else { return Ok(()) };
         match (review.operation, review.old) {
@@ -124,27 +127,5 @@ impl Priority {
             }
             _ => Ok(()),
         }
-    }
-}
-
-impl Admission for Priority {
-    fn name(&self) -> &'static str {
-        "Priority"
-    }
-
-    fn admit<'a>(
-        &'a self,
-        review: &'a Review<'_>,
-        object: Option<&'a mut Object>,
-    ) -> Eventual<'a, Result<(), Error>> {
-        self.change(review, object).into()
-    }
-
-    fn validate<'a>(
-        &'a self,
-        review: &'a Review<'_>,
-        object: Option<&'a Object>,
-    ) -> Eventual<'a, Result<(), Error>> {
-        self.check(review, object).into()
     }
 }

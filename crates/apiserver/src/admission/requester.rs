@@ -3,15 +3,18 @@
 use api::{Error, Object};
 use serde_json::{Value, json};
 
-use super::plugin::{Admission, Operation, Review};
-use crate::eventual::Eventual;
+use super::plugin::{Immediate, Operation, Review};
 
 /// Writes the creator of a certificate signing request into it. Upstream's storage does so; nobody can
 /// ask in another's name.
 pub struct Requester;
 
-impl Requester {
-    fn change(review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+impl Immediate for Requester {
+    fn name(&self) -> &'static str {
+        "CertificateRequester"
+    }
+
+    fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         let concerned = review.operation == Operation::Create
             && review.is_about_whole("certificates.k8s.io", "certificatesigningrequests");
         let Some(request) = object.filter(|_| concerned) else { return Ok(()) };
@@ -30,19 +33,5 @@ impl Requester {
             }
         }
         Ok(())
-    }
-}
-
-impl Admission for Requester {
-    fn name(&self) -> &'static str {
-        "CertificateRequester"
-    }
-
-    fn admit<'a>(
-        &'a self,
-        review: &'a Review<'_>,
-        object: Option<&'a mut Object>,
-    ) -> Eventual<'a, Result<(), Error>> {
-        Self::change(review, object).into()
     }
 }

@@ -1,13 +1,15 @@
 //! What a write uses up and others must not have: addresses, ports, quota. A [`Reserver`] sets it aside before the
 //! commit; the [`Reservation`] is confirmed by the commit, and released if there is none.
 //!
-//! The order is reserve → commit → confirm or release. Every [`Reservation`] ends by exactly one of the two, whatever
-//! becomes of the request: dropping it releases it.
+//! The order is reserve → commit → confirm, release or leave open. Every [`Reservation`] ends by exactly one of the
+//! three, whatever becomes of the request: dropping it releases it, and a commit that nobody knows the outcome of
+//! leaves it open.
 
 use std::any::Any;
 use std::sync::Arc;
 
 use api::{Error, Object};
+use store::Revision;
 
 use super::plugin::Review;
 use crate::eventual::Eventual;
@@ -32,7 +34,7 @@ pub trait Reserver: Send + Sync + 'static {
     ) -> Eventual<'a, Result<Option<Reservation>, Error>>;
 }
 
-/// What a write came to.
+/// What a write comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
     /// The object is stored as it was reviewed. A delete that finalizers or a grace period hold up is one too.
@@ -49,6 +51,25 @@ pub trait Hold: Any + Send {
 
     /// There was no write: the request was refused, failed, changed nothing, was a dry run or was given up.
     fn release(self: Box<Self>);
+
+    /// Nobody knows whether the write is on disk, or whether it still will be: the store's answer was lost. What is
+    /// held is in doubt until the reserver has found out, and must not be given to others before. An object that is
+    /// there as attempted confirms it; anything that changed the object after [`Attempt::base`], or for a create
+    /// another object of the name, rules the attempt out.
+    fn leave_open(self: Box<Self>, attempt: &Attempt);
+}
+
+/// A write as it was sent to the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    /// The revision that the write is bound to: it can only take place while that is the object's. `None` for a
+    /// create, which can only take place while there is no object of the name.
+    pub base: Option<Revision>,
+    /// What it comes to if it takes place.
+    pub committed: Committed,
 }
 
 /// A [`Hold`] that is released unless it is confirmed.
@@ -69,6 +90,12 @@ impl Reservation {
     fn confirm(mut self, committed: Committed) {
         if let Some(hold) = self.0.take() {
             hold.confirm(committed);
+        }
+    }
+
+    fn leave_open(mut self, attempt: &Attempt) {
+        if let Some(hold) = self.0.take() {
+            hold.leave_open(attempt);
         }
     }
 }
@@ -110,10 +137,39 @@ impl Reservations {
         Ok(())
     }
 
-    /// The commit is done.
-    pub(crate) fn confirm(self, committed: Committed) {
-        for (_, reservation) in self.0 {
-            reservation.confirm(committed);
+    /// Begins the commit.
+    pub(crate) fn committing(self, attempt: Attempt) -> Committing {
+        Committing { reservations: self, attempt }
+    }
+}
+
+/// What a write holds while the store has it. Dropped without an outcome (the commit panicked or was broken off), all
+/// is left open.
+pub(crate) struct Committing {
+    reservations: Reservations,
+    attempt: Attempt,
+}
+
+impl Committing {
+    /// Takes the store's answer; returns what is still held, which is what a write that did not take place leaves.
+    pub(crate) fn end<T>(mut self, answer: &Result<T, store::Error>) -> Reservations {
+        match answer {
+            Ok(_) => {
+                for (_, reservation) in std::mem::take(&mut self.reservations).0 {
+                    reservation.confirm(self.attempt.committed);
+                }
+                Reservations::default()
+            }
+            Err(error) if error.leaves_outcome_open() => Reservations::default(),
+            Err(_) => std::mem::take(&mut self.reservations),
+        }
+    }
+}
+
+impl Drop for Committing {
+    fn drop(&mut self) {
+        for (_, reservation) in std::mem::take(&mut self.reservations).0 {
+            reservation.leave_open(&self.attempt);
         }
     }
 }

@@ -3,8 +3,7 @@
 use api::{Error, Object};
 use serde_json::{Map, Value, json};
 
-use super::plugin::{Admission, Operation, Review};
-use crate::eventual::Eventual;
+use super::plugin::{Immediate, Operation, Review};
 use crate::lookup::Lookup;
 
 const DEFAULT_ACCOUNT: &str = "default";
@@ -41,7 +40,11 @@ fn concerns(review: &Review<'_>) -> bool {
     review.operation == Operation::Create && review.is_about_whole("", "pods")
 }
 
-impl ServiceAccount {
+impl Immediate for ServiceAccount {
+    fn name(&self) -> &'static str {
+        "ServiceAccount"
+    }
+
     fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         let Some(pod) = object.filter(|_| concerns(review)) else { return Ok(()) };
         // A mirror pod shows what runs already; changing it would make it another pod.
@@ -81,28 +84,6 @@ impl ServiceAccount {
             );
         }
         Ok(())
-    }
-}
-
-impl Admission for ServiceAccount {
-    fn name(&self) -> &'static str {
-        "ServiceAccount"
-    }
-
-    fn admit<'a>(
-        &'a self,
-        review: &'a Review<'_>,
-        object: Option<&'a mut Object>,
-    ) -> Eventual<'a, Result<(), Error>> {
-        self.change(review, object).into()
-    }
-
-    fn validate<'a>(
-        &'a self,
-        review: &'a Review<'_>,
-        object: Option<&'a Object>,
-    ) -> Eventual<'a, Result<(), Error>> {
-        self.check(review, object).into()
     }
 }
 

@@ -3,8 +3,7 @@
 use api::{Error, Object};
 use serde_json::{Value, json};
 
-use super::plugin::{Admission, Operation, Review};
-use crate::eventual::Eventual;
+use super::plugin::{Immediate, Operation, Review};
 
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const EFFECT: &str = "NoSchedule";
@@ -12,8 +11,12 @@ const EFFECT: &str = "NoSchedule";
 /// The plugin `TaintNodesByCondition`.
 pub struct TaintNewNodes;
 
-impl TaintNewNodes {
-    fn change(review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+impl Immediate for TaintNewNodes {
+    fn name(&self) -> &'static str {
+        "TaintNodesByCondition"
+    }
+
+    fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         let concerned = review.operation == Operation::Create && review.is_about_whole("", "nodes");
         let Some(node) = object.filter(|_| concerned) else { return Ok(()) };
         let mut taints = match node.at(&["spec", "taints"]) {
@@ -25,19 +28,5 @@ impl TaintNewNodes {
             node.set_at(&["spec", "taints"], taints.into());
         }
         Ok(())
-    }
-}
-
-impl Admission for TaintNewNodes {
-    fn name(&self) -> &'static str {
-        "TaintNodesByCondition"
-    }
-
-    fn admit<'a>(
-        &'a self,
-        review: &'a Review<'_>,
-        object: Option<&'a mut Object>,
-    ) -> Eventual<'a, Result<(), Error>> {
-        Self::change(review, object).into()
     }
 }

@@ -107,8 +107,7 @@ pub(crate) async fn delete(
             }
             Deletion::Remove if options.dry_run => return Ok(Deleted::Gone(current.object)),
             Deletion::Remove => {
-                let (namespace, name) = (object.namespace(), object.name());
-                let removed = target.remove(namespace, name, current.revision, &mut held).await;
+                let removed = target.remove(&current, &mut held).await;
                 removed.map(|()| Deleted::Gone(object.clone()))
             }
         };

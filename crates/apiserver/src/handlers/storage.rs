@@ -12,7 +12,7 @@ use resources::Resource;
 use store::{Expect, KeyValue, Previous, Revision};
 use tokio::sync::oneshot;
 
-use crate::admission::{Committed, Reservations};
+use crate::admission::{Attempt, Committed, Reservations};
 use crate::cache::{CacheError, Entry, ResourceCache, with_resource_version};
 use crate::context::Context;
 use crate::conversion::Converter;
@@ -137,16 +137,19 @@ impl Target {
     ) -> Result<Bytes, CommitError> {
         let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
         let key = self.row.key(&namespace, &name);
+        let base = match expect {
+            Expect::Revision(revision) => Some(revision),
+            Expect::Absent | Expect::Anything => None,
+        };
+        let attempt = (!held.is_empty()).then(|| attempt(&object, base, Committed::Written));
         let value = self.encode(object).await.map_err(CommitError::Failed)?;
         let operation = if expect == Expect::Absent { "create" } else { "update" };
         let (store, ttl_s) = (&self.context.deps.store, self.row.ttl_s);
         let put = async {
-            if held.is_empty() {
-                return store.put(&key, value, expect, ttl_s).await;
-            }
+            let Some(attempt) = attempt else { return store.put(&key, value, expect, ttl_s).await };
             let (store, key) = (Arc::clone(store), key.clone());
             let put = async move { store.put(&key, value, expect, ttl_s).await };
-            self.settle(held, Committed::Written, put).await
+            self.settle(held, attempt, put).await
         };
         let put = self.context.metrics.storage.timed(operation, &self.row, put).await;
         let written = put.map_err(|error| self.commit_error(error, operation))?;
@@ -161,23 +164,19 @@ impl Target {
         self.served_bytes(&json).await.map_err(CommitError::Failed)
     }
 
-    /// Deletes the object, if it still is as it was at `revision`. What is held is treated as by [`Target::commit`].
-    pub(crate) async fn remove(
-        &self,
-        namespace: &str,
-        name: &str,
-        revision: Revision,
-        held: &mut Reservations,
-    ) -> Result<(), CommitError> {
-        let key = self.row.key(namespace, name);
-        let (store, expect) = (&self.context.deps.store, Expect::Revision(revision));
+    /// Deletes the object, if it still is as given. What is held is treated as by [`Target::commit`].
+    pub(crate) async fn remove(&self, stored: &Stored, held: &mut Reservations) -> Result<(), CommitError> {
+        let Stored { object, revision } = stored;
+        let key = self.row.key(object.namespace(), object.name());
+        let (store, expect) = (&self.context.deps.store, Expect::Revision(*revision));
         let delete = async {
             if held.is_empty() {
                 return store.delete(&key, expect, Previous::Unwanted).await;
             }
+            let attempt = attempt(object, Some(*revision), Committed::Removed);
             let (store, key) = (Arc::clone(store), key.clone());
             let delete = async move { store.delete(&key, expect, Previous::Unwanted).await };
-            self.settle(held, Committed::Removed, delete).await
+            self.settle(held, attempt, delete).await
         };
         let deleted = self.context.metrics.storage.timed("delete", &self.row, delete).await;
         let deleted = deleted.map_err(|error| self.commit_error(error, "delete"))?;
@@ -189,20 +188,14 @@ impl Target {
     async fn settle<T: Send + 'static>(
         &self,
         held: &mut Reservations,
-        committed: Committed,
+        attempt: Attempt,
         commit: impl Future<Output = Result<T, store::Error>> + Send + 'static,
     ) -> Result<T, store::Error> {
-        let reservations = std::mem::take(held);
+        let committing = std::mem::take(held).committing(attempt);
         let (reply, answer) = oneshot::channel();
         self.context.deps.supervisor.spawn(TaskKind::Background, "reserved-commit", async move {
             let result = commit.await;
-            let left = match &result {
-                Ok(_) => {
-                    reservations.confirm(committed);
-                    Reservations::default()
-                }
-                Err(_) => reservations,
-            };
+            let left = committing.end(&result);
             // When the request was given up, what is left is dropped here and so released.
             let _given_up = reply.send((result, left));
         });
@@ -223,6 +216,11 @@ impl Target {
             other => CommitError::Failed(store_error(&other, &self.group_resource(), operation)),
         }
     }
+}
+
+fn attempt(object: &Object, base: Option<Revision>, committed: Committed) -> Attempt {
+    let [namespace, name, uid] = [object.namespace(), object.name(), object.uid()].map(str::to_owned);
+    Attempt { namespace, name, uid, base, committed }
 }
 
 /// What a client is told whose read failed.

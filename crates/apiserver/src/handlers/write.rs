@@ -169,25 +169,21 @@ impl Write<'_> {
             let warnings = self.warnings.len();
             let change = make(self, &current.object)?;
             let (object, effect) = self.prepare_update(change, &current.object, &mut held).await?;
-            let (namespace, name) = (current.object.namespace(), current.object.name());
             let committed = match effect {
                 Effect::Nothing => return to_json(&current.object),
                 _ if self.options.dry_run => return to_json(&object),
                 Effect::Replace => {
                     self.target.commit(object, Expect::Revision(current.revision), &mut held).await
                 }
-                Effect::Remove => {
-                    let removed = self.target.remove(namespace, name, current.revision, &mut held).await;
-                    match removed {
-                        Ok(()) => to_json(&object).map_err(CommitError::Failed),
-                        Err(error) => Err(error),
-                    }
-                }
+                Effect::Remove => match self.target.remove(&current, &mut held).await {
+                    Ok(()) => to_json(&object).map_err(CommitError::Failed),
+                    Err(error) => Err(error),
+                },
             };
             match committed {
                 Ok(json) => return Ok(json),
                 Err(CommitError::Failed(error)) => return Err(error),
-                Err(CommitError::Conflict(None)) => return Err(self.target.not_found(name)),
+                Err(CommitError::Conflict(None)) => return Err(self.target.not_found(current.object.name())),
                 Err(CommitError::Conflict(Some(value))) => {
                     self.warnings.truncate(warnings);
                     current = self.target.read_value(value).await?;

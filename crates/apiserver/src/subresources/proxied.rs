@@ -7,6 +7,7 @@ use http::StatusCode;
 use resources::Proxied;
 use serde_json::Value;
 
+use super::connect;
 use super::streams::encoded;
 use crate::call::Call;
 use crate::handlers::storage::Target;
@@ -36,6 +37,9 @@ impl<'a> Name<'a> {
 
 /// Passes the request on.
 pub(super) async fn answer(target: Target, to: Proxied, call: Call) -> Outcome {
+    let mut options = connect::proxy_options(&target.row.kind, &call.info.rest);
+    connect::admit(&target, &call, &mut options).await?;
+    let rest = options.str_at(&["path"]).unwrap_or("");
     let asked = call.info.name.clone();
     let name = Name::parse(&asked)?;
     let backend = match to {
@@ -56,12 +60,12 @@ pub(super) async fn answer(target: Target, to: Proxied, call: Call) -> Outcome {
         return Err(Error::not_implemented("proxying to pods and services by HTTPS"));
     }
     // The path without its end slash would lose what relative links are relative to.
-    let directory = call.info.rest.is_empty() || call.info.path.ends_with('/');
-    if call.info.rest.is_empty() && !call.info.path.ends_with('/') && call.method == http::Method::GET {
+    let directory = rest.is_empty() || call.info.path.ends_with('/');
+    if rest.is_empty() && !call.info.path.ends_with('/') && call.method == http::Method::GET {
         return Ok(redirect(&call));
     }
     let mut path = String::from("/");
-    path.push_str(&call.info.rest.split('/').map(encoded).collect::<Vec<_>>().join("/"));
+    path.push_str(&rest.split('/').map(encoded).collect::<Vec<_>>().join("/"));
     if directory && !path.ends_with('/') {
         path.push('/');
     }

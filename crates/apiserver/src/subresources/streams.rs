@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Limited};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::log_options;
+use super::{connect, log_options};
 use crate::body::Body;
 use crate::call::Call;
 use crate::handlers::storage::Target;
@@ -115,8 +115,11 @@ pub(super) async fn stream(target: Target, call: Call) -> Outcome {
     if !matches!(call.method, Method::GET | Method::POST) {
         return Err(Error::method_not_allowed(&target.group_resource(), call.info.verb));
     }
+    let subresource = call.info.subresource.clone();
+    let mut options = connect::stream_options(&subresource, &call.query)?;
+    connect::admit(&target, &call, &mut options).await?;
     let pod = pod(&target, &call).await?;
-    let path = stream_path(&pod, &call)?;
+    let path = stream_path(&pod, &subresource, &options)?;
     let node = pod
         .str_at(&["spec", "nodeName"])
         .filter(|n| !n.is_empty())
@@ -134,25 +137,23 @@ pub(super) async fn stream(target: Target, call: Call) -> Outcome {
 }
 
 /// Path and query on the node.
-fn stream_path(pod: &Object, call: &Call) -> Result<String, Error> {
+fn stream_path(pod: &Object, subresource: &str, options: &Object) -> Result<String, Error> {
     let (namespace, name) = (pod.namespace(), pod.name());
+    let list = |field: &str| options.at(&[field]).and_then(Value::as_array).into_iter().flatten();
     let mut query: Vec<String> = Vec::new();
-    let path = if call.info.subresource == "portforward" {
-        query.extend(
-            call.query.all("ports").flat_map(|p| p.split(',')).map(|p| format!("port={}", encoded(p))),
-        );
+    let path = if subresource == "portforward" {
+        query.extend(list("ports").map(|port| format!("port={port}")));
         format!("/portForward/{namespace}/{name}")
     } else {
-        let container = container(pod, call.query.get("container").unwrap_or(""))?;
+        let container = container(pod, options.str_at(&["container"]).unwrap_or(""))?;
         for (asked, sent) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
-            if call.query.flag(asked) {
+            if options.at(&[asked]) == Some(&Value::Bool(true)) {
                 query.push(format!("{sent}=1"));
             }
         }
-        if call.info.subresource == "exec" {
-            query.extend(call.query.all("command").map(|c| format!("command={}", encoded(c))));
-        }
-        format!("/{}/{namespace}/{name}/{}", call.info.subresource, encoded(container))
+        let words = list("command").filter_map(Value::as_str);
+        query.extend(words.map(|word| format!("command={}", encoded(word))));
+        format!("/{subresource}/{namespace}/{name}/{}", encoded(container))
     };
     Ok(if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) })
 }

@@ -110,26 +110,32 @@ impl Harness {
         kubelet: Option<Arc<KubeletClient>>,
     ) -> Self {
         let store = Memory::new(store::memory::Config::default());
-        Self::build(store, Arc::new(resources::Builtin), limits, admission, kubelet).await
+        let parts = |deps: &mut Deps| (deps.admission, deps.kubelet) = (admission, kubelet);
+        Self::build(store, Arc::new(resources::Builtin), limits, parts).await
+    }
+
+    /// A server with other parts than the usual ones.
+    pub async fn made_of(change: impl FnOnce(&mut Deps)) -> Self {
+        let store = Memory::new(store::memory::Config::default());
+        Self::build(store, Arc::new(resources::Builtin), Limits::default(), change).await
     }
 
     /// A server that keeps its objects in this store.
     pub async fn on(store: Memory) -> Self {
-        Self::build(store, Arc::new(resources::Builtin), Limits::default(), Vec::new(), None).await
+        Self::build(store, Arc::new(resources::Builtin), Limits::default(), |_| ()).await
     }
 
     /// A server of these kinds.
     pub async fn serving(kinds: Arc<dyn ResourceSource>) -> Self {
         let store = Memory::new(store::memory::Config::default());
-        Self::build(store, kinds, Limits::default(), Vec::new(), None).await
+        Self::build(store, kinds, Limits::default(), |_| ()).await
     }
 
     async fn build(
         store: Memory,
         kinds: Arc<dyn ResourceSource>,
         limits: Limits,
-        admission: Vec<Arc<dyn Admission>>,
-        kubelet: Option<Arc<KubeletClient>>,
+        change: impl FnOnce(&mut Deps),
     ) -> Self {
         let supervisor = Supervisor::new(Shutdown::new());
         let shared = Arc::new(store.clone());
@@ -140,24 +146,23 @@ impl Harness {
             clock: Arc::new(SystemClock),
             lookup: Lookup::new(cache.clone()),
         });
-        let server = Server::build(
-            Config { limits, ..Config::default() },
-            Deps {
-                clock: Arc::new(SystemClock),
-                supervisor: supervisor.clone(),
-                store: shared,
-                cache: cache.clone(),
-                resources: kinds,
-                authenticator: Arc::new(TokensByName),
-                authorizer: Arc::new(AllButNobody),
-                admission,
-                reservers: Vec::new(),
-                converter: Arc::new(ByRow),
-                tokens: Some(Arc::new(tokens)),
-                rules: Some(Arc::new(AllButNobody)),
-                kubelet,
-            },
-        );
+        let mut deps = Deps {
+            clock: Arc::new(SystemClock),
+            supervisor: supervisor.clone(),
+            store: shared,
+            cache: cache.clone(),
+            resources: kinds,
+            authenticator: Arc::new(TokensByName),
+            authorizer: Arc::new(AllButNobody),
+            admission: Vec::new(),
+            reservers: Vec::new(),
+            converter: Arc::new(ByRow),
+            tokens: Some(Arc::new(tokens)),
+            rules: Some(Arc::new(AllButNobody)),
+            kubelet: None,
+        };
+        change(&mut deps);
+        let server = Server::build(Config { limits, ..Config::default() }, deps);
         let client = server.in_process(user("tester"));
         Self { server, supervisor, store, cache, client }
     }

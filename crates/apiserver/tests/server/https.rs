@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use apiserver::{KubeletClient, Limits};
+use apiserver::{Deps, KubeletClient, Limits};
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
@@ -57,7 +57,7 @@ fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem.as_bytes()).map(|c| c.unwrap()).collect()
 }
 
-struct Https {
+pub struct Https {
     harness: Harness,
     authority: Authority,
     address: SocketAddr,
@@ -72,6 +72,15 @@ async fn start_with(limits: Limits) -> Https {
     let (cert, key) = authority.issue("client", ExtendedKeyUsagePurpose::ClientAuth);
     let kubelet = KubeletClient::from_pem(authority.pem.as_bytes(), cert.as_bytes(), key.as_bytes()).unwrap();
     let harness = Harness::limited(limits, Vec::new(), Some(Arc::new(kubelet))).await;
+    serve(harness, authority).await
+}
+
+/// A server with other parts than the usual ones.
+pub async fn start_made_of(change: impl FnOnce(&mut Deps)) -> Https {
+    serve(Harness::made_of(change).await, Authority::new()).await
+}
+
+async fn serve(harness: Harness, authority: Authority) -> Https {
     let (cert, key) = authority.issue("server", ExtendedKeyUsagePurpose::ServerAuth);
     let tls = Arc::new(authority.tls(&cert, &key));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -111,7 +120,7 @@ impl Https {
     }
 
     /// Sends text and reads until the server closes or `until` is seen.
-    async fn exchange(&self, request: &str, until: &str) -> String {
+    pub async fn exchange(&self, request: &str, until: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         read_until(&mut stream, until).await

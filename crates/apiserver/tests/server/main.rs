@@ -1,7 +1,9 @@
 //! The API server as its clients see it: requests through the whole pipeline against a store in memory.
 
+mod cost;
 mod discovery;
 mod faults;
+mod gate;
 mod harness;
 mod https;
 mod malformed;
@@ -9,8 +11,10 @@ mod mutation;
 mod objects;
 mod paging;
 mod random;
+mod reserving;
 mod runtime_row;
 mod samples;
 mod subresources;
+mod waiting;
 mod walk;
 mod watching;
