@@ -1,6 +1,6 @@
 //! How the machine's cgroups are mounted, and which directories make up one of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -79,6 +79,20 @@ impl Hierarchy {
         Some(Self::V1 { controllers, others })
     }
 
+    /// The controllers that cgroups can be given: in version 2 the root lists them, in version 1 each is mounted.
+    ///
+    /// # Errors
+    /// When the root's list can't be read.
+    pub fn controllers(&self) -> io::Result<BTreeSet<String>> {
+        match self {
+            Self::V1 { controllers, .. } => Ok(controllers.keys().cloned().collect()),
+            Self::V2(mount) => {
+                let listed = fs::read_to_string(mount.join("cgroup.controllers"))?;
+                Ok(listed.split_whitespace().map(str::to_owned).collect())
+            }
+        }
+    }
+
     /// The directory of `cgroup` under a v1 controller (ignored in v2); none where it isn't mounted.
     pub fn dir(&self, controller: &str, cgroup: &str) -> Option<PathBuf> {
         match self {
@@ -142,5 +156,18 @@ mod tests {
         let with_net_cls = format!("{pure}net_cls /opt/net_cls cgroup rw,net_cls 0 0\n");
         assert_eq!(Hierarchy::from_mounts(&with_net_cls), Some(found));
         assert_eq!(Hierarchy::from_mounts("proc /proc proc rw 0 0\n"), None);
+    }
+    #[test]
+    fn controllers_are_mounted_or_listed() {
+        let names =
+            |found: &Hierarchy| found.controllers().map(|names| names.into_iter().collect::<Vec<_>>());
+        let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu,cpuacct 0 0\n";
+        let found = Hierarchy::from_mounts(mounts).expect("cgroups are mounted");
+        assert_eq!(names(&found).expect("known"), ["cpu", "cpuacct"]);
+        let dir = tempfile::tempdir().expect("a folder");
+        let unified = Hierarchy::V2(dir.path().to_owned());
+        assert!(names(&unified).is_err(), "nothing is listed");
+        fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu memory pids\n").expect("written");
+        assert_eq!(names(&unified).expect("listed"), ["cpu", "cpuset", "memory", "pids"]);
     }
 }

@@ -5,8 +5,6 @@
 //! teardown for all of a cluster. A container's cgroup is created by the OCI library, not here. Never knows a pod,
 //! starts no task and never waits.
 
-#![deny(unsafe_code)]
-
 mod hierarchy;
 mod limits;
 mod members;

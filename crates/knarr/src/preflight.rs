@@ -42,10 +42,12 @@ pub fn missing() -> Vec<String> {
             missing.push(format!("the kernel has no {namespace} namespaces"));
         }
     }
-    for controller in ["memory", "cpu", "pids"] {
-        if !has_controller(controller) {
-            missing.push(format!("the cgroup controller {controller:?} is not available"));
+    match cgroup::Hierarchy::detect().and_then(|hierarchy| hierarchy.controllers()) {
+        Ok(available) => {
+            let lacking = ["memory", "cpu", "pids"].into_iter().filter(|name| !available.contains(*name));
+            missing.extend(lacking.map(|name| format!("the cgroup controller {name:?} is not available")));
         }
+        Err(error) => missing.push(format!("the machine's cgroups cannot be used: {error}")),
     }
     missing
 }
@@ -56,21 +58,6 @@ fn without(held: CapabilitySet) -> Option<String> {
         CAPABILITIES.iter().filter(|(_, one)| !held.contains(*one)).map(|(name, _)| *name).collect();
     (!lacking.is_empty()).then(|| {
         format!("knarr needs all of root's capabilities; here these are missing: {}", lacking.join(", "))
-    })
-}
-
-/// cgroup v2 lists its controllers in the root; v1 mounts a hierarchy for each.
-fn has_controller(name: &str) -> bool {
-    if let Ok(controllers) = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")
-        && controllers.split_whitespace().any(|c| c == name)
-    {
-        return true;
-    }
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    mounts.lines().any(|line| {
-        let mut fields = line.split_whitespace().skip(2);
-        fields.next() == Some("cgroup")
-            && fields.next().is_some_and(|options| options.split(',').any(|o| o == name))
     })
 }
 

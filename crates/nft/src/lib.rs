@@ -5,8 +5,6 @@
 //! a list of elements may have any size: what does not fit an attribute is spread over messages, and what can't be
 //! spread is an error. Never decides which rules there are.
 
-#![deny(unsafe_code)]
-
 mod attributes;
 mod batch;
 mod dump;

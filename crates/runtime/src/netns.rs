@@ -1,6 +1,11 @@
 //! Network namespaces with a name in the file system, so that an address outlives the process that first
 //! held it and a CNI plugin can find it.
 
+#![expect(
+    unsafe_code,
+    reason = "unshares a thread of its own and sets an interface up, which have no safe call"
+)]
+
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;

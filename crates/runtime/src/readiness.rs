@@ -1,5 +1,7 @@
 //! Descriptors that tokio waits on.
 
+#![expect(unsafe_code, reason = "registers a descriptor that the returned value owns with tokio")]
+
 use std::io;
 use std::os::fd::OwnedFd;
 

@@ -1,5 +1,7 @@
 //! Processes the shim started: a handle to wait on for each, and one place that reaps.
 
+#![expect(unsafe_code, reason = "sends signals through a pidfd, which has no safe call with a number")]
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 

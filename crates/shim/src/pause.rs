@@ -2,6 +2,8 @@
 //!
 //! It is a fork of the shim, not a program of its own: no image, no exec, its pages shared with the shim.
 
+#![expect(unsafe_code, reason = "forks: the pause process is a copy of the shim")]
+
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};

@@ -17,6 +17,7 @@ mod ratchet;
 mod text;
 mod tokens;
 mod tree;
+mod unsafety;
 
 use std::fmt;
 
@@ -66,6 +67,7 @@ pub fn run(accept_excess: bool) -> Result<()> {
     findings.extend(kinds::check(&tree)?);
     findings.extend(edges::check(&tree, &packages)?);
     findings.extend(absent::check(&tree)?);
+    findings.extend(unsafety::check(&tree)?);
     findings.extend(circles::check(&tree, &packages)?);
     findings.extend(licences::check(&tree, &packages)?);
     findings.extend(documents::check(&tree, &packages));

@@ -1,5 +1,7 @@
 //! Changes in folders, as the kernel tells them (inotify), for async code.
 
+#![expect(unsafe_code, reason = "registers a descriptor that the returned value owns with tokio")]
+
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
