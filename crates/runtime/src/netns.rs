@@ -1,10 +1,7 @@
 //! Network namespaces with a name in the file system, so that an address outlives the process that first
 //! held it and a CNI plugin can find it.
 
-#![expect(
-    unsafe_code,
-    reason = "unshares a thread of its own and sets an interface up, which have no safe call"
-)]
+#![expect(unsafe_code, reason = "unshares its thread and sets an interface up: no safe call")]
 
 use std::fs;
 use std::io;

@@ -1,10 +1,7 @@
 //! The last steps before a container's program runs, in the process that becomes it, and how their
 //! failure gets back to the shim: over a pipe that closes by itself when the program starts.
 
-#![expect(
-    unsafe_code,
-    reason = "resets signals and borrows a descriptor in the process that becomes a container"
-)]
+#![expect(unsafe_code, reason = "resets signals in what becomes a container: no safe call")]
 
 use std::collections::HashSet;
 use std::convert::Infallible;

@@ -46,7 +46,9 @@ fn takes_lints(manifest: &str) -> bool {
 }
 
 fn lifts(line: &str) -> bool {
-    line.trim_start().starts_with('#') && line.contains(LINT)
+    let line = line.trim_start();
+    // Alone on its line where the attribute is too long for one.
+    (line.starts_with('#') && line.contains(LINT)) || line.strip_suffix(',') == Some(LINT)
 }
 
 #[cfg(test)]
@@ -58,6 +60,7 @@ mod tests {
         assert!(takes_lints("[package]\nname = \"a\"\n\n[lints]\nworkspace = true\n"));
         assert!(!takes_lints("[package]\nname = \"a\"\n\n[lints.rust]\ndead_code = \"allow\"\n"));
         assert!(lifts(&format!("#![expect({LINT}, reason = \"…\")]")));
+        assert!(lifts(&format!("    {LINT},")));
         assert!(!lifts("// about #![expect]"));
     }
 }
