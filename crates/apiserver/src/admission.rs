@@ -30,9 +30,9 @@ pub use reservation::{Attempt, Committed, Hold, Reservation, Reserver};
 pub use service_account::ServiceAccount;
 pub use taint_new_nodes::TaintNewNodes;
 
-use crate::authz::Authorizer;
-use crate::authz::rbac::Rbac;
-use crate::lookup::Lookup;
+use crate::cache::lookup::Lookup;
+use crate::identity::authz::Authorizer;
+use crate::identity::authz::rbac::Rbac;
 
 /// Has every plugin change the object, in order.
 ///

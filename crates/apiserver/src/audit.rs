@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
-use crate::call::Peer;
-use crate::path::RequestInfo;
 use crate::request::User;
+use crate::request::call::Peer;
+use crate::request::path::RequestInfo;
 
 /// Lines that may wait to be written; what comes beyond is lost, and that is said in the server's log.
 const WAITING_LINES: usize = 16_384;
@@ -166,7 +166,7 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::Query;
+    use crate::request::query::Query;
 
     #[test]
     fn a_denied_request_says_who_and_what() {

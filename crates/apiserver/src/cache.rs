@@ -9,6 +9,9 @@
 //! its watch ends. Those that want one value exactly (a name, a node, a namespace) are woken only by changes that
 //! concern it (`lanes`). A watch that begins before the ring is served from the store's history first (`past`).
 //! Never here: a kind's name, a selector's syntax, an HTTP type.
+//!
+//! Around it: `specs` (what it must know of the kinds), [`lookup`] (objects by group and plural, for those who decide
+//! from memory) and `follow` (indexes kept current).
 
 mod collection;
 mod entry;
@@ -16,13 +19,16 @@ mod error;
 mod event;
 mod extract;
 mod feed;
+pub(crate) mod follow;
 mod lanes;
+pub mod lookup;
 mod objects;
 mod paging;
 mod past;
 mod resource;
 mod ring;
 mod scope;
+pub(crate) mod specs;
 mod version;
 mod watch;
 

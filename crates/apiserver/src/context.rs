@@ -9,12 +9,12 @@ use resources::ResourceSource;
 use store::Store;
 
 use crate::admission::{Admission, Reserver};
-use crate::authn::Authenticator;
-use crate::authz::Authorizer;
 use crate::cache::Cache;
 use crate::conversion::Converter;
 use crate::discovery::Discovery;
 use crate::health::Health;
+use crate::identity::authn::Authenticator;
+use crate::identity::authz::Authorizer;
 use crate::identity::{RuleResolver, TokenIssuer};
 use crate::inflight::InFlight;
 use crate::kubelet::KubeletClient;

@@ -16,8 +16,8 @@ use resources::{KindTable, ResourceSource};
 use sha2::{Digest, Sha256};
 
 use crate::body::Body;
-use crate::call::Call;
-use crate::negotiate::Clause;
+use crate::request::call::Call;
+use crate::respond::negotiate::Clause;
 use crate::respond::{self, Outcome};
 
 /// A ready document and its tag.

@@ -6,12 +6,14 @@
 pub(crate) mod decode;
 pub(crate) mod delete;
 pub(crate) mod deletion;
+pub(crate) mod exchange;
 pub(crate) mod freshness;
 mod gzip;
 pub(crate) mod list;
 pub(crate) mod metadata;
 pub(crate) mod options;
 pub(crate) mod patch;
+pub(crate) mod post;
 pub(crate) mod put;
 pub(crate) mod read;
 pub(crate) mod scale;

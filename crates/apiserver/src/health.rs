@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use http::StatusCode;
 
 use crate::body::Body;
-use crate::query::Query;
+use crate::request::query::Query;
 use crate::respond;
 
 type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;

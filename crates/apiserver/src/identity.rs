@@ -1,74 +1,8 @@
-//! What the server asks of the keepers of identity besides authentication: issuing tokens and
-//! listing rules.
+//! Who somebody is ([`authn`]), what they may do ([`authz`]), and what else is asked of the keepers of identity
+//! (`keepers`: issuing tokens, listing rules).
 
-use std::sync::Arc;
+pub mod authn;
+pub mod authz;
+mod keepers;
 
-use api::{Error, Object};
-use jiff::Timestamp;
-use serde_json::Value;
-
-use crate::request::User;
-
-/// A service account token that is asked for (`TokenRequest`).
-#[derive(Debug, Clone)]
-pub struct TokenDemand {
-    /// The service account as stored.
-    pub account: Object,
-    /// Empty: the API server itself.
-    pub audiences: Vec<String>,
-    /// How long the token shall live; the issuer may cap it.
-    pub expiration_s: i64,
-    /// What the token is bound to, where it is: (apiVersion, kind, name, uid).
-    pub bound: Option<BoundObject>,
-}
-
-/// The object a token dies with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BoundObject {
-    pub api_version: String,
-    pub kind: String,
-    pub name: String,
-    pub uid: String,
-    /// The node a bound pod runs on, with its uid, where known.
-    pub node: Option<(String, String)>,
-}
-
-/// A token and when it ends.
-#[derive(Debug, Clone)]
-pub struct IssuedToken {
-    pub token: String,
-    pub expires: Timestamp,
-    /// The audiences the token was issued for.
-    pub audiences: Vec<String>,
-}
-
-/// Issues service account tokens and publishes the keys to check them with.
-pub trait TokenIssuer: Send + Sync + 'static {
-    /// # Errors
-    /// When the demand is out of bounds or no key is there.
-    fn issue(&self, demand: &TokenDemand) -> Result<IssuedToken, Error>;
-
-    /// The JSON Web Key Set of `/openid/v1/jwks`.
-    fn jwks(&self) -> Value;
-
-    /// The document of `/.well-known/openid-configuration`.
-    fn openid_configuration(&self) -> Value;
-}
-
-/// What a user may do in a namespace, as RBAC rules.
-#[derive(Debug, Clone, Default)]
-pub struct Rules {
-    /// `ResourceRule` objects.
-    pub resource_rules: Vec<Value>,
-    /// `NonResourceRule` objects.
-    pub non_resource_rules: Vec<Value>,
-    /// Whether rules may be missing.
-    pub incomplete: bool,
-    /// Why, where rules are missing.
-    pub evaluation_error: String,
-}
-
-/// Lists a user's rules.
-pub trait RuleResolver: Send + Sync + 'static {
-    fn rules(&self, user: &Arc<User>, namespace: &str) -> Rules;
-}
+pub use keepers::{BoundObject, IssuedToken, RuleResolver, Rules, TokenDemand, TokenIssuer};

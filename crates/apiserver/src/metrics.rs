@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use resources::KindTable;
 
 use crate::inflight::InFlight;
-use crate::path::RequestInfo;
+use crate::request::path::RequestInfo;
 
 mod storage;
 
@@ -153,7 +153,7 @@ mod tests {
     use resources::ResourceSource;
 
     use super::*;
-    use crate::query::Query;
+    use crate::request::query::Query;
 
     #[test]
     fn clients_cannot_make_series_at_will() {

@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use crate::body::Body;
-use crate::call::Call;
-use crate::negotiate::Clause;
+use crate::request::call::Call;
+use crate::respond::negotiate::Clause;
 use crate::respond::{self, Outcome};
 
 /// A document's bytes, compressed.

@@ -1,4 +1,10 @@
 //! What a request asks for, as authentication, authorization, admission and audit see it.
+//!
+//! `path` and `query` read it, `call` carries it through the server.
+
+pub(crate) mod call;
+pub(crate) mod path;
+pub(crate) mod query;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,8 @@
 //! Makes HTTP responses of results. Errors become `Status` objects here and nowhere else.
 
+pub(crate) mod negotiate;
+pub(crate) mod pretty;
+
 use std::collections::HashSet;
 
 use api::Error;
@@ -9,8 +12,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 use crate::body::Body;
-use crate::negotiate::{Answer, Format};
-use crate::pretty;
+use negotiate::{Answer, Format};
 
 /// What handlers produce.
 pub(crate) type Outcome = Result<Response<Body>, Error>;

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use base::{Clock, Supervisor};
 
 use crate::admission::{self, Admission};
-use crate::authn::service_account::{DEFAULT_ISSUER, Issuer, ServiceAccounts, SigningKey, TokenSettings};
-use crate::authn::{self, Anonymous, Authenticator, ClientCertificate, StaticTokens};
-use crate::authz::node::NodeAuthorizer;
-use crate::authz::rbac::Rbac;
-use crate::authz::{self, Authorizer, PrivilegedGroup};
 use crate::bootstrap;
+use crate::cache::lookup::Lookup;
 use crate::cache::{Cache, CacheError};
+use crate::identity::authn::service_account::{
+    DEFAULT_ISSUER, Issuer, ServiceAccounts, SigningKey, TokenSettings,
+};
+use crate::identity::authn::{self, Anonymous, Authenticator, ClientCertificate, StaticTokens};
+use crate::identity::authz::node::NodeAuthorizer;
+use crate::identity::authz::rbac::Rbac;
+use crate::identity::authz::{self, Authorizer, PrivilegedGroup};
 use crate::identity::{RuleResolver, TokenIssuer};
-use crate::lookup::Lookup;
 
 /// What can be set about security.
 pub struct SecurityConfig {

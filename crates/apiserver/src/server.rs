@@ -1,8 +1,13 @@
 //! [`Server`]: the API server as a whole. `Config` and [`Deps`] → [`Server::build`] → [`Server::run`],
 //! and [`Server::in_process`] for components of the same process.
+//!
+//! Both transports (`connection`, `in_process`) enter the `pipeline`, at whose end the `router` finds who answers.
 
 mod connection;
 mod in_process;
+mod paths;
+pub(crate) mod pipeline;
+mod router;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ mod connect;
 mod eviction;
 mod log_options;
 mod namespace;
-mod pod_parts;
+mod parts;
 mod proxied;
 mod reviews;
 mod streams;
@@ -18,10 +18,10 @@ use std::sync::Arc;
 use api::Error;
 use resources::{Part, PartHandler, Question, Resource, Verb};
 
-use crate::call::Call;
 use crate::context::Context;
 use crate::handlers::storage::Target;
 use crate::handlers::{patch, put, read, scale};
+use crate::request::call::Call;
 use crate::respond::Outcome;
 
 /// Answers a request for a part of an object: the one place where each of the row's [`PartHandler`]s meets its
@@ -40,11 +40,9 @@ pub(crate) async fn answer(target: Target, part: Part, call: Call) -> Outcome {
             _ => put::update(target, call).await,
         },
         PartHandler::Scale(paths) => scale::answer(target, &paths, call).await,
-        PartHandler::Approval => pod_parts::answer(target, call, pod_parts::approval).await,
+        PartHandler::Approval => parts::answer(target, call, parts::approval).await,
         PartHandler::Binding => binding::create(target, call).await,
-        PartHandler::EphemeralContainers => {
-            pod_parts::answer(target, call, pod_parts::ephemeral_containers).await
-        }
+        PartHandler::EphemeralContainers => parts::answer(target, call, parts::ephemeral_containers).await,
         PartHandler::Eviction => eviction::create(target, call).await,
         PartHandler::Finalize => namespace::finalize(target, call).await,
         PartHandler::Log => streams::log(target, call).await,
@@ -52,7 +50,7 @@ pub(crate) async fn answer(target: Target, part: Part, call: Call) -> Outcome {
             streams::stream(target, call).await
         }
         PartHandler::Proxy(to) => proxied::answer(target, to, call).await,
-        PartHandler::Resize => pod_parts::answer(target, call, pod_parts::resize).await,
+        PartHandler::Resize => parts::answer(target, call, parts::resize).await,
         PartHandler::Token => token::create(target, call).await,
     }
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 use store::{Expect, Memory, Previous, Store, memory};
 
 use crate::cache::Cache;
-use crate::lookup::Lookup;
-use crate::specs::cache_specs;
+use crate::cache::lookup::Lookup;
+use crate::cache::specs::cache_specs;
 
 pub(crate) struct Fixture {
     pub store: Arc<Memory>,

@@ -6,10 +6,10 @@ use api::{Error, GroupResource, Object};
 use serde_json::Value;
 
 use super::plugin::{Admission, Operation, Review};
-use crate::authz::rbac::rule::{missing, quoted};
-use crate::authz::rbac::{GROUP, Rbac, RoleRef, Rule};
-use crate::authz::{Authorizer, Decision, is_privileged};
 use crate::eventual::Eventual;
+use crate::identity::authz::rbac::rule::{missing, quoted};
+use crate::identity::authz::rbac::{GROUP, Rbac, RoleRef, Rule};
+use crate::identity::authz::{Authorizer, Decision, is_privileged};
 use crate::request::Attributes;
 
 /// Checks writes of roles and bindings.

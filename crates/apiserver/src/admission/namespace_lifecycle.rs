@@ -4,7 +4,7 @@ use api::{Error, GroupResource, Object};
 use serde_json::json;
 
 use super::plugin::{Immediate, Operation, Review};
-use crate::lookup::Lookup;
+use crate::cache::lookup::Lookup;
 
 /// The namespaces nobody can delete.
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];

@@ -6,8 +6,8 @@ use api::{Error, GroupResource, Object};
 use serde_json::Value;
 
 use super::plugin::{Immediate, Operation, Review};
-use crate::authz::node::node_name;
-use crate::lookup::Lookup;
+use crate::cache::lookup::Lookup;
+use crate::identity::authz::node::node_name;
 
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 const LEASE_NAMESPACE: &str = "kube-node-lease";

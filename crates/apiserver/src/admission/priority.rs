@@ -4,7 +4,7 @@ use api::{Error, Object};
 use serde_json::Value;
 
 use super::plugin::{Immediate, Operation, Review};
-use crate::lookup::{Lookup, decode};
+use crate::cache::lookup::{Lookup, decode};
 
 const GROUP: &str = "scheduling.k8s.io";
 const PLURAL: &str = "priorityclasses";

@@ -4,7 +4,7 @@ use api::{Error, Object};
 use serde_json::{Map, Value, json};
 
 use super::plugin::{Immediate, Operation, Review};
-use crate::lookup::Lookup;
+use crate::cache::lookup::Lookup;
 
 const DEFAULT_ACCOUNT: &str = "default";
 const VOLUME_PREFIX: &str = "kube-api-access-";

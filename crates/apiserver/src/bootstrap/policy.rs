@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use api::Object;
 use serde_json::{Map, Value, json};
 
-use crate::authn::AUTHENTICATED_GROUP;
-use crate::authz::rbac::{GROUP, Rule};
+use crate::identity::authn::AUTHENTICATED_GROUP;
+use crate::identity::authz::rbac::{GROUP, Rule};
 use crate::request::User;
 
 /// The annotation of objects that are kept current.

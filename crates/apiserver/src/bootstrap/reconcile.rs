@@ -7,8 +7,8 @@ use api::Object;
 use serde_json::{Map, Value};
 
 use super::policy::AUTOUPDATE;
-use crate::authz::rbac::Rule;
-use crate::authz::rbac::rule::missing;
+use crate::identity::authz::rbac::Rule;
+use crate::identity::authz::rbac::rule::missing;
 
 /// A write.
 #[derive(Debug, Clone, PartialEq)]

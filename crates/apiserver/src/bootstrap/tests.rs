@@ -6,8 +6,8 @@ use base::SystemClock;
 use serde_json::json;
 
 use super::*;
-use crate::authn::service_account::SigningKey;
-use crate::authz::Decision;
+use crate::identity::authn::service_account::SigningKey;
+use crate::identity::authz::Decision;
 use crate::request::{Attributes, User};
 use crate::security::{Security, SecurityConfig};
 use crate::testing::Fixture;

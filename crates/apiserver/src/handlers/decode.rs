@@ -6,7 +6,7 @@ use http::HeaderMap;
 use resources::{Resource, Schema};
 
 use super::options::WriteOptions;
-use crate::negotiate::{BodyFormat, body_format, media_type, unsupported_media_type};
+use crate::respond::negotiate::{BodyFormat, body_format, media_type, unsupported_media_type};
 
 /// What bodies of kinds without a protobuf form may be written in.
 const TEXTS: &str = "application/json, application/yaml";

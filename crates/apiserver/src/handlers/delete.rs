@@ -16,10 +16,10 @@ use super::options::DeleteOptions;
 use super::storage::{CommitError, Stored, Target, to_json};
 use crate::admission::{self, Operation, Reservations, Review};
 use crate::body;
-use crate::call::Call;
 use crate::context::Context;
-use crate::negotiate::Answer;
 use crate::request::Attributes;
+use crate::request::call::Call;
+use crate::respond::negotiate::Answer;
 use crate::respond::{self, Outcome};
 
 const ATTEMPTS: usize = 10;
@@ -123,7 +123,8 @@ pub(crate) async fn delete(
 
 /// Handles DELETE of a collection: all objects that a list with the same parameters shows.
 pub(crate) async fn collection(target: Target, mut call: Call) -> Outcome {
-    let answer = Answer { shape: crate::negotiate::Shape::Whole, ..Answer::negotiate(&call.headers)? };
+    let answer =
+        Answer { shape: crate::respond::negotiate::Shape::Whole, ..Answer::negotiate(&call.headers)? };
     let options = options(&target.context, &mut call).await?;
     let attributes = call.attributes();
     let target = Arc::new(target);

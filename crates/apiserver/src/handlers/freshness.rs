@@ -8,9 +8,9 @@ use api::Error;
 use resources::Resource;
 
 use super::storage::read_error;
-use crate::call::Call;
 use crate::context::Context;
-use crate::query::Query;
+use crate::request::call::Call;
+use crate::request::query::Query;
 
 /// Waits for what the request must see. Lists see to it themselves: they can do without the cache.
 pub(crate) async fn wait(context: &Context, row: &Resource, call: &Call) -> Result<(), Error> {

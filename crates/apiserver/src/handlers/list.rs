@@ -15,9 +15,9 @@ use super::storage::{Target, cache_error, read_error};
 use super::table;
 use crate::body::Body;
 use crate::cache::{CacheError, Continue, FRESHNESS_PATIENCE, Page, PageQuery};
-use crate::call::Call;
-use crate::negotiate::{Answer, Format, Shape};
-use crate::query::Query;
+use crate::request::call::Call;
+use crate::request::query::Query;
+use crate::respond::negotiate::{Answer, Format, Shape};
 use crate::respond::{self, Outcome};
 
 /// Handles LIST.

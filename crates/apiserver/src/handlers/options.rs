@@ -7,7 +7,7 @@ use api::{Error, GroupKind, Object};
 use http::HeaderMap;
 use serde_json::Value;
 
-use crate::query::Query;
+use crate::request::query::Query;
 
 /// The longest field manager, in characters.
 const MANAGER_MAX: usize = 128;

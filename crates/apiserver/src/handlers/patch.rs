@@ -10,14 +10,14 @@ use serde_json::Value;
 
 use super::decode;
 use super::delete::namespace_of;
+use super::exchange::{finish, read_body};
 use super::metadata;
 use super::options::WriteOptions;
-use super::put::{finish, read_body};
 use super::storage::Target;
 use super::write::{Change, Part, Write};
-use crate::call::Call;
-use crate::negotiate::{Answer, media_type, unsupported_media_type};
+use crate::request::call::Call;
 use crate::respond::Outcome;
+use crate::respond::negotiate::{Answer, media_type, unsupported_media_type};
 
 /// The kinds of patches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

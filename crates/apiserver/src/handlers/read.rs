@@ -5,8 +5,8 @@ use http::StatusCode;
 use super::delete::namespace_of;
 use super::storage::Target;
 use super::table;
-use crate::call::Call;
-use crate::negotiate::{Answer, Shape};
+use crate::request::call::Call;
+use crate::respond::negotiate::{Answer, Shape};
 use crate::respond::{self, Outcome};
 
 /// Hands out the cache's bytes.

@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 
 use super::decode;
 use super::delete::namespace_of;
+use super::exchange::read_body;
 use super::options::WriteOptions;
 use super::patch::{Patch, PatchType};
-use super::put::read_body;
 use super::storage::Target;
 use super::table;
 use super::write::{Change, Part, Write};
-use crate::call::Call;
-use crate::negotiate::{Answer, Shape};
+use crate::request::call::Call;
+use crate::respond::negotiate::{Answer, Shape};
 use crate::respond::{self, Outcome};
 
 fn scale_kind() -> GroupVersionKind {

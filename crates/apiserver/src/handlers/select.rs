@@ -7,7 +7,7 @@ use api::selector::{FieldSelector, LabelSelector};
 use resources::Resource;
 
 use crate::cache::{Entry, Filter, Scope};
-use crate::call::Call;
+use crate::request::call::Call;
 
 /// What the request's path and selectors ask for.
 ///

@@ -6,7 +6,7 @@ use resources::columns::Printer;
 use serde_json::{Map, Value, json};
 
 use super::storage::Target;
-use crate::query::Query;
+use crate::request::query::Query;
 
 /// What goes with a row besides its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,9 +19,9 @@ use super::storage::{Target, cache_error};
 use super::table::{self, Form};
 use crate::body::{Body, BoxError};
 use crate::cache::{CacheError, CacheWatch, Entry, EventKind};
-use crate::call::Call;
-use crate::negotiate::{Answer, Format, Shape};
-use crate::query::Query;
+use crate::request::call::Call;
+use crate::request::query::Query;
+use crate::respond::negotiate::{Answer, Format, Shape};
 use crate::respond::{self, Outcome};
 
 /// How often a quiet watch is told how far it has come.

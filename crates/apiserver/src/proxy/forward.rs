@@ -19,8 +19,8 @@ use tokio_rustls::TlsConnector;
 
 use super::tunnel;
 use crate::body::{Body, RequestBody};
-use crate::call::{Call, TOKEN_PROTOCOL};
 use crate::context::Context;
+use crate::request::call::{Call, TOKEN_PROTOCOL};
 use crate::respond::Outcome;
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::bootstrap::BootstrapConfig;
-use crate::call::{Certificate, Peer};
 use crate::context::Context;
-use crate::pipeline;
 use crate::request::User;
+use crate::request::call::{Certificate, Peer};
+use crate::server::pipeline;
 use crate::testing::Fixture;
 use crate::{Deps, Limits};
 

@@ -19,10 +19,10 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use serving::Tls;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::pipeline;
 use crate::body::Gathered;
-use crate::call::{Certificate, Peer};
 use crate::context::Context;
-use crate::pipeline;
+use crate::request::call::{Certificate, Peer};
 
 /// A client that has gone without a word is asked for by the kernel after this time of silence.
 const SILENCE: Duration = Duration::from_secs(60);

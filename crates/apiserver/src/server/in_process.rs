@@ -10,11 +10,11 @@ use http::header::USER_AGENT;
 use http::{HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 
+use super::pipeline;
 use crate::body::{Body, BoxError};
-use crate::call::Peer;
 use crate::context::Context;
-use crate::pipeline;
 use crate::request::User;
+use crate::request::call::Peer;
 
 /// A `tower::Service` to build a `kube::Client` on. It carries an identity instead of credentials
 /// and enters the pipeline behind authentication: authorization, admission and limits apply.

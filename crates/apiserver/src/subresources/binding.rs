@@ -4,14 +4,14 @@ use api::{Error, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::call::Call;
 use crate::handlers::decode;
+use crate::handlers::exchange::read_body;
 use crate::handlers::metadata::seconds;
 use crate::handlers::options::WriteOptions;
-use crate::handlers::put::read_body;
 use crate::handlers::storage::Target;
 use crate::handlers::write::{Change, Part, Write};
-use crate::negotiate::Answer;
+use crate::request::call::Call;
+use crate::respond::negotiate::Answer;
 use crate::respond::{self, Outcome};
 
 /// POST of a Binding, to `pods/NAME/binding` or to `bindings`.

@@ -8,9 +8,9 @@ use api::{Error, Object};
 use serde_json::{Map, Value, json};
 
 use crate::admission::{self, Operation, Review};
-use crate::call::Call;
 use crate::handlers::storage::Target;
-use crate::query::Query;
+use crate::request::call::Call;
+use crate::request::query::Query;
 
 /// Asks every plugin about the connection.
 ///

@@ -5,14 +5,14 @@ use api::{Error, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::json;
 
-use crate::call::Call;
 use crate::handlers::decode;
 use crate::handlers::delete::delete;
+use crate::handlers::exchange::read_body;
 use crate::handlers::options::{DeleteOptions, WriteOptions};
-use crate::handlers::put::read_body;
 use crate::handlers::storage::Target;
-use crate::negotiate::Answer;
-use crate::query::Query;
+use crate::request::call::Call;
+use crate::request::query::Query;
+use crate::respond::negotiate::Answer;
 use crate::respond::{self, Outcome};
 
 /// POST of an Eviction.

@@ -6,7 +6,7 @@
 use api::field::{ErrorList, FieldError, Path};
 use api::{Error, GroupKind};
 
-use crate::query::Query;
+use crate::request::query::Query;
 
 /// The parameters of the agent's `containerLogs`, in the order they are sent; all of them are valid.
 ///

@@ -3,14 +3,14 @@
 
 use http::StatusCode;
 
-use crate::call::Call;
+use crate::handlers::exchange::{finish, read_body};
 use crate::handlers::options::WriteOptions;
-use crate::handlers::put::{finish, read_body};
 use crate::handlers::storage::Target;
 use crate::handlers::write::{Change, Part, Write};
 use crate::handlers::{decode, metadata};
-use crate::negotiate::Answer;
+use crate::request::call::Call;
 use crate::respond::Outcome;
+use crate::respond::negotiate::Answer;
 
 /// PUT of `finalize`: sets `spec.finalizers` and nothing else.
 pub(crate) async fn finalize(target: Target, mut call: Call) -> Outcome {

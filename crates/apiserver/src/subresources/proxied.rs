@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::connect;
 use super::streams::encoded;
-use crate::call::Call;
 use crate::handlers::storage::Target;
 use crate::proxy::forward::{Backend, Peer, send};
 use crate::proxy::node;
+use crate::request::call::Call;
 use crate::respond::Outcome;
 
 /// `[scheme:]name[:port]`

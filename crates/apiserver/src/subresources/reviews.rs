@@ -13,12 +13,12 @@ use resources::{Question, Resource};
 use serde_json::{Value, json};
 
 use crate::body;
-use crate::call::Call;
 use crate::context::Context;
 use crate::handlers::decode;
 use crate::handlers::metadata::seconds;
 use crate::handlers::options::WriteOptions;
-use crate::negotiate::Answer;
+use crate::request::call::Call;
+use crate::respond::negotiate::Answer;
 use crate::respond::{self, Outcome};
 
 /// Answers the creation of a review.

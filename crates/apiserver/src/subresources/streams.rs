@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::{connect, log_options};
 use crate::body::Body;
-use crate::call::Call;
 use crate::handlers::storage::Target;
 use crate::proxy::forward::{send, wants_upgrade};
 use crate::proxy::node;
+use crate::request::call::Call;
 use crate::respond::{self, Outcome};
 
 /// Everything but what RFC 3986 calls unreserved.

@@ -6,13 +6,13 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::admission::{self, Operation, Review};
-use crate::call::Call;
 use crate::handlers::decode;
+use crate::handlers::exchange::read_body;
 use crate::handlers::metadata::seconds;
-use crate::handlers::put::read_body;
 use crate::handlers::storage::Target;
 use crate::identity::{BoundObject, TokenDemand};
-use crate::negotiate::Answer;
+use crate::request::call::Call;
+use crate::respond::negotiate::Answer;
 use crate::respond::{self, Outcome};
 
 const DEFAULT_EXPIRATION_S: i64 = 3600;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use api::{Error, Object};
 use apiserver::admission::{Admission, Immediate, Reservation, Reserver, Review};
-use apiserver::authn::{self, Authenticator, Credentials};
-use apiserver::authz::{self, Authorizer, Decision};
+use apiserver::identity::authn::{self, Authenticator, Credentials};
+use apiserver::identity::authz::{self, Authorizer, Decision};
 use apiserver::request::{Attributes, User};
 use apiserver::{Deps, Eventual};
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use apiserver::admission::Admission;
-use apiserver::authn::service_account::{DEFAULT_ISSUER, Issuer, SigningKey, TokenSettings};
-use apiserver::authn::{Authenticator, Credentials};
-use apiserver::authz::{Authorizer, Decision};
 use apiserver::cache::Cache;
+use apiserver::cache::lookup::Lookup;
 use apiserver::conversion::ByRow;
+use apiserver::identity::authn::service_account::{DEFAULT_ISSUER, Issuer, SigningKey, TokenSettings};
+use apiserver::identity::authn::{Authenticator, Credentials};
+use apiserver::identity::authz::{Authorizer, Decision};
 use apiserver::identity::{RuleResolver, Rules};
-use apiserver::lookup::Lookup;
 use apiserver::request::{Attributes, User};
 use apiserver::{Body, Config, Deps, Eventual, InProcess, KubeletClient, Limits, Server, cache_specs};
 use base::{Shutdown, Supervisor, SystemClock};

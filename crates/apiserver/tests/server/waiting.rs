@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use api::{Error, Object};
 use apiserver::admission::{Admission, Operation, Review};
-use apiserver::authn::{Authenticator, Credentials};
-use apiserver::authz::{Authorizer, Decision};
 use apiserver::conversion::{ByRow, Converter};
+use apiserver::identity::authn::{Authenticator, Credentials};
+use apiserver::identity::authz::{Authorizer, Decision};
 use apiserver::request::{Attributes, User};
 use apiserver::{Eventual, Limits};
 use futures::FutureExt;

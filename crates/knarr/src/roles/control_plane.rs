@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use apiserver::authn::service_account::SigningKey;
 use apiserver::bootstrap::{self, BootstrapConfig};
 use apiserver::cache::Cache;
+use apiserver::identity::authn::service_account::SigningKey;
 use apiserver::request::User;
 use apiserver::security::{Security, SecurityConfig};
 use apiserver::{Config, Deps, KubeletClient, Server, audit, cache_specs};

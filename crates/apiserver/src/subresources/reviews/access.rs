@@ -7,8 +7,8 @@ use api::field::{FieldError, Path};
 use api::{Error, GroupKind, Object};
 use serde_json::{Value, json};
 
-use crate::authz::Decision;
 use crate::context::Context;
+use crate::identity::authz::Decision;
 use crate::request::{Attributes, User};
 
 fn strings(value: Option<&Value>) -> Vec<String> {

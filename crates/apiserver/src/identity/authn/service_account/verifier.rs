@@ -12,10 +12,10 @@ use super::TokenSettings;
 use super::bound;
 use super::claims::Claims;
 use super::verified::{Token, Verified};
-use crate::authn::certificate::CREDENTIAL_ID;
-use crate::authn::static_token::fingerprint;
-use crate::authn::{AUTHENTICATED_GROUP, Authenticator, Credentials, ReviewedToken};
 use crate::eventual::Eventual;
+use crate::identity::authn::certificate::CREDENTIAL_ID;
+use crate::identity::authn::static_token::fingerprint;
+use crate::identity::authn::{AUTHENTICATED_GROUP, Authenticator, Credentials, ReviewedToken};
 use crate::request::User;
 
 /// No token of ours is longer, in bytes; longer ones are not looked at.
@@ -106,8 +106,8 @@ impl ServiceAccounts {
         if fitting.is_empty() {
             return Err(format!(
                 "token audiences {} is invalid for the target audiences {}",
-                crate::authz::rbac::rule::quoted(&claims.aud),
-                crate::authz::rbac::rule::quoted(wanted)
+                crate::identity::authz::rbac::rule::quoted(&claims.aud),
+                crate::identity::authz::rbac::rule::quoted(wanted)
             ));
         }
         let known = token.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();

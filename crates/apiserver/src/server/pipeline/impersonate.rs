@@ -7,8 +7,8 @@ use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
 use super::authorize::check;
-use crate::call::Call;
 use crate::context::Context;
+use crate::request::call::Call;
 use crate::request::{Attributes, User};
 
 const AUTHENTICATION_GROUP: &str = "authentication.k8s.io";

@@ -4,7 +4,7 @@
 use http::HeaderMap;
 use http::header::USER_AGENT;
 
-use crate::query::Query;
+use crate::request::query::Query;
 
 /// Programs people use by hand, as upstream guesses by their user agents.
 const BY_HAND: [&str; 3] = ["curl", "Wget", "Mozilla/5.0"];

@@ -21,18 +21,18 @@ use tracing::Instrument;
 
 use authorize::authorize;
 
+use super::router;
 use crate::audit::{Asked, Trail};
-use crate::authn::Credentials;
 use crate::body::{Body, RequestBody};
-use crate::call::{Call, Certificate, Peer, TOKEN_PROTOCOL};
 use crate::context::Context;
+use crate::identity::authn::Credentials;
 use crate::inflight::Slot;
-use crate::path::RequestInfo;
-use crate::pretty;
-use crate::query::Query;
 use crate::request::User;
+use crate::request::call::{Call, Certificate, Peer, TOKEN_PROTOCOL};
+use crate::request::path::RequestInfo;
+use crate::request::query::Query;
+use crate::respond::pretty;
 use crate::respond::{self, Outcome};
-use crate::router;
 
 /// Answers one request. Never fails: failures are answers too.
 pub(crate) async fn serve(

@@ -7,11 +7,11 @@ use api::Error;
 use futures::future::BoxFuture;
 use resources::{Resource, Verb};
 
-use crate::call::Call;
+use super::paths;
 use crate::context::Context;
 use crate::handlers::storage::Target;
-use crate::handlers::{delete, freshness, list, patch, put, read, watch};
-use crate::paths;
+use crate::handlers::{delete, freshness, list, patch, post, put, read, watch};
+use crate::request::call::Call;
 use crate::respond::{self, Outcome};
 use crate::subresources;
 
@@ -73,7 +73,7 @@ async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome 
         Verb::Get => read::get(&target, &call).await,
         Verb::List => list::list(target, &call).await,
         Verb::Watch => watch::watch(target, &call).await,
-        Verb::Create => put::create(target, call).await,
+        Verb::Create => post::create(target, call).await,
         Verb::Update => put::update(target, call).await,
         Verb::Patch => patch::patch(target, call).await,
         Verb::Delete => delete::one(target, call).await,

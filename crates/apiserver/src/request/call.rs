@@ -10,8 +10,8 @@ use hyper::upgrade::OnUpgrade;
 use rustls::pki_types::CertificateDer;
 
 use crate::body::RequestBody;
-use crate::path::RequestInfo;
-use crate::query::Query;
+use crate::request::path::RequestInfo;
+use crate::request::query::Query;
 use crate::request::{Attributes, User};
 
 /// What begins the WebSocket protocol that stands for a bearer token.

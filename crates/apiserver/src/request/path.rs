@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use http::Method;
 use percent_encoding::percent_decode_str;
 
-use crate::query::Query;
+use crate::request::query::Query;
 
 /// A request's target in the terms of the API. All fields may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use base::metrics::Format;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use crate::call::Call;
 use crate::context::Context;
-use crate::negotiate::Answer;
+use crate::request::call::Call;
+use crate::respond::negotiate::Answer;
 use crate::respond::{self, Outcome};
 
 /// Answers a request for such a path.

@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::cache::follow::Index;
+use crate::cache::lookup::decode;
 use crate::cache::{Entry, EventKind, WatchEvent};
-use crate::follow::Index;
-use crate::lookup::decode;
 
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 

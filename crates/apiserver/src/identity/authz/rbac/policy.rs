@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::rule::{Rule, list};
 use crate::cache::Entry;
-use crate::lookup::decode;
+use crate::cache::lookup::decode;
 use crate::request::User;
 
 /// The four resources RBAC is made of.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use store::Revision;
 
 use super::claims::{Private, Reference};
-use crate::lookup::{Lookup, decode};
+use crate::cache::lookup::{Lookup, decode};
 
 /// How long after its deletion began an object's tokens are still taken, as upstream.
 const LEEWAY: SignedDuration = SignedDuration::from_mins(1);

@@ -2,10 +2,10 @@
 
 use api::{Error, GroupResource};
 
-use crate::authz::Decision;
-use crate::call::Call;
 use crate::context::Context;
+use crate::identity::authz::Decision;
 use crate::request::Attributes;
+use crate::request::call::Call;
 
 /// Whether the caller may do what the request asks for.
 pub(crate) async fn authorize(context: &Context, call: &Call) -> Result<(), Error> {

@@ -21,7 +21,7 @@ pub use issuer::Issuer;
 pub use key::{KeyError, SigningKey};
 pub use verifier::ServiceAccounts;
 
-use crate::lookup::Lookup;
+use crate::cache::lookup::Lookup;
 
 /// Who issues tokens and whom they are meant for, if nothing else is said.
 pub const DEFAULT_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";

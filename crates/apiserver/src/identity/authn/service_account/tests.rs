@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::*;
-use crate::authn::Credentials;
+use crate::identity::authn::Credentials;
 use crate::identity::{BoundObject, IssuedToken, TokenDemand, TokenIssuer};
 use crate::request::User;
 use crate::testing::Fixture;

@@ -19,10 +19,10 @@ use policy::{Grant, Policy, Source};
 pub use rule::Rule;
 
 use super::authorizer::{Authorizer, Decision};
+use crate::cache::follow::{Follower, Index, follow};
+use crate::cache::lookup::Lookup;
 use crate::cache::{CacheError, Entry, EventKind, WatchEvent};
 use crate::eventual::Eventual;
-use crate::follow::{Follower, Index, follow};
-use crate::lookup::Lookup;
 use crate::request::{Attributes, User};
 
 pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";

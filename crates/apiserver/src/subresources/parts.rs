@@ -9,17 +9,17 @@ use api::{Error, Object};
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::call::Call;
 use crate::handlers::delete::namespace_of;
+use crate::handlers::exchange::{finish, read_body};
 use crate::handlers::metadata;
 use crate::handlers::options::WriteOptions;
 use crate::handlers::patch::{Patch, PatchType};
-use crate::handlers::put::{finish, read_body};
 use crate::handlers::storage::Target;
 use crate::handlers::write::{Change, Part, Write};
 use crate::handlers::{decode, read};
-use crate::negotiate::Answer;
+use crate::request::call::Call;
 use crate::respond::Outcome;
+use crate::respond::negotiate::Answer;
 
 /// Takes what a request may change of `wanted` over into `object`.
 type Take = fn(&mut Object, &Object) -> Result<(), FieldError>;

@@ -15,10 +15,10 @@ use graph::{Graph, Kind, Source, bound_pod};
 
 use super::authorizer::{Authorizer, Decision};
 use super::rbac::Rule;
+use crate::cache::follow::{Follower, follow};
+use crate::cache::lookup::Lookup;
 use crate::cache::{CacheError, ResourceCache, Scope};
 use crate::eventual::Eventual;
-use crate::follow::{Follower, follow};
-use crate::lookup::Lookup;
 use crate::request::{Attributes, User};
 
 const NODES_GROUP: &str = "system:nodes";
