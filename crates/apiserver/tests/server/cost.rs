@@ -1,8 +1,6 @@
 //! What the seams of the pipeline cost while nothing waits: plugins that answer at once allocate nothing, so a
 //! request of a server with many of them allocates as often as one of a server with none.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,45 +11,11 @@ use apiserver::identity::authz::{self, Authorizer, Decision};
 use apiserver::request::{Attributes, User};
 use apiserver::{Deps, Eventual};
 
+use crate::counting::allocations;
 use crate::harness::{CONFIG_MAPS, Harness, TokensByName, config_map};
 
 /// How many of each sort of plugin the crowded server has.
 const MANY: usize = 100;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-/// The system's allocator, which counts how often each thread asks it for memory.
-struct Counting;
-
-fn count() {
-    // A thread that ends allocates after its counter is gone.
-    let _ended = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promises are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above; the pointer came from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as above; the pointer came from `System`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Has no opinion, and counts how often it is asked.
 #[derive(Clone, Default)]
@@ -114,9 +78,9 @@ async fn creating(change: impl FnOnce(&mut Deps)) -> usize {
     let mut fewest = usize::MAX;
     for n in 0..50 {
         let map = config_map(&format!("map-{n:02}"));
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         let answer = harness.post(CONFIG_MAPS, &map).await;
-        fewest = fewest.min(ALLOCATIONS.get() - before);
+        fewest = fewest.min(allocations() - before);
         answer.ok();
     }
     fewest
@@ -148,13 +112,13 @@ async fn authentication_at_once_allocates_nothing() {
         authn::Union(crowd.chain([known]).collect())
     };
     let credentials = Credentials { client_certificate: None, bearer_token: Some("token-jane") };
-    let mut allocations = Vec::new();
+    let mut counted = Vec::new();
     for union in [of(0), of(MANY)] {
-        let before = ALLOCATIONS.get();
+        let before = allocations();
         let user = union.authenticate(&credentials).await;
-        allocations.push(ALLOCATIONS.get() - before);
+        counted.push(allocations() - before);
         assert!(user.is_ok_and(|user| user.is_some()));
     }
-    assert_eq!(allocations[0], allocations[1]);
+    assert_eq!(counted[0], counted[1]);
     assert_eq!(asked.0.load(Ordering::Relaxed), MANY);
 }
