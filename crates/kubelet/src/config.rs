@@ -6,6 +6,7 @@ use base::Clock;
 use kube::Client;
 
 use crate::events::Events;
+use crate::metrics::Metrics;
 use crate::node_facts::NodeFacts;
 use crate::seams::{ContainerConfigs, SandboxConfigs, Volumes};
 use crate::source::PodSource;
@@ -21,5 +22,6 @@ pub struct PodsConfig {
     pub sandboxes: Arc<dyn SandboxConfigs>,
     pub events: Events,
     pub facts: Arc<NodeFacts>,
+    pub metrics: Metrics,
     pub clock: Arc<dyn Clock>,
 }

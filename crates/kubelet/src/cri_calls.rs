@@ -1,6 +1,8 @@
 //! The calls to the container runtime, behind a narrow trait so that workers can be tested with a fake.
 //!
-//! Start at [`Cri`]; [`GrpcCri`] speaks CRI v1 over the runtime's socket. Nothing here decides anything.
+//! Start at [`Cri`]; [`GrpcCri`] speaks CRI v1 over the runtime's socket, [`Counted`] counts. Nothing here decides anything.
+
+mod counted;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::cri_view::LABEL_POD_UID;
+
+pub use counted::Counted;
 
 /// How long the runtime may take to answer ordinary calls.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);

@@ -18,6 +18,7 @@ pub mod hosts;
 pub mod images;
 pub mod inspect;
 pub mod logs;
+pub mod metrics;
 pub mod node;
 pub mod node_facts;
 pub mod planner;

@@ -15,10 +15,11 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::config::PodsConfig;
-use crate::cri_calls::{Cri, CriError, GrpcCri};
+use crate::cri_calls::{Counted, Cri, CriError, GrpcCri};
 use crate::cri_view::{LABEL_POD_NAME, LABEL_POD_NAMESPACE, LABEL_POD_UID};
 use crate::executor::Executor;
 use crate::images::Images;
+use crate::metrics::Metrics;
 use crate::planner::Rejection;
 use crate::pod_api::KubePodApi;
 use crate::relist::{PERIOD, Seen};
@@ -42,7 +43,8 @@ pub struct Pods {
 /// # Errors
 /// When the shutdown starts before the runtime has answered.
 pub async fn build(config: PodsConfig, shutdown: Shutdown) -> Result<Pods, CriError> {
-    let cri: Arc<dyn Cri> = Arc::new(GrpcCri::new(config.runtime, config.images));
+    let cri = Arc::new(GrpcCri::new(config.runtime, config.images));
+    let cri: Arc<dyn Cri> = Arc::new(Counted::new(cri, config.metrics.clone()));
     let api = Arc::new(KubePodApi::new(config.client));
     let images = Images::new(cri.clone(), api.clone(), config.events.clone(), config.clock.clone());
     let executor = Executor {
@@ -55,12 +57,13 @@ pub async fn build(config: PodsConfig, shutdown: Shutdown) -> Result<Pods, CriEr
         events: config.events,
         clock: config.clock,
     };
-    assemble(Arc::new(executor), config.facts, config.source, shutdown).await
+    assemble(Arc::new(executor), config.facts, config.metrics, config.source, shutdown).await
 }
 
 async fn assemble(
     executor: Arc<Executor>,
     facts: Arc<crate::node_facts::NodeFacts>,
+    metrics: Metrics,
     source: PodSource,
     shutdown: Shutdown,
 ) -> Result<Pods, CriError> {
@@ -78,7 +81,8 @@ async fn assemble(
             }
         }
     };
-    let tools = Tools { executor: executor.clone(), facts, runtime_name, shutdown: shutdown.clone() };
+    let tools =
+        Tools { executor: executor.clone(), facts, runtime_name, metrics, shutdown: shutdown.clone() };
     Ok(Pods { workers: Workers::new(tools), executor, source, shutdown })
 }
 

@@ -21,7 +21,7 @@ pub use connection::Server;
 
 use std::sync::Arc;
 
-use base::{Clock, Supervisor};
+use base::{Clock, Metrics, Supervisor};
 use serving::{Pem, Policy, Tls, TlsError, Unverified};
 
 use crate::seams::PodDirectory;
@@ -32,6 +32,8 @@ pub struct ServerDeps {
     pub pods: Arc<dyn PodDirectory>,
     pub runtime: cri::RuntimeServiceClient,
     pub clock: Arc<dyn Clock>,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
     /// Owns the streams of exec and the like, which outlive their HTTP connection's task.
     pub supervisor: Supervisor,
     /// Who is let in.

@@ -24,6 +24,7 @@ use crate::cri_view::PodRuntime;
 use crate::events::Severity;
 use crate::executor::{Executor, Input, Outcome, regarding};
 use crate::inspect::inspect;
+use crate::metrics::{Metrics, Sync};
 use crate::node_facts::NodeFacts;
 use crate::planner::{self, Action, ActionKey, Desired, Observed, Plan, ProbeTarget, Rejection};
 use crate::pod_api::PodApiError;
@@ -56,6 +57,7 @@ pub struct Tools {
     pub facts: Arc<NodeFacts>,
     /// The scheme of container ids.
     pub runtime_name: String,
+    pub metrics: Metrics,
     pub shutdown: Shutdown,
 }
 
@@ -91,6 +93,10 @@ pub struct Worker {
     noticed: BTreeSet<String>,
     runtime_changed: bool,
     inspected: bool,
+    /// Why the pod is looked at next.
+    sync: Sync,
+    /// Since when a pod is known that has not run yet.
+    first_seen: Option<Instant>,
     wake: Option<Instant>,
 }
 
@@ -108,6 +114,8 @@ impl Worker {
         let reporting = Reporting::new(pod.status.clone().unwrap_or_default());
         let started_at = pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0);
         let seen = Observed { started_at: Some(started_at), ..Observed::default() };
+        let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
+        let first_seen = phase.is_none_or(|phase| phase == "Pending").then(Instant::now);
         let host_ips = tools.facts.host_ips().to_vec();
         let mut want = Desired::new(pod, gone, host_ips, tools.runtime_name.clone());
         want.rejection = rejection.map(|why| {
@@ -132,6 +140,8 @@ impl Worker {
             noticed: BTreeSet::new(),
             runtime_changed: true,
             inspected: false,
+            sync: Sync::Create,
+            first_seen,
             wake: None,
         }
     }
@@ -145,7 +155,12 @@ impl Worker {
             }
             let (pod, namespace) = (self.want.name(), self.want.namespace());
             let span = tracing::debug_span!("sync", pod, namespace);
-            if self.look().instrument(span).await {
+            let began = Instant::now();
+            let done = self.look().instrument(span).await;
+            let why = if self.seen.ending_since.is_some() { Sync::Kill } else { self.sync };
+            self.tools.metrics.synced(why, began.elapsed());
+            self.sync = Sync::Sync;
+            if done {
                 return true;
             }
             match self.next_event().await {
@@ -199,6 +214,9 @@ impl Worker {
             self.evict(why);
         }
         let Some(news) = mail.news else { return };
+        if self.inspected {
+            self.sync = Sync::Update;
+        }
         let (pod, gone) = news.into_parts();
         let pod = self.reporting.absorb(pod, self.seen.in_flight.contains(&ActionKey::Object));
         let host_ips = self.tools.facts.host_ips().to_vec();
@@ -245,6 +263,11 @@ impl Worker {
         self.wake = plan.wake.map(|at| after(now, at));
         self.notify(&plan);
         let status = Arc::new(plan.status);
+        if status.phase.as_deref() == Some("Running")
+            && let Some(first_seen) = self.first_seen.take()
+        {
+            self.tools.metrics.started(first_seen.elapsed());
+        }
         self.publish(&status);
         self.align_probes(plan.probes);
         for action in plan.actions {

@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use base::{Clock, Supervisor, TaskKind};
+use base::{Clock, Metrics, Supervisor, TaskKind};
 use client::{EventType, Recorder};
 use informer::Informers;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -69,6 +69,8 @@ struct Kit {
     events: Events,
     runtime: (cri::RuntimeServiceClient, cri::ImageServiceClient),
     facts: Arc<NodeFacts>,
+    /// What the node's `/metrics` shows.
+    metrics: Metrics,
 }
 
 /// Starts a node; returns once its parts run. It becomes Ready by itself, unless `trouble` hears why it
@@ -95,12 +97,15 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
         deps.clock.clone(),
         &deps.supervisor,
     );
+    let metrics = Metrics::default();
+    metrics.register_process();
     let kit = Kit {
         informers: Informers::new(client.clone(), deps.supervisor.clone()),
         events: Arc::new(RecordedEvents(recorder)),
         client,
         runtime,
         facts,
+        metrics,
     };
     let agent = Arc::new(NodeAgent::new(
         node,

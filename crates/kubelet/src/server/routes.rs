@@ -36,7 +36,7 @@ pub async fn answer(
     let read = matches!(*request.method(), Method::GET | Method::HEAD);
     match segments.as_slice() {
         ["pods"] if read => pods(&deps),
-        ["metrics"] if read => metrics::answer(&deps),
+        ["metrics"] if read => metrics::answer(&deps, request.headers()),
         ["stats", "summary"] if read => stats::answer(&deps).await,
         ["containerLogs", namespace, pod, container] if read => {
             container_logs::answer(&deps, namespace, pod, container, request.uri().query()).await

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::metrics::running;
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
 
 struct OnePod {
@@ -80,9 +81,13 @@ struct Fixture {
 fn deps(log: PathBuf, shutdown: &Shutdown) -> ServerDeps {
     // Never reached in these tests: nothing here asks the runtime.
     let channel = tonic::transport::Endpoint::from_static("http://localhost").connect_lazy();
+    let (pods, metrics) = (Arc::new(OnePod { log }), Metrics::default());
+    metrics.register_process();
+    running::register(&metrics, "n1", pods.clone());
     ServerDeps {
         node_name: "n1".into(),
-        pods: Arc::new(OnePod { log }),
+        pods,
+        metrics,
         runtime: cri::RuntimeServiceClient::new(channel),
         clock: Arc::new(SystemClock),
         supervisor: Supervisor::new(shutdown.clone()),

@@ -14,6 +14,7 @@ use super::Workers;
 use crate::executor::Executor;
 use crate::fakes::{FakeApi, FakeConfigs, FakeCri, FakeEvents, FakeVolumes, TestClock};
 use crate::images::Images;
+use crate::metrics::Metrics;
 use crate::node_facts::NodeFacts;
 use crate::planner::Rejection;
 use crate::seams::{LookupError, PodDirectory, Volumes};
@@ -64,7 +65,13 @@ fn workers(
     };
     let allocatable = [("cpu".to_owned(), Quantity("4".to_owned()))].into();
     let facts = Arc::new(NodeFacts::new(allocatable, 1 << 30, vec!["192.0.2.1".to_owned()]));
-    Workers::new(Tools { executor: Arc::new(executor), facts, runtime_name: "knarr".to_owned(), shutdown })
+    Workers::new(Tools {
+        executor: Arc::new(executor),
+        facts,
+        runtime_name: "knarr".to_owned(),
+        metrics: Metrics::default(),
+        shutdown,
+    })
 }
 
 fn pod(spec: Value) -> Pod {
@@ -124,6 +131,27 @@ async fn a_pod_comes_up_with_one_status_write() {
     sleep(Duration::from_secs(3600)).await;
     assert_eq!(node.status_writes(), 1, "nothing is written while nothing changes");
     assert!(node.cri.take_calls().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pods_start_and_its_syncs_are_counted() {
+    let node = node();
+    let shown = base::Metrics::default();
+    node.workers.tools.metrics.register(&shown);
+    node.deliver(&simple());
+    sleep(Duration::from_secs(4)).await;
+    let mut running = simple();
+    running.status = node.api.pod.lock().expect("no panic").clone().and_then(|pod| pod.status);
+    node.ask_to_end(&running, 1);
+    sleep(Duration::from_secs(4)).await;
+    let text = shown.render(base::metrics::Format::Prometheus).expect("text");
+    for line in [
+        "kubelet_pod_start_duration_seconds_count 1",
+        "kubelet_pod_worker_duration_seconds_count{operation_type=\"create\"} 1",
+        "kubelet_pod_worker_duration_seconds_count{operation_type=\"kill\"}",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use kubelet::container_config::ContainerConfigBuilder;
 use kubelet::container_config::security::SecurityDefaults;
 use kubelet::logs::reopen::CriReopen;
 use kubelet::logs::rotation::{Policy, Rotation};
+use kubelet::metrics::running;
 use kubelet::pod_cgroup::PodCgroups;
 use kubelet::resolv::ClusterDns;
 use kubelet::sandbox_config::SandboxConfigBuilder;
@@ -68,6 +69,7 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
             }),
             events: kit.events.clone(),
             facts: kit.facts.clone(),
+            metrics: kubelet::metrics::Metrics::registered(&kit.metrics),
             clock: deps.clock.clone(),
         },
         shutdown,
@@ -104,11 +106,13 @@ async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, pods: Arc<dyn PodDir
         key: pair.key_pem.as_bytes(),
         client_ca: deps.ca_pem.as_bytes(),
     })?);
+    running::register(&kit.metrics, &config.name, pods.clone());
     let server_deps = ServerDeps {
         node_name: config.name.clone(),
         pods,
         runtime: kit.runtime.0.clone(),
         clock: deps.clock.clone(),
+        metrics: kit.metrics.clone(),
         supervisor: deps.supervisor.clone(),
         access: Access { users: vec![KUBELET_CLIENT_NAME.into()], groups: Vec::new() },
     };
