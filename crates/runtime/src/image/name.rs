@@ -212,4 +212,13 @@ mod tests {
         assert_eq!("a/".repeat(200).trim_end_matches('/').parse::<ImageName>(), Err(NameError::TooLong));
         assert!(matches!("0".repeat(64).parse::<ImageName>(), Err(NameError::HexName(_))));
     }
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_refused_or_stays_the_same_once_normalized(text in "[a-zA-Z0-9./:@_\\[\\] é-]{0,80}|\\PC{0,80}") {
+            if let Ok(name) = text.parse::<ImageName>() {
+                let printed = name.to_string();
+                proptest::prop_assert_eq!(printed.parse::<ImageName>(), Ok(name), "{}", printed);
+            }
+        }
+    }
 }
