@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::Hierarchy;
+use crate::CgroupMounts;
 
 /// The period of CPU quotas where none is given, in microseconds.
 const CPU_PERIOD_US: i64 = 100_000;
@@ -25,7 +25,7 @@ pub struct Limits {
     pub cpuset_mems: String,
 }
 
-impl Hierarchy {
+impl CgroupMounts {
     /// Sets `limits` on `cgroup`, where their controllers are mounted.
     ///
     /// # Errors
@@ -39,10 +39,10 @@ impl Hierarchy {
         Ok(())
     }
 
-    /// As [`Hierarchy::set_limits`], leaving out what a version 2 kernel has no controller for.
+    /// As [`CgroupMounts::set_limits`], leaving out what a version 2 kernel has no controller for.
     ///
     /// # Errors
-    /// As [`Hierarchy::set_limits`].
+    /// As [`CgroupMounts::set_limits`].
     pub fn set_limits_available(&self, cgroup: &str, limits: &Limits) -> io::Result<()> {
         for (file, value) in self.limit_files(cgroup, limits) {
             if matches!(self, Self::V1 { .. }) || file.exists() {
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_not_given_is_not_written() {
-        let unified = Hierarchy::V2("/c".into());
+        let unified = CgroupMounts::V2("/c".into());
         assert_eq!(unified.limit_files("/a", &Limits::default()), []);
         let limits = Limits {
             cpu_quota_us: 50_000,

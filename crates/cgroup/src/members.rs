@@ -5,10 +5,10 @@ use std::io;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::Hierarchy;
+use crate::CgroupMounts;
 use crate::usage::flat_value;
 
-impl Hierarchy {
+impl CgroupMounts {
     /// Puts process `pid` into `cgroup` of the controllers named (all of v2), making it where needed.
     pub fn join(&self, cgroup: &str, pid: u32, controllers: &[&str]) -> io::Result<()> {
         let dirs = match self {

@@ -5,9 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Hierarchy;
+use crate::CgroupMounts;
 
-impl Hierarchy {
+impl CgroupMounts {
     /// Makes `cgroup` under the controllers named; in v2 they are enabled all the way down, as far as the kernel
     /// has them.
     ///

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::Hierarchy;
+use crate::CgroupMounts;
 
 /// Usage of one cgroup, children included. A value that the kernel doesn't give is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Usage {
 /// v1 shows "no limit" as the largest page-aligned number.
 const V1_UNLIMITED_BYTES: u64 = 1 << 62;
 
-impl Hierarchy {
+impl CgroupMounts {
     /// Reads the usage of `cgroup`; everything is none once it is gone.
     pub fn usage(&self, cgroup: &str) -> Usage {
         match self {

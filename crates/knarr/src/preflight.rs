@@ -42,7 +42,7 @@ pub fn missing() -> Vec<String> {
             missing.push(format!("the kernel has no {namespace} namespaces"));
         }
     }
-    match cgroup::Hierarchy::detect().and_then(|hierarchy| hierarchy.controllers()) {
+    match cgroup::CgroupMounts::detect().and_then(|hierarchy| hierarchy.controllers()) {
         Ok(available) => {
             let lacking = ["memory", "cpu", "pids"].into_iter().filter(|name| !available.contains(*name));
             missing.extend(lacking.map(|name| format!("the cgroup controller {name:?} is not available")));

@@ -50,7 +50,7 @@ pub fn tear_down(layout: &Layout, slot: Option<u8>) -> Result<()> {
 
 /// The cluster's cgroup in each hierarchy of v1, or in the one of v2; none where there is no cgroup.
 fn cgroup_roots(cgroup: &str) -> Vec<PathBuf> {
-    cgroup::Hierarchy::detect().map(|found| found.trees(cgroup)).unwrap_or_default()
+    cgroup::CgroupMounts::detect().map(|found| found.trees(cgroup)).unwrap_or_default()
 }
 
 /// The processes in the cluster's cgroups, and those that had no time to join one: they work in its folder.

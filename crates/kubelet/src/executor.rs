@@ -17,7 +17,7 @@ use crate::events::{self, Events, Part, Severity};
 use crate::images::Images;
 use crate::planner::{Action, Desired, Failure, Member, Role};
 use crate::pod_api::{PodApi, PodApiError};
-use crate::seams::{ContainerConfigs, MountedVolumes, ResolvedImage, SandboxConfigs, VolumeError, Volumes};
+use crate::seams::{ContainerConfigs, MountedVolumes, ResolvedImage, SandboxConfigs, VolumeFailure, Volumes};
 use crate::status;
 
 /// What the executor works with.
@@ -98,7 +98,7 @@ impl Executor {
         match self.volumes.setup(pod).await {
             Ok(mounted) => Outcome::Mounted(Arc::new(mounted)),
             Err(errors) => {
-                for VolumeError { message, .. } in &errors {
+                for VolumeFailure { message, .. } in &errors {
                     self.record_pod(input, Severity::Warning, "FailedMount", message.clone());
                 }
                 let message = errors.into_iter().map(|e| e.message).collect::<Vec<_>>().join("; ");

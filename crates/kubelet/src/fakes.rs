@@ -18,7 +18,7 @@ use crate::cri_view::{LABEL_CONTAINER_NAME, LABEL_POD_UID};
 use crate::events::{EventSink, Severity};
 use crate::pod_api::{PodApi, PodApiError};
 use crate::seams::{
-    ConfigError, ContainerConfigs, ContainerRequest, MountedVolumes, SandboxConfigs, VolumeError, Volumes,
+    ConfigError, ContainerConfigs, ContainerRequest, MountedVolumes, SandboxConfigs, VolumeFailure, Volumes,
 };
 
 /// A wall clock that follows the runtime's, so that paused time drives both.
@@ -335,19 +335,19 @@ pub struct FakeVolumes {
 
 #[async_trait]
 impl Volumes for FakeVolumes {
-    async fn setup(&self, _: &Arc<Pod>) -> Result<MountedVolumes, Vec<VolumeError>> {
+    async fn setup(&self, _: &Arc<Pod>) -> Result<MountedVolumes, Vec<VolumeFailure>> {
         let mut failures = self.failures.lock().expect("no panic in a fake");
         if *failures > 0 {
             *failures -= 1;
             let message = "MountVolume.SetUp failed for volume \"v\" : configmap \"m\" not found".to_owned();
-            return Err(vec![VolumeError { volume: "v".to_owned(), message }]);
+            return Err(vec![VolumeFailure { volume: "v".to_owned(), message }]);
         }
         Ok(MountedVolumes::default())
     }
 
     async fn pod_changed(&self, _: &Arc<Pod>) {}
 
-    async fn teardown(&self, uid: &str) -> Result<(), VolumeError> {
+    async fn teardown(&self, uid: &str) -> Result<(), VolumeFailure> {
         self.left.lock().expect("no panic in a fake").retain(|known| known != uid);
         Ok(())
     }

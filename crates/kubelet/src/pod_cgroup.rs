@@ -4,7 +4,7 @@
 
 use std::io;
 
-use cgroup::{Hierarchy, Limits, remove_tree};
+use cgroup::{CgroupMounts, Limits, remove_tree};
 use k8s_openapi::api::core::v1::Pod;
 use pods::qos_class;
 
@@ -16,13 +16,13 @@ const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 /// The pods' cgroups of one cluster.
 #[derive(Debug, Clone)]
 pub struct PodCgroups {
-    hierarchy: Hierarchy,
+    hierarchy: CgroupMounts,
     /// Absolute within the hierarchy, `/knarr-NAME` or so; different for each cluster on a machine.
     root: String,
 }
 
 impl PodCgroups {
-    pub fn new(hierarchy: Hierarchy, root: impl Into<String>) -> Self {
+    pub fn new(hierarchy: CgroupMounts, root: impl Into<String>) -> Self {
         Self { hierarchy, root: root.into().trim_end_matches('/').to_owned() }
     }
 
@@ -100,13 +100,13 @@ mod privileged {
         .expect("a pod");
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let root = format!("/knarr-test-{uid}");
-        let cgroups = PodCgroups::new(Hierarchy::detect().expect("cgroups"), root.clone());
+        let cgroups = PodCgroups::new(CgroupMounts::detect().expect("cgroups"), root.clone());
         let path = cgroups.create(&pod).expect("made");
         assert!(path.starts_with(&format!("{root}/kubepods")) && path.ends_with(&format!("pod{uid}")));
         cgroups.create(&pod).expect("made again");
         let file = match &cgroups.hierarchy {
-            Hierarchy::V1 { .. } => "memory.limit_in_bytes",
-            Hierarchy::V2(_) => "memory.max",
+            CgroupMounts::V1 { .. } => "memory.limit_in_bytes",
+            CgroupMounts::V2(_) => "memory.max",
         };
         let tree = cgroups.hierarchy.dir("memory", &path).expect("memory").join(file);
         assert_eq!(std::fs::read_to_string(&tree).expect("readable").trim(), (64 << 20).to_string());

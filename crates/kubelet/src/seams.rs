@@ -29,7 +29,7 @@ pub struct MountedVolume {
 /// Why a volume of a pod is not ready.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct VolumeError {
+pub struct VolumeFailure {
     /// The volume's name in the pod.
     pub volume: String,
     /// The event's text, whole: `MountVolume.SetUp failed for volume "x" : configmap "y" not found`.
@@ -53,7 +53,7 @@ pub trait Volumes: Send + Sync {
     ///
     /// # Errors
     /// One error for every volume that is not ready; the caller tries again later.
-    async fn setup(&self, pod: &Arc<Pod>) -> Result<MountedVolumes, Vec<VolumeError>>;
+    async fn setup(&self, pod: &Arc<Pod>) -> Result<MountedVolumes, Vec<VolumeFailure>>;
 
     /// Tells about a new version of a pod that is set up (labels and annotations can be projected).
     async fn pod_changed(&self, pod: &Arc<Pod>);
@@ -62,7 +62,7 @@ pub trait Volumes: Send + Sync {
     ///
     /// # Errors
     /// The first volume that could not be taken down; the caller tries again later.
-    async fn teardown(&self, pod_uid: &str) -> Result<(), VolumeError>;
+    async fn teardown(&self, pod_uid: &str) -> Result<(), VolumeFailure>;
 
     /// The uids of pods that have something on this node's disk; asked once at start, to clean up
     /// after pods that were deleted while the agent was away.

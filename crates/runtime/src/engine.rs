@@ -31,10 +31,10 @@ pub use sandbox::Sandbox;
 
 use crate::cni::{Cni, CniError};
 use crate::config::Config;
-use crate::link::{LinkError, Notice, Notices};
 use crate::rootfs::{Rootfs, RootfsError};
+use crate::shim_link::{Notice, Notices, ShimError};
 use crate::spec::{SpecError, available_capabilities};
-use cgroup::Hierarchy;
+use cgroup::CgroupMounts;
 use shim::protocol::{Event, Failure};
 
 /// Events kept for a client that reads slowly, before it misses some.
@@ -75,16 +75,16 @@ pub enum EngineError {
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
     #[error(transparent)]
-    Shim(#[from] LinkError),
+    Shim(#[from] ShimError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl EngineError {
     /// A shim's refusal, told apart by whose fault it is.
-    fn from_start(error: LinkError) -> Self {
+    fn from_start(error: ShimError) -> Self {
         match error {
-            LinkError::Refused(Failure::Payload(text)) => Self::Payload(text),
+            ShimError::Refused(Failure::Payload(text)) => Self::Payload(text),
             other => Self::Shim(other),
         }
     }
@@ -102,7 +102,7 @@ pub struct Engine {
     config: Config,
     deps: Deps,
     cni: Cni,
-    hierarchy: Hierarchy,
+    hierarchy: CgroupMounts,
     capabilities: BTreeSet<String>,
     notices: Notices,
     events: broadcast::Sender<ContainerEventResponse>,
@@ -130,7 +130,7 @@ impl Engine {
         let (events, _) = broadcast::channel(EVENT_BUFFER);
         let engine = Self {
             cni: Cni::new(config.network.clone()),
-            hierarchy: Hierarchy::detect()?,
+            hierarchy: CgroupMounts::detect()?,
             capabilities: available_capabilities(),
             config,
             deps,

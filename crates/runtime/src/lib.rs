@@ -9,7 +9,6 @@ mod cni;
 pub mod config;
 mod engine;
 pub mod image;
-mod link;
 mod netns;
 mod node;
 mod readiness;
@@ -17,6 +16,7 @@ mod records;
 pub mod rootfs;
 mod server;
 mod service;
+mod shim_link;
 pub mod snapshot;
 mod spec;
 

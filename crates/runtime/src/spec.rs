@@ -22,7 +22,7 @@ use cri::v1::{
 use serde_json::{Value, json};
 
 use crate::rootfs::Image;
-use cgroup::Hierarchy;
+use cgroup::CgroupMounts;
 
 pub use capabilities::{UnknownCapability, available as available_capabilities};
 pub use process::exec_process;
@@ -32,7 +32,7 @@ pub struct Inputs<'a> {
     pub config: &'a ContainerConfig,
     pub image: &'a Image,
     pub accounts: &'a user::AccountFiles,
-    pub hierarchy: &'a Hierarchy,
+    pub hierarchy: &'a CgroupMounts,
     /// What this process may pass on.
     pub capabilities: &'a BTreeSet<String>,
     pub cgroup: &'a str,
@@ -167,9 +167,9 @@ fn or_default(wanted: &[String], default: &[&str]) -> Value {
 }
 
 /// On v1 the directory of the controllers too, which cannot be read-only before they are mounted into it.
-fn readonly_paths(wanted: &[String], hierarchy: &Hierarchy) -> Value {
+fn readonly_paths(wanted: &[String], hierarchy: &CgroupMounts) -> Value {
     let mut paths = or_default(wanted, &READONLY_PATHS);
-    if let (Hierarchy::V1 { .. }, Some(list)) = (hierarchy, paths.as_array_mut()) {
+    if let (CgroupMounts::V1 { .. }, Some(list)) = (hierarchy, paths.as_array_mut()) {
         list.push("/sys/fs/cgroup".into());
     }
     paths
@@ -208,7 +208,7 @@ fn namespaces(inputs: &Inputs<'_>) -> Value {
         PidNamespace::Join(path) => list.push(json!({"type": "pid", "path": path})),
         PidNamespace::Host => {}
     }
-    if matches!(inputs.hierarchy, Hierarchy::V2(_)) {
+    if matches!(inputs.hierarchy, CgroupMounts::V2(_)) {
         list.push(json!({"type": "cgroup"}));
     }
     Value::Array(list)

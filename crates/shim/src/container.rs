@@ -23,7 +23,7 @@ use crate::protocol::{
     CONTAINERS_DIR, ContainerSetup, EXIT_FILE, Exit, Failure, SETUP_FILE, STARTED_FILE, Started,
 };
 use crate::stdio::Output;
-use cgroup::Hierarchy;
+use cgroup::CgroupMounts;
 
 /// The OCI library's state, in a sandbox's directory.
 pub const OCI_DIR: &str = "oci";
@@ -55,7 +55,12 @@ impl Container {
     ///
     /// # Errors
     /// [`Failure::Payload`] when the program can't be run; nothing of the container is left then.
-    pub fn start(pod_dir: &Path, id: &str, cgroups: &Hierarchy, clock: &dyn Clock) -> Result<Self, Failure> {
+    pub fn start(
+        pod_dir: &Path,
+        id: &str,
+        cgroups: &CgroupMounts,
+        clock: &dyn Clock,
+    ) -> Result<Self, Failure> {
         let dir = pod_dir.join(CONTAINERS_DIR).join(id);
         let setup: ContainerSetup = read_json(&dir.join(SETUP_FILE)).map_err(other)?;
         let log = match &setup.log_path {
@@ -111,7 +116,7 @@ impl Container {
 
     /// Its first process has ended with `code`: ends the rest, saves what is left of its output, writes
     /// down how it ended.
-    pub fn ended(&mut self, code: i32, cgroups: &Hierarchy, clock: &dyn Clock) -> Exit {
+    pub fn ended(&mut self, code: i32, cgroups: &CgroupMounts, clock: &dyn Clock) -> Exit {
         let oom_killed = code != 0 && cgroups.oom_kills(&self.setup.cgroup) > 0;
         if self.setup.kill_cgroup_on_exit {
             cgroups.kill(&self.setup.cgroup);
@@ -133,7 +138,7 @@ impl Container {
     }
 
     /// Removes the library's state and the cgroup, killing what still runs.
-    fn remove_oci(&mut self, cgroups: &Hierarchy) {
+    fn remove_oci(&mut self, cgroups: &CgroupMounts) {
         if let Err(error) = self.oci.delete(true) {
             complain!("cannot remove the state of {}: {error}", self.dir.display());
         }
@@ -141,7 +146,7 @@ impl Container {
         let _ = cgroups.remove(&self.setup.cgroup);
     }
 
-    pub fn signal(&self, signal: i32, everything: bool, cgroups: &Hierarchy) -> Result<(), Failure> {
+    pub fn signal(&self, signal: i32, everything: bool, cgroups: &CgroupMounts) -> Result<(), Failure> {
         let Some(init) = &self.init else { return Ok(()) };
         if everything && signal == libc::SIGKILL {
             cgroups.kill(&self.setup.cgroup);

@@ -14,7 +14,7 @@ use crate::files::{read_json, write_whole};
 use crate::pause;
 use crate::protocol::{ContainerState, Event, Failure, Op, PID_FILE, POD_FILE, PodSetup, PodState, Reply};
 use crate::reactor;
-use cgroup::Hierarchy;
+use cgroup::CgroupMounts;
 
 /// Runs a shim until it is told to end.
 ///
@@ -36,7 +36,7 @@ pub type Answer = (Result<Reply, Failure>, Option<OwnedFd>);
 /// All that a shim knows.
 pub struct Pod {
     dir: PathBuf,
-    cgroups: Hierarchy,
+    cgroups: CgroupMounts,
     clock: SystemClock,
     pub pause: Option<Child>,
     pause_failure: Option<String>,
@@ -52,7 +52,7 @@ impl Pod {
         let setup: PodSetup = read_json(&dir.join(POD_FILE))?;
         // A leader already when started by hand; then there is no session to leave.
         let _ = rustix::process::setsid();
-        let cgroups = Hierarchy::detect()?;
+        let cgroups = CgroupMounts::detect()?;
         let own_pid = std::process::id();
         // One controller: in version 1 each move costs milliseconds, and memory is what a shim uses.
         cgroups.join(&setup.shim_cgroup, own_pid, &["memory"])?;

@@ -275,7 +275,7 @@ impl Manager {
 
 #[async_trait::async_trait]
 impl seams::Volumes for Manager {
-    async fn setup(&self, pod: &Arc<Pod>) -> Result<MountedVolumes, Vec<seams::VolumeError>> {
+    async fn setup(&self, pod: &Arc<Pod>) -> Result<MountedVolumes, Vec<seams::VolumeFailure>> {
         let order = self.enter(pod);
         let _turn = order.lock().await;
         let (sources, mut failed) = self.gather(pod).await;
@@ -290,7 +290,7 @@ impl seams::Volumes for Manager {
         if failed.is_empty() {
             return Ok(mounted);
         }
-        let convert = |e: SetupError| seams::VolumeError { message: e.to_string(), volume: e.volume };
+        let convert = |e: SetupError| seams::VolumeFailure { message: e.to_string(), volume: e.volume };
         Err(failed.into_iter().map(convert).collect())
     }
 
@@ -308,7 +308,7 @@ impl seams::Volumes for Manager {
         }
     }
 
-    async fn teardown(&self, pod_uid: &str) -> Result<(), seams::VolumeError> {
+    async fn teardown(&self, pod_uid: &str) -> Result<(), seams::VolumeFailure> {
         let managed = self.managed(pod_uid);
         let order = managed.map(|(_, order)| order).unwrap_or_default();
         let _turn = order.lock().await;
@@ -320,7 +320,7 @@ impl seams::Volumes for Manager {
         let work = tokio::task::spawn_blocking(move || teardown::pod(&dirs, &uid)).await;
         let result = work.unwrap_or_else(|e| Err(VolumeError::TaskLost(e.to_string())));
         if let Err(error) = result {
-            return Err(seams::VolumeError { volume: String::new(), message: error.to_string() });
+            return Err(seams::VolumeFailure { volume: String::new(), message: error.to_string() });
         }
         lock(&self.pods).remove(pod_uid);
         Ok(())

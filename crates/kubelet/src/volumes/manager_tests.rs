@@ -149,7 +149,7 @@ async fn becomes(folder: &Path, file: &str, expect: &str) {
     }
 }
 
-fn messages(result: Result<MountedVolumes, Vec<seams::VolumeError>>) -> Vec<String> {
+fn messages(result: Result<MountedVolumes, Vec<seams::VolumeFailure>>) -> Vec<String> {
     result.expect_err("an error").into_iter().map(|e| e.message).collect()
 }
 

@@ -10,9 +10,9 @@ use cri::v1::{ContainerConfig, ContainerEventType, ContainerState, LinuxContaine
 
 use super::container::{Container, Life};
 use super::{Engine, EngineError, Sandbox, new_id};
-use crate::link::LinkError;
 use crate::records::{ContainerRecord, Record};
 use crate::rootfs::{Image, Overlay};
+use crate::shim_link::ShimError;
 use crate::spec::{self, Inputs, Namespaces, PidNamespace, PodFiles, user::AccountFiles};
 use shim::files::write_json;
 use shim::protocol::{CONTAINERS_DIR, ContainerSetup, EXIT_FILE, Exit, Op, Reply, SETUP_FILE, Started};
@@ -177,7 +177,7 @@ impl Engine {
             }
             Ok(_) => Err(EngineError::State("the shim gave a wrong answer".to_owned())),
             Err(error) => {
-                if matches!(error, LinkError::Gone | LinkError::Stuck) {
+                if matches!(error, ShimError::Gone | ShimError::Stuck) {
                     // It may have been forked before that.
                     self.end_unwatched(&container).await;
                 }
@@ -238,7 +238,7 @@ impl Engine {
         match link.request(op, &[]).await {
             Ok(_) => Ok(()),
             // Its containers are ended by whoever notices that.
-            Err(LinkError::Gone) => Ok(()),
+            Err(ShimError::Gone) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

@@ -10,7 +10,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
 use super::{Container, Engine, EngineError, new_id};
-use crate::link::Link;
+use crate::shim_link::ShimLink;
 use crate::spec;
 use shim::files::{read_json, write_json};
 use shim::protocol::{Op, Reply};
@@ -24,7 +24,7 @@ const LAST_OUTPUT: Duration = Duration::from_millis(100);
 /// A process that was started.
 pub struct Started {
     pub id: String,
-    pub link: Link,
+    pub link: ShimLink,
     /// Its exit code; an error when the pod has gone.
     pub exit: oneshot::Receiver<i32>,
     pub stdio: Stdio,
@@ -152,7 +152,7 @@ impl Engine {
     }
 }
 
-async fn with_terminal(link: &Link, op: Op) -> Result<Stdio, EngineError> {
+async fn with_terminal(link: &ShimLink, op: Op) -> Result<Stdio, EngineError> {
     match link.request(op, &[]).await.map_err(EngineError::from_start)? {
         (Reply::Exec { .. }, files) => {
             let master = files.into_iter().next();
@@ -164,7 +164,7 @@ async fn with_terminal(link: &Link, op: Op) -> Result<Stdio, EngineError> {
     }
 }
 
-async fn with_pipes(link: &Link, op: Op, streams: Streams) -> Result<Stdio, EngineError> {
+async fn with_pipes(link: &ShimLink, op: Op, streams: Streams) -> Result<Stdio, EngineError> {
     let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     let mut theirs: Vec<OwnedFd> = Vec::with_capacity(3);
     let mut stdin = None;

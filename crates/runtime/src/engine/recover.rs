@@ -13,8 +13,8 @@ use rustix::process::{Pid, PidfdFlags};
 use super::container::{Container, Life};
 use super::sandboxes::remove_tree;
 use super::{Engine, EngineError, Sandbox};
-use crate::link::{Link, LinkError};
 use crate::records::{ContainerRecord, Phase, Record, SandboxRecord};
+use crate::shim_link::{ShimError, ShimLink};
 use shim::files::{read_json, write_json};
 use shim::protocol::{CONTAINERS_DIR, EXIT_FILE, Exit, Op, PID_FILE, PodState, Reply, STARTED_FILE};
 
@@ -48,7 +48,7 @@ impl Engine {
         let link = match phase {
             Phase::Stopped => None,
             Phase::Creating | Phase::Running => {
-                Link::connect(dir, &sandbox.id, &self.deps.supervisor, &self.notices).ok()
+                ShimLink::connect(dir, &sandbox.id, &self.deps.supervisor, &self.notices).ok()
             }
         };
         if let Some(link) = &link {
@@ -175,7 +175,7 @@ impl Engine {
     /// Ends a shim that is known by its directory alone.
     async fn end_shim(&self, dir: &Path) {
         let id = dir.file_name().unwrap_or_default().to_string_lossy();
-        if let Ok(link) = Link::connect(dir, &id, &self.deps.supervisor, &self.notices) {
+        if let Ok(link) = ShimLink::connect(dir, &id, &self.deps.supervisor, &self.notices) {
             // One that is ending already doesn't answer.
             let _ = link.request(Op::Shutdown, &[]).await;
         }
@@ -186,10 +186,10 @@ impl Engine {
     }
 }
 
-async fn ask_state(link: &Link) -> Result<PodState, LinkError> {
+async fn ask_state(link: &ShimLink) -> Result<PodState, ShimError> {
     match link.request(Op::State, &[]).await? {
         (Reply::State(state), _) => Ok(state),
-        _ => Err(LinkError::Stuck),
+        _ => Err(ShimError::Stuck),
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use cri::v1::{NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata};
 
-use crate::link::{Link, LinkError};
 use crate::records::{Phase, Record, SandboxRecord};
+use crate::shim_link::{ShimError, ShimLink};
 
 /// A pod's shared half: namespaces, network, files, and the shim that holds them.
 pub struct Sandbox {
@@ -16,7 +16,7 @@ pub struct Sandbox {
     /// What never changes of it is read from here without asking for `state`.
     pub config: PodSandboxConfig,
     state: Mutex<SandboxState>,
-    link: OnceLock<Link>,
+    link: OnceLock<ShimLink>,
     /// One operation at a time.
     pub gate: tokio::sync::Mutex<()>,
 }
@@ -59,13 +59,13 @@ impl Sandbox {
         state.record.phase == Phase::Running && state.pause_pid.is_some()
     }
 
-    pub fn set_link(&self, link: Link) {
+    pub fn set_link(&self, link: ShimLink) {
         // Set once: a sandbox has one shim in its life.
         let _ = self.link.set(link);
     }
 
-    pub fn link(&self) -> Result<&Link, LinkError> {
-        self.link.get().ok_or(LinkError::Gone)
+    pub fn link(&self) -> Result<&ShimLink, ShimError> {
+        self.link.get().ok_or(ShimError::Gone)
     }
 
     /// Where its network namespace is pinned.

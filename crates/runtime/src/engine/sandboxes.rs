@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::{Engine, EngineError, Sandbox, new_id, sysctl};
 use crate::cni::Pod;
-use crate::link::{Link, LinkError};
 use crate::netns;
 use crate::records::{Phase, Record, SandboxRecord};
+use crate::shim_link::{ShimError, ShimLink};
 use shim::files::{write_json, write_whole};
 use shim::protocol::{CONTAINERS_DIR, Op, PID_FILE, POD_FILE, PodSetup, Reply};
 
@@ -85,7 +85,7 @@ impl Engine {
         if sandbox.link()?.is_closed() {
             // It died before its sandbox could be found: nobody else has noticed.
             self.registry_mut().sandboxes.remove(&sandbox.id);
-            return Err(LinkError::Gone.into());
+            return Err(ShimError::Gone.into());
         }
         self.announce(ContainerEventType::ContainerCreatedEvent, &sandbox.id, sandbox);
         self.announce(ContainerEventType::ContainerStartedEvent, &sandbox.id, sandbox);
@@ -153,7 +153,7 @@ impl Engine {
     }
 
     async fn start_shim(&self, sandbox: &Sandbox) -> Result<Option<i32>, EngineError> {
-        let link = Link::spawn(
+        let link = ShimLink::spawn(
             &self.config.shim_command,
             &sandbox.dir,
             &sandbox.id,
@@ -196,7 +196,7 @@ impl Engine {
         if let Ok(link) = sandbox.link() {
             match link.request(Op::Shutdown, &[]).await {
                 // What a shim that is gone has left is ended when that is noticed.
-                Ok(_) | Err(LinkError::Gone) => {}
+                Ok(_) | Err(ShimError::Gone) => {}
                 Err(error) => {
                     tracing::warn!(sandbox = %sandbox.id, %error, "a shim is killed");
                     kill_shim(&sandbox.dir);

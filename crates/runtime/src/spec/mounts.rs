@@ -6,7 +6,7 @@ use cri::v1::{Mount, MountPropagation};
 use serde_json::{Value, json};
 
 use super::{Inputs, SpecError};
-use cgroup::Hierarchy;
+use cgroup::CgroupMounts;
 
 /// The file systems every container has, the pod's files, and what the client asks for; a client's mount
 /// takes the place of one of ours.
@@ -63,8 +63,8 @@ fn same_place(a: &Value, b: &Value) -> bool {
 fn cgroup_mounts(inputs: &Inputs<'_>, access: &str, list: &mut Vec<Value>) {
     let options = ["nosuid", "noexec", "nodev", access];
     match inputs.hierarchy {
-        Hierarchy::V2(_) => list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options)),
-        Hierarchy::V1 { controllers, .. } => {
+        CgroupMounts::V2(_) => list.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options)),
+        CgroupMounts::V1 { controllers, .. } => {
             list.push(mount(
                 "/sys/fs/cgroup",
                 "tmpfs",

@@ -5,7 +5,7 @@ use cri::v1::{KeyValue, LinuxContainerConfig, Mount};
 use super::*;
 
 fn spec_of(config: &ContainerConfig, image: &Image) -> Value {
-    let hierarchy = Hierarchy::V1 {
+    let hierarchy = CgroupMounts::V1 {
         controllers: BTreeMap::from([("memory".to_owned(), PathBuf::from("/cg/memory"))]),
         others: Vec::new(),
     };

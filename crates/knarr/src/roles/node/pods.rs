@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use base::TaskKind;
-use cgroup::Hierarchy;
+use cgroup::CgroupMounts;
 use k8s_openapi::api::core::v1::Service;
 use kubelet::config::PodsConfig;
 use kubelet::container_config::ContainerConfigBuilder;
@@ -37,7 +37,7 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
         deps.clock.clone(),
     ));
     deps.supervisor.spawn(TaskKind::Essential, "volumes", volumes.clone().run(shutdown.clone()));
-    let hierarchy = Hierarchy::detect().context("looking at the machine's cgroups")?;
+    let hierarchy = CgroupMounts::detect().context("looking at the machine's cgroups")?;
     let pods = kubelet::run::build(
         PodsConfig {
             client: kit.client.clone(),

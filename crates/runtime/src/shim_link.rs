@@ -32,7 +32,7 @@ pub type Notices = mpsc::UnboundedSender<(String, Notice)>;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum LinkError {
+pub enum ShimError {
     #[error(transparent)]
     Refused(#[from] Failure),
     #[error("the shim of the pod is gone")]
@@ -47,7 +47,7 @@ type Answer = (Result<Reply, Failure>, Vec<OwnedFd>);
 
 /// A connection; clones share it.
 #[derive(Clone)]
-pub struct Link {
+pub struct ShimLink {
     inner: Arc<Inner>,
 }
 
@@ -64,7 +64,7 @@ struct Waiting {
     execs: HashMap<String, oneshot::Sender<i32>>,
 }
 
-impl Link {
+impl ShimLink {
     /// Starts a shim in the sandbox's directory `dir` and connects to it. It outlives this process.
     pub fn spawn(
         command: &[String],
@@ -133,13 +133,13 @@ impl Link {
         &self,
         op: Op,
         files: &[BorrowedFd<'_>],
-    ) -> Result<(Reply, Vec<OwnedFd>), LinkError> {
+    ) -> Result<(Reply, Vec<OwnedFd>), ShimError> {
         let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         {
             let mut waiting = self.inner.lock();
             if waiting.closed {
-                return Err(LinkError::Gone);
+                return Err(ShimError::Gone);
             }
             waiting.answers.insert(id, sender);
         }
@@ -152,17 +152,17 @@ impl Link {
         if let Err(error) = sent {
             self.inner.lock().answers.remove(&id);
             return Err(if error.kind() == io::ErrorKind::BrokenPipe {
-                LinkError::Gone
+                ShimError::Gone
             } else {
                 error.into()
             });
         }
         match tokio::time::timeout(ANSWER_TIMEOUT, receiver).await {
             Ok(Ok((result, files))) => Ok((result?, files)),
-            Ok(Err(_)) => Err(LinkError::Gone),
+            Ok(Err(_)) => Err(ShimError::Gone),
             Err(_) => {
                 self.inner.lock().answers.remove(&id);
-                Err(LinkError::Stuck)
+                Err(ShimError::Stuck)
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// How cgroups are mounted on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hierarchy {
+pub enum CgroupMounts {
     /// A mount for each controller (`memory` → `/sys/fs/cgroup/memory`), and the mounts without one that
     /// containers are put into (`name=systemd`, the version 2 tree of a hybrid machine).
     V1 { controllers: BTreeMap<String, PathBuf>, others: Vec<PathBuf> },
@@ -35,7 +35,7 @@ const CONTROLLERS: [&str; 12] = [
 /// even where a program has mounted another one (VPN clients mount `net_cls`) in version 1.
 const LIMITING: [&str; 3] = ["cpu", "memory", "pids"];
 
-impl Hierarchy {
+impl CgroupMounts {
     /// Reads the mounts of this process.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ mod tests {
                       cgroup /sys/fs/cgroup/x cgroup rw,memory,pids 0 0\n\
                       cgroup /sys/fs/cgroup/systemd cgroup rw,name=systemd 0 0\n\
                       cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-        let found = Hierarchy::from_mounts(mounts).expect("cgroups are mounted");
+        let found = CgroupMounts::from_mounts(mounts).expect("cgroups are mounted");
         assert_eq!(found.dir("pids", "/a/b"), Some(PathBuf::from("/sys/fs/cgroup/x/a/b")));
         assert_eq!(found.dir("hugetlb", "/a"), None);
         let paths = |names: &[&str]| -> Vec<PathBuf> {
@@ -150,22 +150,22 @@ mod tests {
     #[test]
     fn a_version_2_machine_has_one_directory() {
         let pure = "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n";
-        let found = Hierarchy::from_mounts(pure).expect("cgroups are mounted");
+        let found = CgroupMounts::from_mounts(pure).expect("cgroups are mounted");
         assert_eq!(found.dirs("/a"), [PathBuf::from("/sys/fs/cgroup/a")]);
         assert_eq!(found.trees("/a"), found.dirs("/a"));
         let with_net_cls = format!("{pure}net_cls /opt/net_cls cgroup rw,net_cls 0 0\n");
-        assert_eq!(Hierarchy::from_mounts(&with_net_cls), Some(found));
-        assert_eq!(Hierarchy::from_mounts("proc /proc proc rw 0 0\n"), None);
+        assert_eq!(CgroupMounts::from_mounts(&with_net_cls), Some(found));
+        assert_eq!(CgroupMounts::from_mounts("proc /proc proc rw 0 0\n"), None);
     }
     #[test]
     fn controllers_are_mounted_or_listed() {
         let names =
-            |found: &Hierarchy| found.controllers().map(|names| names.into_iter().collect::<Vec<_>>());
+            |found: &CgroupMounts| found.controllers().map(|names| names.into_iter().collect::<Vec<_>>());
         let mounts = "cgroup /sys/fs/cgroup/cpu cgroup rw,cpu,cpuacct 0 0\n";
-        let found = Hierarchy::from_mounts(mounts).expect("cgroups are mounted");
+        let found = CgroupMounts::from_mounts(mounts).expect("cgroups are mounted");
         assert_eq!(names(&found).expect("known"), ["cpu", "cpuacct"]);
         let dir = tempfile::tempdir().expect("a folder");
-        let unified = Hierarchy::V2(dir.path().to_owned());
+        let unified = CgroupMounts::V2(dir.path().to_owned());
         assert!(names(&unified).is_err(), "nothing is listed");
         fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu memory pids\n").expect("written");
         assert_eq!(names(&unified).expect("listed"), ["cpu", "cpuset", "memory", "pids"]);
