@@ -1,8 +1,8 @@
 //! [`Cache`]: the objects of one kind, as last seen on the watch.
 //!
 //! Objects are held once, as the bytes the API server sent ([`Item`]; within one process these are the watch
-//! cache's own bytes), beside what is looked at often: [`Meta`], a [`View`] of the kind, and [`Index`]es. Typed
-//! objects are decoded when a round needs them and dropped with the round.
+//! cache's own bytes), beside the fields that are read often: [`Meta`], a [`View`] of the kind, and
+//! [`Index`]es. Typed objects are decoded when a round needs them and dropped with the round.
 //!
 //! Never here: a kind's name.
 
@@ -74,7 +74,7 @@ impl<K: Kind> Default for Cache<K> {
 }
 
 impl<K: Kind> Cache<K> {
-    /// An empty cache that nothing feeds: a test's start.
+    /// An empty cache that nothing feeds, for tests.
     pub fn new() -> Self {
         Self::over(Objects::default())
     }
@@ -103,7 +103,7 @@ impl<K: Kind> Cache<K> {
         self.objects.get(key).map(Cached::new)
     }
 
-    /// Whether there is an object.
+    /// Whether the cache holds the object.
     pub fn has(&self, key: &Key) -> bool {
         self.objects.get(key).is_some()
     }
@@ -118,7 +118,7 @@ impl<K: Kind> Cache<K> {
         self.objects.any_in(namespace)
     }
 
-    /// All objects in key order. A round that scans costs what the cluster is large: `why` says why this one
+    /// All objects in key order. The cost of a scan grows with the cluster: `why` states why the caller
     /// cannot look up what it needs.
     pub fn scan(&self, why: &'static str) -> Vec<Cached<K>> {
         tracing::trace!(kind = %K::kind(&()), why, "scan");
@@ -133,9 +133,9 @@ impl<K: Kind> Cache<K> {
         self.objects.is_empty()
     }
 
-    /// The index `name`, which finds objects by the values that `values_of` gives for them. Made at the first call
-    /// from what is there and kept as objects change; later calls with the same name return the same index, so a
-    /// name stands for one function.
+    /// The index `name`, which finds objects by the values that `values_of` passes to its second argument. Made at
+    /// the first call from the objects in the cache and updated as objects change; later calls with the same name
+    /// return the same index, so a name stands for one function.
     pub fn index(
         &self,
         name: &'static str,
@@ -155,7 +155,7 @@ impl<K: Kind> Cache<K> {
         })
     }
 
-    /// Calls `handler` for every object there is, and then for every change.
+    /// Calls `handler` for every object in the cache, and then for every change.
     pub fn subscribe(&self, handler: impl Fn(&Delta<K>) + Send + Sync + 'static) {
         self.objects.subscribe(move |change| handler(&Delta::of(change)));
     }
@@ -185,7 +185,7 @@ impl<K: Kind> Cache<K> {
     }
 }
 
-/// Objects of a cache by values that a function gives for them. Cheap to clone.
+/// Objects of a cache by values that a function computes. Cheap to clone.
 pub struct Index<K> {
     objects: Objects,
     at: usize,

@@ -1,7 +1,7 @@
 //! [`Controller`] and the loop that runs it.
 //!
-//! A round: take a key, `observe`, `reconcile` (pure) to a [`Plan`], carry it out, wait until the caches
-//! have seen what was written (so that the next round does not act on old news), go on.
+//! A round: take a key, `observe`, `reconcile` (pure) to a [`Plan`], carry the plan out, and wait until
+//! the caches have seen what was written, so that the next round does not act on old state.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,14 +28,14 @@ const ECHO_PATIENCE: Duration = Duration::from_secs(10);
 /// All controllers are one field manager, as upstream's are.
 pub const FIELD_MANAGER: &str = "kube-controller-manager";
 
-/// One control loop. Which kinds it reads is said in [`Controller::sources`], what it does in the pure
-/// [`Controller::reconcile`].
+/// One control loop. [`Controller::sources`] declares which kinds the controller reads; the pure
+/// [`Controller::reconcile`] decides what it does.
 pub trait Controller: Send + Sync + Sized + 'static {
     /// Upstream's name of the controller (`replicaset-controller`): its name in the log.
     const NAME: &'static str;
     /// The service account in whose name it reads and writes.
     const ACCOUNT: &'static str = Self::NAME;
-    /// What its events give as their source.
+    /// The source of the controller's events.
     const EVENT_SOURCE: &'static str = Self::NAME;
     /// Its work queue's name among the metrics: upstream's, where upstream has the queue.
     const QUEUE: &'static str = Self::NAME;
@@ -46,11 +46,11 @@ pub trait Controller: Send + Sync + Sized + 'static {
     /// Everything a decision depends on.
     type Observed: Send + Sync;
 
-    /// Gets its caches and says which changes concern which keys.
+    /// Gets the controller's caches and declares which changes wake which keys.
     fn sources(sources: &mut Sources<'_>, config: Self::Config) -> Self;
 
-    /// Reads the caches and, where old news would do harm, the API itself. `None` when the key's object is
-    /// gone or nothing is to be decided about it.
+    /// Reads the caches and, where old state would do harm, the API itself. `None` when the key's object
+    /// is gone or nothing is to be decided about it.
     ///
     /// # Errors
     /// When the API could not be read; the key comes again after a back-off.
@@ -63,15 +63,15 @@ pub trait Controller: Send + Sync + Sized + 'static {
     fn reconcile(observed: &Self::Observed, now: jiff::Timestamp) -> Plan;
 }
 
-/// What an observation starts from.
+/// The inputs of an observation.
 #[derive(Clone, Copy)]
 pub struct Round<'a> {
     pub key: &'a Key,
-    /// For live reads. All writes belong into the plan.
+    /// For live reads. All writes belong in the plan.
     pub client: &'a Client,
     /// When the round began.
     pub now: jiff::Timestamp,
-    /// What went wrong with this key's last plan; `None` when all went well.
+    /// The failure of this key's last plan; `None` if the plan succeeded.
     pub failure: Option<&'a Failure>,
 }
 
@@ -134,7 +134,8 @@ impl Sources<'_> {
         self.mapped_in(Scope::default(), map)
     }
 
-    /// The same for the objects `scope` picks. What the controller writes outside of it is not waited for.
+    /// As [`Self::mapped`], for the objects that `scope` selects. The controller's writes outside the scope are not
+    /// waited for.
     pub fn mapped_in<K: Kind>(
         &mut self,
         scope: Scope,
@@ -208,12 +209,12 @@ fn echo<K: Kind>(cache: Cache<K>, effect: &Effect) -> Option<BoxFuture<'_, ()>> 
 /// Makes the client of a service account.
 pub type ClientOf = Arc<dyn Fn(&str) -> Client + Send + Sync>;
 
-/// What the loop works with.
+/// The dependencies of the controllers' loop.
 #[derive(Clone)]
 pub struct Context {
-    /// Each controller acts in its own name, with no more rights than it needs.
+    /// Each controller acts as its own service account, with no more rights than it needs.
     pub client_of: ClientOf,
-    /// Shared by all, so it follows kinds in a name of its own.
+    /// Shared by all controllers, and so follows kinds under an identity of its own.
     pub informers: Informers,
     pub clock: Arc<dyn Clock>,
     pub supervisor: Supervisor,
@@ -242,7 +243,7 @@ impl Manager {
         &self.context
     }
 
-    /// What was started, and what each reads.
+    /// The controllers that were started, and the kinds that each reads.
     pub fn graph(&self) -> &[Declaration] {
         &self.declared
     }
@@ -303,7 +304,7 @@ struct Worker<C: Controller> {
     synced: Vec<Synced>,
     executor: Executor,
     client: Client,
-    /// What went wrong with the last plan of a key, for those where something did.
+    /// The failure of the last plan of each key whose last plan failed.
     failures: Mutex<HashMap<Key, Failure>>,
     clock: Arc<dyn Clock>,
 }

@@ -1,4 +1,4 @@
-//! [`Informers`]: one cache per kind (and selection) in a process, shared by everyone who asks.
+//! [`Informers`]: one cache per kind (and selection) in a process, shared by all components.
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -46,7 +46,7 @@ pub struct Informers {
 }
 
 impl Informers {
-    /// `client` is whom all caches are followed as.
+    /// All caches are followed with `client` and its identity.
     pub fn new(client: Client, supervisor: Supervisor) -> Self {
         Self { client, supervisor, followed: Arc::default() }
     }
@@ -65,13 +65,13 @@ impl Informers {
         Cache::over(self.follow(K::url_path(&(), None), scope))
     }
 
-    /// The objects of a collection by its URL path (`/apis/GROUP/VERSION/PLURAL`): the same that
-    /// [`Informers::cache`] returns where both mean one kind.
+    /// The objects of a collection by its URL path (`/apis/GROUP/VERSION/PLURAL`): the same objects
+    /// that [`Informers::cache`] returns for the same kind.
     pub fn objects(&self, path: &str) -> Objects {
         self.follow(path.to_owned(), Scope::default())
     }
 
-    /// Ends following a collection: its kind is not served any more.
+    /// Stops following a collection whose kind is no longer served.
     pub fn forget(&self, path: &str) {
         let gone = self.lock().remove(&(path.to_owned(), Scope::default()));
         if let Some(followed) = gone {

@@ -1,5 +1,5 @@
 //! [`Metrics`]: figures of work queues under upstream's names (`k8s.io/component-base/metrics/prometheus/workqueue`),
-//! and of what controllers write.
+//! and of controllers' writes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! [`Plan`]: what a controller wants done, as data. Made by pure functions, carried out by the executor.
+//! [`Plan`]: the writes and events that a controller wants, as data. Made by pure functions, carried out by the
+//! executor.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! [`Queue`]: keys to look at, each once however often it was added, never two workers on one key,
-//! now or later, with back-off for those that fail.
+//! [`Queue`]: keys that wait to be worked on, now or at a later time. A key is queued once however
+//! often it is added, no two workers get the same key at a time, and a key that fails waits for its
+//! back-off.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
@@ -19,7 +20,7 @@ struct State<T> {
     ready: VecDeque<T>,
     /// In `ready`, or added again while being worked on; since when.
     dirty: HashMap<T, Instant>,
-    /// Since when each is worked on.
+    /// The keys that are worked on, and since when.
     working: HashMap<T, Instant>,
     later: BTreeMap<(Instant, u64), T>,
     due: HashMap<T, (Instant, u64)>,
@@ -91,7 +92,7 @@ impl<T: Clone + Eq + Hash> Queue<T> {
         self.0.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// To be looked at now.
+    /// Adds a key to be worked on now.
     pub fn add(&self, key: T) {
         let mut state = self.state();
         state.add(key);
@@ -99,7 +100,7 @@ impl<T: Clone + Eq + Hash> Queue<T> {
         self.0.wake.notify_one();
     }
 
-    /// To be looked at after `wait`, or earlier if an earlier time is already set.
+    /// Adds a key to be worked on after `wait`, or earlier if an earlier time is already set.
     pub fn add_after(&self, key: T, wait: Duration) {
         if let Some(figures) = &self.state().figures {
             figures.retries.inc();
@@ -123,7 +124,7 @@ impl<T: Clone + Eq + Hash> Queue<T> {
         self.0.wake.notify_one();
     }
 
-    /// The key failed: look again after its back-off.
+    /// Records that the key failed: it is worked on again after its back-off.
     pub fn retry(&self, key: T) {
         let wait = {
             let mut state = self.state();
@@ -134,12 +135,12 @@ impl<T: Clone + Eq + Hash> Queue<T> {
         self.add_after(key, wait);
     }
 
-    /// The key went well: its back-off starts anew.
+    /// Records that the key succeeded: its back-off starts from the beginning.
     pub fn forget(&self, key: &T) {
         self.state().failures.remove(key);
     }
 
-    /// The next key, which nobody else gets until [`Queue::done`]. `None` once closed. Cancellation safe.
+    /// The next key, which no other worker gets until [`Queue::done`]. `None` once closed. Cancellation safe.
     pub async fn next(&self) -> Option<T> {
         loop {
             let notified = self.0.wake.notified();
@@ -170,7 +171,7 @@ impl<T: Clone + Eq + Hash> Queue<T> {
         }
     }
 
-    /// Work on the key ended. It comes again if it was added meanwhile.
+    /// Ends the work on a key. The key is queued again if it was added meanwhile.
     pub fn done(&self, key: &T) {
         let mut state = self.state();
         state.end(key);
@@ -239,7 +240,7 @@ impl<T: Clone + Eq + Hash> State<T> {
         }
     }
 
-    /// Moves what is due to `ready`; answers when the next one is due.
+    /// Moves the keys that are due to `ready`; returns when the next key is due.
     fn promote(&mut self, now: Instant) -> Option<Instant> {
         while let Some(entry) = self.later.first_entry() {
             if entry.key().0 > now {

@@ -1,5 +1,5 @@
-//! Feeds [`Objects`] from the API: one watch that begins with everything there is and goes on with what
-//! follows; begun anew only when the history needed is gone.
+//! Feeds [`Objects`] from the API: one watch that begins with all present objects and continues with
+//! the changes. The reflector starts over only when the history it needs is gone.
 //!
 //! Start with [`follow`]; [`events`] takes a watch's body apart.
 
@@ -20,10 +20,10 @@ use crate::cache::{Item, Objects};
 use crate::informers::Scope;
 use events::{Event, EventKind, Events};
 
-/// How long one watch request lasts, in seconds; the next goes on from where the last was.
+/// How long one watch request lasts, in seconds; the next request continues where the last one ended.
 const WATCH_TIMEOUT_S: u32 = 290;
 const RETRY: Policy = Policy::new(Duration::from_millis(50), Duration::from_secs(30));
-/// Of an error's body so many bytes are read.
+/// How many bytes of an error's body are read.
 const ERROR_LIMIT: usize = 64 * 1024;
 
 /// Follows the objects of a collection, by its URL path, until `shutdown`.
@@ -40,20 +40,20 @@ struct Reflector {
     path: String,
     scope: Scope,
     objects: Objects,
-    /// Where the watch goes on; `None` when everything is needed.
+    /// The resource version from which the watch continues; `None` when all objects are needed.
     version: Option<String>,
     failures: u32,
 }
 
 /// How a watch request ended.
 enum End {
-    /// By its timeout: go on at once.
+    /// By its timeout: the next request starts at once.
     Timeout,
     Expired,
     Failed(String),
 }
 
-/// What of a bookmark or an error is of interest.
+/// The fields of a bookmark or an error that are read.
 #[derive(Deserialize)]
 struct Bookmark {
     metadata: BookmarkMeta,

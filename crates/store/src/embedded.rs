@@ -1,9 +1,10 @@
 //! The durable backend: one file on this machine's disk, one process.
 //!
 //! Start with [`Embedded`]. Writes queue up for one committer thread (`committer`), which evaluates them in
-//! order (`apply`), makes one transaction and one fsync of all that wait, tells the watchers (`hub`) and
-//! answers. Reads (`read`) see the last commit and never wait for one in progress. `layout` says how
-//! revisions lie in the file, `compaction` how history leaves it.
+//! order (`apply`), commits all waiting writes in one transaction with one fsync, publishes the changes to
+//! the watchers (`hub`) and answers the writers. Reads (`read`) see the last commit and never wait for one
+//! in progress. `layout` defines how revisions are stored in the file; `compaction` removes old history
+//! from the file.
 //!
 //! Never here: a lock held while the disk is written, except the one that swaps the file handle after a failure.
 
@@ -32,10 +33,10 @@ mod watch;
 use committer::{Answer, Command, Op};
 use shared::Shared;
 
-/// What the embedded store needs to know. [`Config::new`] gives the defaults.
+/// Configuration of the embedded store. [`Config::new`] returns the defaults.
 #[derive(Clone)]
 pub struct Config {
-    /// The data file; made where it is absent, its folder must exist.
+    /// The data file. It is created if absent; its folder must exist.
     pub path: PathBuf,
     /// Memory for the file's pages, in bytes. The kernel's page cache stands behind it.
     pub cache_bytes: usize,
@@ -82,7 +83,7 @@ impl Embedded {
     /// Opens the file, after a crash with whatever repair it needs, and starts the committer. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Locked`] when somebody has the file open, [`Error::Corrupted`] when it is no store's file.
+    /// [`Error::Locked`] when the file is open already, [`Error::Corrupted`] when the file was not written by a store.
     pub fn open(config: Config) -> Result<Self, Error> {
         let limit_bytes = config.limit_bytes;
         let (shared, queue) = committer::start(config)?;
@@ -106,7 +107,7 @@ impl Embedded {
 
 #[async_trait]
 impl Store for Embedded {
-    /// As of the last commit on the disk, which watchers may hear of a moment later.
+    /// The revision of the last commit on the disk. Watchers may receive that commit's changes a moment later.
     async fn revision(&self) -> Result<Revision, Error> {
         self.inner.shared.read(|txn| Ok(read::counters(txn)?.revision))
     }

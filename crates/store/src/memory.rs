@@ -1,8 +1,8 @@
 //! The backend of tests: a linearizable store in memory whose delays and faults are made at will.
 //!
 //! Start with [`Memory`]. It keeps the whole history until it is compacted (`state`, pure), hands it out to
-//! watches (`watch`), and asks [`Faults`] before and after each step whether something goes wrong. Several handles
-//! may share one store ([`Memory::another`]), as several servers share one etcd.
+//! watches (`watch`), and asks [`Faults`] before and after each step whether the step fails. Several handles may
+//! share one store ([`Memory::another`]), as several servers share one etcd.
 //!
 //! The same calls always do the same: time comes from the config's clock, randomness from the caller, delays go by
 //! tokio's clock, which tests pause. Never here: a task or a thread of its own. Keys that have expired go when the
@@ -27,16 +27,16 @@ pub use faults::{Faults, Part, Rates, WriteFault};
 
 use state::State;
 
-/// What the store in memory needs to know. [`Config::default`] gives a store that behaves.
+/// Configuration of the store in memory. [`Config::default`] is a store without faults.
 #[derive(Clone)]
 pub struct Config {
     /// The time that expiry goes by.
     pub clock: Arc<dyn Clock>,
     /// The largest key and value together, in bytes.
     pub limit_bytes: usize,
-    /// Keys that expire within the same so many seconds share a lease; at least 1.
+    /// Keys that expire within the same interval of this many seconds share a lease; at least 1.
     pub lease_s: u64,
-    /// Whether the store says that others write to it too.
+    /// Whether the store reports that others write to it too.
     pub shared: bool,
 }
 
@@ -56,7 +56,7 @@ pub struct Memory {
     asked: Arc<signal::Sender<u64>>,
 }
 
-/// What all handles of one store have in common.
+/// The state that all handles of one store share.
 struct Shared {
     config: Config,
     state: Mutex<State>,
@@ -78,7 +78,7 @@ impl Shared {
         state
     }
 
-    /// Changes the state and tells the watches.
+    /// Changes the state and wakes the watches.
     fn change<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let done = work(&mut state);
@@ -111,7 +111,7 @@ impl Memory {
         Self::handle(self.shared.clone())
     }
 
-    /// What goes wrong with this handle's calls and watches.
+    /// The faults of this handle's calls and watches.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
@@ -126,7 +126,7 @@ impl Memory {
         if bytes > limit { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
     }
 
-    /// One write with whatever goes wrong about it.
+    /// One write with the faults planned for it.
     async fn write<T>(&self, work: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
         self.check()?;
         let fault = self.faults.before_write().await?;

@@ -1,8 +1,8 @@
 //! The store's interface, which every backend implements and one test suite checks
 //! (`crates/store/tests/backends/suite.rs`).
 //!
-//! What is promised here is what etcd v3 can promise too: a backend may be on the other side of a network, have
-//! other writers, and lose an answer on its way.
+//! The interface promises only what etcd v3 can promise too: a backend may be on the other side of a network,
+//! have other writers, and lose an answer on its way.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub struct Change {
     /// The new value; `None` for a deletion (or expiry).
     pub value: Option<Bytes>,
     pub create_revision: Revision,
-    /// The value before, where there was one.
+    /// The value before the change, if the key existed.
     pub previous: Option<KeyValue>,
 }
 
@@ -45,10 +45,10 @@ pub enum Expect {
     Revision(Revision),
 }
 
-/// Why the store did not do it.
+/// Why the store did not do what it was asked to.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// [`Expect`] was not met; the key's state at that moment is given.
+    /// [`Expect`] was not met; `current` is the key's state at that moment.
     #[error("the key's state is not the expected one")]
     Conflict { current: Option<KeyValue> },
     /// The revision asked for is older than the history that is kept.
@@ -73,7 +73,7 @@ pub enum Error {
     /// Another process (or another handle in this one) has the data file open.
     #[error("the data file {path} is in use by another process")]
     Locked { path: Arc<str> },
-    /// What is on the disk is not what the store wrote.
+    /// The data on the disk is not what the store wrote.
     #[error("the data file {path} is damaged: {reason}")]
     Corrupted { path: Arc<str>, reason: Arc<str> },
     #[error("store: {0}")]
@@ -103,7 +103,7 @@ pub struct ListRange {
     pub prefix: String,
     /// … greater than this one (for paging); empty for all.
     pub after: String,
-    /// At most so many; 0 for all.
+    /// The largest number of keys to return; 0 for all.
     pub limit: usize,
     /// As of this revision; `None` for now.
     pub at: Option<Revision>,
@@ -118,25 +118,25 @@ pub struct ListPage {
     pub more: bool,
 }
 
-/// What a deletion did.
+/// The result of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deletion {
-    /// Whether there was something to delete.
+    /// Whether the key existed and was deleted.
     pub existed: bool,
-    /// What was there, where [`Previous::Wanted`].
+    /// The deleted key and value, if asked for with [`Previous::Wanted`].
     pub previous: Option<KeyValue>,
     /// The revision of the deletion, or the current one where nothing was deleted.
     pub revision: Revision,
 }
 
-/// Whether a deletion returns what was there. Over a network the value is sent back only for this.
+/// Whether a deletion returns the deleted value. Over a network the value is sent back only if it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Previous {
     Wanted,
     Unwanted,
 }
 
-/// What a watch yields.
+/// One item of a watch's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatchItem {
     /// Committed changes in commit order, at least one. Changes of one revision are never torn apart.
@@ -152,15 +152,15 @@ pub type Watch = futures::stream::BoxStream<'static, Result<WatchItem, Error>>;
 
 /// A revisioned store. All methods are cancellation safe: a cancelled write may still be committed.
 ///
-/// Users hold an `Arc<dyn Store>`: which backend keeps the bytes is nobody's business but the binary's.
+/// Users hold an `Arc<dyn Store>`: only the binary knows which backend keeps the bytes.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The last committed revision: at least that of every write acknowledged, by whatever handle, before the
     /// call.
     async fn revision(&self) -> Result<Revision, Error>;
 
-    /// Whether others than the holders of this handle may commit. Where nobody else does, who waits for the echo
-    /// of its own writes is never behind and need not ask for the revision.
+    /// Whether others than the holders of this handle may commit. If no other handle commits, a holder that
+    /// waits for the echo of its own writes is never behind and need not ask for the revision.
     fn is_shared(&self) -> bool;
 
     /// The value of a key now, with the revision it was read at.
@@ -169,8 +169,8 @@ pub trait Store: Send + Sync + 'static {
     /// Keys of a range, consistent at one revision.
     async fn list(&self, range: ListRange) -> Result<ListPage, Error>;
 
-    /// Writes, and returns once the write is durable. `ttl_s`: the key is deleted so many seconds later, unless
-    /// written again; never earlier, but later by the backend's granularity, as keys may share a lease.
+    /// Writes, and returns once the write is durable. `ttl_s`: the key is deleted that many seconds later,
+    /// unless written again; never earlier, but later by the backend's granularity, as keys may share a lease.
     async fn put(
         &self,
         key: &str,
@@ -183,22 +183,22 @@ pub trait Store: Send + Sync + 'static {
     async fn delete(&self, key: &str, expect: Expect, previous: Previous) -> Result<Deletion, Error>;
 
     /// Changes after `after` (exclusive) to keys with `prefix`. [`Error::Compacted`] when some of those may be
-    /// gone, [`Error::Future`] when `after` is not reached yet. Progress comes where the backend has it at hand,
-    /// and when it is asked for with [`Store::request_progress`].
+    /// gone, [`Error::Future`] when `after` is not reached yet. The backend may yield progress at any time, and
+    /// does when asked with [`Store::request_progress`].
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error>;
 
     /// Has every open watch of this handle yield a [`WatchItem::Progress`] (or changes) of at least the revision
     /// at the time of this call, once it has yielded everything before.
     async fn request_progress(&self) -> Result<(), Error>;
 
-    /// Forgets what was before `revision`, which stays the oldest that can be listed or watched from.
-    /// Current values stay. Does nothing where it is forgotten already.
+    /// Forgets history before `revision`, which stays the oldest revision that can be listed or
+    /// watched from. Current values stay. Does nothing if that history is forgotten already.
     async fn compact(&self, revision: Revision) -> Result<(), Error>;
 
-    /// The room the backend takes where it keeps its data, in bytes.
+    /// The size of the backend's data, in bytes.
     async fn size_bytes(&self) -> Result<u64, Error>;
 
-    /// Finishes what has begun and gives up what is held. Watches end with [`Error::Closed`], as does every later
-    /// call except this one.
+    /// Finishes operations that have begun and releases files and locks. Watches end with [`Error::Closed`], as
+    /// does every later call except this one.
     async fn close(&self) -> Result<(), Error>;
 }

@@ -1,4 +1,4 @@
-//! Indexes of a cache: which objects go with a value, kept as objects come, change and go.
+//! Indexes of a cache: which objects belong to a value, updated as objects are added, changed and removed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Item;
 use crate::Key;
 
-/// Gives the values under which an index finds an object, by calling its second argument.
+/// Calls its second argument with each value under which an index finds the object.
 pub(super) type ValuesOf = Arc<dyn Fn(&Arc<Item>, &mut dyn FnMut(&str)) + Send + Sync>;
 
 pub(super) struct IndexState {
@@ -30,7 +30,8 @@ impl IndexState {
         values
     }
 
-    /// An object came, changed or went. Costs the size of the object's own values.
+    /// Records that an object was added, changed or removed. The cost depends on the number of the object's own values
+    /// only.
     pub fn update(&mut self, old: Option<&Arc<Item>>, new: Option<&Arc<Item>>) {
         let before = old.map(|item| self.values(item)).unwrap_or_default();
         let after = new.map(|item| self.values(item)).unwrap_or_default();

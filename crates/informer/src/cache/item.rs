@@ -1,4 +1,4 @@
-//! [`Item`]: one object as a cache holds it. [`Cached`]: the same under its kind.
+//! [`Item`]: one object as a cache holds it. [`Cached`]: an item together with its kind.
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -20,19 +20,19 @@ pub struct Item {
     meta: Meta,
     json: Bytes,
     managed_fields: Option<Span>,
-    /// The typed object as long as somebody uses it.
+    /// The typed object, for as long as a caller holds it.
     typed: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
-    /// What [`Item::view`] made.
+    /// The view that [`Item::view`] made.
     view: OnceLock<Shared>,
 }
 
-/// A few fields of a kind that are looked at often, kept beside the bytes. Absent fields are at their defaults.
+/// A few fields of a kind that are read often, kept beside the bytes. Absent fields are at their defaults.
 pub trait View: DeserializeOwned + Default + Send + Sync + 'static {}
 
 impl<V: DeserializeOwned + Default + Send + Sync + 'static> View for V {}
 
 impl Item {
-    /// Takes an object in.
+    /// Makes an item from an object's JSON.
     ///
     /// # Errors
     /// When the bytes are no object.
@@ -55,7 +55,8 @@ impl Item {
     }
 
     /// Some fields of the object, read at the first call and kept: all users of a kind ask for the same `V`
-    /// (another one is read anew at every call). An object that is odd reads as the default, which is logged.
+    /// (another one is read anew at every call). An object that cannot be decoded yields the default view,
+    /// which is logged.
     pub fn view<V: View>(&self) -> Arc<V> {
         let held = self.view.get_or_init(|| Arc::new(self.read_view::<V>()));
         held.clone().downcast::<V>().unwrap_or_else(|_| Arc::new(self.read_view::<V>()))
@@ -69,7 +70,7 @@ impl Item {
     }
 
     /// The typed object without its managed fields, which no component reads; `None` for one that cannot be read,
-    /// which is logged. Shared with whoever else uses it at the moment.
+    /// which is logged. Shared with all callers that hold it at the moment.
     pub fn decode<K: Kind>(&self) -> Option<Arc<K>> {
         let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
         let alive = typed.as_ref().and_then(Weak::upgrade).and_then(|shared| shared.downcast::<K>().ok());
@@ -111,7 +112,7 @@ impl std::fmt::Debug for Item {
 /// A cached object of kind `K`: its [`Meta`] at hand, the typed object on demand. Cheap to clone.
 pub struct Cached<K> {
     item: Arc<Item>,
-    /// Kept for as long as this handle lives, so that all who look at one change decode it once.
+    /// Kept for as long as this handle lives, so that an object is decoded once for all readers of one change.
     typed: OnceLock<Option<Arc<K>>>,
     kind: PhantomData<fn() -> K>,
 }

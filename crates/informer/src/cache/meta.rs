@@ -1,4 +1,4 @@
-//! [`Meta`]: what is looked at often of any object, taken from its JSON in one pass.
+//! [`Meta`]: the metadata that is read often of any object, taken from its JSON in one pass.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ pub struct Meta {
     pub version: u64,
     pub generation: i64,
     pub created: Option<Timestamp>,
-    /// When the object was told to go; `None` while nobody deleted it.
+    /// The deletion timestamp; `None` if the object is not being deleted.
     pub deleted: Option<Timestamp>,
     pub owners: Arc<[Owner]>,
     pub labels: Labels,
@@ -45,7 +45,7 @@ pub struct Owner {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Labels(Arc<str>);
 
-/// What stands between the packed parts: no label holds it.
+/// Separates the packed parts; no label contains it.
 const END: char = '\0';
 
 impl Labels {
@@ -108,7 +108,7 @@ struct Raw<'a> {
     managed_fields: Option<&'a RawValue>,
 }
 
-/// Where in an object's JSON its `metadata.managedFields` stand.
+/// The position of `metadata.managedFields` in an object's JSON.
 pub(super) type Span = std::ops::Range<u32>;
 
 impl Meta {
@@ -162,7 +162,7 @@ impl Meta {
         &self.key.name
     }
 
-    /// Shares with `other` what both have alike: siblings have one namespace, one owner and often the same labels.
+    /// Shares equal parts with `other`: siblings have one namespace, one owner and often the same labels.
     pub(super) fn share_with(&mut self, other: &Self) {
         share(&mut self.key.namespace, &other.key.namespace);
         share(&mut self.owners, &other.owners);

@@ -1,4 +1,4 @@
-//! [`Objects`]: the objects of one resource under no type: what reflectors feed and [`Cache`](super::Cache) types.
+//! [`Objects`]: the untyped objects of one resource. Reflectors fill them; [`Cache`](super::Cache) adds the type.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -14,10 +14,10 @@ use crate::Key;
 /// A change of a cached object.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// The object now; for one that went its last state.
+    /// The object now; for a removed object, its last state.
     pub item: Arc<Item>,
     pub gone: bool,
-    /// The state before, of an object that is still there.
+    /// The state before the change, if the object still exists.
     pub old: Option<Arc<Item>>,
 }
 
@@ -59,7 +59,7 @@ struct Inner {
     handlers: RwLock<Vec<Handler>>,
     /// Raised after every change; its value is the number of changes so far, 0 before the first list.
     changes: watch::Sender<u64>,
-    /// The newest resource version among what was put in or taken out.
+    /// The newest resource version of all objects that were put in or taken out.
     newest: AtomicU64,
     synced: watch::Sender<bool>,
 }
@@ -115,7 +115,7 @@ impl Objects {
         self.held().objects.range(first..).next().is_some_and(|(key, _)| &*key.namespace == namespace)
     }
 
-    /// The number of an index, made now from what is there unless one of that name exists.
+    /// The number of the index of that name, made from the present objects if it does not exist yet.
     pub(super) fn index(&self, name: &'static str, values_of: ValuesOf) -> usize {
         let mut held = self.0.held.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = held.indexes.iter().position(|index| index.name == name) {
@@ -145,8 +145,8 @@ impl Objects {
         self.held().indexes.get(index).map_or(0, |index| index.count(value))
     }
 
-    /// Calls `handler` for every object there is, and then for every change. Handlers run in the watch's task:
-    /// they enqueue, no more.
+    /// Calls `handler` for every present object, and then for every change. Handlers run in the watch's task:
+    /// they only enqueue.
     pub fn subscribe(&self, handler: impl Fn(&Change) + Send + Sync + 'static) {
         // The handler list is held while present objects are replayed, so that no change slips
         // between the replay and the subscription.
@@ -231,8 +231,8 @@ impl Objects {
         self.changed();
     }
 
-    /// Whether a change of this resource version has been seen, be the object still there or not: changes come in
-    /// the order of their versions.
+    /// Whether a change of this resource version has been seen, whether or not the object still exists: changes
+    /// come in the order of their versions.
     pub fn has_reached(&self, version: u64) -> bool {
         self.0.newest.load(Ordering::Acquire) >= version
     }

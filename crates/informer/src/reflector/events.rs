@@ -1,8 +1,9 @@
-//! [`Events`]: takes the body of a watch apart without copying objects where the sender kept them apart.
+//! [`Events`]: splits the body of a watch into events, without copying objects that the sender sent as frames of their
+//! own.
 //!
-//! An API server of the same process sends an event as three frames: what stands before the object, the object in
-//! bytes that the server itself holds on to, and what stands after it. Such an object is kept as it came. Everything
-//! else (an HTTPS connection's frames begin and end anywhere) is gathered into lines.
+//! An API server of the same process sends an event as three frames: the text before the object, the object in the
+//! bytes that the server itself keeps, and the text after the object. Such an object is kept without a copy.
+//! Everything else (an HTTPS connection's frames begin and end anywhere) is gathered into lines.
 
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;

@@ -10,7 +10,7 @@ use super::layout::{Counters, EXPIRY, HISTORY, KEYS, MARKS, META, Record, storag
 use super::read::value_at;
 use crate::types::{Change, Error, Expect, KeyValue, Revision};
 
-/// A mark of the time is set at most so often.
+/// The shortest interval between two marks of the time.
 const MARK_EVERY_MS: u64 = 10_000;
 
 /// The tables of one write transaction, and what it has done so far.
@@ -65,7 +65,7 @@ impl<'t> Writer<'t> {
         Ok(())
     }
 
-    /// Writes the counters and tells what was done. The transaction still wants its commit.
+    /// Writes the counters and returns what was done. The transaction must still be committed.
     pub fn finish(mut self, txn: &WriteTransaction) -> Result<Applied, Error> {
         let first = self.expiry.first().map_err(storage_error)?;
         let next_expiry_ms = first.map(|(at, _)| at.value().0);
@@ -161,7 +161,7 @@ impl<'t> Writer<'t> {
         Ok(())
     }
 
-    /// Notes up to where the transaction before had come, so that history's age is known.
+    /// Records the revision that the previous transaction reached, so that history's age is known.
     fn mark(&mut self, txn: &WriteTransaction) -> Result<(), Error> {
         let written_ms = std::mem::replace(&mut self.counters.written_ms, self.now_ms);
         let mut marks = txn.open_table(MARKS).map_err(storage_error)?;

@@ -1,4 +1,5 @@
-//! The one thread that writes: takes what has queued up, commits it together, tells watchers, answers.
+//! The one thread that writes: takes the queued writes, commits them together, publishes the changes to watchers,
+//! answers the writers.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
@@ -32,11 +33,11 @@ pub(super) enum Op {
     Close,
 }
 
-/// What became of it.
+/// The outcome of a write.
 pub(super) enum Answer {
     Written(KeyValue),
     Deleted(Option<KeyValue>, Revision),
-    /// Nothing was changed for this one; the others of the transaction were.
+    /// This write changed nothing; the other writes of the transaction took effect.
     Rejected(Error),
     Done,
 }
@@ -136,7 +137,7 @@ impl Committer {
         }
     }
 
-    /// All that waits, up to a limit and up to the first command that is not a write.
+    /// All waiting writes, up to a limit and up to the first command that is not a write.
     fn gather(&self, first: Option<Command>) -> (Vec<Command>, Option<Command>) {
         let mut writes = Vec::new();
         let mut bytes = 0;
@@ -184,7 +185,7 @@ impl Committer {
         }
     }
 
-    /// One transaction, one fsync; then the watchers are told.
+    /// One transaction, one fsync; then the changes are published to the watchers.
     fn commit(&mut self, writes: &[Command], now_ms: u64) -> Result<Vec<Answer>, Error> {
         if !self.shared.is_open() {
             self.reopen()?;
@@ -213,8 +214,8 @@ impl Committer {
         self.shared.hub.publish(applied.changes);
     }
 
-    /// After a failure the engine wants the file opened anew. A commit whose fsync failed may have happened
-    /// after all: then its changes are published, though its writers were told that it failed.
+    /// After a failure the engine requires that the file be opened again. A commit whose fsync failed may
+    /// have happened after all: then its changes are published, although its writers received an error.
     fn recover(&mut self) {
         self.failed = true;
         if let Err(error) = self.reopen() {

@@ -1,7 +1,7 @@
 //! How history leaves the file: in small transactions between the commits, oldest first.
 //!
 //! A change's predecessor becomes unreachable when the change itself is forgotten; so forgetting a change
-//! removes its predecessor's record, and its own where it is a deletion. What is current always stays.
+//! removes its predecessor's record, and its own where it is a deletion. Current values always stay.
 
 use redb::{Database, ReadableTable};
 
@@ -35,7 +35,7 @@ pub(super) fn step(db: &Database, upto: Revision, enough_bytes: Option<u64>) -> 
     Ok(counters)
 }
 
-/// Forgets one change; answers how large it was.
+/// Forgets one change; returns the size of the change.
 fn forget(history: &mut redb::Table<'_, u64, &'static [u8]>, revision: Revision) -> Result<u64, Error> {
     let (bytes, previous, deletion) = {
         let found = history.get(revision).map_err(storage_error)?;

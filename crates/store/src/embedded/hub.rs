@@ -1,7 +1,7 @@
 //! The last changes in memory, and the signal that there are new ones.
 //!
-//! Watchers pull: each knows its position, takes what is newer from here, and goes to the disk when it has
-//! fallen behind. So there is no buffer per watcher that could overflow.
+//! Watchers pull: each knows its position, takes newer changes from the hub, and reads the disk when it
+//! has fallen behind. So no watcher has a buffer of its own that could overflow.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::types::{Change, Revision};
 
-/// What is kept in memory, at most.
+/// The limit of what is kept in memory.
 const RECENT_CHANGES: usize = 4096;
 const RECENT_BYTES: usize = 2 << 20;
 
@@ -46,7 +46,7 @@ impl Hub {
         self.state.borrow().revision
     }
 
-    /// The revision that an opened file stands at; nobody watches yet.
+    /// Sets the revision of a file that was just opened, before any watch exists.
     pub fn restore(&self, revision: Revision) {
         self.state.send_modify(|state| state.revision = revision);
     }
@@ -66,7 +66,7 @@ impl Hub {
         self.state.send_modify(|state| state.revision = last);
     }
 
-    /// Has watchers say how far they are.
+    /// Makes every watcher report its progress.
     pub fn ask_progress(&self) {
         self.state.send_modify(|state| state.asked += 1);
     }

@@ -163,7 +163,7 @@ fn check_format(meta: &impl ReadableTable<&'static str, u64>) -> Result<(), Erro
     }
 }
 
-/// What is stored is for nobody but this process' user, whatever the umask and whoever made the file.
+/// Only this process' user may read what is stored, whatever the umask and whoever made the file.
 fn make_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
     let file = std::fs::OpenOptions::new()
@@ -176,7 +176,7 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     file.set_permissions(std::fs::Permissions::from_mode(0o600))
 }
 
-/// A new file is there after a power loss only when its folder is on the disk too.
+/// A new file exists after a power loss only if its folder is synced to the disk too.
 fn sync_folder(path: &Path) -> Result<(), Error> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(|e| storage_error(redb::Error::Io(e)))
@@ -207,7 +207,7 @@ pub(super) fn damaged(reason: &str) -> Error {
     Error::Corrupted { path: "of the store".into(), reason: reason.into() }
 }
 
-/// What is said of a file on which the engine panicked.
+/// The error about a file on which the engine panicked.
 pub(super) fn contradiction() -> Error {
     damaged("its pages contradict each other")
 }

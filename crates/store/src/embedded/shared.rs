@@ -14,8 +14,9 @@ pub(super) struct Shared {
     path: PathBuf,
     cache_bytes: usize,
     pub hub: Hub,
-    /// Readers share the lock for as long as they read; it is taken whole only to close the file or to
-    /// open it anew after a failed write. `None` in between, and after the close.
+    /// Readers share the lock for as long as they read; the lock is taken exclusively only to close
+    /// the file or to open the file again after a failed write. `None` in between, and after the
+    /// close.
     db: RwLock<Option<Database>>,
 }
 
@@ -25,7 +26,7 @@ impl Shared {
     }
 
     /// Runs `work` on the last committed state. The engine trusts its pages: where something else wrote to them
-    /// it may panic, which is told as [`Error::Corrupted`].
+    /// the engine may panic, which is reported as [`Error::Corrupted`].
     pub fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, Error>) -> Result<T, Error> {
         let read = || self.with_db(|db| work(&db.begin_read().map_err(storage_error)?));
         // Nothing is changed by a read, so nothing is left half done.

@@ -1,4 +1,4 @@
-//! A watcher's stream: from the hub's memory where it keeps up, from the disk where it does not.
+//! A watcher's stream: from the hub's memory while the watcher keeps up, from the disk when it has fallen behind.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ struct Watcher {
     shared: Arc<Shared>,
     signal: watch::Receiver<State>,
     prefix: String,
-    /// Everything up to here was delivered or is none of the watcher's business.
+    /// Every change up to this revision was delivered or does not concern the watcher.
     position: Revision,
-    /// The last request for progress that was met.
+    /// The last request for progress that was fulfilled.
     answered: u64,
     failed: bool,
 }

@@ -1,5 +1,6 @@
-//! What goes wrong with a handle of the store in memory, and when: by order ([`Faults::next_write`],
-//! [`Faults::hold`], [`Faults::break_watches`], [`Faults::cut_off`]) or by chance ([`Faults::by_chance`]).
+//! Which calls and watches of a handle of the store in memory fail, and when: by order
+//! ([`Faults::next_write`], [`Faults::hold`], [`Faults::break_watches`], [`Faults::cut_off`]) or by chance
+//! ([`Faults::by_chance`]).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +15,13 @@ use crate::types::Error;
 pub enum WriteFault {
     /// Nothing is written, and the caller gets the error.
     Refused(Error),
-    /// It is written, and the caller gets the error: the outcome is unknown to it.
+    /// The write takes effect, and the caller gets the error: the caller does not know the outcome.
     AnswerLost(Error),
-    /// It takes effect so much later, and is answered so much later still.
+    /// The write takes effect after the first delay, and is answered after the second.
     Slow { before: Duration, after: Duration },
 }
 
-/// What can be held up until it is let go.
+/// A part of the store that can be held up until it is let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Writes, before they take effect.
@@ -46,7 +47,7 @@ pub struct Rates {
     pub slowness: Duration,
 }
 
-/// Gives a number below its argument.
+/// A function that returns a number below its argument.
 type Dice = Box<dyn FnMut(u64) -> u64 + Send>;
 
 /// The faults of one handle. Clones are the same.
@@ -104,13 +105,13 @@ impl Faults {
         self.inner.cut_off.send_replace(false);
     }
 
-    /// From now on faults also happen by chance. `dice` gives a number below its argument; the same numbers make
-    /// the same faults.
+    /// From now on faults also happen by chance. `dice` returns a number below its argument; the same numbers
+    /// make the same faults.
     pub fn by_chance(&self, rates: Rates, dice: impl FnMut(u64) -> u64 + Send + 'static) {
         *lock(&self.inner.chance) = Some((rates, Box::new(dice)));
     }
 
-    /// Ends everything: what is held goes on, nothing more happens by chance or by plan.
+    /// Ends all faults: whatever is held goes on, and nothing more fails by chance or by plan.
     pub fn heal(&self) {
         lock(&self.inner.planned).clear();
         *lock(&self.inner.chance) = None;

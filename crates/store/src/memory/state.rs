@@ -91,7 +91,7 @@ impl State {
         Ok(written)
     }
 
-    /// What was deleted; the revision is then that of the deletion.
+    /// The deleted key and value; the revision is then that of the deletion.
     pub fn delete(&mut self, key: &str, expect: Expect) -> Result<Option<KeyValue>, Error> {
         if self.check(key, expect)?.is_none() {
             return Ok(None);

@@ -18,9 +18,9 @@ struct Watcher {
     /// Raised when watches break.
     broken: signal::Receiver<Option<Error>>,
     prefix: String,
-    /// Everything up to here was yielded or is none of the watch's business.
+    /// Every change up to this revision was yielded or does not concern the watch.
     position: Revision,
-    /// The last request for progress that was met.
+    /// The last request for progress that was fulfilled.
     answered: u64,
     failed: bool,
 }
@@ -55,7 +55,7 @@ pub(super) fn start(store: &Memory, prefix: &str, after: Revision) -> Result<Wat
 }
 
 impl Watcher {
-    /// The next item, or why there is none. Breaking and closing interrupt any wait.
+    /// The next item, or the error that ends the watch. Breaking and closing interrupt any wait.
     async fn next(&mut self) -> Result<WatchItem, Error> {
         let (mut broken, mut closed) = (self.broken.clone(), self.closed.clone());
         tokio::select! {
