@@ -1,8 +1,8 @@
-//! Puts the rules of cluster roles together that are made of others: whatever role carries a label that an
-//! `aggregationRule` selects gives its rules to that role (`view`, `edit` and `admin` grow so).
+//! Collects the rules of aggregated cluster roles: a role with an `aggregationRule` receives the rules of
+//! every role whose labels the rule selects (as `view`, `edit` and `admin` do).
 //!
-//! One key stands for all roles: a change of any may concern each of them, and there are few. A role made of
-//! roles that are themselves made of others follows when those have changed.
+//! One key stands for all roles: a change of one role may concern any other, and there are few roles. A role
+//! that aggregates aggregated roles is updated after those roles have changed.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ impl Controller for ClusterRoleAggregationController {
     const QUEUE: &'static str = "ClusterRoleAggregator";
     const WORKERS: usize = 1;
     type Config = ();
-    /// All roles there are.
+    /// All cluster roles.
     type Observed = Vec<Arc<ClusterRole>>;
 
     fn sources(sources: &mut Sources<'_>, (): ()) -> Self {
@@ -50,7 +50,7 @@ impl Controller for ClusterRoleAggregationController {
     }
 }
 
-/// The rules of all that `role` selects, each once; `None` where it is made of no others.
+/// The rules of all roles that `role` selects, without duplicates; `None` if `role` aggregates no others.
 fn gathered(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Option<Vec<PolicyRule>> {
     let selectors = role.aggregation_rule.as_ref()?.cluster_role_selectors.as_deref()?;
     let mut rules: Vec<PolicyRule> = Vec::new();

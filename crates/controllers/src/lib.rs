@@ -1,8 +1,8 @@
 //! The cluster's control loops: one pure reconciler a file, all started by [`start_all`].
 //!
-//! Start with [`start`], the list. Each controller says in `sources` what it reads, gathers it in `observe`,
-//! and decides in `reconcile`; the `informer` crate runs the loops and carries plans out. The garbage
-//! collector, which follows every kind there is, has a loop of its own.
+//! Start with [`start`], the list. Each controller declares in `sources` what it reads, reads it in
+//! `observe`, and decides in `reconcile`; the `informer` crate runs the loops and carries plans out. The
+//! garbage collector, which follows every served kind, has a loop of its own.
 //!
 //! Never here: a write outside a plan, a poll, a decision that a restart would forget.
 

@@ -1,9 +1,9 @@
-//! The smallest JSON merge patch (RFC 7386) between two states: what a scenario tells of a write.
+//! The smallest JSON merge patch (RFC 7386) between two states: how a scenario test shows a write.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// What turns `old` into `new`; `None` when they are equal.
+/// The patch that turns `old` into `new`; `None` when they are equal.
 pub(crate) fn difference<T: Serialize>(old: &T, new: &T) -> Option<Value> {
     let value = |state: &T| serde_json::to_value(state).expect("typed API objects serialize to JSON");
     between(&value(old), &value(new))

@@ -1,8 +1,8 @@
 //! Empties and then removes namespaces that are being deleted.
 //!
-//! What a namespace holds is read live, kind by kind ([`contents`]): a cache could miss what was made a moment
-//! ago, and finalizing would orphan it. Pods go first, so that what they use stays until they have stopped
-//! (KEP-5080). [`conditions`] tells users what is left.
+//! The contents of a namespace are read live, kind by kind ([`contents`]): a cache could miss an object that
+//! was made a moment ago, and finalizing would orphan that object. Pods are deleted first, so that the objects
+//! they use stay until the pods have stopped (KEP-5080). [`conditions`] reports to users what is left.
 
 mod conditions;
 mod contents;
@@ -17,11 +17,12 @@ use resources::ResourceSource;
 use crate::target::{dynamic, target_of, update_status};
 use contents::{Contents, Reader};
 
-/// The finalizer in `spec.finalizers` this controller takes off.
+/// The finalizer in `spec.finalizers` that this controller removes.
 const FINALIZER: &str = "kubernetes";
-/// How long to wait at first before looking again at what others must finish; deleted pods wake us earlier.
+/// The first wait before reading the contents again while other components finalize objects; deleted pods wake the
+/// controller earlier.
 const FINALIZER_WAIT: Duration = Duration::from_secs(1);
-/// How long to wait at most (upstream looks again after about as long).
+/// The longest wait (upstream reads again after about as long).
 const FINALIZER_WAIT_MAX: Duration = Duration::from_secs(8);
 
 /// Whether new objects may be made in the namespace.
@@ -99,7 +100,7 @@ fn has_finalizer(namespace: &Namespace) -> bool {
     finalizers.iter().any(|f| f == FINALIZER)
 }
 
-/// The update that tells in the status what is left, unless it says so already.
+/// The update that reports in the status what is left; `None` if the status reports it already.
 fn tell(namespace: &Namespace, contents: &Contents, now: jiff::Timestamp) -> Option<Action> {
     let before = namespace.status.as_ref().and_then(|s| s.conditions.clone()).unwrap_or_default();
     let conditions = conditions::of(&before, contents, now);
@@ -111,7 +112,7 @@ fn tell(namespace: &Namespace, contents: &Contents, now: jiff::Timestamp) -> Opt
     Some(update_status(&told))
 }
 
-/// How long to wait before looking again: the longer others have not finished, the less often.
+/// How long to wait before reading again: the longer the deletion has taken, the longer the wait.
 fn patience(namespace: &Namespace, now: jiff::Timestamp) -> Duration {
     let waited = namespace.metadata.deletion_timestamp.as_ref().map_or(0, |since| {
         now.as_second()

@@ -1,7 +1,7 @@
 //! Gives every node its part of the cluster's pod network (`spec.podCIDR`).
 //!
-//! What is taken is read from the nodes themselves, so a restart forgets nothing; one worker that waits for
-//! its own writes to come back never gives a range twice.
+//! The taken ranges are read from the nodes themselves, so a restart forgets nothing; there is one worker,
+//! which waits for the echo of its own writes, so no range is given twice.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -26,7 +26,7 @@ pub struct ClusterCidr {
     prefix: u8,
 }
 
-/// Why a text is no cluster network.
+/// Why a text is not a valid cluster network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no IPv4 network in CIDR notation with a prefix of 8 to {NODE_PREFIX}")]
 pub struct InvalidCidr(String);
@@ -80,7 +80,7 @@ fn mask(prefix: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
 }
 
-/// The parts of the cluster's network that nodes have. Kept as nodes come, change and go.
+/// The ranges of the cluster's network that nodes have, updated as nodes are added, changed and removed.
 #[derive(Debug, Default)]
 struct Taken {
     /// How many nodes have a part, by its index.

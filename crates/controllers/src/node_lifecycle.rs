@@ -1,8 +1,8 @@
-//! Watches over nodes: one that stops renewing its lease becomes Unknown, its pods NotReady, and taints tell
-//! the scheduler and the taint eviction what to do.
+//! Watches over nodes: the conditions of a node that stops renewing its lease become Unknown, its pods
+//! become NotReady, and it is tainted, on which the scheduler and the taint eviction act.
 //!
-//! Start with [`controller`]; [`heartbeat`] remembers when a node was last heard of, [`plan`] decides, with
-//! [`conditions`], [`taints`] and [`pods`] as its parts.
+//! Start with [`controller`]; [`heartbeat`] records when a node last gave a sign of life, [`plan`] decides,
+//! with [`conditions`], [`taints`] and [`pods`] as its parts.
 
 mod conditions;
 pub mod controller;

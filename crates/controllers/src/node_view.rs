@@ -1,4 +1,4 @@
-//! [`NodeView`]: what controllers look at of every node, kept beside the cached bytes.
+//! [`NodeView`]: the fields that controllers read of every node, kept beside the cached bytes.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! [`Orphans`]: objects that no owner controls, found by namespace and label: what a workload may adopt.
+//! [`Orphans`]: objects without a controlling owner, which a workload may adopt, found by namespace and label.
 
 use api::selector::{LabelSelector, Operator, Requirement};
 use informer::{Cache, Cached, Index, Kind};

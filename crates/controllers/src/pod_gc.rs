@@ -1,5 +1,5 @@
-//! Removes pods no node agent will ever remove: those of nodes that are gone or out of service, those deleted
-//! before they were bound, and the oldest ended ones where there are too many.
+//! Removes pods that no node agent will ever remove: pods of nodes that are gone or out of service, pods
+//! deleted before they were bound, and the oldest ended pods if there are too many.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ use crate::target::target_of;
 
 /// How many ended pods are kept (upstream's `--terminated-pod-gc-threshold`).
 const ENDED_LIMIT: usize = 12_500;
-/// How long a node may be missing before its pods go.
+/// How long a node may be missing before its pods are deleted.
 const QUARANTINE: SignedDuration = SignedDuration::from_secs(40);
 
 /// See the module's documentation. Keys are pods; the empty key stands for all ended ones.
@@ -30,12 +30,13 @@ pub struct PodGcController {
     missing: Mutex<HashMap<Key, Timestamp>>,
 }
 
-/// What is wrong with pods.
+/// Why a pod is to be removed.
 #[derive(Debug)]
 pub enum Observed {
     /// Deleted, and bound to no node.
     Unscheduled(Arc<Pod>),
-    /// Its node is missing since then; whether it is really gone was asked once the quarantine was over.
+    /// Its node has been missing since then; the API was asked whether the node is really gone once the quarantine was
+    /// over.
     Orphaned { pod: Arc<Pod>, since: Timestamp, node_is_gone: bool },
     /// Deleted, on a node that will not come back.
     OutOfService(Arc<Pod>),
@@ -181,7 +182,7 @@ fn force(plan: &mut Plan, doomed: &Arc<Pod>, disruption: Option<&str>, now: Time
     });
 }
 
-/// The pod where something may be wrong with it, and all ended ones when there is one more.
+/// The pod's own key if the pod may have to be removed, and the key of all ended pods if one more has ended.
 fn concerned(ended: &Index<Pod>, delta: &Delta<Pod>) -> Vec<Key> {
     let Delta::Applied { new, old } = delta else { return vec![delta.object().key.clone()] };
     let (facts, before) = (pod::facts(new), old.as_ref().map(pod::facts));

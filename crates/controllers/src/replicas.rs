@@ -1,8 +1,8 @@
-//! Keeps as many pods of a template as are asked for: one engine behind ReplicaSets and
+//! Keeps the wanted number of pods of a template: one engine behind ReplicaSets and
 //! ReplicationControllers.
 //!
-//! Start with [`controller`], the loop; [`workload`] is what the engine knows of either kind, [`plan`] the
-//! decision, of which [`claim`] (whose pods), [`rank`] (which go first) and [`status`] are the parts.
+//! Start with [`controller`], the loop; [`workload`] is the engine's common form of both kinds, [`plan`]
+//! the decision, of which [`claim`] (whose pods), [`rank`] (which go first) and [`status`] are the parts.
 
 mod claim;
 pub mod controller;

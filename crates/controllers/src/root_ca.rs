@@ -25,7 +25,7 @@ pub struct RootCaController {
     maps: Cache<ConfigMap>,
 }
 
-/// A namespace, its map if it is there, and what the map should hold.
+/// A namespace, its ConfigMap if it exists, and the content the ConfigMap should have.
 pub struct Observed {
     namespace: Arc<Namespace>,
     map: Option<Arc<ConfigMap>>,

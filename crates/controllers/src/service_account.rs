@@ -18,7 +18,7 @@ pub struct ServiceAccountController {
     accounts: Cache<ServiceAccount>,
 }
 
-/// A namespace and whether its account is there.
+/// A namespace and whether its account exists.
 pub struct Observed {
     namespace: Arc<Namespace>,
     present: bool,

@@ -22,13 +22,13 @@ use crate::taint_eviction::TaintEvictionController;
 pub struct Config {
     /// The cluster's CA certificates in PEM, published to every namespace.
     pub root_ca_pem: Arc<str>,
-    /// The network nodes get their pod ranges from; `None` leaves `spec.podCIDR` to somebody else.
+    /// The network nodes get their pod ranges from; with `None` the controllers do not set `spec.podCIDR`.
     pub cluster_cidr: Option<ClusterCidr>,
-    /// The kinds there are, for the namespace controller and the garbage collector.
+    /// The served kinds, for the namespace controller and the garbage collector.
     pub kinds: Arc<dyn ResourceSource>,
 }
 
-/// Starts every controller; [`Manager::graph`] then tells what each reads.
+/// Starts every controller; [`Manager::graph`] then returns what each reads.
 pub fn start_all(manager: &mut Manager, config: Config) {
     garbage_collector::start(manager, config.kinds.clone());
     manager.start::<NamespaceController>(config.kinds);

@@ -1,7 +1,7 @@
 //! Deletes pods from nodes whose `NoExecute` taints they do not tolerate, or no longer.
 //!
 //! The time runs from the taint's `timeAdded` (or the pod's start, where that is later), so a restart forgets
-//! nothing; only where the taint does not say when it came does it run from when it was first seen.
+//! nothing; for a taint without `timeAdded` the time runs from when the taint was first seen.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ use crate::tolerations::{Stay, stay};
 pub struct TaintEvictionController {
     pods: Cache<Pod>,
     nodes: Cache<Node>,
-    /// Pods that are to go from nodes whose taints do not say since when, and when that was first seen.
+    /// Pods to evict from nodes whose taints have no `timeAdded`, and when each pod was first seen beside the taints.
     since: Mutex<HashMap<Key, (Option<String>, Timestamp)>>,
 }
 
@@ -34,7 +34,7 @@ pub struct Observed {
     taints: Vec<Taint>,
     /// When the pod was first seen beside the taints.
     seen: Timestamp,
-    /// Its deletion was planned before.
+    /// The pod's deletion was planned before.
     planned: bool,
 }
 

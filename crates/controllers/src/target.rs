@@ -24,7 +24,7 @@ pub(crate) fn dynamic<K: Serialize>(object: &K) -> Object {
     Object::from_typed(object).expect("typed API objects serialize to JSON objects")
 }
 
-/// Replaces an object by a state made from a read one, which it has to be still.
+/// Replaces an object by a state made from a read one; the write fails if the object has changed since.
 pub(crate) fn update<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Action {
     Action::Update { target: target_of(object), object: dynamic(object) }
 }

@@ -1,4 +1,4 @@
-//! Which taints a pod puts up with, and for how long.
+//! Which taints a pod tolerates, and for how long.
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Taint, Toleration};
@@ -6,15 +6,15 @@ use k8s_openapi::api::core::v1::{Taint, Toleration};
 /// How long a pod may stay on a node with these taints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stay {
-    /// As long as it likes.
+    /// Without limit.
     Forever,
-    /// So long after the taints came.
+    /// For this time after the taints were added.
     For(SignedDuration),
     /// Not at all.
     No,
 }
 
-/// The shortest time any toleration used allows; none where a taint is not tolerated.
+/// The shortest time that any toleration used allows; not at all if a taint is not tolerated.
 pub(crate) fn stay(taints: &[Taint], tolerations: &[Toleration]) -> Stay {
     let mut shortest = Stay::Forever;
     for taint in taints {

@@ -1,10 +1,10 @@
-//! [`Causes`]: what kept a pod from every node, and so what it waits for.
+//! [`Causes`]: why every node refused a pod, and so which changes the pod waits for.
 
 use std::fmt;
 
 use crate::verdict::{Rule, Verdict};
 
-/// Why a node will not do, told apart by what can change it.
+/// Why a node refuses a pod, classed by the changes that can end the refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Cause {
@@ -41,7 +41,7 @@ impl Cause {
         Self::Repelled,
     ];
 
-    /// `None` where the node will do, or where no change of the node makes it the one that a pod names.
+    /// `None` if the node suits the pod, or if the pod names another node, which no change of this node can cure.
     pub fn of(verdict: Verdict) -> Option<Self> {
         Some(match verdict.rule()? {
             Rule::NodeName => return None,
@@ -60,7 +60,7 @@ impl Cause {
         })
     }
 
-    /// Whether other pods than those of the node, or other nodes, have a say.
+    /// Whether the cause depends on pods of other nodes, or on other nodes.
     pub fn is_social(self) -> bool {
         matches!(self, Self::Spread | Self::Near | Self::Apart | Self::Repelled)
     }

@@ -1,11 +1,11 @@
-//! The condition that tells why a pod has no node. Pure.
+//! The condition that reports why a pod has no node. Pure.
 
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 const SCHEDULED: &str = "PodScheduled";
 
-/// The condition to write, or `None` where the pod says so already: again would only make noise.
+/// The condition to write, or `None` if the pod has the condition already, so that no needless write is made.
 pub(crate) fn unschedulable(pod: &Pod, message: &str, now: jiff::Timestamp) -> Option<PodCondition> {
     let told = pod.status.iter().flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == SCHEDULED);
     let told = told.filter(|c| c.status == "False");

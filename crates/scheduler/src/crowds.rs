@@ -1,8 +1,9 @@
-//! [`Crowds`]: how many pods of which sort are where, kept as pods, nodes and namespaces come and go.
+//! [`Crowds`]: how many pods of each group are at each place, updated as pods, nodes and namespaces are added and
+//! removed.
 //!
-//! A group is the pods that some wish means. Its figures count, by place, its members, and the pods whose wishes mean
-//! it. What a decision asks for is looked up; nothing is counted over the placed pods, except once for a wish that
-//! nobody had before.
+//! A group is the set of pods that a wish selects. The group's figures count, by place, its members, and the pods
+//! whose wishes select the group. Decisions look these figures up; placed pods are counted only once, when a wish
+//! appears that no pod had before.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ const INTERESTS: usize = 256;
 /// What a pod that must be near to another one adds to its attraction (upstream's `hardPodAffinityWeight`).
 const REQUIRED_WEIGHT: i64 = 1;
 
-/// What a figure counts.
+/// Which pods a figure counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Kind {
     /// The pods of the group.
@@ -40,7 +41,7 @@ struct Held {
 
 #[derive(Debug)]
 struct Group {
-    /// All of which must mean a pod.
+    /// The audiences of the group; a member is a pod that all of them select.
     who: Vec<Audience>,
     users: u32,
     figures: [Vec<u32>; 3],
@@ -71,7 +72,7 @@ struct Interest {
     used: u64,
 }
 
-/// The figures that the wishes of placed pods add to.
+/// The figures to which the wishes of placed pods add.
 #[derive(Debug, Default)]
 struct Owned {
     figures: Vec<(u32, i64)>,
@@ -126,7 +127,7 @@ impl Crowds {
         id
     }
 
-    /// A pod that [`Crowds::came`] is gone.
+    /// Removes a pod that was added with [`Crowds::came`].
     pub fn went(&mut self, slot: u32, id: u32, wishes: Option<&Arc<Wishes>>) {
         self.count(id, slot, -1);
         let at = &mut self.presences[id].at;
@@ -236,7 +237,7 @@ impl Crowds {
         }
     }
 
-    /// Adds what one more (or one less) pod with these wishes means to the groups that it means.
+    /// Adds one pod with these wishes to the figures of the groups that the wishes select, or removes one.
     fn weigh(&mut self, wishes: &Arc<Wishes>, slot: u32, sign: i64) {
         let Some(owned) = self.owned.get(wishes) else { return };
         for (figure, weight) in &owned.figures {
@@ -380,12 +381,12 @@ impl Crowds {
         Sight { scope: held.key.1, figure: &held.figure }
     }
 
-    /// Where pods are that must not be near to a pod like this.
+    /// The places of pods that must not be near to a pod of this identity.
     pub fn repelling(&self, identity: &Arc<Identity>) -> Vec<Sight<'_>> {
         self.sights(identity, Kind::Repel)
     }
 
-    /// Where pods are that want to be near to a pod like this, by weight.
+    /// The places of pods that prefer to be near to a pod of this identity, by weight.
     pub fn attracting(&self, identity: &Arc<Identity>) -> Vec<Sight<'_>> {
         self.sights(identity, Kind::Attract)
     }
@@ -432,7 +433,8 @@ impl Crowds {
         })
     }
 
-    /// Whether nobody is anywhere whom a pod must be near to; it may be so where the wishes are not attended to.
+    /// Whether no pod exists that the wishes require near by; also true if the wishes are not attended to, because it
+    /// is then unknown.
     pub fn is_nobody_near(&self, wishes: &Arc<Wishes>) -> bool {
         self.interests.get(wishes).is_none_or(|interest| {
             let mut near = interest.figures.iter().take(wishes.near.len());
@@ -440,12 +442,12 @@ impl Crowds {
         })
     }
 
-    /// Whether a pod like this is itself of the sort that it must be near to.
+    /// Whether a pod of this identity is selected by its own required affinity.
     pub fn is_near_itself(&self, wishes: &Wishes, identity: &Identity) -> bool {
         wishes.near.iter().all(|term| term.audience.means(identity, &self.namespaces))
     }
 
-    /// Whether a pod like this counts for its own constraint.
+    /// Whether a pod of this identity counts for its own constraint.
     pub fn counts_itself(&self, constraint: &Constraint, identity: &Identity) -> bool {
         constraint.audience.means(identity, &self.namespaces)
     }

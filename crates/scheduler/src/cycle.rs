@@ -1,7 +1,7 @@
-//! [`decide`]: one pod, the node table, and out comes a node or the reasons why there is none. Pure.
+//! [`decide`]: from one pod and the node table to a node, or the reasons why no node suits. Pure.
 //!
-//! The table also remembers what decisions worked out, so that pods of equal shape are decided together: for the next
-//! one only nodes that changed are looked at anew. What is decided is the same with and without that memory.
+//! The table also stores the results of decisions, so that pods of equal shape are decided together: for the next
+//! such pod only nodes that changed are examined again. Decisions are the same with and without that memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::verdict::Verdict;
 /// Below this many nodes all of them are looked at (upstream: `minFeasibleNodesToFind`).
 const ENOUGH_NODES: usize = 100;
 
-/// What becomes of a pod.
+/// The decision about a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     Bind(String),
@@ -29,11 +29,11 @@ pub enum Decision {
 pub struct Refusal {
     /// The condition's and the event's message.
     pub message: String,
-    /// What kept it from the nodes: one cause for each node.
+    /// Why the nodes refused the pod: one cause for each node.
     pub causes: Causes,
 }
 
-/// Where the search begins and how ties end. Comes from outside, so that a decision can be repeated.
+/// Where the search begins and how ties are broken. Comes from outside, so that a decision can be repeated.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Chance {
     /// The position to begin at; moved on by the search, so that all nodes get their turn.
@@ -41,7 +41,7 @@ pub struct Chance {
     pub tie: u64,
 }
 
-/// What the search found.
+/// The result of the search.
 #[derive(Default)]
 struct Search {
     candidates: Vec<Candidate>,
@@ -181,7 +181,8 @@ fn enough(nodes: usize) -> usize {
     (nodes * percent / 100).max(ENOUGH_NODES)
 }
 
-/// Upstream's sentence: how many nodes, what each rule said and how often, and whether preemption would help.
+/// Upstream's sentence: how many nodes there are, each rule's refusal and how often it occurred, and whether preemption
+/// would help.
 fn explain(needs: &Needs, present: usize, search: &Search) -> String {
     let each = || search.refusals.0.iter();
     let reasons = each()

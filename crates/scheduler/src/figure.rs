@@ -1,11 +1,11 @@
-//! [`Figure`]: a number for each place, kept as pods and nodes come and go.
+//! [`Figure`]: a number for each place, updated as pods and nodes are added and removed.
 
 use std::collections::BTreeMap;
 
 use crate::pool::Numbers;
 use crate::topology::NOWHERE;
 
-/// Sums by place of what is on the nodes there.
+/// Sums over the nodes of each place.
 #[derive(Debug, Default)]
 pub struct Figure {
     on_node: Numbers<i64>,
@@ -25,7 +25,7 @@ impl Figure {
         self.shift(place, amount);
     }
 
-    /// A node is in another place.
+    /// Moves a node to another place.
     pub fn moved(&mut self, slot: u32, from: u32, to: u32) {
         if let Some(amount) = self.on_node.get(&slot).copied() {
             self.shift(from, -amount);

@@ -1,4 +1,4 @@
-//! [`Glance`]: the few fields of a pod that say whether the rest of its object need be read at all.
+//! [`Glance`]: the few fields of a pod that decide whether the rest of its object must be read at all.
 
 use std::borrow::Cow;
 
@@ -63,7 +63,7 @@ struct Status<'a> {
 }
 
 impl<'a> Glance<'a> {
-    /// `None` for an object that is odd: reading it whole says how.
+    /// `None` for an object that cannot be read; decoding the whole object then returns the error.
     pub fn of(pod: &'a Cached<Pod>) -> Option<Self> {
         serde_json::from_slice(pod.item().json()).ok()
     }
@@ -84,12 +84,12 @@ impl<'a> Glance<'a> {
         self.spec.scheduler_name.as_deref() == Some(scheduler)
     }
 
-    /// Whether somebody holds the pod back.
+    /// Whether the pod has a scheduling gate.
     pub fn is_gated(&self) -> bool {
         self.spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty())
     }
 
-    /// What [`pods::is_settled`] says, as long as equal amounts are written alike; `false` where they are not.
+    /// The result of [`pods::is_settled`], as long as equal amounts are written alike; `false` where they are not.
     pub fn is_settled(&self) -> bool {
         let text = |list: Option<&'a RawValue>| list.map(RawValue::get).filter(|text| *text != "null");
         let containers = || self.spec.containers.iter().chain(self.spec.init_containers.iter().flatten());

@@ -1,7 +1,7 @@
-//! Which comings and goings of other pods are worth another try for a pod that fits nowhere: those after which it
-//! might fit. Pure.
+//! Which additions and removals of other pods cause another attempt for a pod that fits nowhere: those after
+//! which the pod might fit. Pure.
 //!
-//! A hint may be wrong in one direction only: it may say yes to a change that does not help.
+//! A hint may be wrong in one direction only: it may be true for a change that does not help.
 
 use crate::causes::{Cause, Causes};
 use crate::nodes::{Departure, Nodes};
@@ -36,7 +36,7 @@ pub fn pod_left(waiting: &Shape, causes: Causes, gone: &Departure, nodes: &Nodes
         || causes.has(Cause::Spread) && wishes.even.iter().any(|constraint| means(&constraint.audience))
 }
 
-/// Whether the other one must not be near to a pod like this.
+/// Whether the other pod must not be near to a pod of this identity.
 fn repelled(waiting: &Shape, other: &Shape, namespaces: &Namespaces) -> bool {
     let unwelcome = |term: &Term| term.audience.means(&waiting.identity, namespaces);
     other.wishes.as_ref().is_some_and(|wishes| wishes.apart.iter().any(unwelcome))

@@ -1,10 +1,11 @@
 //! The scheduler: finds a node for each pod that has none, and binds it through the API.
 //!
-//! Start with [`cycle::decide`], the pure heart: one pod and the node table in, a node or the reasons why
-//! not out. [`nodes`] is that table; [`crowds`] keeps in it how many pods of which sort are where. [`filters`],
-//! [`neighbours`] and [`score`] are the rules, [`queue`] decides who is next, and [`waitlist`] finds the pods that fit
-//! nowhere by what could help them. [`state`] puts these together, and [`run`] is the only part that waits or talks to
-//! the API. What is kept of a pod is [`pod::PodInfo`]: no object, and one shape for all pods of a template.
+//! Start with [`cycle::decide`], the pure decision: from one pod and the node table to a node or the reasons why none
+//! suits. [`nodes`] is that table; [`crowds`] keeps in the table how many pods of each group are at each place.
+//! [`filters`], [`neighbours`] and [`score`] are the rules, [`queue`] decides which pod is next, and [`waitlist`]
+//! finds the pods that fit nowhere by the changes that could help them. [`state`] puts these together, and [`run`] is
+//! the only part that waits or talks to the API. A pod is kept as a [`pod::PodInfo`]: without its object, and with
+//! one shape shared by all pods of a template.
 //!
 //! Never here: a write other than bindings, pod conditions and events; a poll.
 

@@ -1,4 +1,4 @@
-//! [`Memory`]: what earlier decisions worked out and nothing has changed since, for pods of equal shape.
+//! [`Memory`]: results of earlier decisions that are still valid, for pods of equal shape.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use crate::verdict::Verdict;
 /// How many different needs, and how many failures, are remembered; the one used least lately goes.
 const REMEMBERED: usize = 32;
 
-/// What a node is to pods with the same needs.
+/// The result for one node and all pods with the same needs.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Entry {
     /// When the node last changed as this was worked out; 0: never worked out.
     stamp: u64,
     pub verdict: Verdict,
-    /// Only where the node will do.
+    /// Present only if the node suits.
     pub merits: Merits,
 }
 
@@ -66,7 +66,7 @@ impl Memory {
         Entries { needs: &row.needs, entries: &mut row.entries }
     }
 
-    /// Why a pod of this shape fitted nowhere, if nothing has changed since.
+    /// Why a pod of this shape fitted nowhere, if no change has occurred since.
     pub fn failure(&mut self, shape: &Shape, stamp: u64) -> Option<Refusal> {
         let failure = self.failures.iter_mut().find(|f| f.stamp == stamp && f.shape == *shape)?;
         self.used += 1;

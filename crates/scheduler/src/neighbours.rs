@@ -1,5 +1,5 @@
-//! [`Neighbours`]: what the pods that are placed mean for one that is to be placed: upstream's rules PodTopologySpread
-//! and InterPodAffinity, by figures that are looked up.
+//! [`Neighbours`]: the rules by which placed pods affect the pod to be placed, upstream's PodTopologySpread and
+//! InterPodAffinity, evaluated from stored figures.
 
 use crate::crowds::{Crowds, Sight};
 use crate::nodes::Nodes;
@@ -8,12 +8,12 @@ use crate::relations::Constraint;
 use crate::topology::NOWHERE;
 use crate::verdict::{Rule, Verdict};
 
-/// A spread constraint with what its pods are now.
+/// A spread constraint with the present figures of its pods.
 #[derive(Debug)]
 pub struct Even<'n> {
     pub constraint: &'n Constraint,
     pub sight: Sight<'n>,
-    /// No place may have more pods, before the pod is there.
+    /// The largest number of pods that a place may have before the new pod is added.
     most: i64,
 }
 
@@ -22,14 +22,15 @@ pub struct Even<'n> {
 pub struct Neighbours<'n> {
     crowds: &'n Crowds,
     near: Vec<Sight<'n>>,
-    /// Nobody it must be near to is anywhere, but it is of that sort itself: the first may go anywhere.
+    /// No pod exists that the pod must be near to, but the pod is selected by its own terms: the first such pod may go
+    /// anywhere.
     is_first: bool,
     apart: Vec<Sight<'n>>,
     repelling: Vec<Sight<'n>>,
     even: Vec<Even<'n>>,
-    /// For scores: whom the pod prefers, and who prefers the pod, by weight.
+    /// For scores: the pods that the pod prefers to be near to, and the pods that prefer to be near to it, by weight.
     pub attraction: Vec<(i64, Sight<'n>)>,
-    /// For scores.
+    /// For scores: the soft spread constraints.
     pub rather_even: Vec<Even<'n>>,
 }
 
@@ -67,7 +68,7 @@ impl<'n> Neighbours<'n> {
         found
     }
 
-    /// Whether no pod has a say: every node will do as far as others are concerned.
+    /// Whether no rule about other pods applies: every node suits as far as these rules are concerned.
     pub fn is_silent(&self) -> bool {
         self.near.is_empty() && self.apart.is_empty() && self.repelling.is_empty() && self.even.is_empty()
     }
@@ -85,7 +86,7 @@ impl<'n> Neighbours<'n> {
         self.crowds.topology.place(even.sight.scope, slot)
     }
 
-    /// The first rule's refusal, or that the node will do.
+    /// The first rule's refusal, or the verdict that the node suits.
     pub fn check(&self, slot: usize) -> Verdict {
         for even in &self.even {
             match self.at(even.sight, slot) {

@@ -1,4 +1,4 @@
-//! [`NodeInfo`]: a node and the sums of what is placed on it.
+//! [`NodeInfo`]: a node and the sums of its placed pods.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::pool::Pool;
 #[derive(Debug, Clone)]
 pub struct NodeInfo {
     pub name: Arc<str>,
-    /// The node object is there; pods may be known before their node is.
+    /// Whether the node object exists; pods may be known before their node is.
     pub present: bool,
     /// Sorted by key.
     labels: Box<[(Arc<str>, Arc<str>)]>,
@@ -75,7 +75,7 @@ impl NodeInfo {
         Some(&self.labels[at].1)
     }
 
-    /// Takes over what the object says; reports what is different now.
+    /// Takes over the properties of the object; returns which of them changed.
     pub fn learn(&mut self, node: &Node, texts: &mut Pool<str>, amounts: &mut Pool<Amounts>) -> Aspects {
         let spec = node.spec.as_ref();
         let mut changed = Aspects { presence: !self.present, ..Aspects::default() };
@@ -120,7 +120,7 @@ impl NodeInfo {
         }
     }
 
-    /// What a pod took here is given back.
+    /// Subtracts what a pod used on this node.
     pub fn give_back(&mut self, pod: &Needs) {
         self.requested.subtract(&pod.requests);
         self.nonzero.0 -= pod.nonzero.0;

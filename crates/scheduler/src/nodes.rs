@@ -1,4 +1,4 @@
-//! [`Nodes`]: the table of nodes with what runs on each, changed one pod or node at a time.
+//! [`Nodes`]: the table of nodes with the pods placed on each, changed one pod or node at a time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::relations::{Labels, Namespaces};
 #[derive(Debug)]
 struct Placed {
     slot: u32,
-    /// Where its identity is counted.
+    /// The number of the identity's presence in the crowds.
     presence: u32,
     shape: Shape,
     generation: Option<i64>,
     settled: bool,
 }
 
-/// What a pod leaves behind.
+/// The node and properties of a pod that was removed.
 #[derive(Debug)]
 pub struct Departure {
     pub(crate) slot: u32,
@@ -35,7 +35,7 @@ pub struct Departure {
 /// A pod that came to a node, or is another than it was there.
 #[derive(Debug)]
 pub struct Arrival {
-    /// What it was before.
+    /// The pod's previous state.
     pub instead_of: Option<Departure>,
 }
 
@@ -129,7 +129,7 @@ impl Nodes {
         slot
     }
 
-    /// A node came or changed; reports what is different. A heartbeat changes nothing.
+    /// Adds or updates a node; returns which properties changed. A heartbeat changes nothing.
     pub fn set_node(&mut self, node: &Node) -> Aspects {
         let slot = self.slot(node.metadata.name.as_deref().unwrap_or(""));
         let info = &mut self.slots[slot as usize];
@@ -149,8 +149,8 @@ impl Nodes {
         &self.slots[departure.slot as usize]
     }
 
-    /// A node is gone. What ran there is remembered until its pods are gone too. Whether there are such pods; `None`
-    /// where there was no such node.
+    /// Removes a node. Its pods are kept until they are removed too. Returns whether the node has such pods; `None`
+    /// if there was no such node.
     pub fn remove_node(&mut self, name: &str) -> Option<bool> {
         let slot = self.by_name.get(name).copied()?;
         let info = &mut self.slots[slot as usize];
@@ -176,15 +176,15 @@ impl Nodes {
         changed
     }
 
-    /// Has the figures kept that decisions about such pods go by.
+    /// Starts keeping the figures that decisions about such pods need.
     pub fn attend(&mut self, shape: &Shape) {
         if let Some(wishes) = &shape.wishes {
             self.crowds.attend(wishes, &self.slots);
         }
     }
 
-    /// Whether a pod is known on this node as its object says, so that there is nothing to learn from it. `settled`:
-    /// its specification alone says what it requests.
+    /// Whether the table already holds the pod on this node as its object describes it, so that the object need not
+    /// be read. `settled`: the specification alone determines the pod's requests.
     pub fn knows(&self, pod: &Meta, node: &str, settled: bool) -> bool {
         self.placed.get(&pod.uid).is_some_and(|placed| {
             placed.generation.is_some_and(|generation| generation == pod.generation)
@@ -194,7 +194,7 @@ impl Nodes {
         })
     }
 
-    /// A pod is on a node, or is about to be. Doing it again changes nothing, and returns `None`.
+    /// Records that a pod is on a node, or is about to be. A repeated call changes nothing and returns `None`.
     pub fn place(&mut self, pod: &PodInfo, node: &str) -> Option<Arrival> {
         let mut instead_of = None;
         if let Some(placed) = self.placed.get_mut(&pod.uid) {
@@ -221,7 +221,8 @@ impl Nodes {
         Some(Arrival { instead_of })
     }
 
-    /// A pod is gone, has ended, or was not bound after all. Returns what it leaves, if it was placed.
+    /// Removes a pod that is gone, has ended, or was not bound after all. Returns its former placement, if it was
+    /// placed.
     pub fn remove_pod(&mut self, uid: &str) -> Option<Departure> {
         let Placed { slot, presence, shape, .. } = self.placed.remove(uid)?;
         self.slots[slot as usize].give_back(&shape.needs);

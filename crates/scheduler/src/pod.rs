@@ -1,4 +1,4 @@
-//! [`PodInfo`]: what the rules need to know of a pod, taken out of its object once and shared between equal pods.
+//! [`PodInfo`]: the properties of a pod that the rules use, read from its object once and shared between equal pods.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use pods::{Amounts, HostPort, NodeRequirements, Preference};
 use crate::pool::Pool;
 use crate::relations::{Identity, Wishes};
 
-/// What a pod needs of a node, whatever else runs there; the same for all pods of one template.
+/// What a pod requires of a node, independent of other pods; the same for all pods of one template.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Needs {
     pub priority: i32,
@@ -55,12 +55,12 @@ impl Needs {
     }
 }
 
-/// What a pod is decided by. Pods of equal shape are decided alike.
+/// All properties of a pod that decisions depend on. Pods of equal shape are decided alike.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape {
     pub needs: Arc<Needs>,
     pub identity: Arc<Identity>,
-    /// What it wants of other pods, where it wants anything.
+    /// The pod's wishes about other pods, if it has any.
     pub wishes: Option<Arc<Wishes>>,
 }
 
@@ -71,15 +71,15 @@ pub struct PodInfo {
     pub uid: Arc<str>,
     /// Of the specification.
     pub generation: Option<i64>,
-    /// Names the state that the pod is seen in, for Events.
+    /// The version of the object that was read, for Events.
     pub resource_version: Option<String>,
     pub node_name: Option<Arc<str>>,
     pub shape: Shape,
-    /// The specification alone says what the pod requests: no resize is under way.
+    /// Whether the specification alone determines the pod's requests: no resize is under way.
     pub settled: bool,
 }
 
-/// Where equal shapes find each other.
+/// The pool in which equal shapes are shared.
 #[derive(Debug, Default)]
 pub struct Shapes {
     texts: Pool<str>,
@@ -89,12 +89,12 @@ pub struct Shapes {
 }
 
 impl PodInfo {
-    /// Shares nothing with other pods.
+    /// A pod that shares no data with other pods.
     pub fn new(pod: &Pod) -> Self {
         Self::shared(pod, &mut Shapes::default())
     }
 
-    /// Shares its shape with all equal pods of `shapes`.
+    /// A pod that shares its shape with all equal pods of `shapes`.
     pub fn shared(pod: &Pod, shapes: &mut Shapes) -> Self {
         let identity = Identity::of(pod, &mut shapes.texts);
         let spec = pod.spec.as_ref();

@@ -1,6 +1,6 @@
-//! Which pod is next: highest priority first, then who waited longest. Pods that fit nowhere wait in a [`Waitlist`]
-//! until something changes that could help them; after a failure a pod rests for its back-off first. Pure: time comes
-//! in as an argument.
+//! Decides which pod is next: the highest priority first, then the longest wait. Pods that fit nowhere wait in a
+//! [`Waitlist`] until a change occurs that could help them; after a failure a pod rests for its back-off first.
+//! Pure: time comes in as an argument.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -18,7 +18,7 @@ use crate::waitlist::{Waitlist, Woken};
 
 /// Upstream's pod back-off.
 const BACKOFF: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(10));
-/// A pod that fits nowhere is tried again after this long even if nothing seemed to help (upstream's value).
+/// A pod that fits nowhere is tried again after this time even if no change seemed to help (upstream's value).
 const UNSCHEDULABLE_LIMIT: Duration = Duration::from_secs(300);
 
 type Rank = (Reverse<i32>, u64);
@@ -49,12 +49,12 @@ struct Waiting {
 pub struct PodQueue {
     pods: HashMap<Arc<str>, Waiting>,
     active: BTreeMap<Rank, Arc<str>>,
-    /// Those backing off, for when nobody is active.
+    /// Pods in back-off, for when no pod is active.
     backing_off: BTreeMap<Rank, Arc<str>>,
-    /// Those that fit nowhere.
+    /// Pods that fit nowhere.
     waitlist: Waitlist,
     timed: BTreeMap<(Instant, u64), Arc<str>>,
-    /// Those taken out and not yet back, each with its newest state if it changed meanwhile.
+    /// Pods that are taken out to be scheduled, each with its newest state if it changed meanwhile.
     taken: HashMap<Arc<str>, Option<PodInfo>>,
     sequence: u64,
     /// How many fit nowhere.
@@ -78,8 +78,8 @@ impl PodQueue {
         Self { incoming: incoming.clone(), ..Self::default() }
     }
 
-    /// A pod without a node came or changed. A change of a waiting pod may make it fit; one of its status alone does
-    /// not.
+    /// Adds or updates a pod without a node. A change of a waiting pod may make it fit; a change of its status alone
+    /// does not.
     pub fn add(&mut self, pod: PodInfo, now: Instant) {
         let uid = Arc::clone(&pod.uid);
         if let Some(newest) = self.taken.get_mut(&uid) {
@@ -111,8 +111,8 @@ impl PodQueue {
         self.put(waiting, why);
     }
 
-    /// Whether a pod waits and is known as its object says, so that there is nothing to learn from it but its newest
-    /// version. `settled`: its specification alone says what it requests.
+    /// Whether a pod waits and is known as its object describes it, so that only the object's version is new.
+    /// `settled`: the specification alone determines the pod's requests.
     pub fn knows(&mut self, pod: &Meta, settled: bool) -> bool {
         let Some(waiting) = self.pods.get_mut(&pod.uid) else { return false };
         let known = waiting.pod.generation.is_some_and(|generation| generation == pod.generation)
@@ -124,7 +124,7 @@ impl PodQueue {
         known
     }
 
-    /// Where a pod that fitted nowhere goes when that may have changed.
+    /// The queue for a pod that fitted nowhere, once a change may help it.
     fn woken(&self, waiting: &Waiting, rested: Instant, now: Instant) -> Place {
         if rested > now {
             Place::BackingOff(rested, self.sequence, waiting.rank())
@@ -133,7 +133,8 @@ impl PodQueue {
         }
     }
 
-    /// A pod is gone or has a node: it does not come back, also where it is taken out just now.
+    /// Removes a pod that is gone or has a node. It does not return to the queue, even if it is taken out at the
+    /// moment.
     pub fn remove(&mut self, uid: &str) {
         self.taken.remove(uid);
         if let Some(old) = self.pods.remove(uid) {
@@ -193,7 +194,7 @@ impl PodQueue {
         Some(Waiting { pod, attempts, arrived: attempt.arrived, first: Some(attempt.first), place })
     }
 
-    /// Something changed: pods that fit nowhere and that it could help are tried again.
+    /// Records a change: pods that fit nowhere and that the change could help are tried again.
     pub fn wake(&mut self, why: Why, now: Instant, helped: impl FnOnce(&mut Waitlist) -> Woken) {
         for uid in helped(&mut self.waitlist) {
             self.sequence += 1;
@@ -211,7 +212,7 @@ impl PodQueue {
         self.timed.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Whether a pod fits nowhere and nothing has happened since that could help it.
+    /// Whether a pod fits nowhere and no change since could help it.
     pub fn waits_for_a_change(&self, uid: &str) -> bool {
         self.pods.get(uid).is_some_and(|waiting| matches!(waiting.place, Place::Unschedulable(..)))
     }

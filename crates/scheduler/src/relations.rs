@@ -1,4 +1,5 @@
-//! What a pod wants of the pods around it ([`Wishes`]), and what they can want of it ([`Identity`]).
+//! A pod's affinity and spread terms about other pods ([`Wishes`]), and the properties by which other pods' terms
+//! select it ([`Identity`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,7 +18,7 @@ pub type Labels = BTreeMap<String, String>;
 /// The labels of namespaces, by their names: terms may select by them.
 pub type Namespaces = HashMap<Arc<str>, Labels>;
 
-/// What other pods can select a pod by.
+/// The properties by which other pods can select a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Identity {
     pub namespace: Arc<str>,
@@ -37,7 +38,7 @@ impl Identity {
         }
     }
 
-    /// Whether it is still that of `pod`, which has kept its namespace.
+    /// Whether this is still the identity of `pod`, whose namespace is unchanged.
     pub fn is_of(&self, pod: &Meta) -> bool {
         self.leaving == pod.is_being_deleted()
             && self.labels.iter().map(|(key, value)| (&**key, &**value)).eq(pod.labels.iter())
@@ -61,12 +62,12 @@ pub struct Audience {
     pub namespaces: Vec<Arc<str>>,
     /// Namespaces by their labels, beside those named.
     namespace_selector: LabelSelector,
-    /// Pods that are being deleted are not meant.
+    /// Pods that are being deleted are not selected.
     staying: bool,
 }
 
 impl Audience {
-    /// Whether a pod is meant.
+    /// Whether the audience selects a pod.
     pub fn means(&self, other: &Identity, namespaces: &Namespaces) -> bool {
         let in_namespace = || {
             let labels = namespaces.get(&other.namespace);
@@ -93,7 +94,7 @@ impl Audience {
         Some(self.namespaces.iter().map(|namespace| label_key(namespace, key, value)).collect())
     }
 
-    /// A label that every pod meant has, where one is asked for by its value.
+    /// A label that every selected pod has, if the selector requires one by its value.
     fn common_label(&self) -> Option<(&str, &str)> {
         self.pods.requirements().iter().find_map(|requirement| {
             let by_value =
@@ -112,7 +113,7 @@ fn label_key(namespace: &str, key: &str, value: &str) -> u64 {
     hasher.finish()
 }
 
-/// Other pods, near by in the sense of a label of nodes.
+/// A term about other pods that are at the same place by a label of nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Term {
     /// Nodes with equal values of this label are one place.
@@ -160,23 +161,23 @@ pub struct Constraint {
     pub scope: Scope,
 }
 
-/// What a pod wants of the pods around it; most want nothing.
+/// A pod's affinity and spread terms about other pods; most pods have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Wishes {
-    /// Pods it must be near to.
+    /// Required affinity.
     pub near: Vec<Term>,
-    /// Pods it must not be near to.
+    /// Required anti-affinity.
     pub apart: Vec<Term>,
-    /// Pods it would like to be near to, by weight; a negative weight keeps away.
+    /// Preferred affinity, by weight; a negative weight is preferred anti-affinity.
     pub preferred: Vec<(i64, Term)>,
-    /// Constraints that must be kept.
+    /// Hard spread constraints.
     pub even: Vec<Constraint>,
-    /// Constraints that only lead the choice.
+    /// Soft spread constraints.
     pub rather_even: Vec<Constraint>,
 }
 
 impl Wishes {
-    /// `None` for a pod that says nothing about others.
+    /// `None` for a pod without such terms.
     pub fn of(spec: &PodSpec, own: &Identity, texts: &mut Pool<str>) -> Option<Self> {
         let mut wishes = Self::default();
         if let Some(wanted) = spec.affinity.as_ref().and_then(|affinity| affinity.pod_affinity.as_ref()) {

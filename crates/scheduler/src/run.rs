@@ -1,4 +1,4 @@
-//! The loop: events from the caches and from bindings in, bindings, conditions and Events out.
+//! The loop: receives events from the caches and results of bindings; writes bindings, conditions and Events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +24,10 @@ use crate::state::{Round, State};
 /// How many bindings may be under way at once.
 const BINDINGS: usize = 64;
 
-/// What can be set.
+/// The scheduler's settings.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Pods name the scheduler that is to place them.
+    /// The name by which pods choose this scheduler.
     pub scheduler_name: String,
 }
 
@@ -208,7 +208,7 @@ impl Scheduler {
         }
     }
 
-    /// Has the condition written that says why a pod has no node, where its newest state does not say so.
+    /// Starts a write of the condition that states why a pod has no node, unless the pod's newest state has it.
     fn explain(&mut self, pod: &PodInfo, message: &str) {
         let newest = self.informers.cache::<Pod>().get(&pod.key.namespace, &pod.key.name);
         let Some(newest) = newest.filter(|newest| newest.metadata.uid.as_deref() == Some(&*pod.uid)) else {
@@ -248,7 +248,7 @@ async fn bind(client: &Client, pod: &PodInfo, node: &str) -> Result<(), String> 
     }
 }
 
-/// Writes the condition that says why the pod waits.
+/// Writes the condition that states why the pod waits.
 async fn tell(client: &Client, pod: &PodInfo, condition: &PodCondition) {
     let api = kube::Api::<Pod>::namespaced(client.clone(), &pod.key.namespace);
     let patch = json!({"metadata": {"uid": &*pod.uid}, "status": {"conditions": [condition]}});

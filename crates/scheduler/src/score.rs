@@ -1,4 +1,4 @@
-//! Which of the nodes that will do is best: 0 to 100 by each rule, weighted as upstream does.
+//! Which of the suitable nodes is best: each rule scores 0 to 100, weighted as upstream does.
 
 mod pod_affinity;
 mod topology_spread;
@@ -7,17 +7,17 @@ use crate::neighbours::Neighbours;
 use crate::node::NodeInfo;
 use crate::pod::Needs;
 
-/// The best a rule can give.
+/// The highest score of a rule.
 const MAX: i64 = 100;
 const WEIGHT_TAINTS: i64 = 3;
 const WEIGHT_AFFINITY: i64 = 2;
 const WEIGHT_POD_AFFINITY: i64 = 2;
 const WEIGHT_SPREAD: i64 = 2;
 
-/// What speaks for a node whatever the other nodes are.
+/// The scores of a node that do not depend on other nodes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Merits {
-    /// By what is free and how evenly.
+    /// By free resources and by how evenly they are used.
     resources: i64,
     /// The weights of the preferred node affinity terms that match.
     preferred: i64,
@@ -25,7 +25,7 @@ pub struct Merits {
     intolerable: i64,
 }
 
-/// A node that will do.
+/// A suitable node.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate {
     pub slot: usize,
@@ -41,7 +41,7 @@ pub fn merits(pod: &Needs, node: &NodeInfo) -> Merits {
     }
 }
 
-/// The score of each candidate, in their order. What would give all the same is left out.
+/// The score of each candidate, in their order. Rules that would score all nodes alike are left out.
 pub fn scores(candidates: &[Candidate], neighbours: &Neighbours<'_>) -> Vec<i64> {
     let mut totals: Vec<i64> = candidates.iter().map(|candidate| candidate.merits.resources).collect();
     let each = |of: fn(&Merits) -> i64| candidates.iter().map(move |candidate| of(&candidate.merits));

@@ -1,5 +1,5 @@
-//! [`State`]: what the scheduler knows, moved on by one event and one round at a time. Pure: time and chance come in as
-//! arguments, and what is to be done goes out as a [`Round`].
+//! [`State`]: the scheduler's knowledge, changed by one event or one round at a time. Pure: time and randomness are
+//! arguments, and what is to be done is returned as a [`Round`].
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,27 +18,27 @@ use crate::pod::{PodInfo, Shapes};
 use crate::queue::{Attempt, PodQueue};
 use crate::relations::Labels;
 
-/// What became of the pod that was next.
+/// The outcome for the pod that was next.
 #[derive(Debug)]
 pub enum Round {
     /// To be bound to the node, where it counts from now on; then [`State::bound`] or [`State::not_bound`].
     Bind(Attempt, String),
-    /// It waits, for this reason.
+    /// The pod waits, for this reason.
     Unschedulable(PodInfo, String),
-    /// The decision tripped over this pod, which will be tried again.
+    /// The decision panicked on this pod, which will be tried again.
     Panicked(PodInfo),
 }
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct State {
-    /// Pods name the scheduler that is to place them.
+    /// The name by which pods choose this scheduler.
     scheduler_name: String,
     pub(crate) nodes: Nodes,
     pub(crate) queue: PodQueue,
     shapes: Shapes,
     start: usize,
-    /// Pods that somebody holds back.
+    /// Pods with scheduling gates.
     gated: HashSet<Arc<str>>,
     incoming: Incoming,
 }
@@ -73,7 +73,7 @@ impl State {
         &self.queue
     }
 
-    /// Decides about the pod that is next; `None` where nobody is. `tie`: how ties between nodes end.
+    /// Decides about the pod that is next; `None` if no pod waits. `tie`: how ties between nodes are broken.
     pub fn round(&mut self, tie: u64, now: Instant) -> Option<Round> {
         let attempt = self.queue.pop(now)?;
         let _span =
@@ -100,7 +100,7 @@ impl State {
         })
     }
 
-    /// A pod came or changed. Its object is read whole only where it says something new.
+    /// A pod was added or changed. Its object is decoded only if it has new information.
     pub fn pod_changed(&mut self, pod: &Cached<Pod>, now: Instant) {
         let Some(glance) = Glance::of(pod) else {
             // Reading it whole reports what is odd about it; it counts as unchanged.
@@ -203,7 +203,7 @@ impl State {
         });
     }
 
-    /// A pod takes nothing of its node any more.
+    /// A pod uses no resources of its node any more.
     fn leave(&mut self, uid: &str, now: Instant) {
         let Some(gone) = self.nodes.remove_pod(uid) else { return };
         let nodes = &self.nodes;
@@ -214,13 +214,13 @@ impl State {
         self.is_for_us(pod, glance) && !glance.is_gated()
     }
 
-    /// Whether it is this scheduler's to place, now or once nobody holds it back.
+    /// Whether this scheduler is to place the pod, now or once its scheduling gates are removed.
     fn is_for_us(&self, pod: &Cached<Pod>, glance: &Glance<'_>) -> bool {
         glance.asks(&self.scheduler_name) && !glance.is_terminal() && !pod.is_being_deleted()
     }
 }
 
-/// What to call a node's change, where it changed in more than one way.
+/// The name of a node's change, if the node changed in more than one way.
 fn why(aspects: Aspects) -> Why {
     if aspects.presence {
         Why::NodeAdd

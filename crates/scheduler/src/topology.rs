@@ -1,4 +1,4 @@
-//! [`Topology`]: which place each node is in, by the labels that pods go by, kept as nodes change.
+//! [`Topology`]: the place of each node, by the labels that pods' terms name, updated as nodes change.
 //!
 //! A value of a label is a place, and has a number. [`NOWHERE`] is the number of no place.
 
@@ -74,7 +74,7 @@ impl Topology {
         id
     }
 
-    /// Lets go of what [`Topology::hold`] gave.
+    /// Releases a number that [`Topology::hold`] returned.
     pub fn release(&mut self, id: u32) {
         self.scopes[id].users -= 1;
         if self.scopes[id].users > 0 {
@@ -129,7 +129,7 @@ impl Topology {
         self.columns[self.scopes[scope].column].places.get(slot).copied().unwrap_or(NOWHERE)
     }
 
-    /// The same of all nodes.
+    /// The places of all nodes by the label.
     pub fn places(&self, scope: u32) -> &[u32] {
         &self.columns[self.scopes[scope].column].places
     }

@@ -1,8 +1,9 @@
-//! [`Verdict`]: whether a node will do for a pod, in a number that can be kept and counted; and upstream's words for it.
+//! [`Verdict`]: whether a node suits a pod, encoded in a number that can be stored and counted; and upstream's message
+//! for the verdict.
 
 use crate::pod::Needs;
 
-/// The rule that said no, in the order they are asked.
+/// The rule that refused the pod; the variants are in the order in which rules are evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Rule {
@@ -45,11 +46,11 @@ const EPHEMERAL: u32 = 11;
 /// From this bit on the pod's scalar resources, in their order; those beyond the last bit share it.
 const FIRST_SCALAR: u32 = 12;
 const LAST_SCALAR: u32 = 62;
-/// Not even the empty node would hold the pod.
+/// The pod would not fit even on the empty node.
 const TOO_BIG: u32 = 63;
 
 impl Verdict {
-    /// The node will do.
+    /// The node suits.
     pub const FITS: Self = Self(0);
 
     pub const fn no(rule: Rule) -> Self {
@@ -102,7 +103,7 @@ impl Verdict {
         }
     }
 
-    /// In upstream's words; several for resources that are short.
+    /// Upstream's messages; several if several resources are short.
     pub fn reasons(self, needs: &Needs) -> Vec<String> {
         let Some(rule) = self.rule() else { return Vec::new() };
         let text = match rule {

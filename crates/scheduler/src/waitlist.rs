@@ -1,10 +1,10 @@
-//! [`Waitlist`]: the pods that fit nowhere, found by what could help them.
+//! [`Waitlist`]: the pods that fit nowhere, found by the changes that could help them.
 //!
-//! For every node there is one among a pod's causes that refuses the pod there. A change that cures none of the causes
-//! leaves the pod where it is, and does not look at it. A change that cures one of them on one node has the rules about
-//! that node asked again: where another one refuses now, that one becomes a cause.
+//! For every node, one of a pod's causes makes the node refuse the pod. A change that cures none of the causes leaves
+//! the pod waiting, at no cost. After a change that cures a cause on one node the rules about that node are evaluated
+//! again: if another rule refuses now, that refusal becomes a cause.
 //!
-//! Equal pods are one group. Groups with equal needs and causes are one class, about which the rules are asked once.
+//! Equal pods are one group. Groups with equal needs and causes are one class, for which the rules are evaluated once.
 
 mod listeners;
 
@@ -60,7 +60,7 @@ pub struct Waitlist {
 }
 
 impl Waitlist {
-    /// A pod fits nowhere, for these causes.
+    /// Adds a pod that fits nowhere, for these causes.
     pub fn insert(&mut self, pod: &PodInfo, causes: Causes) {
         let group = match self.by_shape.get(&pod.shape).copied() {
             Some(group) => {
@@ -82,7 +82,7 @@ impl Waitlist {
         self.groups[group].pods.insert(Arc::clone(&pod.uid));
     }
 
-    /// A pod waits no more, if it did.
+    /// Removes a pod, if it waits.
     pub fn remove(&mut self, pod: &PodInfo) {
         let Some(group) = self.by_shape.get(&pod.shape).copied() else { return };
         self.groups[group].pods.remove(&pod.uid);
@@ -91,7 +91,7 @@ impl Waitlist {
         }
     }
 
-    /// A node came or changed.
+    /// A node was added or changed.
     pub fn node_changed(&mut self, node: &NodeInfo, aspects: Aspects) -> Woken {
         let mut woken = Woken::new();
         let moved = aspects.presence || aspects.labels;
@@ -125,7 +125,7 @@ impl Waitlist {
         woken
     }
 
-    /// A node went. Pods that ran there are still known, and are at no place.
+    /// A node was removed. Its pods are still known, and are at no place.
     pub fn node_gone(&mut self, had_pods: bool) -> Woken {
         let mut woken = Woken::new();
         self.wake_by(&[Cause::Spread], &mut woken);
@@ -165,7 +165,7 @@ impl Waitlist {
         woken
     }
 
-    /// The labels of a namespace are others: terms may select by them.
+    /// The labels of a namespace changed: terms may select by them.
     pub fn namespace_changed(&mut self) -> Woken {
         let mut woken = Woken::new();
         self.wake_by(&NEIGHBOURS, &mut woken);
@@ -236,7 +236,7 @@ impl Waitlist {
         }
     }
 
-    /// Groups that these comings and goings are something to.
+    /// Groups that these additions and removals may help.
     fn listening(&self, other: &Identity, helps: impl Fn(&Shape, Causes) -> bool) -> Vec<u32> {
         let heard = self.listeners.of(other).into_iter();
         heard.filter(|group| helps(&self.groups[*group].shape, self.causes(*group))).collect()
@@ -326,7 +326,7 @@ impl Waitlist {
     }
 }
 
-/// How much is asked for of what is short.
+/// How much is requested of the resource that is short.
 fn amount(needs: &Needs, cause: Cause) -> i64 {
     match cause {
         Cause::Cpu => needs.requests.cpu_milli,

@@ -1,4 +1,4 @@
-//! The loop: what wakes a deployment, and what is read before deciding.
+//! The loop: which changes wake a deployment, and what is read before deciding.
 
 use std::sync::Arc;
 
@@ -76,7 +76,7 @@ impl Controller for DeploymentController {
 }
 
 impl DeploymentController {
-    /// Whether the API, not only the cache, still has this very deployment and nobody deletes it.
+    /// Whether the API, not only the cache, still has the deployment with this uid, and it is not being deleted.
     async fn may_adopt(&self, round: &Round<'_>, deployment: &Deployment) -> Result<bool, kube::Error> {
         if deployment.metadata.deletion_timestamp.is_some() {
             return Ok(false);

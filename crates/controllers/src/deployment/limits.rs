@@ -39,7 +39,7 @@ impl Limits {
     }
 }
 
-/// A number, or a percentage of `total`. What cannot be read counts as nothing; validation keeps it out.
+/// A number, or a percentage of `total`. An unreadable value counts as 0; validation rejects such values.
 fn scaled(value: &IntOrString, total: i32, up: bool) -> i32 {
     match value {
         IntOrString::Int(number) => (*number).max(0),

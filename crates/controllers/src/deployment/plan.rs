@@ -20,22 +20,22 @@ pub struct Observed {
     pub deployment: Arc<Deployment>,
     /// Sets the deployment owns or is to adopt.
     pub sets: Vec<Arc<ReplicaSet>>,
-    /// Sets it owns that its selector picks no more.
+    /// Sets the deployment owns that its selector no longer selects.
     pub strays: Vec<Arc<ReplicaSet>>,
     /// Others' sets whose names begin like this deployment's.
     pub namesakes: Vec<Arc<ReplicaSet>>,
     /// Pods of its sets; needed for Recreate alone.
     pub pods: Vec<Arc<Pod>>,
-    /// What went wrong last time.
+    /// The failure of the last plan.
     pub failure: Option<Failure>,
 }
 
 /// What is done in one round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Being deleted: only tell how it stands.
+    /// Being deleted: only the status is written.
     Tell,
-    /// Paused, or scaled since the last round: size the sets there are.
+    /// Paused, or scaled since the last round: the existing sets are resized.
     Scale,
     Roll,
     Recreate,
@@ -96,7 +96,7 @@ fn mode(rollout: &Rollout<'_>, deleting: bool) -> Mode {
     }
 }
 
-/// Sizes the sets there are; answers whether a new one may be made if there is none.
+/// Resizes the existing sets; returns whether the new set may be made if it does not exist.
 fn size(rollout: &mut Rollout<'_>, mode: Mode, observed: &Observed) -> bool {
     match mode {
         Mode::Tell => false,
@@ -197,7 +197,7 @@ fn claim(plan: &mut Plan, observed: &Observed) {
     }
 }
 
-/// Tells of a set that was there before anybody cared about progress.
+/// Reports in the condition a set that existed before progress was tracked.
 fn note_found(rollout: &Rollout<'_>, status: &mut DeploymentStatus) {
     let Some(new) = &rollout.new else { return };
     if progress::deadline_s(rollout).is_some() && status::find(status, PROGRESSING).is_none() {
@@ -207,7 +207,7 @@ fn note_found(rollout: &Rollout<'_>, status: &mut DeploymentStatus) {
     }
 }
 
-/// The name of the new set belongs to another: the next round takes another hash.
+/// The name of the new set is taken by another set: the next round uses another hash.
 fn taken(mut plan: Plan, deployment: &Deployment, before: &DeploymentStatus, name: &str) -> Plan {
     let collisions = before.collision_count.unwrap_or(0) + 1;
     let status = DeploymentStatus { collision_count: Some(collisions), ..before.clone() };
@@ -255,7 +255,7 @@ fn clean_up(plan: &mut Plan, rollout: &Rollout<'_>, mode: Mode) {
     }
 }
 
-/// The deployment with the number of its present revision; as it is, when it has it already.
+/// The deployment with the number of its present revision; unchanged if it has that number already.
 fn noting_revision(rollout: &Rollout<'_>) -> Deployment {
     let mut noted = rollout.deployment.clone();
     if let Some(number) = rollout.new.as_ref().and_then(|new| new.annotation(revision::REVISION)) {
@@ -265,8 +265,8 @@ fn noting_revision(rollout: &Rollout<'_>) -> Deployment {
     noted
 }
 
-/// Writes a status where it is new. Annotations are written with it, as upstream does: one write, and no
-/// other right than that to the status.
+/// Writes the status if it has changed. Annotations are written with it, as upstream does: one write,
+/// and no other right than that to the status.
 fn write_status(plan: &mut Plan, deployment: &Deployment, noted: Deployment, status: DeploymentStatus) {
     let changed = deployment.status.as_ref().is_none_or(|before| *before != status);
     if changed || deployment.metadata.annotations != noted.metadata.annotations {

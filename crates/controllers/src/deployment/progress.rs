@@ -1,4 +1,4 @@
-//! Whether a rollout gets on: the Progressing condition and the deadline
+//! Whether a rollout makes progress: the Progressing condition and the deadline
 //! (`pkg/controller/deployment/progress.go`).
 
 use std::time::Duration;
@@ -15,12 +15,12 @@ const RESUMED: &str = "DeploymentResumed";
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 const COMPLETE: &str = "NewReplicaSetAvailable";
 
-/// Seconds without progress after which a rollout has failed; `None` where nobody cares.
+/// Seconds without progress after which a rollout has failed; `None` if the deployment sets no deadline.
 pub(super) fn deadline_s(rollout: &Rollout<'_>) -> Option<i32> {
     rollout.spec.progress_deadline_seconds.filter(|s| *s != i32::MAX)
 }
 
-/// Tells pausing and resuming, so that a pause does not count against the deadline.
+/// Reports pausing and resuming in the condition, so that a pause does not count against the deadline.
 pub(super) fn note_pause(rollout: &Rollout<'_>, status: &mut DeploymentStatus) {
     if deadline_s(rollout).is_none() {
         return;
@@ -44,7 +44,7 @@ pub(super) fn is_complete(rollout: &Rollout<'_>, status: &DeploymentStatus) -> b
     status.updated_replicas == wanted && status.replicas == wanted && status.available_replicas == wanted
 }
 
-/// Completes `status` (fresh figures) by what they say about progress since `before`.
+/// Adds the Progressing condition to `status` (fresh figures), by comparing the figures with those of `before`.
 pub(super) fn estimate(rollout: &Rollout<'_>, before: &DeploymentStatus, status: &mut DeploymentStatus) {
     let deadline_s = deadline_s(rollout);
     if deadline_s.is_none() {

@@ -70,7 +70,7 @@ fn share(rollout: &mut Rollout<'_>) {
     }
 }
 
-/// How much a set grows (or, negative, shrinks) when all keep their parts of the whole.
+/// How much a set grows (or, if negative, shrinks) when every set keeps its share of the total.
 fn share_of(revision: &Revision, replicas: i32, ceiling: i32, before: i32) -> i32 {
     if replicas == 0 {
         return -revision.replicas;

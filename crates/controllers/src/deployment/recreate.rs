@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::rollout::Rollout;
 use crate::replicas::pod;
 
-/// Scales all old sets to nothing; answers whether there was anything to scale.
+/// Scales all old sets to zero; returns whether any set had to be scaled.
 pub(super) fn stop_old(rollout: &mut Rollout<'_>) -> bool {
     let (replicas, ceiling) = (rollout.replicas, rollout.ceiling());
     let mut stopped = false;
@@ -19,7 +19,7 @@ pub(super) fn stop_old(rollout: &mut Rollout<'_>) -> bool {
     stopped
 }
 
-/// Whether pods of old revisions still run, those on their way out included.
+/// Whether pods of old revisions still run, including pods that are being deleted.
 pub(super) fn old_pods_run(rollout: &Rollout<'_>, pods: &[Arc<Pod>]) -> bool {
     if rollout.old.iter().any(|r| r.actual() > 0) {
         return true;
@@ -28,7 +28,7 @@ pub(super) fn old_pods_run(rollout: &Rollout<'_>, pods: &[Arc<Pod>]) -> bool {
     pods.iter().any(|p| !pod::is_terminal(p) && controller_of(&**p).is_some_and(|owner| old(&owner.uid)))
 }
 
-/// Scales the new set to what is wanted.
+/// Scales the new set to the wanted number of pods.
 pub(super) fn start_new(rollout: &mut Rollout<'_>) {
     let (replicas, ceiling) = (rollout.replicas, rollout.ceiling());
     if let Some(new) = rollout.new.as_mut().filter(|new| new.replicas != replicas) {

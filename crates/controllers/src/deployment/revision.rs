@@ -1,4 +1,4 @@
-//! Revisions: which number a set has, what it is told about itself in annotations, and how a new one is made.
+//! Revisions: the number of a set, the annotations a set gets, and how a new set is made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ pub(super) fn make_new(rollout: &mut Rollout<'_>, name: &str, hash: &str) {
     }
 }
 
-/// The object to create for a revision that is not there yet.
+/// The object to create for a revision that does not exist yet.
 pub(super) fn object(revision: &Revision) -> ReplicaSet {
     let mut set = ReplicaSet::clone(&revision.set);
     set.metadata.annotations = Some(revision.annotations.clone());
@@ -125,7 +125,7 @@ pub(super) fn object(revision: &Revision) -> ReplicaSet {
     set
 }
 
-/// Old sets beyond the deployment's history limit that nothing runs in any more, oldest numbers first.
+/// Old sets without pods beyond the deployment's history limit, oldest numbers first.
 pub(super) fn beyond_history<'a>(rollout: &'a Rollout<'_>) -> Vec<&'a Revision> {
     let limit = match rollout.spec.revision_history_limit {
         None | Some(i32::MAX) => return Vec::new(),

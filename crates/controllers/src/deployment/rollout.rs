@@ -1,5 +1,5 @@
-//! [`Rollout`]: the working state of one decision. Sizes are changed here first; [`Revision::changes`] then
-//! tells what to write.
+//! [`Rollout`]: the working state of one decision. Sizes are changed in the rollout first;
+//! [`Revision::changes`] then returns what to write.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,17 +14,17 @@ use super::template;
 pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub(super) const MAX: &str = "deployment.kubernetes.io/max-replicas";
 
-/// One of the deployment's ReplicaSets and what is to become of it.
+/// One of the deployment's ReplicaSets and the changes planned for it.
 #[derive(Debug, Clone)]
 pub(super) struct Revision {
     pub set: Arc<ReplicaSet>,
-    /// The size it is to have.
+    /// The planned size.
     pub replicas: i32,
-    /// Annotations it is to get.
+    /// Annotations to set.
     pub annotations: BTreeMap<String, String>,
-    /// The minReadySeconds it is to have.
+    /// The planned minReadySeconds.
     pub min_ready_s: i32,
-    /// Not there yet: the whole object is to be created.
+    /// The set does not exist yet: the whole object is to be created.
     pub is_new: bool,
 }
 
@@ -57,7 +57,7 @@ impl Revision {
         }
     }
 
-    /// The size it has now.
+    /// The set's present size.
     pub fn size_before(&self) -> i32 {
         if self.is_new { 0 } else { self.set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1) }
     }
@@ -66,8 +66,8 @@ impl Revision {
         self.figure(|s| s.available_replicas)
     }
 
-    /// Available pods there will be once the planned size is reached: a status that lags behind must not
-    /// make pods count that are already told to go.
+    /// The number of available pods once the planned size is reached: a status that lags behind must not
+    /// count pods that are already being deleted.
     pub fn available_within_size(&self) -> i32 {
         self.available().min(self.replicas)
     }
@@ -76,7 +76,7 @@ impl Revision {
         self.figure(|s| s.ready_replicas)
     }
 
-    /// Pods there are, as its controller counted them.
+    /// The number of pods, as the set's controller counted them.
     pub fn actual(&self) -> i32 {
         self.figure(|s| Some(s.replicas))
     }
@@ -89,7 +89,7 @@ impl Revision {
         self.set.metadata.creation_timestamp.as_ref().map(|t| t.0)
     }
 
-    /// The patch that makes it what it is to be; `None` when it is that already.
+    /// The patch that makes the planned changes; `None` if there are none.
     pub fn changes(&self) -> Option<Value> {
         let mut spec = serde_json::Map::new();
         if self.replicas != self.size_before() {
@@ -175,7 +175,7 @@ impl<'a> Rollout<'a> {
         self.all().map(Revision::available).sum()
     }
 
-    /// Pods there may be at once.
+    /// The largest number of pods that may exist at once.
     pub fn ceiling(&self) -> i32 {
         self.replicas.saturating_add(self.limits.max_surge)
     }
@@ -186,7 +186,7 @@ impl<'a> Rollout<'a> {
         revision.annotate(MAX, ceiling.to_string());
     }
 
-    /// Gives a set its size and notes why; a size that does not change is noted only on request.
+    /// Sets a set's size and records the reason; the reason for an unchanged size is recorded only on request.
     pub fn resize(revision: &mut Revision, size: i32, replicas: i32, ceiling: i32) {
         revision.replicas = size.max(0);
         Self::note_scale(revision, replicas, ceiling);

@@ -31,8 +31,8 @@ pub(super) fn find<'a>(status: &'a DeploymentStatus, type_: &str) -> Option<&'a 
     status.conditions.as_ref()?.iter().find(|c| c.type_ == type_)
 }
 
-/// Puts a condition in, last. One that says the same already (status and reason) stays; the time of
-/// transition is that of the last change of status.
+/// Adds a condition as the last one. An existing condition with the same status and reason stays;
+/// the time of transition is that of the last change of status.
 pub(super) fn set(status: &mut DeploymentStatus, mut new: DeploymentCondition) {
     if let Some(told) = find(status, &new.type_) {
         if told.status == new.status && told.reason == new.reason {
@@ -55,8 +55,8 @@ pub(super) fn remove(status: &mut DeploymentStatus, type_: &str) {
     }
 }
 
-/// The figures of the sets as their controller counted them, and whether enough pods serve. `before` gives
-/// the conditions.
+/// The figures of the sets as their controller counted them, and whether enough pods are available. The
+/// conditions are taken from `before`.
 pub(super) fn calculate(rollout: &Rollout<'_>, before: &DeploymentStatus) -> DeploymentStatus {
     let sum = |of: fn(&Revision) -> i32| some(rollout.all().map(of).sum());
     let available = rollout.total_available();

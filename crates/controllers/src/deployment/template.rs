@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
-/// The label that tells the pods and sets of one revision from those of the others.
+/// The label that distinguishes the pods and sets of one revision from those of the others.
 pub(super) const HASH_LABEL: &str = "pod-template-hash";
 
 /// The characters upstream encodes hashes with (`k8s.io/apimachinery/pkg/util/rand.SafeEncodeString`): no

@@ -10,13 +10,13 @@ use super::graph::{Dependent, FOREGROUND, Identity, Known, ORPHAN, Uid};
 /// What an owner's live state means for a dependent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// It is there and stays.
+    /// The owner exists and does not wait for its dependents.
     Solid,
-    /// It is gone, or another object has its name now.
+    /// The owner is gone, or another object has its name now.
     Absent,
-    /// It waits for its dependents to go.
+    /// The owner waits for its dependents to be deleted.
     Waits,
-    /// It cannot be told; nothing may be done on its account.
+    /// The owner's state is unknown; nothing may be done because of this owner.
     Unknown,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Situation {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Decision {
     pub plan: Plan,
-    /// The object is gone: the graph forgets it.
+    /// The object is gone: the graph removes it.
     pub gone: bool,
     pub check: Vec<Uid>,
 }
@@ -44,7 +44,7 @@ pub(super) fn target(identity: &Identity) -> Target {
     Target::new(&row.group, &row.version, &row.plural, &identity.namespace, &identity.name)
 }
 
-/// Whether the object should go, or has to wait no longer.
+/// Decides whether the object is deleted, or has to wait no longer.
 pub(super) fn check(situation: &Situation) -> Decision {
     let known = &situation.known;
     let Some(live) = &situation.live else { return Decision { gone: true, ..Decision::default() } };
@@ -108,7 +108,7 @@ fn wait_or_finish(known: &Known, live: &ObjectMeta) -> Decision {
     Decision { check, ..Decision::default() }
 }
 
-/// Sets the dependents free and lets the object go.
+/// Orphans the dependents and removes the object's finalizer.
 pub(super) fn orphan(situation: &Situation) -> Decision {
     let Some(live) = &situation.live else { return Decision { gone: true, ..Decision::default() } };
     if live.deletion_timestamp.is_none() || !has(live, ORPHAN) {

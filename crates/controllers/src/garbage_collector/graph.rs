@@ -14,25 +14,25 @@ pub(super) const ORPHAN: &str = "orphan";
 
 pub(super) type Uid = Arc<str>;
 
-/// Something to look at.
+/// A task for the collector's loop.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Work {
     /// Whether the object should go, or has to wait no longer.
     Check(Uid),
-    /// Set the object's dependents free.
+    /// Orphan the object's dependents.
     Orphan(Uid),
-    /// Kinds may have come or gone.
+    /// Kinds may have been added or removed.
     Kinds,
 }
 
-/// A finding about an object's owner references, to be told as an event.
+/// A finding about an object's owner references, to be recorded as an event.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct InvalidReference {
     pub dependent: Identity,
     pub owner: OwnerReference,
 }
 
-/// Where an object is to be found.
+/// An object's kind, namespace, name and uid.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub row: Arc<Resource>,
@@ -64,7 +64,7 @@ struct Node {
     edges: Vec<Edge>,
     dependents: HashSet<Uid>,
     being_deleted: bool,
-    /// In foreground deletion: it waits for its dependents.
+    /// In foreground deletion: the object waits for its dependents.
     waits: bool,
     /// Named as an owner, but not seen yet.
     is_virtual: bool,
@@ -92,11 +92,11 @@ pub(super) struct Dependent {
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     nodes: HashMap<Uid, Node>,
-    /// Objects with owners of a kind nobody knows (yet).
+    /// Objects with owners of a kind that is not known (yet).
     unresolved: HashSet<Uid>,
 }
 
-/// What came of a change.
+/// The tasks and findings that follow from a change.
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub work: Vec<Work>,
@@ -133,7 +133,7 @@ impl Graph {
         news
     }
 
-    /// Makes or renews the node; answers the edges it had.
+    /// Makes or updates the graph's node for the object; returns the node's previous edges.
     fn put(&mut self, identity: Identity, edges: Vec<Edge>) -> Vec<Edge> {
         let node = self.nodes.entry(identity.uid.clone()).or_insert_with(|| Node {
             identity: identity.clone(),
@@ -223,7 +223,7 @@ impl Graph {
         }
     }
 
-    /// An object is gone: its dependents may have to go, its owners may have waited for it.
+    /// An object is gone: its dependents may have to be deleted, and its owners may have waited for it.
     pub fn gone(&mut self, uid: &str) -> News {
         let mut news = News::default();
         self.unresolved.remove(uid);
@@ -248,7 +248,7 @@ impl Graph {
         news
     }
 
-    /// Kinds have come: objects that named unknown ones are to be looked at again.
+    /// Kinds were added: objects whose references named unknown kinds are to be looked at again.
     pub fn unresolved(&self) -> Vec<Work> {
         self.unresolved.iter().cloned().map(Work::Check).collect()
     }

@@ -57,7 +57,7 @@ async fn owner(
     })
 }
 
-/// The metadata of this very object; `None` when it is gone or replaced.
+/// The metadata of the object with this uid; `None` if the object is gone or replaced.
 async fn read(client: &Client, identity: &Identity) -> Result<Option<ObjectMeta>, kube::Error> {
     let request = Request::builder()
         .method(Method::GET)

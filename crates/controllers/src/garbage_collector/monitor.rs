@@ -1,4 +1,5 @@
-//! Follows the metadata of every kind and feeds the graph; starts and stops with the kinds there are.
+//! Follows the metadata of every kind and feeds the graph; starts and stops following kinds as they are added and
+//! removed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -71,7 +72,7 @@ impl Monitors {
         let _ = self.unsynced.subscribe().wait_for(|missing| *missing == 0).await;
     }
 
-    /// Follows the kinds there are now, and no others.
+    /// Follows exactly the kinds that are served now.
     pub fn follow_kinds(self: &Arc<Self>) {
         let wanted = followed(&self.table());
         let mut running = self.running.lock().unwrap_or_else(|e| e.into_inner());
@@ -136,7 +137,7 @@ impl Monitors {
         }
     }
 
-    /// Queues and tells what came of a change.
+    /// Queues the tasks of a change and records its findings as events.
     pub fn take(&self, news: News) {
         self.add(news.work);
         for invalid in &news.invalid {
@@ -152,8 +153,8 @@ fn collection(row: &Resource) -> String {
     format!("{root}/{}/{}", row.group_version(), row.plural)
 }
 
-/// The kinds to follow: what can be listed, watched and deleted, each in one version. Events are left out:
-/// they own nothing, are owned by nothing, and are many.
+/// The kinds to follow: those that can be listed, watched and deleted, each in one version. Events are
+/// left out: they own nothing, are owned by nothing, and are many.
 fn followed(table: &KindTable) -> Vec<Arc<Resource>> {
     let mut seen = HashSet::new();
     let able = |row: &Resource| [Verb::List, Verb::Watch, Verb::Delete].into_iter().all(|v| row.supports(v));

@@ -1,4 +1,4 @@
-//! The loop: takes what the graph wants looked at, reads, decides, writes.
+//! The loop: takes tasks from the graph, reads the objects, decides, writes.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ async fn work(monitors: &Arc<Monitors>, executor: &Executor) {
     }
 }
 
-/// Answers whether the work is done; else it is to be tried again.
+/// Returns whether the task is done; if not, it is to be tried again.
 async fn one(monitors: &Arc<Monitors>, executor: &Executor, work: &Work) -> Result<bool, kube::Error> {
     let (uid, decide): (&Uid, fn(&decide::Situation) -> Decision) = match work {
         Work::Kinds => {

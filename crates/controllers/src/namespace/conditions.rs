@@ -11,8 +11,8 @@ use super::contents::Contents;
 /// A condition's type, status, reason and message.
 type Words = (&'static str, &'static str, &'static str, String);
 
-/// The conditions that tell `contents`. Those that say what they said before keep their transition time;
-/// foreign ones are kept.
+/// The conditions that report `contents`. Unchanged conditions keep their transition time; conditions of
+/// other writers are kept.
 pub(super) fn of(
     before: &[NamespaceCondition],
     contents: &Contents,

@@ -1,4 +1,4 @@
-//! What a namespace holds, read live for every kind there is.
+//! The contents of a namespace, read live for every served kind.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use kube::Client;
 use resources::{Resource, ResourceSource, Verb};
 use serde::Deserialize;
 
-/// Objects per page of a list; the server tells how many more there are.
+/// Objects per page of a list; the server returns how many more there are.
 const PAGE: usize = 500;
 const METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
@@ -21,7 +21,7 @@ pub(super) struct Remaining {
     /// The collection.
     pub target: Target,
     pub count: usize,
-    /// Names of objects that nobody has asked to go yet, of the first page.
+    /// Names of the objects of the first page that are not being deleted yet.
     pub undeleted: Vec<String>,
     /// Finalizers and the number of objects that wait for them.
     pub finalizers: BTreeMap<String, usize>,
@@ -29,7 +29,7 @@ pub(super) struct Remaining {
     pub at_once: bool,
 }
 
-/// All that is left, and what could not be read.
+/// The objects that are left, and the kinds that could not be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Contents {
     pub remaining: Vec<Remaining>,
@@ -41,12 +41,12 @@ impl Contents {
         self.remaining.is_empty() && self.failures.is_empty()
     }
 
-    /// The deletions to ask for now.
+    /// The deletions to request now.
     pub fn deletions(&self) -> Vec<Action> {
         self.next().flat_map(Remaining::deletions).collect()
     }
 
-    /// What is to go now: pods alone while there are any, then all the rest.
+    /// The objects to delete now: only pods while there are any, then all others.
     pub fn next(&self) -> impl Iterator<Item = &Remaining> {
         let is_pods =
             |r: &Remaining| r.target.resource.group.is_empty() && r.target.resource.resource == "pods";
@@ -112,7 +112,7 @@ impl Reader {
         Self { kinds }
     }
 
-    /// Reads one kind after the other. Kinds that cannot be read are told as failures.
+    /// Reads one kind after the other. Kinds that cannot be read are returned as failures.
     pub async fn read(&self, client: &Client, namespace: &str) -> Contents {
         let mut contents = Contents::default();
         for row in stored_once(&self.kinds) {

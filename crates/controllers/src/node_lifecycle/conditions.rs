@@ -1,10 +1,10 @@
-//! Conditions of a node nobody hears of any more.
+//! Conditions of a node that gives no sign of life any more.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-/// The conditions a node agent keeps up, which nobody knows without it.
+/// The conditions that a node agent maintains, which are unknown without the agent.
 const KEPT_BY_THE_NODE: [&str; 4] = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
 pub(super) fn find<'a>(node: &'a Node, type_: &str) -> Option<&'a NodeCondition> {

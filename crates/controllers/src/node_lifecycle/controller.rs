@@ -1,4 +1,4 @@
-//! The loop: what wakes a node's round, and what is read before deciding.
+//! The loop: which changes wake a node's round, and what is read before deciding.
 
 use informer::{Cache, Controller, Delta, Index, Key, Plan, Round, Scope, Sources};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -76,8 +76,8 @@ impl Controller for NodeLifecycleController {
     }
 }
 
-/// The node itself, and every other when the last ready nodes come or go: they decide together whether the
-/// trouble is theirs.
+/// The node itself, and all nodes when its readiness changes and few nodes are ready: if none is ready,
+/// the fault is likely not the nodes'.
 fn concerned(known: &Cache<Node>, by_readiness: &Index<Node>, delta: &Delta<Node>) -> Vec<Key> {
     let own = delta.object().key.clone();
     let is_ready = |node: &informer::Cached<Node>| &*node_view(node).ready == "True";
@@ -99,7 +99,7 @@ fn concerned(known: &Cache<Node>, by_readiness: &Index<Node>, delta: &Delta<Node
     keys
 }
 
-/// A pod that is said to be ready on a node that is not.
+/// A pod whose status is ready, on a node that is not ready.
 fn on_a_lost_node(known: &Cache<Node>, delta: &Delta<Pod>) -> Vec<Key> {
     let Delta::Applied { new, .. } = delta else { return Vec::new() };
     let facts = pod::facts(new);

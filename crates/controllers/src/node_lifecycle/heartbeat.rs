@@ -1,5 +1,6 @@
-//! When nodes were last heard of, by this machine's clock: clocks of nodes may differ, so only that something
-//! changed counts, not what it says. After a restart every node is given its whole grace period again.
+//! When nodes last gave a sign of life, by this machine's clock: nodes' clocks may differ, so only the fact
+//! that a time stamp changed counts, not its value. After a restart every node is given its whole grace
+//! period again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,7 +13,7 @@ use serde::Deserialize;
 
 use crate::node_view::node_view;
 
-/// What changes with every sign of life.
+/// The values that change with every sign of life.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Pulse {
     lease: Option<Timestamp>,
@@ -24,11 +25,11 @@ struct Memory {
     uid: Arc<str>,
     pulse: Pulse,
     at: Timestamp,
-    /// The version of the node that was last found well.
+    /// The version of the node that was last found healthy.
     well_at: u64,
 }
 
-/// What is looked at of a lease.
+/// The fields of a lease that are read.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct LeaseView {
@@ -53,7 +54,7 @@ pub(super) struct LastSeen {
 pub(super) struct Heartbeats(Mutex<HashMap<String, Memory>>);
 
 impl Heartbeats {
-    /// Takes note of a node's present state.
+    /// Records a node's present state.
     pub fn note(&self, node: &Cached<Node>, lease: Option<&Cached<Lease>>, now: Timestamp) -> LastSeen {
         let pulse = Pulse {
             lease: lease.and_then(|lease| lease.view::<LeaseView>().spec.as_ref()?.renew_time),
@@ -76,7 +77,7 @@ impl Heartbeats {
         }
     }
 
-    /// Whether this very state of the node was found well before; else it counts as found well from now on.
+    /// Whether exactly this state of the node was found healthy before; if not, it is recorded as healthy from now on.
     pub fn was_well(&self, node: &Cached<Node>) -> bool {
         let mut known = self.0.lock().unwrap_or_else(|e| e.into_inner());
         let Some(memory) = known.get_mut(node.name()).filter(|memory| memory.uid == node.uid) else {

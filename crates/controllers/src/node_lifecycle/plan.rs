@@ -17,7 +17,7 @@ use crate::target::target_of;
 
 /// Silence after which a node counts as lost (upstream's `--node-monitor-grace-period`).
 const GRACE_S: i64 = 50;
-/// The same for a node that has never told its state (`--node-startup-grace-period`).
+/// The same for a node that has never reported its state (`--node-startup-grace-period`).
 const STARTUP_GRACE_S: i64 = 60;
 
 /// What a decision is made from.
@@ -31,10 +31,11 @@ pub struct Observed {
     pub(super) pods: Vec<Arc<Pod>>,
 }
 
-/// What there is to decide about a node.
+/// The decision to make about a node.
 #[derive(Debug, Clone)]
 pub enum Matter {
-    /// It is as it was when it was last found well, and was heard of lately: only its silence is waited for.
+    /// The node is unchanged since it was last found healthy, and gave a recent sign of life: only the end of its grace
+    /// period is waited for.
     Well {
         left: SignedDuration,
     },
@@ -101,7 +102,7 @@ pub(super) fn plan(observed: &Observed, now: Timestamp) -> Plan {
     plan
 }
 
-/// The node as it is after this plan's own change of its conditions, for telling what came first.
+/// The node after this plan's own change of its conditions, so that the order of changes is known.
 fn with_ready_since(node: &Node, told: &str, ready: &str, now: Timestamp) -> Node {
     let mut node = node.clone();
     if told != ready {

@@ -1,4 +1,4 @@
-//! Pods of a node that is not ready are not ready either, whatever was last heard of them.
+//! Pods of a node that is not ready are not ready either, whatever their last status was.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use serde_json::json;
 use crate::replicas::pod;
 use crate::target::target_of;
 
-/// The writes that mark pods NotReady. Those that became ready after the node became what it is are left
-/// alone: their node agent lives and knows better.
+/// The writes that mark pods NotReady. Pods that became ready after the node's condition last changed
+/// are left alone: their node agent is alive and reports their state.
 pub(super) fn mark(node: &Node, pods: &[Arc<Pod>], now: Timestamp) -> Vec<Action> {
     let since = super::conditions::find(node, "Ready").and_then(|c| c.last_transition_time.as_ref());
     let mut actions = Vec::new();

@@ -1,4 +1,4 @@
-//! The taints that tell a node's state.
+//! The taints that express a node's state.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Taint};

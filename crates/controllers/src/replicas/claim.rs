@@ -1,5 +1,6 @@
-//! Whose pods are whose: a workload adopts pods without a controller that its selector picks, and releases
-//! its own that the selector picks no more (`pkg/controller/controller_ref_manager.go`).
+//! Which pods belong to which workload: a workload adopts pods without a controller that its selector
+//! selects, and releases its own pods that the selector no longer selects
+//! (`pkg/controller/controller_ref_manager.go`).
 
 use informer::Action;
 use k8s_openapi::api::core::v1::Pod;
@@ -9,15 +10,15 @@ use super::pod::Replica;
 use super::workload::Workload;
 use crate::target::target;
 
-/// What a workload's relation to a pod is.
+/// A workload's relation to a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claim {
     Owned,
     /// An orphan to adopt.
     Adopt,
-    /// Owned, but the selector says no.
+    /// Owned, but not selected.
     Release,
-    /// Another's, or nobody's and not selected.
+    /// Owned by another controller, or an orphan that is not selected.
     Foreign,
 }
 

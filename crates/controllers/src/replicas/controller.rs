@@ -99,7 +99,7 @@ impl<K: Replicated> ReplicaController<K> {
     }
 }
 
-/// Whether the API, not only the cache, still has this very object and nobody deletes it.
+/// Whether the API, not only the cache, still has the object with this uid, and it is not being deleted.
 async fn still_there<K>(round: &Round<'_>, object: &K) -> Result<bool, kube::Error>
 where
     K: Replicated + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,

@@ -1,4 +1,4 @@
-//! The decision: claim pods, tell the status, make or delete what is missing or too much.
+//! The decision: claim pods, write the status, make missing pods or delete surplus ones.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,9 +24,9 @@ pub struct Observed {
     pub workload: Workload,
     /// Pods the workload owns, and orphans it may adopt.
     pub(super) pods: Vec<Replica>,
-    /// Active related pods (of all revisions) by node; needed only where there are too many pods.
+    /// Active related pods (of all revisions) by node; needed only if there are too many pods.
     pub neighbours: HashMap<String, usize>,
-    /// What went wrong last time.
+    /// The failure of the last plan.
     pub failure: Option<Failure>,
 }
 

@@ -1,5 +1,5 @@
-//! What controllers want to know of a pod: [`Facts`], kept beside the cached bytes, and [`Replica`], a cached pod
-//! with its facts.
+//! What controllers read of a pod: [`Facts`], kept beside the cached bytes, and [`Replica`], a cached pod with
+//! its facts.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -14,15 +14,15 @@ pub(crate) use pods::{is_ready, is_terminal, ready_condition};
 
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
-/// Since when the pod has been ready; `None` when it is not, or nobody knows.
+/// Since when the pod has been ready; `None` if it is not ready or the time is unknown.
 pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
     ready_condition(pod)?.last_transition_time.as_ref().map(|t| t.0)
 }
 
-/// Whether a ready pod has been so long enough.
+/// Whether a ready pod has been ready for long enough to be available.
 pub(crate) enum Availability {
     NotReady,
-    /// It will be available after so long.
+    /// The pod will be available after this time.
     In(SignedDuration),
     Available,
 }
@@ -152,12 +152,12 @@ impl Replica {
         Self { facts: facts(&object), object }
     }
 
-    /// Whether it counts as a replica: neither ended nor told to end.
+    /// Whether the pod counts as a replica: neither ended nor being deleted.
     pub fn is_active(&self) -> bool {
         !self.facts.is_terminal() && !self.is_being_deleted()
     }
 
-    /// Whether it was told to end and has not ended yet.
+    /// Whether the pod is being deleted and has not ended yet.
     pub fn is_terminating(&self) -> bool {
         !self.facts.is_terminal() && self.is_being_deleted()
     }

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use super::pod::{Phase, Replica};
 use jiff::Timestamp;
 
-/// Sorts pods so that those to delete first stand first. `neighbours` counts related pods by node: crowded
-/// nodes lose theirs first.
+/// Sorts pods so that those to delete first come first. `neighbours` counts related pods by node: pods on
+/// crowded nodes are deleted first.
 ///
 /// Ages count by their power of two, so that among pods of about the same age chance (the uid) decides and
 /// not the order they were made in, which often is the order of failure domains.

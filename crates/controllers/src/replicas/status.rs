@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::pod::{Availability, Replica};
 use super::workload::Workload;
 
-/// Upstream's type of the condition that pods cannot be made or deleted.
+/// Upstream's type of the condition which reports that pods cannot be made or deleted.
 pub(crate) const REPLICA_FAILURE: &str = "ReplicaFailure";
 
 /// Figures that are zero are absent, as upstream's `omitempty` leaves them.
@@ -49,17 +49,17 @@ fn is_zero(n: &i32) -> bool {
 }
 
 impl Status {
-    /// From either kind's status; nothing known where there is none.
+    /// Reads either kind's status; the default if there is none.
     pub fn of(status: Option<&impl Serialize>) -> Self {
         let value = status.and_then(|s| serde_json::to_value(s).ok());
         value.and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default()
     }
 }
 
-/// What the last plan's failure says: reason and message of the condition.
+/// Reason and message of the condition, from the last plan's failure.
 pub(super) type Trouble = (&'static str, String);
 
-/// The status that tells the state of `claimed` pods.
+/// The status that reports the state of the `claimed` pods.
 pub(super) fn of(
     workload: &Workload,
     active: &[&Replica],

@@ -13,14 +13,14 @@ use serde_json::json;
 use super::status::Status;
 use crate::target::{controller_reference, target_of};
 
-/// One thing that wants replicas.
+/// One object that wants replicas.
 #[derive(Debug, Clone)]
 pub struct Workload {
     pub metadata: ObjectMeta,
     pub about: ObjectReference,
     pub owner: OwnerReference,
     pub target: Target,
-    /// Being deleted: it neither makes nor claims pods any more.
+    /// Being deleted: the workload neither makes nor claims pods any more.
     pub deleting: bool,
     pub replicas: i32,
     pub min_ready_s: i32,
@@ -28,13 +28,13 @@ pub struct Workload {
     pub template: PodTemplateSpec,
     pub generation: i64,
     pub status: Status,
-    /// Whether the kind tells `terminatingReplicas`.
+    /// Whether the kind's status has `terminatingReplicas`.
     pub tells_terminating: bool,
 }
 
 impl Workload {
-    /// Writes the status, if the object is still the one that was read. The spec is not told: it is no part
-    /// of the status, and what is said of it there does not count.
+    /// Writes the status, if the object is still the version that was read. The spec is left out: a write
+    /// of the status ignores it.
     pub(super) fn status_update(&self, status: &Status) -> Action {
         let OwnerReference { api_version, kind, .. } = &self.owner;
         let object = json!({
@@ -58,7 +58,7 @@ pub trait Replicated: Kind {
     /// `None` for an object the engine cannot work with (no selector, no template).
     fn workload(&self) -> Option<Workload>;
 
-    /// The pods it means; `None` when it means none.
+    /// The pods the workload selects; `None` if it selects none.
     fn selector(&self) -> Option<LabelSelector>;
 
     /// Whether the pods of all that one owner has should be spread together: revisions of one deployment.

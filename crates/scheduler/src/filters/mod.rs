@@ -1,5 +1,5 @@
-//! The rules about a pod and a node that say no, one file each. [`check`] asks them in upstream's order and stops at
-//! the first refusal, as upstream does. The rules about other pods come after these: [`crate::neighbours`].
+//! The rules by which a node refuses a pod, one file each. [`check`] asks them in upstream's order and stops at the
+//! first refusal, as upstream does. The rules about other pods come after these: [`crate::neighbours`].
 
 mod node_affinity;
 mod node_ports;

@@ -1,4 +1,4 @@
-//! NodePorts: a port of the node belongs to one pod.
+//! NodePorts: a host port of the node is used by one pod only.
 
 use crate::node::NodeInfo;
 use crate::pod::Needs;

@@ -1,4 +1,4 @@
-//! NodeResourcesFit: what is free on the node covers what the pod asks for.
+//! NodeResourcesFit: the node's free resources cover the pod's requests.
 
 use crate::node::NodeInfo;
 use crate::pod::Needs;

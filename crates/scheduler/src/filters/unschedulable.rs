@@ -1,4 +1,4 @@
-//! NodeUnschedulable: a cordoned node takes only pods that tolerate that.
+//! NodeUnschedulable: a cordoned node accepts only pods that tolerate its being unschedulable.
 
 use crate::node::NodeInfo;
 use crate::pod::Needs;

@@ -1,4 +1,5 @@
-//! InterPodAffinity: near to the pods it prefers, and to those that prefer it; away from the others.
+//! InterPodAffinity: prefers places near to pods that the pod prefers or that prefer the pod, and avoids places near to
+//! pods that repel it.
 
 use super::{Candidate, MAX};
 use crate::neighbours::Neighbours;

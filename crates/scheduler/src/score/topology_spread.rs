@@ -1,4 +1,4 @@
-//! PodTopologySpread: where fewest of the pods lie that the pod's soft constraints mean.
+//! PodTopologySpread: prefers places with the fewest pods that the pod's soft constraints select.
 
 use std::collections::HashSet;
 

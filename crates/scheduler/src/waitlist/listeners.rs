@@ -1,4 +1,5 @@
-//! [`Listeners`]: the waiting groups for which other pods' comings and goings matter, found by these pods' labels.
+//! [`Listeners`]: the waiting groups that additions and removals of other pods may help, found by the labels of those
+//! pods.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -43,14 +44,14 @@ impl Listeners {
         self.to_all.remove(&group);
     }
 
-    /// Groups that may mean a pod like this.
+    /// Groups whose audiences may select a pod of this identity.
     pub fn of(&self, other: &Identity) -> BTreeSet<u32> {
         let labelled = other.label_keys().filter_map(|key| self.by_label.get(&key)).flatten();
         labelled.chain(&self.to_all).copied().collect()
     }
 }
 
-/// Whom a group that waits for these causes means by its wishes.
+/// The audiences of a group's wishes that matter while the group waits for these causes.
 fn audiences(shape: &Shape, causes: Causes) -> impl Iterator<Item = &Audience> {
     let wishes = || shape.wishes.as_deref().into_iter();
     let near = wishes().flat_map(|wishes| &wishes.near).filter(move |_| causes.has(Cause::Near));
