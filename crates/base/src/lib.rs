@@ -1,5 +1,5 @@
-//! What every other crate stands on: time, randomness, back-off, shutdown, supervised tasks, metrics, and
-//! deleting what others have filled.
+//! The foundation of all other crates: time, randomness, back-off, shutdown, supervised tasks, metrics,
+//! and deleting what others have filled.
 //!
 //! Nothing here knows Kubernetes. Without the feature `tasks` nothing here knows an asynchronous runtime either. Decisions elsewhere take time and randomness from these
 //! traits, so that they can be tested without a clock.

@@ -1,4 +1,4 @@
-//! Deleting a folder that somebody else has filled.
+//! Deleting a folder whose content is not trusted.
 
 use std::ffi::{CStr, CString};
 use std::io;

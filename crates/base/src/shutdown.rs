@@ -1,4 +1,4 @@
-//! One signal, seen by everybody, that it is time to stop.
+//! One signal, seen by all tasks, that the process is to stop.
 
 use tokio_util::sync::CancellationToken;
 

@@ -1,4 +1,4 @@
-//! What a cgroup uses now.
+//! A cgroup's present resource usage.
 
 use std::fs;
 use std::path::Path;

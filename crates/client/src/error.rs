@@ -1,4 +1,4 @@
-//! What a failed call means, decided by status code and reason, never by text.
+//! Classifies failed calls by status code and reason, never by text.
 
 use kube::Error;
 

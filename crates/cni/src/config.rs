@@ -1,4 +1,4 @@
-//! What the plugin is told: the `knarr-bridge` entry of a CNI configuration list.
+//! The plugin's configuration: the `knarr-bridge` entry of a CNI configuration list.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;

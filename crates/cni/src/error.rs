@@ -1,4 +1,4 @@
-//! What can go wrong with a node's pod network.
+//! Errors of a node's pod network.
 
 /// Why the network could not be changed.
 #[derive(Debug, thiserror::Error)]

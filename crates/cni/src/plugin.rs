@@ -1,5 +1,5 @@
 //! The CNI plugins (specification 1.1.0): called by a runtime with `CNI_COMMAND` and friends in the
-//! environment and its configuration on standard input. Which one is meant, the caller says by a name.
+//! environment and its configuration on standard input. The caller chooses the plugin by its name.
 
 use std::io::{Read, Write};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the node agent's pod side is told at start.
+//! Configuration of the node agent's pod side.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! What the runtime is told about a container. Start at [`ContainerConfigBuilder`].
+//! The container configuration that the runtime receives. Start at [`ContainerConfigBuilder`].
 //!
 //! Everything that can be decided without the disk or the API is in pure submodules; this file
-//! fetches, calls them and hands the disk work to a thread that may block.
+//! fetches the objects, calls the submodules and hands the disk work to a thread that may block.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

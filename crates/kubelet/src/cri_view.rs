@@ -1,7 +1,7 @@
-//! What the runtime holds for one pod, as plain values: sandboxes and containers of every attempt.
+//! The runtime's state of one pod, as plain values: sandboxes and containers of every attempt.
 //!
-//! The planner sees only this, never a CRI message. Conversions from CRI stand here; the calls
-//! that fetch them stand in [`crate::cri_calls`].
+//! The planner sees only this, never a CRI message. This module converts CRI messages; the calls
+//! that fetch the messages are in [`crate::cri_calls`].
 
 use cri::v1;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! A container's environment variables, from everything a pod may take them from.
+//! A container's environment variables, from all sources that a pod may name.
 //!
 //! Start with [`build`]: pure, it works on objects fetched before ([`references`] says which). The
 //! rules are upstream's (`pkg/kubelet/kubelet_pods.go`): `envFrom` first, then `env` in order, each

@@ -1,6 +1,6 @@
-//! Carries out one action of a plan: calls the runtime, the volumes and the API, and tells how it went.
+//! Carries out one action of a plan: calls the runtime, the volumes and the API, and returns the outcome.
 //!
-//! Start at [`Executor::run`]. Nothing is decided here: what to try, and when again, is the planner's.
+//! Start at [`Executor::run`]. Nothing is decided here: the planner decides what to try, and when to try again.
 
 mod container;
 mod hooks;

@@ -1,4 +1,4 @@
-//! Reads what the runtime holds for one pod, asking only for what may have changed.
+//! Reads the runtime's state of one pod, and requests only the parts that may have changed.
 
 use cri::v1;
 use futures::future::try_join_all;

@@ -2,7 +2,7 @@
 //!
 //! Start at [`planner`], the pure heart, and [`seams`] for the boundaries inside. Pods come from a
 //! source, the runtime's state from CRI events; the planner compares the two and a worker per pod
-//! carries out what it says. This crate never depends on a particular runtime and never reads the store.
+//! carries out the plan. This crate never depends on a particular runtime and never reads the store.
 
 pub mod admission;
 pub mod config;

@@ -1,7 +1,7 @@
 //! Containers' logs: files in CRI's format, written by the runtime, read and rotated here.
 //!
 //! [`stream`](stream::stream) serves `kubectl logs`; [`rotation`] keeps files small. Both wait for
-//! the kernel's word (inotify), never poll, and never change what the runtime writes.
+//! the kernel's notifications (inotify), never poll, and never change what the runtime writes.
 
 pub mod line;
 pub mod options;

@@ -1,6 +1,6 @@
 //! [`Metrics`]: the node agent's figures under upstream's names (`pkg/kubelet/metrics/metrics.go`).
 //!
-//! [`running`] has the figures that are only known by looking at the pods.
+//! [`running`] has the figures that are computed from the pods.
 
 pub mod running;
 

@@ -1,7 +1,7 @@
 //! The Node object of this machine: registered once, kept true, its lease renewed.
 //!
-//! Start at [`NodeAgent`]. What the object says is decided in [`object`] and [`conditions`] (pure),
-//! from what [`machine`] reads.
+//! Start at [`NodeAgent`]. The object's content is decided in [`object`] and [`conditions`] (pure),
+//! from the facts that [`machine`] reads.
 
 pub mod agent;
 pub mod conditions;

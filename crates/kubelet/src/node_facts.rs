@@ -1,4 +1,4 @@
-//! What this node has and where it is, shared by everything that pods can be told about it.
+//! Facts about this node (its resources and addresses), shared by all modules that pass them to pods.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What pod workers ask of the API server: the pod's status, its deletion, its pull secrets.
+//! The pod workers' requests to the API server: the pod's status, its deletion, its pull secrets.
 
 use std::sync::Arc;
 

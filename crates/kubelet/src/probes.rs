@@ -1,6 +1,6 @@
 //! Probes: commands, requests and connections that tell whether a container is started, alive, ready.
 //!
-//! Start at [`run`], one task per probe and container. What a verdict causes is the planner's.
+//! Start at [`run`], one task per probe and container. The planner decides the effect of a verdict.
 
 mod grpc;
 mod http;

@@ -1,8 +1,8 @@
 //! Following a container runtime that sends no events (containerd before 1.7).
 //!
-//! Owns telling which pods changed between two lists of what the runtime has; `run` lists every
-//! [`PERIOD`], as upstream's pod lifecycle event generator does. Nothing else in the agent looks again by
-//! the clock, and nothing does with a runtime that sends events.
+//! Owns computing which pods changed between two lists of the runtime's containers; `run` lists every
+//! [`PERIOD`], as upstream's pod lifecycle event generator does. No other part of the agent polls by the
+//! clock, and with a runtime that sends events no part does.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The pod side of the node agent: builds it from its configuration and runs it.
 //!
-//! Start at [`build`], then [`Pods::run`]: containers that run already are adopted, what pods deleted
-//! meanwhile left behind is cleaned up, and from then on everything follows from the API's watch and the
+//! Start at [`build`], then [`Pods::run`]: containers that run already are adopted, the remains of pods
+//! deleted meanwhile are cleaned up, and from then on everything follows from the API's watch and the
 //! runtime's events.
 
 use std::collections::BTreeMap;

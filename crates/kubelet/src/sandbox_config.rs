@@ -1,4 +1,4 @@
-//! What the runtime is told about a pod's sandbox, and what surrounds it: its cgroup and log folder.
+//! The sandbox configuration that the runtime receives, and the pod's cgroup and log folder.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The boundaries inside the node agent: what the pod workers ask of volumes, of the container
-//! and sandbox configurations, and what the node's HTTP API may ask of the workers.
+//! The boundaries inside the node agent: the traits by which the pod workers use volumes and the
+//! container and sandbox configurations, and by which the node's HTTP API uses the workers.
 //!
 //! Start at [`Volumes`] and [`ContainerConfigs`]. Nothing here decides anything; the traits exist
 //! so that workers can be tested with recording fakes.

@@ -1,8 +1,8 @@
 //! The node's HTTPS API, which the API server calls for logs, exec, attach and port-forward.
 //!
 //! Start with [`Server::bind`] and [`routes`]. Only the API server's own client (or an administrator)
-//! is let in, by certificate; the node's API never asks who that client acts for: the API server has
-//! authorized the request before.
+//! is let in, by certificate; the node's API does not check on whose behalf that client acts: the API
+//! server has authorized the request already.
 
 pub mod access;
 mod answer;

@@ -1,4 +1,4 @@
-//! Where the pods of this node come from.
+//! The source of this node's pods.
 
 use informer::{Cache, Delta, Informers, Scope};
 use k8s_openapi::api::core::v1::Pod;

@@ -1,7 +1,7 @@
-//! Reporting a pod's status with as little as possible: only what changed, and not more often than worth it.
+//! Reporting a pod's status with as little as possible: only changes are sent, and minor changes are grouped.
 //!
-//! [`patch`] makes the strategic merge patch, [`is_urgent`] tells whether it may wait a moment for more.
-//! Nothing here talks to the API server.
+//! [`patch`] makes the strategic merge patch, [`is_urgent`] returns whether the patch must be sent at
+//! once instead of waiting for further changes. Nothing here talks to the API server.
 
 use std::collections::BTreeSet;
 

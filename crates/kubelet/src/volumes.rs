@@ -1,8 +1,9 @@
 //! A pod's volumes: made before its containers, kept up to date while it runs, taken down after.
 //!
-//! Start with [`manager::Manager`]. Each kind of source is a plugin ([`plugins`]); what it is filled from is
-//! fetched before ([`sources`]). The disk is touched through [`atomic_writer`], [`directories`], [`subpath`] and by
-//! plugins alone. Everything needed after a restart stands in the disk layout ([`layout`]), which is upstream's.
+//! Start with [`manager::Manager`]. Each kind of source is a plugin ([`plugins`]); the objects that a volume is
+//! filled from are fetched before ([`sources`]). The disk is touched through [`atomic_writer`], [`directories`],
+//! [`subpath`] and by plugins alone. Everything needed after a restart is in the disk layout ([`layout`]), which
+//! is upstream's.
 
 pub mod atomic_writer;
 pub mod directories;

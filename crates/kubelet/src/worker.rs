@@ -1,7 +1,7 @@
-//! One pod's worker: the loop that looks, plans, acts and reports, until nothing is left of the pod.
+//! One pod's worker: the loop that observes, plans, acts and reports, until nothing is left of the pod.
 //!
 //! Start at [`Worker::run`]. The worker owns everything it started: actions, probes and status writes end with
-//! it. It decides nothing (the planner does) and never asks the runtime without a reason to.
+//! it. The worker decides nothing (the planner does) and never calls the runtime without a reason.
 
 mod mailbox;
 pub(crate) mod memory;

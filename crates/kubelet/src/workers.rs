@@ -1,4 +1,5 @@
-//! All pods on this node: makes a worker for each, passes news on, and answers who is here.
+//! All pods on this node: makes a worker for each pod, passes changes on to the workers, and returns which pods are
+//! present.
 //!
 //! Start at [`Workers::deliver`]. Holds no decision about any pod.
 

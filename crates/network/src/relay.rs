@@ -1,7 +1,7 @@
 //! Hands TCP connections to an address of this node on to a server elsewhere, byte for byte.
 //!
-//! A node without an API server beside it serves the API to its pods so: TLS and who somebody is stay between the
-//! two ends. Start with [`Relay`]. Nothing here reads what passes.
+//! A node without an API server beside it serves the API to its pods through a relay: TLS and authentication stay
+//! between the two ends. Start with [`Relay`]. The relay never interprets the bytes.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Reading what the kernel holds.
+//! Reads from the kernel: the names of tables, and whether a set contains a key.
 
 use std::io;
 

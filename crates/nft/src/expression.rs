@@ -1,4 +1,4 @@
-//! Expressions: what a rule is made of. Each passes a packet on to the next, or ends the rule.
+//! Expressions, the parts of a rule. Each passes a packet on to the next, or ends the rule.
 
 use std::net::Ipv4Addr;
 

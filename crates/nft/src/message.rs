@@ -1,4 +1,4 @@
-//! Netlink messages being read. What is malformed ends the reading, and never panics.
+//! Netlink messages being read. A malformed message ends the reading, and never panics.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Whether what is free covers what is asked for (upstream's `noderesources.Fits`), in upstream's order.
+//! Whether free resources cover the requests (upstream's `noderesources.Fits`), in upstream's order.
 
 use crate::amounts::Amounts;
 

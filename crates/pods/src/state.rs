@@ -1,4 +1,4 @@
-//! Where a pod is in its life, as its object says.
+//! The state of a pod's life, as recorded in its object.
 
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 

@@ -1,6 +1,7 @@
 //! The Container Network Interface: programs that connect a network namespace, found by configuration.
 //!
-//! What was run at ADD is kept, so that DEL runs the same even when the configuration has changed since.
+//! The configuration used at ADD is kept, so that DEL runs the same plugins even if the configuration has changed
+//! since.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

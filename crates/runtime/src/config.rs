@@ -1,4 +1,4 @@
-//! What the runtime is told before it is built. Start at [`Config`]; nothing here touches the machine.
+//! The runtime's configuration. Start at [`Config`]; nothing here touches the machine.
 
 use std::path::PathBuf;
 

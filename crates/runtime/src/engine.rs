@@ -1,5 +1,5 @@
-//! The runtime's core: sandboxes and containers, and what may be done with them, without any wire format
-//! but the CRI's own messages.
+//! The runtime's core: sandboxes and containers and the operations on them, with no wire format other
+//! than the CRI's own messages.
 //!
 //! [`Engine`] holds everything. Each operation works on one sandbox or container behind its gate; what shims
 //! report comes in through one loop ([`Engine::follow_shims`]). State is on disk before it is relied upon.

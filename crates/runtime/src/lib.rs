@@ -1,9 +1,8 @@
 //! A CRI v1 server: images, snapshots, sandboxes, containers, logs and exec.
 //!
-//! Start at [`Config`] and [`rootfs`]. The server (multi-threaded, tokio) never makes a container
-//! itself: each pod has a shim (the crate `shim`), a single-threaded process that forks, owns stdio and exit codes and
-//! outlives the server. What the server knows of a pod stands on disk before it is acted on, so that a
-//! killed server finds everything again.
+//! Start at [`Config`] and [`rootfs`]. The server (multi-threaded, tokio) never makes a container itself: each pod has
+//! a shim (the crate `shim`), a single-threaded process that forks, owns stdio and exit codes and outlives the server.
+//! The server's state of a pod is on disk before it is acted on, so that a killed server finds everything again.
 
 mod cni;
 pub mod config;

@@ -1,5 +1,5 @@
-//! What stands on disk of sandboxes and containers: enough to find everything again after the server
-//! was killed at any point.
+//! Records of sandboxes and containers on disk: enough to find everything again after the server was
+//! killed at any point.
 
 use std::io;
 use std::path::Path;

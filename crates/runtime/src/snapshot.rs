@@ -1,8 +1,8 @@
 //! Snapshots: image layers as overlayfs lower directories, and a writable upper one per container.
 //!
 //! Start with `store`. `layer` turns one untrusted archive into a directory, reading it through
-//! `tar_stream` and writing through `beneath`. Never mounts: it prepares directories and says how
-//! they stack.
+//! `tar_stream` and writing through `beneath`. Never mounts: it prepares directories and returns
+//! how they stack.
 
 mod beneath;
 mod compression;

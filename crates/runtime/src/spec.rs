@@ -1,4 +1,4 @@
-//! From what the CRI asks for to an OCI runtime specification.
+//! Converts the CRI's configuration of a container to an OCI runtime specification.
 //!
 //! [`container`] is the way in: pure, except that device nodes of the host are looked at. The result is
 //! JSON, the form the shim reads.

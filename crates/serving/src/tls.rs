@@ -1,7 +1,7 @@
 //! TLS of the serving side: the certificate shown and the CAs of clients, replaced while connections are served.
 //!
-//! A client's certificate is asked for and never demanded. What becomes of one that does not verify is the
-//! server's [`Policy`].
+//! A client's certificate is asked for and never demanded. The server's [`Policy`] decides whether a
+//! connection with a certificate that does not verify is accepted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

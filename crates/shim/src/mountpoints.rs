@@ -1,4 +1,4 @@
-//! Where mounts will land in a container's root file system.
+//! The mount points in a container's root file system.
 //!
 //! Owns making the working directory and the mount points that links of the image lead to without
 //! anything being there (`/etc/resolv.conf` → `../run/systemd/resolve/stub-resolv.conf`): the OCI library

@@ -1,4 +1,4 @@
-//! What a shim holds, and how it answers and reacts. [`main`] is where a shim's life starts.
+//! The state of a shim, and how it answers requests and reacts to events. [`main`] is the shim's entry point.
 
 use std::collections::BTreeMap;
 use std::io;

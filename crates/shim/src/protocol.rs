@@ -1,4 +1,4 @@
-//! What server and shim say to each other: one JSON document a packet, files beside it where a
+//! The messages between server and shim: one JSON document a packet, files beside it where a
 //! request or a reply carries some. Also the files in a sandbox's directory that both read.
 //!
 //! The order of a container's life is Start → [`Event::Container`] → Forget.

@@ -1,4 +1,4 @@
-//! The shim's only loop: waits for whatever happens next and hands it to the [`Pod`].
+//! The shim's only loop: waits for the next event and passes it to the [`Pod`].
 //!
 //! Nothing here wakes up unless something happened.
 

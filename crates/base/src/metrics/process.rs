@@ -1,4 +1,4 @@
-//! What the kernel says of this process, under the names that Prometheus' own clients use.
+//! The kernel's figures of this process, under the names that Prometheus' own clients use.
 
 use std::fmt;
 

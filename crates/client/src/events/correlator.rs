@@ -1,7 +1,8 @@
 //! Keeps a flood of events small, as upstream's correlator does (`client-go/tools/record/events_cache.go`): many
-//! that differ only in their message become one, and an object that never rests is heard of more and more rarely.
+//! that differ only in their message become one, and events of an object that has very many are recorded more and
+//! more rarely.
 //!
-//! Start at [`Correlator::judge`]. Pure: it is told the time and writes nothing.
+//! Start at [`Correlator::judge`]. Pure: the time is an argument, and nothing is written.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! Which files of the node appear where in a container.
+//! Which files of the node are mounted at which paths of a container.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

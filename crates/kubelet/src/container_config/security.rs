@@ -1,4 +1,4 @@
-//! Security contexts of pod and container as the runtime's. Pure.
+//! The security contexts of pod and container, converted to the runtime's. Pure.
 
 use cri::v1::security_profile::ProfileType;
 use cri::v1::{

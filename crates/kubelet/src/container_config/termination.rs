@@ -1,4 +1,4 @@
-//! The last words of a container: its termination message, else the end of its log.
+//! A container's termination message: the file that the container wrote, else the end of its log.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

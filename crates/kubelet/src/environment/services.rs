@@ -1,4 +1,4 @@
-//! The variables that name services (`KUBERNETES_SERVICE_HOST`, …). Pure.
+//! The environment variables that name services (`KUBERNETES_SERVICE_HOST`, …). Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

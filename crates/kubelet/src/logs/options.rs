@@ -1,4 +1,4 @@
-//! What a reader of a log asks for.
+//! The options of a request for a log.
 
 use jiff::{SignedDuration, Timestamp};
 

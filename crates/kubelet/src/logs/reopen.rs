@@ -1,4 +1,4 @@
-//! Tells the runtime to open a container's log anew after it was rotated.
+//! Makes the runtime open a container's log again after the log was rotated.
 
 use std::path::Path;
 use std::sync::Arc;

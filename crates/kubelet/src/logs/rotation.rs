@@ -1,7 +1,7 @@
 //! Keeps logs small: a log that is too long is renamed and the runtime told to open a new one.
 //!
-//! Start at [`Rotation::run`]. It learns of growth from inotify; while logs grow, it looks at them
-//! at most once per [`Policy::pace`], since the kernel folds repeated events while nobody reads them.
+//! Start at [`Rotation::run`]. Inotify reports growth; while logs grow, the rotation looks at them at
+//! most once per [`Policy::pace`], since the kernel folds repeated events while nobody reads them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;

@@ -1,7 +1,7 @@
-//! Sends a log to a reader, and what is written to it from then on if asked to.
+//! Sends a log to a reader, and, if requested, follows what is written to the log from then on.
 //!
 //! Following goes on across rotation: when another file stands under the log's name, the old one is
-//! read to its end first. It ends when the container has ended and everything is read.
+//! read to its end first. Following ends when the container has ended and everything is read.
 
 use std::collections::VecDeque;
 use std::future::Future;

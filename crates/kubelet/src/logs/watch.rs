@@ -1,4 +1,4 @@
-//! Changes in folders, as the kernel tells them (inotify), for async code.
+//! Changes in folders, as the kernel reports them (inotify), for async code.
 
 #![expect(unsafe_code, reason = "registers a descriptor that the returned value owns with tokio")]
 

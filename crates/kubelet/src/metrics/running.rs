@@ -1,4 +1,4 @@
-//! What the node runs, counted when somebody asks.
+//! The numbers of running pods and containers, counted when the metrics are read.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Registers the node and keeps its object true. Start at [`NodeAgent::run`].
 //!
 //! One timer: at each renewal of the lease the runtime and the machine are looked at too, and the
-//! status is written if it says something new, or after [`HEARTBEAT`].
+//! status is written if it has changed, or after [`HEARTBEAT`].
 
 use std::sync::Arc;
 use std::time::Duration;

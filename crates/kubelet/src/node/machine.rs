@@ -1,4 +1,4 @@
-//! What the kernel and the system's files say about this machine.
+//! Facts about this machine, read from the kernel and the system's files.
 
 use std::fs;
 use std::io;

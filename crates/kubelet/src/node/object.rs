@@ -1,4 +1,4 @@
-//! What the Node object says. Pure.
+//! The content of the Node object. Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What the planner can ask for, and what it says beside.
+//! The actions that the planner can request, and what a plan contains besides.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodStatus;

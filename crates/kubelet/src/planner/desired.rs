@@ -1,4 +1,4 @@
-//! What a pod asks for, in the shape the planner works with.
+//! A pod's specification, in the form that the planner works with.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! What earlier attempts left behind: the newest container and the one before it are kept (for
-//! `logs --previous` and the last state), older ones and unused sandboxes are removed.
+//! Containers and sandboxes of earlier attempts: the newest container and the one before it are
+//! kept (for `logs --previous` and the last state), older ones and unused sandboxes are removed.
 
 use std::collections::BTreeMap;
 

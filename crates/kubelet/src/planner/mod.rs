@@ -1,4 +1,4 @@
-//! The node agent's heart: from what a pod asks for and what is there to what must be done.
+//! The node agent's decisions: from a pod's specification and its observed state to the actions to take.
 //!
 //! Start at [`plan`]. Everything here is pure: no call, no clock, no randomness; the same input gives
 //! the same plan. One file a concern; the worker carries the actions out.

@@ -1,5 +1,5 @@
-//! What is known about a pod on the node: the runtime's state, and what the worker remembers of
-//! its own doing.
+//! The observed state of a pod on the node: the runtime's state, and the outcomes of actions that
+//! the worker remembers.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What probes mean: which should run, and what their verdicts cause.
+//! Which probes should run, and the effects of their verdicts.
 
 use super::action::{Action, ProbeTarget};
 use super::context::Context;

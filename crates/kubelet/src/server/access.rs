@@ -1,4 +1,4 @@
-//! Who may use the node's API: whom the client certificate names. Pure.
+//! Who may use the node's API, by the subject of the client certificate. Pure.
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 

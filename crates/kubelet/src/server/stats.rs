@@ -1,4 +1,4 @@
-//! `/stats/summary`: what pods and containers use, as the runtime counts it.
+//! `/stats/summary`: the resource usage of pods and containers, as the runtime reports it.
 
 use cri::v1;
 use http::{Response, StatusCode};

@@ -1,4 +1,4 @@
-//! Why a volume cannot be had.
+//! Why a volume cannot be provided.
 
 use std::borrow::Cow;
 use std::io;

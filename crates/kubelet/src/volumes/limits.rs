@@ -1,6 +1,6 @@
-//! `sizeLimit` of `emptyDir` on disk: who writes too much is evicted.
+//! `sizeLimit` of `emptyDir` on disk: a pod that writes more is evicted.
 //!
-//! Writing is learned from inotify; while somebody writes, usage is measured at most once per
+//! Inotify reports writes; while a volume is written to, usage is measured at most once per
 //! [`PACE`]. Volumes without a limit cost nothing, and those in memory have the kernel's own limit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};

@@ -1,5 +1,5 @@
-//! The ConfigMaps and Secrets that pods here refer to: one watch per object that is in use, none
-//! for the rest, and nothing polled.
+//! The ConfigMaps and Secrets that this node's pods refer to: one watch per object in use, none for
+//! other objects, and no polling.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;

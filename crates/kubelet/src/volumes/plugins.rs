@@ -1,5 +1,5 @@
-//! What makes volumes: a list of plugins, one a kind of source. A new kind of volume is a file here and a line
-//! in [`Plugins::default`].
+//! The list of volume plugins, one for each kind of source. A new kind of volume is a file here and a line in
+//! [`Plugins::default`].
 
 mod config_map;
 mod downward_api;

@@ -1,4 +1,5 @@
-//! What a pod's volumes are filled from: which objects and tokens they refer to, and what was found. Pure.
+//! The sources of a pod's volumes: the objects and tokens that the volumes refer to, and which of them were found.
+//! Pure.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What a worker is told, folded: only the newest version of the pod matters, and that the runtime
-//! changed, not how often.
+//! The news for a worker, merged: only the newest version of the pod is kept, and only whether the
+//! runtime's state changed, not how often.
 
 use std::sync::{Arc, Mutex};
 

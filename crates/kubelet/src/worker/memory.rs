@@ -1,4 +1,4 @@
-//! What a worker remembers: how actions went, and what a restarted agent can take over.
+//! The outcomes of actions that a worker remembers, and the state that a restarted agent can take over.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Reports a pod's status to the API: one write at a time, only changes, progress held back for a moment.
+//! Reports a pod's status to the API: one write at a time, only changes; progress is held back for a moment.
 
 use std::sync::Arc;
 use std::time::Duration;

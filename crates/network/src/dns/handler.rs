@@ -1,4 +1,4 @@
-//! One question, one answer: the cluster's zone first, the machine's name servers for the rest.
+//! Answers one question: from the cluster's zone, or else through the machine's name servers.
 
 use hickory_server::net::runtime::Time;
 use hickory_server::proto::op::{Header, HeaderCounts, Metadata, OpCode, ResponseCode};

@@ -1,7 +1,8 @@
 //! The machine's own name servers, asked about everything outside the cluster.
 //!
 //! Owns a caching resolver made from `resolv.conf` and makes a new one when the file has changed. Questions
-//! in flight are limited: what comes above is answered `SERVFAIL` at once and the client asks again.
+//! in flight are limited: a question beyond the limit is answered `SERVFAIL` at once and the client asks
+//! again.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! What the cluster's own names stand for.
+//! The answers for the cluster's own names.
 //!
 //! Pure: a name and a record type against the view of Services and their endpoints. The rules are those of
 //! the Kubernetes DNS-based service discovery specification 1.1.0, with pod names by address as CoreDNS
-//! gives them (`pods insecure`). Never asks anybody.
+//! serves them (`pods insecure`). Makes no request to any server.
 
 use std::net::{IpAddr, Ipv4Addr};
 

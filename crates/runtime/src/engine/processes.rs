@@ -1,4 +1,4 @@
-//! What the streaming server asks of the container side.
+//! The container side of the streaming server.
 
 use std::sync::Arc;
 

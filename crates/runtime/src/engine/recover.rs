@@ -1,4 +1,5 @@
-//! After a restart, and after a shim has died: finding what runs, ending and cleaning up what can't go on.
+//! After a restart, and after a shim has died: finding running containers, ending and cleaning up those that can't go
+//! on.
 
 use std::collections::HashSet;
 use std::fs;

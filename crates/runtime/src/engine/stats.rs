@@ -1,4 +1,4 @@
-//! What containers and pods use, read from their cgroups when asked for.
+//! Resource usage of containers and pods, read from their cgroups when requested.
 
 use cri::v1::{
     ContainerAttributes, ContainerFilter, ContainerStats, ContainerStatsFilter, CpuUsage,

@@ -1,5 +1,5 @@
-//! Volumes that are made of files: what a [`FileSource`] says is written at once, as upstream does, and again
-//! whenever what it is made from changes.
+//! Volumes that are made of files: the files of a [`FileSource`] are written at once, as upstream does, and
+//! again whenever the objects they are made from change.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
