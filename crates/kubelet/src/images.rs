@@ -66,13 +66,13 @@ impl Images {
         regarding: &ObjectReference,
     ) -> Result<ResolvedImage, Failure> {
         let asked = member.spec.image.as_deref().unwrap_or_default();
-        let image = name::normalize(asked).map_err(|why| {
+        let image = name::read(asked).map_err(|why| {
             let message = format!("Failed to apply default image tag {asked:?}: {why}");
             self.warn(regarding, "InspectFailed", message.clone());
             failure("InvalidImageName", message)
         })?;
-        let present = self.inspect(&image, asked, regarding).await?;
-        match (name::pull_policy(member.spec.image_pull_policy.as_deref(), &image), present) {
+        let present = self.inspect(&image.asked, asked, regarding).await?;
+        match (name::pull_policy(member.spec.image_pull_policy.as_deref(), &image.asked), present) {
             (name::PullPolicy::Never, None) => {
                 let message = format!("Container image {asked:?} is not present with pull policy of Never");
                 self.warn(regarding, "ErrImageNeverPull", message.clone());
@@ -108,14 +108,14 @@ impl Images {
     async fn pull(
         &self,
         pod: &Pod,
-        image: &str,
+        image: &name::Named,
         asked: &str,
         regarding: &ObjectReference,
     ) -> Result<ResolvedImage, Failure> {
         let pulling = format!("Pulling image {asked:?}");
         self.events.record(regarding.clone(), Severity::Normal, "Pulling", pulling);
         let began = self.clock.now();
-        let secrets = credentials::find(self.api.as_ref(), pod, image).await;
+        let secrets = credentials::find(self.api.as_ref(), pod, &image.reference).await;
         if !secrets.unread.is_empty() {
             let unread = secrets.unread.join(", ");
             let message = format!(
@@ -124,7 +124,7 @@ impl Images {
             );
             self.warn(regarding, "FailedToRetrieveImagePullSecret", message);
         }
-        match self.pull_with(image, secrets.credentials).await {
+        match self.pull_with(&image.asked, secrets.credentials).await {
             Ok(_) => {}
             Err(error) => {
                 let message = error.to_string();
@@ -132,7 +132,8 @@ impl Images {
                 return Err(failure("ErrImagePull", message));
             }
         }
-        let found = self.cri.image(image).await.map_err(|e| failure("ImageInspectError", e.to_string()))?;
+        let found =
+            self.cri.image(&image.asked).await.map_err(|e| failure("ImageInspectError", e.to_string()))?;
         let Some(found) = found else {
             let message = format!("the image {asked:?} was pulled but is not there");
             return Err(failure("ImageInspectError", message));

@@ -25,7 +25,7 @@ mod store;
 pub use content::ContentStore;
 pub use digest::{Digest, DigestError};
 pub use error::{ContentError, ImageError, PullError};
-pub use name::{ImageName, NameError};
+pub use name::ImageName;
 pub use records::{ImageRecord, Images};
 pub use registry::{Credentials, RegistryOptions};
 pub use service::{FROM_REGISTRY, ImageServer};

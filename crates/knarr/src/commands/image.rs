@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use cri::v1::{ImageSpec, ImageStatusRequest, ListImagesRequest, PullImageRequest, RemoveImageRequest};
+use oci::Reference;
 
 use runtime::image::FROM_REGISTRY;
 use runtime::image::import_socket::import_file;
@@ -12,6 +13,9 @@ use super::{nodes_of, runtime_of, say, table, told};
 use crate::arguments::Image;
 use crate::layout::Layout;
 use crate::which::layout_of;
+
+/// Stands where an image has no name or no tag, as `crictl` shows it.
+const NONE: &str = "<none>";
 
 /// Runs one of the image commands.
 ///
@@ -73,17 +77,11 @@ pub async fn list(layout: &Layout) -> Result<String> {
 }
 
 fn rows_of(image: &cri::v1::Image) -> Vec<Vec<String>> {
-    let unnamed = ["<none>@".to_owned()];
-    let names: &[String] = match (image.repo_tags.as_slice(), image.repo_digests.as_slice()) {
-        ([], []) => &unnamed,
-        ([], digests) => digests,
-        (tags, _) => tags,
-    };
-    let row = |reference: &String| {
-        let (name, version) = split_tag(reference);
-        vec![name.to_owned(), version.to_owned(), short(&image.id).to_owned(), size(image.size)]
-    };
-    names.iter().map(row).collect()
+    let row = |(name, tag): (String, String)| vec![name, tag, short(&image.id).to_owned(), size(image.size)];
+    match (image.repo_tags.as_slice(), image.repo_digests.as_slice()) {
+        ([], []) => vec![row((NONE.to_owned(), NONE.to_owned()))],
+        ([], names) | (names, _) => names.iter().map(|name| row(name_and_tag(name))).collect(),
+    }
 }
 
 /// Pulls on every node of the cluster.
@@ -129,14 +127,11 @@ fn spec(reference: &str) -> ImageSpec {
     ImageSpec { image: reference.to_owned(), ..ImageSpec::default() }
 }
 
-fn split_tag(reference: &str) -> (&str, &str) {
-    if let Some((name, _)) = reference.split_once('@') {
-        return (name, "<none>");
-    }
-    match reference.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => (name, tag),
-        _ => (reference, "<none>"),
-    }
+/// A runtime's name of an image in two columns. A text that is no image name is shown whole.
+fn name_and_tag(name: &str) -> (String, String) {
+    let Ok(reference) = name.parse::<Reference>() else { return (name.to_owned(), NONE.to_owned()) };
+    let tag = reference.tag().filter(|_| reference.digest().is_none());
+    (reference.repository(), tag.unwrap_or(NONE).to_owned())
 }
 
 /// An id as `crictl` shows it: 13 digits.
@@ -170,8 +165,11 @@ mod tests {
 
     #[test]
     fn tags_and_sizes_read_as_crictls() {
-        assert_eq!(split_tag("docker.io/library/busybox:1.36"), ("docker.io/library/busybox", "1.36"));
-        assert_eq!(split_tag("localhost:5000/x"), ("localhost:5000/x", "<none>"));
+        let split = |name: &str| <[String; 2]>::from(name_and_tag(name));
+        assert_eq!(split("docker.io/library/busybox:1.36"), ["docker.io/library/busybox", "1.36"]);
+        assert_eq!(split("localhost:5000/x"), ["localhost:5000/x", "<none>"]);
+        let digest = format!("localhost:5000/x@sha256:{}", "0".repeat(64));
+        assert_eq!(split(&digest), ["localhost:5000/x", "<none>"]);
         let image = cri::v1::Image { id: "sha256:0123456789abcdef".to_owned(), ..Default::default() };
         assert_eq!(rows_of(&image), [["<none>", "<none>", "0123456789abc", "0B"]]);
         assert_eq!(size(240_000), "240kB");

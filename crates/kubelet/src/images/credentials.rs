@@ -4,8 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cri::v1::AuthConfig;
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use oci::Reference;
 
-use super::name;
 use crate::pod_api::PodApi;
 
 /// What a pod's pull secrets hold for one image.
@@ -19,7 +19,7 @@ pub struct Found {
 
 /// Reads the pod's pull secrets. One that is missing or malformed is passed over, as upstream does: the
 /// pull then tells what is wrong.
-pub async fn find(api: &dyn PodApi, pod: &Pod, image: &str) -> Found {
+pub async fn find(api: &dyn PodApi, pod: &Pod, image: &Reference) -> Found {
     let mut found = Found::default();
     let (Some(namespace), Some(spec)) = (pod.metadata.namespace.as_deref(), pod.spec.as_ref()) else {
         return found;
@@ -85,11 +85,11 @@ fn place(key: &str) -> String {
 
 /// The credentials whose place the image lies in, the most particular first (upstream
 /// `pkg/credentialprovider/keyring.go`).
-fn for_image(mut entries: Vec<Entry>, image: &str) -> Vec<AuthConfig> {
+fn for_image(mut entries: Vec<Entry>, image: &Reference) -> Vec<AuthConfig> {
     entries.sort_by(|a, b| b.place.cmp(&a.place));
-    let (host, path) = name::place(image);
+    let (host, path) = (image.domain(), image.path());
     let is_default = |place: &str| host == "docker.io" && place == "index.docker.io";
-    let wanted = entries.into_iter().filter(|e| is_default(&e.place) || covers(&e.place, host, &path));
+    let wanted = entries.into_iter().filter(|e| is_default(&e.place) || covers(&e.place, host, path));
     wanted.map(|entry| entry.auth).collect()
 }
 
@@ -134,7 +134,10 @@ mod tests {
     }
 
     fn users(entries: Vec<Entry>, image: &str) -> Vec<String> {
-        for_image(entries, image).into_iter().map(|auth| auth.username).collect()
+        for_image(entries, &image.parse().expect("an image's name"))
+            .into_iter()
+            .map(|auth| auth.username)
+            .collect()
     }
 
     #[test]
@@ -142,7 +145,8 @@ mod tests {
         let auth = STANDARD.encode("joe:s3:cret");
         let new = format!(r#"{{"auths":{{"https://reg.example:5000/v2/":{{"auth":"{auth}"}}}}}}"#);
         let old = r#"{"https://index.docker.io/v1/":{"username":"ann","password":"x"}}"#.to_owned();
-        let found = for_image(entries_of(&secret(".dockerconfigjson", new)), "reg.example:5000/a:1");
+        let image = "reg.example:5000/a:1".parse().expect("an image's name");
+        let found = for_image(entries_of(&secret(".dockerconfigjson", new)), &image);
         assert_eq!((found[0].username.as_str(), found[0].password.as_str()), ("joe", "s3:cret"));
         assert_eq!(users(entries_of(&secret(".dockercfg", old)), "nginx:1"), ["ann"]);
         assert!(entries_of(&secret(".dockercfg", "not json".into())).is_empty());
@@ -159,8 +163,10 @@ mod tests {
         assert_eq!(users(entries(), "reg.io/other"), ["reg.io"]);
         assert_eq!(users(entries(), "eu.reg.io/team/app"), ["*.reg.io"]);
         assert_eq!(users(entries(), "a.b.reg.io/x"), Vec::<String>::new());
-        assert_eq!(users(entries(), "reg.io:5000/x@sha256:0"), ["reg.io:5000"]);
+        let digest = format!("reg.io:5000/x@sha256:{}", "0".repeat(64));
+        assert_eq!(users(entries(), &digest), ["reg.io:5000"]);
         assert_eq!(users(entries(), "busybox"), ["docker.io"]);
+        assert_eq!(users(entries(), "index.docker.io/busybox"), ["docker.io"]);
         assert!(is_like("a*b*", "axxbyy") && !is_like("a*b", "axxbyy"));
         assert!(is_like("*", "") && is_like("a**c", "abc") && !is_like("ab*bc", "abc"));
         assert!(is_like("*b*b*", "abab") && !is_like("*b*b*b*", "abab"));

@@ -5,15 +5,16 @@
 use std::io;
 use std::path::Path;
 
+use oci::ReferenceError;
+
 use super::manifest::DocumentError;
-use super::name::NameError;
 use crate::snapshot::SnapshotError;
 
 /// An image operation's failure.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     #[error("failed to parse image reference {text:?}: {source}")]
-    Name { text: String, source: NameError },
+    Name { text: String, source: ReferenceError },
     #[error("image {0:?} not found")]
     NotFound(String),
     #[error("failed to pull and unpack image {name:?}: {cause}")]

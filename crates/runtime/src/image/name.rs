@@ -1,17 +1,15 @@
 //! Image names: `busybox` → `docker.io/library/busybox:latest`.
 //!
-//! Owns the grammar and normalization of the distribution project (`reference/normalize.go`,
-//! `reference/regexp.go`). Never looks anything up.
+//! Owns what the runtime makes of an `oci::Reference`: one version, a tag or a SHA-256 digest. Never looks
+//! anything up.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use super::digest::Digest;
+use oci::{Reference, ReferenceError};
 
-const DEFAULT_DOMAIN: &str = "docker.io";
-const LEGACY_DOMAIN: &str = "index.docker.io";
-const NAME_LIMIT_BYTES: usize = 255;
-const TAG_LIMIT_BYTES: usize = 128;
+use super::digest::Digest;
 
 /// A normalized image name: repository plus a tag or a digest, never both and never neither.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,19 +24,6 @@ pub struct ImageName {
 pub enum Version {
     Tag(String),
     Digest(Digest),
-}
-
-/// Why a text is no image name; the texts are upstream's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
-    #[error("invalid reference format")]
-    Format,
-    #[error("invalid reference format: repository name ({0}) must be lowercase")]
-    Uppercase(String),
-    #[error("repository name must not be more than 255 characters")]
-    TooLong,
-    #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
-    HexName(String),
 }
 
 impl ImageName {
@@ -77,101 +62,28 @@ impl fmt::Display for ImageName {
 }
 
 impl FromStr for ImageName {
-    type Err = NameError;
+    type Err = ReferenceError;
 
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(NameError::HexName(text.to_owned()));
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let name: Reference = text.parse()?;
+        let domain = name.domain();
+        if domain.starts_with('[') && !has_ipv6_address(domain) {
+            return Err(ReferenceError::Format);
         }
-        let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest.parse::<Digest>().map_err(|_| NameError::Format)?)),
-            None => (text, None),
+        let version = match (name.digest(), name.tag()) {
+            (Some(digest), _) => {
+                Version::Digest(digest.parse().map_err(|_| ReferenceError::DigestUnsupported)?)
+            }
+            (None, tag) => Version::Tag(tag.unwrap_or("latest").to_owned()),
         };
-        let (domain, remainder) = split_domain(rest);
-        let (path, tag) = match remainder.rsplit_once(':') {
-            Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
-            _ => (remainder, None),
-        };
-        let path = match domain {
-            DEFAULT_DOMAIN if !path.contains('/') => format!("library/{path}"),
-            _ => path.to_owned(),
-        };
-        if path.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(NameError::Uppercase(path));
-        }
-        if !valid_domain(domain) || !path.split('/').all(valid_path_component) {
-            return Err(NameError::Format);
-        }
-        if domain.len() + 1 + path.len() > NAME_LIMIT_BYTES {
-            return Err(NameError::TooLong);
-        }
-        let version = match (tag, digest) {
-            (Some(tag), _) if !valid_tag(tag) => return Err(NameError::Format),
-            (_, Some(digest)) => Version::Digest(digest),
-            (Some(tag), None) => Version::Tag(tag.to_owned()),
-            (None, None) => Version::Tag("latest".to_owned()),
-        };
-        Ok(Self { domain: domain.to_owned(), path, version })
+        Ok(Self { domain: domain.to_owned(), path: name.path().to_owned(), version })
     }
 }
 
-/// The first component is a domain only when it cannot be a path component of the default registry.
-fn split_domain(name: &str) -> (&str, &str) {
-    match name.split_once('/') {
-        Some((first, rest))
-            if first.contains(['.', ':'])
-                || first == "localhost"
-                || first.bytes().any(|b| b.is_ascii_uppercase()) =>
-        {
-            (if first == LEGACY_DOMAIN { DEFAULT_DOMAIN } else { first }, rest)
-        }
-        _ => (DEFAULT_DOMAIN, name),
-    }
-}
-
-fn valid_domain(domain: &str) -> bool {
-    let (host, port) = match domain.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, "")) => (address, None),
-            Some((address, port)) => (address, Some(port.strip_prefix(':').unwrap_or("x"))),
-            None => return false,
-        },
-        None => match domain.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (domain, None),
-        },
-    };
-    let host_ok = if domain.starts_with('[') {
-        host.parse::<std::net::Ipv6Addr>().is_ok()
-    } else {
-        host.split('.').all(|label| {
-            !label.is_empty()
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        })
-    };
-    host_ok && port.is_none_or(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// Lower-case letters and digits, separated by one `.`, one or two `_`, or any number of `-`.
-fn valid_path_component(component: &str) -> bool {
-    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let bytes = component.as_bytes();
-    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
-    if !is_word(first) || !is_word(last) {
-        return false;
-    }
-    component.split(|c: char| is_word(c as u32 as u8) && c.is_ascii()).all(|separator| {
-        separator.is_empty() || matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
-    })
-}
-
-fn valid_tag(tag: &str) -> bool {
-    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    tag.len() <= TAG_LIMIT_BYTES
-        && tag.bytes().next().is_some_and(word)
-        && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
+/// The grammar takes any hexadecimal digits and colons in brackets; a registry needs an address.
+fn has_ipv6_address(domain: &str) -> bool {
+    let address = domain.trim_start_matches('[').split(']').next().unwrap_or_default();
+    address.parse::<Ipv6Addr>().is_ok()
 }
 
 #[cfg(test)]
@@ -202,16 +114,24 @@ mod tests {
         for text in
             ["", ":", "a:", "/a", "a//b", "a b", "a@sha256:12", "-a", "a._b", "a___b", "x/é", "[::1/a"]
         {
-            assert_eq!(text.parse::<ImageName>(), Err(NameError::Format), "{text}");
+            assert_eq!(text.parse::<ImageName>(), Err(ReferenceError::Format), "{text}");
         }
         let upper = "Busybox".parse::<ImageName>().map_err(|e| e.to_string());
         assert_eq!(
             upper,
             Err("invalid reference format: repository name (library/Busybox) must be lowercase".to_owned())
         );
-        assert_eq!("a/".repeat(200).trim_end_matches('/').parse::<ImageName>(), Err(NameError::TooLong));
-        assert!(matches!("0".repeat(64).parse::<ImageName>(), Err(NameError::HexName(_))));
+        assert_eq!("a/".repeat(200).trim_end_matches('/').parse::<ImageName>(), Err(ReferenceError::TooLong));
+        assert!(matches!("0".repeat(64).parse::<ImageName>(), Err(ReferenceError::HexName(_))));
     }
+
+    #[test]
+    fn only_what_a_registry_and_the_content_store_can_serve_is_a_name() {
+        let sha512 = format!("a@sha512:{}", "0".repeat(128));
+        assert_eq!(sha512.parse::<ImageName>(), Err(ReferenceError::DigestUnsupported));
+        assert_eq!("[abc]/x".parse::<ImageName>(), Err(ReferenceError::Format));
+    }
+
     proptest::proptest! {
         #[test]
         fn any_text_is_refused_or_stays_the_same_once_normalized(text in "[a-zA-Z0-9./:@_\\[\\] é-]{0,80}|\\PC{0,80}") {
