@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Where the current wall-clock time comes from.
+/// The source of the current wall-clock time.
 pub trait Clock: Send + Sync + 'static {
     /// The current time, with the precision the source has (nanoseconds for the system's).
     fn now(&self) -> Timestamp;
@@ -21,7 +21,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when told to; for tests.
+/// A clock that moves only when it is set; for tests.
 #[derive(Debug, Clone)]
 pub struct ManualClock {
     now: Arc<Mutex<Timestamp>>,

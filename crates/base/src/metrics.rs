@@ -38,7 +38,7 @@ impl Metrics {
         add(&mut lock(&self.inner.registry));
     }
 
-    /// Adds what the kernel says of this process: CPU time, memory, open files, start.
+    /// Adds the kernel's figures of this process: CPU time, memory, open files, start.
     pub fn register_process(&self) {
         self.register(|registry| registry.register_collector(Box::new(process::Process)));
     }

@@ -49,7 +49,7 @@ fn open(at: impl AsFd, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(at, name, flags, Mode::empty())
 }
 
-/// Removes what is no folder; the names of those that are.
+/// Removes all entries that are not folders; returns the names of the folders.
 fn empty(folder: &OwnedFd) -> io::Result<Vec<CString>> {
     let mut folders = Vec::new();
     let mut others = Vec::new();

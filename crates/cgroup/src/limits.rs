@@ -39,7 +39,7 @@ impl CgroupMounts {
         Ok(())
     }
 
-    /// As [`CgroupMounts::set_limits`], leaving out what a version 2 kernel has no controller for.
+    /// As [`CgroupMounts::set_limits`], leaving out limits for which a version 2 kernel has no controller.
     ///
     /// # Errors
     /// As [`CgroupMounts::set_limits`].
@@ -52,7 +52,7 @@ impl CgroupMounts {
         Ok(())
     }
 
-    /// The files that hold `limits` of `cgroup`, with what to write to each.
+    /// The files that hold `limits` of `cgroup`, with the text to write to each.
     fn limit_files(&self, cgroup: &str, limits: &Limits) -> Vec<(PathBuf, String)> {
         let values = match self {
             Self::V1 { .. } => values_v1(limits),

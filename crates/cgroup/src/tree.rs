@@ -74,7 +74,7 @@ pub fn subtree(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Removes the directory of a cgroup with all below it; fine when there is none.
+/// Removes the directory of a cgroup with all cgroups below it; returns no error if the directory does not exist.
 ///
 /// # Errors
 /// When a process is still in one of them, with the directory.

@@ -61,7 +61,7 @@ struct Occurrence {
     at: jiff::Timestamp,
 }
 
-/// What makes two occurrences the same event.
+/// The fields by which two occurrences are the same event.
 #[derive(Debug, PartialEq, Eq, Hash, Clone)]
 struct Sameness {
     uid: String,

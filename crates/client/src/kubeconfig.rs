@@ -69,7 +69,7 @@ pub fn merge(path: &Path, name: &str, endpoint: &Endpoint) -> Result<(), Kubecon
     write(path, &config)
 }
 
-/// Takes the context `name` out of the file, if it is there.
+/// Removes the context `name` from the file, if the file has it.
 ///
 /// # Errors
 /// As for [`merge`].

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::config::{BridgeConfig, Range};
 use crate::{Error, ipam, link, masquerade};
 
-/// What a pod got.
+/// A pod's address and the two ends of its interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
     pub address: Ipv4Addr,
@@ -97,7 +97,7 @@ pub async fn detach(config: &BridgeConfig, container_id: &str) -> Result<(), Err
 /// Whether a pod is attached with the given address.
 ///
 /// # Errors
-/// Says what is missing.
+/// Returns an error that names the missing part of a pod's attachment.
 pub async fn check(config: &BridgeConfig, container_id: &str) -> Result<(), Error> {
     let name = host_interface(config, container_id);
     let wanted = name.clone();

@@ -24,7 +24,7 @@ pub struct BridgeConfig {
     pub cluster_cidr: String,
     /// Where handed-out addresses are recorded.
     pub ipam_dir: PathBuf,
-    /// What the host's ends of pods' interfaces start with (at most 6 bytes).
+    /// The prefix of the names of the host's ends of pods' interfaces (at most 6 bytes).
     pub veth_prefix: String,
     /// Addresses of Services that the node itself answers on (the API server's, the DNS').
     #[serde(default)]

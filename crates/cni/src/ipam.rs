@@ -47,7 +47,7 @@ pub(crate) fn held_by(dir: &Path, owner: &str) -> Result<Option<Ipv4Addr>, Error
     Ok(records(dir)?.into_iter().find(|(_, holder)| holder == owner).map(|(address, _)| address))
 }
 
-/// Takes back what `owner` has; fine when it has nothing.
+/// Releases the addresses of `owner`; returns no error if it has none.
 pub(crate) fn release(dir: &Path, owner: &str) -> Result<(), Error> {
     retain(dir, |holder| holder != owner)
 }

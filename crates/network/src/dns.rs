@@ -30,7 +30,7 @@ const TCP_IDLE: Duration = Duration::from_secs(10);
 /// Bytes kept for the answers of one TCP connection.
 const TCP_BUFFER_BYTES: usize = 64 * 1024;
 
-/// What the server answers and for whom.
+/// The settings of the server: which names it answers, and for which clients.
 #[derive(Debug, Clone)]
 pub struct DnsConfig {
     /// The address to listen on, UDP and TCP.
@@ -39,7 +39,7 @@ pub struct DnsConfig {
     pub domain: String,
     /// The ranges whose reverse names are the cluster's own: Services and pods.
     pub ranges: Vec<IpNet>,
-    /// Who may ask; everybody else is refused, so that nobody's neighbours use the machine as a relay.
+    /// The clients that may ask; all others are refused, so that hosts near by cannot use the machine as a relay.
     pub clients: Vec<IpNet>,
     /// The file that names the machine's own name servers (`resolv.conf(5)`); read again when it changes.
     pub resolv_conf: PathBuf,

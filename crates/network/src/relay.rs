@@ -79,7 +79,8 @@ impl Relay {
     }
 }
 
-/// Joins a connection with one to the server until both sides have ended. A side that ends early is told to the other.
+/// Joins a connection with one to the server until both sides have ended. When one side ends early, its end is passed
+/// on to the other.
 async fn pass(mut near: TcpStream, server: &str) {
     let mut far = match tokio::time::timeout(PATIENCE, TcpStream::connect(server)).await {
         Ok(Ok(far)) => far,

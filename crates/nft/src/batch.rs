@@ -54,7 +54,7 @@ impl Batch {
         batch
     }
 
-    /// Makes the table; fine when it is there.
+    /// Makes the table; no error if it exists.
     pub fn new_table(&mut self, table: &str) {
         self.message(NEW_TABLE, CREATE, |a| a.text(1, table));
     }
@@ -85,7 +85,7 @@ impl Batch {
         });
     }
 
-    /// Adds a rule at the end of a chain; `expressions` writes what it is made of.
+    /// Adds a rule at the end of a chain; `expressions` writes the rule's expressions.
     pub fn new_rule(&mut self, table: &str, chain: &str, expressions: impl FnOnce(&mut Attributes)) {
         self.message(NEW_RULE, CREATE | APPEND, |a| {
             a.text(1, table);

@@ -37,7 +37,7 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])>
     })
 }
 
-/// What an error message says; `Ok` is an acknowledgement.
+/// The error that an error message reports; `Ok` is an acknowledgement.
 pub(crate) fn verdict(payload: &[u8]) -> io::Result<()> {
     match word(payload, 0).map(u32::cast_signed) {
         Some(0) => Ok(()),

@@ -17,7 +17,7 @@ pub struct Set<'a> {
     pub table: &'a str,
     pub name: &'a str,
     pub key_bytes: u32,
-    /// What the kernel calls a map.
+    /// Whether the set is a map from keys to verdicts.
     pub verdicts: bool,
 }
 
@@ -28,11 +28,11 @@ pub struct Element<'a> {
     pub data: Option<Data<'a>>,
 }
 
-/// What a map holds for a key.
+/// The value that a map holds for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Data<'a> {
     Value(&'a [u8]),
-    /// Goes on in a chain, and comes back after it.
+    /// Continues in a chain, and returns to the rule after it.
     Jump(&'a str),
 }
 
@@ -55,7 +55,7 @@ impl Element<'_> {
 }
 
 impl Batch {
-    /// Makes a set, empty. `id` tells it from others made in this batch.
+    /// Makes a set, empty. `id` distinguishes the set from others made in this batch.
     pub fn new_set(&mut self, set: Set<'_>, id: u32) {
         self.message(NEW_SET, CREATE, |a| {
             a.text(1, set.table);

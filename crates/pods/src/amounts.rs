@@ -16,7 +16,7 @@ pub struct Amounts {
 }
 
 impl Amounts {
-    /// From a resource list. What is no quantity counts as nothing; the API server accepts no such list.
+    /// From a resource list. A value that is not a quantity counts as 0; the API server accepts no such list.
     pub fn from_list(list: &BTreeMap<String, ApiQuantity>) -> Self {
         let parsed = list.iter().filter_map(|(name, quantity)| Some((name.as_str(), parse(quantity)?)));
         Self::from_quantities(parsed)

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 /// The pause after a failure to accept (out of file descriptors), so as not to spin.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What connections come from.
+/// The source of connections.
 pub trait Listener: Send + Sync {
     type Socket: Send;
     /// Who connects, for log lines.
@@ -47,7 +47,7 @@ impl Listener for UnixListener {
     }
 }
 
-/// What a server allows.
+/// The limits of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The server's name in log lines.

@@ -32,7 +32,7 @@ pub enum TlsError {
     ClientCa(String),
 }
 
-/// What becomes of a client whose certificate does not verify.
+/// How a server treats a client whose certificate does not verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unverified {
     /// The handshake fails.
@@ -50,7 +50,7 @@ pub struct Policy {
     pub protocols: &'static [&'static str],
 }
 
-/// What a server shows and whom it trusts, in PEM.
+/// The certificate and key of a server, and the CAs it trusts, in PEM.
 #[derive(Debug, Clone, Copy)]
 pub struct Pem<'a> {
     /// The serving certificate, leaf first.

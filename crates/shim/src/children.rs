@@ -41,8 +41,8 @@ impl AsFd for Child {
     }
 }
 
-/// Reaps every child that has ended, also those nobody watches (a process whose start failed stays a
-/// zombie in the container's PID namespace and would keep its init from ending).
+/// Reaps every child that has ended, also those that are not watched (a process whose start failed
+/// stays a zombie in the container's PID namespace and would keep its init from ending).
 pub fn reap() -> Vec<(i32, i32)> {
     let mut ended = Vec::new();
     loop {

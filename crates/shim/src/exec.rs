@@ -19,7 +19,7 @@ pub struct Exec {
     pub child: Child,
 }
 
-/// What to run.
+/// The process to run.
 pub struct Plan<'a> {
     pub container: &'a str,
     pub id: &'a str,

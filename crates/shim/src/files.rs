@@ -21,7 +21,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::write(&temporary, content).and_then(|()| fs::rename(&temporary, path)).map_err(|e| with_path(path, e))
 }
 
-/// Reads what [`write_json`] wrote.
+/// Reads a file that [`write_json`] wrote.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     let text = fs::read(path).map_err(|e| with_path(path, e))?;
     serde_json::from_slice(&text).map_err(|e| with_path(path, e.into()))

@@ -28,7 +28,7 @@ impl Stream {
     }
 }
 
-/// Cuts one stream into log lines; keeps what has no end yet.
+/// Cuts one stream into log lines; keeps the rest that has no line end yet.
 #[derive(Debug)]
 pub struct LineSplitter {
     stream: Stream,
@@ -100,7 +100,7 @@ impl LogFile {
         }
     }
 
-    /// Goes on in a new file of the same name, after the old one was renamed.
+    /// Continues in a new file of the same name, after the old one was renamed.
     pub fn reopen(&mut self) -> io::Result<()> {
         self.file = append_to(&self.path)?;
         Ok(())

@@ -14,7 +14,7 @@ use crate::protocol::PodSetup;
 /// Forks the pause process and waits until its namespaces are set up.
 ///
 /// # Errors
-/// What the pause process failed at.
+/// The error of the step at which the pause process failed.
 pub fn start(setup: &PodSetup) -> io::Result<Child> {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let mut flags = 0;

@@ -75,7 +75,7 @@ impl Pod {
         Ok((pod, listener))
     }
 
-    /// Does what the server asks.
+    /// Carries out a request of the server.
     pub fn answer(&mut self, op: Op, files: Vec<OwnedFd>) -> Answer {
         match op {
             Op::State => (self.state(), None),
@@ -168,7 +168,7 @@ impl Pod {
         if container.exit.is_some() { Err(Failure::NotRunning(id.to_owned())) } else { Ok(container) }
     }
 
-    /// Reaps what has ended; what the server should hear of it.
+    /// Reaps ended processes; returns the events to send to the server.
     pub fn collect(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         for (pid, code) in reap() {

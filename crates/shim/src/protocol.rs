@@ -25,7 +25,7 @@ pub const STARTED_FILE: &str = "started.json";
 /// In a container's directory: [`Exit`].
 pub const EXIT_FILE: &str = "exit.json";
 
-/// What the shim is told before it starts: how the pause process holds the pod together.
+/// The pod's settings, which the shim receives before it starts: how the pause process holds the pod together.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PodSetup {
     /// The pinned network namespace to join; none for the host's.
@@ -49,7 +49,7 @@ pub struct Overlay {
     pub work: PathBuf,
 }
 
-/// What the shim needs to start a container, beside the OCI spec in `config.json`.
+/// A container's settings for the shim, besides the OCI spec in `config.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ContainerSetup {
     pub overlay: Overlay,
@@ -132,7 +132,7 @@ pub enum Op {
     ReopenLog {
         container: String,
     },
-    /// Drops what is known of a container that has ended.
+    /// Drops the state of a container that has ended.
     Forget {
         container: String,
     },
@@ -184,7 +184,7 @@ pub struct ContainerState {
     pub exit: Option<Exit>,
 }
 
-/// What has ended.
+/// An end that the shim reports to the server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
     /// `started` says what the answer to the start says, as the end may be read before that answer.

@@ -12,7 +12,7 @@ use crate::pod::Pod;
 use crate::protocol::{Event, Failure, MAX_PACKET_BYTES, Message, Op, Request};
 use crate::wire::{self, Received};
 
-/// What a file that became ready belongs to.
+/// The owner of a file that became ready.
 enum Source {
     Listener,
     Server(usize),

@@ -18,7 +18,7 @@ pub struct Output {
     clients: Vec<Client>,
 }
 
-/// The pipe of somebody attached, and what it has not taken yet.
+/// The pipe of an attached client, and the output the client has not read yet.
 struct Client {
     pipe: OwnedFd,
     pending: Vec<u8>,

@@ -34,14 +34,14 @@ struct Budget {
     at: Timestamp,
 }
 
-/// What is known of earlier events of one component.
+/// The state of one component's earlier events.
 #[derive(Default)]
 pub struct Correlator {
     reasons: HashMap<(About, EventType, String), Reason>,
     budgets: HashMap<About, Budget>,
 }
 
-/// What becomes of one occurrence.
+/// The decision about one occurrence.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The event it counts for.

@@ -14,7 +14,7 @@ pub(super) struct Handler {
     upstream: Upstream,
 }
 
-/// What goes into a response.
+/// The parts of a response.
 #[derive(Default)]
 struct Reply {
     code: ResponseCode,

@@ -45,7 +45,7 @@ impl Upstream {
         Self { resolv_conf, own, current: Mutex::default(), in_flight: Semaphore::new(IN_FLIGHT_LIMIT) }
     }
 
-    /// What the name servers say; the error is the code to answer with.
+    /// The name servers' answer; the error is the code to answer with.
     pub async fn ask(&self, name: &Name, kind: RecordType) -> Result<Vec<Record>, ResponseCode> {
         let Ok(_permit) = self.in_flight.try_acquire() else { return Err(ResponseCode::ServFail) };
         let resolver = self.resolver().map_err(|error| {

@@ -25,7 +25,7 @@ pub struct View {
     pub slices: Cache<EndpointSlice>,
 }
 
-/// What the zone says to a question.
+/// The zone's answer to a question.
 #[derive(Debug, PartialEq)]
 pub(super) enum Answer {
     Records(Vec<Record>),
@@ -305,7 +305,7 @@ fn is_ready(endpoint: &Endpoint) -> bool {
     endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
 }
 
-/// What an endpoint is called: its host name, else its address.
+/// The name of an endpoint: its host name, else its address.
 fn host_label(endpoint: &Endpoint, ips: &[IpAddr]) -> Option<String> {
     match endpoint.hostname.as_deref() {
         Some(name) if !name.is_empty() => Some(name.to_owned()),
