@@ -1,4 +1,4 @@
-//! [`Error`]: what a client is told when a request fails, with upstream's reasons and words
+//! [`Error`]: the failure of a request as the client receives it, with upstream's reasons and words
 //! (`k8s.io/apimachinery/pkg/api/errors`). Mapped to HTTP once, from [`Error::code`] and [`Error::to_status`].
 
 use serde_json::{Map, Value, json};

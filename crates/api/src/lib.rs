@@ -1,9 +1,9 @@
 //! The Kubernetes API's own vocabulary: dynamic objects, group/version/kind, metadata, selectors,
 //! quantities, `Status` errors, patches and codecs.
 //!
-//! Start with [`Object`] (what the machinery works on) and [`Error`] (what a client is told).
-//! Nothing here does IO, and nothing here knows a kind by name: facts about kinds live in the
-//! `resources` crate and arrive as a [`schema::Types`] table.
+//! Start with [`Object`] (the object that the machinery works on) and [`Error`] (the failure that a
+//! client receives). Nothing here does IO, and nothing here knows a kind by name: facts about kinds
+//! live in the `resources` crate and arrive as a [`schema::Types`] table.
 
 pub mod codec;
 pub mod error;

@@ -20,7 +20,7 @@ pub use update::update;
 
 use jiff::Timestamp;
 
-/// Who writes, to what, and when.
+/// The writer of a change, its API version and subresource, and the time.
 #[derive(Debug, Clone, Copy)]
 pub struct Writer<'a> {
     /// The field manager: the request's `fieldManager`, or the user agent up to its first slash.

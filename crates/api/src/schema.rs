@@ -1,6 +1,7 @@
-//! What the machinery must know about types to decode strictly, prune, merge and track fields:
-//! a table of structures with their fields' shapes. The table is data (built-in kinds: generated,
-//! in the `resources` crate; CRDs: made at run time); this module only defines and walks it.
+//! The facts about types that the machinery needs to decode strictly, prune, merge and track
+//! fields: a table of structures with their fields' shapes. The table is data (built-in kinds:
+//! generated, in the `resources` crate; CRDs: made at run time); this module only defines and walks
+//! it.
 
 #[cfg(test)]
 pub(crate) mod sample;
@@ -151,7 +152,7 @@ pub enum Shape {
     Map(Box<MapOf>),
 }
 
-/// A list and how its items are told apart.
+/// A list and how its items are identified.
 #[derive(Debug, Clone, PartialEq)]
 pub struct List {
     pub item: Shape,

@@ -60,7 +60,7 @@ pub struct ExecOutput {
 
 type Result<T> = std::result::Result<T, CriError>;
 
-/// What the node agent asks of a container runtime.
+/// The node agent's calls to a container runtime.
 #[async_trait]
 pub trait Cri: Send + Sync {
     /// The sandboxes of one pod, or of all.

@@ -39,7 +39,7 @@ pub struct Exit {
     pub finished_at: Timestamp,
 }
 
-/// What a container is doing.
+/// The state of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Run {
     Created,

@@ -20,7 +20,7 @@ use crate::pod_api::{PodApi, PodApiError};
 use crate::seams::{ContainerConfigs, MountedVolumes, ResolvedImage, SandboxConfigs, VolumeFailure, Volumes};
 use crate::status;
 
-/// What the executor works with.
+/// The executor's dependencies.
 pub struct Executor {
     pub cri: Arc<dyn Cri>,
     pub api: Arc<dyn PodApi>,

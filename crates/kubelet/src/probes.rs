@@ -45,7 +45,7 @@ pub struct Report {
     pub verdict: Verdict,
 }
 
-/// What probes work with.
+/// The dependencies of probes.
 #[derive(Clone)]
 pub struct Prober {
     pub cri: Arc<dyn Cri>,

@@ -26,7 +26,7 @@ use serving::{Pem, Policy, Tls, TlsError, Unverified};
 
 use crate::seams::PodDirectory;
 
-/// What the server answers from.
+/// The server's dependencies.
 pub struct ServerDeps {
     pub node_name: String,
     pub pods: Arc<dyn PodDirectory>,

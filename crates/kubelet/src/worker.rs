@@ -42,7 +42,7 @@ const INSPECT_RETRY: Duration = Duration::from_secs(1);
 /// How long starts under way may take when the agent stops.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// What others may see of a pod.
+/// The state of a pod that other modules may read.
 #[derive(Debug, Clone, Default)]
 pub struct PodView {
     pub pod: Arc<Pod>,
@@ -50,7 +50,7 @@ pub struct PodView {
     pub runtime: Arc<PodRuntime>,
 }
 
-/// What every worker works with.
+/// The dependencies of all workers.
 #[derive(Clone)]
 pub struct Tools {
     pub executor: Arc<Executor>,

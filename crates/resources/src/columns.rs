@@ -60,7 +60,7 @@ pub(crate) struct Column {
 /// Field names from the object's top to a value.
 pub(crate) type Path = &'static [&'static str];
 
-/// Where a cell comes from.
+/// The source of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The kind's own function makes the whole row.

@@ -22,7 +22,7 @@ pub enum Scope {
     Cluster,
 }
 
-/// What can be asked of a resource, with discovery's spelling.
+/// The verbs of a resource, with discovery's spelling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     Create,
@@ -89,7 +89,7 @@ pub struct Rules {
     /// Whether deleting without a propagation policy orphans dependents (upstream's default for
     /// few old kinds) instead of background deletion.
     pub orphan_by_default: bool,
-    /// What is wrong with a name of this kind; empty when it is well formed.
+    /// The errors of a name of this kind; empty when it is well formed.
     pub name_grammar: fn(&str) -> names::Faults,
 }
 
@@ -134,7 +134,7 @@ impl Immutable {
         Self { path: path.iter().map(|step| (*step).into()).collect(), refusal }
     }
 
-    /// What is wrong with a change. Absent and null are alike.
+    /// The errors of a change. Absent and null are alike.
     fn judge(&self, new: &Object, old: &Object) -> Option<FieldError> {
         let given = |object: &'_ Object| object.at(&self.path).filter(|value| !value.is_null()).cloned();
         let value = given(new);
@@ -161,9 +161,9 @@ pub enum Question {
     Binding,
     /// Whose a token is (`TokenReview`).
     Token,
-    /// Who the asker is (`SelfSubjectReview`).
+    /// The identity of the requester (`SelfSubjectReview`).
     SelfSubject,
-    /// Whether somebody may do something (`SubjectAccessReview`).
+    /// Whether a user may do something (`SubjectAccessReview`).
     SubjectAccess,
     /// The same, in one namespace (`LocalSubjectAccessReview`).
     LocalSubjectAccess,
@@ -176,7 +176,7 @@ pub enum Question {
 /// A field that lists and watches can select by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectableField {
-    /// What the field is called in a selector.
+    /// The field's name in a selector.
     pub name: Cow<'static, str>,
     /// The path inside the stored version of the object.
     pub path: Vec<Cow<'static, str>>,
@@ -228,7 +228,7 @@ pub struct Resource {
     pub schema: Schema,
     pub logic: Arc<dyn Logic>,
     pub rules: Rules,
-    /// What Tables of the kind show.
+    /// The columns of the kind's Tables.
     pub printer: Arc<dyn Printer>,
     /// Field selectors besides `metadata.name` and `metadata.namespace`.
     pub selectable_fields: Vec<SelectableField>,

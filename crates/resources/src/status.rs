@@ -1,4 +1,4 @@
-//! Who writes status: its own subresource, and nobody else.
+//! Which writes may change the status: only those of its own subresource.
 
 use api::Object;
 use serde_json::Value;

@@ -1,6 +1,6 @@
-//! What is valid: per kind, in upstream's words and with its field paths
-//! (`pkg/apis/*/validation`). Objects come defaulted and of sound structure; metadata common to all
-//! kinds is checked by the machinery.
+//! Validation: per kind, in upstream's words and with its field paths (`pkg/apis/*/validation`).
+//! Objects come defaulted and of sound structure; metadata common to all kinds is checked by the
+//! machinery.
 //!
 //! Each function collects everything wrong with an object, in upstream's order. The rows in `kinds`
 //! say which kind has which. Start with `pod`; `check` holds what all share.

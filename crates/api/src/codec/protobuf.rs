@@ -21,7 +21,7 @@ use crate::schema::{Field, Shape, Struct, StructId, Types};
 use crate::{Error, Object, Reason};
 use wire::{Reader, Wire};
 
-/// What every object in this encoding begins with.
+/// The prefix of every object in this encoding.
 const MAGIC: &[u8] = b"k8s\0";
 
 /// The field numbers of messages, by structure name.

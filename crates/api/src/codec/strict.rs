@@ -1,4 +1,4 @@
-//! What is done about fields that are unknown or given twice: the `fieldValidation` parameter.
+//! The treatment of fields that are unknown or given twice: the `fieldValidation` parameter.
 
 use crate::field::{FieldError, Path};
 use crate::{Error, Object};

@@ -18,7 +18,7 @@ mod scalar;
 /// At most so many unknown fields are reported, as upstream.
 const MAX_REPORTED: usize = 100;
 
-/// What [`check`] dropped.
+/// The fields that [`check`] dropped.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Paths of fields the schema does not know, at most 100 of them.

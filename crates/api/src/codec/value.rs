@@ -17,7 +17,7 @@ const MAX_REPORTED: usize = 100;
 const STACK_NEEDED_BYTES: usize = 256 * 1024;
 const STACK_ADDED_BYTES: usize = 2 * 1024 * 1024;
 
-/// What is taken from outside at most.
+/// The limits of input from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Length of the text.
@@ -134,7 +134,7 @@ fn object(value: Value, duplicates: Vec<String>) -> Result<Decoded, Error> {
     Ok(Decoded { object, duplicates })
 }
 
-/// What Go's JSON decoder calls a value's type.
+/// The name that Go's JSON decoder uses for a value's type.
 pub fn type_word(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

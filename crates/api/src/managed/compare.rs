@@ -1,4 +1,4 @@
-//! What a write changes, and what a configuration names, as sets of field paths.
+//! The fields that a write changes, and the fields that a configuration names, as sets of field paths.
 
 use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ fn owned_fields(object: &Object) -> impl Iterator<Item = (&String, &Value)> {
     object.0.iter().filter(|(key, _)| *key != "apiVersion" && *key != "kind")
 }
 
-/// The fields that differ between `old` and `new`, but for those nobody owns.
+/// The fields that differ between `old` and `new`, except fields without an owner.
 pub(super) fn changes(types: &Types, id: StructId, old: Option<&Object>, new: &Object) -> Changes {
     let compare = Compare { types };
     let mut delta = Delta::default();
@@ -195,7 +195,7 @@ fn keyed<'v>(list: &List, items: Option<&'v Value>) -> Option<HashMap<String, &'
     items.iter().map(|item| Some((element::of_item(&list.topology, item)?, item))).collect()
 }
 
-/// The fields an object names, but for those nobody owns.
+/// The fields that an object names, except fields without an owner.
 pub(super) fn named_fields(types: &Types, id: StructId, object: &Object) -> FieldSet {
     let mut out = Node::new();
     for (key, value) in owned_fields(object).filter(|(_, v)| !v.is_null()) {

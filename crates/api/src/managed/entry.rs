@@ -18,7 +18,7 @@ pub(super) enum Operation {
     Update,
 }
 
-/// What one manager owns.
+/// The fields that one manager owns.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {
     pub manager: String,

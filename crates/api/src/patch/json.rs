@@ -89,7 +89,7 @@ impl Nesting {
     }
 }
 
-/// What upstream answers when a patch does not apply.
+/// Upstream's error for a patch that does not apply.
 fn unprocessable(why: &str) -> Error {
     // Without causes: kubectl would print them instead of the message.
     let message = format!("the server rejected our request due to an error in our request: {why}");

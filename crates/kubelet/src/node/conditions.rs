@@ -16,7 +16,7 @@ const INODES_LEFT_PERCENT: u64 = 5;
 /// Of the process ids: upstream has no default threshold; a node with none left cannot run anything.
 const PIDS_LEFT_PERCENT: u64 = 2;
 
-/// What the conditions follow from.
+/// The facts from which the conditions are computed.
 #[derive(Debug, Clone, Default)]
 pub struct Signals {
     pub pressure: Pressure,

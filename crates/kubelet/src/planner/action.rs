@@ -107,7 +107,7 @@ pub struct ProbeTarget {
     pub kind: ProbeKind,
 }
 
-/// What to do, what to say, and when to look again.
+/// The actions to take, the status and events to report, and when to plan again.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     pub actions: Vec<Action>,

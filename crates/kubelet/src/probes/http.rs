@@ -22,7 +22,7 @@ const BODY_LIMIT_BYTES: usize = 10 << 10;
 /// How many redirects are followed on the same host.
 const REDIRECT_LIMIT: usize = 10;
 
-/// Where a request goes and what it says.
+/// The target and content of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpTarget {
     pub https: bool,
@@ -33,7 +33,7 @@ pub struct HttpTarget {
     pub headers: Vec<(String, String)>,
 }
 
-/// What came back.
+/// The response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpAnswer {
     pub status: u16,

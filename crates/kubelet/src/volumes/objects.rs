@@ -50,7 +50,7 @@ impl Referenced for Secret {
     }
 }
 
-/// What is known of one object.
+/// The state of one object.
 #[derive(Debug, Clone)]
 enum State<K> {
     Unknown,

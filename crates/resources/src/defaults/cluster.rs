@@ -1,5 +1,5 @@
-//! What a cluster and its namespaces consist of: namespaces, nodes, secrets, quotas, roles,
-//! priorities.
+//! Defaults of the kinds that make up a cluster and its namespaces: namespaces, nodes, secrets,
+//! quotas, roles, priorities.
 
 use api::Object;
 use base64::Engine as _;

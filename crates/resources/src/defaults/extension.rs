@@ -1,5 +1,5 @@
-//! What extends the API: admission webhooks and policies, aggregated APIs, custom resources,
-//! claims of devices.
+//! Defaults of the kinds that extend the API: admission webhooks and policies, aggregated APIs,
+//! custom resources, claims of devices.
 
 use api::Object;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What runs pods: replication controllers, the apps and batch groups, autoscalers.
+//! Defaults of the kinds that run pods: replication controllers, the apps and batch groups, autoscalers.
 
 use api::Object;
 use serde_json::{Value, json};

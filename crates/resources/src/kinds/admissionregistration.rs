@@ -1,4 +1,4 @@
-//! What extends admission.
+//! The kinds that extend admission.
 
 pub(super) mod policy;
 pub(super) mod webhook;

@@ -1,4 +1,4 @@
-//! Questions about who somebody is.
+//! The kinds that review a user's identity.
 
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, MetadataOnly};

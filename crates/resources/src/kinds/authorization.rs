@@ -1,4 +1,4 @@
-//! Questions about what somebody may do.
+//! The kinds that review a user's permissions.
 
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, MetadataOnly};

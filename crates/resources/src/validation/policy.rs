@@ -1,4 +1,4 @@
-//! What bounds and scales: disruption budgets, autoscalers, priorities, limits, quotas, leases.
+//! Validation of the kinds that bound and scale: disruption budgets, autoscalers, priorities, limits, quotas, leases.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! Where a pod wants to run: node and pod affinity, and spreading.
+//! Validation of a pod's placement: node and pod affinity, and spreading.
 
 use std::collections::{HashMap, HashSet};
 

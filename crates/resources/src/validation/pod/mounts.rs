@@ -1,4 +1,4 @@
-//! Where a container sees the pod's volumes.
+//! Validation of a container's mounts of the pod's volumes.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! What a pod's status may become.
+//! Which changes of a pod's status are valid.
 
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
@@ -41,7 +41,7 @@ pub(crate) fn status_update(new: &Object, old: &Object) -> ErrorList {
     errors
 }
 
-/// What has ended and is not to be restarted stays ended.
+/// A container that has ended and is not to be restarted stays ended.
 fn transitions(
     errors: &mut ErrorList,
     path: &Path<'_>,

@@ -1,4 +1,4 @@
-//! What may change in a pod once it exists: images, deadline, tolerations, gates; little else.
+//! The fields of a pod that may change once it exists: images, deadline, tolerations, gates; little else.
 
 use std::borrow::Cow;
 

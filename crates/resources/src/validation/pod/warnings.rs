@@ -1,5 +1,5 @@
-//! What clients are warned of when they write pods and templates: deprecated labels, annotations and
-//! fields, and what is allowed but does not do what its author expects.
+//! Warnings to clients that write pods and templates: deprecated labels, annotations and fields, and
+//! what is allowed but does not do what its author expects.
 
 use std::collections::{HashMap, HashSet};
 
