@@ -31,6 +31,7 @@ pub fn run(layout: &Layout, role: impl Future<Output = Result<()>>) -> Result<()
         rustix::process::setsid().context("starting a session of its own")?;
     }
     logging::start(background);
+    give_memory_back();
     raise_file_limit();
     rustls::crypto::ring::default_provider()
         .install_default()
@@ -51,6 +52,14 @@ pub fn run(layout: &Layout, role: impl Future<Output = Result<()>>) -> Result<()
     // Only a process that ended by itself takes its pid file along; `down` handles the rest.
     let _ = std::fs::remove_file(layout.pid_file());
     result
+}
+
+/// Memory that is no longer used goes back to the system also while nothing happens. The allocator's thread for
+/// that sleeps when there is nothing to give back; the programs with one thread must not have it.
+fn give_memory_back() {
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!(%error, "unused memory goes back to the system late");
+    }
 }
 
 /// Every client, watch and container takes file descriptors: as many as the machine allows may be open, not only
