@@ -26,26 +26,21 @@ pub enum Received {
 /// below the 108 bytes the kernel allows, however deep the directory lies.
 pub fn listen(dir: &Path, name: &str) -> io::Result<OwnedFd> {
     let (_dir, address) = short_address(dir, name)?;
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
+    let socket = socket()?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, 16)?;
     Ok(socket)
 }
 
+fn socket() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+}
+
 /// Connects to `name` inside `dir`; the socket is non-blocking.
 pub fn connect(dir: &Path, name: &str) -> io::Result<OwnedFd> {
     let (_dir, address) = short_address(dir, name)?;
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
+    let socket = socket()?;
     rustix::net::connect(&socket, &address)?;
     Ok(socket)
 }

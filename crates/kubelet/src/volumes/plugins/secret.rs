@@ -1,8 +1,7 @@
 //! `secret`: the keys of a Secret as files in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{KeyToPath, Pod, Volume};
 
 use super::super::VolumeError;
@@ -56,8 +55,6 @@ pub(super) fn add(
     let Some(secret) = sources.secrets.get(name) else {
         return if optional { Ok(()) } else { Err(VolumeError::SecretMissing(name.to_owned())) };
     };
-    let pair = |(k, v): (&'_ String, &'_ ByteString)| (k.clone(), v.0.clone());
-    let owned: BTreeMap<String, Vec<u8>> = secret.data.iter().flatten().map(pair).collect();
-    let data = owned.iter().map(|(k, v)| (k.as_str(), v.as_slice())).collect();
+    let data = secret.data.iter().flatten().map(|(k, v)| (k.as_str(), v.0.as_slice())).collect();
     add_keys(out, &data, items, optional, mode, VolumeError::SecretKeyMissing)
 }
