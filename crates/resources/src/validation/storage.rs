@@ -3,6 +3,7 @@
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
+use api::quantity::Quantity;
 use serde_json::Value;
 
 use super::{amounts, check, pod, read, selector};
@@ -45,17 +46,20 @@ fn positive(errors: &mut ErrorList, path: &Path<'_>, value: &Value) {
 
 pub(crate) fn claim(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    let path = Path::root("spec");
-    let spec = read::top(object, "spec");
-    access_modes(&mut errors, &path, spec, "at least 1 access mode is required");
-    selector::label_selector(&mut errors, &path.child("selector"), read::get(spec, "selector"));
+    claim_spec(&mut errors, &Path::root("spec"), read::top(object, "spec"));
+    errors
+}
+
+/// The spec of a claim, also of those that are templates.
+pub(super) fn claim_spec(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    access_modes(errors, path, spec, "at least 1 access mode is required");
+    selector::label_selector(errors, &path.child("selector"), read::get(spec, "selector"));
     let at = path.child("resources");
     match read::at(spec, &["resources", "requests", "storage"]) {
         None => errors.push(FieldError::required(&at.key("storage"), "")),
-        Some(storage) => positive(&mut errors, &at.key("storage"), storage),
+        Some(storage) => positive(errors, &at.key("storage"), storage),
     }
-    class_and_mode(&mut errors, &path, spec);
-    errors
+    class_and_mode(errors, path, spec);
 }
 
 /// A claim's spec stays, but for the size asked for and what binding writes.
@@ -88,8 +92,10 @@ pub(crate) fn claim_update(new: &Object, old: &Object) -> ErrorList {
         errors.push(FieldError::forbidden(&path, detail));
     }
     let size = |spec: &Value| read::at(spec, &["resources", "requests", "storage"]).and_then(amounts::parse);
+    let given = read::at(read::top(old, "status"), &["capacity", "storage"]).and_then(amounts::parse);
     if let (Some(new), Some(old)) = (size(after), size(before))
         && new < old
+        && new <= given.unwrap_or(Quantity::ZERO)
     {
         let at = path.child("resources");
         let detail = "field can not be less than status.capacity";

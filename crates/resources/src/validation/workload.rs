@@ -1,5 +1,5 @@
-//! What keeps pods running: replication controllers, replica sets, deployments, daemon sets,
-//! stateful sets.
+//! What keeps pods running: replication controllers, replica sets, deployments, daemon sets.
+//! Stateful sets have a file of their own.
 
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
@@ -43,7 +43,7 @@ pub(crate) fn replica_set(object: &Object) -> ErrorList {
     errors
 }
 
-fn counts(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+pub(super) fn counts(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     for key in ["replicas", "minReadySeconds"] {
         check::nonnegative(errors, &path.child(key), read::int(spec, key));
     }
@@ -59,7 +59,7 @@ fn mismatch(errors: &mut ErrorList, template: &Path<'_>, labels: &Value) {
 }
 
 /// What keeps pods running cannot keep pods that end.
-fn runs_always(errors: &mut ErrorList, path: &Path<'_>, template: &Value, kind: &str) {
+pub(super) fn runs_always(errors: &mut ErrorList, path: &Path<'_>, template: &Value, kind: &str) {
     let spec = read::of(template, "spec");
     let at = path.child("spec");
     let policy = read::text(spec, "restartPolicy");
@@ -72,9 +72,19 @@ fn runs_always(errors: &mut ErrorList, path: &Path<'_>, template: &Value, kind: 
     }
 }
 
-/// A label selector that must be there and say something, and a template it selects. `noun` is what
-/// upstream calls the kind in the refusal of an empty selector.
 fn selector_and_template(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, noun: &str, kind: &str) {
+    let template = read::of(spec, "template");
+    let at = path.child("template");
+    if selected_template(errors, path, spec, noun) {
+        pod::template(errors, &at, template);
+        runs_always(errors, &at, template, kind);
+    }
+}
+
+/// A label selector that must be there and say something, and a template it selects. `noun` is what
+/// upstream calls the kind in the refusal of an empty selector. Returns whether the selector is well-formed,
+/// without which upstream does not look at the template.
+pub(super) fn selected_template(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, noun: &str) -> bool {
     let at = path.child("selector");
     let found = read::get(spec, "selector");
     match found {
@@ -92,15 +102,14 @@ fn selector_and_template(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, 
     match found.map(|f| (f, selector::matches(f, labels_of(template)))) {
         Some((found, None)) => {
             errors.push(FieldError::invalid(&at, found.clone(), "invalid label selector"));
-            return;
+            return false;
         }
         Some((found, Some(false))) if !selector::is_empty(found) => {
             mismatch(errors, &at_template, labels_of(template));
         }
         _ => {}
     }
-    pod::template(errors, &at_template, template);
-    runs_always(errors, &at_template, template, kind);
+    true
 }
 
 pub(crate) fn deployment(object: &Object) -> ErrorList {
@@ -157,7 +166,7 @@ fn rolling_update(errors: &mut ErrorList, path: &Path<'_>, rolling: &Value) {
 }
 
 /// The number of a count or of a percentage.
-fn figure(value: Option<&Value>) -> i64 {
+pub(super) fn figure(value: Option<&Value>) -> i64 {
     match value {
         Some(Value::String(text)) => text.strip_suffix('%').and_then(|n| n.parse().ok()).unwrap_or(0),
         Some(number) => number.as_i64().unwrap_or(0),
@@ -224,89 +233,6 @@ fn daemon_rolling_update(errors: &mut ErrorList, path: &Path<'_>, rolling: &Valu
         }
         _ => {}
     }
-}
-
-pub(crate) fn stateful_set(object: &Object) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let path = Path::root("spec");
-    let spec = read::top(object, "spec");
-    let policy = read::text(spec, "podManagementPolicy");
-    let at = path.child("podManagementPolicy");
-    if check::required(&mut errors, &at, policy) && !matches!(policy, "OrderedReady" | "Parallel") {
-        errors.push(FieldError::invalid(&at, policy, "must be 'OrderedReady' or 'Parallel'"));
-    }
-    stateful_strategy(&mut errors, &path.child("updateStrategy"), spec);
-    if let Some(retention) = read::get(spec, "persistentVolumeClaimRetentionPolicy") {
-        let at = path.child("persistentVolumeClaimRetentionPolicy");
-        for key in ["whenDeleted", "whenScaled"] {
-            let value = read::text(retention, key);
-            if !matches!(value, "Retain" | "Delete") {
-                errors.push(FieldError::not_supported(&at.child(key), value, &["Retain", "Delete"]));
-            }
-        }
-    }
-    counts(&mut errors, &path, spec);
-    if let Some(ordinals) = read::get(spec, "ordinals") {
-        let at = path.child("ordinals");
-        check::nonnegative(&mut errors, &at.child("start"), read::int(ordinals, "start"));
-    }
-    let service = read::text(spec, "serviceName");
-    if !service.is_empty() {
-        let faults = names::dns1123_subdomain(service);
-        check::faults(&mut errors, &path.child("serviceName"), service, faults);
-    }
-    selector_and_template(&mut errors, &path, spec, "statefulset", "StatefulSet");
-    errors
-}
-
-fn stateful_strategy(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
-    let strategy = read::of(spec, "updateStrategy");
-    let rolling = read::get(strategy, "rollingUpdate");
-    let at = path.child("rollingUpdate");
-    match (read::text(strategy, "type"), rolling) {
-        ("", _) => errors.push(FieldError::required(path, "")),
-        ("OnDelete", Some(rolling)) => {
-            let detail = "only allowed for updateStrategy 'RollingUpdate'";
-            errors.push(FieldError::invalid(&at, rolling.clone(), detail));
-        }
-        ("RollingUpdate", Some(rolling)) => {
-            check::nonnegative(errors, &at.child("partition"), read::int(rolling, "partition"));
-            int_or_percent(errors, &at.child("maxUnavailable"), read::raw(rolling, "maxUnavailable"));
-            at_most_all(errors, &at.child("maxUnavailable"), read::raw(rolling, "maxUnavailable"));
-        }
-        ("OnDelete" | "RollingUpdate", None) => {}
-        _ => {
-            let detail = "must be 'RollingUpdate' or 'OnDelete'";
-            errors.push(FieldError::invalid(path, strategy.clone(), detail));
-        }
-    }
-}
-
-/// What a stateful set lets change.
-const STATEFUL_MUTABLE: [&str; 7] = [
-    "replicas",
-    "template",
-    "updateStrategy",
-    "minReadySeconds",
-    "ordinals",
-    "revisionHistoryLimit",
-    "persistentVolumeClaimRetentionPolicy",
-];
-
-pub(crate) fn stateful_set_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = stateful_set(new);
-    let fixed = |o: &Object| -> Vec<(String, Value)> {
-        let spec = read::top_raw(o, "spec").and_then(Value::as_object);
-        let fields = spec.into_iter().flatten().filter(|(k, _)| !STATEFUL_MUTABLE.contains(&k.as_str()));
-        let mut fixed: Vec<_> = fields.map(|(k, v)| (k.clone(), v.clone())).collect();
-        fixed.sort_by(|a, b| a.0.cmp(&b.0));
-        fixed
-    };
-    if fixed(new) != fixed(old) {
-        let detail = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
-        errors.push(FieldError::forbidden(&Path::root("spec"), detail));
-    }
-    errors
 }
 
 /// The status of a kind with replicas: none is negative, no part is more than the whole.

@@ -2,6 +2,7 @@
 
 use api::Object;
 use api::field::ErrorList;
+use api::names;
 use serde_json::json;
 
 use crate::columns::workload;
@@ -10,13 +11,13 @@ use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::part::{PartHandler, ScalePaths};
 use crate::status;
-use crate::validation::pod;
-use crate::validation::workload as valid;
+use crate::validation::{pod, stateful_set};
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("apps/v1", "statefulsets", StatefulSet)
         .short("sts")
         .category("all")
+        .named(names::dns1123_label)
         .counts_changes()
         .printed(workload::STATEFUL_SET, workload::stateful_set)
         .part("scale", PartHandler::Scale(ScalePaths::replicas()))
@@ -34,11 +35,11 @@ impl Logic for StatefulSet {
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
-        valid::stateful_set(object)
+        stateful_set::create(object)
     }
 
     fn changes(&self) -> Changes<'_> {
-        Changes::Judged(&valid::stateful_set_update)
+        Changes::Judged(&stateful_set::update)
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {

@@ -71,6 +71,11 @@ pub(super) fn volumes(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, pod
         let at = path.index(i);
         let name = read::text(volume, "name");
         sources(errors, &at, volume, &OF_CLUSTER);
+        // A template may leave the image of a volume open, as it may be set by who makes pods of it.
+        if let (Some(image), Some(_)) = (read::get(volume, "image"), pod_name) {
+            let at = at.child("image");
+            check::required(errors, &at.child("reference"), read::text(image, "reference"));
+        }
         if let Some(pod) = pod_name.filter(|p| !p.is_empty() && !name.is_empty())
             && read::get(volume, "ephemeral").is_some()
         {
@@ -149,9 +154,6 @@ fn source_of_kind(errors: &mut ErrorList, path: &Path<'_>, kind: &str, needs: &[
             projected(errors, path, source);
         }
         "image" => {
-            if read::text(source, "reference").is_empty() {
-                errors.push(FieldError::required(&path.child("reference"), ""));
-            }
             let policy = read::text(source, "pullPolicy");
             check::one_of(errors, &path.child("pullPolicy"), policy, &["Always", "IfNotPresent", "Never"]);
         }

@@ -38,6 +38,7 @@ fn claims() {
 fn a_bound_claim_may_only_grow() {
     let bound = with(&claim(), "/spec/volumeName", json!("v"));
     assert_eq!(updated("persistentvolumeclaims", &bound, &claim()), [""; 0]);
+    let bound = with(&bound, "/status", json!({"phase": "Bound", "capacity": {"storage": "1Gi"}}));
     let sized = |size: &str| with(&bound, "/spec/resources/requests/storage", json!(size));
     assert_eq!(updated("persistentvolumeclaims", &sized("2Gi"), &bound), [""; 0]);
     assert_eq!(
@@ -50,6 +51,18 @@ fn a_bound_claim_may_only_grow() {
         &bound,
     );
     assert!(said[0].starts_with("spec: Forbidden: spec is immutable after creation except"), "{said:?}");
+}
+
+#[test]
+fn an_expansion_that_failed_is_taken_back_to_more_than_there_is() {
+    let given = json!({"phase": "Bound", "capacity": {"storage": "1Gi"}});
+    let claim = with(&with(&claim(), "/spec/volumeName", json!("v")), "/status", given);
+    let sized = |size: &str| with(&claim, "/spec/resources/requests/storage", json!(size));
+    assert_eq!(updated("persistentvolumeclaims", &sized("2Gi"), &sized("3Gi")), [""; 0]);
+    assert_eq!(
+        updated("persistentvolumeclaims", &sized("1Gi"), &sized("3Gi")),
+        ["spec.resources.requests.storage: Forbidden: field can not be less than status.capacity"]
+    );
 }
 
 #[test]

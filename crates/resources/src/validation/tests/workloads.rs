@@ -102,3 +102,88 @@ fn stateful_sets_change_little() {
         "{said:?}"
     );
 }
+
+/// A set as charts of databases have them: the template mounts what the claim templates bring.
+fn database() -> Value {
+    let set = with(&workload(), "/spec/serviceName", json!("db"));
+    let mount = json!([{"name": "data", "mountPath": "/data"}]);
+    let set = with(&set, "/spec/template/spec/containers/0/volumeMounts", mount);
+    let claim = json!({"metadata": {"name": "data"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+    }});
+    with(&set, "/spec/volumeClaimTemplates", json!([claim]))
+}
+
+#[test]
+fn a_stateful_sets_claims_are_volumes_of_its_template() {
+    assert_eq!(created("statefulsets", &database()), [""; 0]);
+    // A volume of the same name gives way to the claim, whatever it is.
+    let own = with(&database(), "/spec/template/spec/volumes", json!([{"name": "data", "secret": {}}]));
+    assert_eq!(created("statefulsets", &own), [""; 0]);
+    // The controller writes the two names itself.
+    let named = with(&database(), "/spec/template/spec/hostname", json!("Not A Name"));
+    let named = with(&named, "/spec/template/spec/subdomain", json!("Nor This"));
+    assert_eq!(created("statefulsets", &named), [""; 0]);
+    let mount = "/spec/template/spec/containers/0/volumeMounts/0/name";
+    assert_eq!(
+        created("statefulsets", &with(&database(), mount, json!("www"))),
+        ["spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"www\""]
+    );
+    let modes = "/spec/volumeClaimTemplates/0/spec/accessModes";
+    assert_eq!(
+        created("statefulsets", &with(&database(), modes, json!([]))),
+        ["spec.volumeClaimTemplates[0].spec.accessModes: Required value: at least 1 access mode is required"]
+    );
+}
+
+#[test]
+fn a_stateful_set_stored_with_a_fault_can_still_be_scaled() {
+    let faulty = with(&database(), "/spec/template/spec/containers/0/image", json!(null));
+    let faulty = with(&faulty, "/spec/volumeClaimTemplates/0/spec/accessModes", json!([]));
+    let faulty = with(&faulty, "/spec/serviceName", json!("a.b"));
+    assert_eq!(updated("statefulsets", &with(&faulty, "/spec/replicas", json!(3)), &faulty), [""; 0]);
+    let image = "/spec/template/spec/containers/0/image";
+    assert_eq!(
+        updated("statefulsets", &with(&database(), image, json!(null)), &database()),
+        ["spec.template.spec.containers[0].image: Required value"]
+    );
+}
+
+#[test]
+fn strategies_of_stateful_sets() {
+    for (pointer, value, expect) in [
+        (
+            "/spec/updateStrategy",
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}}),
+            "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: 0: cannot be 0",
+        ),
+        (
+            "/spec/updateStrategy",
+            json!({"type": "OnDelete", "rollingUpdate": {"partition": 1}}),
+            "spec.updateStrategy.rollingUpdate: Invalid value: {\"partition\":1}: only allowed for updateStrategy 'RollingUpdate'",
+        ),
+        (
+            "/spec/serviceName",
+            json!("a.b"),
+            "spec.serviceName: Invalid value: \"a.b\": must not contain dots",
+        ),
+    ] {
+        assert_eq!(created("statefulsets", &with(&database(), pointer, value)), [expect], "{pointer}");
+    }
+    let plain = json!({"type": "OnDelete"});
+    assert_eq!(created("statefulsets", &with(&database(), "/spec/updateStrategy", plain)), [""; 0]);
+}
+
+#[test]
+fn a_template_may_leave_the_image_of_a_volume_open() {
+    let volume = json!([{"name": "v", "image": {"pullPolicy": "Always"}}]);
+    let open = with(&workload(), "/spec/template/spec/volumes", volume.clone());
+    assert_eq!(created("deployments", &open), [""; 0]);
+    let template =
+        json!({"metadata": {"name": "t"}, "template": with(&template(), "/spec/volumes", volume.clone())});
+    assert_eq!(created("podtemplates", &template), [""; 0]);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {
+        "containers": [{"name": "a", "image": "b:1"}], "volumes": volume,
+    }});
+    assert_eq!(created("pods", &pod), ["spec.volumes[0].image.reference: Required value"]);
+}
