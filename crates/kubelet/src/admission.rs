@@ -14,13 +14,34 @@ use pods::Amounts;
 use crate::planner::Rejection;
 use crate::sandbox_config;
 
-/// Why the node refuses `pod` beside the `others` that run here; `None` if it takes it on.
-pub fn admit(pod: &Pod, others: &[Arc<Pod>], allocatable: &BTreeMap<String, Wire>) -> Option<Rejection> {
-    let others: Vec<&Pod> = others.iter().map(Arc::as_ref).filter(|p| !pods::is_terminal(p)).collect();
-    forbidden_sysctl(pod)
-        .or_else(|| confined(pod))
-        .or_else(|| lacking(pod, &others, allocatable))
-        .or_else(|| port_clash(pod, &others))
+/// The pods that hold room on the node.
+#[derive(Debug, Clone, Default)]
+pub struct Holders {
+    /// Those the API counts for this node.
+    pub staying: Vec<Arc<Pod>>,
+    /// Those the API no longer has (deleted by force) and that have not ended: the scheduler gives their room away.
+    pub leaving: Vec<Arc<Pod>>,
+}
+
+/// The node's answer to a new pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    TakenOn,
+    /// The room is the pod's as soon as those that are leaving have left.
+    Waits,
+    Refused(Rejection),
+}
+
+/// Decides whether the node takes `pod` on beside those that are here.
+pub fn admit(pod: &Pod, holders: &Holders, allocatable: &BTreeMap<String, Wire>) -> Admission {
+    let beside = |others: &[&Pod]| lacking(pod, others, allocatable).or_else(|| port_clash(pod, others));
+    let mut others: Vec<&Pod> = holders.staying.iter().map(Arc::as_ref).collect();
+    let refusal = forbidden_sysctl(pod).or_else(|| confined(pod)).or_else(|| beside(&others));
+    if let Some(why) = refusal {
+        return Admission::Refused(why);
+    }
+    others.extend(holders.leaving.iter().map(Arc::as_ref));
+    if beside(&others).is_some() { Admission::Waits } else { Admission::TakenOn }
 }
 
 /// Nothing here loads AppArmor profiles: a pod that asks to be confined must not run as if it were.
@@ -90,6 +111,14 @@ mod tests {
         serde_json::from_value(json!({"spec": spec})).expect("a pod")
     }
 
+    /// Why the node refuses `pod` beside `others`.
+    fn refusal(pod: &Pod, others: &[Arc<Pod>]) -> Option<Rejection> {
+        match admit(pod, &Holders { staying: others.to_vec(), leaving: Vec::new() }, &node()) {
+            Admission::Refused(why) => Some(why),
+            Admission::TakenOn | Admission::Waits => None,
+        }
+    }
+
     fn asks(cpu: &str) -> Value {
         json!({"name": "c", "resources": {"requests": {"cpu": cpu}}})
     }
@@ -105,15 +134,15 @@ mod tests {
     fn what_the_node_cannot_or_must_not_do_is_refused_at_once() {
         let sysctl = |name: &str| {
             let context = json!({"sysctls": [{"name": name, "value": "1"}]});
-            admit(&pod(json!({"containers": [], "securityContext": context})), &[], &node())
+            refusal(&pod(json!({"containers": [], "securityContext": context})), &[])
         };
-        let refusal = sysctl("kernel.msgmax").expect("it reaches beyond the pod");
-        assert_eq!(refusal.reason, "SysctlForbidden");
-        assert_eq!(refusal.message, "forbidden sysctl: \"kernel.msgmax\" not allowlisted");
+        let why = sysctl("kernel.msgmax").expect("it reaches beyond the pod");
+        assert_eq!(why.reason, "SysctlForbidden");
+        assert_eq!(why.message, "forbidden sysctl: \"kernel.msgmax\" not allowlisted");
         assert_eq!(sysctl("net.ipv4.tcp_syncookies"), None);
         let confined = |kind: &str| {
             let context = json!({"appArmorProfile": {"type": kind}});
-            admit(&pod(json!({"containers": [{"name": "c", "securityContext": context}]})), &[], &node())
+            refusal(&pod(json!({"containers": [{"name": "c", "securityContext": context}]})), &[])
         };
         assert_eq!(confined("RuntimeDefault").expect("nobody would enforce it").reason, "AppArmor");
         assert_eq!(confined("Unconfined"), None);
@@ -122,18 +151,30 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_in_upstreams_words() {
         let running = Arc::new(pod(json!({"containers": [asks("1500m")]})));
-        let refusal =
-            admit(&pod(json!({"containers": [asks("1")]})), std::slice::from_ref(&running), &node());
-        let refusal = refusal.expect("it does not fit");
-        assert_eq!(refusal.reason, "OutOfcpu");
+        let why = refusal(&pod(json!({"containers": [asks("1")]})), std::slice::from_ref(&running));
+        let why = why.expect("it does not fit");
+        assert_eq!(why.reason, "OutOfcpu");
         assert_eq!(
-            refusal.message,
+            why.message,
             "Node didn't have enough resource: cpu, requested: 1000, used: 1500, capacity: 2000"
         );
         let small = pod(json!({"containers": [asks("500m")]}));
-        assert_eq!(admit(&small, std::slice::from_ref(&running), &node()), None);
-        let refusal = admit(&small, &[running.clone(), running], &node()).expect("the node is full");
-        assert_eq!(refusal.reason, "OutOfpods");
+        assert_eq!(refusal(&small, std::slice::from_ref(&running)), None);
+        let why = refusal(&small, &[running.clone(), running]).expect("the node is full");
+        assert_eq!(why.reason, "OutOfpods");
+    }
+
+    #[test]
+    fn the_room_of_those_that_leave_is_waited_for() {
+        let ask = |cpu: &str| pod(json!({"containers": [asks(cpu)]}));
+        let beside = |staying: &[&str], leaving: &[&str]| {
+            let pods = |list: &[&str]| list.iter().map(|cpu| Arc::new(ask(cpu))).collect();
+            admit(&ask("1"), &Holders { staying: pods(staying), leaving: pods(leaving) }, &node())
+        };
+        assert_eq!(beside(&[], &["1500m"]), Admission::Waits);
+        assert_eq!(beside(&["100m"], &["100m"]), Admission::Waits, "two pods are all the node takes");
+        assert_eq!(beside(&[], &["1"]), Admission::TakenOn);
+        assert!(matches!(beside(&["1500m"], &["1500m"]), Admission::Refused(_)), "waiting would not help");
     }
 
     #[test]
@@ -144,8 +185,8 @@ mod tests {
             )
         };
         let taken = [Arc::new(with_port("192.0.2.1"))];
-        assert_eq!(admit(&with_port(""), &taken, &node()).expect("it clashes").reason, "NodePorts");
-        assert_eq!(admit(&with_port("192.0.2.2"), &taken, &node()), None);
+        assert_eq!(refusal(&with_port(""), &taken).expect("it clashes").reason, "NodePorts");
+        assert_eq!(refusal(&with_port("192.0.2.2"), &taken), None);
     }
 
     /// Whether scheduler and node accept `spec` beside `running`; they must agree.
@@ -162,8 +203,8 @@ mod tests {
         let chance = scheduler::cycle::Chance::default();
         let (decision, _) = scheduler::cycle::decide(&scheduler::pod::PodInfo::new(&pod), &mut nodes, chance);
         let scheduled = matches!(decision, scheduler::cycle::Decision::Bind(_));
-        let refusal = admit(&pod, &[running], &node());
-        assert_eq!(scheduled, refusal.is_none(), "{decision:?} by the scheduler, {refusal:?} by the node");
+        let why = refusal(&pod, &[running]);
+        assert_eq!(scheduled, why.is_none(), "{decision:?} by the scheduler, {why:?} by the node");
         scheduled
     }
 

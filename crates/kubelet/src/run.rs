@@ -81,8 +81,14 @@ async fn assemble(
             }
         }
     };
-    let tools =
-        Tools { executor: executor.clone(), facts, runtime_name, metrics, shutdown: shutdown.clone() };
+    let tools = Tools {
+        executor: executor.clone(),
+        facts,
+        runtime_name,
+        metrics,
+        freed: Arc::default(),
+        shutdown: shutdown.clone(),
+    };
     Ok(Pods { workers: Workers::new(tools), executor, source, shutdown })
 }
 
@@ -97,6 +103,7 @@ impl Pods {
         tokio::select! {
             () = self.follow() => {}
             () = self.evict() => {}
+            () = self.workers.fill_freed_room() => {}
             () = self.shutdown.started() => {}
         }
         self.workers.drain().await;

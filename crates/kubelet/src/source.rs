@@ -1,10 +1,12 @@
 //! The source of this node's pods.
 
+use std::sync::Arc;
+
 use informer::{Cache, Delta, Informers, Scope};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::worker::PodNews;
-use crate::workers::Workers;
+use crate::workers::{Workers, is_taken_on};
 
 /// A source of pods.
 pub enum PodSource {
@@ -23,6 +25,9 @@ impl PodSource {
     pub async fn connect(&self, workers: &Workers) {
         let Self::Api(cache) = self;
         cache.wait_synced().await;
+        for pod in in_order_of_claim(cache) {
+            workers.deliver(PodNews::Current(pod));
+        }
         let workers = workers.clone();
         cache.subscribe(move |delta| {
             let Some(pod) = delta.object().typed().cloned() else { return };
@@ -32,4 +37,16 @@ impl PodSource {
             });
         });
     }
+}
+
+/// The pods there are: those the node has taken on before, then the others, the oldest first. What runs already must
+/// be counted before a new pod is measured against the room that is left.
+fn in_order_of_claim(cache: &Cache<Pod>) -> Vec<Arc<Pod>> {
+    let present = cache.scan("the node agent starts and meets all its pods at once");
+    let mut pods: Vec<_> = present.iter().filter_map(|object| object.typed().cloned()).collect();
+    pods.sort_by_cached_key(|pod| {
+        let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        (!is_taken_on(pod), created, pod.metadata.name.clone())
+    });
+    pods
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use base::Shutdown;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -48,6 +48,16 @@ pub struct PodView {
     pub pod: Arc<Pod>,
     pub status: Arc<PodStatus>,
     pub runtime: Arc<PodRuntime>,
+    /// The pod holds neither room nor ports of the node: it was refused, or it has ended.
+    pub holds_nothing: bool,
+}
+
+/// That the node does not take a pod on.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    pub why: Rejection,
+    /// When the API is told: whoever replaces pods must not do it as fast as a node can refuse them.
+    pub told_at: Instant,
 }
 
 /// The dependencies of all workers.
@@ -58,6 +68,8 @@ pub struct Tools {
     /// The scheme of container ids.
     pub runtime_name: String,
     pub metrics: Metrics,
+    /// Rung when a pod has ended and what it held of the node is free.
+    pub freed: Arc<Notify>,
     pub shutdown: Shutdown,
 }
 
@@ -81,6 +93,7 @@ pub struct Worker {
     mailbox: Arc<Mailbox>,
     view: Arc<ArcSwap<PodView>>,
     want: Arc<Desired>,
+    refusal: Option<Refusal>,
     seen: Observed,
     mounted: Arc<MountedVolumes>,
     sandbox_config: Option<Arc<cri::v1::PodSandboxConfig>>,
@@ -101,27 +114,29 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker that has not looked yet. With a `rejection` it only reports that the node refuses the pod.
+    /// A worker that has not looked yet. With a `refusal` it only reports that the node refuses the pod.
     pub fn new(
         tools: Tools,
         mailbox: Arc<Mailbox>,
         view: Arc<ArcSwap<PodView>>,
         news: PodNews,
-        rejection: Option<Rejection>,
+        refusal: Option<Refusal>,
     ) -> Self {
         let now = tools.executor.clock.now();
         let (pod, gone) = news.into_parts();
-        let reporting = Reporting::new(pod.status.clone().unwrap_or_default());
+        let told_at = refusal.as_ref().map(|refusal| refusal.told_at);
+        let reporting = Reporting::new(pod.status.clone().unwrap_or_default(), told_at);
         let started_at = pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(now, |t| t.0);
         let seen = Observed { started_at: Some(started_at), ..Observed::default() };
         let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
         let first_seen = phase.is_none_or(|phase| phase == "Pending").then(Instant::now);
         let host_ips = tools.facts.host_ips().to_vec();
         let mut want = Desired::new(pod, gone, host_ips, tools.runtime_name.clone());
-        want.rejection = rejection.map(|why| {
+        want.refusal = refusal.as_ref().map(|Refusal { why, .. }| {
             let about = crate::events::reference(&want.pod, crate::events::Part::Pod);
             tools.executor.events.record(about, Severity::Warning, &why.reason, why.message.clone());
-            Rejection { message: format!("Pod was rejected: {}", why.message), ..why }
+            let message = format!("Pod was rejected: {}", why.message);
+            Rejection { reason: why.reason.clone(), message }
         });
         let want = Arc::new(want);
         Self {
@@ -129,6 +144,7 @@ impl Worker {
             mailbox,
             view,
             want,
+            refusal,
             seen,
             mounted: Arc::default(),
             sandbox_config: None,
@@ -144,6 +160,11 @@ impl Worker {
             first_seen,
             wake: None,
         }
+    }
+
+    /// That the node does not take the pod on, as given to [`Worker::new`].
+    pub fn refusal(&self) -> Option<Refusal> {
+        self.refusal.clone()
     }
 
     /// Works until nothing is left of the pod (true) or the agent stops (false).
@@ -221,7 +242,7 @@ impl Worker {
         let pod = self.reporting.absorb(pod, self.seen.in_flight.contains(&ActionKey::Object));
         let host_ips = self.tools.facts.host_ips().to_vec();
         let mut want = Desired::new(pod, gone || self.want.gone, host_ips, self.tools.runtime_name.clone());
-        want.rejection = self.want.rejection.clone();
+        (want.refusal, want.eviction) = (self.want.refusal.clone(), self.want.eviction.clone());
         self.want = Arc::new(want);
         if self.seen.volumes_ready {
             let (executor, want) = (self.tools.executor.clone(), self.want.clone());
@@ -234,12 +255,12 @@ impl Worker {
 
     /// The node ends the pod; the first reason stays.
     fn evict(&mut self, why: Rejection) {
-        if self.want.rejection.is_some() {
+        if self.want.refusal.is_some() || self.want.eviction.is_some() {
             return;
         }
         let about = crate::events::reference(&self.want.pod, crate::events::Part::Pod);
         self.tools.executor.events.record(about, Severity::Warning, &why.reason, why.message.clone());
-        Arc::make_mut(&mut self.want).rejection = Some(why);
+        Arc::make_mut(&mut self.want).eviction = Some(why);
     }
 
     /// Reads the runtime if it may have changed, plans, and sets the plan in motion. True when all is done.
@@ -268,7 +289,7 @@ impl Worker {
         {
             self.tools.metrics.started(first_seen.elapsed());
         }
-        self.publish(&status);
+        self.publish(&status, plan.ended);
         self.align_probes(plan.probes);
         for action in plan.actions {
             self.begin(action, &status);
@@ -316,12 +337,16 @@ impl Worker {
         self.noticed = plan.notices.iter().map(|n| n.key.clone()).collect();
     }
 
-    fn publish(&self, status: &Arc<PodStatus>) {
-        self.view.store(Arc::new(PodView {
+    fn publish(&self, status: &Arc<PodStatus>, ended: bool) {
+        let before = self.view.swap(Arc::new(PodView {
             pod: self.want.pod.clone(),
             status: status.clone(),
             runtime: Arc::new(self.seen.runtime.clone()),
+            holds_nothing: ended,
         }));
+        if ended && !before.holds_nothing {
+            self.tools.freed.notify_one();
+        }
     }
 
     fn begin(&mut self, action: Action, status: &Arc<PodStatus>) {

@@ -3,7 +3,6 @@
 //!
 //! Start at [`Workers::deliver`]. Holds no decision about any pod.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -13,36 +12,28 @@ use arc_swap::ArcSwap;
 use base::backoff::Policy;
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
-use tokio::task::JoinSet;
 
-use crate::admission;
+use crate::admission::Admission;
 use crate::cri_view::Record;
 use crate::planner::Rejection;
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
-use crate::worker::{Mailbox, PodNews, PodView, Tools, Worker};
+use crate::worker::{Mailbox, PodNews, PodView, Refusal, Tools, Worker};
+use roster::{Entry, Roster};
 
+mod roster;
 #[cfg(test)]
 mod tests;
 
+pub use roster::is_taken_on;
+
 /// How long a worker that panicked is left alone before another takes its pod.
 const AFTER_FAULT: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(300));
-
-struct Entry {
-    mailbox: Arc<Mailbox>,
-    view: Arc<ArcSwap<PodView>>,
-}
-
-#[derive(Default)]
-struct Inner {
-    by_uid: HashMap<String, Entry>,
-    tasks: JoinSet<()>,
-}
 
 /// The workers of this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Workers {
     tools: Tools,
-    inner: Arc<Mutex<Inner>>,
+    inner: Arc<Mutex<Roster>>,
 }
 
 impl Workers {
@@ -50,27 +41,73 @@ impl Workers {
         Self { tools, inner: Arc::default() }
     }
 
-    /// Passes news of a pod to its worker; makes one for a pod that has none. Never waits. Must be called
-    /// within the async runtime.
+    /// Passes news of a pod to its worker; makes one for a pod that has none, unless the pod has to wait for room.
+    /// Never waits. Must be called within the async runtime.
     pub fn deliver(&self, news: PodNews) {
         let (PodNews::Current(pod) | PodNews::Gone(pod)) = &news;
         let Some(uid) = pod.metadata.uid.clone() else { return };
-        let pod = pod.clone();
-        let mut inner = self.lock();
-        while inner.tasks.try_join_next().is_some() {}
-        if let Some(entry) = inner.by_uid.get(&uid) {
+        let mut roster = self.lock();
+        while roster.tasks.try_join_next().is_some() {}
+        if let Some(entry) = roster.by_uid.get_mut(&uid) {
+            entry.gone |= matches!(news, PodNews::Gone(_));
             entry.mailbox.put(news);
             return;
         }
         if self.tools.shutdown.is_started() {
             return;
         }
-        let rejection = self.admit(&news, &inner);
-        let mailbox = Arc::new(Mailbox::default());
-        let view = Arc::new(ArcSwap::from_pointee(PodView { pod, ..PodView::default() }));
-        inner.by_uid.insert(uid.clone(), Entry { mailbox: mailbox.clone(), view: view.clone() });
-        let worker = Worker::new(self.tools.clone(), mailbox.clone(), view.clone(), news, rejection);
-        inner.tasks.spawn(self.clone().keep_working(uid, worker, mailbox, view));
+        match (news, roster.held_at(&uid)) {
+            (PodNews::Current(pod), Some(at)) => roster.held[at] = pod,
+            (PodNews::Current(pod), None) => roster.held.push(pod),
+            (PodNews::Gone(_), Some(at)) => drop(roster.held.remove(at)),
+            (news @ PodNews::Gone(_), None) => self.begin(&mut roster, uid, news, None),
+        }
+        self.admit_held(&mut roster);
+    }
+
+    /// Takes on or refuses those that wait, as soon as it can be told which; those before a pod come first.
+    fn admit_held(&self, roster: &mut Roster) {
+        let allocatable = self.tools.facts.allocatable();
+        let mut at = 0;
+        while let Some(pod) = roster.held.get(at).cloned() {
+            let refusal = match roster.admit(&pod, at, &allocatable) {
+                Admission::Waits => {
+                    at += 1;
+                    continue;
+                }
+                Admission::TakenOn => None,
+                Admission::Refused(why) => Some(roster.refuse(why)),
+            };
+            roster.held.remove(at);
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            self.begin(roster, uid, PodNews::Current(pod), refusal);
+        }
+        if at > 0 {
+            tracing::debug!(pods = at, "pods wait for the room of those that are leaving");
+        }
+    }
+
+    fn begin(&self, roster: &mut Roster, uid: String, news: PodNews, refusal: Option<Refusal>) {
+        let (PodNews::Current(pod) | PodNews::Gone(pod)) = &news;
+        let first = PodView { holds_nothing: pods::is_terminal(pod), pod: pod.clone(), ..PodView::default() };
+        let (mailbox, view) = (Arc::new(Mailbox::default()), Arc::new(ArcSwap::from_pointee(first)));
+        let entry = Entry {
+            mailbox: mailbox.clone(),
+            view: view.clone(),
+            refused: refusal.is_some(),
+            gone: matches!(news, PodNews::Gone(_)),
+        };
+        roster.by_uid.insert(uid.clone(), entry);
+        let worker = Worker::new(self.tools.clone(), mailbox.clone(), view.clone(), news, refusal);
+        roster.tasks.spawn(self.clone().keep_working(uid, worker, mailbox, view));
+    }
+
+    /// Looks after the pods that wait for room, whenever some becomes free. Never ends.
+    pub async fn fill_freed_room(&self) {
+        loop {
+            self.tools.freed.notified().await;
+            self.admit_held(&mut self.lock());
+        }
     }
 
     /// Runs a worker until nothing is left of its pod. One that panics is replaced, which finds in the runtime how
@@ -82,6 +119,7 @@ impl Workers {
         mailbox: Arc<Mailbox>,
         view: Arc<ArcSwap<PodView>>,
     ) {
+        let refusal = worker.refusal();
         let mut faults = 0;
         loop {
             match AssertUnwindSafe(worker.run()).catch_unwind().await {
@@ -91,23 +129,14 @@ impl Workers {
                     faults += 1;
                     tracing::error!(uid, faults, "a pod's worker panicked and begins anew");
                     tokio::time::sleep(AFTER_FAULT.delay(faults)).await;
-                    let news = PodNews::Current(view.load().pod.clone());
-                    worker = Worker::new(self.tools.clone(), mailbox.clone(), view.clone(), news, None);
+                    let pod = view.load().pod.clone();
+                    let gone = self.lock().by_uid.get(&uid).is_some_and(|entry| entry.gone);
+                    let news = if gone { PodNews::Gone(pod) } else { PodNews::Current(pod) };
+                    let refusal = refusal.clone();
+                    worker = Worker::new(self.tools.clone(), mailbox.clone(), view.clone(), news, refusal);
                 }
             }
         }
-    }
-
-    /// A pod that has not been taken on before must fit beside those that run here.
-    fn admit(&self, news: &PodNews, inner: &Inner) -> Option<Rejection> {
-        let PodNews::Current(pod) = news else { return None };
-        let status = pod.status.as_ref();
-        let taken_on = status.is_some_and(|s| s.start_time.is_some());
-        if taken_on || pod.metadata.deletion_timestamp.is_some() {
-            return None;
-        }
-        let others: Vec<_> = inner.by_uid.values().map(|e| e.view.load_full().pod.clone()).collect();
-        admission::admit(pod, &others, &self.tools.facts.allocatable())
     }
 
     /// Takes a worker off the list unless news came in its last moment.
@@ -154,7 +183,7 @@ impl Workers {
         while tasks.join_next().await.is_some() {}
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Roster> {
         self.inner.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -173,13 +202,17 @@ impl Workers {
 
 impl PodDirectory for Workers {
     fn pods(&self) -> Vec<Arc<Pod>> {
-        let views: Vec<_> = self.lock().by_uid.values().map(|e| e.view.load_full()).collect();
+        let (views, held) = {
+            let roster = self.lock();
+            let views: Vec<_> = roster.by_uid.values().map(|e| e.view.load_full()).collect();
+            (views, roster.held.clone())
+        };
         let with_status = |view: Arc<PodView>| {
             let mut pod = Pod::clone(&view.pod);
             pod.status = Some(view.status.as_ref().clone());
             Arc::new(pod)
         };
-        views.into_iter().map(with_status).collect()
+        views.into_iter().map(with_status).chain(held).collect()
     }
 
     fn container(

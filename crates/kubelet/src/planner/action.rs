@@ -120,6 +120,8 @@ pub struct Plan {
     pub reasons: Vec<String>,
     /// The pod's processes are to end.
     pub ending: bool,
+    /// They have ended, and the pod holds neither room nor ports any more.
+    pub ended: bool,
     /// Nothing is left of the pod: its worker can end.
     pub done: bool,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::action::{Action, ActionKey, Notice, Plan};
-use super::desired::Desired;
+use super::desired::{Desired, Rejection};
 use super::observed::Observed;
 use crate::cri_view::Sandbox;
 
@@ -24,11 +24,13 @@ pub struct Context<'a> {
     pub plan: Plan,
     /// By container name; overrides the default waiting reason in the status.
     pub waiting: BTreeMap<String, Waiting>,
+    /// Why the node refuses or ends the pod.
+    pub rejection: Option<Rejection>,
 }
 
 impl<'a> Context<'a> {
     pub fn new(want: &'a Desired, seen: &'a Observed, now: Timestamp) -> Self {
-        Self { want, seen, now, plan: Plan::default(), waiting: BTreeMap::new() }
+        Self { want, seen, now, plan: Plan::default(), waiting: BTreeMap::new(), rejection: None }
     }
 
     pub fn in_flight(&self, key: &ActionKey) -> bool {

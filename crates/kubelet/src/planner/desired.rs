@@ -64,8 +64,10 @@ pub struct Desired {
     pub deletion: Option<Deletion>,
     /// The object is no longer in the API: nothing is reported any more.
     pub gone: bool,
-    /// The pod must not run here, or not any more.
-    pub rejection: Option<Rejection>,
+    /// The node has not taken the pod on: nothing of it ever runs here.
+    pub refusal: Option<Rejection>,
+    /// The pod must not run here any more.
+    pub eviction: Option<Rejection>,
     /// The node's addresses, primary first.
     pub host_ips: Vec<String>,
     /// The scheme of container ids: the runtime's name.
@@ -98,7 +100,8 @@ impl Desired {
             host_network: spec.host_network.unwrap_or(false),
             deletion,
             gone,
-            rejection: None,
+            refusal: None,
+            eviction: None,
             host_ips,
             runtime_name,
             pod,

@@ -11,6 +11,7 @@ mod context;
 mod desired;
 mod garbage;
 mod init;
+mod lost;
 mod observed;
 mod phase;
 mod probes;
@@ -40,11 +41,12 @@ pub fn plan(want: &Desired, seen: &Observed, now: Timestamp) -> Plan {
     let stage = stage::decide(&mut ctx);
     match &stage {
         Stage::Live => live(&mut ctx),
-        ending => termination::plan(&mut ctx, ending),
+        ending => termination::plan(&mut ctx, *ending),
     }
     ctx.plan.ending = stage != Stage::Live;
+    ctx.plan.ended = ctx.plan.ending && stage::has_ended(&ctx);
     probes::targets(&mut ctx, stage != Stage::Live);
-    ctx.plan.status = status::build(&ctx, &stage);
+    ctx.plan.status = status::build(&ctx, stage);
     ctx.plan
 }
 

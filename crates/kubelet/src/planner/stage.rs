@@ -1,50 +1,84 @@
 //! Where a pod is in its life: whether it should be running, ending, or has ended by itself.
 
-use super::action::Notice;
+use jiff::Timestamp;
+
+use super::action::{ActionKey, Notice};
 use super::context::Context;
 use super::desired::{Desired, Rejection, RestartPolicy, Role};
 use super::observed::Observed;
+use crate::cri_view::Run;
 
 const DEADLINE_EXCEEDED: &str = "Pod was active on the node longer than the specified deadline";
 
 /// Why a pod's processes are to end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Containers are kept running.
     Live,
     /// Everything that had to run has run (or cannot); what is left (sidecars, sandbox) is stopped.
     Finished,
-    /// The node ends the pod: its deadline passed, or it was refused.
-    Rejected(Rejection),
+    /// The node ends the pod, for the reason in [`Context::rejection`].
+    Rejected,
     /// The object is being deleted, or is gone.
     Deleting,
 }
 
-/// Decides the pod's stage; wakes the plan when a deadline will change it.
+/// Decides the pod's stage, and whether the node rejects the pod; wakes the plan when a deadline will change it.
+///
+/// A rejection stays one, whatever becomes of the containers afterwards, and also where the pod is deleted
+/// meanwhile.
 pub fn decide(ctx: &mut Context<'_>) -> Stage {
     let (want, seen) = (ctx.want, ctx.seen);
+    let settled = ended_in_api(want);
+    if !settled {
+        ctx.rejection = rejection(ctx);
+    }
     if want.deletion.is_some() {
         return Stage::Deleting;
     }
-    if let Some(rejection) = &want.rejection {
-        return Stage::Rejected(rejection.clone());
+    if ctx.rejection.is_some() {
+        return Stage::Rejected;
     }
-    if ended_in_api(want) || finished(want, seen) {
-        return Stage::Finished;
-    }
-    if let Some(deadline) = seen.started_at.and_then(|at| want.deadline(at)) {
-        if deadline <= ctx.now {
-            let (reason, message) = ("DeadlineExceeded", DEADLINE_EXCEEDED.to_owned());
-            let key = reason.to_owned();
-            ctx.notice(Notice { key, container: None, warning: false, reason, message: message.clone() });
-            return Stage::Rejected(Rejection { reason: reason.to_owned(), message });
-        }
-        ctx.plan.wake_at(deadline);
-    }
-    if cannot_go_on(ctx) {
+    if settled || finished(want, seen).is_some() || cannot_go_on(ctx) {
         return Stage::Finished;
     }
     Stage::Live
+}
+
+/// Whether nothing of a pod that is ending runs any more, or is about to: containers, starts under way, and the
+/// sandbox with the addresses and ports it holds. No terminal phase is reported before.
+pub fn has_ended(ctx: &Context<'_>) -> bool {
+    let runtime = &ctx.seen.runtime;
+    let starting = |key: &ActionKey| matches!(key, ActionKey::Start(_) | ActionKey::NewSandbox);
+    !ctx.seen.in_flight.iter().any(starting)
+        && !runtime.sandboxes.iter().any(|s| s.ready)
+        && !runtime.containers.iter().any(|c| matches!(c.run, Run::Running | Run::Unknown))
+}
+
+/// Why the node refuses or ends the pod.
+fn rejection(ctx: &mut Context<'_>) -> Option<Rejection> {
+    let want = ctx.want;
+    if let Some(why) = want.refusal.as_ref().or(want.eviction.as_ref()) {
+        return Some(why.clone());
+    }
+    let deadline = ctx.seen.started_at.and_then(|at| want.deadline(at))?;
+    let finished_at = finished(want, ctx.seen);
+    // Told by when the containers ended, so that the answer is the same after they have, and for a restarted agent.
+    if finished_at.unwrap_or(ctx.now) < deadline {
+        if finished_at.is_none() {
+            ctx.plan.wake_at(deadline);
+        }
+        return None;
+    }
+    let (reason, message) = ("DeadlineExceeded", DEADLINE_EXCEEDED.to_owned());
+    ctx.notice(Notice {
+        key: reason.to_owned(),
+        container: None,
+        warning: false,
+        reason,
+        message: message.clone(),
+    });
+    Some(Rejection { reason: reason.to_owned(), message })
 }
 
 fn ended_in_api(want: &Desired) -> bool {
@@ -52,18 +86,21 @@ fn ended_in_api(want: &Desired) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
-/// Whether an init container failed for good, or every app container ended and none restarts.
-fn finished(want: &Desired, seen: &Observed) -> bool {
-    let ended = |member| {
-        let spec: &super::desired::Member = member;
-        let exit = seen.runtime.latest(&spec.spec.name).and_then(|r| r.exit());
-        exit.is_some_and(|exit| !want.restarts(spec, exit.code))
+/// When an init container failed for good, or the last app container ended, where none restarts.
+fn finished(want: &Desired, seen: &Observed) -> Option<Timestamp> {
+    let exit = |member: &super::desired::Member| {
+        let exit = seen.runtime.latest(&member.spec.name)?.exit()?;
+        (!want.restarts(member, exit.code)).then_some(exit)
     };
-    let failed_init = want.with_role(Role::Init).any(|m| {
-        let exit = seen.runtime.latest(&m.spec.name).and_then(|r| r.exit());
-        exit.is_some_and(|exit| exit.code != 0 && !want.restarts(m, exit.code))
-    });
-    failed_init || (want.with_role(Role::App).next().is_some() && want.with_role(Role::App).all(ended))
+    let failed_init = want.with_role(Role::Init).filter_map(exit).find(|exit| exit.code != 0);
+    if let Some(exit) = failed_init {
+        return Some(exit.finished_at);
+    }
+    let mut last = None;
+    for member in want.with_role(Role::App) {
+        last = last.max(Some(exit(member)?.finished_at));
+    }
+    last
 }
 
 /// A pod that never restarts and lost its sandbox after containers ran in it is not tried again

@@ -4,35 +4,41 @@ use k8s_openapi::api::core::v1::{ContainerStatus, HostIP, PodIP, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::context::Context;
-use super::desired::Role;
+use super::desired::{Rejection, Role};
 use super::stage::Stage;
-use super::{conditions, container_status, phase};
+use super::{conditions, container_status, lost, phase};
 
 /// The status as the node sees it now.
-pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
+pub fn build(ctx: &Context<'_>, stage: Stage) -> PodStatus {
     let want = ctx.want;
-    let running = ctx.seen.runtime.containers.iter().any(|c| c.is_running());
-    let ended = *stage != Stage::Live && !running;
-    let (reason, message) = reason(ctx, stage, ended);
+    let ended = ctx.plan.ended;
+    let rejection = ctx.rejection.as_ref().filter(|_| ended);
+    let (reason, message) = reason(ctx, stage, rejection);
     // Of a pod that was refused before anything ran there is nothing to tell but the refusal.
-    let refused = ended && reason.is_some() && ctx.seen.runtime.containers.is_empty() && !was_started(ctx);
+    let refused = ended && is_refused(ctx);
     let statuses = |keep: fn(Role) -> bool| -> Vec<ContainerStatus> {
         let members = want.members.iter().filter(|m| !refused && keep(m.role));
         members.map(|m| container_status::build(ctx, m, ended)).collect()
     };
-    let init = statuses(|role| matches!(role, Role::Init | Role::Sidecar));
+    let mut init = statuses(|role| matches!(role, Role::Init | Role::Sidecar));
     let mut apps = statuses(|role| role == Role::App);
     apps.sort_by(|a, b| a.name.cmp(&b.name));
     let ephemeral = statuses(|role| role == Role::Ephemeral);
     let initialized = apps.iter().any(|s| s.container_id.is_some());
     let known_phase = want.pod.status.as_ref().and_then(|s| s.phase.as_deref());
-    let phase = match (stage, known_phase) {
-        // A final phase says that nothing runs any more.
-        (Stage::Rejected(_), _) if ended => "Failed",
-        (_, Some("Failed")) => "Failed",
-        (_, Some("Succeeded")) => "Succeeded",
-        _ => phase::phase(want, &init, &apps, ended, initialized),
+    let phase = match known_phase {
+        Some("Failed") => "Failed",
+        Some("Succeeded") => "Succeeded",
+        _ if rejection.is_some() => "Failed",
+        known => match phase::phase(want, &init, &apps, ended, initialized) {
+            // Whoever replaces the pod relies on it: a final phase says that nothing of the pod runs any more.
+            "Failed" | "Succeeded" if !ended => not_yet(known),
+            phase => phase,
+        },
     };
+    if ended {
+        lost::end(&mut init, &mut apps);
+    }
     let facts = conditions::Facts { phase, init: &init, apps: &apps, initialized };
     let conditions = conditions::build(ctx, &facts);
     let ips = ips(ctx);
@@ -55,10 +61,19 @@ pub fn build(ctx: &Context<'_>, stage: &Stage) -> PodStatus {
     }
 }
 
-/// Whether the API knows of a container that was made for the pod.
-fn was_started(ctx: &Context<'_>) -> bool {
-    let members = &ctx.want.members;
-    members.iter().any(|m| container_status::of_started(ctx.want, &m.spec.name).is_some())
+/// What a pod is until its final phase.
+fn not_yet(known: Option<&str>) -> &'static str {
+    if known == Some("Running") { "Running" } else { "Pending" }
+}
+
+/// Whether the node has never taken the pod on, as this agent or the one before it decided.
+fn is_refused(ctx: &Context<'_>) -> bool {
+    let refused_before = || {
+        let known = ctx.want.pod.status.as_ref();
+        known.is_some_and(|s| s.reason.is_some() && s.container_statuses.is_none())
+            && ctx.seen.runtime.containers.is_empty()
+    };
+    ctx.want.refusal.is_some() || refused_before()
 }
 
 fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
@@ -67,15 +82,16 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 
 /// A pod-level reason is kept once it was given; it comes with the phase it explains, when nothing runs any
 /// more.
-fn reason(ctx: &Context<'_>, stage: &Stage, ended: bool) -> (Option<String>, Option<String>) {
-    match stage {
-        Stage::Rejected(why) if ended => return (Some(why.reason.clone()), Some(why.message.clone())),
-        _ => {}
+fn reason(
+    ctx: &Context<'_>,
+    stage: Stage,
+    rejection: Option<&Rejection>,
+) -> (Option<String>, Option<String>) {
+    if let Some(why) = rejection {
+        return (Some(why.reason.clone()), Some(why.message.clone()));
     }
-    match (&ctx.want.pod.status, stage) {
-        (Some(known), Stage::Finished | Stage::Deleting | Stage::Rejected(_)) => {
-            (known.reason.clone(), known.message.clone())
-        }
+    match &ctx.want.pod.status {
+        Some(known) if stage != Stage::Live => (known.reason.clone(), known.message.clone()),
         _ => (None, None),
     }
 }

@@ -19,8 +19,8 @@ pub fn stop(ctx: &mut Context<'_>, record: &Record, grace_s: i64, message: Strin
 }
 
 /// Plans the rest of a pod's life.
-pub fn plan(ctx: &mut Context<'_>, stage: &Stage) {
-    let deleting = *stage == Stage::Deleting;
+pub fn plan(ctx: &mut Context<'_>, stage: Stage) {
+    let deleting = stage == Stage::Deleting;
     if starting(ctx) {
         ctx.plan.because("waits for a start under way before stopping");
     }

@@ -228,6 +228,113 @@ fn a_deadline_fails_the_pod() {
 }
 
 #[test]
+fn a_deadline_stays_the_reason_whatever_the_containers_make_of_it() {
+    let mut sim = Simulation::new(json!({
+        "activeDeadlineSeconds": 2,
+        "restartPolicy": "Never",
+        "containers": [{"name": "c", "image": "a:1"}]
+    }));
+    sim.exits_when_asked(0);
+    sim.settle("created");
+    sim.run_to_wake();
+    sim.settle("the deadline passes, and the process ends well");
+    sim.check("deadline_exit_0");
+
+    let mut sim = Simulation::new(json!({
+        "activeDeadlineSeconds": 2,
+        "restartPolicy": "Never",
+        "containers": [{"name": "c", "image": "a:1"}]
+    }));
+    sim.settle("created");
+    sim.advance(1);
+    sim.exit("c", 0);
+    sim.settle("it ends by itself");
+    sim.advance(2);
+    sim.settle("the deadline passes afterwards");
+    sim.check("deadline_in_time");
+
+    let mut sim = Simulation::new(json!({
+        "activeDeadlineSeconds": 2,
+        "restartPolicy": "Never",
+        "containers": [{"name": "c", "image": "a:1"}]
+    }));
+    sim.settle("created");
+    sim.run_to_wake();
+    sim.plan_only("the deadline passes");
+    sim.advance(1);
+    sim.exit("c", 0);
+    sim.restart_agent();
+    sim.settle("the agent restarts while the process ends");
+    sim.check("deadline_restart");
+
+    let mut sim = Simulation::new(json!({
+        "activeDeadlineSeconds": 2,
+        "containers": [{"name": "c", "image": "a:1"}]
+    }));
+    sim.exits_when_asked(0);
+    sim.settle("created");
+    sim.run_to_wake();
+    sim.plan_only("the deadline passes");
+    sim.delete(30);
+    sim.settle("deleted while it ends");
+    sim.check("deadline_deleted");
+}
+
+#[test]
+fn a_deadline_before_the_image_came_lists_every_container() {
+    let mut sim = Simulation::new(json!({
+        "activeDeadlineSeconds": 2,
+        "initContainers": [{"name": "i", "image": "a:1"}, {"name": "j", "image": "a:1"}],
+        "containers": [{"name": "c", "image": "a:1"}]
+    }));
+    sim.hold_image("i");
+    sim.settle("created, the image does not come");
+    sim.run_to_wake();
+    sim.settle("the deadline passes");
+    sim.check("deadline_before_image");
+
+    let mut sim = Simulation::new(json!({
+        "activeDeadlineSeconds": 2,
+        "containers": [{"name": "c", "image": "a:1"}]
+    }));
+    sim.hold_image("c");
+    sim.settle("created, the image does not come");
+    sim.run_to_wake();
+    sim.settle("the deadline passes");
+    sim.check("deadline_before_only_image");
+}
+
+#[test]
+fn a_pod_deleted_while_it_starts_has_no_final_phase_before_its_end() {
+    let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
+    sim.hold_start("c");
+    sim.settle("created, the start is under way");
+    sim.delete(30);
+    sim.look_at_status("deleted: nothing runs yet, as far as can be seen");
+    sim.end_start("c");
+    sim.look_at_status("the start is done: it is stopped");
+    sim.settle("it has ended");
+    sim.check("deleted_while_starting");
+}
+
+#[test]
+fn a_sidecar_that_still_runs_keeps_a_failed_pod_from_its_final_phase() {
+    let mut sim = Simulation::new(json!({
+        "restartPolicy": "Never",
+        "initContainers": [
+            {"name": "proxy", "image": "p:1", "restartPolicy": "Always"},
+            {"name": "i", "image": "a:1"}
+        ],
+        "containers": [{"name": "c", "image": "a:1"}]
+    }));
+    sim.settle("created");
+    sim.exit("i", 1);
+    sim.look_at_status("the init container fails for good: the sidecar still runs");
+    sim.settle("it is stopped");
+    sim.check("failed_init_sidecar");
+}
+
+#[test]
 fn a_shorter_grace_overtakes_a_stop_under_way() {
     let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
     sim.settle("created");

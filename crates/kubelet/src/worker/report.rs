@@ -27,6 +27,8 @@ pub struct Reporting {
     /// The last status computed here.
     computed: Option<Arc<PodStatus>>,
     writing: bool,
+    /// Nothing is written before.
+    not_before: Option<Instant>,
     due: Option<Instant>,
     failures: u32,
 }
@@ -36,13 +38,15 @@ fn version(pod: &Pod) -> u64 {
 }
 
 impl Reporting {
-    pub fn new(known: PodStatus) -> Self {
+    /// The API has `known`; it is told nothing before `not_before`.
+    pub fn new(known: PodStatus, not_before: Option<Instant>) -> Self {
         Self {
             reported: Arc::new(known),
             echo: None,
             echo_version: 0,
             computed: None,
             writing: false,
+            not_before,
             due: None,
             failures: 0,
         }
@@ -120,6 +124,10 @@ impl Worker {
             return;
         };
         let now = Instant::now();
+        if let Some(later) = reporting.not_before.filter(|at| *at > now) {
+            reporting.due = Some(later);
+            return;
+        }
         let urgent = status::is_urgent(&reporting.reported, status) && reporting.failures == 0;
         let due = *reporting.due.get_or_insert(now + PROGRESS_DELAY);
         if !urgent && due > now {

@@ -70,6 +70,7 @@ fn workers(
         facts,
         runtime_name: "knarr".to_owned(),
         metrics: Metrics::default(),
+        freed: Arc::default(),
         shutdown,
     })
 }
@@ -435,6 +436,78 @@ async fn a_pod_that_does_not_fit_is_refused() {
     assert_eq!(status.message, Some(format!("Pod was rejected: {why}")));
     assert_eq!(status.container_statuses, None);
     assert!(node.cri.take_calls().is_empty());
+}
+
+/// Pod number `n`, which asks for one of the node's four processors.
+fn numbered(n: usize) -> Pod {
+    let one = json!({"requests": {"cpu": "1"}});
+    let mut pod = pod(json!({"containers": [{"name": "web", "image": "nginx:1", "resources": one}]}));
+    pod.metadata.uid = Some(format!("u{n}"));
+    pod.metadata.name = Some(format!("web-{n}"));
+    pod
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_node_whose_pods_are_deleted_by_force_takes_the_next_ones_on() {
+    let clock = TestClock::new();
+    let mut cri = FakeCri::new(clock);
+    cri.stop_takes = Duration::from_secs(1);
+    let node = node_with(cri, clock);
+    node.cri.add_image("nginx:1");
+    let workers = node.workers.clone();
+    let mut filling = tokio::task::JoinSet::new();
+    filling.spawn(async move { workers.fill_freed_room().await });
+    (0..4).for_each(|n| node.deliver(&numbered(n)));
+    sleep(Duration::from_secs(5)).await;
+    node.cri.take_calls();
+    // Gone from the API at once; the scheduler gives the room away before their processes have ended.
+    (0..4).for_each(|n| node.workers.deliver(PodNews::Gone(Arc::new(numbered(n)))));
+    (4..8).for_each(|n| node.deliver(&numbered(n)));
+    sleep(Duration::from_millis(500)).await;
+    assert!(!node.cri.take_calls().iter().any(|c| c.starts_with("run_sandbox")), "the room is not free yet");
+    assert_eq!(node.workers.pods().iter().filter(|p| numbered_from(p, 4)).count(), 4, "they are there");
+    sleep(Duration::from_secs(5)).await;
+    let calls = node.cri.take_calls();
+    assert_eq!(calls.iter().filter(|c| c.starts_with("start")).count(), 4, "{calls:?}");
+    assert!(!node.events.take().iter().any(|e| e.contains("OutOf")), "nothing was refused");
+    // A pod that waits may be deleted meanwhile.
+    (4..8).for_each(|n| node.workers.deliver(PodNews::Gone(Arc::new(numbered(n)))));
+    node.deliver(&numbered(8));
+    node.workers.deliver(PodNews::Gone(Arc::new(numbered(8))));
+    sleep(Duration::from_secs(5)).await;
+    assert!(node.workers.pods().is_empty());
+}
+
+fn numbered_from(pod: &Pod, first: usize) -> bool {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    name.strip_prefix("web-").and_then(|n| n.parse::<usize>().ok()).is_some_and(|n| n >= first)
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_and_ended_pods_hold_nothing_and_refusals_are_told_at_a_pace() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    (0..104).for_each(|n| node.deliver(&numbered(n)));
+    sleep(Duration::from_secs(1)).await;
+    let events = node.events.take();
+    let used = |line: &String| line.contains("used: 4000, capacity: 4000");
+    assert_eq!(events.iter().filter(|e| e.contains("OutOfcpu")).count(), 100);
+    assert_eq!(events.iter().filter(|e| used(e)).count(), 100, "the refused do not count");
+    let refusals = || {
+        let patches = node.api.patches.lock().expect("no panic");
+        patches.iter().filter(|p| p["status"]["reason"] == "OutOfcpu").count()
+    };
+    assert!((48..=52).contains(&refusals()), "{} within a second", refusals());
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(refusals(), 100);
+    // One of the four ends for the node's sake; another can have its place.
+    let why = Rejection { reason: "Evicted".to_owned(), message: "too much".to_owned() };
+    node.workers.evict("u0", why);
+    sleep(Duration::from_secs(60)).await;
+    node.cri.take_calls();
+    node.deliver(&numbered(200));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(node.cri.take_calls().iter().filter(|c| c.starts_with("start")).count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,6 +24,8 @@ pub struct Simulation {
     fail: Option<(String, Failure)>,
     /// The container whose hook is under way, or will be once it runs.
     hook: Option<String>,
+    /// What a container that is asked to end exits with.
+    exits_with: i32,
     last: Plan,
     transcript: String,
 }
@@ -44,6 +46,7 @@ impl Simulation {
             made: 0,
             fail: None,
             hook: None,
+            exits_with: 137,
             last: Plan::default(),
             transcript: String::new(),
         }
@@ -190,7 +193,7 @@ impl Simulation {
                 let record = self.record(container, sandbox_id, *attempt);
                 self.seen.runtime.containers.push(record);
             }
-            Action::StopContainer { id, .. } => self.end(&id.clone(), 137),
+            Action::StopContainer { id, .. } => self.end(&id.clone(), self.exits_with),
             Action::MountVolumes | Action::UnmountVolumes | Action::Release { .. } | Action::DeleteObject => {
             }
         }
@@ -265,6 +268,36 @@ impl Simulation {
 
     pub fn change(&mut self, change: impl FnOnce(&mut PodSpec)) {
         change(self.pod.spec.as_mut().expect("the pod has a specification"));
+    }
+
+    pub fn exits_when_asked(&mut self, code: i32) {
+        self.exits_with = code;
+    }
+
+    /// The image of the container is being pulled, and goes on being so.
+    pub fn hold_image(&mut self, name: &str) {
+        self.seen.in_flight.insert(ActionKey::Image(name.to_owned()));
+    }
+
+    /// The container's start is under way: it runs, and nobody has been told yet.
+    pub fn hold_start(&mut self, name: &str) {
+        self.seen.in_flight.insert(ActionKey::Start(name.to_owned()));
+    }
+
+    /// The start that was under way is done.
+    pub fn end_start(&mut self, name: &str) {
+        let sandbox_id = self.seen.runtime.sandboxes[0].id.clone();
+        let container = name.to_owned();
+        let start = Action::StartContainer { container, sandbox_id, attempt: 0, backoff: None };
+        let outcome = self.succeed(&start);
+        memory::remember(&mut self.seen, &start, outcome, self.now);
+    }
+
+    /// Plans, says what the status is, and carries nothing out.
+    pub fn look_at_status(&mut self, what: &str) {
+        self.headline(what);
+        self.look();
+        self.describe();
     }
 
     pub fn hold_hook(&mut self, name: &str) {

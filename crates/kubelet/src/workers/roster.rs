@@ -1,0 +1,102 @@
+//! Which pods have a worker, which wait for room, and who holds the node's room. Decides with
+//! [`crate::admission`]; starts nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::admission::{self, Admission, Holders};
+use crate::planner::Rejection;
+use crate::worker::{Mailbox, PodView, Refusal};
+
+/// The pace at which refusals are told, and how many at once: what upstream's controllers (`kube-api-qps`,
+/// `kube-api-burst`) replace. A controller whose pods a node keeps refusing must not fill the API with them.
+const REFUSAL_EVERY: Duration = Duration::from_millis(50);
+const REFUSAL_BURST: u32 = 30;
+
+pub struct Entry {
+    pub mailbox: Arc<Mailbox>,
+    pub view: Arc<ArcSwap<PodView>>,
+    pub refused: bool,
+    /// The API no longer has the pod.
+    pub gone: bool,
+}
+
+#[derive(Default)]
+pub struct Roster {
+    pub by_uid: HashMap<String, Entry>,
+    /// Pods that wait for the room of those that are leaving, in the order they came. They have no worker.
+    pub held: Vec<Arc<Pod>>,
+    refusals: Pace,
+    pub tasks: JoinSet<()>,
+}
+
+impl Roster {
+    /// The place of a pod among those that wait.
+    pub fn held_at(&self, uid: &str) -> Option<usize> {
+        self.held.iter().position(|pod| pod.metadata.uid.as_deref() == Some(uid))
+    }
+
+    /// Whether a pod that has not been taken on before fits beside those that are here and the first `before` of
+    /// those that wait.
+    pub fn admit(&self, pod: &Pod, before: usize, allocatable: &BTreeMap<String, Quantity>) -> Admission {
+        if is_taken_on(pod) || pod.metadata.deletion_timestamp.is_some() {
+            return Admission::TakenOn;
+        }
+        let mut holders = Holders::default();
+        for entry in self.by_uid.values().filter(|entry| !entry.refused) {
+            let view = entry.view.load();
+            match (view.holds_nothing, entry.gone) {
+                (true, _) => {}
+                (false, true) => holders.leaving.push(view.pod.clone()),
+                (false, false) => holders.staying.push(view.pod.clone()),
+            }
+        }
+        holders.staying.extend(self.held.iter().take(before).cloned());
+        admission::admit(pod, &holders, allocatable)
+    }
+
+    /// A refusal, with its turn among the others.
+    pub fn refuse(&mut self, why: Rejection) -> Refusal {
+        Refusal { why, told_at: self.refusals.next(Instant::now()) }
+    }
+}
+
+/// Whether the node took the pod on before; it has a start time from then on.
+pub fn is_taken_on(pod: &Pod) -> bool {
+    pod.status.as_ref().is_some_and(|status| status.start_time.is_some())
+}
+
+/// Turns at a steady pace, after a burst at once.
+#[derive(Default)]
+struct Pace {
+    /// When the next turn were, had there been no burst.
+    next: Option<Instant>,
+}
+
+impl Pace {
+    fn next(&mut self, now: Instant) -> Instant {
+        let next = self.next.map_or(now, |next| next.max(now));
+        self.next = Some(next + REFUSAL_EVERY);
+        now + next.duration_since(now).saturating_sub(REFUSAL_EVERY * REFUSAL_BURST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_come_in_a_burst_and_then_at_a_pace() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        let turns: Vec<_> = (0..51).map(|_| pace.next(now).duration_since(now).as_millis()).collect();
+        assert_eq!((turns[0], turns[30], turns[31], turns[50]), (0, 0, 50, 1000));
+        assert_eq!(pace.next(now + Duration::from_secs(10)), now + Duration::from_secs(10));
+    }
+}
