@@ -3,48 +3,82 @@
 //! Start with [`plugins`]: the list, in upstream's order. One plugin a file. Plugins know kinds by name; nothing
 //! else of the request's way does. `reservation` is the step around the commit.
 
+mod certificate_rights;
+mod certificate_subject;
+mod claim_resize;
+mod default_class;
 mod default_toleration_seconds;
 mod escalation;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod plugin;
+mod pod_security;
+mod pod_topology_labels;
 mod priority;
 mod requester;
 mod reservation;
+mod resource_quota;
+mod runtime_class;
 mod service_account;
+mod signing_request;
 mod taint_new_nodes;
+mod unattended;
 
 use std::sync::Arc;
 
 use api::{Error, Object};
+use base::Clock;
 
+pub use certificate_rights::CertificateRights;
+pub use certificate_subject::CertificateSubjectRestriction;
+pub use claim_resize::ClaimResize;
+pub use default_class::{DefaultIngressClass, DefaultStorageClass};
 pub use default_toleration_seconds::DefaultTolerationSeconds;
 pub use escalation::Escalation;
+pub use limit_ranger::LimitRanger;
 pub use namespace_lifecycle::NamespaceLifecycle;
 pub use node_restriction::NodeRestriction;
 pub use plugin::{Admission, Immediate, Operation, Review};
+pub use pod_security::PodSecurity;
+pub use pod_topology_labels::PodTopologyLabels;
 pub use priority::Priority;
 pub use requester::Requester;
 pub(crate) use reservation::Reservations;
-pub use reservation::{Attempt, Committed, Hold, Reservation, Reserver};
+pub use reservation::{Attempt, Committed, Hold, Reservation, Reserver, Stage};
+pub use resource_quota::ResourceQuota;
+pub use runtime_class::RuntimeClass;
 pub use service_account::ServiceAccount;
 pub use taint_new_nodes::TaintNewNodes;
+pub use unattended::Unattended;
 
+use crate::cache::Cache;
 use crate::cache::lookup::Lookup;
 use crate::identity::authz::Authorizer;
 use crate::identity::authz::rbac::Rbac;
 
-/// Has every plugin change the object, in order.
+/// Has every plugin change the object, in order. Where other servers write to the store too, a refusal of a new
+/// object may come of a cache that lags: the plugin is asked again once the cache has caught up (upstream's plugins
+/// read the API before they refuse).
 ///
 /// # Errors
 /// The first refusal.
 pub(crate) async fn admit(
     plugins: &[Arc<dyn Admission>],
+    cache: &Cache,
     review: &Review<'_>,
     mut object: Option<&mut Object>,
 ) -> Result<(), Error> {
     for plugin in plugins {
-        plugin.admit(review, object.as_deref_mut()).await?;
+        let admitted = plugin.admit(review, object.as_deref_mut()).await;
+        if admitted.is_err() && review.operation == Operation::Create && cache.is_shared() {
+            if let Err(error) = cache.fresh().await {
+                tracing::warn!(%error, "the watch cache lags behind what admission has to know");
+            }
+            plugin.admit(review, object.as_deref_mut()).await?;
+            continue;
+        }
+        admitted?;
     }
     Ok(())
 }
@@ -65,18 +99,39 @@ pub(crate) async fn validate(
 }
 
 /// All plugins in upstream's order (`pkg/kubeapiserver/options/plugins.go`). Requester and Escalation are no plugins
-/// upstream but part of their kinds' storage; they stand last.
-pub fn plugins(lookup: &Lookup, rbac: &Rbac, authorizer: &Arc<dyn Authorizer>) -> Vec<Arc<dyn Admission>> {
+/// upstream but part of their kinds' storage; they stand last, with what warns of what knarr does not do yet.
+pub fn plugins(
+    lookup: &Lookup,
+    rbac: &Rbac,
+    authorizer: &Arc<dyn Authorizer>,
+    clock: &Arc<dyn Clock>,
+) -> Vec<Arc<dyn Admission>> {
     vec![
-        Arc::new(NamespaceLifecycle::new(lookup.clone())),
+        Arc::new(NamespaceLifecycle::new(lookup.clone(), Arc::clone(clock))),
+        Arc::new(LimitRanger::new(lookup.clone())),
         Arc::new(ServiceAccount::new(lookup.clone())),
-        Arc::new(NodeRestriction::new(lookup.clone())),
+        Arc::new(NodeRestriction::new(lookup.clone(), Arc::clone(authorizer))),
         Arc::new(TaintNewNodes),
+        Arc::new(PodSecurity::new(lookup.clone())),
         Arc::new(Priority::new(lookup.clone())),
         Arc::new(DefaultTolerationSeconds),
+        Arc::new(DefaultStorageClass::new(lookup.clone())),
+        Arc::new(ClaimResize::new(lookup.clone())),
+        Arc::new(RuntimeClass::new(lookup.clone())),
+        Arc::new(CertificateRights::approval(Arc::clone(authorizer))),
+        Arc::new(CertificateRights::signing(Arc::clone(authorizer))),
+        Arc::new(CertificateSubjectRestriction),
+        Arc::new(DefaultIngressClass::new(lookup.clone())),
+        Arc::new(PodTopologyLabels::new(lookup.clone())),
         Arc::new(Requester),
         Arc::new(Escalation::new(rbac.clone(), Arc::clone(authorizer))),
+        Arc::new(Unattended),
     ]
+}
+
+/// What is set aside for writes: the last of upstream's plugins is one that charges.
+pub fn reservers(lookup: &Lookup, clock: &Arc<dyn Clock>) -> Vec<Arc<dyn Reserver>> {
+    vec![Arc::new(ResourceQuota::new(lookup.clone(), Arc::clone(clock)))]
 }
 
 #[cfg(test)]

@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
-use crate::request::User;
 use crate::request::call::Peer;
 use crate::request::path::RequestInfo;
+use crate::request::{Notes, User};
 
 /// Lines that may wait to be written; what comes beyond is lost, and that is said in the server's log.
 const WAITING_LINES: usize = 16_384;
@@ -89,6 +89,8 @@ pub(crate) struct Trail {
     /// `None` when it did not come to authorization.
     pub allowed: Option<bool>,
     pub error: Option<Error>,
+    /// What admission notes.
+    pub notes: Notes,
 }
 
 /// What a request was, kept while it is answered.
@@ -141,9 +143,13 @@ impl Asked {
         if let Some(error) = &trail.error {
             event["responseStatus"] = error.to_status();
         }
+        let mut annotations = trail.notes.annotations();
         if let Some(allowed) = trail.allowed {
             let decision = if allowed { "allow" } else { "forbid" };
-            event["annotations"] = json!({"authorization.k8s.io/decision": decision});
+            annotations.insert("authorization.k8s.io/decision".to_owned(), decision.to_owned());
+        }
+        if !annotations.is_empty() {
+            event["annotations"] = json!(annotations);
         }
         event
     }

@@ -159,6 +159,11 @@ impl Cache {
         }
     }
 
+    /// Whether others write to the store too, so that the cache may be behind what they have been told.
+    pub fn is_shared(&self) -> bool {
+        self.inner.store.is_shared()
+    }
+
     /// Waits until the cache shows a write that the store has acknowledged, so that later reads see it. Where the
     /// store is shared, reads see to that themselves ([`Cache::fresh`]), and a cache that lags is not waited for
     /// beyond [`FRESHNESS_PATIENCE`].

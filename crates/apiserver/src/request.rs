@@ -3,6 +3,7 @@
 //! `path` and `query` read it, `call` carries it through the server.
 
 pub(crate) mod call;
+mod notes;
 pub(crate) mod path;
 pub(crate) mod query;
 
@@ -10,6 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+
+pub use notes::Notes;
 
 /// Who asks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,4 +58,6 @@ pub struct Attributes {
     pub field_selector: Vec<(String, String)>,
     /// The whole path, for requests that are not about a resource.
     pub path: String,
+    /// What is said about the request beside its answer.
+    pub notes: Notes,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base::{Clock, Supervisor};
 
-use crate::admission::{self, Admission};
+use crate::admission::{self, Admission, Reserver};
 use crate::bootstrap;
 use crate::cache::lookup::Lookup;
 use crate::cache::{Cache, CacheError};
@@ -47,6 +47,7 @@ pub struct Security {
     pub authenticator: Arc<dyn Authenticator>,
     pub authorizer: Arc<dyn Authorizer>,
     pub admission: Vec<Arc<dyn Admission>>,
+    pub reservers: Vec<Arc<dyn Reserver>>,
     pub tokens: Arc<dyn TokenIssuer>,
     pub rules: Arc<dyn RuleResolver>,
     rbac: Rbac,
@@ -88,7 +89,8 @@ impl Security {
         }
         Ok(Self {
             authenticator: Arc::new(authn::Union(authenticators)),
-            admission: admission::plugins(&lookup, &rbac, &authorizer),
+            reservers: admission::reservers(&lookup, &settings.clock),
+            admission: admission::plugins(&lookup, &rbac, &authorizer, &settings.clock),
             authorizer,
             tokens: Arc::new(Issuer::new(settings)),
             rules: Arc::new(rbac.clone()),

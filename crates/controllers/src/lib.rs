@@ -6,7 +6,9 @@
 //!
 //! Never here: a write outside a plan, a poll, a decision that a restart would forget.
 
+pub mod certificates;
 pub mod cluster_role_aggregation;
+mod collection;
 pub mod deployment;
 pub mod garbage_collector;
 #[cfg(test)]
@@ -20,6 +22,7 @@ mod node_view;
 mod orphans;
 pub mod pod_gc;
 pub mod replicas;
+pub mod resource_quota;
 pub mod root_ca;
 mod selecting;
 pub mod service_account;

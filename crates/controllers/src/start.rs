@@ -5,6 +5,10 @@ use std::sync::Arc;
 use informer::Manager;
 use resources::ResourceSource;
 
+use crate::certificates::approving::CsrApprovingController;
+use crate::certificates::authority::Authority;
+use crate::certificates::cleaner::CsrCleanerController;
+use crate::certificates::signing::CsrSigningController;
 use crate::cluster_role_aggregation::ClusterRoleAggregationController;
 use crate::deployment::DeploymentController;
 use crate::garbage_collector;
@@ -13,6 +17,7 @@ use crate::node_ipam::{ClusterCidr, NodeIpamController};
 use crate::node_lifecycle::NodeLifecycleController;
 use crate::pod_gc::PodGcController;
 use crate::replicas::{ReplicaSetController, ReplicationControllerController};
+use crate::resource_quota::ResourceQuotaController;
 use crate::root_ca::RootCaController;
 use crate::service_account::ServiceAccountController;
 use crate::taint_eviction::TaintEvictionController;
@@ -22,6 +27,8 @@ use crate::taint_eviction::TaintEvictionController;
 pub struct Config {
     /// The cluster's CA certificates in PEM, published to every namespace.
     pub root_ca_pem: Arc<str>,
+    /// Signs certificates for who asks the API for them; with `None` nobody here does.
+    pub authority: Option<Arc<Authority>>,
     /// The network nodes get their pod ranges from; with `None` the controllers do not set `spec.podCIDR`.
     pub cluster_cidr: Option<ClusterCidr>,
     /// The served kinds, for the namespace controller and the garbage collector.
@@ -31,10 +38,16 @@ pub struct Config {
 /// Starts every controller; [`Manager::graph`] then returns what each reads.
 pub fn start_all(manager: &mut Manager, config: Config) {
     garbage_collector::start(manager, config.kinds.clone());
+    manager.start::<ResourceQuotaController>(config.kinds.clone());
     manager.start::<NamespaceController>(config.kinds);
     manager.start::<ServiceAccountController>(());
     manager.start::<RootCaController>(config.root_ca_pem);
     manager.start::<ClusterRoleAggregationController>(());
+    if let Some(authority) = config.authority {
+        manager.start::<CsrSigningController>(authority);
+    }
+    manager.start::<CsrApprovingController>(());
+    manager.start::<CsrCleanerController>(());
     if let Some(cidr) = config.cluster_cidr {
         manager.start::<NodeIpamController>(cidr);
     }

@@ -94,6 +94,11 @@ impl Sources<'_> {
         self.queue.clone()
     }
 
+    /// The caches of this process, for kinds that are known only while running.
+    pub fn informers(&self) -> &Informers {
+        self.informers
+    }
+
     /// A cache the controller reads but is not woken by.
     pub fn reads<K: Kind>(&mut self) -> Cache<K> {
         let cache = self.informers.cache::<K>();

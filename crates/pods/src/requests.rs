@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use api::quantity::{Format, Quantity};
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 
 use crate::amounts::{Amounts, parse};
@@ -39,6 +39,10 @@ impl<'a> Sums<'a> {
         &mut self.0[at].1
     }
 
+    fn named(self) -> BTreeMap<String, Quantity> {
+        self.0.into_iter().map(|(name, amount)| (name.to_owned(), amount)).collect()
+    }
+
     fn set(&mut self, name: &'a str, amount: Quantity) {
         *self.slot(name) = amount;
     }
@@ -66,6 +70,64 @@ impl Figure for Sums<'_> {
 pub fn requests(pod: &Pod) -> Amounts {
     let Some(spec) = &pod.spec else { return Amounts::default() };
     Amounts::from_quantities(sums(pod, spec, &Sums::default()).0)
+}
+
+/// One of the two lists of resources that a container has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Requests,
+    Limits,
+}
+
+impl Side {
+    /// The container's list.
+    pub fn of(self, container: &Container) -> Option<&BTreeMap<String, ApiQuantity>> {
+        self.in_list(container.resources.as_ref())
+    }
+
+    fn in_list(self, resources: Option<&ResourceRequirements>) -> Option<&List> {
+        match self {
+            Self::Requests => resources?.requests.as_ref(),
+            Self::Limits => resources?.limits.as_ref(),
+        }
+    }
+}
+
+/// The exact amounts that a specification asks for on one side, without overhead and whatever the status says:
+/// upstream's `podRequests` and `podLimits` of the LimitRanger.
+pub fn quantities_of_spec(spec: &PodSpec, side: Side) -> BTreeMap<String, Quantity> {
+    spec_sums(spec, side).named()
+}
+
+/// The exact amounts of a pod on one side: as [`requests()`], or upstream's `PodLimits`, where overhead is added only
+/// to what is limited.
+pub fn quantities(pod: &Pod, side: Side) -> BTreeMap<String, Quantity> {
+    let Some(spec) = &pod.spec else { return BTreeMap::new() };
+    if side == Side::Requests {
+        return sums(pod, spec, &Sums::default()).named();
+    }
+    let mut total = spec_sums(spec, side);
+    if !is_settled(pod) {
+        let status = |container: &Container| statuses(pod).find(|status| status.name == container.name);
+        total.raise_to(&at_peak(spec, |container| {
+            Sums::of(status(container).and_then(|s| s.resources.as_ref()?.limits.as_ref()))
+        }));
+    }
+    for (name, amount) in Sums::of(spec.overhead.as_ref()).0 {
+        if let Some(limit) = total.get(name).copied() {
+            total.set(name, limit.plus(&amount));
+        }
+    }
+    total.named()
+}
+
+fn spec_sums(spec: &PodSpec, side: Side) -> Sums<'_> {
+    let mut total = at_peak(spec, |container| Sums::of(side.of(container)));
+    let whole = side.in_list(spec.resources.as_ref());
+    for (name, amount) in Sums::of(whole).0.into_iter().filter(|(name, _)| is_pod_level(name)) {
+        total.set(name, amount);
+    }
+    total
 }
 
 /// CPU (thousandths of a core) and memory (bytes), with upstream's assumed minimum for each container that asks for

@@ -16,6 +16,7 @@ mod messages;
 pub mod openapi;
 mod part;
 mod qos;
+pub mod quota;
 pub mod row;
 mod schema;
 mod schema_data;

@@ -1,13 +1,22 @@
-//! A node changes its own objects only, and the pods bound to it.
+//! A node changes its own objects only, and the pods bound to it, and asks for tokens that its pods ask for.
+//!
+//! Upstream: `plugin/pkg/admission/noderestriction`.
+
+mod audience;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api::{Error, GroupResource, Object};
 use serde_json::Value;
 
-use super::plugin::{Immediate, Operation, Review};
+use super::plugin::{Admission, Operation, Review};
+use super::signing_request::{self, KUBELET_CLIENT, KUBELET_SERVING, signer_name};
 use crate::cache::lookup::Lookup;
+use crate::eventual::Eventual;
 use crate::identity::authz::node::node_name;
+use crate::identity::authz::{Authorizer, Decision};
+use crate::request::Attributes;
 
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 const LEASE_NAMESPACE: &str = "kube-node-lease";
@@ -32,11 +41,15 @@ const RESTRICTED_DOMAIN: &str = "node-restriction.kubernetes.io";
 /// The plugin `NodeRestriction`.
 pub struct NodeRestriction {
     lookup: Lookup,
+    authorizer: Arc<dyn Authorizer>,
 }
 
+/// An audience that nothing but a right of the node's own allows it to ask for.
+struct Unasked(String);
+
 impl NodeRestriction {
-    pub fn new(lookup: Lookup) -> Self {
-        Self { lookup }
+    pub fn new(lookup: Lookup, authorizer: Arc<dyn Authorizer>) -> Self {
+        Self { lookup, authorizer }
     }
 
     fn pod(&self, node: &str, review: &Review<'_>, pod: Option<&Object>) -> Result<(), Error> {
@@ -117,6 +130,10 @@ impl NodeRestriction {
                 review.forbid(object, format!("node {node:?} cannot update labels through pod status"))
             );
         }
+        let claims = ["status", "resourceClaimStatuses"];
+        if object.is_some_and(|new| new.at(&claims) != old.at(&claims)) {
+            return Err(review.forbid(object, format!("node {node:?} cannot update resource claim statuses")));
+        }
         Ok(())
     }
 
@@ -131,10 +148,16 @@ impl NodeRestriction {
             .forbid(object, format!("node {node} can only evict pods with spec.nodeName set to itself")))
     }
 
-    fn token(&self, node: &str, review: &Review<'_>, request: Option<&Object>) -> Result<(), Error> {
-        let Some(demand) = request else { return Ok(()) };
+    fn token(
+        &self,
+        node: &str,
+        review: &Review<'_>,
+        request: Option<&Object>,
+    ) -> Result<Option<Unasked>, Error> {
+        let Some(demand) = request else { return Ok(None) };
         let text = |field: &str| demand.str_at(&["spec", "boundObjectRef", field]).unwrap_or_default();
         let refuse = |why: &str| Err(review.forbid(request, why));
+        let namespace = &review.attributes.namespace;
         if text("kind") != "Pod" || text("name").is_empty() {
             return refuse("node requested token not bound to a pod");
         }
@@ -143,10 +166,8 @@ impl NodeRestriction {
         }
         let pods = GroupResource::new("", "pods");
         let name = text("name");
-        let pod = self
-            .lookup
-            .object("", "pods", &review.attributes.namespace, name)
-            .ok_or_else(|| Error::not_found(&pods, name))?;
+        let pod =
+            self.lookup.object("", "pods", namespace, name).ok_or_else(|| Error::not_found(&pods, name))?;
         if pod.uid() != text("uid") {
             let why = format!(
                 "the UID in the bound object reference ({}) does not match the UID in record ({}). \
@@ -159,25 +180,88 @@ impl NodeRestriction {
         if bound_to(&pod) != node {
             return refuse("node requested token bound to a pod scheduled on a different node");
         }
-        Ok(())
+        let audiences = demand.at(&["spec", "audiences"]).and_then(Value::as_array);
+        let audience = match audiences.map_or(&[][..], Vec::as_slice) {
+            [] => "",
+            [one] => one.as_str().unwrap_or_default(),
+            _ => return refuse("node may only request 0 or 1 audiences"),
+        };
+        let asked = audience::asked_for(&self.lookup, namespace, &pod, audience);
+        Ok((!asked).then(|| Unasked(audience.to_owned())))
+    }
+
+    /// Whether the node may ask for tokens of the audience whatever its pods say (KEP-4412).
+    async fn may_ask(
+        &self,
+        review: &Review<'_>,
+        audience: &str,
+        request: Option<&Object>,
+    ) -> Result<(), Error> {
+        let user = &review.attributes.user;
+        let attributes = Attributes {
+            user: Arc::clone(user),
+            verb: "request-serviceaccounts-token-audience".to_owned(),
+            is_resource: true,
+            version: "v1".to_owned(),
+            resource: audience.to_owned(),
+            namespace: review.attributes.namespace.clone(),
+            name: review.attributes.name.clone(),
+            ..Attributes::default()
+        };
+        if !audience.is_empty() && self.authorizer.authorize(&attributes).await == Decision::Allow {
+            return Ok(());
+        }
+        let why = format!(
+            "audience {audience:?} not found in pod spec volume, {} is not authorized to request tokens for this \
+             audience",
+            user.name
+        );
+        Err(review.forbid(request, why))
     }
 }
 
-impl Immediate for NodeRestriction {
+impl Admission for NodeRestriction {
     fn name(&self) -> &'static str {
         "NodeRestriction"
     }
 
-    fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
-        if review.operation == Operation::Connect {
-            return Ok(());
+    /// Asks the authorizer about tokens that no pod asks for, which may wait. All else is answered at once.
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        let object = object.map(|object| &*object);
+        match self.judge(review, object) {
+            Ok(None) => Ok(()).into(),
+            Ok(Some(Unasked(audience))) => {
+                Eventual::later(async move { self.may_ask(review, &audience, object).await })
+            }
+            Err(refusal) => Err(refusal).into(),
         }
-        let Some(node) = node_name(&review.attributes.user) else { return Ok(()) };
-        let object = object.as_deref();
+    }
+}
+
+impl NodeRestriction {
+    fn judge(&self, review: &Review<'_>, object: Option<&Object>) -> Result<Option<Unasked>, Error> {
+        if review.operation == Operation::Connect {
+            return Ok(None);
+        }
+        let Some(node) = node_name(&review.attributes.user) else { return Ok(None) };
         if node.is_empty() {
             let why = format!("could not determine node from user {:?}", review.attributes.user.name);
             return Err(review.forbid(object, why));
         }
+        if review.is_about("", "serviceaccounts")
+            && review.attributes.subresource == "token"
+            && review.operation == Operation::Create
+        {
+            return self.token(node, review, object);
+        }
+        self.judge_write(node, review, object).map(|()| None)
+    }
+
+    fn judge_write(&self, node: &str, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
         let a = review.attributes;
         match (&*review.resource.group, &*review.resource.plural, a.subresource.as_str()) {
             ("", "pods", "") => self.pod(node, review, object),
@@ -188,12 +272,8 @@ impl Immediate for NodeRestriction {
                 format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"),
             )),
             ("", "nodes", _) => own_node(node, review, object),
-            ("", "persistentvolumeclaims", subresource) if subresource != "status" => {
-                Err(review.forbid(object, "may only update PVC status"))
-            }
-            ("", "serviceaccounts", "token") if review.operation == Operation::Create => {
-                self.token(node, review, object)
-            }
+            ("", "persistentvolumeclaims", "status") => claim_status(node, review, object),
+            ("", "persistentvolumeclaims", _) => Err(review.forbid(object, "may only update PVC status")),
             ("coordination.k8s.io", "leases", _) if a.namespace != LEASE_NAMESPACE => Err(review.forbid(
                 object,
                 format!("can only access leases in the {LEASE_NAMESPACE:?} system namespace"),
@@ -206,9 +286,65 @@ impl Immediate for NodeRestriction {
                 Err(review
                     .forbid(object, "can only access CSINode with the same name as the requesting node"))
             }
+            ("resource.k8s.io", "resourceslices", "") => resource_slice(node, review, object),
+            (signing_request::GROUP, signing_request::PLURAL, "") => signing_request(review, object),
             _ => Ok(()),
         }
     }
+}
+
+/// A node says what a claim's volume has become, and nothing else.
+fn claim_status(node: &str, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
+    if review.operation != Operation::Update {
+        return Err(review.forbid(object, format!("unexpected operation {:?}", review.operation.as_str())));
+    }
+    let (Some(new), Some(old)) = (object, review.old) else { return Ok(()) };
+    let rest = |claim: &Object| {
+        let mut claim = claim.clone();
+        for field in ["capacity", "conditions", "allocatedResources", "allocatedResourceStatuses"] {
+            claim.remove_at(&["status", field]);
+        }
+        claim.remove_at(&["metadata", "managedFields"]);
+        claim.remove_at(&["metadata", "resourceVersion"]);
+        claim
+    };
+    if rest(new) == rest(old) {
+        return Ok(());
+    }
+    let why = format!(
+        "node {node:?} is not allowed to update fields other than status.quantity and status.conditions"
+    );
+    Err(review.forbid(object, why))
+}
+
+fn resource_slice(node: &str, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
+    let verb = match review.operation {
+        Operation::Create => "create",
+        Operation::Update => "update",
+        Operation::Delete => "delete",
+        Operation::Connect => return Ok(()),
+    };
+    let own = |slice: &Object| slice.str_at(&["spec", "nodeName"]) == Some(node);
+    if object.is_none_or(own) && review.old.is_none_or(own) {
+        return Ok(());
+    }
+    let why = format!("can only {verb} ResourceSlice with the same NodeName as the requesting node");
+    Err(review.forbid(object, why))
+}
+
+/// A node asks for certificates of its own name only.
+fn signing_request(review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
+    let Some(request) = object.filter(|_| review.operation == Operation::Create) else { return Ok(()) };
+    if ![KUBELET_CLIENT, KUBELET_SERVING].contains(&signer_name(request)) {
+        return Ok(());
+    }
+    let subject = signing_request::subject(request)
+        .map_err(|why| review.forbid(object, format!("unable to parse csr: {why}")))?;
+    let own = &review.attributes.user.name;
+    if subject.common_name == *own {
+        return Ok(());
+    }
+    Err(review.forbid(object, format!("can only create a node CSR with CN={own}")))
 }
 
 fn bound_to(pod: &Object) -> &str {

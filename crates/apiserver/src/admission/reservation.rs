@@ -14,9 +14,23 @@ use store::Revision;
 use super::plugin::Review;
 use crate::eventual::Eventual;
 
+/// When a reserver is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// After mutating admission and before validation: what is reserved may be written into the object.
+    Allocation,
+    /// After validating admission, right before the commit: the object is final. Deletes do not come here.
+    Final,
+}
+
 /// Sets aside what a write will use up.
 pub trait Reserver: Send + Sync + 'static {
-    /// Asked after mutating admission and before validation; may write what it has reserved into the object
+    /// When this reserver is asked.
+    fn stage(&self) -> Stage {
+        Stage::Allocation
+    }
+
+    /// Asked at its stage; in [`Stage::Allocation`] it may write what it has reserved into the object
     /// (`None` on delete). Dry runs ask too: what they reserve is released.
     ///
     /// `held` is what this reserver reserved in an earlier attempt of the same request, whose commit lost a race:
@@ -117,17 +131,20 @@ impl Reservations {
         self.0.is_empty()
     }
 
-    /// Asks every reserver. What an earlier attempt holds is handed back to whom it belongs to.
+    /// Asks every reserver of the stage. What an earlier attempt holds is handed back to whom it belongs to.
     ///
     /// # Errors
     /// The first refusal. What was reserved before it stays held until this is dropped.
     pub(crate) async fn reserve(
         &mut self,
         reservers: &[Arc<dyn Reserver>],
+        stage: Stage,
         review: &Review<'_>,
         mut object: Option<&mut Object>,
     ) -> Result<(), Error> {
-        for (index, reserver) in reservers.iter().enumerate() {
+        for (index, reserver) in
+            reservers.iter().enumerate().filter(|(_, reserver)| reserver.stage() == stage)
+        {
             let known = self.0.iter().position(|(owner, _)| *owner == index);
             let held = known.map(|position| self.0.swap_remove(position).1);
             if let Some(reservation) = reserver.reserve(review, object.as_deref_mut(), held).await? {

@@ -1,15 +1,21 @@
 //! Every pod runs as a service account: a default one, the account's pull secrets, and the volume with its token.
 
+use std::time::Duration;
+
 use api::{Error, Object};
 use serde_json::{Map, Value, json};
 
-use super::plugin::{Immediate, Operation, Review};
+use super::plugin::{Admission, Operation, Review};
 use crate::cache::lookup::Lookup;
+use crate::eventual::Eventual;
 
 const DEFAULT_ACCOUNT: &str = "default";
 const VOLUME_PREFIX: &str = "kube-api-access-";
 const MOUNT_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+/// How long a pod waits for the `default` account of its namespace, which a controller makes: as long as upstream's
+/// ten attempts take at most.
+const DEFAULT_PATIENCE: Duration = Duration::from_millis(1800);
 /// The token's lifetime in seconds. The odd figure marks tokens that admission asked for.
 const TOKEN_EXPIRATION_S: i64 = 3607;
 
@@ -40,27 +46,51 @@ fn concerns(review: &Review<'_>) -> bool {
     review.operation == Operation::Create && review.is_about_whole("", "pods")
 }
 
-impl Immediate for ServiceAccount {
+impl Admission for ServiceAccount {
     fn name(&self) -> &'static str {
         "ServiceAccount"
     }
 
-    fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
-        let Some(pod) = object.filter(|_| concerns(review)) else { return Ok(()) };
+    /// Waits for the default account of a new namespace; answers all else at once.
+    fn admit<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        let Some(pod) = object.filter(|_| concerns(review)) else { return Ok(()).into() };
         // A mirror pod shows what runs already; changing it would make it another pod.
         if pod.annotation(MIRROR_ANNOTATION).is_some() {
-            return Ok(());
+            return Ok(()).into();
         }
         let named = pod.str_at(&["spec", "serviceAccountName"]).unwrap_or_default();
         let name = if named.is_empty() { DEFAULT_ACCOUNT } else { named }.to_owned();
-        let account = self.account(review, pod, &name)?;
-        pod.set_at(&["spec", "serviceAccountName"], name.as_str().into());
-        // The old name of the same field.
-        pod.set_at(&["spec", "serviceAccount"], name.as_str().into());
-        give(pod, &account, &base::random::name_suffix(5));
-        Ok(())
+        match self.account(review, pod, &name) {
+            Ok(account) => {
+                assign(pod, &name, &account);
+                Ok(()).into()
+            }
+            Err(_) if name == DEFAULT_ACCOUNT => Eventual::later(async move {
+                self.lookup
+                    .awaited("", "serviceaccounts", &review.attributes.namespace, &name, DEFAULT_PATIENCE)
+                    .await;
+                let account = self.account(review, pod, &name)?;
+                assign(pod, &name, &account);
+                Ok(())
+            }),
+            Err(missing) => Err(missing).into(),
+        }
     }
 
+    fn validate<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a Object>,
+    ) -> Eventual<'a, Result<(), Error>> {
+        self.check(review, object).into()
+    }
+}
+
+impl ServiceAccount {
     fn check(&self, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
         let Some(pod) = object.filter(|_| concerns(review)) else { return Ok(()) };
         let name = pod.str_at(&["spec", "serviceAccountName"]).unwrap_or_default();
@@ -85,6 +115,14 @@ impl Immediate for ServiceAccount {
         }
         Ok(())
     }
+}
+
+/// Has the pod run as the account.
+fn assign(pod: &mut Object, name: &str, account: &Object) {
+    pod.set_at(&["spec", "serviceAccountName"], name.into());
+    // The old name of the same field.
+    pod.set_at(&["spec", "serviceAccount"], name.into());
+    give(pod, account, &base::random::name_suffix(5));
 }
 
 /// Gives a pod what its account has for it. `suffix` makes the volume's name unique.

@@ -6,26 +6,52 @@ use futures::FutureExt;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::request::{Attributes, User};
+use crate::identity::authz::PrivilegedGroup;
+use crate::request::{Attributes, Notes, User};
 use crate::testing::Fixture;
 
 /// A request to be admitted.
-struct Ask<'a> {
-    user: &'a str,
-    operation: Operation,
-    group: &'a str,
+pub(super) struct Ask<'a> {
+    pub user: &'a str,
+    pub operation: Operation,
+    pub group: &'a str,
     /// `plural` or `plural/subresource`.
-    resource: &'a str,
+    pub resource: &'a str,
     /// `namespace/name`.
-    place: &'a str,
-    old: Option<Value>,
+    pub place: &'a str,
+    pub old: Option<Value>,
 }
 
-const CREATE_POD: Ask<'static> =
+pub(super) const CREATE_POD: Ask<'static> =
     Ask { user: "ann", operation: Operation::Create, group: "", resource: "pods", place: "a/", old: None };
 
 /// What comes out of admission, or the code and message of the refusal.
-fn admit(plugin: &dyn Admission, ask: &Ask<'_>, object: Option<Value>) -> Result<Value, (u16, String)> {
+pub(super) fn admit(
+    plugin: &dyn Admission,
+    ask: &Ask<'_>,
+    object: Option<Value>,
+) -> Result<Value, (u16, String)> {
+    admit_noting(plugin, ask, object, &Notes::default())
+}
+
+/// The same, of a plugin that notes something.
+pub(super) fn admit_noting(
+    plugin: &dyn Admission,
+    ask: &Ask<'_>,
+    object: Option<Value>,
+    notes: &Notes,
+) -> Result<Value, (u16, String)> {
+    admitting(plugin, ask, object, notes)
+        .now_or_never()
+        .expect("a plugin of the house answers without waiting")
+}
+
+async fn admitting(
+    plugin: &dyn Admission,
+    ask: &Ask<'_>,
+    object: Option<Value>,
+    notes: &Notes,
+) -> Result<Value, (u16, String)> {
     let (plural, subresource) = ask.resource.split_once('/').unwrap_or((ask.resource, ""));
     let (namespace, name) = ask.place.split_once('/').unwrap();
     let table = resources::builtin();
@@ -41,6 +67,7 @@ fn admit(plugin: &dyn Admission, ask: &Ask<'_>, object: Option<Value>) -> Result
         subresource: subresource.to_owned(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
+        notes: notes.clone(),
         ..Attributes::default()
     };
     let old = ask.old.clone().and_then(Object::from_value);
@@ -57,20 +84,19 @@ fn admit(plugin: &dyn Admission, ask: &Ask<'_>, object: Option<Value>) -> Result
         plugin.validate(&review, object.as_ref()).await
     };
     admitted
-        .now_or_never()
-        .expect("a plugin of the house answers without waiting")
+        .await
         .map(|()| object.map_or(Value::Null, Object::into_value))
         .map_err(|error| (error.code(), error.message))
 }
 
-fn refusal(plugin: &dyn Admission, ask: &Ask<'_>, object: Option<Value>) -> (u16, String) {
+pub(super) fn refusal(plugin: &dyn Admission, ask: &Ask<'_>, object: Option<Value>) -> (u16, String) {
     admit(plugin, ask, object).unwrap_err()
 }
 
 #[tokio::test]
 async fn nothing_is_made_where_no_namespace_is() {
     let f = Fixture::new().await;
-    let plugin = NamespaceLifecycle::new(f.lookup.clone());
+    let plugin = NamespaceLifecycle::new(f.lookup.clone(), Arc::new(base::SystemClock));
     let pod = || Some(json!({"metadata": {"name": "p"}}));
     assert_eq!(refusal(&plugin, &CREATE_POD, pod()), (404, r#"namespaces "a" not found"#.into()));
     f.put("namespaces/a", &json!({"metadata": {"name": "a"}, "status": {"phase": "Active"}})).await;
@@ -107,15 +133,16 @@ async fn a_pod_gets_its_account_and_the_accounts_things() {
             ],
         },
     });
+    let mut missing = pod.clone();
+    missing["spec"]["serviceAccountName"] = "bot".into();
     assert_eq!(
-        refusal(&plugin, &CREATE_POD, Some(pod.clone())),
-        (403, r#"pods "p" is forbidden: error looking up service account a/default: serviceaccount "default" not found"#.into())
+        refusal(&plugin, &CREATE_POD, Some(missing.clone())),
+        (403, r#"pods "p" is forbidden: error looking up service account a/bot: serviceaccount "bot" not found"#.into())
     );
-    let mut generated = pod.clone();
-    generated["metadata"] = json!({"generateName": "rs-"});
+    missing["metadata"] = json!({"generateName": "rs-"});
     assert_eq!(
-        refusal(&plugin, &CREATE_POD, Some(generated)).1,
-        r#"pods "rs-" is forbidden: error looking up service account a/default: serviceaccount "default" not found"#
+        refusal(&plugin, &CREATE_POD, Some(missing)).1,
+        r#"pods "rs-" is forbidden: error looking up service account a/bot: serviceaccount "bot" not found"#
     );
     let account =
         json!({"metadata": {"name": "default", "namespace": "a"}, "imagePullSecrets": [{"name": "s"}]});
@@ -153,6 +180,29 @@ async fn a_pod_gets_its_account_and_the_accounts_things() {
         refusal(&plugin, &CREATE_POD, Some(secret)).1,
         r#"pods "m" is forbidden: a mirror pod may not reference secrets"#
     );
+    f.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_waits_for_the_default_account_of_a_new_namespace() {
+    let f = Fixture::new().await;
+    let plugin = ServiceAccount::new(f.lookup.clone());
+    let pod = || Some(json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}}));
+    let notes = Notes::default();
+    let began = tokio::time::Instant::now();
+    let refused = admitting(&plugin, &CREATE_POD, pod(), &notes).await.unwrap_err();
+    assert_eq!(refused.0, 403);
+    assert_eq!(began.elapsed().as_millis(), 1800, "as long as upstream asks again");
+
+    let mut waiting = Box::pin(admitting(&plugin, &CREATE_POD, pod(), &notes));
+    assert!((&mut waiting).now_or_never().is_none());
+    let account = json!({"metadata": {"name": "default", "namespace": "a"}});
+    f.put("serviceaccounts/b/default", &account).await;
+    assert!((&mut waiting).now_or_never().is_none(), "that was another namespace's");
+    f.put("serviceaccounts/a/default", &account).await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(waiting.await.unwrap()["spec"]["serviceAccountName"], "default");
+    assert_eq!(began.elapsed().as_millis(), 0, "the account's arrival ends the wait");
     f.stop().await;
 }
 
@@ -234,7 +284,7 @@ async fn priority_comes_from_the_class() {
 #[tokio::test]
 async fn nodes_keep_to_themselves() {
     let f = Fixture::new().await;
-    let plugin = NodeRestriction::new(f.lookup.clone());
+    let plugin = NodeRestriction::new(f.lookup.clone(), Arc::new(PrivilegedGroup));
     let user = "system:node:n1";
     let why = |ask: &Ask<'_>, object: Value| refusal(&plugin, ask, Some(object)).1;
     let node = |name: &str, labels: Value| json!({"metadata": {"name": name, "labels": labels}});
@@ -278,7 +328,7 @@ async fn nodes_keep_to_themselves() {
 #[tokio::test]
 async fn nodes_keep_to_their_pods() {
     let f = Fixture::new().await;
-    let plugin = NodeRestriction::new(f.lookup.clone());
+    let plugin = NodeRestriction::new(f.lookup.clone(), Arc::new(PrivilegedGroup));
     let user = "system:node:n1";
     let why = |ask: &Ask<'_>, object: Value| refusal(&plugin, ask, Some(object)).1;
     let status = Ask {
@@ -291,7 +341,10 @@ async fn nodes_keep_to_their_pods() {
     };
     assert!(why(&status, json!({"metadata": {"name": "p"}})).contains("can only update pod status for pods"));
     let token = Ask { user, resource: "serviceaccounts/token", place: "a/bot", ..CREATE_POD };
-    f.put("pods/a/p", &json!({"metadata": {"name": "p", "uid": "pu"}, "spec": {"nodeName": "n1"}})).await;
+    let volumes =
+        json!([{"name": "t", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]);
+    let pod = json!({"metadata": {"name": "p", "uid": "pu"}, "spec": {"nodeName": "n1", "volumes": volumes}});
+    f.put("pods/a/p", &pod).await;
     let demand = |uid: &str| json!({"spec": {"boundObjectRef": {"kind": "Pod", "name": "p", "uid": uid}}});
     assert!(admit(&plugin, &token, Some(demand("pu"))).is_ok());
     assert_eq!(refusal(&plugin, &token, Some(demand("old"))).0, 409);
@@ -311,6 +364,258 @@ async fn nodes_keep_to_their_pods() {
             .1
             .contains("same name as the requesting node")
     );
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn nodes_get_tokens_for_what_their_pods_ask_for() {
+    let f = Fixture::new().await;
+    let group = "rbac.authorization.k8s.io";
+    let rbac = Rbac::start(&f.lookup, &f.supervisor).unwrap();
+    let plugin = NodeRestriction::new(f.lookup.clone(), Arc::new(rbac.clone()));
+    let token =
+        |user: &'static str| Ask { user, resource: "serviceaccounts/token", place: "a/bot", ..CREATE_POD };
+    let node = token("system:node:n1");
+    let demand = |audiences: Value| {
+        Some(
+            json!({"spec": {"audiences": audiences, "boundObjectRef": {"kind": "Pod", "name": "p", "uid": "pu"}}}),
+        )
+    };
+    let pod = json!({"metadata": {"name": "p", "uid": "pu"}, "spec": {"nodeName": "n1", "volumes": [
+        {"name": "t", "projected": {"sources": [{"secret": {"name": "s"}}, {"serviceAccountToken": {"path": "t", "audience": "vault"}}]}},
+        {"name": "c", "csi": {"driver": "inline.csi"}},
+        {"name": "d", "persistentVolumeClaim": {"claimName": "data"}},
+        {"name": "e", "ephemeral": {}},
+    ]}});
+    f.put("pods/a/p", &pod).await;
+    let unasked = |audience: &str| {
+        (
+            403,
+            format!(
+                "serviceaccounts \"bot\" is forbidden: audience {audience:?} not found in pod spec volume, system:node:n1 is not authorized to request tokens for this audience"
+            ),
+        )
+    };
+    assert!(admit(&plugin, &node, demand(json!(["vault"]))).is_ok());
+    assert_eq!(refusal(&plugin, &node, demand(json!(["bank"]))), unasked("bank"));
+    assert_eq!(refusal(&plugin, &node, demand(json!([]))), unasked(""));
+    assert_eq!(
+        refusal(&plugin, &node, demand(json!(["vault", "bank"]))).1,
+        r#"serviceaccounts "bot" is forbidden: node may only request 0 or 1 audiences"#
+    );
+    // Those of CSI drivers: of the volume itself, of a claim's volume, of a volume made for the pod.
+    for (driver, audience) in [("inline.csi", "i"), ("claim.csi", "c"), ("own.csi", "e")] {
+        let object =
+            json!({"metadata": {"name": driver}, "spec": {"tokenRequests": [{"audience": audience}]}});
+        f.put(&format!("csidrivers/{driver}"), &object).await;
+    }
+    for (claim, volume, driver) in [("data", "v1", "claim.csi"), ("p-e", "v2", "own.csi")] {
+        let object = json!({"metadata": {"name": claim, "namespace": "a"}, "spec": {"volumeName": volume}});
+        f.put(&format!("persistentvolumeclaims/a/{claim}"), &object).await;
+        let object = json!({"metadata": {"name": volume}, "spec": {"csi": {"driver": driver}}});
+        f.put(&format!("persistentvolumes/{volume}"), &object).await;
+    }
+    for audience in ["i", "c", "e"] {
+        assert!(admit(&plugin, &node, demand(json!([audience]))).is_ok(), "{audience}");
+    }
+    // A right of the node's own.
+    let role = json!({"metadata": {"name": "ask"}, "rules": [
+        {"verbs": ["request-serviceaccounts-token-audience"], "apiGroups": [""], "resources": ["bank"], "resourceNames": ["bot"]}]});
+    f.put("clusterroles/ask", &role).await;
+    let binding = json!({"metadata": {"name": "ask"}, "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "ask"},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": "system:node:n1"}]});
+    f.put("clusterrolebindings/ask", &binding).await;
+    rbac.settled().await;
+    assert!(admit(&plugin, &node, demand(json!(["bank"]))).is_ok());
+    assert!(admit(&plugin, &token("ann"), demand(json!(["x"]))).is_ok(), "others are no nodes");
+    f.stop().await;
+}
+
+/// The PEM of a request in base64.
+fn asked_for(common_name: &str, organizations: &[&str]) -> String {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+    for organization in organizations {
+        params.distinguished_name.push(rcgen::DnType::OrganizationName, *organization);
+    }
+    let key = rcgen::KeyPair::generate().unwrap();
+    base64::Engine::encode(
+        &base64::prelude::BASE64_STANDARD,
+        params.serialize_request(&key).unwrap().pem().unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn nodes_say_what_is_theirs_and_no_more() {
+    let f = Fixture::new().await;
+    let plugin = NodeRestriction::new(f.lookup.clone(), Arc::new(PrivilegedGroup));
+    let user = "system:node:n1";
+    let why = |ask: &Ask<'_>, object: Value| refusal(&plugin, ask, Some(object)).1;
+    let slices = Ask { user, group: "resource.k8s.io", resource: "resourceslices", place: "/", ..CREATE_POD };
+    let slice = |node: &str| json!({"metadata": {"name": "s"}, "spec": {"nodeName": node}});
+    assert!(admit(&plugin, &slices, Some(slice("n1"))).is_ok());
+    assert!(
+        why(&slices, slice("n2"))
+            .ends_with("can only create ResourceSlice with the same NodeName as the requesting node")
+    );
+    let delete = Ask { operation: Operation::Delete, place: "/s", old: Some(slice("n2")), ..slices };
+    assert!(refusal(&plugin, &delete, None).1.contains("can only delete ResourceSlice"));
+
+    let claim = |phase: &str, size: &str| json!({"metadata": {"name": "c"}, "status": {"phase": phase, "capacity": {"storage": size}}});
+    let grown = Ask {
+        user,
+        operation: Operation::Update,
+        resource: "persistentvolumeclaims/status",
+        place: "a/c",
+        old: Some(claim("Bound", "1Gi")),
+        ..CREATE_POD
+    };
+    assert!(admit(&plugin, &grown, Some(claim("Bound", "2Gi"))).is_ok());
+    assert!(
+        why(&grown, claim("Lost", "2Gi"))
+            .contains("is not allowed to update fields other than status.quantity and status.conditions")
+    );
+
+    let requests = Ask {
+        user,
+        group: "certificates.k8s.io",
+        resource: "certificatesigningrequests",
+        place: "/",
+        ..CREATE_POD
+    };
+    let request = |signer: &str, name: &str| json!({"metadata": {"name": "r"}, "spec": {"signerName": signer, "request": asked_for(name, &["system:nodes"])}});
+    let serving = "kubernetes.io/kubelet-serving";
+    assert!(admit(&plugin, &requests, Some(request(serving, "system:node:n1"))).is_ok());
+    assert!(
+        why(&requests, request(serving, "system:node:n2"))
+            .ends_with("can only create a node CSR with CN=system:node:n1")
+    );
+    assert!(admit(&plugin, &requests, Some(request("example.com/a", "system:node:n2"))).is_ok());
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn certificates_are_given_by_who_may_and_make_no_master() {
+    let f = Fixture::new().await;
+    let group = "certificates.k8s.io";
+    let create = Ask { group, resource: "certificatesigningrequests", place: "/", ..CREATE_POD };
+    let client = "kubernetes.io/kube-apiserver-client";
+    let request = |signer: &str, organization: &str| json!({"metadata": {"name": "r"}, "spec": {"signerName": signer, "request": asked_for("jane", &[organization])}});
+    let plugin = CertificateSubjectRestriction;
+    assert!(admit(&plugin, &create, Some(request(client, "dev"))).is_ok());
+    assert_eq!(
+        refusal(&plugin, &create, Some(request(client, "system:masters"))),
+        (403, r#"certificatesigningrequests.certificates.k8s.io "r" is forbidden: use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"#.into())
+    );
+    assert!(admit(&plugin, &create, Some(request("example.com/a", "system:masters"))).is_ok());
+
+    let rbac = Rbac::start(&f.lookup, &f.supervisor).unwrap();
+    let role = json!({"metadata": {"name": "sign"}, "rules": [
+        {"verbs": ["approve"], "apiGroups": [group], "resources": ["signers"], "resourceNames": ["example.com/*"]},
+        {"verbs": ["sign"], "apiGroups": [group], "resources": ["signers"], "resourceNames": [client]}]});
+    f.put("clusterroles/sign", &role).await;
+    let binding = json!({"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "sign"}, "subjects": [{"kind": "User", "name": "ann"}]});
+    f.put("clusterrolebindings/b", &binding).await;
+    rbac.settled().await;
+    let approval = CertificateRights::approval(Arc::new(rbac.clone()));
+    let signing = CertificateRights::signing(Arc::new(rbac.clone()));
+    let update = |subresource, signer: &str| Ask {
+        operation: Operation::Update,
+        resource: subresource,
+        place: "/r",
+        old: Some(request(signer, "dev")),
+        ..create
+    };
+    let answered = |signer: &str| {
+        let mut answered = request(signer, "dev");
+        answered["status"] = json!({"conditions": [{"type": "Approved"}]});
+        Some(answered)
+    };
+    let part = "certificatesigningrequests/approval";
+    assert!(admit(&approval, &update(part, "example.com/a"), answered("example.com/a")).is_ok());
+    assert_eq!(
+        refusal(&approval, &update(part, client), answered(client)).1,
+        r#"certificatesigningrequests.certificates.k8s.io "r" is forbidden: user not permitted to approve requests with signerName "kubernetes.io/kube-apiserver-client""#
+    );
+    let status = "certificatesigningrequests/status";
+    assert!(admit(&signing, &update(status, client), answered(client)).is_ok());
+    assert!(
+        refusal(&signing, &update(status, "example.com/a"), answered("example.com/a"))
+            .1
+            .contains("not permitted to sign")
+    );
+    let unchanged = update(status, "example.com/a");
+    assert!(admit(&signing, &unchanged, unchanged.old.clone()).is_ok(), "metadata signs nothing");
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn the_default_class_is_the_newest_and_says_whether_claims_grow() {
+    let f = Fixture::new().await;
+    let create = Ask { resource: "persistentvolumeclaims", ..CREATE_POD };
+    let claim = |spec: Value| json!({"metadata": {"name": "c"}, "spec": spec});
+    let plugin = DefaultStorageClass::new(f.lookup.clone());
+    assert_eq!(admit(&plugin, &create, Some(claim(json!({})))).unwrap(), claim(json!({})));
+    for (name, born, grows) in [
+        ("old", "2026-01-01T00:00:00Z", true),
+        ("b", "2026-02-01T00:00:00Z", false),
+        ("a", "2026-02-01T00:00:00Z", false),
+    ] {
+        let class = json!({"metadata": {"name": name, "creationTimestamp": born, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "allowVolumeExpansion": grows});
+        f.put(&format!("storageclasses/{name}"), &class).await;
+    }
+    assert_eq!(admit(&plugin, &create, Some(claim(json!({})))).unwrap()["spec"]["storageClassName"], "a");
+    let none = claim(json!({"storageClassName": ""}));
+    assert_eq!(admit(&plugin, &create, Some(none.clone())).unwrap(), none);
+
+    let sized = |class: &str, size: &str, phase: &str| json!({"metadata": {"name": "c"}, "spec": {"storageClassName": class, "resources": {"requests": {"storage": size}}}, "status": {"phase": phase}});
+    let resize = ClaimResize::new(f.lookup.clone());
+    let grow = |class: &str, phase: &str| {
+        let ask = Ask {
+            operation: Operation::Update,
+            place: "a/c",
+            old: Some(sized(class, "1Gi", phase)),
+            ..create
+        };
+        admit(&resize, &ask, Some(sized(class, "2Gi", phase))).map(drop).map_err(|(_, why)| why)
+    };
+    assert_eq!(grow("old", "Bound"), Ok(()));
+    assert!(
+        grow("old", "Pending").unwrap_err().ends_with("only bound persistent volume claims can be expanded")
+    );
+    assert!(grow("a", "Bound").unwrap_err().ends_with("only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"));
+
+    let class = json!({"metadata": {"name": "web", "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}}});
+    f.put("ingressclasses/web", &class).await;
+    let ingress = Ask { group: "networking.k8s.io", resource: "ingresses", ..CREATE_POD };
+    let given = admit(&DefaultIngressClass::new(f.lookup.clone()), &ingress, Some(claim(json!({})))).unwrap();
+    assert_eq!(given["spec"]["ingressClassName"], "web");
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_knows_its_nodes_zone() {
+    let f = Fixture::new().await;
+    let plugin = PodTopologyLabels::new(f.lookup.clone());
+    let labels =
+        json!({"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1", "other": "x"});
+    f.put("minions/n1", &json!({"metadata": {"name": "n1", "labels": labels}})).await;
+    let pod = |node: &str| json!({"metadata": {"name": "p", "labels": {"topology.kubernetes.io/zone": "own"}}, "spec": {"nodeName": node}});
+    let bind = Ask {
+        operation: Operation::Update,
+        resource: "pods/binding",
+        place: "a/p",
+        old: Some(json!({})),
+        ..CREATE_POD
+    };
+    for ask in [&bind, &CREATE_POD] {
+        assert_eq!(
+            admit(&plugin, ask, Some(pod("n1"))).unwrap()["metadata"]["labels"],
+            json!({"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1"})
+        );
+        assert_eq!(admit(&plugin, ask, Some(pod("n2"))).unwrap(), pod("n2"));
+    }
     f.stop().await;
 }
 

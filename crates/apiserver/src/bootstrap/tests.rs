@@ -103,7 +103,7 @@ async fn a_server_is_set_up_once_and_corrected_later() {
             authenticator: security.authenticator.clone(),
             authorizer: security.authorizer.clone(),
             admission: security.admission.clone(),
-            reservers: Vec::new(),
+            reservers: security.reservers.clone(),
             converter: Arc::new(crate::conversion::ByRow),
             tokens: Some(security.tokens.clone()),
             rules: Some(security.rules.clone()),

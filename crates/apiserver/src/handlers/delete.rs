@@ -14,7 +14,7 @@ use super::deletion::{self, Deletion};
 use super::list;
 use super::options::DeleteOptions;
 use super::storage::{CommitError, Stored, Target, to_json};
-use crate::admission::{self, Operation, Reservations, Review};
+use crate::admission::{self, Operation, Reservations, Review, Stage};
 use crate::body;
 use crate::context::Context;
 use crate::request::Attributes;
@@ -92,11 +92,11 @@ pub(crate) async fn delete(
             old: Some(object),
             dry_run: options.dry_run,
         };
-        admission::admit(&deps.admission, &review, None).await?;
+        admission::admit(&deps.admission, &deps.cache, &review, None).await?;
         admission::validate(&deps.admission, &review, None).await?;
         let deletion = deletion::plan(&target.row, object, options, deps.clock.now());
         if deletion != Deletion::Pending {
-            held.reserve(&deps.reservers, &review, None).await?;
+            held.reserve(&deps.reservers, Stage::Allocation, &review, None).await?;
         }
         let committed = match deletion {
             Deletion::Pending => return to_json(object).map(Deleted::Marked),

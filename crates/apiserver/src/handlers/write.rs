@@ -12,7 +12,7 @@ use store::Expect;
 use super::metadata;
 use super::options::WriteOptions;
 use super::storage::{CommitError, Stored, Target, to_json};
-use crate::admission::{self, Operation, Reservations, Review};
+use crate::admission::{self, Operation, Reservations, Review, Stage};
 use crate::request::Attributes;
 
 /// How often a change is made anew when somebody else was faster. Of many who change one object
@@ -147,13 +147,14 @@ impl Write<'_> {
         }
         self.logic().default(object);
         self.logic().prepare_create(object);
-        self.reserve(Operation::Create, object, None, held).await?;
+        self.reserve(Stage::Allocation, Operation::Create, object, None, held).await?;
         let mut errors = metadata::validate_create(&self.target.row, object);
         errors.extend(self.logic().validate(object));
         if !errors.is_empty() {
             return Err(Error::invalid(&self.target.row.group_kind(), object.name(), &errors));
         }
         self.validate_admission(Operation::Create, object, None).await?;
+        self.reserve(Stage::Final, Operation::Create, object, None, held).await?;
         self.warnings.extend(self.logic().warnings(object));
         Ok(())
     }
@@ -217,7 +218,7 @@ impl Write<'_> {
         if !managed {
             self.track_fields(Some(old), &mut new);
         }
-        self.reserve(Operation::Update, &mut new, Some(old), held).await?;
+        self.reserve(Stage::Allocation, Operation::Update, &mut new, Some(old), held).await?;
         let mut errors = metadata::validate_update(&self.target.row, &new, old);
         match self.part {
             Part::Main => errors.extend(self.target.row.validate_update(&new, old)),
@@ -229,6 +230,7 @@ impl Write<'_> {
             return Err(Error::invalid(&self.target.row.group_kind(), old.name(), &errors));
         }
         self.validate_admission(Operation::Update, &new, Some(old)).await?;
+        self.reserve(Stage::Final, Operation::Update, &mut new, Some(old), held).await?;
         if self.rules().warns_on_update && new.generation() != old.generation() {
             self.warnings.extend(self.logic().warnings(&new));
         }
@@ -299,19 +301,20 @@ impl Write<'_> {
         object: &mut Object,
         old: Option<&Object>,
     ) -> Result<(), Error> {
-        let plugins = &self.target.context.deps.admission;
-        admission::admit(plugins, &self.review(operation, old), Some(object)).await
+        let deps = &self.target.context.deps;
+        admission::admit(&deps.admission, &deps.cache, &self.review(operation, old), Some(object)).await
     }
 
     async fn reserve(
         &self,
+        stage: Stage,
         operation: Operation,
         object: &mut Object,
         old: Option<&Object>,
         held: &mut Reservations,
     ) -> Result<(), Error> {
         let reservers = &self.target.context.deps.reservers;
-        held.reserve(reservers, &self.review(operation, old), Some(object)).await
+        held.reserve(reservers, stage, &self.review(operation, old), Some(object)).await
     }
 
     async fn validate_admission(

@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use crate::body::RequestBody;
 use crate::request::path::RequestInfo;
 use crate::request::query::Query;
-use crate::request::{Attributes, User};
+use crate::request::{Attributes, Notes, User};
 
 /// What begins the WebSocket protocol that stands for a bearer token.
 pub(crate) const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
@@ -64,6 +64,8 @@ pub(crate) struct Call {
     /// There when the client's connection can be turned into a raw stream.
     pub upgrade: Option<OnUpgrade>,
     pub peer: Option<SocketAddr>,
+    /// What is said about the request beside its answer.
+    pub notes: Notes,
 }
 
 impl Call {
@@ -87,6 +89,7 @@ impl Call {
             name: info.name.clone(),
             field_selector: self.field_selector(),
             path: info.path.clone(),
+            notes: self.notes.clone(),
         }
     }
 

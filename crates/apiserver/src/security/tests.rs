@@ -46,7 +46,7 @@ impl Setup {
             authenticator: security.authenticator.clone(),
             authorizer: security.authorizer.clone(),
             admission: security.admission.clone(),
-            reservers: Vec::new(),
+            reservers: security.reservers.clone(),
             converter: Arc::new(crate::conversion::ByRow),
             tokens: Some(security.tokens.clone()),
             rules: Some(security.rules.clone()),

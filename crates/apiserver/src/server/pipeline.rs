@@ -73,6 +73,7 @@ pub(crate) async fn serve(
         trail.error = Some(error);
         response
     });
+    respond::add_warnings(&mut response, &trail.notes.warnings());
     if pretty {
         response = respond::prettify(response);
     }
@@ -138,6 +139,7 @@ async fn enter(
         user,
         body: Mutex::new(body),
         peer: peer.address,
+        notes: trail.notes.clone(),
     };
     if let Some(user) = impersonate::impersonated(context, &call).await? {
         trail.impersonated = Some(Arc::clone(&user));

@@ -29,11 +29,11 @@ pub(super) async fn admit(target: &Target, call: &Call, options: &mut Object) ->
         dry_run: false,
     };
     let context = &target.context;
-    let plugins = &context.deps.admission;
+    let deps = &context.deps;
     // The connection may last; being let in may not.
     let admitted = async {
-        admission::admit(plugins, &review, Some(&mut *options)).await?;
-        admission::validate(plugins, &review, Some(&*options)).await
+        admission::admit(&deps.admission, &deps.cache, &review, Some(&mut *options)).await?;
+        admission::validate(&deps.admission, &review, Some(&*options)).await
     };
     context.limits.in_time(admitted).await
 }

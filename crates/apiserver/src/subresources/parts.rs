@@ -7,6 +7,7 @@ use api::codec::structure;
 use api::field::{FieldError, Path};
 use api::{Error, Object};
 use http::StatusCode;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::handlers::delete::namespace_of;
@@ -21,8 +22,8 @@ use crate::request::call::Call;
 use crate::respond::Outcome;
 use crate::respond::negotiate::Answer;
 
-/// Takes what a request may change of `wanted` over into `object`.
-type Take = fn(&mut Object, &Object) -> Result<(), FieldError>;
+/// Takes what a request may change of `wanted` over into `object`, at a time.
+type Take = fn(&mut Object, &Object, Timestamp) -> Result<(), FieldError>;
 
 /// GET, PUT and PATCH of a part.
 pub(super) async fn answer(target: Target, mut call: Call, take: Take) -> Outcome {
@@ -63,7 +64,8 @@ pub(super) async fn answer(target: Target, mut call: Call, take: Take) -> Outcom
             };
             metadata::check_name(&wanted, &namespace, &call.info.name)?;
             let mut object = old.clone();
-            take(&mut object, &wanted)
+            let now = write.target.context.deps.clock.now();
+            take(&mut object, &wanted, now)
                 .map_err(|error| Error::invalid(&write.target.row.group_kind(), old.name(), &vec![error]))?;
             object.set_meta_str("resourceVersion", wanted.resource_version());
             Ok(Change { object, managed: false })
@@ -83,7 +85,11 @@ fn by_name(containers: &[Value]) -> HashMap<&str, &Value> {
 }
 
 /// Ephemeral containers can be added, never changed or removed.
-pub(super) fn ephemeral_containers(object: &mut Object, wanted: &Object) -> Result<(), FieldError> {
+pub(super) fn ephemeral_containers(
+    object: &mut Object,
+    wanted: &Object,
+    _now: Timestamp,
+) -> Result<(), FieldError> {
     const PATH: [&str; 2] = ["spec", "ephemeralContainers"];
     let (before, after) = (items(object, &PATH), items(wanted, &PATH));
     let spec = Path::root("spec");
@@ -128,7 +134,7 @@ pub(super) fn ephemeral_containers(object: &mut Object, wanted: &Object) -> Resu
 }
 
 /// Resources and resize policies of containers.
-pub(super) fn resize(object: &mut Object, wanted: &Object) -> Result<(), FieldError> {
+pub(super) fn resize(object: &mut Object, wanted: &Object, _now: Timestamp) -> Result<(), FieldError> {
     for list in ["containers", "initContainers"] {
         let wanted = by_name(items(wanted, &["spec", list]));
         let mut containers = items(object, &["spec", list]).to_vec();
@@ -149,10 +155,69 @@ pub(super) fn resize(object: &mut Object, wanted: &Object) -> Result<(), FieldEr
     Ok(())
 }
 
-/// The conditions of a certificate signing request.
-pub(super) fn approval(object: &mut Object, wanted: &Object) -> Result<(), FieldError> {
-    if let Some(conditions) = wanted.at(&["status", "conditions"]) {
-        object.set_at(&["status", "conditions"], conditions.clone());
+/// The conditions of a certificate signing request, and its metadata, as upstream's strategy for approvals. New
+/// conditions get the times that they lack.
+pub(super) fn approval(object: &mut Object, wanted: &Object, now: Timestamp) -> Result<(), FieldError> {
+    const PATH: [&str; 2] = ["status", "conditions"];
+    let before = items(object, &PATH).to_vec();
+    let mut conditions = items(wanted, &PATH).to_vec();
+    for condition in &mut conditions {
+        date(condition, &before, now);
+    }
+    if let Some(metadata) = wanted.0.get("metadata") {
+        object.0.insert("metadata".to_owned(), metadata.clone());
+    }
+    if conditions.is_empty() {
+        object.remove_at(&PATH);
+    } else {
+        object.set_at(&PATH, conditions.into());
     }
     Ok(())
+}
+
+/// Says since when a condition stands, where it does not say so itself. Upstream: `populateConditionTimestamps`.
+fn date(condition: &mut Value, before: &[Value], now: Timestamp) {
+    let known = before.iter().find(|old| old["type"] == condition["type"]);
+    let same = known.filter(|old| old["status"] == condition["status"]);
+    let since = same.and_then(|old| old.get("lastTransitionTime")).cloned();
+    let Some(fields) = condition.as_object_mut() else { return };
+    let mut fill = |field: &str, value: Value| {
+        if fields.get(field).is_none_or(Value::is_null) {
+            fields.insert(field.to_owned(), value);
+        }
+    };
+    fill("lastUpdateTime", metadata::seconds(now).into());
+    fill("lastTransitionTime", since.unwrap_or_else(|| metadata::seconds(now).into()));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(value: Value) -> Object {
+        Object::from_value(value).expect("an object")
+    }
+
+    #[test]
+    fn an_approval_keeps_metadata_and_dates_its_conditions() {
+        let mut stored = request(json!({"metadata": {"name": "c"}, "spec": {"request": "x"},
+            "status": {"certificate": "old", "conditions": [
+                {"type": "Approved", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}));
+        let wanted =
+            request(json!({"metadata": {"name": "c", "labels": {"a": "b"}}, "spec": {"request": "other"},
+            "status": {"certificate": "new", "conditions": [
+                {"type": "Approved", "status": "True"}, {"type": "Failed", "status": "True"}]}}));
+        approval(&mut stored, &wanted, "2026-02-01T00:00:00Z".parse().expect("a time")).expect("taken");
+        assert_eq!(
+            stored.into_value(),
+            json!({"metadata": {"name": "c", "labels": {"a": "b"}}, "spec": {"request": "x"},
+                "status": {"certificate": "old", "conditions": [
+                    {"type": "Approved", "status": "True", "lastUpdateTime": "2026-02-01T00:00:00Z",
+                     "lastTransitionTime": "2026-01-01T00:00:00Z"},
+                    {"type": "Failed", "status": "True", "lastUpdateTime": "2026-02-01T00:00:00Z",
+                     "lastTransitionTime": "2026-02-01T00:00:00Z"}]}})
+        );
+    }
 }

@@ -59,9 +59,9 @@ async fn admit(target: &Target, call: &Call, request: &mut Object) -> Result<(),
         old: None,
         dry_run: false,
     };
-    let plugins = &target.context.deps.admission;
-    admission::admit(plugins, &review, Some(&mut *request)).await?;
-    admission::validate(plugins, &review, Some(request)).await
+    let deps = &target.context.deps;
+    admission::admit(&deps.admission, &deps.cache, &review, Some(&mut *request)).await?;
+    admission::validate(&deps.admission, &review, Some(request)).await
 }
 
 fn demand(target: &Target, request: &Object, account: Object) -> Result<TokenDemand, Error> {

@@ -11,6 +11,7 @@ mod malformed;
 mod mutation;
 mod objects;
 mod paging;
+mod quota;
 mod random;
 mod reserving;
 mod runtime_row;

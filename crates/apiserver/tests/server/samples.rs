@@ -47,6 +47,9 @@ pub fn sample(row: &Resource, name: &str) -> Value {
             object["provisioner"] = "example.com/disk".into();
             return object;
         }
+        "CertificateSigningRequest" => {
+            json!({"signerName": "example.com/a", "usages": ["client auth"], "request": "aGVsbG8="})
+        }
         "EndpointSlice" => {
             object["addressType"] = "IPv4".into();
             return object;

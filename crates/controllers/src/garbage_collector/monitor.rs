@@ -11,10 +11,11 @@ use informer::cache::Change;
 use informer::{Informers, Queue};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use resources::{KindTable, Resource, ResourceSource, Verb};
+use resources::{KindTable, Resource, ResourceSource};
 use tokio::sync::watch;
 
 use super::graph::{Graph, InvalidReference, News, Work};
+use crate::collection::{collection, followed};
 
 /// The group whose objects define kinds.
 const KIND_DEFINITIONS: &str = "apiextensions.k8s.io";
@@ -145,25 +146,6 @@ impl Monitors {
             self.recorder.event(&about, EventType::Warning, "OwnerRefInvalidNamespace", message);
         }
     }
-}
-
-/// The URL path of all objects of a kind.
-fn collection(row: &Resource) -> String {
-    let root = if row.group.is_empty() { "/api" } else { "/apis" };
-    format!("{root}/{}/{}", row.group_version(), row.plural)
-}
-
-/// The kinds to follow: those that can be listed, watched and deleted, each in one version. Events are
-/// left out: they own nothing, are owned by nothing, and are many.
-fn followed(table: &KindTable) -> Vec<Arc<Resource>> {
-    let mut seen = HashSet::new();
-    let able = |row: &Resource| [Verb::List, Verb::Watch, Verb::Delete].into_iter().all(|v| row.supports(v));
-    table
-        .rows()
-        .filter(|row| able(row) && &*row.plural != "events")
-        .filter(|row| seen.insert(row.storage_prefix.to_string()))
-        .cloned()
-        .collect()
 }
 
 /// The event about a reference that points out of its namespace, in upstream's words.

@@ -110,6 +110,11 @@ impl Objects {
             .collect()
     }
 
+    /// The objects of a namespace, in key order.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<Item>> {
+        self.range(Some(namespace), "")
+    }
+
     pub(super) fn any_in(&self, namespace: &str) -> bool {
         let first = Key::new(namespace, "");
         self.held().objects.range(first..).next().is_some_and(|(key, _)| &*key.namespace == namespace)

@@ -35,6 +35,8 @@ pub struct Names {
 #[derive(Clone)]
 pub struct Pki {
     pub ca_pem: String,
+    /// For the controller that signs certificates.
+    pub ca_key_pem: String,
     pub api_server: Pair,
     pub admin: Pair,
     /// The API server's identity towards kubelets.
@@ -88,6 +90,7 @@ impl Pki {
             )?,
             service_account_key_pem: load_or_make_key(&dir.join("sa.key"))?,
             ca_pem: ca.certificate_pem,
+            ca_key_pem: ca.key_pem,
         })
     }
 }

@@ -16,6 +16,7 @@ use apiserver::{Config, Deps, KubeletClient, Server, audit, cache_specs};
 use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
+use controllers::certificates::authority::Authority;
 use informer::{Informers, Manager};
 use kube::Client;
 use resources::{Builtin, ResourceSource};
@@ -147,7 +148,7 @@ async fn build_server(parts: &Parts, store: Arc<dyn Store>) -> Result<(Server, S
         authenticator: security.authenticator.clone(),
         authorizer: security.authorizer.clone(),
         admission: security.admission.clone(),
-        reservers: Vec::new(),
+        reservers: security.reservers.clone(),
         converter: Arc::new(apiserver::conversion::ByRow),
         tokens: Some(security.tokens.clone()),
         rules: Some(security.rules.clone()),
@@ -195,8 +196,11 @@ fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
         supervisor: supervisor.clone(),
         metrics: informer::Metrics::registered(plane.server.metrics()),
     });
+    let authority = Authority::from_pem(&parts.pki.ca_pem, &parts.pki.ca_key_pem)
+        .context("the cluster's CA cannot sign certificates")?;
     let config = controllers::Config {
         root_ca_pem: parts.pki.ca_pem.as_str().into(),
+        authority: Some(Arc::new(authority)),
         cluster_cidr: Some(parts.cluster.pod_cidr().parse::<ClusterCidr>()?),
         kinds: Arc::new(Builtin),
     };

@@ -4,6 +4,7 @@
 //! cluster serves all, started with the first row and taken down whatever happens. Arguments are those of
 //! `cargo test`. Needs root; what is missing makes the run fail, nothing is skipped.
 
+mod admission;
 mod apart;
 mod cluster;
 mod configuration;
@@ -31,6 +32,7 @@ use libtest_mimic::Arguments;
 /// Every file of rows.
 const AREAS: &[&[suite::Row]] = &[
     lost_node::ROWS,
+    admission::ROWS,
     apart::ROWS,
     cluster::ROWS,
     pods::ROWS,

@@ -38,6 +38,7 @@ async fn ask(context: &Context, call: &Call, wish: Wish<'_>) -> Result<(), Error
         name: wish.name.to_owned(),
         field_selector: Vec::new(),
         path: String::new(),
+        notes: call.notes.clone(),
     };
     check(context, &attributes).await
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::identity::authz::Decision;
-use crate::request::{Attributes, User};
+use crate::request::{Attributes, Notes, User};
 
 fn strings(value: Option<&Value>) -> Vec<String> {
     value
@@ -100,6 +100,7 @@ fn attributes(object: &Object, user: Arc<User>) -> Result<Attributes, Error> {
         name: text("name"),
         field_selector: field_selector(asked),
         path: text("path"),
+        notes: Notes::default(),
     })
 }
 

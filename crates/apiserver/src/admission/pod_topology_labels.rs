@@ -1,0 +1,45 @@
+//! A pod gets the zone and region of its node as labels, so that it can read them about itself (KEP-4742).
+//!
+//! Upstream: `plugin/pkg/admission/podtopologylabels`.
+
+use api::{Error, Object};
+
+use super::plugin::{Immediate, Operation, Review};
+use crate::cache::lookup::Lookup;
+
+const LABELS: [&str; 2] = ["topology.kubernetes.io/region", "topology.kubernetes.io/zone"];
+
+/// The plugin `PodTopologyLabels`.
+pub struct PodTopologyLabels {
+    lookup: Lookup,
+}
+
+impl PodTopologyLabels {
+    pub fn new(lookup: Lookup) -> Self {
+        Self { lookup }
+    }
+}
+
+impl Immediate for PodTopologyLabels {
+    fn name(&self) -> &'static str {
+        "PodTopologyLabels"
+    }
+
+    fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
+        let bound = review.operation == Operation::Update && review.attributes.subresource == "binding";
+        let placed = review.operation == Operation::Create && review.attributes.subresource.is_empty();
+        let concerned = review.is_about("", "pods") && (bound || placed);
+        let Some(pod) = object.filter(|_| concerned) else { return Ok(()) };
+        let node = pod.str_at(&["spec", "nodeName"]).filter(|node| !node.is_empty());
+        // A node that is not there yet has no place.
+        let Some(node) = node.and_then(|node| self.lookup.entry("", "nodes", "", node)) else {
+            return Ok(());
+        };
+        for label in LABELS {
+            if let Some(value) = node.label(label) {
+                pod.set_at(&["metadata", "labels", label], value.into());
+            }
+        }
+        Ok(())
+    }
+}

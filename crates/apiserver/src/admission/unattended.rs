@@ -1,0 +1,134 @@
+//! What knarr stores and does nothing about yet: creating such an object is answered with a warning.
+//!
+//! Start with [`STORED`] and [`NOT_ENFORCED`], the two lists: whoever builds a controller or enforces a policy takes
+//! the kind out.
+
+use api::{Error, Object};
+
+use super::plugin::{Immediate, Operation, Review};
+
+/// Kinds without a controller, by group and plural.
+const STORED: [(&str, &str); 22] = [
+    ("", "persistentvolumeclaims"),
+    ("", "persistentvolumes"),
+    ("", "services"),
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("apiregistration.k8s.io", "apiservices"),
+    ("apps", "daemonsets"),
+    ("apps", "statefulsets"),
+    ("autoscaling", "horizontalpodautoscalers"),
+    ("batch", "cronjobs"),
+    ("batch", "jobs"),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas"),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
+    ("networking.k8s.io", "ingresses"),
+    ("networking.k8s.io", "networkpolicies"),
+    ("networking.k8s.io", "servicecidrs"),
+    ("policy", "poddisruptionbudgets"),
+    ("resource.k8s.io", "deviceclasses"),
+    ("resource.k8s.io", "resourceclaims"),
+    ("resource.k8s.io", "resourceclaimtemplates"),
+    ("resource.k8s.io", "resourceslices"),
+    ("storage.k8s.io", "storageclasses"),
+    ("storage.k8s.io", "volumeattachments"),
+];
+
+/// Policies that are not enforced, by group and plural, and what that lets pass.
+const NOT_ENFORCED: [(&str, &str, &str); 6] = [
+    (
+        "admissionregistration.k8s.io",
+        "mutatingadmissionpolicies",
+        "requests are not changed by its mutations",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "mutatingadmissionpolicybindings",
+        "requests are not changed by the policy it binds",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations",
+        "its webhooks are not called and change no request",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicies",
+        "requests that violate its validations are not refused",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "validatingadmissionpolicybindings",
+        "requests that violate the policy it binds are not refused",
+    ),
+    (
+        "admissionregistration.k8s.io",
+        "validatingwebhookconfigurations",
+        "its webhooks are not called and refuse no request",
+    ),
+];
+
+/// Warns of what is stored only. No plugin of upstream's.
+pub struct Unattended;
+
+impl Immediate for Unattended {
+    fn name(&self) -> &'static str {
+        "Unattended"
+    }
+
+    fn check(&self, review: &Review<'_>, _object: Option<&Object>) -> Result<(), Error> {
+        if review.operation == Operation::Create && review.attributes.subresource.is_empty() {
+            let row = review.resource;
+            if let Some(text) = warning(&row.group, &row.plural, &row.kind) {
+                review.attributes.notes.warn(text);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the creator of an object of the kind is to know.
+fn warning(group: &str, plural: &str, kind: &str) -> Option<String> {
+    if STORED.contains(&(group, plural)) {
+        return Some(format!("{kind} is stored; knarr runs no controller for it yet"));
+    }
+    let (_, _, passes) = NOT_ENFORCED.iter().find(|(of, named, _)| (*of, *named) == (group, plural))?;
+    Some(format!("{kind} is stored; knarr does not enforce it yet: {passes}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_kind_is_served_and_warned_of_by_its_name() {
+        let table = resources::builtin();
+        let listed =
+            STORED.iter().copied().chain(NOT_ENFORCED.iter().map(|(group, plural, _)| (*group, *plural)));
+        for (group, plural) in listed {
+            let version = table.preferred_version(group).unwrap_or_else(|| panic!("{group} is not served"));
+            let row = table.find(group, version, plural).unwrap_or_else(|| panic!("{plural} is not served"));
+            assert!(warning(group, plural, &row.kind).is_some_and(|text| text.starts_with(&*row.kind)));
+        }
+    }
+
+    #[test]
+    fn the_warning_names_what_is_not_done() {
+        assert_eq!(
+            warning("apps", "statefulsets", "StatefulSet").as_deref(),
+            Some("StatefulSet is stored; knarr runs no controller for it yet")
+        );
+        assert_eq!(
+            warning(
+                "admissionregistration.k8s.io",
+                "validatingadmissionpolicies",
+                "ValidatingAdmissionPolicy"
+            )
+            .as_deref(),
+            Some(
+                "ValidatingAdmissionPolicy is stored; knarr does not enforce it yet: requests that violate its \
+                 validations are not refused"
+            )
+        );
+        assert_eq!(warning("apps", "deployments", "Deployment"), None);
+    }
+}
