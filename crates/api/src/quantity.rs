@@ -223,14 +223,16 @@ fn scaled(whole: &str, fraction: &str, scale: Scale) -> Result<i128, ParseError>
 
 /// As [`scaled`], for binary suffixes after more than nine digits of fraction: multiplies first.
 fn scaled_binary_fraction(whole: &str, fraction: &str, factor: i128) -> Result<i128, ParseError> {
-    // Twenty digits of a fraction tell apart what any suffix can make a nano unit of.
-    let fraction = &fraction[..fraction.len().min(19)];
+    // Nineteen digits of a fraction tell apart what any suffix can make a nano unit of; what follows only rounds up.
+    let (fraction, dropped) = fraction.split_at(fraction.len().min(19));
+    let dropped = dropped.bytes().any(|digit| digit != b'0');
     let mut rest: i128 = fraction.parse().map_err(|_| ParseError::Numeric)?;
     let unit = 10i128.pow(u32::try_from(fraction.len()).map_err(|_| ParseError::Numeric)?);
     let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| ParseError::Numeric)? };
     rest = rest.saturating_mul(factor);
     let units = rest / unit;
-    let nanos = round_up((rest % unit).saturating_mul(NANO), unit);
+    let nanos = (rest % unit).saturating_mul(NANO);
+    let nanos = if nanos % unit == 0 { nanos / unit + i128::from(dropped) } else { round_up(nanos, unit) };
     let total = whole.saturating_mul(factor).saturating_add(units).saturating_mul(NANO);
     Ok(total.saturating_add(nanos))
 }
@@ -306,6 +308,26 @@ mod tests {
             ("100Ei", "9223372036854775807"),
             ("2000u", "2m"),
         ] {
+            assert_eq!(canonical(text), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_less_than_the_smallest_unit_rounds_up_in_every_notation() {
+        let suffixes = [
+            "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "e3", "E-2",
+        ];
+        for suffix in suffixes {
+            for zeros in [30, 36, 60] {
+                let tiny = format!("0.{}1{suffix}", "0".repeat(zeros));
+                let (up, down): (Quantity, Quantity) =
+                    (tiny.parse().expect("well formed"), format!("-{tiny}").parse().expect("well formed"));
+                assert_eq!((up.nanos, down.nanos), (1, -1), "{tiny}");
+            }
+        }
+        for (text, expect) in
+            [("1e-10", "1e-9"), ("1e-30", "1e-9"), ("1.0000000000000000000000001Ki", "1024000000001n")]
+        {
             assert_eq!(canonical(text), expect, "{text}");
         }
     }
