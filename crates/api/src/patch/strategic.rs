@@ -96,7 +96,7 @@ impl Merge<'_> {
         match (original.get_mut(key), patch) {
             (Some(Value::Object(original)), Value::Object(patch)) => self.fields(shape, original, patch),
             (Some(Value::Array(items)), Value::Array(patch)) => match shape {
-                Some(Shape::List(list)) if list.merge => self.list(list, items, patch),
+                Some(Shape::List(list)) if list.merge => self.unordered_list(list, items, patch),
                 _ => {
                     *items = plain_items(patch);
                     Ok(())
@@ -157,6 +157,18 @@ impl Merge<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// A list without an order of its own: what the patch names stands in the patch's order, and what is new in the
+    /// patch before what it meets of the original, as upstream's `normalizeElementOrder` has it.
+    fn unordered_list(&self, list: &List, items: &mut Vec<Value>, patch: &[Value]) -> Result<(), Error> {
+        let of_objects = patch.first().or(items.first()).is_some_and(Value::is_object);
+        let merge_key = list.merge_key.as_deref().filter(|_| of_objects);
+        let live = items.clone();
+        self.list(list, items, patch)?;
+        let asked: Vec<Value> = patch.iter().filter(|item| directive(item).is_none()).cloned().collect();
+        *items = order::arrange(std::mem::take(items), &asked, &live, merge_key);
         Ok(())
     }
 

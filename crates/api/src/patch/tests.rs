@@ -79,6 +79,23 @@ fn set_element_order_arranges() {
 }
 
 #[test]
+fn what_is_new_in_a_patch_stands_before_what_was_there() {
+    // As upstream's test of a replica set's patch expects: the patch's image of another container is the first.
+    let live = pod(json!([{"name": "a", "image": "1"}, {"name": "b"}]));
+    let names = |patch: Value| {
+        let patched = patched(live.clone(), pod(patch)).expect("applies");
+        let items = patched["spec"]["containers"].as_array().expect("a list").clone();
+        items.iter().map(|i| i["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(json!([{"name": "new"}])), ["new", "a", "b"]);
+    assert_eq!(names(json!([{"name": "b"}, {"name": "new"}, {"name": "a"}])), ["b", "new", "a"]);
+    assert_eq!(names(json!([{"name": "new"}, {"name": "b", "$patch": "delete"}])), ["new", "a"]);
+    let finalizers = json!({"metadata": {"finalizers": ["a", "b"]}});
+    let added = patched(finalizers, json!({"metadata": {"finalizers": ["c"]}})).expect("applies");
+    assert_eq!(added["metadata"]["finalizers"], json!(["c", "a", "b"]));
+}
+
+#[test]
 fn huge_lists_take_no_longer_than_their_length() {
     let names =
         |from: u32| -> Vec<Value> { (from..from + 40_000).map(|i| json!({"name": i.to_string()})).collect() };
