@@ -42,6 +42,16 @@ pub(super) struct Identity {
     pub uid: Uid,
 }
 
+impl Identity {
+    /// Whether both are of one kind, namespace and name, whatever their uids.
+    fn is_at(&self, other: &Self) -> bool {
+        self.row.group == other.row.group
+            && self.row.kind == other.row.kind
+            && self.namespace == other.namespace
+            && self.name == other.name
+    }
+}
+
 impl PartialEq for Identity {
     fn eq(&self, other: &Self) -> bool {
         self.uid == other.uid && self.namespace == other.namespace && self.name == other.name
@@ -122,6 +132,11 @@ impl Graph {
             .iter()
             .map(|r| Edge { owner: r.uid.clone(), blocks: r.block_owner_deletion == Some(true) })
             .collect();
+        // Who named another object than the one that was seen is looked at: its reference reads as absent.
+        let named = self.nodes.get(&uid).filter(|node| node.is_virtual);
+        if let Some(node) = named.filter(|node| !node.identity.is_at(&identity)) {
+            news.work.extend(node.dependents.iter().cloned().map(Work::Check));
+        }
         let before = self.put(identity.clone(), edges.clone());
         if before != edges {
             self.unlink(&uid, &before, &edges, &mut news);
@@ -177,15 +192,11 @@ impl Graph {
                 .invalid
                 .push(InvalidReference { dependent: dependent.clone(), owner: reference.clone() });
         }
+        let named = Identity { row, namespace, name: reference.name.as_str().into(), uid: uid.clone() };
         let owner = self.nodes.entry(uid.clone()).or_insert_with(|| {
             news.work.push(Work::Check(uid.clone()));
             Node {
-                identity: Identity {
-                    row,
-                    namespace: namespace.clone(),
-                    name: reference.name.as_str().into(),
-                    uid: uid.clone(),
-                },
+                identity: named.clone(),
                 edges: Vec::new(),
                 dependents: HashSet::new(),
                 being_deleted: false,
@@ -194,12 +205,13 @@ impl Graph {
             }
         });
         owner.dependents.insert(dependent.uid.clone());
-        if owner.is_virtual {
-            return;
-        }
-        if owner.identity.namespace != namespace || *owner.identity.name != *reference.name {
-            // There is such a uid, but not where the reference says: it will read as absent.
-            news.invalid.push(InvalidReference { dependent: dependent.clone(), owner: reference.clone() });
+        if !owner.identity.is_at(&named) {
+            // There is such a uid, but not where the reference says: it will read as absent. Of an owner that is
+            // only named, others may be wrong as well.
+            if !owner.is_virtual {
+                news.invalid
+                    .push(InvalidReference { dependent: dependent.clone(), owner: reference.clone() });
+            }
             news.work.push(Work::Check(dependent.uid.clone()));
         } else if owner.waits || owner.being_deleted {
             news.work.push(Work::Check(dependent.uid.clone()));

@@ -259,6 +259,32 @@ fn owners_in_other_namespaces_are_told_and_do_not_count() {
 }
 
 #[test]
+fn a_reference_to_a_uid_of_another_kind_group_or_name_is_looked_at() {
+    let wrong: [fn(&mut OwnerReference); 3] = [
+        |owner| owner.kind = "Secret".into(),
+        |owner| (owner.api_version, owner.kind) = ("apps/v1".into(), "Deployment".into()),
+        |owner| owner.name = "other".into(),
+    ];
+    for spoil in wrong {
+        // The owner is seen first …
+        let mut w = World::default();
+        w.put("ConfigMap/c", &[]);
+        let (_, mut meta) = object("Pod/p", &["ConfigMap/c"]);
+        spoil(&mut meta.owner_references.as_mut().expect("one owner")[0]);
+        assert_eq!(w.update(meta.clone()), ["check Pod/p"]);
+        // … or after the one who names it …
+        let mut w = World::default();
+        w.update(meta.clone());
+        assert_eq!(w.put("ConfigMap/c", &[]), ["check Pod/p"]);
+        // … or between one that names it rightly and one that does not.
+        let mut w = World::default();
+        w.put("Pod/q", &["ConfigMap/c"]);
+        assert_eq!(w.update(meta), ["check Pod/p"]);
+        assert_eq!(w.put("ConfigMap/c", &[]), NOTHING);
+    }
+}
+
+#[test]
 fn unknown_kinds_keep_their_dependents() {
     let mut w = World::default();
     let (_, mut meta) = object("Pod/p", &["ConfigMap/c"]);
