@@ -9,6 +9,7 @@ pub mod codec;
 pub mod error;
 pub mod field;
 pub mod gvk;
+pub mod layout;
 pub mod managed;
 pub mod names;
 pub mod object;

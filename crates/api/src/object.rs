@@ -1,19 +1,27 @@
 //! [`Object`]: any Kubernetes object, known only by its metadata.
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::gvk::GroupVersionKind;
+use crate::layout;
 
 /// A JSON object with Kubernetes' type and object metadata. The machinery (patch, apply, pruning,
 /// storage) works on this; the logic of a kind works on typed views made by [`Object::typed`].
 ///
 /// Accessors never fail on wrong types: a field of the wrong type reads as absent. Structure is
 /// checked once, at decoding.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(transparent)]
 pub struct Object(pub Map<String, Value>);
+
+/// Its members are written in upstream's order ([`crate::layout`]).
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        layout::object(serializer, &self.0)
+    }
+}
 
 impl Object {
     /// An object of the given `apiVersion` and `kind` with nothing else.

@@ -34,12 +34,16 @@ const FRAME_BYTES: usize = 64 * 1024;
 ///   with the watch cache.
 /// - A list of whole objects is its head, the objects with a comma between each two, and its tail.
 ///
+/// - An object alone is its JSON, without the newline that ends it on a socket.
+///
 /// An answer laid out for people (`pretty`) has one frame.
 #[derive(Default)]
 pub enum Body {
     #[default]
     Empty,
     Full(Bytes),
+    /// An object's shared bytes, and the newline that ends them.
+    Line(Bytes),
     /// Pieces that follow each other.
     Pieces(VecDeque<Bytes>),
     /// Pieces that come as things happen; an error ends the connection.
@@ -47,6 +51,9 @@ pub enum Body {
     /// An unbounded stream of frames; an error ends the connection.
     Stream(Chunks),
 }
+
+/// What ends an answer in JSON, as Go's encoder has it.
+const NEWLINE: &[u8] = b"\n";
 
 type Chunks = BoxStream<'static, Result<Bytes, BoxError>>;
 
@@ -56,6 +63,14 @@ impl Body {
         S: futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
     {
         Self::Stream(Box::pin(stream))
+    }
+
+    /// The same for a caller of the process: an object's shared bytes alone.
+    pub(crate) fn in_process(self) -> Self {
+        match self {
+            Self::Line(bytes) => Self::Full(bytes),
+            other => other,
+        }
     }
 
     pub(crate) fn events<S>(stream: S) -> Self
@@ -87,6 +102,11 @@ impl http_body::Body for Body {
                 *self = Self::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
+            Self::Line(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Full(Bytes::from_static(NEWLINE));
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
             Self::Pieces(pieces) => Poll::Ready(pieces.pop_front().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Events(stream) | Self::Stream(stream) => stream.as_mut().poll_next(cx).map_ok(Frame::data),
         }
@@ -97,7 +117,7 @@ impl http_body::Body for Body {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Pieces(pieces) => pieces.is_empty(),
-            Self::Events(_) | Self::Stream(_) => false,
+            Self::Line(_) | Self::Events(_) | Self::Stream(_) => false,
         }
     }
 
@@ -105,6 +125,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Line(bytes) => SizeHint::with_exact((bytes.len() + NEWLINE.len()) as u64),
             Self::Pieces(pieces) => SizeHint::with_exact(pieces.iter().map(|p| p.len() as u64).sum()),
             Self::Events(_) | Self::Stream(_) => SizeHint::default(),
         }
@@ -136,6 +157,13 @@ impl http_body::Body for Gathered {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self { body, waiting, end } = &mut *self;
         match body {
+            Body::Line(bytes) if bytes.len() < FRAME_BYTES => {
+                let mut line = BytesMut::with_capacity(bytes.len() + NEWLINE.len());
+                line.extend_from_slice(bytes);
+                line.extend_from_slice(NEWLINE);
+                *body = Body::Empty;
+                Poll::Ready(Some(Ok(Frame::data(line.freeze()))))
+            }
             Body::Pieces(pieces) => Poll::Ready(next_frame(pieces).map(|bytes| Ok(Frame::data(bytes)))),
             Body::Events(events) => {
                 // What is there already goes in one frame; what comes later does not hold it up.
@@ -292,6 +320,19 @@ mod tests {
         assert_eq!(texts(frames(events()).await), ["head", "object", "tail", "later", "error: torn"]);
         let gathered = texts(frames(Gathered::new(events())).await);
         assert_eq!(gathered, ["headobjecttail", "later", "error: torn"]);
+    }
+
+    #[tokio::test]
+    async fn an_objects_bytes_are_not_copied_in_the_process_and_end_with_a_newline() {
+        let object = Bytes::from(vec![b'x'; 100]);
+        let apart = frames(Body::Line(object.clone()).in_process()).await;
+        assert_eq!(apart.len(), 1);
+        assert_eq!(apart[0].as_ref().unwrap().as_ptr(), object.as_ptr());
+        let plain = frames(Body::Line(object.clone())).await;
+        assert_eq!(plain.iter().map(|f| f.as_ref().unwrap().len()).collect::<Vec<_>>(), [100, 1]);
+        assert_eq!(http_body::Body::size_hint(&Body::Line(object.clone())).exact(), Some(101));
+        let together = frames(Gathered::new(Body::Line(object))).await;
+        assert_eq!(together.iter().map(|f| f.as_ref().unwrap().len()).collect::<Vec<_>>(), [101]);
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! and the aggregated ones (`aggregated`). All made from the kind table, once for each state of it.
 
 mod aggregated;
+mod documents;
 mod legacy;
 
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::body::Body;
 use crate::request::call::Call;
-use crate::respond::negotiate::Clause;
+use crate::respond::negotiate::{Answer, Clause, Format};
 use crate::respond::{self, Outcome};
 
 /// A ready document and its tag.
@@ -28,8 +29,10 @@ struct Document {
 }
 
 impl Document {
-    fn new(value: &serde_json::Value) -> Self {
-        let json = Bytes::from(value.to_string());
+    fn new(value: &impl serde::Serialize) -> Self {
+        let mut json = serde_json::to_vec(value).expect("discovery's documents are JSON");
+        json.push(b'\n');
+        let json = Bytes::from(json);
         let mut etag = String::with_capacity(66);
         etag.push('"');
         for byte in Sha256::digest(&json) {
@@ -76,7 +79,9 @@ impl Discovery {
         let made = Arc::new(Documents {
             core: Document::new(&legacy::core_versions()),
             groups: Document::new(&legacy::groups(&table)),
-            group: legacy::each_group(&table).map(|(name, value)| (name, Document::new(&value))).collect(),
+            group: legacy::each_group(&table)
+                .map(|group| (group.name.clone(), Document::new(&group)))
+                .collect(),
             resources: table
                 .group_versions()
                 .iter()
@@ -109,6 +114,13 @@ impl Discovery {
             ["apis", group, version] => (documents.of_version(group, version)?, "application/json"),
             _ => return Err(Error::no_such_path()),
         };
+        // Asked for aggregated documents, the type is among those accepted.
+        if content_type == "application/json" {
+            let answer = Answer::plain(&call.headers)?;
+            if answer.format == Format::Yaml {
+                return respond::object(StatusCode::OK, answer, document.json.clone());
+            }
+        }
         let unchanged = call.headers.get(IF_NONE_MATCH).is_some_and(|tag| *tag == document.etag);
         let mut response = if unchanged {
             respond::with_type(StatusCode::NOT_MODIFIED, content_type, Body::Empty)

@@ -5,14 +5,16 @@ pub(crate) mod pretty;
 
 use std::collections::HashSet;
 
-use api::Error;
+use api::layout::Laid;
+use api::{Error, Object};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WARNING};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 use crate::body::Body;
-use negotiate::{Answer, Format};
+use crate::handlers::table;
+use negotiate::{Answer, Format, Shape};
 
 /// What handlers produce.
 pub(crate) type Outcome = Result<Response<Body>, Error>;
@@ -44,6 +46,7 @@ pub(crate) fn prettify(response: Response<Body>) -> Response<Body> {
     }
     response.map(|body| match body {
         Body::Full(bytes) => Body::Full(pretty::indent(&bytes).into()),
+        Body::Line(bytes) => Body::Full(pretty::indent(&bytes).into()),
         Body::Pieces(pieces) => {
             let whole: Vec<u8> = pieces.into_iter().flatten().collect();
             Body::Full(pretty::indent(&whole).into())
@@ -62,21 +65,36 @@ pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body>
 /// A JSON value in the negotiated format.
 pub(crate) fn value(status: StatusCode, answer: Answer, value: &Value) -> Outcome {
     let bytes = match answer.format {
-        Format::Json => serde_json::to_vec(value).map_err(Error::internal)?,
+        Format::Json => line(value).map_err(Error::internal)?,
         Format::Yaml => to_yaml(value)?,
     };
     Ok(with_type(status, answer.content_type(), bytes))
 }
 
+/// An object that is only an answer, or its metadata alone.
+pub(crate) fn companion(status: StatusCode, answer: Answer, object: Object) -> Outcome {
+    match answer.shape {
+        Shape::Metadata => value(status, answer, &table::metadata_only(&object)),
+        _ => value(status, answer, &object.into_value()),
+    }
+}
+
 /// JSON bytes in the negotiated format: as they are, or read and written as YAML.
 pub(crate) fn object(status: StatusCode, answer: Answer, json: Bytes) -> Outcome {
     match answer.format {
-        Format::Json => Ok(json_bytes(status, json)),
+        Format::Json => Ok(json_bytes(status, Body::Line(json))),
         Format::Yaml => {
             let parsed: Value = serde_json::from_slice(&json).map_err(Error::internal)?;
             value(status, answer, &parsed)
         }
     }
+}
+
+/// A JSON value as upstream's encoder writes it: its members in order, and a newline.
+fn line(value: &Value) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = serde_json::to_vec(&Laid(value))?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 fn to_yaml(value: &Value) -> Result<Vec<u8>, Error> {
@@ -86,7 +104,8 @@ fn to_yaml(value: &Value) -> Result<Vec<u8>, Error> {
 /// The `Status` of a failure.
 pub(crate) fn error(error: &Error) -> Response<Body> {
     let status = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json_bytes(status, error.to_status().to_string());
+    let text = line(&error.to_status()).expect("a Status is JSON");
+    let mut response = json_bytes(status, text);
     let retry = error.details.as_ref().and_then(|d| d.get("retryAfterSeconds")).and_then(Value::as_u64);
     if let Some(seconds) = retry {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

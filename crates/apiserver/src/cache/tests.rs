@@ -96,7 +96,7 @@ async fn objects_are_found_by_prefix_namespace_and_name() {
     let entry = f.things().get("a", "x").unwrap();
     assert_eq!(
         entry.json,
-        r#"{"kind":"Thing","metadata":{"resourceVersion":"2","name":"x","labels":{"node":"n1"}},"spec":{"node":"n1"}}"#
+        r#"{"kind":"Thing","metadata":{"name":"x","resourceVersion":"2","labels":{"node":"n1"}},"spec":{"node":"n1"}}"#
     );
     assert_eq!((entry.label("node"), entry.label("none")), (Some("n1"), None));
     assert_eq!((entry.field("metadata.name"), entry.field("spec.none")), (Some("x"), None));

@@ -1,8 +1,9 @@
 //! Puts the revision into an object's bytes without parsing them.
 //!
 //! The store's values hold no `metadata.resourceVersion`: the revision of the change is it, known only once
-//! the value is written. It is inserted as the first member of `metadata`.
+//! the value is written. It is inserted behind the members of `metadata` that stand before it upstream.
 
+use api::layout::BEFORE_RESOURCE_VERSION;
 use bytes::{BufMut, Bytes, BytesMut};
 use store::Revision;
 
@@ -15,9 +16,12 @@ pub fn with_resource_version(object: &[u8], revision: Revision) -> Option<Bytes>
     out.put_slice(before);
     let member = format!("\"resourceVersion\":\"{revision}\"");
     match place {
-        Place::Inside { empty, .. } => {
+        Place::Inside { first, last, .. } => {
+            if last && !first {
+                out.put_u8(b',');
+            }
             out.put_slice(member.as_bytes());
-            if !empty {
+            if !last {
                 out.put_u8(b',');
             }
         }
@@ -49,9 +53,11 @@ pub(super) fn replace_resource_version(object: &Bytes, old: Revision, new: Revis
     out.freeze()
 }
 
-/// Where to insert: the offset after an opening brace, and whether its object has no members.
+/// Where to insert.
 enum Place {
-    Inside { at: usize, empty: bool },
+    /// Into the metadata: whether as the first of its members, and as the last.
+    Inside { at: usize, first: bool, last: bool },
+    /// With metadata, at the offset after an opening brace; whether its object has no members.
     Absent { at: usize, empty: bool },
 }
 
@@ -74,14 +80,37 @@ fn find_metadata(object: &[u8]) -> Option<Place> {
         let key = scan.string()?;
         scan.expect(b':')?;
         if key == b"metadata" && scan.peek()? == b'{' {
-            scan.expect(b'{')?;
-            let at = scan.at;
-            return Some(Place::Inside { at, empty: scan.peek()? == b'}' });
+            return find_inside(&mut scan);
         }
         scan.skip_value()?;
         match scan.next()? {
             b',' => {}
             b'}' => return Some(Place::Absent { at: start, empty: false }),
+            _ => return None,
+        }
+    }
+}
+
+/// The place among the members of the metadata, at whose opening brace `scan` stands.
+fn find_inside(scan: &mut Scan<'_>) -> Option<Place> {
+    scan.expect(b'{')?;
+    let mut at = scan.at;
+    let mut first = true;
+    if scan.peek()? == b'}' {
+        return Some(Place::Inside { at, first, last: true });
+    }
+    loop {
+        let key = scan.string()?;
+        if !BEFORE_RESOURCE_VERSION.iter().any(|before| before.as_bytes() == key) {
+            return Some(Place::Inside { at, first, last: false });
+        }
+        scan.expect(b':')?;
+        scan.skip_value()?;
+        first = false;
+        at = scan.at;
+        match scan.next()? {
+            b',' => at = scan.at,
+            b'}' => return Some(Place::Inside { at, first, last: true }),
             _ => return None,
         }
     }
@@ -208,7 +237,15 @@ mod tests {
     fn the_version_goes_into_the_metadata_of_the_object_itself() {
         check(
             r#"{"kind":"A","metadata":{"name":"x"}}"#,
-            r#"{"kind":"A","metadata":{"resourceVersion":"7","name":"x"}}"#,
+            r#"{"kind":"A","metadata":{"name":"x","resourceVersion":"7"}}"#,
+        );
+        check(
+            r#"{"metadata":{"name":"x","uid":"u","annotations":{}}}"#,
+            r#"{"metadata":{"name":"x","uid":"u","resourceVersion":"7","annotations":{}}}"#,
+        );
+        check(
+            r#"{"metadata":{"annotations":{},"name":"x"}}"#,
+            r#"{"metadata":{"resourceVersion":"7","annotations":{},"name":"x"}}"#,
         );
         check(r#"{ "metadata" : { } }"#, r#"{ "metadata" : {"resourceVersion":"7" } }"#);
         check("{}", r#"{"metadata":{"resourceVersion":"7"}}"#);
@@ -221,7 +258,8 @@ mod tests {
 
     #[test]
     fn a_version_can_be_replaced() {
-        for object in ["{}", r#"{"kind":"A","metadata":{"name":"x"}}"#] {
+        let full = r#"{"metadata":{"name":"x","uid":"u","labels":{}}}"#;
+        for object in ["{}", r#"{"kind":"A","metadata":{"name":"x"}}"#, r#"{"metadata":{}}"#, full] {
             let old = with_resource_version(object.as_bytes(), 7).unwrap();
             let new = with_resource_version(object.as_bytes(), 1234).unwrap();
             assert_eq!(replace_resource_version(&old, 7, 1234), new);

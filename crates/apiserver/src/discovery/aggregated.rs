@@ -2,68 +2,61 @@
 
 use api::{GroupVersion, GroupVersionKind};
 use resources::{KindTable, Resource};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+use super::documents::{
+    GroupDiscovery, GroupDiscoveryList, GroupMetadata, ResourceDiscovery, ResponseKind, SubresourceDiscovery,
+    VersionDiscovery,
+};
 use super::legacy::verbs;
 
 /// The list of all named groups, or of the core group alone, in the given API version.
-pub(super) fn list(table: &KindTable, api_version: &str, core: bool) -> Value {
-    let mut groups: Vec<(&str, Vec<Value>)> = Vec::new();
+pub(super) fn list<'a>(table: &'a KindTable, api_version: &str, core: bool) -> GroupDiscoveryList<'a> {
+    let mut items: Vec<GroupDiscovery<'a>> = Vec::new();
     for gv in table.group_versions().iter().filter(|gv| gv.group.is_empty() == core) {
         let entry = version(table, gv);
-        match groups.iter_mut().find(|(name, _)| *name == gv.group) {
-            Some((_, versions)) => versions.push(entry),
-            None => groups.push((&gv.group, vec![entry])),
+        match items.iter_mut().find(|item| item.metadata.name == gv.group) {
+            Some(item) => item.versions.push(entry),
+            None => items.push(GroupDiscovery {
+                metadata: GroupMetadata { name: &gv.group, creation_timestamp: () },
+                versions: vec![entry],
+            }),
         }
     }
-    let items: Vec<Value> = groups
-        .into_iter()
-        .map(|(name, versions)| {
-            let mut metadata = Map::new();
-            if !name.is_empty() {
-                metadata.insert("name".into(), name.into());
-            }
-            metadata.insert("creationTimestamp".into(), Value::Null);
-            json!({"metadata": metadata, "versions": versions})
-        })
-        .collect();
-    json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{api_version}"),
-        "metadata": {}, "items": items,
-    })
+    GroupDiscoveryList {
+        kind: "APIGroupDiscoveryList",
+        api_version: format!("apidiscovery.k8s.io/{api_version}"),
+        metadata: json!({}),
+        items,
+    }
 }
 
-fn version(table: &KindTable, gv: &GroupVersion) -> Value {
-    let resources: Vec<Value> = table.rows_of(gv).into_iter().map(|row| resource(row)).collect();
-    json!({"version": gv.version, "resources": resources, "freshness": "Current"})
+fn version<'a>(table: &'a KindTable, gv: &'a GroupVersion) -> VersionDiscovery<'a> {
+    let resources = table.rows_of(gv).into_iter().map(|row| resource(row)).collect();
+    VersionDiscovery { version: &gv.version, resources, freshness: "Current" }
 }
 
-fn resource(row: &Resource) -> Value {
-    let mut entry = Map::new();
-    entry.insert("resource".into(), row.plural.as_ref().into());
-    entry.insert("responseKind".into(), kind(&row.gvk()));
-    entry.insert("scope".into(), if row.namespaced() { "Namespaced" } else { "Cluster" }.into());
-    entry.insert("singularResource".into(), row.singular.as_ref().into());
-    entry.insert("verbs".into(), verbs(&row.verbs));
-    if !row.short_names.is_empty() {
-        entry.insert("shortNames".into(), row.short_names.iter().map(|s| s.as_ref()).collect());
+fn resource(row: &Resource) -> ResourceDiscovery<'_> {
+    ResourceDiscovery {
+        resource: &row.plural,
+        response_kind: ResponseKind { group: &row.group, version: &row.version, kind: &row.kind },
+        scope: if row.namespaced() { "Namespaced" } else { "Cluster" },
+        singular_resource: &row.singular,
+        verbs: verbs(&row.verbs),
+        short_names: row.short_names.iter().map(|s| s.as_ref()).collect(),
+        categories: row.categories.iter().map(|s| s.as_ref()).collect(),
+        subresources: row
+            .parts
+            .iter()
+            .map(|sub| SubresourceDiscovery {
+                subresource: &sub.name,
+                response_kind: kind(&sub.kind),
+                verbs: verbs(&sub.verbs),
+            })
+            .collect(),
     }
-    if !row.categories.is_empty() {
-        entry.insert("categories".into(), row.categories.iter().map(|s| s.as_ref()).collect());
-    }
-    let subresources: Vec<Value> = row
-        .parts
-        .iter()
-        .map(|sub| {
-            json!({"subresource": sub.name, "responseKind": kind(&sub.kind), "verbs": verbs(&sub.verbs)})
-        })
-        .collect();
-    if !subresources.is_empty() {
-        entry.insert("subresources".into(), subresources.into());
-    }
-    Value::Object(entry)
 }
 
-fn kind(gvk: &GroupVersionKind) -> Value {
-    json!({"group": gvk.group, "version": gvk.version, "kind": gvk.kind})
+fn kind(gvk: &GroupVersionKind) -> ResponseKind<'_> {
+    ResponseKind { group: &gvk.group, version: &gvk.version, kind: &gvk.kind }
 }

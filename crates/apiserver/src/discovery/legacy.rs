@@ -2,99 +2,90 @@
 
 use api::GroupVersion;
 use resources::{KindTable, Resource, Verb};
-use serde_json::{Map, Value, json};
+
+use super::documents::{ApiResource, Group, GroupList, GroupVersionForDiscovery, ResourceList, Versions};
 
 /// `/api`
-pub(super) fn core_versions() -> Value {
-    json!({
-        "kind": "APIVersions", "versions": ["v1"],
-        "serverAddressByClientCIDRs": [],
-    })
+pub(super) fn core_versions() -> Versions {
+    Versions { kind: "APIVersions", versions: ["v1"], server_address_by_client_cidrs: [] }
 }
 
 /// `/apis`
-pub(super) fn groups(table: &KindTable) -> Value {
-    let groups: Vec<Value> = names(table).into_iter().map(|name| group(table, &name)).collect();
-    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+pub(super) fn groups(table: &KindTable) -> GroupList {
+    let groups = names(table).into_iter().map(|name| group(table, name)).collect();
+    GroupList { kind: "APIGroupList", api_version: "v1", groups }
 }
 
 /// `/apis/GROUP` for each group.
-pub(super) fn each_group(table: &KindTable) -> impl Iterator<Item = (String, Value)> {
-    names(table).into_iter().map(|name| {
-        let mut value = group(table, &name);
-        value["kind"] = "APIGroup".into();
-        value["apiVersion"] = "v1".into();
-        (name, value)
+pub(super) fn each_group(table: &KindTable) -> impl Iterator<Item = Group> {
+    names(table).into_iter().map(|name| Group {
+        kind: Some("APIGroup"),
+        api_version: Some("v1"),
+        ..group(table, name)
     })
 }
 
 /// The named groups in order.
-fn names(table: &KindTable) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+fn names(table: &KindTable) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
     for gv in table.group_versions() {
-        if !gv.group.is_empty() && !names.contains(&gv.group) {
-            names.push(gv.group.clone());
+        if !gv.group.is_empty() && !names.contains(&gv.group.as_str()) {
+            names.push(&gv.group);
         }
     }
     names
 }
 
-fn group(table: &KindTable, name: &str) -> Value {
-    let versions: Vec<Value> = table
-        .group_versions()
-        .iter()
-        .filter(|gv| gv.group == name)
-        .map(|gv| json!({"groupVersion": gv.to_string(), "version": gv.version}))
+fn group(table: &KindTable, name: &str) -> Group {
+    let of_group = table.group_versions().iter().filter(|gv| gv.group == name);
+    let versions: Vec<GroupVersionForDiscovery> = of_group
+        .map(|gv| GroupVersionForDiscovery { group_version: gv.to_string(), version: gv.version.clone() })
         .collect();
-    let preferred = versions.first().cloned().unwrap_or_default();
-    json!({"name": name, "versions": versions, "preferredVersion": preferred})
+    let preferred_version = versions.first().cloned();
+    Group { kind: None, api_version: None, name: name.to_owned(), versions, preferred_version }
 }
 
 /// `/api/v1` and `/apis/GROUP/VERSION`
-pub(super) fn resources(table: &KindTable, gv: &GroupVersion) -> Value {
-    let mut list = Vec::new();
+pub(super) fn resources<'a>(table: &'a KindTable, gv: &GroupVersion) -> ResourceList<'a> {
+    let mut resources = Vec::new();
     for row in table.rows_of(gv) {
-        list.push(resource(row));
+        resources.push(resource(row));
         for sub in &row.parts {
-            let mut entry = Map::new();
-            entry.insert("name".into(), format!("{}/{}", row.plural, sub.name).into());
-            entry.insert("singularName".into(), "".into());
-            entry.insert("namespaced".into(), row.namespaced().into());
-            if sub.kind.group_version() != *gv {
-                entry.insert("group".into(), sub.kind.group.clone().into());
-                entry.insert("version".into(), sub.kind.version.clone().into());
-            }
-            entry.insert("kind".into(), sub.kind.kind.clone().into());
-            entry.insert("verbs".into(), verbs(&sub.verbs));
-            list.push(Value::Object(entry));
+            let elsewhere = sub.kind.group_version() != *gv;
+            resources.push(ApiResource {
+                name: format!("{}/{}", row.plural, sub.name),
+                singular_name: "",
+                namespaced: row.namespaced(),
+                group: elsewhere.then_some(sub.kind.group.as_str()),
+                version: elsewhere.then_some(sub.kind.version.as_str()),
+                kind: &sub.kind.kind,
+                verbs: verbs(&sub.verbs),
+                short_names: Vec::new(),
+                categories: Vec::new(),
+            });
         }
     }
-    let mut document = json!({"kind": "APIResourceList", "groupVersion": gv.to_string(), "resources": list});
-    if !gv.group.is_empty() {
-        document["apiVersion"] = "v1".into();
-    }
-    document
+    let api_version = (!gv.group.is_empty()).then_some("v1");
+    ResourceList { kind: "APIResourceList", api_version, group_version: gv.to_string(), resources }
 }
 
-fn resource(row: &Resource) -> Value {
-    let mut entry = Map::new();
-    entry.insert("name".into(), row.plural.as_ref().into());
-    entry.insert("singularName".into(), row.singular.as_ref().into());
-    entry.insert("namespaced".into(), row.namespaced().into());
-    entry.insert("kind".into(), row.kind.as_ref().into());
-    entry.insert("verbs".into(), verbs(&row.verbs));
-    if !row.short_names.is_empty() {
-        entry.insert("shortNames".into(), row.short_names.iter().map(|s| s.as_ref()).collect());
+fn resource(row: &Resource) -> ApiResource<'_> {
+    ApiResource {
+        name: row.plural.to_string(),
+        singular_name: &row.singular,
+        namespaced: row.namespaced(),
+        group: None,
+        version: None,
+        kind: &row.kind,
+        verbs: verbs(&row.verbs),
+        short_names: row.short_names.iter().map(|s| s.as_ref()).collect(),
+        categories: row.categories.iter().map(|s| s.as_ref()).collect(),
     }
-    if !row.categories.is_empty() {
-        entry.insert("categories".into(), row.categories.iter().map(|s| s.as_ref()).collect());
-    }
-    Value::Object(entry)
 }
 
 /// Verbs as discovery lists them: sorted.
-pub(super) fn verbs(verbs: &[Verb]) -> Value {
+pub(super) fn verbs(verbs: &[Verb]) -> Vec<&'static str> {
     let mut names: Vec<&str> = verbs.iter().map(|v| v.as_str()).collect();
     names.sort_unstable();
-    names.into_iter().collect()
+    names
 }

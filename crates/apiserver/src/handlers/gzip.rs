@@ -27,7 +27,7 @@ pub(super) fn maybe(headers: &HeaderMap, mut response: Response<Body>) -> Respon
     let large = match response.body() {
         Body::Full(bytes) => bytes.len() >= THRESHOLD_BYTES,
         Body::Pieces(pieces) => pieces.iter().map(Bytes::len).sum::<usize>() >= THRESHOLD_BYTES,
-        Body::Empty | Body::Events(_) | Body::Stream(_) => false,
+        Body::Empty | Body::Line(_) | Body::Events(_) | Body::Stream(_) => false,
     };
     if !large || !accepts(headers) {
         return response;
@@ -35,7 +35,7 @@ pub(super) fn maybe(headers: &HeaderMap, mut response: Response<Body>) -> Respon
     let pieces = match std::mem::take(response.body_mut()) {
         Body::Full(bytes) => VecDeque::from([bytes]),
         Body::Pieces(pieces) => pieces,
-        Body::Empty | Body::Events(_) | Body::Stream(_) => VecDeque::new(),
+        Body::Empty | Body::Line(_) | Body::Events(_) | Body::Stream(_) => VecDeque::new(),
     };
     *response.body_mut() = compressed(pieces);
     response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

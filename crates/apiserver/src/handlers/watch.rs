@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::field::{FieldError, Path};
+use api::layout::Laid;
 use api::{Error, Object};
 use bytes::Bytes;
 use futures::Stream;
@@ -308,11 +309,11 @@ fn add_event(pieces: &mut VecDeque<Bytes>, head: &'static str, object: Bytes) {
 }
 
 fn error_object(error: &CacheError) -> Bytes {
-    cache_error(error).to_status().to_string().into()
+    encode(&cache_error(error).to_status()).expect("a Status is JSON")
 }
 
 fn encode(object: &Value) -> Result<Bytes, Error> {
-    serde_json::to_vec(object).map(Into::into).map_err(Error::internal)
+    serde_json::to_vec(&Laid(object)).map(Into::into).map_err(Error::internal)
 }
 
 #[cfg(test)]

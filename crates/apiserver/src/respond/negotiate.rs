@@ -38,6 +38,10 @@ impl Answer {
     /// # Errors
     /// 406 when nothing acceptable is served.
     pub fn negotiate(headers: &HeaderMap) -> Result<Self, Error> {
+        Self::pick(headers, |_| true)
+    }
+
+    fn pick(headers: &HeaderMap, served: fn(Shape) -> bool) -> Result<Self, Error> {
         let Some(accept) = headers.get(ACCEPT).and_then(|v| v.to_str().ok()) else {
             return Ok(Self::default());
         };
@@ -46,12 +50,29 @@ impl Answer {
         }
         let mut clauses: Vec<Clause<'_>> = accept.split(',').map(Clause::parse).collect();
         clauses.sort_by_key(|c| std::cmp::Reverse(c.quality));
-        clauses.iter().find_map(Clause::answer).ok_or_else(|| {
+        let mut answers = clauses.iter().filter_map(Clause::answer);
+        answers.find(|answer| served(answer.shape)).ok_or_else(|| {
             Error::new(
                 Reason::NotAcceptable,
                 "only the following media types are accepted: application/json, application/yaml",
             )
         })
+    }
+
+    /// The same where there are no columns to show.
+    ///
+    /// # Errors
+    /// 406 when nothing acceptable is served.
+    pub fn without_table(headers: &HeaderMap) -> Result<Self, Error> {
+        Self::pick(headers, |shape| !matches!(shape, Shape::Table(_)))
+    }
+
+    /// The same where the answer has one shape.
+    ///
+    /// # Errors
+    /// 406 when nothing acceptable is served.
+    pub fn plain(headers: &HeaderMap) -> Result<Self, Error> {
+        Self::pick(headers, |shape| shape == Shape::Whole)
     }
 
     /// The `Content-Type` of the answer.
@@ -172,6 +193,21 @@ mod tests {
         let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
         assert_eq!(answer(partial).unwrap().shape, Shape::Metadata);
         assert_eq!(answer("application/json;as=Nothing;g=x;v=v1,*/*").unwrap(), Answer::default());
+    }
+
+    #[test]
+    fn a_table_is_refused_where_there_is_none() {
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, table.parse().unwrap());
+        assert_eq!(Answer::plain(&headers).unwrap_err().code(), 406);
+        assert_eq!(Answer::without_table(&headers).unwrap_err().code(), 406);
+        headers.insert(ACCEPT, format!("{table},application/json").parse().unwrap());
+        assert_eq!(Answer::plain(&headers).unwrap(), Answer::default());
+        headers
+            .insert(ACCEPT, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io".parse().unwrap());
+        assert_eq!(Answer::without_table(&headers).unwrap().shape, Shape::Metadata);
+        assert_eq!(Answer::plain(&headers).unwrap_err().code(), 406);
     }
 
     #[test]

@@ -58,6 +58,6 @@ where
         if let Some(agent) = &self.agent {
             request.headers_mut().entry(USER_AGENT).or_insert_with(|| agent.clone());
         }
-        Box::pin(async move { Ok(pipeline::serve(context, peer, request).await) })
+        Box::pin(async move { Ok(pipeline::serve(context, peer, request).await.map(Body::in_process)) })
     }
 }
