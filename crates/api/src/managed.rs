@@ -10,11 +10,14 @@ mod apply;
 mod compare;
 mod element;
 mod entry;
+mod last_applied;
 mod merge;
 mod set;
+pub mod typed;
 mod update;
 
 pub use apply::apply;
+pub use entry::differ_in_times_only;
 pub use set::FieldSet;
 pub use update::update;
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Writer;
 use super::compare::{changes, named_fields};
 use super::entry::{self, Entry, Operation, timestamp};
+use super::last_applied;
 use super::merge::{merge, prune};
 use super::set::FieldSet;
 use crate::schema::{StructId, Types};
@@ -30,6 +31,7 @@ pub fn apply(
     writer: &Writer<'_>,
 ) -> Result<Object, Error> {
     check(&config, writer)?;
+    let last_applied = last_applied::text(&config, writer);
     let named = named_fields(types, id, &config);
     let mut entries = entry::of(live);
     if let (Some(live), true) = (live, entries.is_empty()) {
@@ -66,6 +68,9 @@ pub fn apply(
     };
     entries.push(Entry { time, ..Entry::new(writer, Operation::Apply, named) });
     entry::store(&mut result, entries);
+    if let Some(text) = last_applied {
+        last_applied::keep(&mut result, text);
+    }
     Ok(result)
 }
 

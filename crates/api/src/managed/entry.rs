@@ -94,6 +94,36 @@ impl Entry {
     }
 }
 
+/// Whether two objects differ in nothing but the times of their managed fields, which are then not worth a write
+/// (upstream: `apiserver/pkg/endpoints/handlers/fieldmanager/equality.go`).
+pub fn differ_in_times_only(new: &Object, old: &Object) -> bool {
+    const FIELD: &str = "managedFields";
+    fn equal_but<'a>(
+        skipped: &str,
+        new: Option<&'a Map<String, Value>>,
+        old: Option<&'a Map<String, Value>>,
+    ) -> bool {
+        let members = |map: Option<&'a Map<String, Value>>| {
+            map.into_iter().flatten().filter(move |(key, _)| *key != skipped)
+        };
+        members(new).eq(members(old))
+    }
+    let entries =
+        |object: &'_ Object| -> Option<usize> { Some(object.metadata()?.get(FIELD)?.as_array()?.len()) };
+    let entry = |object: &'_ Object, i: usize| object.metadata().and_then(|m| m.get(FIELD)?.get(i).cloned());
+    equal_but("metadata", Some(&new.0), Some(&old.0))
+        && equal_but(FIELD, new.metadata(), old.metadata())
+        && entries(new) == entries(old)
+        && (0..entries(new).unwrap_or(0)).all(|i| {
+            let (new, old) = (entry(new, i), entry(old, i));
+            equal_but(
+                "time",
+                new.as_ref().and_then(Value::as_object),
+                old.as_ref().and_then(Value::as_object),
+            )
+        })
+}
+
 /// RFC 3339, UTC, whole seconds.
 pub(super) fn timestamp(now: Timestamp) -> String {
     let whole = Timestamp::from_second(now.as_second()).unwrap_or(now);

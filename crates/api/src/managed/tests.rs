@@ -217,6 +217,68 @@ fn what_was_not_tracked_belongs_to_before_first_apply() {
     );
 }
 
+#[test]
+fn a_configuration_whose_items_cannot_be_told_apart_is_refused() {
+    let (types, id) = sample::types();
+    let refused = |config: Value| {
+        let error = typed::check(&types, id, &object(config)).expect_err("refused");
+        assert_eq!((error.code(), error.reason.as_str()), (500, ""));
+        error.message
+    };
+    let ports =
+        json!([{"containerPort": 80}, {"containerPort": 81}, {"containerPort": 80, "protocol": "TCP"}]);
+    let twice = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "ns"},
+        "spec": {"containers": [{"name": "a", "ports": ports}]}});
+    assert_eq!(
+        refused(twice),
+        "failed to create typed patch object (ns/p; /v1, Kind=Pod): .spec.containers[name=\"a\"].ports: duplicate entries for key [containerPort=80,protocol=\"TCP\"]"
+    );
+    let several = json!({"apiVersion": "apps/v1", "kind": "Pod", "metadata": {"name": "p", "finalizers": ["x", "x"]},
+        "spec": {"containers": [{"name": "a"}, {"name": "a", "odd": 1}]}});
+    assert_eq!(
+        refused(several),
+        "failed to create typed patch object (/p; apps/v1, Kind=Pod): errors:\n  .metadata.finalizers: duplicate entries for key [=\"x\"]\n  .spec.containers: duplicate entries for key [name=\"a\"]\n  .spec.containers[name=\"a\"].odd: field not declared in schema"
+    );
+    let sound = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "a",
+        "args": ["x", "x"], "ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}]}]}, "extra": {"a": 1}});
+    typed::check(&types, id, &object(sound)).expect("sound");
+}
+
+#[test]
+fn an_apply_that_changes_nothing_differs_in_its_time_only() {
+    let mut config = pod(json!({"replicas": 1}));
+    config.set_at(&["metadata", "annotations"], json!({}));
+    let mut live = applied(None, config.clone(), false, &writer("me", 1)).expect("no conflict");
+    // Stored objects have no empty maps.
+    live.remove_at(&["metadata", "annotations"]);
+    let mut again = applied(Some(&live), config, false, &writer("me", 2)).expect("no conflict");
+    again.remove_at(&["metadata", "annotations"]);
+    assert_ne!(again, live);
+    assert!(differ_in_times_only(&again, &live));
+    again.set_at(&["spec", "replicas"], json!(2));
+    assert!(!differ_in_times_only(&again, &live));
+    let other =
+        applied(Some(&live), pod(json!({"replicas": 1})), false, &writer("other", 2)).expect("no conflict");
+    assert!(!differ_in_times_only(&other, &live));
+}
+
+#[test]
+fn the_configuration_that_was_applied_last_is_kept_in_step() {
+    const NAME: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let config = |replicas: i32| pod(json!({"replicas": replicas}));
+    let mut live = applied(None, config(1), false, &writer("kubectl", 1)).expect("no conflict");
+    assert_eq!(live.annotation(NAME), None);
+    live.set_at(&["metadata", "annotations", NAME], "{}\n".into());
+    let by = |manager: &str| applied(Some(&live), config(2), true, &writer(manager, 2)).expect("forced");
+    assert_eq!(by("somebody").annotation(NAME), Some("{}\n"));
+    assert_eq!(
+        by("kubectl").annotation(NAME),
+        Some(
+            "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"labels\":{\"app\":\"a\"},\"name\":\"p\"},\"spec\":{\"replicas\":2}}\n"
+        )
+    );
+}
+
 fn any_set() -> impl Strategy<Value = FieldSet> {
     let leaf = Just(json!({}));
     let tree = leaf.prop_recursive(4, 30, 4, |inner| {

@@ -1,6 +1,7 @@
 //! From a request's body to an object of the row's kind and version, its structure checked.
 
 use api::codec::{self, Decoded, Limits, Strictness, protobuf, structure};
+use api::managed;
 use api::{Error, GroupVersionKind, Object};
 use http::HeaderMap;
 use resources::{Resource, Schema};
@@ -72,6 +73,11 @@ pub(crate) fn applied(
     let decoded = if json { codec::decode_json(body, &limits)? } else { codec::decode_yaml(body, &limits)? };
     if decoded.object.api_version().is_empty() || decoded.object.kind().is_empty() {
         return Err(Error::bad_request("the applied configuration must name its apiVersion and kind"));
+    }
+    // Fields that the type does not have are refused whatever `fieldValidation` says, as upstream's merge cannot
+    // place them.
+    if decoded.object.kind() == row.kind {
+        managed::typed::check(row.schema.types(), row.schema.id(), &decoded.object)?;
     }
     check(row, decoded, options, warnings)
 }

@@ -84,7 +84,8 @@ impl Write<'_> {
     pub(crate) async fn create(&mut self, change: Change) -> Result<Bytes, Error> {
         let Change { mut object, managed } = change;
         let row = &self.target.row;
-        if !object.resource_version().is_empty() {
+        // As upstream: a version that is no number is not one, and goes unseen.
+        if object.resource_version().parse::<u64>().is_ok_and(|version| version != 0) {
             return Err(Error::bad_request("resourceVersion should not be set on objects to be created"));
         }
         metadata::settle_namespace(row, &mut object, &self.attributes.namespace)?;
@@ -177,7 +178,7 @@ impl Write<'_> {
                     self.target.commit(object, Expect::Revision(current.revision), &mut held).await
                 }
                 Effect::Remove => match self.target.remove(&current, &mut held).await {
-                    Ok(()) => to_json(&object).map_err(CommitError::Failed),
+                    Ok(_) => to_json(&object).map_err(CommitError::Failed),
                     Err(error) => Err(error),
                 },
             };
@@ -212,7 +213,8 @@ impl Write<'_> {
             Part::Status => self.logic().prepare_status_update(&mut new, old),
             Part::Picked | Part::Special => {}
         }
-        if self.rules().has_generation && self.part != Part::Status {
+        // What a subresource changes by its own rules (a pod's binding) is no change of what was asked for.
+        if self.rules().has_generation && matches!(self.part, Part::Main | Part::Picked) {
             metadata::bump_generation(&mut new, old);
         }
         if !managed {
@@ -237,7 +239,7 @@ impl Write<'_> {
         new.set_meta_str("resourceVersion", old.resource_version());
         let effect = if may_go(self.target, &new) {
             Effect::Remove
-        } else if new == *old {
+        } else if new == *old || managed::differ_in_times_only(&new, old) {
             Effect::Nothing
         } else {
             Effect::Replace

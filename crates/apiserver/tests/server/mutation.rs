@@ -42,6 +42,10 @@ pub fn fault(answer: &Answer) -> Option<String> {
                 && !text("message").is_empty()
                 && body["code"] == answer.status
         }
+        // Upstream's words and code for a configuration that is no value of its type.
+        500 => {
+            text("message").starts_with("failed to create typed patch object (") && text("reason").is_empty()
+        }
         _ => false,
     };
     (!ok).then(|| format!("{}: {body}", answer.status))

@@ -1,0 +1,96 @@
+//! What makes a configuration no value of its type: fields that the type does not have, and items of a list that
+//! cannot be told apart. Upstream refuses both before it merges (`structured-merge-diff/typed/validate.go`).
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::compare::{Parts, parts};
+use super::element;
+use crate::schema::{Shape, StructId, Types};
+use crate::{Error, Object, Reason};
+
+/// Refuses a configuration that is no value of its type.
+///
+/// # Errors
+/// 500 without a reason, as upstream's, which names every fault with its path.
+pub fn check(types: &Types, id: StructId, config: &Object) -> Result<(), Error> {
+    let mut walk = Walk { types, path: String::new(), faults: Vec::new() };
+    walk.fields(id, config.0.iter());
+    let faults = match walk.faults.as_slice() {
+        [] => return Ok(()),
+        [only] => only.clone(),
+        many => format!("errors:\n  {}", many.join("\n  ")),
+    };
+    let (group_version, kind) = (config.api_version(), config.kind());
+    let slash = if group_version.contains('/') { "" } else { "/" };
+    Err(Error::new(
+        Reason::Unknown,
+        format!(
+            "failed to create typed patch object ({}/{}; {slash}{group_version}, Kind={kind}): {faults}",
+            config.namespace(),
+            config.name()
+        ),
+    ))
+}
+
+struct Walk<'t> {
+    types: &'t Types,
+    /// Of the value that is looked at, as upstream prints it.
+    path: String,
+    faults: Vec<String>,
+}
+
+impl Walk<'_> {
+    fn fault(&mut self, what: &str) {
+        self.faults.push(format!("{}: {what}", self.path));
+    }
+
+    /// Looks at a value below the present path.
+    fn below(&mut self, element: &str, shape: Option<&Shape>, value: &Value) {
+        let length = self.path.len();
+        element::print(element, &mut self.path);
+        match shape {
+            Some(shape) => self.value(shape, value),
+            None => self.fault("field not declared in schema"),
+        }
+        self.path.truncate(length);
+    }
+
+    fn fields<'v>(&mut self, id: StructId, fields: impl Iterator<Item = (&'v String, &'v Value)>) {
+        let types = self.types;
+        let structure = types.get(id);
+        for (name, value) in fields {
+            match structure.field(name) {
+                None if structure.preserve_unknown => {}
+                field => self.below(&element::field(name), field.map(|field| &field.shape), value),
+            }
+        }
+    }
+
+    fn value(&mut self, shape: &Shape, value: &Value) {
+        match (shape, value) {
+            (Shape::Struct(id), Value::Object(map)) => self.fields(*id, map.iter()),
+            (Shape::Map(of), Value::Object(map)) => {
+                for (key, value) in map {
+                    self.below(&element::field(key), Some(&of.value), value);
+                }
+            }
+            (Shape::List(list), Value::Array(items)) => {
+                let told_apart = matches!(parts(self.types, Some(shape)), Parts::List(_));
+                let mut seen = HashSet::new();
+                for (i, item) in items.iter().enumerate() {
+                    let own = if told_apart { element::of_item(&list.topology, item) } else { None };
+                    let element = own.unwrap_or_else(|| format!("i:{i}"));
+                    if told_apart && !seen.insert(element.clone()) {
+                        let mut printed = String::new();
+                        element::print(&element, &mut printed);
+                        self.fault(&format!("duplicate entries for key {printed}"));
+                    }
+                    self.below(&element, Some(&list.item), item);
+                }
+            }
+            _ => {}
+        }
+    }
+}
