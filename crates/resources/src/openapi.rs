@@ -5,8 +5,11 @@
 //! of milliseconds: who serves them keeps the (compressed) result. Clients read from them which
 //! query parameters a PATCH knows, how lists merge, and what fields mean. Nothing here does IO.
 
+mod discovery;
 mod gnostic;
+mod identifiers;
 mod operations;
+mod parameters;
 mod schemas;
 
 use std::sync::Arc;
@@ -40,6 +43,9 @@ pub fn v2(table: &KindTable) -> Value {
     for operation in table.rows().flat_map(|row| operations::of_row(row)) {
         let item = paths.entry(operation.path.clone()).or_insert_with(|| path_item_v2(&operation));
         item[operation.method] = operation_v2(&operation);
+    }
+    for document in discovery::of_table(table) {
+        paths.insert(document.path.clone(), json!({"get": document.v2()}));
     }
     let security = json!({"BearerToken": {"description": "Bearer Token authentication",
         "in": "header", "name": "authorization", "type": "apiKey"}});
@@ -78,6 +84,10 @@ pub fn v3(table: &KindTable, gv: &GroupVersion) -> Option<Value> {
         }
         components.extend(Schemas::new(table, types, &docs, Dialect::V3).reachable(&roots));
     }
+    let resources = discovery::of_version(gv);
+    paths.insert(resources.path.clone(), json!({"get": resources.v3()}));
+    let builtin = Schemas::new(table, schemas::builtin(), &docs, Dialect::V3);
+    components.extend(builtin.reachable(&[resources.answer_name().to_owned()]));
     let security = json!({"BearerToken": {"description": "Bearer Token authentication",
         "in": "header", "name": "authorization", "type": "apiKey"}});
     Some(json!({
@@ -125,8 +135,8 @@ pub fn api_path(gv: &GroupVersion) -> String {
 
 /// The parameters operations refer to, by name.
 fn shared_parameters() -> Map<String, Value> {
-    let shared = operations::PARAMETERS.iter().filter(|p| !p.inline);
-    shared.map(|p| (p.name.to_owned(), p.v2())).collect()
+    let shared = parameters::PARAMETERS.iter().filter(|p| !p.inline);
+    shared.map(|p| (p.key.to_owned(), p.v2())).collect()
 }
 
 fn path_item_v2(operation: &Operation<'_>) -> Value {

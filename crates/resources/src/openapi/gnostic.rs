@@ -30,7 +30,9 @@ fn api_key(w: &mut Writer, value: &Value) {
 }
 
 fn path_item(w: &mut Writer, value: &Value) {
-    for (number, method) in [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (8, "patch")] {
+    let methods =
+        [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (6, "options"), (7, "head"), (8, "patch")];
+    for (number, method) in methods {
         if let Some(value) = value.get(method) {
             w.message(number, |w| operation(w, value));
         }

@@ -1,132 +1,13 @@
 //! The operations of a row, independent of the OpenAPI version that says them.
 
+use api::GroupVersionKind;
 use serde_json::{Value, json};
 
+use super::identifiers::{Identity, tag};
+use super::parameters::{DELETE, DELETE_COLLECTION, LIST, PARAMETERS, PATCH, Parameter, WRITE};
 use crate::part::{Part, PartHandler};
 use crate::row::{Resource, Verb};
 use crate::schema_data;
-use api::GroupVersionKind;
-
-/// A query or path parameter.
-pub(super) struct Parameter {
-    pub name: &'static str,
-    kind: &'static str,
-    place: &'static str,
-    description: &'static str,
-    /// Written out in each operation, where kubectl looks for it, not shared by reference.
-    pub inline: bool,
-}
-
-impl Parameter {
-    pub fn v2(&self) -> Value {
-        let mut value = json!({"name": self.name, "in": self.place, "type": self.kind,
-            "description": self.description, "uniqueItems": true});
-        if self.place == "path" {
-            value["required"] = true.into();
-        }
-        value
-    }
-
-    pub fn v2_or_reference(&self) -> Value {
-        if self.inline { self.v2() } else { json!({"$ref": format!("#/parameters/{}", self.name)}) }
-    }
-
-    pub fn v3(&self) -> Value {
-        let mut value = json!({"name": self.name, "in": self.place, "description": self.description,
-            "schema": {"type": self.kind, "uniqueItems": true}});
-        if self.place == "path" {
-            value["required"] = true.into();
-        }
-        value
-    }
-}
-
-const fn query(name: &'static str, kind: &'static str, description: &'static str) -> Parameter {
-    Parameter { name, kind, place: "query", description, inline: false }
-}
-
-const fn path(name: &'static str, description: &'static str) -> Parameter {
-    Parameter { name, kind: "string", place: "path", description, inline: false }
-}
-
-const fn inline(parameter: Parameter) -> Parameter {
-    Parameter { inline: true, ..parameter }
-}
-
-/// All parameters, by name.
-#[rustfmt::skip]
-pub(super) const PARAMETERS: &[Parameter] = &[
-    path("name", "name of the object"),
-    path("namespace", "object name and auth scope, such as for teams and projects"),
-    query("pretty", "string", "If 'true', then the output is pretty printed."),
-    query("allowWatchBookmarks", "boolean", "Requests watch events with type \"BOOKMARK\"."),
-    query("continue", "string", "The continue token of a previous, limited list."),
-    query("fieldSelector", "string", "A selector to restrict the list of returned objects by their fields. Defaults to everything."),
-    query("labelSelector", "string", "A selector to restrict the list of returned objects by their labels. Defaults to everything."),
-    query("limit", "integer", "A maximum number of responses to return for a list call."),
-    query("resourceVersion", "string", "A constraint on what resource versions a request may be served from."),
-    query("resourceVersionMatch", "string", "How resourceVersion is applied to list calls."),
-    query("sendInitialEvents", "boolean", "Starts a watch with synthetic events for all current objects, followed by a bookmark."),
-    query("timeoutSeconds", "integer", "Timeout for the list/watch call, whatever its activity."),
-    query("watch", "boolean", "Watch for changes and return them as a stream of add, update, and remove notifications."),
-    inline(query("dryRun", "string", "When present, indicates that modifications should not be persisted. Valid values are: - All: all dry run stages will be processed")),
-    inline(query("fieldValidation", "string", "How to handle unknown or duplicate fields. Valid values are: - Ignore: drops unknown fields silently. - Warn: sends a warning for each (the default). - Strict: fails the request with a BadRequest error.")),
-    query("fieldManager", "string", "The name of the actor or entity that is making these changes."),
-    query("force", "boolean", "Forces apply requests: takes fields owned by other managers. Must be unset for other patches."),
-    query("gracePeriodSeconds", "integer", "The duration in seconds before the object should be deleted. Zero means delete immediately."),
-    query("ignoreStoreReadErrorWithClusterBreakingPotential", "boolean", "Deletes an object that cannot be read from the store."),
-    query("orphanDependents", "boolean", "Deprecated: please use the propagationPolicy."),
-    query("propagationPolicy", "string", "Whether and how garbage collection will be performed: 'Orphan', 'Background' or 'Foreground'."),
-    query("command", "string", "The remote command to execute, as a string array."),
-    query("container", "string", "The container in which to run. Defaults to only container if there is only one container in the pod."),
-    query("stderr", "boolean", "Whether standard error is redirected."),
-    query("stdin", "boolean", "Whether standard input is redirected."),
-    query("stdout", "boolean", "Whether standard output is redirected."),
-    query("tty", "boolean", "Whether a terminal is allocated."),
-    query("follow", "boolean", "Follow the log stream of the pod."),
-    query("previous", "boolean", "Return previous terminated container logs."),
-    query("sinceSeconds", "integer", "A relative time in seconds before the current time from which to show logs."),
-    query("tailLines", "integer", "The number of lines from the end of the logs to show."),
-    query("limitBytes", "integer", "The number of bytes to read from the server before terminating the log output."),
-    query("timestamps", "boolean", "Add an RFC3339 timestamp at the beginning of every line of log output."),
-    query("ports", "integer", "List of ports to forward."),
-    query("path", "string", "The URL path to use in the proxied request."),
-];
-
-const LIST: &[&str] = &[
-    "allowWatchBookmarks",
-    "continue",
-    "fieldSelector",
-    "labelSelector",
-    "limit",
-    "resourceVersion",
-    "resourceVersionMatch",
-    "sendInitialEvents",
-    "timeoutSeconds",
-    "watch",
-];
-const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
-const PATCH: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];
-const DELETE: &[&str] = &[
-    "dryRun",
-    "gracePeriodSeconds",
-    "ignoreStoreReadErrorWithClusterBreakingPotential",
-    "orphanDependents",
-    "propagationPolicy",
-];
-const DELETE_COLLECTION: &[&str] = &[
-    "continue",
-    "dryRun",
-    "fieldSelector",
-    "gracePeriodSeconds",
-    "labelSelector",
-    "limit",
-    "orphanDependents",
-    "propagationPolicy",
-    "resourceVersion",
-    "resourceVersionMatch",
-    "timeoutSeconds",
-];
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const BODIES: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
@@ -143,6 +24,8 @@ const PATCHES: &[&str] = &[
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 ];
+const LOGS: &[&str] =
+    &["text/plain", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const ANY: &[&str] = &["*/*"];
 
 /// One operation: a method on a path.
@@ -154,6 +37,8 @@ pub(super) struct Operation<'a> {
     action: &'static str,
     subresource: Option<&'a str>,
     all_namespaces: bool,
+    /// Below a proxy: the rest of the path is another server's.
+    with_path: bool,
     query: &'static [&'static str],
     kind: GroupVersionKind,
     /// Names of schemas.
@@ -173,10 +58,49 @@ pub(super) fn of_row(row: &Resource) -> Vec<Operation<'_>> {
             operations.push(everywhere);
         }
     }
+    if row.supports(Verb::Watch) {
+        operations.extend(watches(row));
+    }
     for part in &row.parts {
-        operations.extend(part.verbs.iter().map(|&verb| subresource(row, part, verb)));
+        for operation in part.verbs.iter().map(|&verb| subresource(row, part, verb)) {
+            operations.push(operation);
+        }
+        if matches!(part.handler, PartHandler::Proxy(_)) {
+            let read = || subresource(row, part, Verb::Get);
+            operations.push(Operation { method: "head", ..read() });
+            operations.push(Operation { method: "options", ..read() });
+            let below = operations.iter().filter(|operation| operation.subresource == Some(&part.name));
+            let below: Vec<_> = below.map(Operation::with_path).collect();
+            operations.extend(below);
+        }
     }
     operations
+}
+
+/// The watches that have paths of their own: of one object, of a namespace's and of all.
+fn watches(row: &Resource) -> impl Iterator<Item = Operation<'_>> {
+    let watch = move |action, namespaced: bool, tail: &str| Operation {
+        row,
+        path: watch_base(row, namespaced) + tail,
+        method: "get",
+        action,
+        subresource: None,
+        all_namespaces: row.namespaced() && !namespaced,
+        with_path: false,
+        query: LIST,
+        kind: row.gvk(),
+        body: None,
+        answer: Some(format!("{META}.WatchEvent")),
+    };
+    let one = row.supports(Verb::Get).then(|| watch("watch", row.namespaced(), "/{name}"));
+    let all = row.namespaced().then(|| watch("watchlist", false, ""));
+    one.into_iter().chain([watch("watchlist", row.namespaced(), "")]).chain(all)
+}
+
+fn watch_base(row: &Resource, namespaced: bool) -> String {
+    let gv = super::api_path(&row.group_version());
+    let namespace = if namespaced { "namespaces/{namespace}/" } else { "" };
+    format!("/{gv}/watch/{namespace}{}", row.plural)
 }
 
 fn base(row: &Resource, namespaced: bool) -> String {
@@ -207,7 +131,10 @@ fn operation(row: &Resource, verb: Verb) -> Option<Operation<'_>> {
         Verb::Get => ("get", "get", &[][..], None, own, true),
         Verb::Update => ("put", "put", WRITE, own.clone(), own, true),
         Verb::Patch => ("patch", "patch", PATCH, Some(format!("{META}.Patch")), own, true),
-        Verb::Delete => ("delete", "delete", DELETE, options, status, true),
+        Verb::Delete => {
+            let answer = if row.rules.returns_deleted { own } else { status };
+            ("delete", "delete", DELETE, options, answer, true)
+        }
         // A parameter of list.
         Verb::Watch => return None,
     };
@@ -220,6 +147,7 @@ fn operation(row: &Resource, verb: Verb) -> Option<Operation<'_>> {
         action,
         subresource: None,
         all_namespaces: false,
+        with_path: false,
         query,
         kind,
         body,
@@ -243,9 +171,17 @@ fn subresource<'a>(row: &'a Resource, part: &'a Part, verb: Verb) -> Operation<'
         PartHandler::Attach => &["container", "stderr", "stdin", "stdout", "tty"][..],
         PartHandler::PortForward => &["ports"][..],
         PartHandler::Proxy(_) => &["path"][..],
-        PartHandler::Log => {
-            &["container", "follow", "limitBytes", "previous", "sinceSeconds", "tailLines", "timestamps"][..]
-        }
+        PartHandler::Log => &[
+            "container",
+            "follow",
+            "insecureSkipTLSVerifyBackend",
+            "limitBytes",
+            "previous",
+            "sinceSeconds",
+            "stream",
+            "tailLines",
+            "timestamps",
+        ][..],
         _ => query,
     };
     let body = match verb {
@@ -261,6 +197,7 @@ fn subresource<'a>(row: &'a Resource, part: &'a Part, verb: Verb) -> Operation<'
         action,
         subresource: Some(&part.name),
         all_namespaces: false,
+        with_path: false,
         query,
         kind: if connects { row.gvk() } else { part.kind.clone() },
         body,
@@ -277,7 +214,24 @@ pub(super) fn meaning(code: &str) -> &'static str {
     }
 }
 
-impl Operation<'_> {
+impl<'a> Operation<'a> {
+    /// The same with a path below.
+    fn with_path(&self) -> Operation<'a> {
+        Operation {
+            path: format!("{}/{{path}}", self.path),
+            with_path: true,
+            kind: self.kind.clone(),
+            body: self.body.clone(),
+            answer: self.answer.clone(),
+            ..*self
+        }
+    }
+
+    /// Whether the parameters of the query are those of the whole path, as where watching is all it is for.
+    fn is_watch(&self) -> bool {
+        matches!(self.action, "watch" | "watchlist")
+    }
+
     /// The schemas the operation speaks of.
     pub fn schemas(&self) -> impl Iterator<Item = &str> {
         self.body.iter().chain(&self.answer).map(String::as_str)
@@ -286,17 +240,23 @@ impl Operation<'_> {
     /// The parameters of the whole path.
     pub fn path_parameters(&self) -> impl Iterator<Item = &'static Parameter> {
         let has = |name: &str| self.path.contains(&format!("{{{name}}}"));
-        let (name, namespace) = (has("name"), has("namespace"));
-        PARAMETERS.iter().filter(move |p| match p.name {
-            "name" => name,
-            "namespace" => namespace,
-            other => other == "pretty",
+        let in_path = ["name", "namespace", "path"].map(|name| (name, has(name)));
+        // What a proxy is asked is for the other server to read.
+        let pretty = self.action != "connect";
+        let query = if self.is_watch() || self.action == "connect" { self.query } else { &[][..] };
+        PARAMETERS.iter().filter(move |p| {
+            if p.is_in_path() {
+                in_path.contains(&(p.name, true))
+            } else {
+                (pretty && p.name == "pretty") || query.contains(&p.name)
+            }
         })
     }
 
     pub fn query_parameters(&self) -> impl Iterator<Item = &'static Parameter> {
-        let names = self.query;
-        PARAMETERS.iter().filter(move |p| names.contains(&p.name))
+        let of_path = self.is_watch() || self.action == "connect";
+        let names = if of_path { &[][..] } else { self.query };
+        PARAMETERS.iter().filter(move |p| !p.is_in_path() && names.contains(&p.name))
     }
 
     pub fn body_required(&self) -> bool {
@@ -309,7 +269,8 @@ impl Operation<'_> {
 
     pub fn produces(&self) -> &'static [&'static str] {
         match (self.action, &self.answer) {
-            ("list", _) => LISTS,
+            ("list" | "watch" | "watchlist", _) => LISTS,
+            ("get", None) => LOGS,
             (_, None) => ANY,
             _ => BODIES,
         }
@@ -327,37 +288,26 @@ impl Operation<'_> {
 
     /// What both versions say alike.
     pub fn common(&self) -> Value {
-        let group = camel_group(&self.row.group);
+        let row = self.row;
         let kind = json!({"group": self.kind.group, "version": self.kind.version, "kind": self.kind.kind});
+        let identity = Identity {
+            group: &row.group,
+            version: &row.version,
+            kind: &row.kind,
+            action: self.action,
+            method: self.method,
+            subresource: self.subresource,
+            namespaced: row.namespaced(),
+            everywhere: self.all_namespaces,
+            with_path: self.with_path,
+        };
         json!({
-            "operationId": self.id(&group),
+            "operationId": identity.id(),
             "description": self.description(),
-            "tags": [format!("{}_{}", lower_first(&group), self.row.version)],
+            "tags": [tag(&row.group, &row.version)],
             "x-kubernetes-action": self.action,
             "x-kubernetes-group-version-kind": kind,
         })
-    }
-
-    fn id(&self, group: &str) -> String {
-        let verb = match self.action {
-            "post" => "create",
-            "get" => "read",
-            "put" => "replace",
-            "deletecollection" => "deleteCollection",
-            "connect" => match self.method {
-                "get" => "connectGet",
-                "post" => "connectPost",
-                "put" => "connectPut",
-                "patch" => "connectPatch",
-                _ => "connectDelete",
-            },
-            other => other,
-        };
-        let namespaced = if self.row.namespaced() && !self.all_namespaces { "Namespaced" } else { "" };
-        let everywhere = if self.all_namespaces { "ForAllNamespaces" } else { "" };
-        let sub = self.subresource.map(upper_first).unwrap_or_default();
-        let version = upper_first(&self.row.version);
-        format!("{verb}{group}{version}{namespaced}{}{sub}{everywhere}", self.row.kind)
     }
 
     fn description(&self) -> String {
@@ -373,25 +323,9 @@ impl Operation<'_> {
             "delete" => format!("delete {of}"),
             "deletecollection" => format!("delete collection of {kind}"),
             "list" => format!("list or watch objects of kind {kind}"),
+            "watch" => format!("watch one {kind}; a list with a field selector and watch does the same"),
+            "watchlist" => format!("watch each {kind}; a list with watch does the same"),
             _ => format!("connect to {of}"),
         }
     }
-}
-
-/// `apps` → `Apps`, `rbac.authorization.k8s.io` → `RbacAuthorization`, the core group → `Core`.
-fn camel_group(group: &str) -> String {
-    if group.is_empty() {
-        return "Core".into();
-    }
-    group.strip_suffix(".k8s.io").unwrap_or(group).split('.').map(upper_first).collect()
-}
-
-fn upper_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
 }

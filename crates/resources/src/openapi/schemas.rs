@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use api::GroupVersionKind;
-use api::schema::{Field, Shape, StructId, Topology, Types};
+use api::schema::{Field, List, Shape, StructId, Topology, Types};
 use serde_json::{Map, Value, json};
 
 use crate::docs::Docs;
@@ -76,6 +76,16 @@ pub(super) fn sets<'a>(rows: impl IntoIterator<Item = &'a Arc<Resource>>) -> Vec
         }
     }
     sets
+}
+
+/// The types of the built-in kinds, among which are those of documents that are about no kind.
+pub(super) fn builtin() -> &'static Types {
+    schema_data::builtin_types()
+}
+
+/// Whether the field holds the objects of a list kind.
+fn is_objects(field: &Field, list: &List) -> bool {
+    &*field.name == "items" && field.required && list.topology == Topology::Atomic
 }
 
 /// A set of types and those it extends.
@@ -225,6 +235,8 @@ impl<'a> Schemas<'a> {
     fn merge_facts(&self, field: &Field, schema: &mut Value) {
         let mut strategies = Vec::new();
         match &field.shape {
+            // The objects of a list are never merged; upstream says nothing of how.
+            Shape::List(list) if is_objects(field, list) => {}
             Shape::List(list) => {
                 schema["x-kubernetes-list-type"] = match &list.topology {
                     Topology::Atomic => "atomic",
