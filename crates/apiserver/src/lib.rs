@@ -30,6 +30,7 @@ mod server;
 mod subresources;
 #[cfg(test)]
 mod testing;
+mod websocket;
 
 pub use body::{Body, BoxError};
 pub use cache::specs::cache_specs;

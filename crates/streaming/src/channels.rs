@@ -1,4 +1,4 @@
-//! WebSocket messages as channels: `v4.channel.k8s.io`, `v5.channel.k8s.io` and the base64 form.
+//! WebSocket messages as channels: `channel.k8s.io`, `v4.channel.k8s.io`, `v5.channel.k8s.io` and the base64 forms.
 //!
 //! Owns the framing: a message's first byte is its channel, 255 (version 5) closes the channel that
 //! follows. Channels become plain readers and writers; the driver alone touches the socket. Never
@@ -22,6 +22,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::PollSender;
 
 use super::command::{Reader, Writer};
+use super::status::Form;
 
 /// The largest message taken from a client.
 pub const MESSAGE_LIMIT_BYTES: usize = 4 << 20;
@@ -40,6 +41,8 @@ pub struct Encoding {
     pub base64: bool,
     /// The client may close single channels.
     pub close_signal: bool,
+    /// How the session's end is told.
+    pub form: Form,
 }
 
 /// The limits of a WebSocket here.
@@ -225,13 +228,13 @@ mod tests {
     #[test]
     fn messages_carry_their_channel_in_both_forms() {
         for base64 in [false, true] {
-            let encoding = Encoding { base64, close_signal: true };
+            let encoding = Encoding { base64, close_signal: true, form: Form::Json };
             for bytes in [&b""[..], b"\0\xff binary"] {
                 let message = encode(encoding, 3, bytes);
                 assert_eq!(decode(encoding, message), Some((3, Bytes::copy_from_slice(bytes))));
             }
         }
-        let base64 = Encoding { base64: true, close_signal: false };
+        let base64 = Encoding { base64: true, close_signal: false, form: Form::Json };
         assert_eq!(decode(base64, Message::text("0***")), None);
         assert_eq!(decode(base64, Message::text("")), None);
     }

@@ -75,7 +75,9 @@ pub fn negotiate(headers: &HeaderMap, kind: Kind) -> Result<Agreement, Refusal> 
 fn websocket(headers: &HeaderMap, kind: Kind) -> Result<Agreement, Refusal> {
     let key = headers.get(SEC_WEBSOCKET_KEY).ok_or(Refusal::Handshake)?;
     let offered = list(headers, &SEC_WEBSOCKET_PROTOCOL);
-    let binary = Encoding { base64: false, close_signal: false };
+    let binary = Encoding { base64: false, close_signal: false, form: Form::Json };
+    // The first version, and what clients speak that offer none.
+    let first = Encoding { form: Form::Text, ..binary };
     let known = |protocol: &&str| {
         Some(match (*protocol, kind) {
             ("v5.channel.k8s.io", Kind::Command) => {
@@ -83,6 +85,10 @@ fn websocket(headers: &HeaderMap, kind: Kind) -> Result<Agreement, Refusal> {
             }
             ("v4.channel.k8s.io", _) => Transport::Channels(binary),
             ("v4.base64.channel.k8s.io", _) => Transport::Channels(Encoding { base64: true, ..binary }),
+            ("channel.k8s.io", Kind::Command) => Transport::Channels(first),
+            ("base64.channel.k8s.io", Kind::Command) => {
+                Transport::Channels(Encoding { base64: true, ..first })
+            }
             (TUNNEL, Kind::PortForward) => Transport::Tunnel,
             _ => return None,
         })
@@ -94,7 +100,7 @@ fn websocket(headers: &HeaderMap, kind: Kind) -> Result<Agreement, Refusal> {
             transport
         }
         // Clients by hand offer none.
-        None if offered.is_empty() => Transport::Channels(binary),
+        None if offered.is_empty() => Transport::Channels(first),
         None => return Err(Refusal::NoProtocol(offered.join(" "))),
     };
     answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -157,13 +163,19 @@ mod tests {
         let with = |protocols: &'static str, kind| {
             ask(&[&websocket[..], &[("sec-websocket-protocol", protocols)]].concat(), kind)
         };
-        let channels = |base64, close_signal| Transport::Channels(Encoding { base64, close_signal });
+        let form = Form::Json;
+        let channels = |base64, close_signal| Transport::Channels(Encoding { base64, close_signal, form });
+        let first = |base64| Transport::Channels(Encoding { base64, close_signal: false, form: Form::Text });
         let all = "v6.channel.k8s.io, v5.channel.k8s.io,v4.channel.k8s.io";
         assert_eq!(with(all, Kind::Command), Ok((channels(false, true), "v5.channel.k8s.io".into())));
         assert_eq!(with(all, Kind::PortForward), Ok((channels(false, false), "v4.channel.k8s.io".into())));
         assert_eq!(with(TUNNEL, Kind::PortForward), Ok((Transport::Tunnel, TUNNEL.into())));
         assert!(matches!(with(TUNNEL, Kind::Command), Err(Refusal::NoProtocol(_))));
-        assert_eq!(ask(&websocket, Kind::Command), Ok((channels(false, false), String::new())));
+        assert_eq!(with("channel.k8s.io", Kind::Command), Ok((first(false), "channel.k8s.io".into())));
+        let text = "base64.channel.k8s.io";
+        assert_eq!(with(text, Kind::Command), Ok((first(true), text.into())));
+        assert!(matches!(with(text, Kind::PortForward), Err(Refusal::NoProtocol(_))));
+        assert_eq!(ask(&websocket, Kind::Command), Ok((first(false), String::new())));
         assert_eq!(ask(&websocket[..2], Kind::Command), Err(Refusal::Handshake));
     }
 

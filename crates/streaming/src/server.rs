@@ -24,7 +24,6 @@ use super::backend::{Stdio, StreamBackend};
 use super::channels::{Channels, Encoding, socket_config};
 use super::command::{self, Command, Remote};
 use super::negotiate::{Kind, Transport, negotiate};
-use super::status::Form;
 use super::tokens::{Session, Tokens, TooManyPending};
 use super::tunnel::Tunnel;
 use super::{port_forward, spdy, spdy_command};
@@ -293,7 +292,7 @@ where
         stderr: (stdio.stderr && !stdio.tty).then(|| channels.writer(2)),
         resize: stdio.tty.then(|| channels.reader(4)),
         error: channels.writer(3),
-        form: Form::Json,
+        form: encoding.form,
     };
     // An empty message on the first writable channel tells the client that it is connected.
     let first = if stdio.stdout { 1 } else { 3 };

@@ -1,7 +1,10 @@
 //! What is streamed from the node a pod runs on: logs, exec, attach, port-forward. The node's agent
 //! does the work; the paths are its API (upstream: `pkg/kubelet/server`).
 
+use std::sync::{Arc, Mutex};
+
 use api::{Error, Object, Reason};
+use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -14,6 +17,7 @@ use crate::proxy::forward::{send, wants_upgrade};
 use crate::proxy::node;
 use crate::request::call::Call;
 use crate::respond::{self, Outcome};
+use crate::websocket::{self, Framing};
 
 /// Everything but what RFC 3986 calls unreserved.
 pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -61,12 +65,14 @@ fn container<'a>(pod: &'a Object, asked: &'a str) -> Result<&'a str, Error> {
 }
 
 /// GET of `log`.
-pub(super) async fn log(target: Target, call: Call) -> Outcome {
+pub(super) async fn log(target: Target, mut call: Call) -> Outcome {
+    let framing =
+        if websocket::wanted(&call.headers) { Some(websocket::log_framing(&call.headers)?) } else { None };
     let options = log_options::checked(&call.query, &call.info.name)?;
     let pod = pod(&target, &call).await?;
     let container = container(&pod, call.query.get("container").unwrap_or(""))?;
     let Some(node) = pod.str_at(&["spec", "nodeName"]).filter(|n| !n.is_empty()) else {
-        return Ok(respond::text(StatusCode::OK, ""));
+        return logged(&target, call, respond::text(StatusCode::OK, ""), framing);
     };
     let backend = node::agent(&target.context, node)?;
     let mut path = format!("/containerLogs/{}/{}/{}", pod.namespace(), pod.name(), encoded(container));
@@ -75,14 +81,49 @@ pub(super) async fn log(target: Target, call: Call) -> Outcome {
         path.push_str(&format!("{separator}{name}={}", encoded(value)));
     }
     let context = target.context.clone();
-    let response = send(&context, call, &backend, &path).await?;
-    if response.status().is_success() {
-        let mut response = response;
-        let plain = http::HeaderValue::from_static("text/plain");
-        response.headers_mut().entry(http::header::CONTENT_TYPE).or_insert(plain);
-        return Ok(response);
+    let asking = asking(&mut call);
+    let mut response = send(&context, asking, &backend, &path).await?;
+    if !response.status().is_success() {
+        return Err(agent_error(response).await);
     }
-    Err(agent_error(response).await)
+    let plain = http::HeaderValue::from_static("text/plain");
+    response.headers_mut().entry(http::header::CONTENT_TYPE).or_insert(plain);
+    logged(&target, call, response, framing)
+}
+
+/// The call as the node's agent gets it, which has no part in the client's upgrade.
+fn asking(call: &mut Call) -> Call {
+    let mut headers = call.headers.clone();
+    for name in [UPGRADE, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION] {
+        headers.remove(name);
+    }
+    let body = call.take_body();
+    Call {
+        info: call.info.clone(),
+        method: call.method.clone(),
+        uri: call.uri.clone(),
+        query: call.query.clone(),
+        headers,
+        user: Arc::clone(&call.user),
+        body: Mutex::new(body),
+        upgrade: None,
+        peer: call.peer,
+    }
+}
+
+/// A log as the client wants it: as it is, or over a WebSocket.
+fn logged(
+    target: &Target,
+    mut call: Call,
+    response: http::Response<Body>,
+    framing: Option<(Framing, Option<http::HeaderValue>)>,
+) -> Outcome {
+    match framing {
+        None => Ok(response),
+        Some((framing, protocol)) => {
+            websocket::answer(&target.context, &mut call, response, framing, protocol)
+        }
+    }
 }
 
 /// An agent's refusal as a client of this server expects it: a Status with its text.

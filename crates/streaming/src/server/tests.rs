@@ -107,6 +107,34 @@ async fn an_exit_code_arrives_after_the_output() -> Result<(), Failure> {
 }
 
 #[tokio::test]
+async fn the_first_protocols_tell_failures_in_plain_text() -> Result<(), Failure> {
+    let running = start().await?;
+    for protocol in ["channel.k8s.io", "base64.channel.k8s.io"] {
+        let mut socket = websocket_client(&exec(&running, &["exit", "3"], ALL)?, protocol).await?;
+        let mut told = Vec::new();
+        while let Some(message) = socket.next().await {
+            match message? {
+                Message::Binary(bytes) if bytes[0] == 3 => told.extend(&bytes[1..]),
+                Message::Text(text) if text.starts_with('3') => {
+                    told.extend(base64::Engine::decode(
+                        &base64::engine::general_purpose::STANDARD,
+                        &text[1..],
+                    )?);
+                }
+                Message::Close(_) => break,
+                _ => {}
+            }
+        }
+        let told = String::from_utf8(told)?;
+        assert_eq!(
+            told, "error executing remote command: error executing command [exit 3], exit code 3",
+            "{protocol}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_cannot_start_is_told_on_the_error_channel() -> Result<(), Failure> {
     let running = start().await?;
     let mut socket = websocket_client(&exec(&running, &["missing"], ALL)?, "v5.channel.k8s.io").await?;
