@@ -47,7 +47,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use entry::Entry;
 pub use error::CacheError;
 pub use event::{CacheEvent, EventKind, WatchEvent};
-pub use extract::{Extract, Extracted, by_paths};
+pub use extract::{Extract, Extracted, FieldSource, by_fields, by_paths};
 pub use paging::{Continue, Page, PageQuery};
 pub use resource::{ResourceCache, ResourceSpec, Snapshot};
 pub use scope::{Filter, Scope};

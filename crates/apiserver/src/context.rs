@@ -106,6 +106,7 @@ pub(crate) struct Context {
     pub discovery: Discovery,
     pub openapi: OpenApi,
     pub audit: Option<crate::audit::Log>,
+    pub commit: &'static str,
 }
 
 impl Context {
@@ -117,6 +118,7 @@ impl Context {
             discovery: Discovery::default(),
             openapi: OpenApi::default(),
             audit: None,
+            commit: "",
             limits,
             deps,
         }

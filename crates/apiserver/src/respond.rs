@@ -5,16 +5,15 @@ pub(crate) mod pretty;
 
 use std::collections::HashSet;
 
+use api::Error;
 use api::layout::Laid;
-use api::{Error, Object};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WARNING};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
 use crate::body::Body;
-use crate::handlers::table;
-use negotiate::{Answer, Format, Shape};
+use negotiate::{Answer, Format};
 
 /// What handlers produce.
 pub(crate) type Outcome = Result<Response<Body>, Error>;
@@ -69,14 +68,6 @@ pub(crate) fn value(status: StatusCode, answer: Answer, value: &Value) -> Outcom
         Format::Yaml => to_yaml(value)?,
     };
     Ok(with_type(status, answer.content_type(), bytes))
-}
-
-/// An object that is only an answer, or its metadata alone.
-pub(crate) fn companion(status: StatusCode, answer: Answer, object: Object) -> Outcome {
-    match answer.shape {
-        Shape::Metadata => value(status, answer, &table::metadata_only(&object)),
-        _ => value(status, answer, &object.into_value()),
-    }
 }
 
 /// JSON bytes in the negotiated format: as they are, or read and written as YAML.

@@ -26,6 +26,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where requests are written down; nowhere without it.
     pub audit: Option<crate::audit::Log>,
+    /// The commit that `/version` names.
+    pub commit: &'static str,
 }
 
 /// TLS as the API server speaks it. A client certificate that does not verify does not end the handshake: the
@@ -46,7 +48,13 @@ pub struct Server {
 impl Server {
     /// Puts the parts together. Nothing runs yet, but [`Server::in_process`] works from here on.
     pub fn build(config: Config, deps: Deps) -> Self {
-        Self { context: Arc::new(Context { audit: config.audit, ..Context::new(config.limits, deps) }) }
+        Self {
+            context: Arc::new(Context {
+                audit: config.audit,
+                commit: config.commit,
+                ..Context::new(config.limits, deps)
+            }),
+        }
     }
 
     /// A transport for components of this process. Requests go through the whole pipeline as `user`.

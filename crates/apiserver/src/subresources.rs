@@ -1,8 +1,10 @@
 //! What some kinds have besides the generic verbs. Kinds may be named here, each in its own module.
 //!
-//! Start with [`answer`] (subresources) and [`ask`] (kinds that are only a question).
+//! Start with [`answer`] (subresources), [`ask`] (kinds that are only a question) and [`observe`] (kinds that nobody
+//! stores).
 
 mod binding;
+mod components;
 mod connect;
 mod eviction;
 mod log_options;
@@ -16,7 +18,7 @@ mod token;
 use std::sync::Arc;
 
 use api::Error;
-use resources::{Part, PartHandler, Question, Resource, Verb};
+use resources::{Observed, Part, PartHandler, Question, Resource, Verb};
 
 use crate::context::Context;
 use crate::handlers::storage::Target;
@@ -52,6 +54,18 @@ pub(crate) async fn answer(target: Target, part: Part, call: Call) -> Outcome {
         PartHandler::Proxy(to) => proxied::answer(target, to, call).await,
         PartHandler::Resize => parts::answer(target, call, parts::resize).await,
         PartHandler::Token => token::create(target, call).await,
+    }
+}
+
+/// Answers GET and LIST of objects that nobody stores.
+pub(crate) async fn observe(
+    context: Arc<Context>,
+    row: Arc<Resource>,
+    observed: Observed,
+    call: Call,
+) -> Outcome {
+    match observed {
+        Observed::Components => components::answer(context, row, call).await,
     }
 }
 

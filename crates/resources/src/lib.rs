@@ -29,7 +29,9 @@ mod arbitrary;
 
 pub use logic::{Changes, Judge, Logic, MetadataOnly};
 pub use part::{Part, PartHandler, Proxied, ScalePaths};
-pub use row::{Convert, Immutable, Question, Refusal, Resource, Rules, Scope, SelectableField, Verb};
+pub use row::{
+    Convert, Immutable, Observed, Question, Refusal, Resource, Rules, Scope, SelectableField, Verb,
+};
 pub use schema::Schema;
 pub use schema_data::{builtin_types, schema_of_kind, schema_of_structure};
 pub use table::{Builtin, KindTable, ResourceSource, builtin};

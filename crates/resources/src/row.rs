@@ -89,6 +89,9 @@ pub struct Rules {
     /// Whether deleting without a propagation policy orphans dependents (upstream's default for
     /// few old kinds) instead of background deletion.
     pub orphan_by_default: bool,
+    /// Whether a deletion that is done is answered with the object as it was (upstream: `ReturnDeletedObject`),
+    /// not with a Status.
+    pub returns_deleted: bool,
     /// The errors of a name of this kind; empty when it is well formed.
     pub name_grammar: fn(&str) -> names::Faults,
 }
@@ -101,6 +104,7 @@ impl Default for Rules {
             create_on_update: false,
             unconditional_update: true,
             orphan_by_default: false,
+            returns_deleted: false,
             name_grammar: names::dns1123_subdomain,
         }
     }
@@ -173,6 +177,13 @@ pub enum Question {
     SelfSubjectRules,
 }
 
+/// What is seen when objects are asked for that nobody stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observed {
+    /// How the parts of the control plane are (`ComponentStatus`).
+    Components,
+}
+
 /// A field that lists and watches can select by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectableField {
@@ -180,6 +191,8 @@ pub struct SelectableField {
     pub name: Cow<'static, str>,
     /// The path inside the stored version of the object.
     pub path: Vec<Cow<'static, str>>,
+    /// Where the value is taken from when there is none at `path`.
+    pub or: Option<Vec<Cow<'static, str>>>,
     /// What the field reads as where an object does not have it: `false` for booleans, `0` for numbers, else
     /// nothing, as upstream's typed objects have it.
     pub absent: &'static str,
@@ -192,8 +205,14 @@ impl SelectableField {
     /// The field at `path` of objects that are stored with structure `stored`.
     pub fn new(name: Cow<'static, str>, path: Vec<Cow<'static, str>>, stored: &Schema) -> Self {
         let absent = Self::absent(&path, stored);
-        let trigger = path == ["spec", "nodeName"];
-        Self { name, path, absent, trigger }
+        let trigger = name == "spec.nodeName" && path == ["spec", "nodeName"];
+        Self { name, path, or: None, absent, trigger }
+    }
+
+    /// The same, whose value is that at `path` where there is none at the field's own.
+    #[must_use]
+    pub fn or(self, path: Vec<Cow<'static, str>>) -> Self {
+        Self { or: Some(path), ..self }
     }
 
     fn absent(path: &[Cow<'static, str>], stored: &Schema) -> &'static str {
@@ -241,6 +260,8 @@ pub struct Resource {
     pub convert: Option<Arc<dyn Convert>>,
     /// What creating an object asks, where the kind is only a question: created, answered, never stored.
     pub question: Option<Question>,
+    /// What is seen when objects are asked for, where none are stored.
+    pub observed: Option<Observed>,
     /// How long objects live after their last write, in seconds (events: 3600).
     pub ttl_s: Option<u64>,
     /// What whoever uses the kind is warned of: since when it is deprecated, and what to use instead.

@@ -18,20 +18,52 @@ pub struct Extracted {
 /// and no fields. One whose JSON is broken is left out.
 pub type Extract = Arc<dyn Fn(&[u8]) -> Result<Extracted, serde_json::Error> + Send + Sync>;
 
+/// Where the value of a field is found.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldSource<'a, S> {
+    pub path: &'a [S],
+    /// Looked at where there is nothing at `path`.
+    pub or: Option<&'a [S]>,
+    /// What the field reads as where an object does not have it.
+    pub absent: &'static str,
+}
+
 /// An extractor for fields that are scalars at known paths, each with what it reads as where it is absent.
-/// Numbers and booleans are as JSON writes them.
 pub fn by_paths<S: AsRef<str>>(paths: &[(Vec<S>, &'static str)]) -> Extract {
+    let sources: Vec<_> =
+        paths.iter().map(|(path, absent)| FieldSource { path: path.as_slice(), or: None, absent }).collect();
+    by_fields(&sources)
+}
+
+/// An extractor for fields that are scalars. Numbers and booleans are as JSON writes them.
+pub fn by_fields<S: AsRef<str>>(fields: &[FieldSource<'_, S>]) -> Extract {
     let mut wanted = Wanted::default();
-    for (index, (path, _)) in paths.iter().enumerate() {
-        wanted.add(path, index);
+    for (index, field) in fields.iter().enumerate() {
+        wanted.add(field.path, index);
+    }
+    let mut absent: Vec<String> = fields.iter().map(|field| field.absent.to_owned()).collect();
+    // Second sources have places behind those of the fields, which take what is found there.
+    let mut seconds = Vec::new();
+    for (index, field) in fields.iter().enumerate() {
+        if let Some(path) = field.or {
+            seconds.push(index);
+            wanted.add(path, absent.len());
+            absent.push(String::new());
+        }
     }
     wanted.at(&["metadata", "labels"]).labels = true;
-    let absent: Vec<String> = paths.iter().map(|(_, absent)| (*absent).to_owned()).collect();
+    let own = fields.len();
     Arc::new(move |bytes| {
         let mut out = Extracted { labels: BTreeMap::new(), fields: absent.clone() };
         let mut json = serde_json::Deserializer::from_slice(bytes);
         Walk { wanted: &wanted, out: &mut out }.deserialize(&mut json)?;
         json.end()?;
+        for (second, index) in seconds.iter().enumerate() {
+            if out.fields[*index].is_empty() {
+                out.fields.swap(own + second, *index);
+            }
+        }
+        out.fields.truncate(own);
         Ok(out)
     })
 }
@@ -138,6 +170,17 @@ impl<'de> Visitor<'de> for Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_is_taken_from_its_second_source_where_the_first_has_nothing() {
+        let source = FieldSource { path: &["source", "component"][..], or: Some(&["by"]), absent: "" };
+        let by = FieldSource { path: &["by"], or: None, absent: "" };
+        let extract = by_fields(&[source, by]);
+        let fields = |object: &str| extract(object.as_bytes()).unwrap().fields;
+        assert_eq!(fields(r#"{"source":{"component":"a"},"by":"b"}"#), ["a", "b"]);
+        assert_eq!(fields(r#"{"by":"b"}"#), ["b", "b"]);
+        assert_eq!(fields(r#"{"source":{}}"#), ["", ""]);
+    }
 
     #[test]
     fn fields_and_labels_come_out_and_the_rest_is_passed_over() {

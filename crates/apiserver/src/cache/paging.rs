@@ -22,6 +22,8 @@ pub struct PageQuery {
     pub at: Option<Revision>,
     /// Only keys greater than this one; empty for all.
     pub after: String,
+    /// How many objects there are after that key, where an earlier page knew.
+    pub left: Option<usize>,
 }
 
 /// Objects in key order, as they were together at `revision`.
@@ -31,7 +33,7 @@ pub struct Page {
     pub entries: Vec<Arc<Entry>>,
     /// Where the next page begins; `None` when this is the last.
     pub next: Option<Continue>,
-    /// How many objects follow. Known only where everything of the namespace is listed and when the cache could answer.
+    /// How many objects follow. Known only where everything of the namespace is listed.
     pub remaining: Option<usize>,
 }
 
@@ -41,6 +43,9 @@ pub struct Continue {
     pub revision: Revision,
     /// The last key that was shown.
     pub after: String,
+    /// How many objects follow, where that is known: later pages are read from the store's history, which would
+    /// have to be read as a whole to tell.
+    pub left: Option<usize>,
 }
 
 /// Upstream's form of the token (`k8s.io/apiserver/pkg/storage/continue.go`), so that its clients' tests for it hold.
@@ -49,6 +54,9 @@ struct Token {
     v: String,
     rv: i64,
     start: String,
+    /// Ours alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<usize>,
 }
 
 const TOKEN_VERSION: &str = "meta.k8s.io/v1";
@@ -57,8 +65,8 @@ impl Continue {
     pub fn encode(&self) -> String {
         let start = format!("{}\0", self.after.strip_prefix(ROOT).unwrap_or(&self.after));
         let rv = i64::try_from(self.revision).unwrap_or(i64::MAX);
-        let token = serde_json::json!({"v": TOKEN_VERSION, "rv": rv, "start": start});
-        URL_SAFE_NO_PAD.encode(token.to_string())
+        let token = Token { v: TOKEN_VERSION.to_owned(), rv, start, left: self.left };
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("a token is JSON"))
     }
 
     /// # Errors
@@ -73,7 +81,7 @@ impl Continue {
         let revision = u64::try_from(token.rv).ok().filter(|revision| *revision > 0);
         let revision = revision.ok_or(CacheError::BadContinue("incorrect encoded start resourceVersion"))?;
         let after = token.start.strip_suffix('\0').ok_or(CacheError::BadContinue("incorrect start key"))?;
-        Ok(Self { revision, after: format!("{ROOT}{after}") })
+        Ok(Self { revision, after: format!("{ROOT}{after}"), left: token.left })
     }
 }
 
@@ -113,7 +121,13 @@ impl ResourceCache {
                     continue;
                 }
                 if query.limit > 0 && entries.len() == query.limit {
-                    return Ok(page(step.revision, entries, true, None));
+                    let counted = query.scope.selects_all();
+                    let remaining = match query.left {
+                        Some(left) if counted => Some(left.saturating_sub(entries.len())),
+                        None if counted => Some(self.count_after(query, &entries, step.revision).await?),
+                        _ => None,
+                    };
+                    return Ok(page(step.revision, entries, true, remaining));
                 }
                 entries.push(entry);
             }
@@ -128,8 +142,31 @@ impl ResourceCache {
     }
 }
 
+impl ResourceCache {
+    /// How many objects of the store's history follow those of a page.
+    async fn count_after(
+        &self,
+        query: &PageQuery,
+        shown: &[Arc<Entry>],
+        revision: Revision,
+    ) -> Result<usize, CacheError> {
+        let prefix = self.spec.key(query.scope.namespace.as_deref().unwrap_or_default(), "");
+        let after = shown.last().map(|entry| entry.key.to_string()).unwrap_or_default();
+        let mut range = ListRange { prefix, after, limit: STORE_STEP, at: Some(revision) };
+        let mut count = 0;
+        loop {
+            let step = self.store.list(range.clone()).await?;
+            count += step.items.len();
+            match step.items.last() {
+                Some(last) if step.more => range.after = last.key.to_string(),
+                _ => return Ok(count),
+            }
+        }
+    }
+}
+
 fn page(revision: Revision, entries: Vec<Arc<Entry>>, more: bool, remaining: Option<usize>) -> Page {
     let last = entries.last().filter(|_| more);
-    let next = last.map(|entry| Continue { revision, after: entry.key.to_string() });
+    let next = last.map(|entry| Continue { revision, after: entry.key.to_string(), left: remaining });
     Page { revision, entries, next, remaining }
 }

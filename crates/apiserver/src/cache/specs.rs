@@ -2,7 +2,7 @@
 
 use resources::KindTable;
 
-use crate::cache::{ResourceSpec, by_paths};
+use crate::cache::{FieldSource, ResourceSpec, by_fields};
 
 /// A spec for each place where objects are stored. Rows that share a place (versions of a kind)
 /// share a spec with the selectable fields of all.
@@ -24,13 +24,16 @@ pub fn cache_specs(table: &KindTable) -> Vec<ResourceSpec> {
     places
         .into_iter()
         .map(|(prefix, namespaced, fields)| {
-            let paths: Vec<_> = fields.iter().map(|field| (field.path.clone(), field.absent)).collect();
+            let sources: Vec<_> = fields
+                .iter()
+                .map(|field| FieldSource { path: &field.path, or: field.or.as_deref(), absent: field.absent })
+                .collect();
             ResourceSpec {
                 prefix: prefix.to_owned(),
                 namespaced,
                 triggers: (0..fields.len()).filter(|index| fields[*index].trigger).collect(),
                 field_names: fields.iter().map(|field| field.name.clone()).collect(),
-                extract: by_paths(&paths),
+                extract: by_fields(&sources),
             }
         })
         .collect()

@@ -52,7 +52,7 @@ pub(crate) async fn one(target: Target, mut call: Call) -> Outcome {
             let status = if options.cascade_asked { StatusCode::ACCEPTED } else { StatusCode::OK };
             respond::object(status, answer, json)
         }
-        Deleted::Gone(object) if target.row.logic.grace_period_s(&object, None).is_some() => {
+        Deleted::Gone(object) if target.row.rules.returns_deleted => {
             respond::object(StatusCode::OK, answer, to_json(&object)?)
         }
         Deleted::Gone(object) => respond::value(StatusCode::OK, answer, &success(&target, &object)),
@@ -108,7 +108,11 @@ pub(crate) async fn delete(
             Deletion::Remove if options.dry_run => return Ok(Deleted::Gone(current.object)),
             Deletion::Remove => {
                 let removed = target.remove(&current, &mut held).await;
-                removed.map(|()| Deleted::Gone(object.clone()))
+                removed.map(|revision| {
+                    let mut gone = object.clone();
+                    gone.set_meta_str("resourceVersion", revision.to_string());
+                    Deleted::Gone(gone)
+                })
             }
         };
         match committed {

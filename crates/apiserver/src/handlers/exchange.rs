@@ -38,3 +38,11 @@ pub(crate) fn finish(
     respond::add_warnings(&mut response, warnings);
     Ok(response)
 }
+
+/// The answer that an object which is never stored is: the object, or its metadata alone.
+pub(crate) fn companion(status: StatusCode, answer: Answer, object: Object) -> Outcome {
+    match answer.shape {
+        Shape::Metadata => respond::value(status, answer, &table::metadata_only(&object)),
+        _ => respond::value(status, answer, &object.into_value()),
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use api::field::{FieldError, Path};
+use api::layout::Laid;
 use api::{Error, GroupKind};
 use bytes::Bytes;
 use http::StatusCode;
@@ -48,6 +49,7 @@ struct State {
     at: Option<Revision>,
     not_older: Option<Revision>,
     after: String,
+    left: Option<usize>,
 }
 
 fn state(query: &Query, limit: usize) -> Result<State, Error> {
@@ -78,11 +80,17 @@ fn state(query: &Query, limit: usize) -> Result<State, Error> {
             return Err(Error::bad_request("specifying resource version is not allowed when using continue"));
         }
         let token = Continue::decode(token).map_err(|e| cache_error(&e))?;
-        return Ok(State { at: Some(token.revision), not_older: None, after: token.after });
+        let Continue { revision, after, left } = token;
+        return Ok(State { at: Some(revision), not_older: None, after, left });
     }
     let wanted = revision.filter(|r| *r > 0);
     let exact = matching == Some("Exact") || (matching.is_none() && limit > 0);
-    Ok(State { at: wanted.filter(|_| exact), not_older: wanted.filter(|_| !exact), after: String::new() })
+    Ok(State {
+        at: wanted.filter(|_| exact),
+        not_older: wanted.filter(|_| !exact),
+        after: String::new(),
+        left: None,
+    })
 }
 
 /// The page that the request's parameters ask for.
@@ -112,7 +120,10 @@ pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
         return Ok(Page { revision, entries, next: None, remaining: None });
     }
     let continued = !state.after.is_empty();
-    let page = target.cache.page(PageQuery { scope, limit, at: state.at, after: state.after }).await;
+    let page = target
+        .cache
+        .page(PageQuery { scope, limit, at: state.at, after: state.after, left: state.left })
+        .await;
     page.map_err(|error| match error {
         CacheError::Expired { .. } if continued => Error::expired(
             "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
@@ -175,8 +186,11 @@ pub(crate) async fn respond(target: &Target, call: &Call, answer: Answer, page: 
 /// The list's JSON as pieces: head, the entries' own bytes with commas between, tail.
 async fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeque<Bytes>, Error> {
     let (kind, version) = (&target.row.kind, target.row.group_version());
-    let head =
-        format!("{{\"kind\":\"{kind}List\",\"apiVersion\":\"{version}\",\"metadata\":{metadata},\"items\":[");
+    let start =
+        json!({"kind": format!("{kind}List"), "apiVersion": version.to_string(), "metadata": metadata});
+    let mut head = serde_json::to_string(&Laid(&start)).map_err(Error::internal)?;
+    head.truncate(head.len() - 1);
+    head.push_str(",\"items\":[");
     let converted = target.converted(&page.entries).await?;
     let mut pieces = VecDeque::with_capacity(page.entries.len() * 2 + 2);
     pieces.push_back(Bytes::from(head));

@@ -51,7 +51,8 @@ fn filter(labels: LabelSelector, fields: FieldSelector) -> Option<Filter> {
 
 fn check_field(row: &Resource, field: &str) -> Result<(), Error> {
     let known = field == "metadata.name"
-        || (field == "metadata.namespace" && row.namespaced())
+        // As upstream: kinds without fields of their own take both, also where objects live in no namespace.
+        || (field == "metadata.namespace" && (row.namespaced() || row.selectable_fields.is_empty()))
         || row.selectable_fields.iter().any(|known| known.name == field);
     if known {
         return Ok(());

@@ -164,8 +164,13 @@ impl Target {
         self.served_bytes(&json).await.map_err(CommitError::Failed)
     }
 
-    /// Deletes the object, if it still is as given. What is held is treated as by [`Target::commit`].
-    pub(crate) async fn remove(&self, stored: &Stored, held: &mut Reservations) -> Result<(), CommitError> {
+    /// Deletes the object, if it still is as given, and returns the revision of the deletion. What is held is treated
+    /// as by [`Target::commit`].
+    pub(crate) async fn remove(
+        &self,
+        stored: &Stored,
+        held: &mut Reservations,
+    ) -> Result<Revision, CommitError> {
         let Stored { object, revision } = stored;
         let key = self.row.key(object.namespace(), object.name());
         let (store, expect) = (&self.context.deps.store, Expect::Revision(*revision));
@@ -180,7 +185,8 @@ impl Target {
         };
         let deleted = self.context.metrics.storage.timed("delete", &self.row, delete).await;
         let deleted = deleted.map_err(|error| self.commit_error(error, "delete"))?;
-        self.wait(deleted.revision).await.map_err(CommitError::Failed)
+        self.wait(deleted.revision).await.map_err(CommitError::Failed)?;
+        Ok(deleted.revision)
     }
 
     /// Commits and confirms in a task of its own: a request that is given up cannot take back a commit that has

@@ -3,11 +3,11 @@
 use api::Error;
 use base::metrics::Format;
 use http::{Method, StatusCode};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::context::Context;
 use crate::request::call::Call;
-use crate::respond::negotiate::Answer;
 use crate::respond::{self, Outcome};
 
 /// Answers a request for such a path.
@@ -24,7 +24,7 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
         [kind @ ("healthz" | "livez" | "readyz"), check] => {
             context.health.answer(kind, Some(check), &call.query).ok_or_else(Error::no_such_path)
         }
-        ["version"] => version(),
+        ["version"] => version(context.commit),
         ["metrics"] => metrics(context, call).await,
         ["api" | "apis", ..] if parts.len() <= 3 => {
             context.discovery.answer(context.deps.resources.as_ref(), call, &parts)
@@ -37,7 +37,8 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
         }
         [".well-known", "openid-configuration"] => {
             let tokens = context.deps.tokens.as_ref().ok_or_else(Error::no_such_path)?;
-            respond::value(StatusCode::OK, Answer::default(), &tokens.openid_configuration())
+            let document = tokens.openid_configuration().to_string();
+            Ok(respond::json_bytes(StatusCode::OK, document))
         }
         [""] | [] => index(context),
         _ => Err(Error::no_such_path()),
@@ -50,7 +51,8 @@ fn index(context: &Context) -> Outcome {
     let more = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
     paths.extend(more.map(str::to_owned));
     paths.sort();
-    respond::value(StatusCode::OK, Answer::default(), &json!({"paths": paths}))
+    // Indented and without a newline, as upstream's.
+    Ok(respond::json_bytes(StatusCode::OK, format!("{:#}", json!({"paths": paths}))))
 }
 
 async fn metrics(context: &Context, call: &Call) -> Outcome {
@@ -64,14 +66,38 @@ async fn metrics(context: &Context, call: &Call) -> Outcome {
     Ok(respond::with_type(StatusCode::OK, format.content_type(), text))
 }
 
-fn version() -> Outcome {
-    let version = json!({
-        "major": "1", "minor": api::TRACKED_MINOR,
-        "gitVersion": api::TRACKED_VERSION,
-        "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "", "compiler": "rustc",
-        "platform": concat!("linux/", "amd64"),
-    });
+/// What `/version` tells, in upstream's order (`apimachinery/pkg/version/types.go`).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Version<'a> {
+    major: &'a str,
+    minor: &'a str,
+    emulation_major: &'a str,
+    emulation_minor: &'a str,
+    git_version: &'a str,
+    git_commit: &'a str,
+    git_tree_state: &'a str,
+    build_date: &'a str,
+    go_version: &'a str,
+    compiler: &'a str,
+    platform: &'a str,
+}
+
+fn version(commit: &str) -> Outcome {
+    let version = Version {
+        major: "1",
+        minor: api::TRACKED_MINOR,
+        emulation_major: "1",
+        emulation_minor: api::TRACKED_MINOR,
+        git_version: api::TRACKED_VERSION,
+        git_commit: commit,
+        git_tree_state: "clean",
+        build_date: "1970-01-01T00:00:00Z",
+        go_version: "",
+        compiler: "rustc",
+        platform: concat!("linux/", "amd64"),
+    };
     // Indented as upstream's, for those who read it with curl.
-    Ok(respond::json_bytes(StatusCode::OK, format!("{version:#}")))
+    let text = serde_json::to_string_pretty(&version).map_err(Error::internal)?;
+    Ok(respond::json_bytes(StatusCode::OK, text))
 }

@@ -14,6 +14,7 @@ use crate::handlers::{delete, freshness, list, patch, post, put, read, watch};
 use crate::request::call::Call;
 use crate::respond::{self, Outcome};
 use crate::subresources;
+use crate::websocket::{self, Framing};
 
 /// Finds and runs the handler.
 ///
@@ -60,6 +61,9 @@ async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome 
     if let Some(question) = row.question {
         return subresources::ask(context, row, question, call).await;
     }
+    if let Some(observed) = row.observed {
+        return subresources::observe(context, row, observed, call).await;
+    }
     let all_namespaces = row.namespaced() && call.info.namespace.is_empty();
     if all_namespaces && matches!(verb, Verb::Get | Verb::Update | Verb::Patch | Verb::Delete) {
         return Err(Error::no_such_path());
@@ -72,7 +76,16 @@ async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome 
     match verb {
         Verb::Get => read::get(&target, &call).await,
         Verb::List => list::list(target, &call).await,
-        Verb::Watch => watch::watch(target, &call).await,
+        Verb::Watch => {
+            let context = Arc::clone(&target.context);
+            let response = watch::watch(target, &call).await?;
+            if !websocket::wanted(&call.headers) {
+                return Ok(response);
+            }
+            let protocol = websocket::watch_protocol(&call.headers);
+            let mut call = call;
+            websocket::answer(&context, &mut call, response, Framing::Lines, protocol)
+        }
         Verb::Create => post::create(target, call).await,
         Verb::Update => put::update(target, call).await,
         Verb::Patch => patch::patch(target, call).await,

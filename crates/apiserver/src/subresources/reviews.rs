@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::body;
 use crate::context::Context;
 use crate::handlers::decode;
+use crate::handlers::exchange::companion;
 use crate::handlers::metadata::seconds;
 use crate::handlers::options::WriteOptions;
 use crate::request::call::Call;
@@ -28,7 +29,7 @@ pub(super) async fn answer(
     question: Question,
     mut call: Call,
 ) -> Outcome {
-    let negotiated = Answer::negotiate(&call.headers)?;
+    let negotiated = Answer::without_table(&call.headers)?;
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = body::read(call.take_body(), context.limits.body_bytes).await?;
     let mut warnings = Vec::new();
@@ -43,7 +44,7 @@ pub(super) async fn answer(
         let now = seconds(context.deps.clock.now());
         object.0.insert("metadata".into(), json!({"creationTimestamp": now}));
     }
-    let mut response = respond::value(StatusCode::CREATED, negotiated, &object.into_value())?;
+    let mut response = companion(StatusCode::CREATED, negotiated, object)?;
     respond::add_warnings(&mut response, &warnings);
     Ok(response)
 }

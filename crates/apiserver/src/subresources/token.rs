@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::admission::{self, Operation, Review};
 use crate::handlers::decode;
-use crate::handlers::exchange::read_body;
+use crate::handlers::exchange::{companion, read_body};
 use crate::handlers::metadata::seconds;
 use crate::handlers::storage::Target;
 use crate::identity::{BoundObject, TokenDemand};
 use crate::request::call::Call;
+use crate::respond::Outcome;
 use crate::respond::negotiate::Answer;
-use crate::respond::{self, Outcome};
 
 const DEFAULT_EXPIRATION_S: i64 = 3600;
 const MIN_EXPIRATION_S: i64 = 600;
@@ -21,7 +21,7 @@ const MAX_EXPIRATION_S: i64 = 1 << 32;
 
 /// POST of a TokenRequest.
 pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+    let answer = Answer::without_table(&call.headers)?;
     let issuer = target
         .context
         .deps
@@ -46,7 +46,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     request.set_at(&["spec", "expirationSeconds"], demand.expiration_s.into());
     let status = json!({"token": issued.token, "expirationTimestamp": seconds(issued.expires)});
     request.0.insert("status".into(), status);
-    respond::value(StatusCode::CREATED, answer, &request.into_value())
+    companion(StatusCode::CREATED, answer, request)
 }
 
 /// Some may ask for certain tokens only: a node for those of its pods.

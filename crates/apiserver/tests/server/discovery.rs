@@ -4,7 +4,7 @@ use base::metrics::{Format, strict};
 use serde_json::{Value, json};
 use store::memory::WriteFault;
 
-use crate::harness::{CONFIG_MAPS, Harness, config_map};
+use crate::harness::{COMMIT, CONFIG_MAPS, Harness, config_map};
 
 fn resource<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
     list.as_array().unwrap().iter().find(|r| r[key] == name).unwrap_or_else(|| panic!("no {name}"))
@@ -58,6 +58,7 @@ async fn health_version_and_metrics_answer() {
     assert_eq!(harness.get("/readyz?verbose").await.body, "[+]ping ok\nreadyz check passed\n");
     let version = harness.get("/version").await.ok();
     assert_eq!((&version["major"], &version["minor"]), (&json!("1"), &json!("36")));
+    assert_eq!(version["gitCommit"], COMMIT);
     harness.get("/api/v1/pods").await.ok();
     let metrics = harness.get("/metrics").await;
     let text = String::from_utf8_lossy(&metrics.body).into_owned();
@@ -73,6 +74,29 @@ async fn health_version_and_metrics_answer() {
     strict::read(&open, Format::OpenMetrics).unwrap_or_else(|why| panic!("{why}"));
     assert!(harness.get("/").await.ok()["paths"].as_array().unwrap().len() > 10);
     harness.get("/nothing").await.refused(404);
+}
+
+#[tokio::test]
+async fn the_parts_of_the_control_plane_are_listed() {
+    let harness = Harness::start().await;
+    let path = "/api/v1/componentstatuses";
+    let list = harness.get(path).await.ok();
+    assert_eq!(list["kind"], "ComponentStatusList");
+    let names: Vec<&str> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["metadata"]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["controller-manager", "etcd-0", "scheduler"]);
+    let one = harness.get(&format!("{path}/etcd-0")).await;
+    assert!(one.headers["warning"].to_str().unwrap().contains("v1 ComponentStatus is deprecated in v1.19+"));
+    assert_eq!(one.ok()["conditions"], json!([{"type": "Healthy", "status": "True", "message": "ok"}]));
+    harness.get(&format!("{path}/none")).await.refused(404);
+    let table = harness.get_as(path, "application/json;as=Table;v=v1;g=meta.k8s.io").await.ok();
+    assert_eq!(table["rows"][2]["cells"], json!(["scheduler", "Healthy", "ok", ""]));
+    let selected = harness.get(&format!("{path}?fieldSelector=metadata.name%3Dscheduler")).await.ok();
+    assert_eq!(selected["items"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

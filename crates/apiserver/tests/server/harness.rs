@@ -21,6 +21,9 @@ use serde_json::Value;
 use store::Memory;
 use tower::Service;
 
+/// What the server says it is built of.
+pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
 /// Knows bearer tokens by their text: `token-NAME` is user NAME.
 pub struct TokensByName;
 
@@ -162,7 +165,7 @@ impl Harness {
             kubelet: None,
         };
         change(&mut deps);
-        let server = Server::build(Config { limits, ..Config::default() }, deps);
+        let server = Server::build(Config { limits, commit: COMMIT, ..Config::default() }, deps);
         let client = server.in_process(user("tester"));
         Self { server, supervisor, store, cache, client }
     }

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::harness::{Harness, PODS, pod};
+use crate::harness::{CONFIG_MAPS, Harness, PODS, config_map, pod};
 
 /// A certificate authority of the test's own.
 struct Authority {
@@ -231,19 +231,58 @@ async fn agent(authority: &Authority, connections: usize) -> (SocketAddr, BoxFut
 #[tokio::test]
 async fn logs_and_streams_come_from_the_pods_node() {
     let https = start().await;
-    let (agent, serving) = agent(&https.authority, 2).await;
+    let (agent, serving) = agent(&https.authority, 3).await;
     let (requests, ()) = tokio::join!(serving, ask_for_streams(&https, agent.port()));
     assert!(
         requests[0].starts_with("GET /containerLogs/default/p/c?tailLines=3 HTTP/1.1"),
         "{}",
         requests[0]
     );
+    assert!(requests[1].starts_with("GET /containerLogs/default/p/c HTTP/1.1"), "{}", requests[1]);
+    assert!(!requests[1].contains("pgrade"), "the client's upgrade is not the node's: {}", requests[1]);
+    let requests = &requests[1..];
     let exec = "POST /exec/default/p/c?input=1&output=1&command=ls&command=-l%20a HTTP/1.1";
     assert!(requests[1].starts_with(exec), "{}", requests[1]);
     for credential in ["token-jane", "c2VjcmV0", "somebody"] {
         assert!(!requests[1].contains(credential), "credentials must not reach the node: {}", requests[1]);
     }
     assert!(requests[1].contains("sec-websocket-protocol: v5.channel.k8s.io\r\n"), "{}", requests[1]);
+}
+
+const HANDSHAKE: &str = "authorization: Bearer token-jane\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+#[tokio::test]
+async fn a_watch_comes_over_a_websocket_where_the_client_asks_for_one() {
+    let https = start().await;
+    let request = format!("GET {CONFIG_MAPS}?watch=true HTTP/1.1\r\nhost: x\r\n{HANDSHAKE}\r\n");
+    let mut stream = https.connect().await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = read_until(&mut stream, "\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    assert!(answer.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{answer}");
+    https.harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let event = read_until(&mut stream, "}\n").await;
+    // One text message: its head of four bytes, then the line.
+    let start = event.find('{').expect("an event");
+    assert!(event[start..].starts_with(r#"{"type":"ADDED","object":{"kind":"ConfigMap""#), "{event}");
+    assert!(event.as_bytes()[0] != b'{' && start <= 8, "{event}");
+    https.harness.supervisor.shutdown().start();
+}
+
+#[tokio::test]
+async fn an_answer_ends_with_a_newline() {
+    let https = start().await;
+    https.harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    for path in ["a", "missing"] {
+        let get = format!(
+            "GET {CONFIG_MAPS}/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer token-jane\r\n\r\n"
+        );
+        let answer = https.exchange(&get, "never").await;
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        assert!(body.starts_with(r#"{"kind":""#) && body.ends_with("}\n"), "{answer}");
+        assert!(answer.contains(&format!("content-length: {}\r\n", body.len())), "{answer}");
+    }
 }
 
 async fn ask_for_streams(https: &Https, port: u16) {
@@ -260,6 +299,13 @@ async fn ask_for_streams(https: &Https, port: u16) {
     let api: Api<Pod> = Api::namespaced(https.client(&https.authority), "default");
     let logs = api.logs("p", &LogParams { tail_lines: Some(3), ..LogParams::default() }).await.unwrap();
     assert_eq!(logs, "hello\n");
+    let request = format!(
+        "GET {PODS}/p/log HTTP/1.1\r\nhost: x\r\n{HANDSHAKE}sec-websocket-protocol: base64.binary.k8s.io\r\n\r\n"
+    );
+    let mut stream = https.connect().await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let answer = read_until(&mut stream, "aGVsbG8K").await;
+    assert!(answer.starts_with("HTTP/1.1 101") && answer.contains("base64.binary.k8s.io"), "{answer}");
     let request = format!(
         "POST {PODS}/p/exec?command=ls&command=-l%20a&stdin=true&stdout=true HTTP/1.1\r\nhost: x\r\n\
          authorization: Bearer token-jane\r\nconnection: Upgrade\r\nupgrade: SPDY/3.1\r\ncontent-length: 0\r\n\

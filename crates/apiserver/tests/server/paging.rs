@@ -26,6 +26,10 @@ async fn pages_show_one_state_whatever_is_written_between() {
         let page = harness.get(&format!("{CONFIG_MAPS}?limit=2&continue={next}")).await.ok();
         assert_eq!(page["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
         seen.extend(names(&page));
+        // Each page says how many follow, also of a state that is past.
+        let left = 5 - seen.len();
+        let told = page["metadata"].get("remainingItemCount").and_then(Value::as_u64);
+        assert_eq!(told, (left > 0).then_some(left as u64));
         token = page["metadata"]["continue"].as_str().map(str::to_owned);
     }
     assert_eq!(seen, ["c0", "c1", "c2", "c3", "c4"]);
@@ -49,6 +53,41 @@ async fn resource_versions_choose_the_state() {
         refused,
         "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
     );
+}
+
+#[tokio::test]
+async fn a_page_of_a_past_state_counts_what_follows() {
+    let harness = Harness::start().await;
+    for i in 0..5 {
+        harness.post(CONFIG_MAPS, &config_map(&format!("c{i}"))).await.ok();
+    }
+    let past =
+        harness.get(CONFIG_MAPS).await.ok()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    harness.post(CONFIG_MAPS, &config_map("c9")).await.ok();
+    let exact = format!("{CONFIG_MAPS}?limit=2&resourceVersion={past}&resourceVersionMatch=Exact");
+    let page = harness.get(&exact).await.ok();
+    assert_eq!(
+        (names(&page), &page["metadata"]["remainingItemCount"]),
+        (vec!["c0".to_owned(), "c1".to_owned()], &json!(3))
+    );
+    let selected = harness.get(&format!("{CONFIG_MAPS}?limit=2&labelSelector=!x")).await.ok();
+    assert!(
+        selected["metadata"].get("remainingItemCount").is_none(),
+        "a selector leaves it unknown, as upstream"
+    );
+}
+
+#[tokio::test]
+async fn a_creation_takes_no_version_but_one_that_is_none() {
+    let harness = Harness::start().await;
+    let mut body = config_map("a");
+    body["metadata"]["resourceVersion"] = "7".into();
+    harness.post(CONFIG_MAPS, &body).await.refused(400);
+    for none in ["nonsense", "0", ""] {
+        body["metadata"] = json!({"generateName": "a-", "resourceVersion": none});
+        let created = harness.post(CONFIG_MAPS, &body).await;
+        assert_eq!(created.status, 201, "{none}: {:?}", created.body);
+    }
 }
 
 #[tokio::test]

@@ -142,6 +142,7 @@ fn widgets() -> Resource {
         storage_version: GroupVersion::new("example.com", "v1"),
         convert: None,
         question: None,
+        observed: None,
         ttl_s: None,
         deprecated: None,
     }

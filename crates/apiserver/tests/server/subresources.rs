@@ -16,6 +16,8 @@ async fn a_binding_assigns_a_pod_once() {
     assert_eq!(harness.post(&format!("{path}/binding"), &binding).await.status, 201);
     let bound = harness.get(&path).await.ok();
     assert_eq!(bound["spec"]["nodeName"], "n1");
+    // What a binding sets is no change of what was asked for.
+    assert_eq!(bound["metadata"]["generation"], 1);
     let conditions = bound["status"]["conditions"].as_array().unwrap();
     assert!(conditions.iter().any(|c| c["type"] == "PodScheduled" && c["status"] == "True"));
     let again = harness.post("/api/v1/namespaces/default/bindings", &binding).await.refused(409);

@@ -154,7 +154,7 @@ async fn build_server(parts: &Parts, store: Arc<dyn Store>) -> Result<(Server, S
         rules: Some(security.rules.clone()),
         kubelet: Some(Arc::new(kubelet)),
     };
-    let mut config = Config::default();
+    let mut config = Config { commit: env!("KNARR_COMMIT"), ..Config::default() };
     if let Some(path) = &parts.settings.audit_log {
         let log = audit::Log::open(path, &parts.supervisor).await;
         config.audit = Some(log.with_context(|| format!("opening the audit log {}", path.display()))?);

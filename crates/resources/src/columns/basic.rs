@@ -39,10 +39,22 @@ pub(crate) const SERVICE_ACCOUNT: &[Column] = &[
 
 pub(crate) const COMPONENT_STATUS: &[Column] = &[
     NAME,
-    column("Status", "string", "Status of the component conditions").from(Text(&[], "Unknown")),
-    column("Message", "string", "Message of the component conditions").from(Text(&[], "")),
-    column("Error", "string", "Error of the component conditions").from(Text(&[], "")),
+    column("Status", "string", "Status of the component conditions"),
+    column("Message", "string", "Message of the component conditions"),
+    column("Error", "string", "Error of the component conditions"),
 ];
+
+pub(crate) fn component_status(o: &Object, _now: Timestamp) -> Vec<Value> {
+    let conditions = o.at(&["conditions"]).and_then(Value::as_array);
+    let healthy = conditions.into_iter().flatten().find(|condition| condition["type"] == "Healthy");
+    let text = |key: &str| healthy.and_then(|c| c[key].as_str()).unwrap_or_default();
+    let status = match (healthy, text("status")) {
+        (None, _) => "Unknown",
+        (_, "True") => "Healthy",
+        _ => "Unhealthy",
+    };
+    vec![o.name().into(), status.into(), text("message").into(), text("error").into()]
+}
 
 pub(crate) const LEASE: &[Column] = &[
     NAME,

@@ -1,6 +1,5 @@
 //! Lines and kinds joined into rows.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use api::GroupVersionKind;
@@ -45,7 +44,7 @@ fn row(line: &Line<'_>, kind: Kind, faults: &mut Vec<String>) -> Option<Resource
         faults.push(format!("{what} has no structure"));
         return None;
     };
-    for (_, path) in &kind.selectable {
+    for path in kind.selectable.iter().flat_map(|field| [Some(field.path), field.or]).flatten() {
         if !leads_somewhere(&stored, path.split('.')) {
             faults.push(format!("{what} has no field {path} to select by"));
         }
@@ -68,9 +67,13 @@ fn row(line: &Line<'_>, kind: Kind, faults: &mut Vec<String>) -> Option<Resource
         });
     }
     let selectable = kind.selectable.iter();
-    let selectable_fields = selectable.map(|(name, path)| {
-        let path: Vec<Cow<'static, str>> = path.split('.').map(Into::into).collect();
-        SelectableField::new((*name).into(), path, &stored)
+    let steps = |path: &'static str| path.split('.').map(Into::into).collect();
+    let selectable_fields = selectable.map(|field| {
+        let selectable = SelectableField::new(field.name.into(), steps(field.path), &stored);
+        match field.or {
+            Some(path) => selectable.or(steps(path)),
+            None => selectable,
+        }
     });
     Some(Resource {
         group: line.group_version.group.clone().into(),
@@ -93,6 +96,7 @@ fn row(line: &Line<'_>, kind: Kind, faults: &mut Vec<String>) -> Option<Resource
         storage_version,
         convert: kind.stored.map(|(_, convert)| convert),
         question: kind.question,
+        observed: kind.observed,
         ttl_s: kind.ttl_s,
         deprecated: kind.deprecated.map(Into::into),
     })

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::columns::{self, Column, Columns};
 use crate::logic::Logic;
 use crate::part::PartHandler;
-use crate::row::{Convert, Immutable, Question, Rules};
+use crate::row::{Convert, Immutable, Observed, Question, Rules};
 
 /// A row to be: a generated line and a kind make one.
 pub(crate) struct Kind {
@@ -20,8 +20,7 @@ pub(crate) struct Kind {
     pub plural: &'static str,
     pub short_names: Vec<&'static str>,
     pub categories: Vec<&'static str>,
-    /// (name in selectors, path in the stored version).
-    pub selectable: Vec<(&'static str, &'static str)>,
+    pub selectable: Vec<Selectable>,
     pub immutable: Vec<Immutable>,
     /// Where it differs from the plural.
     pub storage_prefix: Option<&'static str>,
@@ -35,6 +34,15 @@ pub(crate) struct Kind {
     pub columns: Option<Columns>,
     pub parts: Vec<(&'static str, PartHandler)>,
     pub question: Option<Question>,
+    pub observed: Option<Observed>,
+}
+
+/// A field that objects can be selected by: its name in selectors, and paths in the stored version.
+pub(crate) struct Selectable {
+    pub name: &'static str,
+    pub path: &'static str,
+    /// Taken where there is nothing at `path`.
+    pub or: Option<&'static str>,
 }
 
 impl Kind {
@@ -57,6 +65,7 @@ impl Kind {
             columns: None,
             parts: Vec::new(),
             question: None,
+            observed: None,
         }
     }
 
@@ -78,7 +87,13 @@ impl Kind {
 
     /// A field that objects can be selected by; `path` leads into the stored version.
     pub fn selectable_as(mut self, name: &'static str, path: &'static str) -> Self {
-        self.selectable.push((name, path));
+        self.selectable.push(Selectable { name, path, or: None });
+        self
+    }
+
+    /// The same, whose value is that of the field `or` where the other has none.
+    pub fn selectable_or(mut self, name: &'static str, path: &'static str, or: &'static str) -> Self {
+        self.selectable.push(Selectable { name, path, or: Some(or) });
         self
     }
 
@@ -146,6 +161,12 @@ impl Kind {
         self
     }
 
+    /// Objects are not stored but seen when they are asked for.
+    pub fn observed(mut self, observed: Observed) -> Self {
+        self.observed = Some(observed);
+        self
+    }
+
     /// `metadata.generation` counts changes.
     pub fn counts_changes(mut self) -> Self {
         self.rules.has_generation = true;
@@ -173,6 +194,12 @@ impl Kind {
     /// Deleting without a propagation policy orphans dependents.
     pub fn orphans_by_default(mut self) -> Self {
         self.rules.orphan_by_default = true;
+        self
+    }
+
+    /// A deletion that is done is answered with the object as it was.
+    pub fn returns_deleted(mut self) -> Self {
+        self.rules.returns_deleted = true;
         self
     }
 

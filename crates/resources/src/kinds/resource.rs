@@ -15,10 +15,11 @@ pub(super) fn device_class() -> Kind {
         MetadataOnly(Changes::Any("a class is asked when devices are allocated, and never later")),
     )
     .counts_changes()
+    .returns_deleted()
 }
 
 pub(super) fn resource_claim() -> Kind {
-    Kind::new("resource.k8s.io/v1", "resourceclaims", Claim)
+    Kind::new("resource.k8s.io/v1", "resourceclaims", Claim).returns_deleted()
 }
 
 struct Claim;
@@ -38,7 +39,7 @@ impl Logic for Claim {
 }
 
 pub(super) fn resource_claim_template() -> Kind {
-    Kind::new("resource.k8s.io/v1", "resourceclaimtemplates", ClaimTemplate)
+    Kind::new("resource.k8s.io/v1", "resourceclaimtemplates", ClaimTemplate).returns_deleted()
 }
 
 struct ClaimTemplate;
@@ -60,6 +61,7 @@ pub(super) fn resource_slice() -> Kind {
         MetadataOnly(Changes::NotYetJudged("node, driver and pool of a slice are immutable")),
     )
     .counts_changes()
+    .returns_deleted()
     .selectable("spec.driver")
     .selectable("spec.nodeName")
     .columns(basic::RESOURCE_SLICE)

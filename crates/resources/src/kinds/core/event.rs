@@ -22,7 +22,7 @@ pub(in crate::kinds) fn kind() -> Kind {
     .selectable("involvedObject.uid")
     .selectable("reason")
     .selectable("reportingComponent")
-    .selectable_as("source", "source.component")
+    .selectable_or("source", "source.component", "reportingComponent")
     .selectable("type")
     .printed(event::COLUMNS, event::cells)
 }

@@ -12,7 +12,10 @@ use crate::status;
 use crate::validation::storage;
 
 pub(in crate::kinds) fn kind() -> Kind {
-    Kind::new("v1", "persistentvolumes", PersistentVolume).short("pv").printed(volume::VOLUME, volume::volume)
+    Kind::new("v1", "persistentvolumes", PersistentVolume)
+        .short("pv")
+        .returns_deleted()
+        .printed(volume::VOLUME, volume::volume)
 }
 
 struct PersistentVolume;

@@ -14,6 +14,7 @@ use crate::validation::storage;
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("v1", "persistentvolumeclaims", PersistentVolumeClaim)
         .short("pvc")
+        .returns_deleted()
         .printed(volume::CLAIM, volume::claim)
 }
 

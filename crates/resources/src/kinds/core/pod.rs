@@ -21,6 +21,7 @@ pub(in crate::kinds) fn kind() -> Kind {
         .category("all")
         .counts_changes()
         .updated_silently()
+        .returns_deleted()
         .selectable("spec.hostNetwork")
         .selectable("spec.nodeName")
         .selectable("spec.restartPolicy")
@@ -29,6 +30,10 @@ pub(in crate::kinds) fn kind() -> Kind {
         .selectable("status.nominatedNodeName")
         .selectable("status.phase")
         .selectable("status.podIP")
+        // Taken, but no pod has a value there.
+        .selectable("status.podIPs")
+        // The name that the first clients of v1 used.
+        .selectable_as("spec.host", "spec.nodeName")
         .printed(columns::pod::COLUMNS, columns::pod::cells)
         .row_conditions(columns::pod::row_conditions)
         .part("attach", PartHandler::Attach)

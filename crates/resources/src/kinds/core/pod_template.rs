@@ -13,6 +13,7 @@ pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("v1", "podtemplates", PodTemplate)
         .counts_changes()
         .created_by_put()
+        .returns_deleted()
         .printed(workload::POD_TEMPLATE, workload::pod_template)
 }
 

@@ -12,7 +12,10 @@ use crate::status;
 use crate::validation::policy as valid;
 
 pub(in crate::kinds) fn kind() -> Kind {
-    Kind::new("v1", "resourcequotas", ResourceQuota).short("quota").printed(policy::QUOTA, policy::quota)
+    Kind::new("v1", "resourcequotas", ResourceQuota)
+        .short("quota")
+        .returns_deleted()
+        .printed(policy::QUOTA, policy::quota)
 }
 
 struct ResourceQuota;

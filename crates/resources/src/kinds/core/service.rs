@@ -20,6 +20,7 @@ pub(in crate::kinds) fn kind() -> Kind {
         .category("all")
         .stored_at("services/specs")
         .created_by_put()
+        .returns_deleted()
         .named(names::dns1035_label)
         .selectable("spec.clusterIP")
         .selectable("spec.type")

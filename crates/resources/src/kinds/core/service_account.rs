@@ -11,6 +11,7 @@ use crate::part::PartHandler;
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("v1", "serviceaccounts", ServiceAccount)
         .short("sa")
+        .returns_deleted()
         .columns(basic::SERVICE_ACCOUNT)
         .part("token", PartHandler::Token)
 }

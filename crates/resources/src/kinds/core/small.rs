@@ -3,7 +3,7 @@
 use crate::columns::basic;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, MetadataOnly};
-use crate::row::Question;
+use crate::row::{Observed, Question};
 
 pub(in crate::kinds) fn binding() -> Kind {
     Kind::new("v1", "bindings", MetadataOnly(Changes::Any("a binding is made and never kept")))
@@ -14,5 +14,6 @@ pub(in crate::kinds) fn component_status() -> Kind {
     Kind::new("v1", "componentstatuses", MetadataOnly(Changes::Any("statuses are only read")))
         .short("cs")
         .deprecated("v1 ComponentStatus is deprecated in v1.19+")
-        .columns(basic::COMPONENT_STATUS)
+        .observed(Observed::Components)
+        .printed(basic::COMPONENT_STATUS, basic::component_status)
 }

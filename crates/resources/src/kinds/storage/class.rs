@@ -14,6 +14,7 @@ use crate::validation::storage;
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("storage.k8s.io/v1", "storageclasses", StorageClass)
         .short("sc")
+        .returns_deleted()
         .immutable(Immutable::forbidden(&["parameters"], "updates to parameters are forbidden."))
         .immutable(Immutable::forbidden(&["provisioner"], "updates to provisioner are forbidden."))
         .immutable(Immutable::forbidden(&["reclaimPolicy"], "updates to reclaimPolicy are forbidden."))

@@ -8,7 +8,10 @@ use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic, MetadataOnly};
 
 pub(in crate::kinds) fn driver() -> Kind {
-    Kind::new("storage.k8s.io/v1", "csidrivers", Driver).counts_changes().updated_by_version()
+    Kind::new("storage.k8s.io/v1", "csidrivers", Driver)
+        .counts_changes()
+        .updated_by_version()
+        .returns_deleted()
 }
 
 struct Driver;
@@ -30,6 +33,7 @@ pub(in crate::kinds) fn node() -> Kind {
         MetadataOnly(Changes::NotYetJudged("the id that a driver has for a node is immutable")),
     )
     .updated_by_version()
+    .returns_deleted()
     .columns(basic::CSI_NODE)
 }
 

@@ -11,6 +11,7 @@ pub(in crate::kinds) fn attachment() -> Kind {
         MetadataOnly(Changes::NotYetJudged("the spec of an attachment is immutable")),
     )
     .updated_by_version()
+    .returns_deleted()
     .columns(basic::VOLUME_ATTACHMENT)
 }
 
@@ -21,5 +22,6 @@ pub(in crate::kinds) fn attributes_class() -> Kind {
         MetadataOnly(Changes::NotYetJudged("driver and parameters of a class are immutable")),
     )
     .short("vac")
+    .returns_deleted()
     .columns(basic::ATTRIBUTES_CLASS)
 }
