@@ -45,14 +45,17 @@ pub enum Command {
     /// The node's pods, containers and images as the container runtime sees them
     #[command(subcommand)]
     Crictl(Crictl),
+    /// The file that a cluster's objects are kept in; the cluster must be stopped
+    #[command(subcommand)]
+    Store(Store),
 }
 
 #[derive(Debug, Args)]
 pub struct Up {
     #[command(flatten)]
     pub which: Which,
-    /// Nodes of the cluster [default: as many as before; 1 at first]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_NODES)))]
+    /// Nodes of the cluster; 0 for the control plane alone [default: as many as before; 1 at first]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_NODES)))]
     pub nodes: Option<u8>,
     /// Leave the user's kubeconfig alone
     #[arg(long)]
@@ -149,4 +152,12 @@ pub enum Crictl {
     Pods(Which),
     /// List images
     Images(Which),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Store {
+    /// Look through the whole file for damage; the exit code is 1 when there is some
+    Check(Which),
+    /// Make a sound file of what is intact; the damaged file is kept beside it
+    Repair(Which),
 }

@@ -19,6 +19,9 @@ pub struct Cluster {
     /// How many nodes run on this machine: the last number that was asked for.
     #[serde(default = "one")]
     pub nodes: u8,
+    /// Whether a store was made: from then on a missing one is a loss, not a beginning.
+    #[serde(default = "yes")]
+    pub has_store: bool,
 }
 
 /// The addresses that all nodes of a cluster agree on, on whatever machine they run.
@@ -45,6 +48,11 @@ pub struct Links {
 
 fn one() -> u8 {
     1
+}
+
+/// Clusters that were written without saying so have one.
+fn yes() -> bool {
+    true
 }
 
 impl Cluster {
@@ -152,10 +160,43 @@ impl Cluster {
         else {
             bail!("no free address range is left for another cluster on this machine (at most {SLOTS})");
         };
-        let cluster = Self { slot, node_name: node_name.to_owned(), nodes: nodes.unwrap_or(1) };
+        let cluster =
+            Self { slot, node_name: node_name.to_owned(), nodes: nodes.unwrap_or(1), has_store: false };
         write_durably(&path, &serde_json::to_vec_pretty(&cluster)?, 0o644)?;
         claims::claim(layout, slot)?;
         Ok(cluster)
+    }
+
+    /// Notes durably that the cluster's store was made.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn note_store(&self, layout: &Layout) -> Result<()> {
+        let noted = Self { has_store: true, ..self.clone() };
+        write_durably(&layout.cluster_file(), &serde_json::to_vec_pretty(&noted)?, 0o644)
+    }
+
+    /// Refuses to begin anew where objects have been kept.
+    ///
+    /// # Errors
+    /// When the cluster has had a store and the file is missing or empty.
+    pub fn check_store(&self, layout: &Layout) -> Result<()> {
+        let file = layout.store_file();
+        let what = match fs::metadata(&file) {
+            Ok(found) if found.len() > 0 => return Ok(()),
+            Ok(_) => "is empty",
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => "is missing",
+            Err(error) => return Err(error).with_context(|| format!("looking at {}", file.display())),
+        };
+        if !self.has_store {
+            return Ok(());
+        }
+        bail!(
+            "{} {what}, and with it all objects of cluster {name:?}: put back a copy of the file; or, to begin with an empty cluster on purpose, first run `knarr down --purge --name {name} --data-dir {}`",
+            file.display(),
+            layout.data_dir.display(),
+            name = layout.name,
+        )
     }
 
     /// Reads the identity of a cluster that was started before.
@@ -171,8 +212,44 @@ impl Cluster {
 }
 
 fn ports_are_free(slot: u8) -> bool {
-    let probe = Cluster { slot, node_name: String::new(), nodes: 0 };
+    let probe = Cluster { slot, node_name: String::new(), nodes: 0, has_store: false };
     [probe.api_port(), probe.kubelet_port(0)]
         .into_iter()
         .all(|port| TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> (tempfile::TempDir, Layout) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let layout = Layout::new("shop", Some(folder.path()));
+        (folder, layout)
+    }
+
+    #[test]
+    fn a_store_that_was_there_and_is_not_is_no_beginning() {
+        let (_folder, layout) = layout();
+        let new = Cluster { slot: 0, node_name: "n".into(), nodes: 1, has_store: false };
+        assert!(new.check_store(&layout).is_ok(), "the first start");
+        new.note_store(&layout).expect("noted");
+        let known = Cluster::load(&layout).expect("there");
+        assert!(known.has_store);
+        let missing = known.check_store(&layout).expect_err("missing").to_string();
+        assert!(missing.contains("store.redb is missing") && missing.contains("--purge"), "{missing}");
+        fs::write(layout.store_file(), "").expect("written");
+        let empty = known.check_store(&layout).expect_err("empty").to_string();
+        assert!(empty.contains("store.redb is empty"), "{empty}");
+        fs::write(layout.store_file(), "something").expect("written");
+        assert!(known.check_store(&layout).is_ok());
+    }
+
+    #[test]
+    fn a_cluster_that_says_nothing_of_its_store_has_one() {
+        let (_folder, layout) = layout();
+        fs::write(layout.cluster_file(), r#"{"slot":1,"node_name":"n"}"#).expect("written");
+        let cluster = Cluster::load(&layout).expect("there");
+        assert_eq!((cluster.nodes, cluster.has_store), (1, true));
+    }
 }

@@ -52,6 +52,34 @@ pub fn restore() -> Result<()> {
     }
 }
 
+/// What the server must be able to write before it knows whether it can run: keys, the store's first pages, records.
+const ROOM_BYTES: u64 = 8 << 20;
+
+/// Checks that there is room where the server is about to write.
+///
+/// # Errors
+/// Names each folder whose disk is full, and how much is missing.
+pub fn check_room(folders: &[&Path]) -> Result<()> {
+    let mut full = Vec::new();
+    for folder in folders {
+        let Some(present) = folder.ancestors().find(|ancestor| ancestor.exists()) else { continue };
+        let disk =
+            rustix::fs::statvfs(present).with_context(|| format!("looking at {}", present.display()))?;
+        full.extend(lacking(folder, disk.f_bavail * disk.f_frsize));
+    }
+    if full.is_empty() { Ok(()) } else { bail!("{}", full.join("; ")) }
+}
+
+fn lacking(folder: &Path, free_bytes: u64) -> Option<String> {
+    let missing = ROOM_BYTES.checked_sub(free_bytes).filter(|missing| *missing > 0)?;
+    Some(format!(
+        "the disk of {} is full: {} KiB are free, {} KiB more are needed to start",
+        folder.display(),
+        free_bytes / 1024,
+        missing.div_ceil(1024)
+    ))
+}
+
 /// The machine's name, as a node may be called.
 ///
 /// # Errors
@@ -102,4 +130,17 @@ pub fn addresses() -> Vec<std::net::Ipv4Addr> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_with_what_is_missing() {
+        assert_eq!(lacking(Path::new("/data"), ROOM_BYTES), None);
+        let told = lacking(Path::new("/data"), 100 << 10).expect("it is full");
+        assert_eq!(told, "the disk of /data is full: 100 KiB are free, 8092 KiB more are needed to start");
+        assert!(check_room(&[Path::new("/")]).is_ok());
+    }
 }

@@ -20,6 +20,7 @@ mod settings;
 mod teardown;
 mod which;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -42,7 +43,8 @@ fn main() -> ExitCode {
     match dispatch(&Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Not `eprintln!`, which panics where standard error is a file on a full disk.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -73,6 +75,11 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
         Command::Server(server) => roles::server::run(server)?,
         Command::Agent(agent) => roles::agent::run(agent)?,
         Command::Image(image) => asynchronous(commands::image::run(image))?,
+        Command::Store(what) => {
+            if !commands::store::run(what)? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         Command::Crictl(view) => asynchronous(commands::crictl::run(view))?,
     }
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,8 @@
 //! order (`apply`), commits all waiting writes in one transaction with one fsync, publishes the changes to
 //! the watchers (`hub`) and answers the writers. Reads (`read`) see the last commit and never wait for one
 //! in progress. `layout` defines how revisions are stored in the file; `compaction` removes old history
-//! from the file.
+//! from the file. [`check()`] looks through a file that is not in use for damage, [`repair()`] makes a sound file of
+//! what is intact.
 //!
 //! Never here: a lock held while the disk is written, except the one that swaps the file handle after a failure.
 
@@ -22,13 +23,19 @@ use crate::types::{
 };
 
 mod apply;
+mod check;
 mod committer;
 mod compaction;
 mod hub;
 mod layout;
 mod read;
+mod repair;
 mod shared;
+mod upgrade;
 mod watch;
+
+pub use check::{Damage, Report, check};
+pub use repair::{Repaired, repair};
 
 use committer::{Answer, Command, Op};
 use shared::Shared;

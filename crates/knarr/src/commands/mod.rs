@@ -4,6 +4,7 @@ pub mod crictl;
 pub mod down;
 pub mod image;
 pub mod status;
+pub mod store;
 pub mod up;
 
 use std::io::Write;

@@ -18,7 +18,7 @@ use crate::layout::Layout;
 use crate::preflight;
 use crate::process::{ProcessRecord, ended_within};
 use crate::roles::daemon::BACKGROUND;
-use crate::roles::server::Ready;
+use crate::roles::server::{Ready, Word};
 use crate::which::layout_of;
 
 /// How many lines of the server's log are shown when it does not come up.
@@ -50,17 +50,20 @@ pub fn run(up: &Up) -> Result<()> {
     if !ready.late.is_empty() {
         bail!("cluster {:?} runs, but {}", layout.name, ready.late.join("; "));
     }
-    let (nodes, are) = if ready.nodes.len() == 1 { ("node", "is") } else { ("nodes", "are") };
     let seconds = started.elapsed().as_secs_f64();
-    say(&format!(
-        "cluster {:?} is up after {seconds:.2} s: {nodes} {} {are} Ready\n",
-        layout.name,
-        ready.nodes.join(", ")
-    ))?;
+    say(&format!("cluster {:?} is up after {seconds:.2} s: {}\n", layout.name, who_is_ready(&ready.nodes)))?;
     if !up.no_kubeconfig {
         say(&format!("kubectl now talks to it (context {:?})\n", layout.context()))?;
     }
     Ok(())
+}
+
+fn who_is_ready(nodes: &[String]) -> String {
+    match nodes {
+        [] => "the control plane is ready, without a node".to_owned(),
+        [node] => format!("node {node} is Ready"),
+        nodes => format!("nodes {} are Ready", nodes.join(", ")),
+    }
 }
 
 /// Whether the server is just coming to its end, killed or told to; returns once it has ended.
@@ -99,10 +102,15 @@ fn start_server(up: &Up, layout: &Layout) -> Result<Ready> {
     let output = server.stdout.take().context("the server's output")?;
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line).context("waiting for the server")?;
-    if let Ok(ready) = serde_json::from_str(&line) {
-        return Ok(ready);
+    match serde_json::from_str(&line) {
+        Ok(Word::Ready(ready)) => return Ok(ready),
+        Ok(Word::Failed(why)) => {
+            server.wait().context("waiting for the server")?;
+            bail!("the server did not come up: {why}");
+        }
+        // The server said nothing before it ended: its log says why.
+        Err(_) => {}
     }
-    // The server said nothing before it ended: its log says why.
     let status = server.wait().context("waiting for the server")?;
     let log = fs::read(&log_path).unwrap_or_default();
     let log =
@@ -129,6 +137,13 @@ fn merge_kubeconfig(up: &Up, layout: &Layout) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_closing_line_names_the_nodes_there_are() {
+        assert_eq!(who_is_ready(&[]), "the control plane is ready, without a node");
+        assert_eq!(who_is_ready(&["a".to_owned()]), "node a is Ready");
+        assert_eq!(who_is_ready(&["a".to_owned(), "a-m02".to_owned()]), "nodes a, a-m02 are Ready");
+    }
 
     #[test]
     fn a_server_that_ended_with_an_error_is_quoted_with_it_alone() {

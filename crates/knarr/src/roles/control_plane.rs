@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use apiserver::bootstrap::{self, BootstrapConfig};
-use apiserver::cache::Cache;
+use apiserver::cache::{Cache, CacheError};
 use apiserver::identity::authn::service_account::SigningKey;
 use apiserver::request::User;
 use apiserver::security::{Security, SecurityConfig};
@@ -117,13 +117,32 @@ pub async fn start(parts: &Parts) -> Result<ControlPlane> {
 /// Where the cluster's objects are kept. Nothing else here knows which backend it is.
 async fn open_store(parts: &Parts) -> Result<Arc<dyn Store>> {
     let file = parts.layout.store_file();
+    parts.cluster.check_store(&parts.layout)?;
     let config =
         store::embedded::Config { clock: parts.clock.clone(), ..store::embedded::Config::new(&file) };
     let store = tokio::task::spawn_blocking(move || Embedded::open(config))
         .await
         .context("opening the store")?
-        .with_context(|| format!("opening {}", file.display()))?;
+        .map_err(|error| store_error(parts, error))?;
+    if !parts.cluster.has_store {
+        parts.cluster.note_store(&parts.layout)?;
+    }
     Ok(Arc::new(store))
+}
+
+/// Says what can be done about a store that cannot be used.
+fn store_error(parts: &Parts, error: store::Error) -> anyhow::Error {
+    let (name, file) = (&parts.layout.name, parts.layout.store_file());
+    let advice = match &error {
+        store::Error::Corrupted { .. } => {
+            format!(
+                "`knarr store check --name {name}` lists the damage, `knarr store repair --name {name}` mends it"
+            )
+        }
+        store::Error::DiskFull(_) => format!("writing {}", file.display()),
+        _ => format!("opening {}", file.display()),
+    };
+    anyhow::Error::new(error).context(advice)
 }
 
 /// The API server with who may come in, what they may do and what may pass.
@@ -131,6 +150,10 @@ async fn build_server(parts: &Parts, store: Arc<dyn Store>) -> Result<(Server, S
     let kinds = Arc::new(Builtin);
     let cache = Cache::start(store.clone(), &parts.supervisor, cache_specs(&kinds.table()))
         .await
+        .map_err(|error| match error {
+            CacheError::Store(error) => store_error(parts, error),
+            other => anyhow::Error::new(other),
+        })
         .context("loading the watch cache")?;
     let key = SigningKey::from_pem(&parts.pki.service_account_key_pem)?;
     let security = Security::start(SecurityConfig::new(key), &cache, parts.clock.clone(), &parts.supervisor)?;

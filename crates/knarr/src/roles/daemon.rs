@@ -1,5 +1,7 @@
 //! What every role that is a process of its own does first and last, whatever it runs.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -26,7 +28,7 @@ pub fn run(layout: &Layout, role: impl Future<Output = Result<()>>) -> Result<()
     if !missing.is_empty() {
         bail!("{}", missing.join("\n"));
     }
-    let background = std::env::var_os(BACKGROUND).is_some();
+    let background = in_background();
     if background {
         rustix::process::setsid().context("starting a session of its own")?;
     }
@@ -47,11 +49,23 @@ pub fn run(layout: &Layout, role: impl Future<Output = Result<()>>) -> Result<()
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let result = runtime.block_on(role);
+    // A fault in the program ends it with a message where its user looks, not only in a log.
+    let result = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(role)))
+        .unwrap_or_else(|panic| Err(anyhow::anyhow!("a fault in knarr: {}", panic_message(&*panic))));
     runtime.shutdown_timeout(DRAIN);
     // Only a process that ended by itself takes its pid file along; `down` handles the rest.
     let _ = std::fs::remove_file(layout.pid_file());
     result
+}
+
+/// Whether `knarr up` started this process.
+pub fn in_background() -> bool {
+    std::env::var_os(BACKGROUND).is_some()
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it said nothing")
 }
 
 /// Memory that is no longer used goes back to the system also while nothing happens. The allocator's thread for

@@ -31,7 +31,17 @@ use crate::which::layout_of;
 /// How long nodes may take to become Ready before the server says that they are not.
 const NODE_PATIENCE: Duration = Duration::from_mins(1);
 
-/// What the server says, once, on standard output: it is up.
+/// What the server says, once, on standard output. The reason why it did not come up is said there too, since its log
+/// may lie on a full disk.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Word {
+    /// It is up.
+    Ready(Ready),
+    /// It is not, and why.
+    Failed(String),
+}
+
+/// A server that is up.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ready {
     /// The names of the nodes.
@@ -49,13 +59,20 @@ pub struct Ready {
 pub fn run(server: &Server) -> Result<()> {
     let layout = layout_of(&server.which)?;
     let settings = Settings::load(server)?;
-    daemon::run(&layout, serve(layout.clone(), settings))
+    let result = daemon::run(&layout, serve(layout.clone(), settings));
+    if let Err(error) = &result
+        && daemon::in_background()
+    {
+        say(&Word::Failed(format!("{error:#}")))?;
+    }
+    result
 }
 
 async fn serve(layout: Layout, settings: Settings) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shutdown = Shutdown::new();
     let supervisor = Supervisor::new(shutdown.clone());
+    host::check_room(&[&layout.data_dir, &layout.run_dir])?;
     let node_name = settings.node_name.clone().map_or_else(host::name, Ok)?;
     let cluster = Cluster::load_or_create(&layout, &node_name, settings.nodes)?;
     ProcessRecord::own()?.write(&layout.pid_file())?;
@@ -89,7 +106,7 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
         () = shutdown.started() => bail!("a part of the server failed while starting; see the log"),
     }
     keep_certificates(&parts, &plane);
-    tell(&ready)?;
+    tell(ready)?;
     wait_for_end(&shutdown).await?;
     shutdown.start();
     supervisor.drain(DRAIN).await;
@@ -124,13 +141,17 @@ async fn start_node(
     node::start(&config, &deps, trouble).await
 }
 
-/// Says on standard output that the server is ready; nobody may be listening.
-fn tell(ready: &Ready) -> Result<()> {
+fn tell(ready: Ready) -> Result<()> {
     for line in &ready.late {
         tracing::warn!("{line}");
     }
     tracing::info!(nodes = ready.nodes.join(","), server = ready.server, "up");
-    let line = serde_json::to_string(ready)?;
+    say(&Word::Ready(ready))
+}
+
+/// Writes to standard output; nobody may be listening.
+fn say(word: &Word) -> Result<()> {
+    let line = serde_json::to_string(word)?;
     let _ = writeln!(std::io::stdout(), "{line}");
     Ok(())
 }

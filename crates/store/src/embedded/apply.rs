@@ -153,7 +153,7 @@ impl<'t> Writer<'t> {
             key,
             value: value.as_deref().unwrap_or_default(),
         }
-        .encode();
+        .encode(revision);
         self.history.insert(revision, bytes.as_slice()).map_err(storage_error)?;
         self.counters.revision = revision;
         self.counters.history_bytes += bytes.len() as u64;

@@ -40,7 +40,7 @@ fn forget(history: &mut redb::Table<'_, u64, &'static [u8]>, revision: Revision)
     let (bytes, previous, deletion) = {
         let found = history.get(revision).map_err(storage_error)?;
         let found = found.ok_or_else(|| damaged(&format!("revision {revision} is missing")))?;
-        let record = Record::decode(found.value())?;
+        let record = Record::decode(revision, found.value())?;
         (found.value().len() as u64, record.previous, record.deletion)
     };
     if previous != 0 {

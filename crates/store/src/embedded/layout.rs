@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableTable, TableDefinition};
 
+use super::upgrade;
 use crate::types::{Error, Revision};
 
 /// Key → (create revision, mod revision, expiry in milliseconds since the epoch or 0).
@@ -32,7 +33,8 @@ pub(super) const META_HISTORY_BYTES: &str = "history_bytes";
 /// When the last change was made, in milliseconds since the epoch.
 pub(super) const META_WRITTEN_MS: &str = "written_ms";
 
-const FORMAT: u64 = 1;
+/// The format this program writes: every record carries a checksum. `upgrade` brings format 1 up to it.
+pub(super) const FORMAT: u64 = 2;
 /// The empty store's revision, as etcd's.
 pub(super) const FIRST_REVISION: Revision = 1;
 
@@ -47,43 +49,105 @@ pub(super) struct Record<'a> {
     pub value: &'a [u8],
 }
 
-const HEADER: usize = 21;
+/// The header: flags, revision, create revision, previous revision, the lengths of key and value, the checksum.
+const HEADER: usize = 37;
+/// Where the checksum stands in the header.
+const SUM: std::ops::Range<usize> = 33..HEADER;
 
 impl<'a> Record<'a> {
-    pub fn encode(&self) -> Vec<u8> {
+    /// The record as it is stored at `revision`.
+    pub fn encode(&self, revision: Revision) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER + self.key.len() + self.value.len());
         out.push(u8::from(self.deletion));
-        out.extend_from_slice(&self.create_revision.to_le_bytes());
-        out.extend_from_slice(&self.previous.to_le_bytes());
-        // The key is far below 4 GiB: the store's limit on key and value is.
-        out.extend_from_slice(&(self.key.len() as u32).to_le_bytes());
+        for number in [revision, self.create_revision, self.previous] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        // Both are far below 4 GiB: the store's limit on key and value is.
+        for length in [self.key.len(), self.value.len()] {
+            out.extend_from_slice(&(length as u32).to_le_bytes());
+        }
+        out.extend_from_slice(&[0; SUM.end - SUM.start]);
         out.extend_from_slice(self.key.as_bytes());
         out.extend_from_slice(self.value);
+        let sum = checksum(&out);
+        out[SUM].copy_from_slice(&sum.to_le_bytes());
         out
     }
 
-    pub fn decode(bytes: &'a [u8]) -> Result<Self, Error> {
-        Self::parse(bytes).ok_or_else(|| damaged("a history record cannot be read"))
+    /// # Errors
+    /// [`Error::Corrupted`], naming revision and key, when the bytes are not those that were written.
+    pub fn decode(revision: Revision, bytes: &'a [u8]) -> Result<Self, Error> {
+        let unreadable = || damaged(&format!("revision {revision}: its record cannot be read"));
+        let raw = Raw::parse(bytes).filter(|raw| raw.length() == bytes.len()).ok_or_else(unreadable)?;
+        if raw.revision != revision || !raw.is_sound(bytes) {
+            return Err(damaged(&format!(
+                "revision {revision} of {:?} was changed on the disk",
+                raw.record.key
+            )));
+        }
+        Ok(raw.record)
     }
 
+    /// A sound record that begins here, with its revision, whatever follows it: how records are found where the
+    /// engine's pages cannot be followed.
+    pub fn find(bytes: &'a [u8]) -> Option<(Revision, Self)> {
+        let raw = Raw::parse(bytes)?;
+        raw.is_sound(&bytes[..raw.length()]).then_some((raw.revision, raw.record))
+    }
+}
+
+/// A record as its header describes it.
+struct Raw<'a> {
+    revision: Revision,
+    sum: u32,
+    record: Record<'a>,
+}
+
+impl<'a> Raw<'a> {
     fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let (deletion, rest) = bytes.split_first()?;
+        let (flags, rest) = bytes.split_first()?;
+        let (revision, rest) = rest.split_first_chunk()?;
         let (create, rest) = rest.split_first_chunk()?;
         let (previous, rest) = rest.split_first_chunk()?;
         let (key_len, rest) = rest.split_first_chunk()?;
-        let (key, value) = rest.split_at_checked(u32::from_le_bytes(*key_len) as usize)?;
-        Some(Self {
-            deletion: *deletion != 0,
+        let (value_len, rest) = rest.split_first_chunk()?;
+        let (sum, rest) = rest.split_first_chunk()?;
+        let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*key_len) as usize)?;
+        let value = rest.get(..u32::from_le_bytes(*value_len) as usize)?;
+        let deletion = match flags {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        let record = Record {
+            deletion,
             create_revision: u64::from_le_bytes(*create),
             previous: u64::from_le_bytes(*previous),
             key: std::str::from_utf8(key).ok()?,
             value,
-        })
+        };
+        Some(Self { revision: u64::from_le_bytes(*revision), sum: u32::from_le_bytes(*sum), record })
+    }
+
+    fn length(&self) -> usize {
+        HEADER + self.record.key.len() + self.record.value.len()
+    }
+
+    fn is_sound(&self, bytes: &[u8]) -> bool {
+        self.sum == checksum(bytes)
     }
 }
 
+/// The checksum (CRC-32) of all of a record but the checksum.
+fn checksum(record: &[u8]) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&record[..SUM.start]);
+    sum.update(&record[SUM.end..]);
+    sum.finalize()
+}
+
 /// The numbers of `META`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     pub revision: Revision,
     pub oldest: Revision,
@@ -135,11 +199,28 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
     Ok(db)
 }
 
+/// Opens a file that must be there and hold something.
+pub(super) fn open_present(path: &Path) -> Result<Database, Error> {
+    const CACHE_BYTES: usize = 16 << 20;
+    match std::fs::metadata(path) {
+        Ok(found) if found.len() > 0 => open(path, CACHE_BYTES),
+        Ok(_) => Err(Error::Io(format!("{} is empty", path.display()).into())),
+        Err(error) => Err(Error::Io(format!("{}: {error}", path.display()).into())),
+    }
+}
+
 fn make_tables(db: &Database) -> Result<(), Error> {
     use redb::ReadableDatabase;
     let txn = db.begin_read().map_err(storage_error)?;
     match txn.open_table(META) {
-        Ok(meta) => return check_format(&meta),
+        Ok(meta) => {
+            let format = meta.get(META_FORMAT).map_err(storage_error)?.map(|g| g.value());
+            return match format {
+                Some(FORMAT) => Ok(()),
+                Some(upgrade::FROM) => upgrade::run(db),
+                other => Err(damaged(&format!("its format is {other:?}, this program knows {FORMAT}"))),
+            };
+        }
         Err(redb::TableError::TableDoesNotExist(_)) => {}
         Err(e) => return Err(storage_error(e)),
     }
@@ -156,13 +237,6 @@ fn make_tables(db: &Database) -> Result<(), Error> {
     txn.commit().map_err(storage_error)
 }
 
-fn check_format(meta: &impl ReadableTable<&'static str, u64>) -> Result<(), Error> {
-    match meta.get(META_FORMAT).map_err(storage_error)?.map(|g| g.value()) {
-        Some(FORMAT) => Ok(()),
-        other => Err(damaged(&format!("its format is {other:?}, this program knows {FORMAT}"))),
-    }
-}
-
 /// Only this process' user may read what is stored, whatever the umask and whoever made the file.
 fn make_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -177,7 +251,7 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 }
 
 /// A new file exists after a power loss only if its folder is synced to the disk too.
-fn sync_folder(path: &Path) -> Result<(), Error> {
+pub(super) fn sync_folder(path: &Path) -> Result<(), Error> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(|e| storage_error(redb::Error::Io(e)))
 }
@@ -229,13 +303,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_comes_back_and_a_truncated_one_is_refused() {
+    fn a_record_comes_back_and_no_changed_one_is_taken() {
         let record =
             Record { deletion: true, create_revision: 7, previous: 9, key: "/a/ö", value: b"value" };
-        let bytes = record.encode();
-        assert_eq!(Record::decode(&bytes).unwrap(), record);
-        for cut in 0..HEADER + record.key.len() {
-            assert!(matches!(Record::decode(&bytes[..cut]), Err(Error::Corrupted { .. })), "{cut}");
+        let bytes = record.encode(12);
+        assert_eq!(Record::decode(12, &bytes).unwrap(), record);
+        for cut in 0..bytes.len() {
+            assert!(matches!(Record::decode(12, &bytes[..cut]), Err(Error::Corrupted { .. })), "{cut}");
         }
+        for bit in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(Record::decode(12, &changed), Err(Error::Corrupted { .. })), "bit {bit}");
+        }
+        let moved = Record::decode(13, &bytes).unwrap_err().to_string();
+        assert!(moved.contains("revision 13 of \"/a/ö\""), "{moved}");
     }
 }

@@ -45,7 +45,12 @@ pub(super) fn value_at(
         .get(revision)
         .map_err(storage_error)?
         .ok_or_else(|| damaged(&format!("revision {revision} of {key} is missing")))?;
-    let record = Record::decode(bytes.value())?;
+    let record = Record::decode(revision, bytes.value())?;
+    if record.deletion || record.key != &*key {
+        return Err(damaged(&format!(
+            "revision {revision} is not one of {key:?}, though the key's entry says so"
+        )));
+    }
     Ok(KeyValue {
         key,
         value: Bytes::copy_from_slice(record.value),
@@ -122,8 +127,8 @@ fn changed_since(
         return Ok(changed);
     }
     for found in history.range(at + 1..).map_err(storage_error)? {
-        let (_, bytes) = found.map_err(storage_error)?;
-        let record = Record::decode(bytes.value())?;
+        let (revision, bytes) = found.map_err(storage_error)?;
+        let record = Record::decode(revision.value(), bytes.value())?;
         if record.key.starts_with(&range.prefix)
             && record.key > range.after.as_str()
             && !changed.contains_key(record.key)
@@ -158,8 +163,9 @@ pub(super) fn changes_after(
     let mut bytes = 0;
     for found in history.range(position.max(FIRST_REVISION) + 1..).map_err(storage_error)?.take(limit) {
         let (revision, record) = found.map_err(storage_error)?;
+        let revision = revision.value();
         bytes += record.value().len();
-        changes.push(Arc::new(change(&history, revision.value(), &Record::decode(record.value())?)?));
+        changes.push(Arc::new(change(&history, revision, &Record::decode(revision, record.value())?)?));
         if bytes > BATCH_BYTES {
             break;
         }

@@ -1,5 +1,6 @@
 //! What is particular to the embedded backend: its file, kills, full disks.
 
+mod damage;
 mod faults;
 mod kill;
 mod privileged;
