@@ -51,7 +51,22 @@ fn context(name: &str) -> Value {
     json!({"name": name, "context": {"cluster": name, "user": name}})
 }
 
-/// Adds (or replaces) the context `name` in the file and makes it the current one. A missing file is made.
+/// What contradicts a cluster or user that knarr writes, and so goes: kubectl refuses a certificate authority beside
+/// the wish to check none, and a token would win over the certificate.
+const CONTRADICTING: [&str; 9] = [
+    "auth-provider",
+    "certificate-authority",
+    "client-certificate",
+    "client-key",
+    "exec",
+    "insecure-skip-tls-verify",
+    "password",
+    "token",
+    "username",
+];
+
+/// Adds the context `name` to the file, or brings it up to date, and makes it the current one. What the user has set
+/// beside the fields that knarr writes (a context's namespace, a cluster's proxy) stays. A missing file is made.
 ///
 /// # Errors
 /// When the file cannot be read or written, or is no kubeconfig; it is left as it was then.
@@ -61,12 +76,30 @@ pub fn merge(path: &Path, name: &str, endpoint: &Endpoint) -> Result<(), Kubecon
     for (list, entry) in
         [("clusters", cluster(name, endpoint)), ("users", user(name, endpoint)), ("contexts", context(name))]
     {
-        let items = named_list(map, list);
-        items.retain(|item| item["name"] != name);
-        items.push(entry);
+        put_entry(named_list(map, list), name, entry);
     }
     map.insert("current-context".into(), name.into());
     write(path, &config)
+}
+
+/// Lays an entry over the one of its name, which keeps its place, or adds it.
+fn put_entry(items: &mut Vec<Value>, name: &str, entry: Value) {
+    let Some(present) = items.iter_mut().find(|item| item["name"] == name) else {
+        items.push(entry);
+        return;
+    };
+    let (Some(present), Value::Object(entry)) = (present.as_object_mut(), entry) else { return };
+    for (key, fields) in entry {
+        match (present.get_mut(&key), fields) {
+            (Some(Value::Object(present)), Value::Object(fields)) => {
+                present.retain(|field, _| !CONTRADICTING.contains(&field.as_str()));
+                present.extend(fields);
+            }
+            (_, fields) => {
+                present.insert(key, fields);
+            }
+        }
+    }
 }
 
 /// Removes the context `name` from the file, if the file has it.
@@ -199,6 +232,32 @@ mod tests {
         let config = read(&path).expect("read").expect("present");
         assert_eq!(config["clusters"][0]["name"], "one");
         assert_eq!(config["current-context"], "");
+    }
+
+    #[test]
+    fn what_the_user_set_stays_when_a_context_is_brought_up_to_date() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("config");
+        merge(&path, "one", &endpoint("https://one")).expect("merge");
+        merge(&path, "two", &endpoint("https://two")).expect("merge");
+        let mut config = read(&path).expect("read").expect("present");
+        config["contexts"][0]["context"]["namespace"] = "shop".into();
+        config["clusters"][0]["cluster"]["proxy-url"] = "socks5://localhost:1".into();
+        config["clusters"][0]["cluster"]["insecure-skip-tls-verify"] = true.into();
+        config["users"][0]["user"]["token"] = "old".into();
+        write(&path, &config).expect("written");
+        merge(&path, "one", &endpoint("https://one-again")).expect("merge");
+        let config = read(&path).expect("read").expect("present");
+        let expected =
+            json!({"name": "one", "context": {"cluster": "one", "user": "one", "namespace": "shop"}});
+        assert_eq!(config["contexts"][0], expected);
+        let cluster = &config["clusters"][0]["cluster"];
+        assert_eq!(cluster["server"], "https://one-again");
+        assert_eq!(cluster["proxy-url"], "socks5://localhost:1");
+        assert!(cluster.get("insecure-skip-tls-verify").is_none());
+        assert!(config["users"][0]["user"].get("token").is_none());
+        assert_eq!(config["contexts"].as_array().map(Vec::len), Some(2));
+        assert_eq!(config["current-context"], "one");
     }
 
     #[test]

@@ -161,13 +161,17 @@ impl NodeLayout {
     }
 }
 
-/// Whether a cluster may be called so: it becomes part of interface, cgroup and file names.
+/// A cluster's name is at most as long as a DNS label. Interfaces, whose names the kernel limits to 15 bytes, are named
+/// after the cluster's slot, and sockets below [`RUN_DIR`] stay within the 107 bytes of a socket's address.
+const MAX_NAME: usize = 63;
+
+/// Whether a cluster may be called so: the name becomes part of cgroup and file names.
 ///
 /// # Errors
 /// Says what is wrong with the name.
 pub fn check_name(name: &str) -> Result<(), String> {
     let well_formed = !name.is_empty()
-        && name.len() <= 10
+        && name.len() <= MAX_NAME
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && !name.ends_with('-');
@@ -175,7 +179,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "{name:?} cannot be a cluster's name: use 1 to 10 lower-case letters, digits and '-', starting with a letter"
+            "{name:?} cannot be a cluster's name: use 1 to {MAX_NAME} lower-case letters, digits and '-', starting with a letter"
         ))
     }
 }
@@ -201,10 +205,21 @@ mod tests {
     }
 
     #[test]
-    fn names_fit_into_interface_names() {
-        assert!(check_name("knarr").is_ok());
-        for bad in ["", "A", "9x", "a/b", "..", "x-", "much-too-long"] {
+    fn a_name_is_a_dns_label() {
+        let longest = "n".repeat(MAX_NAME);
+        for good in ["knarr", "multinode-demo", "a9", &longest] {
+            assert_eq!(check_name(good), Ok(()), "{good}");
+        }
+        for bad in ["", "A", "9x", "a/b", "..", "x-", &"n".repeat(MAX_NAME + 1)] {
             assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_sockets_of_the_longest_name_have_addresses() {
+        let node = Layout::new(&"n".repeat(MAX_NAME), None).node(MAX_NODES - 1);
+        for socket in [node.cri_socket(), node.import_socket()] {
+            assert!(socket.as_os_str().len() <= 107, "{}", socket.display());
         }
     }
 }
