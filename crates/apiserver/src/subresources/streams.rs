@@ -108,6 +108,7 @@ fn asking(call: &mut Call) -> Call {
         body: Mutex::new(body),
         upgrade: None,
         peer: call.peer,
+        notes: call.notes.clone(),
     }
 }
 
