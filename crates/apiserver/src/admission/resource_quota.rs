@@ -99,37 +99,36 @@ impl ResourceQuota {
             return Ok(None);
         }
         let Some(book) = self.book(review) else { return Ok(None) };
-        let mut open = book.lock().unwrap_or_else(PoisonError::into_inner);
-        open.catch_up(now);
-        // What an earlier attempt of the same request holds must not count against it.
-        let held = held.filter(|held| match held.hold::<Charged>() {
-            Some(charged) => {
-                open.withdraw(charged.id);
-                true
-            }
-            None => false,
-        });
-        for quota in bound {
-            let asked = quota.mask(&more);
-            let used = open.used(quota, now);
-            if let Some(why) = exceeded(quota, &asked, &used) {
-                return Err(review.forbid(Some(object), why));
-            }
-        }
         let charge = Charge {
             uid: object.uid().to_owned(),
             base: review.old.and_then(|old| old.resource_version().parse().ok()),
             measure,
         };
-        if let Some(held) = held {
-            if let Some(charged) = held.hold::<Charged>() {
-                open.enter(charged.id, charge);
+        // Decided with the book open; what is dropped is dropped after: it opens the book again.
+        let known = held.as_ref().and_then(|held| held.hold::<Charged>()).map(|charged| charged.id);
+        let entered = {
+            let mut open = book.lock().unwrap_or_else(PoisonError::into_inner);
+            open.catch_up(now);
+            // What an earlier attempt of the same request holds must not count against it.
+            if let Some(id) = known {
+                open.withdraw(id);
             }
-            return Ok(Some(held));
+            let refusal =
+                bound.iter().find_map(|quota| exceeded(quota, &quota.mask(&more), &open.used(quota, now)));
+            match (refusal, known) {
+                (Some(why), _) => Err(why),
+                (None, Some(id)) => {
+                    open.enter(id, charge);
+                    Ok(id)
+                }
+                (None, None) => Ok(open.charge(charge)),
+            }
+        };
+        match entered {
+            Err(why) => Err(review.forbid(Some(object), why)),
+            Ok(_) if known.is_some() => Ok(held),
+            Ok(id) => Ok(Some(Reservation::new(Charged { book, id, clock: Arc::clone(&self.clock) }))),
         }
-        let id = open.charge(charge);
-        drop(open);
-        Ok(Some(Reservation::new(Charged { book, id, clock: Arc::clone(&self.clock) })))
     }
 }
 
@@ -251,3 +250,6 @@ impl Hold for Charged {
         self.with_book(|book| book.doubt(self.id, now));
     }
 }
+
+#[cfg(test)]
+mod tests;
