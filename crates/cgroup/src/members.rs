@@ -1,11 +1,13 @@
 //! The processes of a cgroup: joining, listing, signalling, and how many the kernel has killed.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::CgroupMounts;
+use crate::tree::subtree;
 use crate::usage::flat_value;
 
 impl CgroupMounts {
@@ -29,6 +31,16 @@ impl CgroupMounts {
         };
         let listed = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
         listed.lines().filter_map(|l| l.parse().ok()).collect()
+    }
+
+    /// The processes in `cgroup` and below it, under any controller; none when it doesn't exist.
+    pub fn members(&self, cgroup: &str) -> BTreeSet<i32> {
+        let mut members = BTreeSet::new();
+        for dir in self.trees(cgroup).iter().filter(|dir| dir.exists()).flat_map(|dir| subtree(dir)) {
+            let listed = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            members.extend(listed.lines().filter_map(|line| line.parse::<i32>().ok()));
+        }
+        members
     }
 
     /// Sends SIGKILL to every process in `cgroup` itself; true when there was one.

@@ -1,6 +1,7 @@
 //! Making and removing cgroups. Files of a cgroup can't be deleted one by one: each directory goes whole, those
 //! inside it first.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,31 @@ impl CgroupMounts {
             }
             Self::V2(mount) => create_unified(mount, cgroup, controllers),
         }
+    }
+
+    /// The names of the cgroups right below `cgroup`, under any controller.
+    pub fn children(&self, cgroup: &str) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for dir in self.trees(cgroup) {
+            let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+            let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            names.extend(folders.filter_map(|entry| entry.file_name().into_string().ok()));
+        }
+        names
+    }
+
+    /// Removes the directories of `cgroup` and of all below it, under every mount.
+    ///
+    /// # Errors
+    /// The last one that could not be removed; the others are gone.
+    pub fn remove_all(&self, cgroup: &str) -> io::Result<()> {
+        let mut outcome = Ok(());
+        for dir in self.trees(cgroup) {
+            if let Err(error) = remove_tree(&dir) {
+                outcome = Err(error);
+            }
+        }
+        outcome
     }
 
     /// Removes the (empty) directories of `cgroup`; those that hold processes or children stay.
@@ -93,6 +119,29 @@ pub fn remove_tree(dir: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_any_controller_has_is_found_and_removed() {
+        let temporary = tempfile::tempdir().expect("a temporary folder");
+        let mount = |name: &str| temporary.path().join(name);
+        let controllers = [("memory".to_owned(), mount("memory")), ("pids".to_owned(), mount("pids"))];
+        let mounts = CgroupMounts::V1 { controllers: controllers.into(), others: vec![mount("named")] };
+        for (dir, processes) in [("memory/a", "1\n2\n"), ("pids/a/b", "3\n"), ("named/a/c", "2\n")] {
+            fs::create_dir_all(temporary.path().join(dir)).expect("made");
+            fs::write(temporary.path().join(dir).join("cgroup.procs"), processes).expect("written");
+        }
+        assert_eq!(mounts.members("/a"), [1, 2, 3].into());
+        assert_eq!(mounts.members("/a/b"), [3].into());
+        assert_eq!(mounts.members("/none"), BTreeSet::new());
+        assert_eq!(mounts.children("/a"), ["b".to_owned(), "c".to_owned()].into());
+        for dir in ["memory/a", "pids/a/b", "named/a/c"] {
+            fs::remove_file(temporary.path().join(dir).join("cgroup.procs"))
+                .expect("the kernel's go by themselves");
+        }
+        mounts.remove_all("/a").expect("removed");
+        mounts.remove_all("/a").expect("nothing is left to remove");
+        assert_eq!(mounts.children("/"), BTreeSet::new());
+    }
 
     #[test]
     fn children_come_before_their_parents() {

@@ -42,8 +42,14 @@ impl Config {
         self.root_dir.join("volumes").join(container_id)
     }
 
-    /// The cgroup all shims live in, apart from the containers they watch.
-    pub(crate) fn shim_cgroup(&self) -> String {
+    /// The cgroup that holds those of all shims, apart from the containers they watch.
+    pub(crate) fn shims_cgroup(&self) -> String {
         format!("{}/shims", self.cgroup_parent.trim_end_matches('/'))
+    }
+
+    /// The cgroup of one sandbox's shim: the shim, its pause process, and what it forks until that has moved to the
+    /// cgroup of its container. Its name is the sandbox's, so that nothing else need be known to end what is in it.
+    pub(crate) fn shim_cgroup(&self, sandbox_id: &str) -> String {
+        format!("{}/{sandbox_id}", self.shims_cgroup())
     }
 }

@@ -7,6 +7,7 @@
 mod container;
 mod containers;
 mod exec;
+mod leftovers;
 mod list;
 mod processes;
 mod recover;
@@ -21,7 +22,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use base::{Clock, Supervisor};
+use base::{Clock, Supervisor, TaskKind};
 use cri::v1::{ContainerEventResponse, ContainerEventType};
 use tokio::sync::{broadcast, mpsc};
 
@@ -154,7 +155,13 @@ impl Engine {
                 }
                 Notice::Event(Event::Pause) => self.pause_ended(&sandbox),
                 Notice::Event(Event::Exec { .. }) => {}
-                Notice::Gone => self.shim_gone(&sandbox).await,
+                // What the shim leaves may take a while to end; others' notices do not wait for it.
+                Notice::Gone => {
+                    let engine = Arc::clone(&self);
+                    self.deps.supervisor.spawn(TaskKind::Background, "shim-gone", async move {
+                        engine.shim_gone(&sandbox).await;
+                    });
+                }
             }
         }
     }

@@ -58,7 +58,14 @@ impl Server {
         shutdown: Shutdown,
     ) -> io::Result<()> {
         follow(&self.engine, self.notices, &self.supervisor);
-        self.engine.recover().await?;
+        let remains = self.engine.recover().await?;
+        let stopping = self.supervisor.shutdown().clone();
+        self.supervisor.spawn(TaskKind::Background, "recover", async move {
+            tokio::select! {
+                () = remains.finish() => {}
+                () = stopping.started() => {}
+            }
+        });
         let runtime = Runtime { engine: self.engine, streams, shutdown: shutdown.clone() };
         let services = Services {
             runtime: RuntimeServiceServer::new(runtime)
@@ -83,7 +90,7 @@ impl Server {
     /// The first thing that can't be removed.
     pub async fn remove_everything(self) -> Result<(), EngineError> {
         follow(&self.engine, self.notices, &self.supervisor);
-        self.engine.recover().await?;
+        self.engine.recover().await?.finish().await;
         self.engine.remove_everything().await
     }
 }

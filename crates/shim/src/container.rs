@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use base::Clock;
@@ -17,6 +17,7 @@ use crate::children::Child;
 use crate::console::ConsoleSocket;
 use crate::files::{read_json, write_json};
 use crate::log::{LogFile, Stream};
+use crate::maker;
 use crate::mounts::MountedRoot;
 use crate::payload::Report;
 use crate::protocol::{
@@ -27,6 +28,9 @@ use cgroup::CgroupMounts;
 
 /// The OCI library's state, in a sandbox's directory.
 pub const OCI_DIR: &str = "oci";
+
+/// The OCI specification, in a container's directory.
+pub const SPEC_FILE: &str = "config.json";
 
 /// A container that was started.
 pub struct Container {
@@ -204,7 +208,7 @@ fn create(
     let rootfs = dir.join("rootfs");
     let root = MountedRoot::mount(&setup.overlay, &rootfs)
         .map_err(|e| Failure::Other(format!("cannot mount the root file system: {e}")))?;
-    let spec = Spec::load(dir.join("config.json")).map_err(|e| Failure::Other(e.to_string()))?;
+    let mut spec = Spec::load(dir.join(SPEC_FILE)).map_err(|e| Failure::Other(e.to_string()))?;
     let root_dir = root.dir().map_err(other)?;
     if let Some(process) = spec.process() {
         root_dir.ensure_dir(process.cwd()).map_err(|e| {
@@ -212,7 +216,10 @@ fn create(
             Failure::Payload(format!("chdir to cwd ({:?}) set in config.json failed: {why}", process.cwd()))
         })?;
     }
-    root_dir.ensure_mount_points(&spec).map_err(|e| Failure::Payload(e.to_string()))?;
+    let moved = root_dir.ensure_mount_points(&mut spec);
+    if moved.map_err(|e| Failure::Payload(format!("error during container init: {e}")))? {
+        spec.save(dir.join(SPEC_FILE)).map_err(|e| Failure::Other(e.to_string()))?;
+    }
     drop(root_dir);
     let (report, payload) = Report::new(None).map_err(other)?;
     let mut builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
@@ -221,18 +228,26 @@ fn create(
         .with_executor(payload);
     let mut own = OwnEnds::default();
     let mut console = None;
+    let mut keep: Vec<RawFd> = report.descriptor().into_iter().collect();
     if setup.tty {
         let socket = ConsoleSocket::listen(&Path::new(CONTAINERS_DIR).join(id).join("tty")).map_err(other)?;
         builder = builder.with_console_socket(Some(dir.join("tty")));
         console = Some(socket);
     } else {
-        builder = with_pipes(builder, setup, &mut own).map_err(other)?;
+        let pipes = pipes(setup, &mut own).map_err(other)?;
+        keep.extend(pipes.iter().map(AsRawFd::as_raw_fd));
+        let [stdin, stdout, stderr] = pipes;
+        builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
     }
-    let built = builder.as_init(dir).with_systemd(false).with_detach(true).build();
-    let oci = match built {
-        Ok(oci) => oci,
-        Err(error) => return Err(Failure::Payload(report.failure().unwrap_or_else(|| chain(&error)))),
-    };
+    let made = maker::make(&keep, move || {
+        let built = builder.as_init(dir).with_systemd(false).with_detach(true).build();
+        let oci = built.map_err(|error| Failure::Payload(chain(&error)))?;
+        Ok(oci.pid().map_or(0, |pid| pid.as_raw()))
+    });
+    if let Err(failure) = made {
+        return Err(report.instead_of(failure));
+    }
+    let oci = OciContainer::load(pod_dir.join(OCI_DIR).join(id)).map_err(|e| Failure::Other(chain(&e)))?;
     if let Some(console) = console {
         let master = console.master().map_err(other)?;
         own.outputs.push(Output::new(master.try_clone().map_err(other)?, Stream::Stdout).map_err(other)?);
@@ -241,11 +256,8 @@ fn create(
     Ok((oci, own, report))
 }
 
-fn with_pipes(
-    builder: ContainerBuilder,
-    setup: &ContainerSetup,
-    own: &mut OwnEnds,
-) -> io::Result<ContainerBuilder> {
+/// The container's ends of its stdio.
+fn pipes(setup: &ContainerSetup, own: &mut OwnEnds) -> io::Result<[OwnedFd; 3]> {
     let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
     let input = if setup.stdin {
         let (read, write) = pipe()?;
@@ -257,7 +269,7 @@ fn with_pipes(
     let (out_read, out_write) = pipe()?;
     let (err_read, err_write) = pipe()?;
     own.outputs = vec![Output::new(out_read, Stream::Stdout)?, Output::new(err_read, Stream::Stderr)?];
-    Ok(builder.with_stdin(input).with_stdout(out_write).with_stderr(err_write))
+    Ok([input, out_write, err_write])
 }
 
 /// An error with all its causes.

@@ -1,6 +1,6 @@
 //! A further process in a running container.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use libcontainer::container::builder::ContainerBuilder;
@@ -10,6 +10,7 @@ use libcontainer::syscall::syscall::SyscallType;
 use crate::children::Child;
 use crate::console::ConsoleSocket;
 use crate::container::{OCI_DIR, chain, other};
+use crate::maker;
 use crate::payload::{Confinement, Report};
 use crate::protocol::{CONTAINERS_DIR, Failure};
 
@@ -41,22 +42,28 @@ pub fn start(pod_dir: &Path, plan: Plan<'_>) -> Result<(Exec, Option<OwnedFd>), 
         .map_err(|e| Failure::Other(e.to_string()))?
         .with_executor(payload);
     let mut console = None;
+    let mut keep: Vec<RawFd> = report.descriptor().into_iter().collect();
     if plan.tty {
         let relative = Path::new(CONTAINERS_DIR).join(plan.container).join("exec-tty");
         let socket = ConsoleSocket::listen(&relative).map_err(other)?;
         builder = builder.with_console_socket(Some(pod_dir.join(relative)));
         console = Some(socket);
     } else {
+        keep.extend(plan.stdio.iter().map(AsRawFd::as_raw_fd));
         let [stdin, stdout, stderr]: [OwnedFd; 3] = plan
             .stdio
             .try_into()
             .map_err(|_| Failure::Other("an exec without a terminal needs three streams".to_owned()))?;
         builder = builder.with_stdin(stdin).with_stdout(stdout).with_stderr(stderr);
     }
-    let built = builder.as_tenant().with_process(Some(plan.process_file)).with_detach(true).build();
-    let pid = match built {
-        Ok(pid) => pid.as_raw(),
-        Err(error) => return Err(Failure::Payload(report.failure().unwrap_or_else(|| chain(&error)))),
+    let process_file = plan.process_file;
+    let made = maker::make(&keep, move || {
+        let built = builder.as_tenant().with_process(Some(process_file)).with_detach(true).build();
+        built.map(|pid| pid.as_raw()).map_err(|error| Failure::Payload(chain(&error)))
+    });
+    let pid = match made {
+        Ok(pid) => pid,
+        Err(failure) => return Err(report.instead_of(failure)),
     };
     if let Some(text) = report.failure() {
         return Err(Failure::Payload(text));

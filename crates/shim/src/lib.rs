@@ -22,6 +22,7 @@ mod container;
 mod exec;
 pub mod files;
 mod log;
+mod maker;
 mod mountpoints;
 mod mounts;
 mod pause;

@@ -1,9 +1,8 @@
 //! The mount points in a container's root file system.
 //!
-//! Owns making the working directory and the mount points that links of the image lead to without
-//! anything being there (`/etc/resolv.conf` → `../run/systemd/resolve/stub-resolv.conf`): the OCI library
-//! makes what is simply missing, but takes such a link for a broken image. Everything is resolved inside
-//! the root. Never mounts anything.
+//! Owns making the working directory and the mount points, and following the image's links on the way to them
+//! (`/etc` → `usr/etc`, `/etc/resolv.conf` → `../run/systemd/resolve/stub-resolv.conf`): the OCI library takes such links
+//! for a broken image, and does not say which. Everything is resolved inside the root. Never mounts anything.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::oci_spec::runtime::{Mount, Spec};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -38,33 +37,79 @@ impl RootDir {
 
     /// Makes the directory `path` where it is missing.
     pub fn ensure_dir(&self, path: &Path) -> io::Result<()> {
-        self.ensure(path, Kind::Directory)
+        self.ensure(path, Kind::Directory).map(drop)
     }
 
-    /// Makes the targets of the bind mounts of `spec` that lie on the root file system itself.
+    /// Makes the targets of the mounts of `spec` that lie on the root file system itself, and has the mounts go where
+    /// the image's links lead. True where that changed the specification.
     ///
     /// # Errors
-    /// In runc's words, where a point cannot be made or is a file where a directory comes, or the reverse.
-    pub fn ensure_mount_points(&self, spec: &Spec) -> io::Result<()> {
-        let mounts = spec.mounts().as_deref().unwrap_or_default();
-        for mount in mounts.iter().filter(|mount| mount.typ().as_deref() == Some("bind")) {
+    /// In runc's words, where a point cannot be made, is a file where a directory comes, or the reverse, or where proc
+    /// or sysfs would come on anything but a directory.
+    pub fn ensure_mount_points(&self, spec: &mut Spec) -> io::Result<bool> {
+        let mut mounts = spec.mounts().clone().unwrap_or_default();
+        let points: Vec<PathBuf> = mounts.iter().map(|mount| mount.destination().clone()).collect();
+        let mut moved: Vec<(PathBuf, PathBuf)> = Vec::new();
+        for mount in &mounts {
             let point = mount.destination();
             // What is inside another mount is not in the image.
-            if mounts.iter().any(|m| m.destination() != point && point.starts_with(m.destination())) {
+            if points.iter().any(|other| other != point && point.starts_with(other)) {
                 continue;
             }
-            let Some(source) = mount.source() else { continue };
-            let kind = if source.is_dir() { Kind::Directory } else { Kind::File };
-            self.ensure(point, kind).map_err(|error| {
-                let why = reason(&error);
-                let text = format!("error mounting {source:?} to rootfs at {point:?}: {why}");
+            let resolved = self.mount_point(mount).map_err(|error| {
+                let source = mount.source().clone().unwrap_or_default();
+                let text = format!("error mounting {source:?} to rootfs at {point:?}: {}", reason(&error));
                 io::Error::new(error.kind(), text)
             })?;
+            if resolved != *point {
+                moved.push((point.clone(), resolved));
+            }
         }
-        Ok(())
+        for mount in &mut mounts {
+            let goes = moved.iter().find_map(|(from, to)| {
+                let rest = mount.destination().strip_prefix(from).ok()?;
+                Some(if rest.as_os_str().is_empty() { to.clone() } else { to.join(rest) })
+            });
+            if let Some(to) = goes {
+                mount.set_destination(to);
+            }
+        }
+        spec.set_mounts(Some(mounts));
+        Ok(!moved.is_empty())
     }
 
-    fn ensure(&self, path: &Path, kind: Kind) -> io::Result<()> {
+    /// Where a mount goes.
+    fn mount_point(&self, mount: &Mount) -> io::Result<PathBuf> {
+        let point = mount.destination();
+        match (mount.typ().as_deref(), mount.source()) {
+            // Programs trust what they find there: nothing the image says leads to another place.
+            (Some(kind @ ("proc" | "sysfs")), _) => match self.is_plain_directory(point) {
+                Ok(true) => Ok(point.clone()),
+                Ok(false) => {
+                    let text = format!("filesystem {kind:?} must be mounted on ordinary directory");
+                    Err(io::Error::new(io::ErrorKind::NotADirectory, text))
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(point.clone()),
+                Err(error) => Err(error),
+            },
+            (Some("bind"), Some(source)) if !source.is_dir() => self.ensure(point, Kind::File),
+            (Some("bind"), None) => Ok(point.clone()),
+            _ => self.ensure(point, Kind::Directory),
+        }
+    }
+
+    /// Whether there is a directory, and no link on the way.
+    fn is_plain_directory(&self, path: &Path) -> io::Result<bool> {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        match self.directory(relative) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENOTDIR)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes what is missing on the way to `path`; where the way leads.
+    fn ensure(&self, path: &Path, kind: Kind) -> io::Result<PathBuf> {
         let mut ahead: VecDeque<OsString> = VecDeque::new();
         prepend(&mut ahead, path);
         // The directories walked so far: no links, no dots.
@@ -97,7 +142,7 @@ impl RootDir {
             }
             at.push(&name);
         }
-        Ok(())
+        Ok(Path::new("/").join(at))
     }
 
     fn directory(&self, path: &Path) -> io::Result<OwnedFd> {
@@ -173,6 +218,47 @@ mod tests {
             .expect("a specification")
     }
 
+    fn destinations(spec: &Spec) -> Vec<&Path> {
+        spec.mounts().iter().flatten().map(|mount| mount.destination().as_path()).collect()
+    }
+
+    /// An image whose directories are links: merged `/etc`, a `/proc` that leads elsewhere.
+    #[test]
+    fn links_are_followed_but_not_for_proc_and_sysfs() -> io::Result<()> {
+        let tmp = tempfile::tempdir()?;
+        let (root, file) = (tmp.path().join("root"), tmp.path().join("file"));
+        fs::create_dir_all(root.join("usr/etc"))?;
+        fs::write(&file, "")?;
+        symlink("usr/etc", root.join("etc"))?;
+        symlink("/devices", root.join("dev"))?;
+        let mut plain = spec(&[("/etc/hosts", &file.to_string_lossy())]);
+        let mut mounts = plain.mounts().clone().expect("mounts");
+        for (destination, kind) in [("/proc", "proc"), ("/dev", "tmpfs"), ("/dev/pts", "devpts")] {
+            let mount = serde_json::json!({"destination": destination, "type": kind, "source": kind});
+            mounts.push(serde_json::from_value(mount).expect("a mount"));
+        }
+        plain.set_mounts(Some(mounts));
+        let dir = RootDir::open(&root)?;
+        assert!(dir.ensure_mount_points(&mut plain)?);
+        assert_eq!(
+            destinations(&plain),
+            ["/usr/etc/hosts", "/proc", "/devices", "/devices/pts"].map(Path::new)
+        );
+        assert!(root.join("usr/etc/hosts").is_file() && root.join("devices").is_dir());
+        assert!(!dir.ensure_mount_points(&mut plain)?, "nothing is left to be changed");
+        let wrong = |make: &dyn Fn(&Path) -> io::Result<()>| -> io::Result<String> {
+            make(&root.join("proc"))?;
+            let error = dir.ensure_mount_points(&mut plain.clone()).expect_err("refused");
+            fs::remove_file(root.join("proc"))?;
+            Ok(error.to_string())
+        };
+        let told = "error mounting \"proc\" to rootfs at \"/proc\": filesystem \"proc\" must be mounted on ordinary directory";
+        assert_eq!(wrong(&|path| symlink("usr", path))?, told);
+        assert_eq!(wrong(&|path| symlink("nowhere", path))?, told);
+        assert_eq!(wrong(&|path| fs::write(path, ""))?, told);
+        Ok(())
+    }
+
     #[test]
     fn points_behind_dangling_links_are_made_inside_the_root() -> io::Result<()> {
         let tmp = tempfile::tempdir()?;
@@ -185,13 +271,26 @@ mod tests {
         let file = tmp.path().join("file");
         fs::write(&file, "")?;
         let (file, dir) = (file.to_string_lossy(), tmp.path().to_string_lossy());
-        RootDir::open(&root)?.ensure_mount_points(&spec(&[
+        let mut spec = spec(&[
             ("/etc/resolv.conf", &file),
             ("/etc/hosts", &file),
             ("/data/volume", &dir),
             ("/data/volume/inner", &dir),
             ("/plain/dir", &dir),
-        ]))?;
+        ]);
+        assert!(RootDir::open(&root)?.ensure_mount_points(&mut spec)?);
+        let volume = outside.join("volume");
+        let inner = volume.join("inner");
+        assert_eq!(
+            destinations(&spec),
+            [
+                Path::new("/run/systemd/resolv.conf"),
+                &outside.join("hosts"),
+                &volume,
+                &inner,
+                Path::new("/plain/dir")
+            ]
+        );
         assert!(root.join("run/systemd/resolv.conf").is_file());
         let inside = root.join(outside.strip_prefix("/").expect("absolute"));
         assert!(inside.join("hosts").is_file());
@@ -227,7 +326,7 @@ mod tests {
         fs::write(&source, "")?;
         let root = RootDir::open(&root)?;
         let told = |point: &str, source: &Path| {
-            let mounted = root.ensure_mount_points(&spec(&[(point, &source.to_string_lossy())]));
+            let mounted = root.ensure_mount_points(&mut spec(&[(point, &source.to_string_lossy())]));
             mounted.err().map(|error| error.to_string()).unwrap_or_default()
         };
         let (dir, source) = (tmp.path(), source.as_path());

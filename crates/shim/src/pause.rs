@@ -2,13 +2,14 @@
 //!
 //! It is a fork of the shim, not a program of its own: no image, no exec, its pages shared with the shim.
 
-#![expect(unsafe_code, reason = "forks: the pause process is a copy of the shim")]
+#![expect(unsafe_code, reason = "changes the process that holds a pod: no safe calls")]
 
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use crate::children::Child;
+use crate::maker;
 use crate::protocol::PodSetup;
 
 /// Forks the pause process and waits until its namespaces are set up.
@@ -27,7 +28,7 @@ pub fn start(setup: &PodSetup) -> io::Result<Child> {
             flags |= flag;
         }
     }
-    let pid = fork_into(flags)?;
+    let pid = maker::fork(flags)?;
     if pid == 0 {
         drop(read);
         become_pause(setup, write);
@@ -43,20 +44,9 @@ pub fn start(setup: &PodSetup) -> io::Result<Child> {
     }
 }
 
-/// `fork` with new namespaces for the child. Only for a single-threaded process.
-fn fork_into(namespaces: libc::c_int) -> io::Result<i32> {
-    let flags = namespaces | libc::SIGCHLD;
-    // SAFETY: without CLONE_VM and with no stack given this is fork(2); this process has one thread, so the
-    // child may run any code.
-    let pid = unsafe { libc::syscall(libc::SYS_clone, libc::c_long::from(flags), 0, 0, 0, 0) };
-    if pid < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    i32::try_from(pid).map_err(io::Error::other)
-}
-
 fn become_pause(setup: &PodSetup, report: OwnedFd) -> ! {
-    let outcome = set_up(setup);
+    // Sockets and files of the shim must end when the shim does.
+    let outcome = maker::close_others(&[report.as_raw_fd()]).and_then(|()| set_up(setup));
     let text = match &outcome {
         Ok(()) => "ready".to_owned(),
         Err(error) => error.to_string(),
@@ -64,10 +54,8 @@ fn become_pause(setup: &PodSetup, report: OwnedFd) -> ! {
     let written = rustix::io::write(&report, text.as_bytes());
     drop(report);
     if outcome.is_err() || written.is_err() {
-        // SAFETY: ends this process at once, without the parent's exit handlers.
-        unsafe { libc::_exit(1) };
+        maker::leave(1);
     }
-    // Sockets and files of the shim must end when the shim does.
     // SAFETY: nothing in this process uses a descriptor from here on.
     unsafe { libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0) };
     loop {

@@ -17,6 +17,8 @@ use libcontainer::seccomp::initialize_seccomp;
 use libcontainer::syscall::syscall::create_syscall;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 
+use crate::protocol::Failure;
+
 /// Searched when a container's environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -56,6 +58,19 @@ impl Report {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let payload = Payload { report: write.as_raw_fd(), confinement };
         Ok((Self { read, write: Some(write) }, payload))
+    }
+
+    /// The number of the end that the program's process needs.
+    pub fn descriptor(&self) -> Option<RawFd> {
+        self.write.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// The failure as the process itself told it, else `failure`.
+    pub fn instead_of(self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Payload(text) => Failure::Payload(self.failure().unwrap_or(text)),
+            other => other,
+        }
     }
 
     /// Waits until the program runs or has failed to; the failure's text if so.

@@ -11,6 +11,7 @@ use crate::children::{Child, reap};
 use crate::container::{Container, OCI_DIR};
 use crate::exec::{self, Exec};
 use crate::files::{read_json, write_whole};
+use crate::maker;
 use crate::pause;
 use crate::protocol::{ContainerState, Event, Failure, Op, PID_FILE, POD_FILE, PodSetup, PodState, Reply};
 use crate::reactor;
@@ -48,6 +49,9 @@ pub struct Pod {
 impl Pod {
     fn open() -> io::Result<(Self, OwnedFd)> {
         let listener = io::stdin().as_fd().try_clone_to_owned()?;
+        // What is forked from here has the standard descriptors, and nothing of the server's behind them.
+        rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+        maker::take_in_orphans()?;
         let dir = std::env::current_dir()?;
         let setup: PodSetup = read_json(&dir.join(POD_FILE))?;
         // A leader already when started by hand; then there is no session to leave.

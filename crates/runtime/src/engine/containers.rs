@@ -30,6 +30,7 @@ impl Engine {
         config: ContainerConfig,
     ) -> Result<String, EngineError> {
         let sandbox = self.sandbox(sandbox_id)?;
+        sandbox.known().await;
         if !sandbox.is_ready() {
             return Err(EngineError::State(format!("sandbox container {:?} is not running", sandbox.id)));
         }
@@ -157,6 +158,7 @@ impl Engine {
     /// [`EngineError::Payload`] when its program can't be run; the container counts as exited then.
     pub async fn start_container(&self, id: &str) -> Result<(), EngineError> {
         let container = self.container(id)?;
+        container.sandbox.known().await;
         let _one = container.gate.lock().await;
         let state = container.life().state();
         if state != ContainerState::ContainerCreated {
@@ -179,7 +181,8 @@ impl Engine {
             Err(error) => {
                 if matches!(error, ShimError::Gone | ShimError::Stuck) {
                     // It may have been forked before that.
-                    self.end_unwatched(&container).await;
+                    self.end_shim(&container.sandbox.id, &container.sandbox.dir).await;
+                    self.end_unwatched(&container, false).await;
                 }
                 let error = EngineError::from_start(error);
                 container.update(|record| record.start_failure = Some(error.to_string()))?;

@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
+use tokio::sync::SetOnce;
+
 use cri::v1::{NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata};
 
 use crate::records::{Phase, Record, SandboxRecord};
@@ -17,6 +19,8 @@ pub struct Sandbox {
     pub config: PodSandboxConfig,
     state: Mutex<SandboxState>,
     link: OnceLock<ShimLink>,
+    /// Set once the shim has told how things stand, or is known to be dead.
+    known: SetOnce<()>,
     /// One operation at a time.
     pub gate: tokio::sync::Mutex<()>,
 }
@@ -36,6 +40,7 @@ impl Sandbox {
             config: record.config.clone(),
             state: Mutex::new(SandboxState { record, pause_pid: None }),
             link: OnceLock::new(),
+            known: SetOnce::new(),
             gate: tokio::sync::Mutex::new(()),
         }
     }
@@ -54,9 +59,23 @@ impl Sandbox {
         record.save(&self.dir)
     }
 
+    /// One whose shim has not told yet counts as ready: what ran is taken to run.
     pub fn is_ready(&self) -> bool {
+        let known = self.known.initialized();
         let state = self.state();
-        state.record.phase == Phase::Running && state.pause_pid.is_some()
+        state.record.phase == Phase::Running && (state.pause_pid.is_some() || !known)
+    }
+
+    /// Notes what the shim told of the pause process; none where it is over.
+    pub fn set_pause(&self, pid: Option<i32>) {
+        self.state().pause_pid = pid;
+        // Told once; what changes afterwards changes the state.
+        let _ = self.known.set(());
+    }
+
+    /// Waits until it is known how things stand: a shim that is busy tells a new server when it has finished.
+    pub async fn known(&self) {
+        self.known.wait().await;
     }
 
     pub fn set_link(&self, link: ShimLink) {

@@ -15,7 +15,7 @@ use crate::netns;
 use crate::records::{Phase, Record, SandboxRecord};
 use crate::shim_link::{ShimError, ShimLink};
 use shim::files::{write_json, write_whole};
-use shim::protocol::{CONTAINERS_DIR, Op, PID_FILE, POD_FILE, PodSetup, Reply};
+use shim::protocol::{CONTAINERS_DIR, Op, POD_FILE, PodSetup, Reply};
 
 /// As other runtimes make it for each pod.
 const SHM_OPTIONS: &std::ffi::CStr = c"mode=1777,size=65536k";
@@ -76,7 +76,7 @@ impl Engine {
             netns::create(&sandbox.netns()).await?;
         }
         let (ips, pause_pid) = tokio::try_join!(self.connect(sandbox), self.start_shim(sandbox))?;
-        sandbox.state().pause_pid = pause_pid;
+        sandbox.set_pause(pause_pid);
         sandbox.update(|record| {
             record.ips = ips;
             record.phase = Phase::Running;
@@ -107,7 +107,7 @@ impl Engine {
                 .iter()
                 .flat_map(|l| l.sysctls.iter().map(|(k, v)| (k.clone(), v.clone())))
                 .collect(),
-            shim_cgroup: self.config.shim_cgroup(),
+            shim_cgroup: self.config.shim_cgroup(&sandbox.id),
         }
     }
 
@@ -184,6 +184,7 @@ impl Engine {
             return Ok(());
         }
         self.end_processes(sandbox).await;
+        self.end_cgroup(&self.config.shim_cgroup(&sandbox.id)).await;
         self.disconnect(sandbox).await?;
         unmount(&sandbox.shm());
         sandbox.update(|record| record.phase = Phase::Stopped)?;
@@ -199,11 +200,11 @@ impl Engine {
                 Ok(_) | Err(ShimError::Gone) => {}
                 Err(error) => {
                     tracing::warn!(sandbox = %sandbox.id, %error, "a shim is killed");
-                    kill_shim(&sandbox.dir);
+                    self.end_shim(&sandbox.id, &sandbox.dir).await;
                 }
             }
         }
-        sandbox.state().pause_pid = None;
+        sandbox.set_pause(None);
         for container in self.containers_of(sandbox).into_iter().filter(|c| c.is_running()) {
             container.ended().await;
         }
@@ -237,20 +238,8 @@ impl Engine {
             }
         }
         self.end_processes(sandbox).await;
+        self.end_cgroup(&self.config.shim_cgroup(&sandbox.id)).await;
         unmount(&sandbox.shm());
-    }
-}
-
-/// Kills the shim that serves `dir`, if it still does.
-fn kill_shim(dir: &Path) {
-    let pid = fs::read_to_string(dir.join(PID_FILE)).ok().and_then(|text| text.trim().parse::<i32>().ok());
-    let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else { return };
-    let cwd = fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero()));
-    // The number may have gone to somebody else since.
-    if cwd.is_ok_and(|cwd| fs::canonicalize(dir).is_ok_and(|dir| dir == cwd))
-        && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::KILL)
-    {
-        tracing::warn!(dir = %dir.display(), %error, "cannot kill a shim");
     }
 }
 

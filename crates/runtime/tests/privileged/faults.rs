@@ -7,14 +7,14 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::node::Node;
 
-fn shim_pid(node: &Node, pod: &str) -> Pid {
+pub fn shim_pid(node: &Node, pod: &str) -> Pid {
     let file = node.config().state_dir.join("sandboxes").join(pod).join("shim.pid");
     let text = std::fs::read_to_string(file).expect("the shim has written its pid");
     Pid::from_raw(text.trim().parse().expect("a number")).expect("a pid")
 }
 
 /// Waits until the sandbox isn't ready any more, by events.
-async fn wait_not_ready(node: &mut Node, pod: &str) {
+pub async fn wait_not_ready(node: &mut Node, pod: &str) {
     let mut events =
         node.runtime.get_container_events(GetEventsRequest {}).await.expect("events").into_inner();
     while node.sandbox_info(pod).await.0.state == PodSandboxState::SandboxReady as i32 {

@@ -4,4 +4,5 @@ mod faults;
 mod life;
 mod limits;
 mod node;
+mod orphans;
 mod whole;

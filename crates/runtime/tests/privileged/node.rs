@@ -276,7 +276,7 @@ fn make_image(root: &Path) {
     std::fs::copy(BUSYBOX, root.join("bin/busybox")).expect("scripts/setup test has fetched busybox");
     for name in [
         "sh", "sleep", "cat", "echo", "id", "ls", "ps", "hostname", "mount", "kill", "head", "dd", "nc",
-        "grep", "mkdir", "stty", "tty", "unshare", "true",
+        "grep", "mkdir", "stty", "wc", "tty", "unshare", "true",
     ] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("a link");
     }
