@@ -4,8 +4,10 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use nft::Family;
+
 use crate::config::{BridgeConfig, Range};
-use crate::{Error, ipam, link, masquerade};
+use crate::{Error, binding, ipam, link, masquerade};
 
 /// A pod's address and the two ends of its interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct Attachment {
     pub host_interface: String,
 }
 
-/// Makes the node's bridge and the masquerading table. Called at the node's start; repeatable.
+/// Makes the node's bridge and its tables. Called at the node's start; repeatable.
 ///
 /// # Errors
 /// When the kernel refuses, or the configuration is wrong.
@@ -33,6 +35,14 @@ pub async fn prepare_node(config: &BridgeConfig) -> Result<(), Error> {
         Some(nix::libc::EPROTONOSUPPORT | nix::libc::EOPNOTSUPP) => {
             Error::Kernel { what: "nftables", option: "CONFIG_NF_TABLES", module: "nf_tables" }
         }
+        _ => Error::Nft(error),
+    })?;
+    binding::prepare(&config.bridge).map_err(|error| match error.raw_os_error() {
+        Some(nix::libc::EPROTONOSUPPORT | nix::libc::EOPNOTSUPP | nix::libc::EAFNOSUPPORT) => Error::Kernel {
+            what: "nftables on network devices",
+            option: "CONFIG_NF_TABLES_NETDEV",
+            module: "nf_tables",
+        },
         _ => Error::Nft(error),
     })
 }
@@ -81,6 +91,8 @@ async fn connect(
     })
     .await?;
     let mac = link::inside(netns, |handle| link::configure_pod(handle, interface, address, range)).await?;
+    binding::bind(&config.bridge, &host_interface, mac, address).map_err(Error::Nft)?;
+    let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
     Ok(Attachment { address, range, mac, host_interface })
 }
 
@@ -90,7 +102,9 @@ async fn connect(
 /// When the kernel refuses or a record cannot be removed.
 pub async fn detach(config: &BridgeConfig, container_id: &str) -> Result<(), Error> {
     let name = host_interface(config, container_id);
+    let port = name.clone();
     link::here(|handle| async move { link::remove(&handle, &name).await }).await?;
+    binding::release(&config.bridge, &port).map_err(Error::Nft)?;
     ipam::release(&config.ipam_dir, container_id)
 }
 
@@ -121,6 +135,7 @@ pub async fn collect_garbage(config: &BridgeConfig, keep: &[String]) -> Result<(
         for name in link::named(&handle, &config.veth_prefix).await? {
             if !kept.contains(&name) {
                 link::remove(&handle, &name).await?;
+                binding::release(&config.bridge, &name).map_err(Error::Nft)?;
             }
         }
         Ok(())
@@ -147,9 +162,12 @@ pub async fn remove_cluster(bridge_prefix: &str, veth_prefix: &str) -> Result<()
     })
     .await?;
     // A table outlives its bridge when a removal was interrupted, so tables are asked for by themselves.
-    let tables = nft::tables(bridge_prefix).map_err(Error::Nft)?;
-    for table in bridges.iter().chain(&tables) {
-        masquerade::remove(table).map_err(Error::Nft)?;
+    for (family, remove) in [
+        (Family::Ipv4, masquerade::remove as fn(&str) -> std::io::Result<()>),
+        (Family::Device, binding::remove),
+    ] {
+        let tables = nft::tables(family, bridge_prefix).map_err(Error::Nft)?;
+        bridges.iter().chain(&tables).try_for_each(|table| remove(table)).map_err(Error::Nft)?;
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
-//! The CNI plugin of a node: a bridge with a veth pair to each pod, addresses from the node's pod range, and
-//! masquerading of what leaves the cluster. Runtimes exec it; the node prepares the bridge before.
+//! The CNI plugin of a node: a bridge with a veth pair to each pod, addresses from the node's pod range that are bound to
+//! the pod's port, and masquerading of what leaves the cluster. Runtimes exec it; the node prepares the bridge before.
 //!
 //! Start with [`main`] (how a runtime calls) and [`bridge`] (what is done). Every interface, table and file carries
 //! its cluster's own name, so that several clusters share a machine, and [`remove_cluster`] finds all of it again.
 //!
 //! Never here: the API, nor changes to a host's own interfaces, tables or sysctls.
 
+mod binding;
 pub mod bridge;
 pub mod config;
 mod error;

@@ -27,7 +27,8 @@ where
     drive(connection, work(handle)).await
 }
 
-/// Runs `work` with a netlink connection inside the namespace at `path`. A short-lived thread enters the
+/// Runs `work` with a netlink connection inside the pod's namespace at `path`, which forwards nothing from then on. A
+/// short-lived thread enters the
 /// namespace to open the socket; the socket stays there, no other thread ever does.
 pub(crate) async fn inside<T, F>(path: &Path, work: impl FnOnce(Handle) -> F) -> Result<T, Error>
 where
@@ -38,11 +39,22 @@ where
     let opener = std::thread::spawn(move || {
         let _context = runtime.enter();
         nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)?;
+        stop_forwarding()?;
         new_connection()
     });
     let opened = opener.join().map_err(|_| Error::Config("the thread that opens netlink panicked".into()))?;
     let (connection, handle, _) = opened.map_err(Error::io(format!("entering {}", path.display())))?;
     drive(connection, work(handle)).await
+}
+
+/// A namespace begins with the machine's setting, and a pod is no router unless its own sysctls make it one, which are
+/// set later. What the calling thread sees of the setting is its own namespace's.
+fn stop_forwarding() -> std::io::Result<()> {
+    const SETTING: &str = "/proc/sys/net/ipv4/ip_forward";
+    if std::fs::read_to_string(SETTING)?.trim() == "0" {
+        return Ok(());
+    }
+    std::fs::write(SETTING, "0")
 }
 
 /// A connection only moves while it is polled: beside the work it serves.
@@ -141,13 +153,13 @@ pub(crate) async fn raise_loopback(netns: &Path) -> Result<(), Error> {
     inside(netns, |handle| async move { up(&handle, LOOPBACK, "lo").await }).await
 }
 
-/// Inside a pod: loopback up, address and default route on its interface. Answers the interface's MAC address.
+/// Inside a pod: loopback up, address and default route on its interface; returns the interface's MAC address.
 pub(crate) async fn configure_pod(
     handle: Handle,
     name: &str,
     address: Ipv4Addr,
     range: Range,
-) -> Result<String, Error> {
+) -> Result<[u8; 6], Error> {
     up(&handle, LOOPBACK, "lo").await?;
     let link = find(&handle, name).await?.ok_or_else(|| Error::NoInterface(name.to_owned()))?;
     let interface = link.header.index;
@@ -161,12 +173,10 @@ pub(crate) async fn configure_pod(
     let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(range.gateway()).build();
     handle.route().add(route).execute().await.map_err(Error::netlink("setting the default route"))?;
     let mac = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Address(bytes) => {
-            Some(bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":"))
-        }
+        LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok(),
         _ => None,
     });
-    Ok(mac.unwrap_or_default())
+    mac.ok_or_else(|| Error::Config(format!("interface {name} has no MAC address")))
 }
 
 async fn up(handle: &Handle, interface: u32, name: &str) -> Result<(), Error> {

@@ -4,6 +4,9 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use futures::TryStreamExt;
+use rtnetlink::{LinkMessageBuilder, LinkUnspec};
+
 use cni::{BridgeConfig, attach, detach, prepare_node, remove_cluster};
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -104,6 +107,105 @@ fn pods_reach_each_other_and_the_node_and_leave_nothing() {
         remove_cluster("knarrte", "knt").await.expect("found by what its name begins with");
         let left = std::fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces");
         assert!(!left.contains("kn"), "{left}");
+    });
+}
+
+/// Changes interfaces inside a pod, as a process with the default capabilities and CAP_NET_ADMIN may.
+fn tamper(namespace: &File, change: impl AsyncFnOnce(rtnetlink::Handle, u32) + Send + 'static) {
+    inside(namespace, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async move {
+            let (connection, handle, _) = rtnetlink::new_connection().expect("netlink");
+            let mut netlink = tokio::task::JoinSet::new();
+            netlink.spawn(connection);
+            let mut links = handle.link().get().match_name("eth0".to_owned()).execute();
+            let link = links.try_next().await.expect("answered").expect("the pod's interface");
+            change(handle, link.header.index).await;
+        });
+    });
+}
+
+fn send(namespace: &File, from: Ipv4Addr, to: Ipv4Addr, text: &'static str) {
+    inside(namespace, move || {
+        let socket =
+            std::net::UdpSocket::bind((from, 0)).expect("the address is the pod's, as far as it knows");
+        socket.send_to(text.as_bytes(), (to, 7002)).expect("sent");
+    });
+}
+
+/// The MAC address by which the node knows `address`.
+fn known_as(address: Ipv4Addr) -> String {
+    let table = std::fs::read_to_string("/proc/thread-self/net/arp").expect("neighbours");
+    let line = table.lines().find(|line| line.split_whitespace().next() == Some(&address.to_string()));
+    line.and_then(|line| line.split_whitespace().nth(3)).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_pod_cannot_take_anothers_address() {
+    on_a_node(async |dir| {
+        let config = config(dir.join("ipam"));
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("a node forwards");
+        prepare_node(&config).await.expect("the bridge and the tables");
+        let (first, first_path) = new_namespace();
+        let (second, second_path) = new_namespace();
+        let thief = attach(&config, "aaaaaaaa11", &first_path, "eth0").await.expect("attached");
+        let victim = attach(&config, "bbbbbbbb22", &second_path, "eth0").await.expect("attached");
+        let forwards = inside(&first, || std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward"));
+        assert_eq!(forwards.expect("readable").trim(), "0", "a pod is no router");
+        let gateway = Ipv4Addr::new(10, 99, 7, 1);
+        let node = std::net::UdpSocket::bind((gateway, 7002)).expect("the node listens");
+        node.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("set");
+        let heard = || {
+            let mut text = [0; 16];
+            let (length, from) = node.recv_from(&mut text).expect("a packet in time");
+            (String::from_utf8_lossy(&text[..length]).into_owned(), from.ip())
+        };
+        send(&second, victim.address, gateway, "victim");
+        assert_eq!(heard(), ("victim".to_owned(), victim.address.into()));
+        assert_eq!(known_as(victim.address), victim.mac);
+
+        // The victim's IPv4 address, and ARP requests that tell everybody so.
+        tamper(&first, async move |handle, eth0| {
+            handle.address().add(eth0, victim.address.into(), 32).execute().await.expect("a pod may");
+        });
+        send(&first, victim.address, gateway, "stolen");
+        send(&first, victim.address, Ipv4Addr::new(10, 99, 7, 77), "who-has");
+        send(&first, thief.address, gateway, "honest");
+        assert_eq!(heard(), ("honest".to_owned(), thief.address.into()), "what was stolen did not come");
+        assert_eq!(known_as(victim.address), victim.mac);
+
+        // The victim's MAC address, by which the bridge would send it the victim's packets.
+        let mac: Vec<u8> =
+            victim.mac.split(':').map(|byte| u8::from_str_radix(byte, 16).expect("a byte")).collect();
+        tamper(&first, async move |handle, eth0| {
+            let message = LinkMessageBuilder::<LinkUnspec>::new().index(eth0).address(mac).build();
+            handle.link().set(message).execute().await.expect("a pod may");
+        });
+        send(&first, thief.address, gateway, "stolen");
+        let listener =
+            inside(&second, move || std::net::TcpListener::bind((victim.address, 7003)).expect("listening"));
+        std::net::TcpStream::connect_timeout(
+            &(victim.address, 7003).into(),
+            std::time::Duration::from_millis(900),
+        )
+        .expect("the victim's packets reach the victim at once");
+        drop(listener);
+        send(&second, victim.address, gateway, "victim");
+        assert_eq!(heard(), ("victim".to_owned(), victim.address.into()));
+
+        // Without the table it works: the test would tell.
+        let mut batch = nft::Batch::of(nft::Family::Device);
+        batch.delete_table(&config.bridge);
+        batch.send().expect("the table is there");
+        send(&first, victim.address, gateway, "stolen");
+        assert_eq!(heard(), ("stolen".to_owned(), victim.address.into()));
+        prepare_node(&config).await.expect("made again");
+
+        detach(&config, "aaaaaaaa11").await.expect("detached");
+        detach(&config, "bbbbbbbb22").await.expect("detached");
+        assert_eq!(nft::tables(nft::Family::Device, "knarrtest").expect("listed"), ["knarrtest"]);
+        remove_cluster(&config.bridge, &config.veth_prefix).await.expect("removed");
+        assert_eq!(nft::tables(nft::Family::Device, "knarrtest").expect("listed"), [""; 0]);
     });
 }
 

@@ -17,7 +17,9 @@ const NEW_TABLE: u16 = SUBSYSTEM;
 pub(crate) const GET_TABLE: u16 = SUBSYSTEM | 1;
 const DELETE_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
+const DELETE_CHAIN: u16 = SUBSYSTEM | 5;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
+const DELETE_RULE: u16 = SUBSYSTEM | 8;
 pub(crate) const NEW_SET: u16 = SUBSYSTEM | 9;
 pub(crate) const NEW_SET_ELEMENTS: u16 = SUBSYSTEM | 12;
 pub(crate) const GET_SET_ELEMENTS: u16 = SUBSYSTEM | 13;
@@ -25,16 +27,28 @@ pub(crate) const REQUEST: u16 = 1;
 const ACK: u16 = 4;
 pub(crate) const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
-pub(crate) const FAMILY_IPV4: u8 = 2;
 /// Postrouting, at the priority of source NAT.
 const HOOK_POSTROUTING: u32 = 4;
 const PRIORITY_SRCNAT: u32 = 100;
+/// As soon as a frame comes in on a device, before anything else that a table could do with it.
+const HOOK_INGRESS: u32 = 0;
+const PRIORITY_FIRST: u32 = i32::MIN.cast_unsigned();
+const POLICY_DROP: u32 = 0;
 /// What the kernel keeps of a socket's send buffer for itself, and more.
 const SEND_BUFFER_SPARE_BYTES: usize = 4096;
 
-/// A transaction of any size on tables of IPv4.
+/// What the packets of a table's chains are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    Ipv4 = 2,
+    /// Frames that come in on one device.
+    Device = 5,
+}
+
+/// A transaction of any size on tables of one family.
 #[derive(Debug)]
 pub struct Batch {
+    family: Family,
     bytes: Vec<u8>,
     sequence: u32,
     /// The length of the first attribute that was too long.
@@ -48,8 +62,14 @@ impl Default for Batch {
 }
 
 impl Batch {
+    /// A transaction on tables of IPv4.
     pub fn new() -> Self {
-        let mut batch = Self { bytes: Vec::new(), sequence: 0, too_long: None };
+        Self::of(Family::Ipv4)
+    }
+
+    /// A transaction on tables of `family`.
+    pub fn of(family: Family) -> Self {
+        let mut batch = Self { family, bytes: Vec::new(), sequence: 0, too_long: None };
         batch.frame(BATCH_BEGIN, REQUEST, 0, 10, &[]);
         batch
     }
@@ -85,6 +105,37 @@ impl Batch {
         });
     }
 
+    /// Makes the chain that every frame passes that comes in on `device`. What none of its rules accepts is dropped.
+    pub fn new_ingress_chain(&mut self, table: &str, chain: &str, device: &str) {
+        self.message(NEW_CHAIN, CREATE, |a| {
+            a.text(1, table);
+            a.text(3, chain);
+            a.nest(4, |hook| {
+                hook.number(1, HOOK_INGRESS);
+                hook.number(2, PRIORITY_FIRST);
+                hook.text(3, device);
+            });
+            a.number(5, POLICY_DROP);
+            a.text(7, "filter");
+        });
+    }
+
+    /// Removes every rule of a chain; the batch fails when the chain is not there.
+    pub fn delete_rules(&mut self, table: &str, chain: &str) {
+        self.message(DELETE_RULE, 0, |a| {
+            a.text(1, table);
+            a.text(2, chain);
+        });
+    }
+
+    /// Removes a chain without rules; the batch fails when it is not there.
+    pub fn delete_chain(&mut self, table: &str, chain: &str) {
+        self.message(DELETE_CHAIN, 0, |a| {
+            a.text(1, table);
+            a.text(3, chain);
+        });
+    }
+
     /// Adds a rule at the end of a chain; `expressions` writes the rule's expressions.
     pub fn new_rule(&mut self, table: &str, chain: &str, expressions: impl FnOnce(&mut Attributes)) {
         self.message(NEW_RULE, CREATE | APPEND, |a| {
@@ -99,7 +150,7 @@ impl Batch {
         write(&mut attributes);
         let (bytes, too_long) = attributes.into_parts();
         self.too_long = self.too_long.or(too_long);
-        self.frame(kind, REQUEST | flags, FAMILY_IPV4, 0, &bytes);
+        self.frame(kind, REQUEST | flags, self.family as u8, 0, &bytes);
     }
 
     fn frame(&mut self, kind: u16, flags: u16, family: u8, resource: u16, payload: &[u8]) {

@@ -5,25 +5,25 @@ use std::io;
 use netlink_sys::{Socket, SocketAddr};
 
 use crate::Attributes;
-use crate::batch::{FAMILY_IPV4, GET_SET_ELEMENTS, GET_TABLE, Head, NETLINK_NETFILTER, REQUEST, frame};
+use crate::batch::{Family, GET_SET_ELEMENTS, GET_TABLE, Head, NETLINK_NETFILTER, REQUEST, frame};
 use crate::message::{self, FAMILY_HEADER, attributes, messages};
 
 const DUMP: u16 = 0x300;
 
-/// Names of the tables that start with `prefix`. Blocks.
+/// Names of the tables of `family` that start with `prefix`. Blocks.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn tables(prefix: &str) -> io::Result<Vec<String>> {
+pub fn tables(family: Family, prefix: &str) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    dump(GET_TABLE, Attributes::default(), |table| {
+    dump(family, GET_TABLE, Attributes::default(), |table| {
         let name = attributes(table).find(|(kind, _)| *kind == 1);
         names.extend(name.map(|(_, value)| text(value)).filter(|name| name.starts_with(prefix)));
     })?;
     Ok(names)
 }
 
-/// Whether a set has an element with this key; false too where there is no such set. Blocks.
+/// Whether a set of IPv4 has an element with this key; false too where there is no such set. Blocks.
 ///
 /// There is no listing of a set: while the kernel still grows the table of one that was just filled, a listing has
 /// elements twice and lacks others.
@@ -35,7 +35,7 @@ pub fn contains(table: &str, set: &str, key: &[u8]) -> io::Result<bool> {
     asked.text(1, table);
     asked.text(2, set);
     asked.nest(3, |list| list.nest(1, |element| element.nest(1, |value| value.raw(1, key))));
-    let socket = ask(GET_SET_ELEMENTS, REQUEST, asked)?;
+    let socket = ask(Family::Ipv4, GET_SET_ELEMENTS, REQUEST, asked)?;
     let (answer, _) = socket.recv_from_full()?;
     match messages(&answer).next() {
         Some(message) if message.kind == message::ERROR => match message::verdict(message.payload) {
@@ -47,8 +47,8 @@ pub fn contains(table: &str, set: &str, key: &[u8]) -> io::Result<bool> {
 }
 
 /// Asks for a list and hands over the attributes of each of its messages.
-fn dump(kind: u16, asked: Attributes, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    let socket = ask(kind, REQUEST | DUMP, asked)?;
+fn dump(family: Family, kind: u16, asked: Attributes, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let socket = ask(family, kind, REQUEST | DUMP, asked)?;
     loop {
         let (answer, _) = socket.recv_from_full()?;
         for message in messages(&answer) {
@@ -62,10 +62,10 @@ fn dump(kind: u16, asked: Attributes, mut take: impl FnMut(&[u8])) -> io::Result
 }
 
 /// Sends one question; the answer comes on the socket.
-fn ask(kind: u16, flags: u16, asked: Attributes) -> io::Result<Socket> {
+fn ask(family: Family, kind: u16, flags: u16, asked: Attributes) -> io::Result<Socket> {
     let asked = asked.finish()?;
     let mut request = Vec::new();
-    frame(&mut request, Head { kind, flags, sequence: 1, family: FAMILY_IPV4, resource: 0 }, &asked);
+    frame(&mut request, Head { kind, flags, sequence: 1, family: family as u8, resource: 0 }, &asked);
     let socket = Socket::new(NETLINK_NETFILTER)?;
     socket.send_to(&request, &SocketAddr::new(0, 0), 0)?;
     Ok(socket)

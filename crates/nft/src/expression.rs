@@ -4,9 +4,18 @@ use std::net::Ipv4Addr;
 
 use crate::Attributes;
 
-/// Register 1, the base of the network header, and offsets of its addresses.
+/// The register of a verdict, and register 1.
+const VERDICT: u32 = 0;
 const REGISTER: u32 = 1;
+/// Where a frame's own header begins (Ethernet), and its offset of the source.
+const LINK_HEADER: u32 = 0;
+const LINK_SOURCE_OFFSET: u32 = 6;
+/// Where what the frame carries begins, and the offsets of IPv4's and ARP's addresses.
 const NETWORK_HEADER: u32 = 1;
+const ARP_SENDER_OFFSET: u32 = 8;
+const ACCEPT: u32 = 1;
+/// The key of what a frame carries.
+const META_PROTOCOL: u32 = 1;
 const SOURCE_OFFSET: u32 = 12;
 const DESTINATION_OFFSET: u32 = 16;
 
@@ -36,13 +45,54 @@ impl Attributes {
         self.address(DESTINATION_OFFSET, network, mask, comparison);
     }
 
-    fn address(&mut self, offset: u32, network: Ipv4Addr, mask: Ipv4Addr, comparison: Comparison) {
+    /// Goes on with the rule only if the frame carries `protocol` (an EtherType).
+    pub fn protocol(&mut self, protocol: u16) {
+        self.expression("meta", |e| {
+            e.number(1, REGISTER);
+            e.number(2, META_PROTOCOL);
+        });
+        self.compare(Comparison::Equal, &protocol.to_be_bytes());
+    }
+
+    /// Goes on with the rule only if the frame comes from this Ethernet address.
+    pub fn link_source(&mut self, mac: [u8; 6]) {
+        self.load(LINK_HEADER, LINK_SOURCE_OFFSET, 6);
+        self.compare(Comparison::Equal, &mac);
+    }
+
+    /// Goes on with the rule only if the ARP packet says that it is from these addresses.
+    pub fn arp_sender(&mut self, mac: [u8; 6], address: Ipv4Addr) {
+        self.load(NETWORK_HEADER, ARP_SENDER_OFFSET, 10);
+        self.compare(Comparison::Equal, &[&mac[..], &address.octets()].concat());
+    }
+
+    /// Lets the packet pass.
+    pub fn accept(&mut self) {
+        self.expression("immediate", |e| {
+            e.number(1, VERDICT);
+            e.nest(2, |value| value.nest(2, |verdict| verdict.number(1, ACCEPT)));
+        });
+    }
+
+    fn load(&mut self, header: u32, offset: u32, bytes: u32) {
         self.expression("payload", |e| {
             e.number(1, REGISTER);
-            e.number(2, NETWORK_HEADER);
+            e.number(2, header);
             e.number(3, offset);
-            e.number(4, 4);
+            e.number(4, bytes);
         });
+    }
+
+    fn compare(&mut self, comparison: Comparison, value: &[u8]) {
+        self.expression("cmp", |e| {
+            e.number(1, REGISTER);
+            e.number(2, comparison as u32);
+            e.nest(3, |data| data.raw(1, value));
+        });
+    }
+
+    fn address(&mut self, offset: u32, network: Ipv4Addr, mask: Ipv4Addr, comparison: Comparison) {
+        self.load(NETWORK_HEADER, offset, 4);
         self.expression("bitwise", |e| {
             e.number(1, REGISTER);
             e.number(2, REGISTER);
@@ -50,11 +100,7 @@ impl Attributes {
             e.nest(4, |value| value.raw(1, &mask.octets()));
             e.nest(5, |xor| xor.raw(1, &Ipv4Addr::UNSPECIFIED.octets()));
         });
-        self.expression("cmp", |e| {
-            e.number(1, REGISTER);
-            e.number(2, comparison as u32);
-            e.nest(3, |value| value.raw(1, &network.octets()));
-        });
+        self.compare(comparison, &network.octets());
     }
 
     /// Masquerades the packet's connection.

@@ -13,7 +13,7 @@ mod message;
 mod set;
 
 pub use attributes::Attributes;
-pub use batch::Batch;
+pub use batch::{Batch, Family};
 pub use dump::{contains, tables};
 pub use expression::Comparison;
 pub use set::{Data, Element, Set};

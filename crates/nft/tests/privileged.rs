@@ -30,7 +30,7 @@ fn a_large_set_is_one_transaction() {
         let held = |key: &[u8]| nft::contains("large", "members", key).expect("asked");
         assert_eq!(keys.iter().filter(|key| held(*key)).count(), keys.len());
         assert!(!held(&60_000u32.to_be_bytes()), "and no other");
-        assert_eq!(nft::tables("lar").expect("listed"), ["large"]);
+        assert_eq!(nft::tables(nft::Family::Ipv4, "lar").expect("listed"), ["large"]);
     });
 }
 
@@ -56,7 +56,7 @@ fn a_map_leads_to_chains_and_a_bad_batch_changes_nothing() {
         batch.new_table("never");
         batch.add_elements("map", "ways", [Element { key: &[9; 70_000], data: None }]);
         assert_eq!(batch.send().expect_err("refused").kind(), std::io::ErrorKind::InvalidInput);
-        assert_eq!(nft::tables("").expect("listed"), ["map"]);
+        assert_eq!(nft::tables(nft::Family::Ipv4, "").expect("listed"), ["map"]);
         assert!(!held(&[9; 4]) && !nft::contains("map", "nowhere", &[9; 4]).expect("asked"));
         let error = nft::contains("map", "ways", &[9; 70_000]).expect_err("refused");
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
