@@ -3,6 +3,8 @@
 //! The planner sees only this, never a CRI message. This module converts CRI messages; the calls
 //! that fetch the messages are in [`crate::cri_calls`].
 
+use std::collections::BTreeMap;
+
 use cri::v1;
 use jiff::Timestamp;
 
@@ -98,6 +100,9 @@ pub struct PodRuntime {
     pub sandboxes: Vec<Sandbox>,
     /// Newest first.
     pub containers: Vec<Record>,
+    /// The newest attempt known of each container, also where its record is gone: while a pod's containers are removed,
+    /// an older record must not be taken for the newest one.
+    pub newest: BTreeMap<String, u32>,
 }
 
 impl PodRuntime {
@@ -107,14 +112,33 @@ impl PodRuntime {
         self.containers.sort_by_key(|c| std::cmp::Reverse((c.attempt, c.created_at)));
     }
 
-    /// The newest attempt of the container `name`.
-    pub fn latest(&self, name: &str) -> Option<&Record> {
-        self.containers.iter().find(|c| c.name == name)
+    /// Notes that attempts up to this one were made of the container `name`.
+    pub fn know_attempt(&mut self, name: &str, attempt: u32) {
+        let newest = self.newest.entry(name.to_owned()).or_default();
+        *newest = attempt.max(*newest);
     }
 
-    /// The newest attempt of the container `name` within one sandbox.
+    /// Takes over which attempts an earlier reading knew of, and adds its own.
+    pub fn know_attempts(&mut self, earlier: &Self) {
+        self.newest.clone_from(&earlier.newest);
+        let seen: Vec<(String, u32)> = self.containers.iter().map(|c| (c.name.clone(), c.attempt)).collect();
+        for (name, attempt) in seen {
+            self.know_attempt(&name, attempt);
+        }
+    }
+
+    /// The newest attempt of the container `name`, unless its record is gone.
+    pub fn latest(&self, name: &str) -> Option<&Record> {
+        self.containers.iter().find(|c| c.name == name && self.is_newest(c))
+    }
+
+    /// The newest attempt of the container `name`, if it was made in this sandbox.
     pub fn latest_in(&self, name: &str, sandbox_id: &str) -> Option<&Record> {
-        self.containers.iter().find(|c| c.name == name && c.sandbox_id == sandbox_id)
+        self.containers.iter().find(|c| c.name == name && c.sandbox_id == sandbox_id && self.is_newest(c))
+    }
+
+    fn is_newest(&self, record: &Record) -> bool {
+        self.newest.get(&record.name).is_none_or(|newest| record.attempt >= *newest)
     }
 
     /// The attempt before `record`.

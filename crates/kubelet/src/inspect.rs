@@ -27,8 +27,10 @@ pub async fn inspect(
     let mut pod = PodRuntime {
         sandboxes: sandboxes.into_iter().flatten().collect(),
         containers: containers.into_iter().flatten().collect(),
+        ..PodRuntime::default()
     };
     pod.sort();
+    pod.know_attempts(known);
     Ok(pod)
 }
 

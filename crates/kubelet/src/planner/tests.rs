@@ -2,6 +2,7 @@
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p kubelet` writes the transcripts anew; read the difference before keeping it.
 
+mod monotone;
 mod simulation;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -315,6 +316,20 @@ fn a_pod_deleted_while_it_starts_has_no_final_phase_before_its_end() {
     sim.look_at_status("the start is done: it is stopped");
     sim.settle("it has ended");
     sim.check("deleted_while_starting");
+}
+
+#[test]
+fn a_record_that_is_gone_does_not_bring_an_older_one_back() {
+    let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
+    sim.settle("created");
+    sim.exit("c", 1);
+    sim.settle("restarted");
+    sim.delete(30);
+    sim.look_at_status("deleted");
+    sim.exit("c", 0);
+    sim.lose_record("c");
+    sim.look_at_status("of its two attempts the newer one is removed first");
+    sim.check("newest_record_gone");
 }
 
 #[test]

@@ -60,6 +60,7 @@ pub fn adopt(seen: &mut Observed, want: &Desired) {
     let Some(status) = &want.pod.status else { return };
     let lists = [&status.init_container_statuses, &status.container_statuses];
     for known in lists.into_iter().flatten().flatten() {
+        seen.runtime.know_attempt(&known.name, u32::try_from(known.restart_count).unwrap_or_default());
         let Some((_, id)) = known.container_id.as_deref().and_then(|id| id.split_once("://")) else {
             continue;
         };

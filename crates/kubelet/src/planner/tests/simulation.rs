@@ -27,6 +27,8 @@ pub struct Simulation {
     /// What a container that is asked to end exits with.
     exits_with: i32,
     last: Plan,
+    /// Actions that were begun and have not ended.
+    pending: Vec<Action>,
     transcript: String,
 }
 
@@ -48,6 +50,7 @@ impl Simulation {
             hook: None,
             exits_with: 137,
             last: Plan::default(),
+            pending: Vec::new(),
             transcript: String::new(),
         }
     }
@@ -85,6 +88,8 @@ impl Simulation {
     }
 
     fn look(&mut self) -> Plan {
+        let earlier = self.seen.runtime.clone();
+        self.seen.runtime.know_attempts(&earlier);
         let plan = plan(&self.want(), &self.seen, self.now);
         for notice in &plan.notices {
             if !self.last.notices.contains(notice) {
@@ -284,6 +289,12 @@ impl Simulation {
         self.seen.in_flight.insert(ActionKey::Start(name.to_owned()));
     }
 
+    /// The newest record of a container is removed.
+    pub fn lose_record(&mut self, name: &str) {
+        let id = self.id_of(name);
+        self.seen.runtime.containers.retain(|record| record.id != id);
+    }
+
     /// The start that was under way is done.
     pub fn end_start(&mut self, name: &str) {
         let sandbox_id = self.seen.runtime.sandboxes[0].id.clone();
@@ -335,6 +346,109 @@ impl Simulation {
     pub fn reboot(&mut self) {
         self.seen.runtime = PodRuntime::default();
         self.restart_agent();
+    }
+
+    pub fn status(&self) -> PodStatus {
+        self.pod.status.clone().unwrap_or_default()
+    }
+
+    pub fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
+    pub fn anything_runs(&self) -> bool {
+        self.seen.runtime.containers.iter().any(Record::is_running)
+    }
+
+    /// Begins one of the actions of the last plan; a container to be started is made by that, and does not run.
+    pub fn begin(&mut self, n: usize) {
+        let actions = std::mem::take(&mut self.last.actions);
+        let open: Vec<Action> =
+            actions.into_iter().filter(|a| !self.seen.in_flight.contains(&a.key())).collect();
+        if open.is_empty() {
+            return;
+        }
+        let action = open[n % open.len()].clone();
+        self.seen.in_flight.insert(action.key());
+        match &action {
+            Action::StartContainer { container, sandbox_id, attempt, backoff } => {
+                if let Some(backoff) = backoff {
+                    self.seen.crashes.insert(container.clone(), *backoff);
+                }
+                self.made += 1;
+                let record = self.record(container, sandbox_id, *attempt);
+                self.seen.runtime.containers.push(Record { run: Run::Created, started_at: None, ..record });
+                self.seen.runtime.sort();
+            }
+            Action::StopContainer { id, grace_s, .. } => {
+                self.seen.stopping.insert(id.clone(), *grace_s);
+            }
+            _ => {}
+        }
+        self.pending.push(action);
+    }
+
+    /// A container whose start is under way runs.
+    pub fn half(&mut self, n: usize) {
+        let now = self.now;
+        let created = self.seen.runtime.containers.iter_mut().filter(|c| c.run == Run::Created);
+        if let Some(record) = created.collect::<Vec<_>>().into_iter().nth(n) {
+            (record.run, record.started_at) = (Run::Running, Some(now));
+        }
+    }
+
+    /// One of the actions that were begun ends.
+    pub fn finish(&mut self, n: usize, well: bool) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let action = self.pending.remove(n % self.pending.len());
+        let now = self.now;
+        let outcome = match &action {
+            Action::StartContainer { container, attempt, .. } => {
+                let containers = &mut self.seen.runtime.containers;
+                let made = containers.iter_mut().find(|c| c.name == *container && c.attempt == *attempt);
+                if let Some(record) = made.filter(|record| record.run == Run::Created) {
+                    record.run = if well {
+                        record.started_at = Some(now);
+                        Run::Running
+                    } else {
+                        Run::Exited(Exit {
+                            code: 128,
+                            reason: "StartError".into(),
+                            message: String::new(),
+                            finished_at: now,
+                        })
+                    };
+                }
+                Outcome::Done
+            }
+            _ if well => self.succeed(&action),
+            _ => Outcome::Done,
+        };
+        let failure = Failure { reason: "Error".into(), message: "it failed".into() };
+        let outcome = if well { outcome } else { Outcome::Failed(failure) };
+        memory::remember(&mut self.seen, &action, outcome, now);
+    }
+
+    pub fn exit_if_running(&mut self, name: &str, code: i32) {
+        if let Some(id) = self.seen.runtime.latest(name).map(|record| record.id.clone()) {
+            self.end(&id, code);
+        }
+    }
+
+    pub fn verdict_if_running(&mut self, name: &str, kind: ProbeKind, verdict: Verdict) {
+        let running = self.seen.runtime.latest(name).filter(|record| record.is_running());
+        if let Some(id) = running.map(|record| record.id.clone()) {
+            self.seen.probes.insert((id, kind), verdict);
+        }
+    }
+
+    /// The agent restarts at a moment when nothing is under way.
+    pub fn restart_idle_agent(&mut self) {
+        if self.pending.is_empty() {
+            self.restart_agent();
+        }
     }
 
     /// Compares the transcript with the golden one.
