@@ -22,11 +22,11 @@ use crate::environment::{self, Environment, EnvironmentError, Fetched, Inputs};
 use crate::hosts;
 use crate::node_facts::NodeFacts;
 use crate::planner::container_hash;
+use crate::resources;
 use crate::seams::{ConfigError, ContainerConfigs, ContainerRequest};
 use crate::volumes;
 
 mod mounts;
-pub mod resources;
 pub mod security;
 mod termination;
 
@@ -105,7 +105,11 @@ impl ContainerConfigs for ContainerConfigBuilder {
         if request.container.lifecycle.as_ref().is_some_and(|l| l.stop_signal.is_some()) {
             return Err(ConfigError::new("lifecycle.stopSignal is not implemented on this node"));
         }
-        let security = security::of_container(request.pod, request.container, request.image, &self.security)?;
+        let mut security =
+            security::of_container(request.pod, request.container, request.image, &self.security)?;
+        if let Some(target) = request.target {
+            security::look_into(&mut security, target);
+        }
         let environment = self.environment(&request).await.map_err(|e| ConfigError::new(e.to_string()))?;
         let mut config = describe(&request, &environment);
         let memory = self.facts.memory_capacity_bytes();

@@ -27,6 +27,7 @@ pub mod pod_cgroup;
 pub mod probes;
 mod relist;
 pub mod resolv;
+pub mod resources;
 pub mod run;
 pub mod sandbox_config;
 pub mod seams;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::quantity;
 use arc_swap::ArcSwap;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -35,6 +36,13 @@ impl NodeFacts {
     /// What pods may use, by resource name.
     pub fn allocatable(&self) -> BTreeMap<String, Quantity> {
         BTreeMap::clone(&self.allocatable.load())
+    }
+
+    /// How much pods may use of one resource in its own unit (bytes of memory); 0 where the node has none.
+    pub fn allocatable_amount(&self, resource: &str) -> u64 {
+        let allocatable = self.allocatable.load();
+        let parsed = allocatable.get(resource).and_then(|text| text.0.parse::<quantity::Quantity>().ok());
+        parsed.and_then(|amount| u64::try_from(amount.value()).ok()).unwrap_or_default()
     }
 
     /// The node's addresses, the primary one first.

@@ -4,11 +4,12 @@
 
 use std::io;
 
-use cgroup::{CgroupMounts, Limits, remove_tree};
+use cgroup::{CgroupMounts, Limits, Usage, remove_tree};
 use k8s_openapi::api::core::v1::Pod;
 use pods::qos_class;
 
-use crate::container_config::resources::{self, CPU_PERIOD_US, PodLimits};
+use crate::node::machine;
+use crate::resources::{self, CPU_PERIOD_US, PodLimits};
 
 /// The controllers a pod's cgroup limits.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
@@ -30,6 +31,16 @@ impl PodCgroups {
     pub fn path(&self, pod: &Pod) -> String {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         format!("{}/{}", self.class_path(qos_class(pod)), leaf(uid))
+    }
+
+    /// What the whole machine uses. Version 2 has no memory figures of the root: they come from the kernel's own.
+    pub fn node_usage(&self) -> Usage {
+        let usage = self.hierarchy.usage("/");
+        if usage.working_set_bytes.is_some() {
+            return usage;
+        }
+        let used = machine::used_memory_bytes();
+        Usage { memory_bytes: used, working_set_bytes: used, ..usage }
     }
 
     fn class_path(&self, class: &str) -> String {

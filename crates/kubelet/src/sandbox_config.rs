@@ -12,11 +12,12 @@ use cri::v1::{
 };
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::container_config::{log_directory, pod_labels, resources, security};
+use crate::container_config::{log_directory, pod_labels, security};
 use crate::events::{Events, Part, Severity, reference};
 use crate::hosts;
 use crate::pod_cgroup::PodCgroups;
 use crate::resolv::{self, ClusterDns, Resolv};
+use crate::resources;
 use crate::seams::{ConfigError, SandboxConfigs};
 use crate::volumes::PodDirs;
 

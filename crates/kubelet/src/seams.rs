@@ -114,6 +114,8 @@ pub struct ContainerRequest<'a> {
     pub pod_ips: &'a [String],
     pub volumes: &'a MountedVolumes,
     pub image: &'a ResolvedImage,
+    /// The id of the container whose processes an ephemeral container is to see.
+    pub target: Option<&'a str>,
 }
 
 /// Makes the CRI configuration of containers.

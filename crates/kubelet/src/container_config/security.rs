@@ -54,6 +54,8 @@ pub fn of_container(
     let (run_as_user, run_as_username) = match (user, image.uid) {
         (Some(uid), _) => (Some(uid), String::new()),
         (None, Some(uid)) => (Some(uid), String::new()),
+        // An image that names nobody runs as root; a runtime takes no group without a user.
+        (None, None) if image.username.is_empty() => (Some(0), String::new()),
         (None, None) => (None, image.username.clone()),
     };
     let privileged = own.privileged == Some(true);
@@ -85,6 +87,15 @@ pub fn of_container(
         )),
         ..LinuxContainerSecurityContext::default()
     })
+}
+
+/// Has the container see the processes of the container with the id `target`, unless it sees more already.
+pub fn look_into(context: &mut LinuxContainerSecurityContext, target: &str) {
+    let options = context.namespace_options.get_or_insert_default();
+    if options.pid() == NamespaceMode::Container {
+        options.set_pid(NamespaceMode::Target);
+        target.clone_into(&mut options.target_id);
+    }
 }
 
 /// The sandbox's context.
@@ -247,7 +258,15 @@ mod tests {
         assert!(got.no_new_privs && !got.privileged);
         assert_eq!(got.seccomp.expect("a profile").profile_type(), ProfileType::RuntimeDefault);
         assert_eq!(got.namespace_options.expect("options").pid(), NamespaceMode::Pod);
-        let plain = make(json!({}), json!({}), &image).expect("a context");
+        let mut plain = make(json!({}), json!({}), &image).expect("a context");
+        look_into(&mut plain, "c1");
+        let options = plain.namespace_options.clone().expect("options");
+        assert_eq!((options.pid(), options.target_id.as_str()), (NamespaceMode::Target, "c1"));
+        let shared = json!({"shareProcessNamespace": true, "securityContext": {"runAsGroup": 6}});
+        let mut shared = make(shared, json!({}), &ResolvedImage::default()).expect("a context");
+        look_into(&mut shared, "c1");
+        assert_eq!(shared.namespace_options.expect("options").pid(), NamespaceMode::Pod);
+        assert_eq!(shared.run_as_user.map(|v| v.value), Some(0), "whoever the image does not name is root");
         assert_eq!(plain.run_as_user.map(|v| v.value), Some(33));
         assert_eq!(plain.seccomp.expect("a profile").profile_type(), ProfileType::Unconfined);
         assert_eq!(plain.masked_paths.len(), MASKED.len());

@@ -37,8 +37,15 @@ fn a_container_is_described_with_its_labels_and_expanded_command() {
     let env = environment(&pod, container);
     let image = ResolvedImage { image_ref: "sha256:abc".into(), ..ResolvedImage::default() };
     let volumes = MountedVolumes::default();
-    let request =
-        ContainerRequest { pod: &pod, container, attempt: 2, pod_ips: &[], volumes: &volumes, image: &image };
+    let request = ContainerRequest {
+        pod: &pod,
+        container,
+        attempt: 2,
+        pod_ips: &[],
+        volumes: &volumes,
+        image: &image,
+        target: None,
+    };
     let config = describe(&request, &env);
     assert_eq!(config.command, ["sh", "-c", "echo 1 $(A) $(B)"]);
     assert_eq!(config.log_path, "c/2.log");

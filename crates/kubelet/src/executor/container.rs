@@ -24,6 +24,10 @@ impl Executor {
             },
         };
         let image = input.image.clone().unwrap_or_default();
+        let target = match target(input, name) {
+            Ok(target) => target,
+            Err(message) => return refuse("CreateContainerConfigError", message),
+        };
         let request = ContainerRequest {
             pod: &want.pod,
             container: &member.spec,
@@ -31,6 +35,7 @@ impl Executor {
             pod_ips: &input.pod_ips,
             volumes: &input.mounted,
             image: &image,
+            target: target.as_deref(),
         };
         let mut config = match self.containers.build(request).await {
             Ok(config) => config,
@@ -70,4 +75,23 @@ impl Executor {
             message: "PostStartHook failed".to_owned(),
         })
     }
+}
+
+/// The id of the container that the ephemeral container `name` is to look into, where it names one.
+///
+/// # Errors
+/// In upstream's words, when that container was never started.
+fn target(input: &Input, name: &str) -> Result<Option<String>, String> {
+    let ephemeral = input.want.spec().into_iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    let named = ephemeral.filter(|container| container.name == name);
+    let Some(wanted) = named.filter_map(|container| container.target_container_name.clone()).next() else {
+        return Ok(None);
+    };
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let statuses = [&input.status.container_statuses, &input.status.init_container_statuses];
+    let status = statuses.into_iter().flatten().flatten().find(|status| status.name == wanted);
+    let id = status.and_then(|status| status.container_id.as_deref()?.split_once("://"));
+    id.map(|(_, id)| Some(id.to_owned())).ok_or_else(|| format!("unable to find target container {wanted}"))
 }

@@ -82,6 +82,12 @@ impl Pressure {
     }
 }
 
+/// The memory of the machine that could not be had for something new; `None` where the kernel does not tell.
+pub fn used_memory_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    Some(meminfo(&text, "MemTotal")?.saturating_sub(meminfo(&text, "MemAvailable")?))
+}
+
 /// `0-3,8` counts 5.
 fn count_cpus(list: &str) -> Option<u64> {
     let mut count = 0;

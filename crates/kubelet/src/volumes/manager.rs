@@ -241,9 +241,10 @@ impl Manager {
         sources: Sources,
     ) -> (Vec<(String, MountedVolume)>, Vec<SetupError>) {
         let (sources, now) = (Arc::new(sources), self.clock.now());
+        let node_memory_bytes = self.facts.allocatable_amount("memory");
         let one = async |volume: &Volume| {
             let (dirs, pod, sources) = (self.dirs.clone(), pod.clone(), sources.clone());
-            let setup = Setup { dirs, pod, volume: volume.clone(), sources, now };
+            let setup = Setup { dirs, pod, volume: volume.clone(), sources, now, node_memory_bytes };
             self.plugins.of(volume)?.set_up(setup).await
         };
         let results = join_all(volumes.iter().map(|volume| one(volume))).await;

@@ -18,6 +18,7 @@ use k8s_openapi::api::core::v1::{Pod, Volume};
 
 use super::sources::{References, Sources};
 use super::{PodDirs, VolumeError};
+use crate::resources;
 use crate::seams::MountedVolume;
 use files::Files;
 
@@ -75,9 +76,20 @@ pub struct Setup {
     pub volume: Volume,
     pub sources: Arc<Sources>,
     pub now: Timestamp,
+    /// The memory that all pods of the node may use together, in bytes.
+    pub node_memory_bytes: u64,
 }
 
 impl Setup {
+    /// The most that a volume in memory may take, in bytes: what the node has for pods, and no more than the pod may
+    /// use where every container of it has a limit (upstream `calculateEmptyDirMemorySize`). `None` where the node does
+    /// not tell.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        let known = |bytes: &u64| *bytes > 0;
+        let of_pod = u64::try_from(resources::of_pod(&self.pod).memory_bytes).ok().filter(known);
+        [Some(self.node_memory_bytes).filter(known), of_pod].into_iter().flatten().min()
+    }
+
     /// Where the volume of a plugin with this folder stands.
     pub fn folder(&self, plugin: &str) -> PathBuf {
         self.dirs.volume(self.pod.metadata.uid.as_deref().unwrap_or_default(), plugin, &self.volume.name)

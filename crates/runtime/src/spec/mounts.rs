@@ -96,6 +96,7 @@ fn client_mount(wanted: &Mount) -> Result<Value, SpecError> {
             wanted.container_path
         )));
     }
+    refuse_half_read_only(wanted)?;
     let host = Path::new(&wanted.host_path);
     // What the client names must be there, except a folder nobody has made yet.
     if !host.exists() {
@@ -115,6 +116,26 @@ fn client_mount(wanted: &Mount) -> Result<Value, SpecError> {
         (false, _) => "rw",
     };
     Ok(bind(&wanted.container_path, &host, &["rbind", propagation, access]))
+}
+
+/// A mount that is to be read-only with all below it must say that it is read-only, and must stay apart from the host:
+/// what would be mounted below it later would be writable.
+fn refuse_half_read_only(wanted: &Mount) -> Result<(), SpecError> {
+    if !wanted.recursive_read_only {
+        return Ok(());
+    }
+    let path = &wanted.container_path;
+    if !wanted.readonly {
+        return Err(SpecError::Invalid(format!(
+            "recursive read-only mount {path:?} conflicts with a read-write mount"
+        )));
+    }
+    if wanted.propagation != MountPropagation::PropagationPrivate as i32 {
+        return Err(SpecError::Invalid(format!(
+            "recursive read-only mount {path:?} needs private mount propagation"
+        )));
+    }
+    Ok(())
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {

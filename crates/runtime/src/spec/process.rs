@@ -25,7 +25,7 @@ pub(super) fn init_process(
         "terminal": config.tty,
         "user": {"uid": identity.uid, "gid": identity.gid, "additionalGids": identity.additional_gids},
         "args": args,
-        "env": environment(config, inputs.image, inputs.hostname),
+        "env": environment(config, inputs.image, inputs.hostname, inputs.accounts.home(identity.uid)),
         "cwd": working_dir(config, inputs.image)?,
         "capabilities": {
             "bounding": granted.held,
@@ -81,8 +81,8 @@ fn command(config: &ContainerConfig, image: &Image) -> Vec<String> {
     }
 }
 
-/// Later entries win: defaults, the image's, the client's.
-fn environment(config: &ContainerConfig, image: &Image, hostname: &str) -> Vec<String> {
+/// Later entries win: defaults, the image's, the client's. `HOME` is the account's where nobody sets it.
+fn environment(config: &ContainerConfig, image: &Image, hostname: &str, home: &str) -> Vec<String> {
     let mut env: Vec<String> = Vec::with_capacity(config.envs.len() + image.env.len() + 3);
     let mut set = |entry: String| {
         let Some((key, _)) = entry.split_once('=') else { return };
@@ -104,6 +104,11 @@ fn environment(config: &ContainerConfig, image: &Image, hostname: &str) -> Vec<S
     }
     image.env.iter().cloned().for_each(&mut set);
     config.envs.iter().map(|e| format!("{}={}", e.key, e.value)).for_each(&mut set);
+    match env.iter_mut().find(|entry| entry.starts_with("HOME=")) {
+        Some(empty) if empty == "HOME=" => empty.push_str(home),
+        Some(_) => {}
+        None => env.push(format!("HOME={home}")),
+    }
     env
 }
 
@@ -125,6 +130,9 @@ fn identity(inputs: &Inputs<'_>, context: &LinuxContainerSecurityContext) -> Res
         None if !context.run_as_username.is_empty() => context.run_as_username.clone(),
         None => inputs.image.user.clone(),
     };
+    if context.run_as_group.is_some() && context.run_as_user.is_none() && context.run_as_username.is_empty() {
+        return Err(SpecError::Invalid("user group is specified without user".to_owned()));
+    }
     let group = context.run_as_group.as_ref().map(|g| number("group id", g.value)).transpose()?;
     let strict = context.supplemental_groups_policy == SupplementalGroupsPolicy::Strict as i32;
     Ok(inputs.accounts.resolve(&Wanted {

@@ -1,10 +1,14 @@
 use std::collections::BTreeMap;
 
-use cri::v1::{KeyValue, LinuxContainerConfig, Mount};
+use cri::v1::{KeyValue, LinuxContainerConfig, Mount, MountPropagation};
 
 use super::*;
 
 fn spec_of(config: &ContainerConfig, image: &Image) -> Value {
+    try_spec_of(config, image).expect("a valid configuration")
+}
+
+fn try_spec_of(config: &ContainerConfig, image: &Image) -> Result<Value, SpecError> {
     let hierarchy = CgroupMounts::V1 {
         controllers: BTreeMap::from([("memory".to_owned(), PathBuf::from("/cg/memory"))]),
         others: Vec::new(),
@@ -21,7 +25,6 @@ fn spec_of(config: &ContainerConfig, image: &Image) -> Value {
         pod_files: PodFiles { hosts: Some("/pod/hosts".into()), ..PodFiles::default() },
         image_volumes: Vec::new(),
     })
-    .expect("a valid configuration")
 }
 
 fn image() -> Image {
@@ -68,6 +71,72 @@ fn the_clients_environment_wins_over_the_images() {
     let env = strings(&spec["process"]["env"]);
     assert!(env.contains(&"A=image") && env.contains(&"B=own=x") && env.contains(&"HOSTNAME=pod-a"));
     assert_eq!(env.iter().filter(|e| e.starts_with("B=")).count(), 1);
+}
+
+#[test]
+fn everybody_has_a_home() {
+    let env = |config: &ContainerConfig| {
+        let spec = spec_of(config, &image());
+        let env = strings(&spec["process"]["env"]).into_iter().find(|e| e.starts_with("HOME="));
+        env.map(str::to_owned)
+    };
+    assert_eq!(env(&ContainerConfig::default()).as_deref(), Some("HOME=/"));
+    let home = |value: &str| ContainerConfig {
+        envs: vec![KeyValue { key: "HOME".to_owned(), value: value.to_owned() }],
+        ..ContainerConfig::default()
+    };
+    assert_eq!(env(&home("/own")).as_deref(), Some("HOME=/own"));
+    assert_eq!(env(&home("")).as_deref(), Some("HOME=/"));
+}
+
+#[test]
+fn a_group_needs_a_user() {
+    let config = |user: Option<i64>, name: &str| {
+        let number = |value| cri::v1::Int64Value { value };
+        let context = LinuxContainerSecurityContext {
+            run_as_user: user.map(number),
+            run_as_username: name.to_owned(),
+            run_as_group: Some(number(7)),
+            ..LinuxContainerSecurityContext::default()
+        };
+        let linux = LinuxContainerConfig { security_context: Some(context), resources: None };
+        ContainerConfig { linux: Some(linux), ..ContainerConfig::default() }
+    };
+    let error = try_spec_of(&config(None, ""), &image()).expect_err("refused");
+    assert_eq!(error.to_string(), "user group is specified without user");
+    let spec = spec_of(&config(Some(5), ""), &image());
+    assert_eq!(
+        (spec["process"]["user"]["uid"].as_u64(), spec["process"]["user"]["gid"].as_u64()),
+        (Some(5), Some(7))
+    );
+}
+
+#[test]
+fn what_cannot_be_read_only_all_the_way_down_is_refused() {
+    let mounted = |readonly: bool, propagation: MountPropagation| {
+        let mount = Mount {
+            container_path: "/v".to_owned(),
+            host_path: "/proc/version".to_owned(),
+            readonly,
+            recursive_read_only: true,
+            propagation: propagation.into(),
+            ..Mount::default()
+        };
+        let spec =
+            try_spec_of(&ContainerConfig { mounts: vec![mount], ..ContainerConfig::default() }, &image())?;
+        let mounts = spec["mounts"].as_array().cloned().unwrap_or_default();
+        let options = mounts.iter().find(|m| m["destination"] == "/v").map(|m| m["options"].to_string());
+        Ok::<_, SpecError>(options.unwrap_or_default())
+    };
+    let options = mounted(true, MountPropagation::PropagationPrivate).expect("it can be");
+    assert!(options.contains("\"rro\""), "{options}");
+    for (readonly, propagation) in [
+        (false, MountPropagation::PropagationPrivate),
+        (true, MountPropagation::PropagationHostToContainer),
+        (true, MountPropagation::PropagationBidirectional),
+    ] {
+        assert!(mounted(readonly, propagation).is_err(), "{readonly} {propagation:?}");
+    }
 }
 
 #[test]

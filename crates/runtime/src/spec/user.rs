@@ -54,6 +54,7 @@ struct Account<'a> {
     name: &'a str,
     uid: u32,
     gid: u32,
+    home: &'a str,
 }
 
 impl AccountFiles {
@@ -92,6 +93,12 @@ impl AccountFiles {
         Ok(Identity { uid, gid, additional_gids: additional })
     }
 
+    /// The home directory of `uid`: `/` for one that has no account or no home.
+    pub fn home(&self, uid: u32) -> &str {
+        let home = self.account(&uid.to_string()).map_or("", |account| account.home);
+        if home.is_empty() { "/" } else { home }
+    }
+
     fn account(&self, user: &str) -> Option<Account<'_>> {
         let wanted_uid = user.parse::<u32>().ok();
         self.passwd.lines().find_map(|line| {
@@ -99,8 +106,9 @@ impl AccountFiles {
             let name = fields.next()?;
             let uid: u32 = fields.nth(1)?.parse().ok()?;
             let gid: u32 = fields.next()?.parse().ok()?;
+            let home = fields.nth(1).unwrap_or_default();
             let matches = wanted_uid.map_or(name == user, |wanted| wanted == uid);
-            matches.then_some(Account { name, uid, gid })
+            matches.then_some(Account { name, uid, gid, home })
         })
     }
 
@@ -176,6 +184,12 @@ mod tests {
         assert_eq!(resolve("web", false), Ok(expected.clone()));
         assert_eq!(resolve("33", false), Ok(expected));
         assert_eq!(resolve("web", true).map(|i| i.additional_gids), Ok(vec![34, 99]));
+    }
+
+    #[test]
+    fn whoever_has_no_account_lives_at_the_root() {
+        assert_eq!((files().home(0), files().home(33), files().home(1234)), ("/root", "/", "/"));
+        assert_eq!(AccountFiles::default().home(0), "/");
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl<S: FileSource + 'static> Plugin for Files<S> {
                 let files = source.files(&setup.pod, &setup.volume, &setup.sources)?;
                 let path = setup.folder(source.folder());
                 if source.in_memory() {
-                    directories::make_in_memory(&path, None)?;
+                    directories::make_in_memory(&path, setup.memory_bytes())?;
                 } else {
                     directories::make(&path)?;
                 }
