@@ -1,8 +1,11 @@
 //! [`Metrics`]: the node agent's figures under upstream's names (`pkg/kubelet/metrics/metrics.go`).
 //!
-//! [`running`] has the figures that are computed from the pods.
+//! [`running`] has the figures that are computed from the pods, [`probes`] those of probes, `sheet` is for those that are
+//! made when they are asked for.
 
+pub mod probes;
 pub mod running;
+pub(crate) mod sheet;
 
 use std::time::Duration;
 
@@ -47,6 +50,8 @@ pub struct Metrics {
     operations: Family<Operation, Counter>,
     operations_took: Durations,
     operations_failed: Family<Operation, Counter>,
+    /// Shown at a path of their own.
+    pub probes: probes::Probes,
 }
 
 impl Default for Metrics {
@@ -59,6 +64,7 @@ impl Default for Metrics {
                 Histogram::new(exponential_buckets(0.005, 2.5, 14))
             }),
             operations_failed: Family::default(),
+            probes: probes::Probes::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::cri_calls::Cri;
 use crate::events::{Events, Severity};
+use crate::metrics::probes::{ProbeResult, Probes};
 use crate::planner::{ProbeKind, ProbeTarget, Verdict};
 
 pub use http::{HttpAnswer, HttpTarget, http_get};
@@ -51,6 +52,7 @@ pub struct Prober {
     pub cri: Arc<dyn Cri>,
     pub events: Events,
     pub clock: Arc<dyn Clock>,
+    pub metrics: Probes,
 }
 
 /// The outcome of one try.
@@ -60,6 +62,16 @@ enum Attempt {
     Failure(String),
     /// The probe could not be carried out; it counts neither way.
     Error(String),
+}
+
+impl Attempt {
+    fn result(&self) -> ProbeResult {
+        match self {
+            Self::Success => ProbeResult::Successful,
+            Self::Failure(_) => ProbeResult::Failed,
+            Self::Error(_) => ProbeResult::Unknown,
+        }
+    }
 }
 
 fn seconds(given: Option<i32>, default: u64) -> Duration {
@@ -77,9 +89,12 @@ pub async fn run(prober: Prober, probing: Probing, reports: mpsc::Sender<Report>
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut threshold = Threshold::new(probing.probe.success_threshold, probing.probe.failure_threshold);
     let mut last = None;
+    let figures = prober.metrics.of(&probing.regarding, &probing.container.name, probing.target.kind);
     loop {
-        ticks.tick().await;
-        let success = match try_once(&prober, &probing).await {
+        let began = ticks.tick().await;
+        let attempt = try_once(&prober, &probing).await;
+        figures.tried(attempt.result(), began.elapsed());
+        let success = match attempt {
             Attempt::Success => true,
             Attempt::Failure(output) => {
                 let text = format!("{} probe failed: {output}", probing.target.kind.title());

@@ -6,6 +6,7 @@
 
 pub mod access;
 mod answer;
+mod configz;
 pub mod connection;
 mod container_logs;
 mod metrics;
@@ -15,8 +16,10 @@ mod stats;
 mod streaming;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use access::Access;
+pub use configz::Configuration;
 pub use connection::Server;
 
 use std::sync::Arc;
@@ -24,6 +27,8 @@ use std::sync::Arc;
 use base::{Clock, Metrics, Supervisor};
 use serving::{Pem, Policy, Tls, TlsError, Unverified};
 
+use crate::node_facts::NodeFacts;
+use crate::pod_cgroup::PodCgroups;
 use crate::seams::PodDirectory;
 
 /// The server's dependencies.
@@ -34,6 +39,13 @@ pub struct ServerDeps {
     pub clock: Arc<dyn Clock>,
     /// What `/metrics` shows.
     pub metrics: Metrics,
+    /// What `/metrics/probes` shows.
+    pub probe_metrics: Metrics,
+    /// The cgroups of node and pods.
+    pub cgroups: PodCgroups,
+    pub facts: Arc<NodeFacts>,
+    /// What `/configz` shows.
+    pub configuration: Configuration,
     /// Owns the streams of exec and the like, which outlive their HTTP connection's task.
     pub supervisor: Supervisor,
     /// Who is let in.

@@ -47,6 +47,8 @@ pub(super) async fn answer(target: Target, to: Proxied, call: Call) -> Outcome {
             let agent = Backend { peer: Peer::Proxied, ..node::agent(&target.context, name.name)? };
             match name.port {
                 "" => agent,
+                // The agent's own port speaks what the agent speaks, whatever the name says.
+                port if port_number(port).is_ok_and(|port| port == agent.port) => agent,
                 port => {
                     check_address(&agent.host)?;
                     Backend { port: port_number(port)?, tls: name.scheme == "https", ..agent }

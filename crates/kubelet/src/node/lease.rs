@@ -10,7 +10,7 @@ use kube::{Api, Client};
 use serde_json::json;
 
 /// Upstream's `nodeLeaseDurationSeconds`.
-const DURATION_S: i32 = 40;
+pub const DURATION_S: i32 = 40;
 /// A quarter of the duration.
 pub const RENEW_EVERY: Duration = Duration::from_secs(10);
 const NAMESPACE: &str = "kube-node-lease";

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::access::Identity;
 use super::answer::{self, Body};
-use super::{ServerDeps, container_logs, metrics, query, stats, streaming};
+use super::{ServerDeps, configz, container_logs, metrics, query, stats, streaming, usage};
 use crate::seams::LookupError;
 
 /// Answers one request.
@@ -36,7 +36,11 @@ pub async fn answer(
     let read = matches!(*request.method(), Method::GET | Method::HEAD);
     match segments.as_slice() {
         ["pods"] if read => pods(&deps),
-        ["metrics"] if read => metrics::answer(&deps, request.headers()),
+        ["metrics"] if read => metrics::answer(&deps.metrics, request.headers()),
+        ["metrics", "probes"] if read => metrics::answer(&deps.probe_metrics, request.headers()),
+        ["metrics", "resource"] if read => usage::resource(&deps, request.headers()).await,
+        ["metrics", "cadvisor"] if read => usage::cadvisor(&deps, request.headers()).await,
+        ["configz"] if read => configz::answer(&deps.configuration),
         ["stats", "summary"] if read => stats::answer(&deps).await,
         ["containerLogs", namespace, pod, container] if read => {
             container_logs::answer(&deps, namespace, pod, container, request.uri().query()).await
@@ -53,7 +57,7 @@ pub async fn answer(
             let found = deps.pods.sandbox(namespace, pod);
             streaming::port_forward(&deps, found, request).await
         }
-        ["pods" | "metrics" | "stats" | "containerLogs", ..] if !read => {
+        ["pods" | "metrics" | "stats" | "configz" | "containerLogs", ..] if !read => {
             answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
         }
         _ => answer::text(StatusCode::NOT_FOUND, "404 page not found"),

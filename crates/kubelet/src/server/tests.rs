@@ -88,6 +88,10 @@ fn deps(log: PathBuf, shutdown: &Shutdown) -> ServerDeps {
         node_name: "n1".into(),
         pods,
         metrics,
+        probe_metrics: Metrics::default(),
+        cgroups: PodCgroups::new(cgroup::CgroupMounts::detect().expect("cgroups are mounted"), "/knarr-none"),
+        facts: Arc::default(),
+        configuration: Configuration { max_pods: 110, ..Configuration::default() },
         runtime: cri::RuntimeServiceClient::new(channel),
         clock: Arc::new(SystemClock),
         supervisor: Supervisor::new(shutdown.clone()),
@@ -164,9 +168,23 @@ async fn only_known_clients_are_answered() {
     assert!(text.contains("\"kind\":\"PodList\"") && text.contains("\"name\":\"p\""));
     let metrics = node.get(API_SERVER, "/metrics").await.1;
     assert!(metrics.contains("kubelet_node_name{node=\"n1\"} 1"));
+    let (status, resources) = node.get(API_SERVER, "/metrics/resource").await;
+    assert_eq!(status, StatusCode::OK);
+    for line in
+        ["resource_scrape_error 1.0", "node_cpu_usage_seconds_total ", "node_memory_working_set_bytes "]
+    {
+        assert!(resources.lines().any(|shown| shown.starts_with(line)), "{line} is not in\n{resources}");
+    }
+    assert_eq!(node.get(API_SERVER, "/metrics/probes").await.0, StatusCode::OK);
+    // Nothing without the runtime, which cannot be reached here.
+    assert_eq!(node.get(API_SERVER, "/metrics/cadvisor").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    let (status, configuration) = node.get(API_SERVER, "/configz").await;
+    assert_eq!(status, StatusCode::OK);
+    let configuration: serde_json::Value = serde_json::from_str(&configuration).expect("JSON");
+    assert_eq!(configuration["kubeletconfig"]["maxPods"], 110);
     base::metrics::strict::read(&metrics, base::metrics::Format::Prometheus).expect("a sound exposition");
     assert!(metrics.contains("\nprocess_resident_memory_bytes "));
-    assert_eq!(node.get(API_SERVER, "/configz").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(node.get(API_SERVER, "/configs").await.0, StatusCode::NOT_FOUND);
     node.end().await;
 }
 

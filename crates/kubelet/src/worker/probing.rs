@@ -25,6 +25,7 @@ impl Worker {
                     cri: executor.cri.clone(),
                     events: executor.events.clone(),
                     clock: executor.clock.clone(),
+                    metrics: self.tools.metrics.probes.clone(),
                 };
                 let task = self.probe_tasks.spawn(probes::run(prober, probing, self.reports.0.clone()));
                 self.probes.insert(target, task);

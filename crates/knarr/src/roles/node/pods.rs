@@ -16,12 +16,16 @@ use kubelet::pod_cgroup::PodCgroups;
 use kubelet::resolv::ClusterDns;
 use kubelet::sandbox_config::SandboxConfigBuilder;
 use kubelet::seams::PodDirectory;
-use kubelet::server::{Access, ServerDeps};
+use kubelet::server::{Access, Configuration, ServerDeps};
 use kubelet::source::PodSource;
 use kubelet::volumes::{self, PodDirs};
 
 use super::{CLUSTER_DOMAIN, Config, Deps, Kit};
 use crate::pki::KUBELET_CLIENT_NAME;
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Whether containers without a profile get the runtime's default, as upstream's `--seccomp-default`.
+const SECCOMP_DEFAULT: bool = false;
 
 /// Starts the workers of pods, and the node's HTTPS API.
 ///
@@ -38,6 +42,10 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
     ));
     deps.supervisor.spawn(TaskKind::Essential, "volumes", volumes.clone().run(shutdown.clone()));
     let hierarchy = CgroupMounts::detect().context("looking at the machine's cgroups")?;
+    let cgroups = PodCgroups::new(hierarchy, config.layout.cgroup.clone());
+    let metrics = kubelet::metrics::Metrics::registered(&kit.metrics);
+    let probe_metrics = base::Metrics::default();
+    metrics.probes.register(&probe_metrics);
     let pods = kubelet::run::build(
         PodsConfig {
             client: kit.client.clone(),
@@ -50,26 +58,26 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
                 services: kit.informers.cache::<Service>(),
                 facts: kit.facts.clone(),
                 security: SecurityDefaults {
-                    seccomp_default: false,
+                    seccomp_default: SECCOMP_DEFAULT,
                     seccomp_root: config.layout.kubelet_dir().join("seccomp").display().to_string(),
                 },
                 cluster_domain: CLUSTER_DOMAIN.into(),
                 log_root: config.layout.pod_logs_dir(),
             }),
             sandboxes: Arc::new(SandboxConfigBuilder {
-                cgroups: PodCgroups::new(hierarchy, config.layout.cgroup.clone()),
+                cgroups: cgroups.clone(),
                 dirs,
                 log_root: config.layout.pod_logs_dir(),
                 cluster_dns: ClusterDns {
                     servers: vec![config.network.dns_ip.to_string()],
                     domain: CLUSTER_DOMAIN.into(),
                 },
-                resolv_conf: "/etc/resolv.conf".into(),
+                resolv_conf: RESOLV_CONF.into(),
                 events: kit.events.clone(),
             }),
             events: kit.events.clone(),
             facts: kit.facts.clone(),
-            metrics: kubelet::metrics::Metrics::registered(&kit.metrics),
+            metrics,
             clock: deps.clock.clone(),
         },
         shutdown,
@@ -77,7 +85,7 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
     .await
     .context("reaching the container runtime")?;
     rotate_logs(config, deps, kit, Arc::new(pods.workers()));
-    serve_api(config, deps, kit, Arc::new(pods.workers())).await?;
+    serve_api(config, deps, kit, Shown { pods: Arc::new(pods.workers()), cgroups, probe_metrics }).await?;
     deps.supervisor.spawn(TaskKind::Essential, "pods", pods.run());
     Ok(())
 }
@@ -98,8 +106,16 @@ fn rotate_logs(config: &Config, deps: &Deps, kit: &Kit, pods: Arc<dyn PodDirecto
     });
 }
 
+/// What the node's API shows of the pods.
+struct Shown {
+    pods: Arc<dyn PodDirectory>,
+    cgroups: PodCgroups,
+    probe_metrics: base::Metrics,
+}
+
 /// The node's HTTPS API: logs, exec and the like, for the API server alone.
-async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, pods: Arc<dyn PodDirectory>) -> Result<()> {
+async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, shown: Shown) -> Result<()> {
+    let Shown { pods, cgroups, probe_metrics } = shown;
     let pair = &deps.serving;
     let tls = Arc::new(kubelet::server::tls(serving::Pem {
         chain: pair.certificate_pem.as_bytes(),
@@ -113,6 +129,10 @@ async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, pods: Arc<dyn PodDir
         runtime: kit.runtime.0.clone(),
         clock: deps.clock.clone(),
         metrics: kit.metrics.clone(),
+        probe_metrics,
+        cgroups,
+        facts: kit.facts.clone(),
+        configuration: configuration(config, kit),
         supervisor: deps.supervisor.clone(),
         access: Access { users: vec![KUBELET_CLIENT_NAME.into()], groups: Vec::new() },
     };
@@ -123,4 +143,28 @@ async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, pods: Arc<dyn PodDir
     let shutdown = deps.supervisor.shutdown().clone();
     deps.supervisor.spawn(TaskKind::Essential, "node API", server.run(shutdown));
     Ok(())
+}
+
+/// The node's settings as upstream's kubelet tells its own.
+fn configuration(config: &Config, kit: &Kit) -> Configuration {
+    let logs = Policy::default();
+    Configuration {
+        enable_server: true,
+        address: "0.0.0.0".into(),
+        port: config.port,
+        cluster_dns: vec![config.network.dns_ip.to_string()],
+        cluster_domain: CLUSTER_DOMAIN.into(),
+        resolv_conf: RESOLV_CONF.into(),
+        cgroup_root: config.layout.cgroup.clone(),
+        cgroup_driver: "cgroupfs".into(),
+        cgroups_per_qos: true,
+        max_pods: kit.facts.allocatable_amount("pods"),
+        pod_log_dir: config.layout.pod_logs_dir().display().to_string(),
+        container_log_max_size: format!("{}Mi", logs.max_bytes >> 20),
+        container_log_max_files: logs.max_files,
+        node_lease_duration_seconds: kubelet::node::lease::DURATION_S.unsigned_abs().into(),
+        container_runtime_endpoint: format!("unix://{}", config.layout.cri_socket().display()),
+        seccomp_default: SECCOMP_DEFAULT,
+        fail_swap_on: false,
+    }
 }
