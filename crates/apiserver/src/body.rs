@@ -29,10 +29,11 @@ const FRAME_BYTES: usize = 64 * 1024;
 /// - Each piece is a frame of its own, never split and never joined with another.
 /// - A watch's event is exactly three frames, whatever is watched: head, object, tail. The head is
 ///   `{"type":"TYPE","object":` with one of `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` and `ERROR`; the
-///   object is its JSON without spaces around; the tail is `}` and a newline. In a watch of whole objects
-///   whose version is the stored one, the object of an `ADDED` or `MODIFIED` event shares its allocation
-///   with the watch cache.
-/// - A list of whole objects is its head, the objects with a comma between each two, and its tail.
+///   object is its JSON without spaces around; the tail is `}` and a newline. In a watch of objects without
+///   managed fields ([`client::managed_fields`]) whose version is the stored one, the object of an `ADDED` or
+///   `MODIFIED` event shares its allocation with the watch cache.
+/// - A list of whole objects is its head, the objects with a comma between each two, and its tail. An object is one
+///   piece or several; they share their allocations with the watch cache.
 ///
 /// - An object alone is its JSON, without the newline that ends it on a socket.
 ///

@@ -2,7 +2,7 @@
 //!
 //! Start with [`Cache`]: it follows the store (`feed`) and hands out one [`ResourceCache`] per storage prefix,
 //! which answers gets, lists ([`Snapshot`], [`PageQuery`]) and watches ([`CacheWatch`]). An object is looked
-//! into once per change, when its [`Entry`] is made; after that its bytes are shared by everybody.
+//! into once per change, when its [`Entry`] is made; after that its bytes are shared by everybody ([`Json`]).
 //!
 //! Readers work on an immutable copy of the objects (`objects`, `collection`): no commit waits for one. Watchers
 //! pull from the resource's ring of recent events, so a slow one holds nobody up: when the ring has moved past it,
@@ -20,6 +20,7 @@ mod event;
 mod extract;
 mod feed;
 pub(crate) mod follow;
+mod json;
 mod lanes;
 pub mod lookup;
 mod objects;
@@ -29,6 +30,7 @@ mod resource;
 mod ring;
 mod scope;
 pub(crate) mod specs;
+mod templates;
 mod version;
 mod watch;
 
@@ -48,9 +50,11 @@ pub use entry::Entry;
 pub use error::CacheError;
 pub use event::{CacheEvent, EventKind, WatchEvent};
 pub use extract::{Extract, Extracted, FieldSource, by_fields, by_paths};
+pub use json::Json;
 pub use paging::{Continue, Page, PageQuery};
 pub use resource::{ResourceCache, ResourceSpec, Snapshot};
 pub use scope::{Filter, Scope};
+pub use templates::Templates;
 pub use version::with_resource_version;
 pub use watch::CacheWatch;
 

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod error;
 pub mod events;
 pub mod kubeconfig;
+pub mod managed_fields;
 
 pub use connect::{Endpoint, https, in_process};
 pub use error::{

@@ -10,6 +10,7 @@ use std::time::Duration;
 use base::Shutdown;
 use base::backoff::Policy;
 use bytes::Bytes;
+use client::managed_fields::UNWANTED;
 use http_body_util::BodyExt;
 use kube::Client;
 use kube::api::WatchParams;
@@ -104,7 +105,11 @@ impl Reflector {
             send_initial_events: self.version.is_none(),
         };
         let version = self.version.as_deref().unwrap_or("");
-        Request::new(self.path.clone()).watch(&params, version).map_err(|error| error.to_string())
+        let request = Request::new(self.path.clone()).watch(&params, version);
+        let mut request = request.map_err(|error| error.to_string())?;
+        let (name, value) = UNWANTED;
+        request.headers_mut().insert(name, value);
+        Ok(request)
     }
 
     async fn watch(&mut self) -> End {

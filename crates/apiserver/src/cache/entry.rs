@@ -3,12 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use store::Revision;
 
-use super::Extracted;
 use super::resource::ResourceSpec;
-use super::version::{replace_resource_version, with_resource_version};
+use super::{Extracted, Json};
 
 /// An object at one revision. Never changes.
 pub struct Entry {
@@ -17,7 +15,7 @@ pub struct Entry {
     /// The commit that wrote it; for the last state of a deleted object, the commit that deleted it.
     pub revision: Revision,
     /// The whole object as it is stored, with `metadata.resourceVersion`.
-    pub json: Bytes,
+    pub json: Json,
     spec: Arc<ResourceSpec>,
     /// Labels as `key NUL value NUL …`, then the fields' values as `value NUL …`: one allocation.
     text: Box<str>,
@@ -32,11 +30,11 @@ impl Entry {
         value: &[u8],
         revision: Revision,
     ) -> Option<Arc<Self>> {
-        let Some(json) = with_resource_version(value, revision) else {
+        let Some(json) = Json::read(value, revision, &spec.templates) else {
             tracing::error!(%key, revision, "a stored value is no JSON object and is left out");
             return None;
         };
-        let found = match (spec.extract)(value) {
+        let found = match (spec.extract)(&json.lean()) {
             Ok(found) => found,
             Err(error) if error.is_data() => {
                 tracing::error!(%key, revision, %error, "a stored object is odd; no selector finds it");
@@ -64,7 +62,7 @@ impl Entry {
         Arc::new(Self {
             key: self.key.clone(),
             revision,
-            json: replace_resource_version(&self.json, self.revision, revision),
+            json: self.json.at_revision(self.revision, revision),
             spec: self.spec.clone(),
             text: self.text.clone(),
             fields_at: self.fields_at,

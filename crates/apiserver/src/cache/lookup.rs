@@ -79,13 +79,18 @@ impl Lookup {
 
     /// An object, decoded; one that cannot be decoded counts as absent, which is logged.
     pub fn object(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Object> {
-        decode(&*self.entry(group, plural, namespace, name)?)
+        let entry = self.entry(group, plural, namespace, name)?;
+        read(&entry, &entry.json.whole())
     }
 }
 
-/// What a stored object says to those who want only some of its fields.
+/// What a stored object says to those who want only some of its fields, and not the managed ones.
 pub(crate) fn decode<T: DeserializeOwned>(entry: &Entry) -> Option<T> {
-    match serde_json::from_slice(&entry.json) {
+    read(entry, &entry.json.lean())
+}
+
+fn read<T: DeserializeOwned>(entry: &Entry, json: &[u8]) -> Option<T> {
+    match serde_json::from_slice(json) {
         Ok(value) => Some(value),
         Err(error) => {
             tracing::error!(key = %entry.key, %error, "a stored object is odd and counts as absent");

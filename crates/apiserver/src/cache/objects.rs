@@ -111,7 +111,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::cache::{ResourceSpec, by_paths};
+    use crate::cache::{ResourceSpec, Templates, by_paths};
 
     fn entry(spec: &Arc<ResourceSpec>, key: &str, revision: u64) -> Arc<Entry> {
         Entry::new(spec, key.into(), b"{}", revision).unwrap()
@@ -124,6 +124,7 @@ mod tests {
             field_names: Vec::new(),
             triggers: Vec::new(),
             extract: by_paths::<&str>(&[]),
+            templates: Templates::default(),
         })
     }
 

@@ -13,7 +13,7 @@ use super::objects::Objects;
 use super::past::Past;
 use super::ring::Ring;
 use super::watch::CacheWatch;
-use super::{CacheError, CacheEvent, Entry, EventKind, Extract, ROOT, Scope, Shared};
+use super::{CacheError, CacheEvent, Entry, EventKind, Extract, ROOT, Scope, Shared, Templates};
 
 /// What the cache must know of a resource.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub struct ResourceSpec {
     pub triggers: Vec<usize>,
     /// Gives the values of those fields in their order, and the labels.
     pub extract: Extract,
+    /// What the managed fields of its objects have in common.
+    pub templates: Templates,
 }
 
 impl ResourceSpec {

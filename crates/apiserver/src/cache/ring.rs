@@ -94,5 +94,5 @@ impl Ring {
 
 /// What the event holds on to: the object before it is that of an earlier event, or of the cache.
 fn weight(event: &CacheEvent) -> usize {
-    512 + event.entry.json.len()
+    512 + event.entry.json.held_bytes()
 }

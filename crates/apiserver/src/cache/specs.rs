@@ -2,7 +2,7 @@
 
 use resources::KindTable;
 
-use crate::cache::{FieldSource, ResourceSpec, by_fields};
+use crate::cache::{FieldSource, ResourceSpec, Templates, by_fields};
 
 /// A spec for each place where objects are stored. Rows that share a place (versions of a kind)
 /// share a spec with the selectable fields of all.
@@ -34,6 +34,7 @@ pub fn cache_specs(table: &KindTable) -> Vec<ResourceSpec> {
                 triggers: (0..fields.len()).filter(|index| fields[*index].trigger).collect(),
                 field_names: fields.iter().map(|field| field.name.clone()).collect(),
                 extract: by_fields(&sources),
+                templates: Templates::default(),
             }
         })
         .collect()

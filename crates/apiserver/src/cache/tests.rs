@@ -23,6 +23,7 @@ fn spec(prefix: &str, namespaced: bool) -> ResourceSpec {
         field_names: vec!["spec.node".into()],
         triggers: vec![0],
         extract: by_paths(&[(vec!["spec", "node"], "")]),
+        templates: Templates::default(),
     }
 }
 
@@ -95,7 +96,7 @@ async fn objects_are_found_by_prefix_namespace_and_name() {
     assert_eq!(names(&f.things().snapshot(Some("a")).entries), ["a/x"]);
     let entry = f.things().get("a", "x").unwrap();
     assert_eq!(
-        entry.json,
+        entry.json.whole(),
         r#"{"kind":"Thing","metadata":{"name":"x","resourceVersion":"2","labels":{"node":"n1"}},"spec":{"node":"n1"}}"#
     );
     assert_eq!((entry.label("node"), entry.label("none")), (Some("n1"), None));
@@ -130,10 +131,10 @@ async fn a_filter_turns_changes_into_coming_and_going() {
     let shown: Vec<_> = seen.iter().map(|e| (e.kind, e.revision())).collect();
     assert_eq!(shown, [(Added, 3), (Modified, 4), (Deleted, 5), (Added, 6), (Deleted, 7)]);
     // One that ceases to match is shown as it was, with the revision of the change.
-    let left: serde_json::Value = serde_json::from_slice(&seen[2].object().json).unwrap();
+    let left: serde_json::Value = serde_json::from_slice(&seen[2].object().json.whole()).unwrap();
     assert_eq!(left["spec"]["node"], "n1");
     assert_eq!(left["metadata"]["resourceVersion"], "5");
-    let gone: serde_json::Value = serde_json::from_slice(&seen[4].object().json).unwrap();
+    let gone: serde_json::Value = serde_json::from_slice(&seen[4].object().json.whole()).unwrap();
     assert_eq!(gone["metadata"]["resourceVersion"], "7");
     assert_eq!(other.progress(), None, "not looked at yet");
     assert!(tokio::time::timeout(Duration::from_millis(1), other.next()).await.is_err());

@@ -3,6 +3,8 @@
 //! The store's values hold no `metadata.resourceVersion`: the revision of the change is it, known only once
 //! the value is written. It is inserted behind the members of `metadata` that stand before it upstream.
 
+use std::ops::Range;
+
 use api::layout::BEFORE_RESOURCE_VERSION;
 use bytes::{BufMut, Bytes, BytesMut};
 use store::Revision;
@@ -116,6 +118,24 @@ fn find_inside(scan: &mut Scan<'_>) -> Option<Place> {
     }
 }
 
+/// Where an object's managed fields stand, with the comma before them, in bytes that [`with_resource_version`] made:
+/// there they are never the first of the metadata.
+pub(super) fn find_managed_fields(object: &[u8]) -> Option<Range<usize>> {
+    let Place::Inside { at, .. } = find_metadata(object)? else { return None };
+    let mut scan = Scan { bytes: object, at };
+    let mut comma = at;
+    loop {
+        let key = scan.string()?;
+        scan.expect(b':')?;
+        scan.skip_value()?;
+        if key == b"managedFields" {
+            return (comma > at).then_some(comma..scan.at);
+        }
+        comma = scan.at;
+        scan.expect(b',')?;
+    }
+}
+
 /// A reader of JSON that is known to be well formed but for accidents: it never panics, and gives up with `None`.
 struct Scan<'a> {
     bytes: &'a [u8],
@@ -223,6 +243,7 @@ mod tests {
         #[test]
         fn any_bytes_are_borne(bytes in prop::collection::vec(prop::sample::select(b"{}[]\",:\\ metadata1".as_slice()), 0..40)) {
             with_resource_version(&bytes, 7);
+            find_managed_fields(&bytes);
         }
     }
 

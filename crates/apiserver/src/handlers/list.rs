@@ -183,7 +183,7 @@ pub(crate) async fn respond(target: &Target, call: &Call, answer: Answer, page: 
     Ok(gzip::maybe(&call.headers, response))
 }
 
-/// The list's JSON as pieces: head, the entries' own bytes with commas between, tail.
+/// The list's JSON as pieces: head, the entries' own bytes, each in one or more pieces, with commas between, tail.
 async fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeque<Bytes>, Error> {
     let (kind, version) = (&target.row.kind, target.row.group_version());
     let start =
@@ -198,7 +198,10 @@ async fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeq
         if i > 0 {
             pieces.push_back(Bytes::from_static(b","));
         }
-        pieces.push_back(converted.as_ref().map_or(&entry.json, |all| &all[i]).clone());
+        match &converted {
+            Some(all) => pieces.push_back(all[i].clone()),
+            None => entry.json.pieces(&mut pieces),
+        }
     }
     pieces.push_back(Bytes::from_static(b"]}\n"));
     Ok(pieces)
@@ -207,6 +210,6 @@ async fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeq
 async fn objects(target: &Target, page: &Page) -> Result<Vec<api::Object>, Error> {
     match target.converted(&page.entries).await? {
         Some(converted) => converted.iter().map(|json| table::parse(json)).collect(),
-        None => page.entries.iter().map(|entry| table::parse(&entry.json)).collect(),
+        None => page.entries.iter().map(|entry| table::parse(&entry.json.whole())).collect(),
     }
 }

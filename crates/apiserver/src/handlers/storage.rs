@@ -62,7 +62,7 @@ impl Target {
     /// The object as the cache has it.
     pub(crate) async fn read(&self, namespace: &str, name: &str) -> Result<Option<Stored>, Error> {
         match self.cache.get(namespace, name) {
-            Some(entry) => self.decode(&entry.json, entry.revision).await.map(Some),
+            Some(entry) => self.decode(&entry.json.whole(), entry.revision).await.map(Some),
             None => Ok(None),
         }
     }
@@ -94,9 +94,14 @@ impl Target {
         self.converter().concerns(&self.row)
     }
 
-    /// An entry's JSON in the version of the row: shared bytes where that is the stored version.
+    /// An entry's JSON in the version of the row.
     pub(crate) async fn served(&self, entry: &Entry) -> Result<Bytes, Error> {
-        self.served_bytes(&entry.json).await
+        self.served_bytes(&entry.json.whole()).await
+    }
+
+    /// The same without managed fields: shared bytes where the version is the stored one, else with them after all.
+    pub(crate) async fn served_lean(&self, entry: &Entry) -> Result<Bytes, Error> {
+        if self.converts() { self.served(entry).await } else { Ok(entry.json.lean()) }
     }
 
     /// The JSON of many entries in the version of the row, converted together; `None` where that is the stored
@@ -105,7 +110,8 @@ impl Target {
         if !self.converts() {
             return Ok(None);
         }
-        let read = entries.iter().map(|entry| serde_json::from_slice(&entry.json).map_err(Error::internal));
+        let read =
+            entries.iter().map(|entry| serde_json::from_slice(&entry.json.whole()).map_err(Error::internal));
         let mut objects: Vec<Object> = read.collect::<Result<_, _>>()?;
         self.converter().to_served(&self.row, &mut objects).await?;
         objects.iter().map(to_json).collect::<Result<_, _>>().map(Some)
@@ -156,7 +162,7 @@ impl Target {
         let revision = written.mod_revision;
         self.wait(revision).await.map_err(CommitError::Failed)?;
         let json = match self.cache.get(&namespace, &name) {
-            Some(entry) if entry.revision == revision => entry.json.clone(),
+            Some(entry) if entry.revision == revision => entry.json.whole(),
             // Somebody has written again already; the answer is still this write.
             _ => with_resource_version(&written.value, revision)
                 .ok_or_else(|| CommitError::Failed(Error::internal("a written value is no JSON object")))?,

@@ -8,6 +8,7 @@ use api::field::{FieldError, Path};
 use api::layout::Laid;
 use api::{Error, Object};
 use bytes::Bytes;
+use client::managed_fields;
 use futures::Stream;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
@@ -76,6 +77,7 @@ pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
     let start = start(&call.query)?;
     let scope = select::scope(&target.row, call)?;
     let view = match answer.shape {
+        Shape::Whole if managed_fields::are_unwanted(&call.headers) => View::Lean,
         Shape::Whole => View::Whole,
         Shape::Metadata => View::Metadata,
         Shape::Table(version) => {
@@ -146,8 +148,10 @@ enum First {
 
 /// What the events show.
 enum View {
-    /// Whole objects: in the bytes that all watchers share, where their version is the stored one.
+    /// Whole objects.
     Whole,
+    /// Objects without managed fields: in the bytes that all watchers share, where their version is the stored one.
+    Lean,
     Metadata,
     Table {
         form: Form,
@@ -245,9 +249,12 @@ impl Watcher {
     }
 
     async fn add(&mut self, kind: EventKind, entry: &Entry) -> Result<(), Error> {
-        let json = self.target.served(entry).await?;
+        let json = match self.view {
+            View::Lean => self.target.served_lean(entry).await?,
+            _ => self.target.served(entry).await?,
+        };
         let object = match &mut self.view {
-            View::Whole => json,
+            View::Whole | View::Lean => json,
             View::Metadata => encode(&table::metadata_only(&table::parse(&json)?))?,
             View::Table { form, columns_shown } => {
                 let object = table::parse(&json)?;
@@ -270,7 +277,7 @@ impl Watcher {
         object.set_type(&row.gvk());
         object.0.insert("metadata".into(), metadata);
         let shown = match &mut self.view {
-            View::Whole => object.into_value(),
+            View::Whole | View::Lean => object.into_value(),
             View::Metadata => table::metadata_only(&object),
             View::Table { form, columns_shown } => {
                 let columns = !std::mem::replace(columns_shown, true);

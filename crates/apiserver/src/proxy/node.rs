@@ -21,7 +21,7 @@ pub(crate) fn agent(context: &Context, name: &str) -> Result<Backend, Error> {
     let resource = GroupResource::new("", "nodes");
     let entry = context.deps.cache.resource(NODES).and_then(|cache| cache.get("", name));
     let entry = entry.ok_or_else(|| Error::not_found(&resource, name))?;
-    let node: Object = serde_json::from_slice(&entry.json).map_err(Error::internal)?;
+    let node: Object = serde_json::from_slice(&entry.json.lean()).map_err(Error::internal)?;
     let unknown = |what: &str| {
         Error::new(api::Reason::ServiceUnavailable, format!("node {name:?} has not told its {what} yet"))
     };

@@ -48,7 +48,7 @@ fn finished(pod: &Object) -> bool {
 fn check_budgets(target: &Target, pod: &Object) -> Result<(), Error> {
     let Some(budgets) = target.context.deps.cache.resource("poddisruptionbudgets") else { return Ok(()) };
     for entry in budgets.snapshot(Some(pod.namespace())).entries {
-        let budget: Object = serde_json::from_slice(&entry.json).map_err(Error::internal)?;
+        let budget: Object = serde_json::from_slice(&entry.json.lean()).map_err(Error::internal)?;
         let Some(selector) = budget.at(&["spec", "selector"]) else { continue };
         if LabelSelector::from_object(selector)?.matches_object(pod) {
             return Err(Error::not_implemented("evicting pods that a disruption budget covers"));

@@ -162,7 +162,7 @@ async fn service_backend(target: &Target, call: &Call, name: &Name<'_>) -> Resul
         if entry.label("kubernetes.io/service-name") != Some(name.name) {
             continue;
         }
-        let slice: Object = serde_json::from_slice(&entry.json).map_err(Error::internal)?;
+        let slice: Object = serde_json::from_slice(&entry.json.lean()).map_err(Error::internal)?;
         let list = |key: &str| slice.at(&[key]).and_then(Value::as_array).cloned().unwrap_or_default();
         let ports = list("ports");
         let number = ports.iter().find(|p| p["name"].as_str().unwrap_or("") == wanted);

@@ -104,7 +104,7 @@ fn bound_object(target: &Target, reference: &Value, account: &Object) -> Result<
     };
     let read = |prefix: &str, namespace: &str, name: &str| -> Result<Option<Object>, Error> {
         let entry = target.context.deps.cache.resource(prefix).and_then(|c| c.get(namespace, name));
-        entry.map(|e| serde_json::from_slice(&e.json).map_err(Error::internal)).transpose()
+        entry.map(|e| serde_json::from_slice(&e.json.lean()).map_err(Error::internal)).transpose()
     };
     let plural = if prefix == "minions" { "nodes" } else { prefix };
     let resource = api::GroupResource::new("", plural);

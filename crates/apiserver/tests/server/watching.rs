@@ -14,8 +14,17 @@ pub struct Watch {
 
 impl Watch {
     pub async fn open(harness: &Harness, path: &str, accept: &str) -> Self {
-        let request = Request::get(path).header("accept", accept).body(Full::default()).unwrap();
-        let response = harness.raw(request).await;
+        Self::send(harness, Request::get(path).header("accept", accept)).await
+    }
+
+    /// A watch of objects without managed fields.
+    async fn open_lean(harness: &Harness, path: &str) -> Self {
+        let (name, value) = client::managed_fields::UNWANTED;
+        Self::send(harness, Request::get(path).header(name, value)).await
+    }
+
+    async fn send(harness: &Harness, request: http::request::Builder) -> Self {
+        let response = harness.raw(request.body(Full::default()).unwrap()).await;
         assert_eq!(response.status(), 200);
         Self { body: response.into_body(), buffer: Vec::new() }
     }
@@ -111,14 +120,37 @@ async fn event_frames(watch: &mut Watch) -> [bytes::Bytes; 3] {
 }
 
 #[tokio::test]
+async fn managed_fields_are_shown_to_all_but_those_who_do_not_want_them() {
+    let harness = Harness::start().await;
+    let url = format!("{CONFIG_MAPS}?watch=true");
+    let mut whole = Watch::open(&harness, &url, JSON).await;
+    let mut lean = Watch::open_lean(&harness, &url).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    for write in 0..3 {
+        let mut written = match write {
+            0 => harness.post(CONFIG_MAPS, &config_map("a")).await.ok(),
+            n => harness.merge(&path, &json!({"data": {format!("k{n}"): "v"}})).await.ok(),
+        };
+        assert!(written["metadata"]["managedFields"][0]["fieldsV1"].is_object());
+        assert_eq!(harness.get(&path).await.ok(), written);
+        assert_eq!(harness.get(CONFIG_MAPS).await.ok()["items"], json!([written]));
+        let [_, object, _] = event_frames(&mut whole).await;
+        assert_eq!(serde_json::from_slice::<Value>(&object).unwrap(), written);
+        written["metadata"].as_object_mut().unwrap().remove("managedFields");
+        let [_, object, _] = event_frames(&mut lean).await;
+        assert_eq!(serde_json::from_slice::<Value>(&object).unwrap(), written);
+    }
+}
+
+#[tokio::test]
 async fn callers_of_the_process_share_the_bytes_of_objects() {
     let harness = Harness::start().await;
     harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
     let url = format!(
         "{CONFIG_MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
     );
-    let mut one = Watch::open(&harness, &url, JSON).await;
-    let mut other = Watch::open(&harness, &url, JSON).await;
+    let mut one = Watch::open_lean(&harness, &url).await;
+    let mut other = Watch::open_lean(&harness, &url).await;
     let listing = Request::get(CONFIG_MAPS).body(Full::default()).unwrap();
     let mut list = harness.raw(listing).await.into_body();
     let _head = list.frame().await;

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::marker::PhantomData;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -10,16 +10,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Meta;
-use super::meta::Span;
 use crate::Kind;
 
 type Shared = Arc<dyn Any + Send + Sync>;
 
-/// An object: its JSON, in the bytes of whoever sent it, and its metadata. Never changes.
+/// An object: its JSON without managed fields, which no component reads, and its metadata. Never changes.
 pub struct Item {
     meta: Meta,
     json: Bytes,
-    managed_fields: Option<Span>,
     /// The typed object, for as long as a caller holds it.
     typed: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
     /// The view that [`Item::view`] made.
@@ -32,20 +30,21 @@ pub trait View: DeserializeOwned + Default + Send + Sync + 'static {}
 impl<V: DeserializeOwned + Default + Send + Sync + 'static> View for V {}
 
 impl Item {
-    /// Makes an item from an object's JSON.
+    /// Makes an item from an object's JSON. The bytes are those given where these have no managed fields.
     ///
     /// # Errors
     /// When the bytes are no object.
     pub fn read(json: Bytes) -> Result<Self, serde_json::Error> {
         let (meta, managed_fields) = Meta::read(&json)?;
-        Ok(Self { meta, json, managed_fields, typed: Mutex::default(), view: OnceLock::new() })
+        let json = managed_fields.map_or(json.clone(), |span| without(&json, span));
+        Ok(Self { meta, json, typed: Mutex::default(), view: OnceLock::new() })
     }
 
     pub fn meta(&self) -> &Meta {
         &self.meta
     }
 
-    /// The whole object.
+    /// The object without its managed fields.
     pub fn json(&self) -> &Bytes {
         &self.json
     }
@@ -69,15 +68,14 @@ impl Item {
         })
     }
 
-    /// The typed object without its managed fields, which no component reads; `None` for one that cannot be read,
-    /// which is logged. Shared with all callers that hold it at the moment.
+    /// The typed object without its managed fields; `None` for one that cannot be read, which is logged. Shared with all callers that hold it at the moment.
     pub fn decode<K: Kind>(&self) -> Option<Arc<K>> {
         let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
         let alive = typed.as_ref().and_then(Weak::upgrade).and_then(|shared| shared.downcast::<K>().ok());
         if alive.is_some() {
             return alive;
         }
-        match self.parse::<K>() {
+        match serde_json::from_slice::<K>(&self.json) {
             Ok(object) => {
                 let object = Arc::new(object);
                 let shared: Shared = object.clone();
@@ -91,16 +89,15 @@ impl Item {
             }
         }
     }
+}
 
-    fn parse<K: Kind>(&self) -> Result<K, serde_json::Error> {
-        let Some(span) = &self.managed_fields else { return serde_json::from_slice(&self.json) };
-        let (start, end) = (span.start as usize, span.end as usize);
-        let mut rest = Vec::with_capacity(self.json.len() - (end - start) + 4);
-        rest.extend_from_slice(&self.json[..start]);
-        rest.extend_from_slice(b"null");
-        rest.extend_from_slice(&self.json[end..]);
-        serde_json::from_slice(&rest)
-    }
+/// A copy of an object in which `null` stands for the managed fields.
+fn without(json: &Bytes, managed_fields: Range<usize>) -> Bytes {
+    let mut rest = Vec::with_capacity(json.len() - managed_fields.len() + 4);
+    rest.extend_from_slice(&json[..managed_fields.start]);
+    rest.extend_from_slice(b"null");
+    rest.extend_from_slice(&json[managed_fields.end..]);
+    rest.into()
 }
 
 impl std::fmt::Debug for Item {

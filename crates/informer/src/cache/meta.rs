@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -108,23 +109,19 @@ struct Raw<'a> {
     managed_fields: Option<&'a RawValue>,
 }
 
-/// The position of `metadata.managedFields` in an object's JSON.
-pub(super) type Span = std::ops::Range<u32>;
-
 impl Meta {
-    /// Reads the metadata out of an object's JSON.
+    /// Reads the metadata out of an object's JSON, and where `metadata.managedFields` stand in it.
     ///
     /// # Errors
     /// When the JSON is no object or its metadata is not of the shape that all objects share.
-    pub(super) fn read(json: &[u8]) -> Result<(Self, Option<Span>), serde_json::Error> {
+    pub(super) fn read(json: &[u8]) -> Result<(Self, Option<Range<usize>>), serde_json::Error> {
         if !json.trim_ascii_start().starts_with(b"{") {
             return Err(serde::de::Error::custom("not a JSON object"));
         }
         let Top { metadata: raw } = serde_json::from_slice(json)?;
         let managed = raw.managed_fields.map(|fields| {
             let start = fields.get().as_ptr() as usize - json.as_ptr() as usize;
-            let end = start + fields.get().len();
-            u32::try_from(start).unwrap_or(u32::MAX)..u32::try_from(end).unwrap_or(u32::MAX)
+            start..start + fields.get().len()
         });
         let labels = raw.labels.unwrap_or_default();
         let meta = Self {
@@ -197,7 +194,7 @@ mod tests {
         assert_eq!(meta.controller().map(|o| &*o.uid), Some("ou"));
         assert_eq!(&*meta.finalizers[0], "f");
         let span = managed.expect("managed fields");
-        assert_eq!(&json[span.start as usize..span.end as usize], br#"[{"manager":"m"}]"#);
+        assert_eq!(&json[span], br#"[{"manager":"m"}]"#);
         for broken in [&b"[]"[..], b"{", br#"{"metadata":{"labels":7}}"#, b"\xff"] {
             assert!(Meta::read(broken).is_err(), "{broken:?}");
         }

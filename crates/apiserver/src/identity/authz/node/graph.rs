@@ -183,7 +183,7 @@ fn is_idle(event: &WatchEvent) -> bool {
     let ephemeral = b"\"ephemeralContainers\"";
     event.kind == EventKind::Modified
         && before.as_ref().is_some_and(|before| node(before) == node(now))
-        && !now.json.windows(ephemeral.len()).any(|window| window == ephemeral)
+        && !now.json.lean().windows(ephemeral.len()).any(|window| window == ephemeral)
 }
 
 #[derive(Deserialize)]
