@@ -10,6 +10,8 @@ use super::{Entry, Scope};
 #[derive(Default)]
 pub(super) struct Collection {
     all: Objects,
+    /// What the JSON of all objects takes in memory.
+    bytes: usize,
     /// For each trigger field, by its place among the spec's fields: those that have a value there.
     by_field: Vec<(usize, HashMap<Box<str>, Objects>)>,
 }
@@ -17,11 +19,16 @@ pub(super) struct Collection {
 impl Collection {
     pub fn new(spec: &ResourceSpec) -> Self {
         let by_field = spec.triggers.iter().map(|index| (*index, HashMap::new())).collect();
-        Self { all: Objects::default(), by_field }
+        Self { all: Objects::default(), bytes: 0, by_field }
     }
 
     pub fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// What the JSON of all objects takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub fn get(&self, key: &str) -> Option<&Arc<Entry>> {
@@ -31,6 +38,8 @@ impl Collection {
     /// Puts the entry in the place of its key; gives what stood there.
     pub fn insert(&mut self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
         let previous = self.all.insert(entry.clone());
+        self.bytes += entry.json.held_bytes();
+        self.bytes -= previous.as_ref().map_or(0, |previous| previous.json.held_bytes());
         for (index, values) in &mut self.by_field {
             let value = entry.field_at(*index);
             if let Some(previous) = previous.as_ref().filter(|previous| previous.field_at(*index) != value) {
@@ -49,6 +58,7 @@ impl Collection {
 
     pub fn remove(&mut self, key: &str) -> Option<Arc<Entry>> {
         let removed = self.all.remove(key)?;
+        self.bytes -= removed.json.held_bytes();
         for (index, values) in &mut self.by_field {
             remove(values, &removed, *index);
         }

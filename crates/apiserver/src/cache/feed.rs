@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::lanes::Woken;
 use super::resource::{ResourceCache, ResourceSpec};
+use super::ring::SETTLED;
 use super::{CacheError, ROOT, Shared};
 
 /// Keys loaded in one step.
@@ -28,6 +29,8 @@ struct Feed {
     shared: Arc<Shared>,
     commands: mpsc::Receiver<Command>,
     applied: Revision,
+    /// When events are old enough for rings to shrink to their share; `None` while no ring is larger.
+    trim_at: Option<Instant>,
 }
 
 /// Why following stopped.
@@ -45,7 +48,7 @@ pub(super) async fn start(
 ) -> Result<mpsc::Sender<Command>, CacheError> {
     let (sender, commands) = mpsc::channel(16);
     let applied = store.revision().await?;
-    let mut feed = Feed { store, shared, commands, applied };
+    let mut feed = Feed { store, shared, commands, applied, trim_at: None };
     for spec in specs {
         feed.load(spec).await?;
     }
@@ -100,9 +103,17 @@ impl Feed {
             Err(error) => return End::Lost(error),
         };
         loop {
+            let trim_at = self.trim_at;
+            let settled = async {
+                match trim_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 () = shutdown.started() => return End::Shutdown,
+                () = settled => self.trim(),
                 // Before the changes, which need not pause for it.
                 Some(command) = self.commands.recv() => self.obey(command).await,
                 item = watch.next() => match item {
@@ -150,6 +161,13 @@ impl Feed {
         }
         // Once it is said how far all is applied: who wakes up asks for that.
         woken.into_iter().for_each(Woken::wake);
+        self.trim_at.get_or_insert(now + SETTLED);
+    }
+
+    fn trim(&mut self) {
+        let now = Instant::now();
+        let large = self.resources().iter().filter(|resource| resource.trim(now)).count();
+        self.trim_at = (large > 0).then(|| now + SETTLED);
     }
 
     fn say_applied(&self) {

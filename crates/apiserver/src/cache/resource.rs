@@ -217,11 +217,18 @@ impl ResourceCache {
                 },
             };
             state.lanes.note(&event, state.ring.floor(), &mut woken);
-            state.ring.push(now, Arc::new(event));
+            state.ring.push(now, Arc::new(event), state.objects.bytes());
             state.changed = change.revision;
             woken.add(&self.signal, change.revision);
         }
         woken
+    }
+
+    /// Forgets events that are not needed any more. Returns whether others are too many for ever, but not for now.
+    pub(super) fn trim(&self, now: Instant) -> bool {
+        let mut state = self.write();
+        let live_bytes = state.objects.bytes();
+        state.ring.trim(now, live_bytes)
     }
 
     pub(super) fn close(&self) {

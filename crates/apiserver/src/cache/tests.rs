@@ -413,3 +413,27 @@ async fn objects_are_looked_up_by_a_triggers_value() {
     assert_eq!((names(&page.entries), page.next.is_some(), page.remaining), (vec!["a/x".into()], true, None));
     f.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn history_shrinks_to_its_share_while_nothing_happens() {
+    let f = Fixture::new().await;
+    let start = f.cache.revision();
+    let value =
+        |n: u64| Bytes::from(format!(r#"{{"metadata":{{"name":"x"}},"data":"{n}{}"}}"#, "x".repeat(4 << 10)));
+    for n in 0..200 {
+        f.store.put("/registry/things/a/x", value(n), Expect::Anything, None).await.unwrap();
+    }
+    let last = f.store.revision().await.unwrap();
+    f.cache.wait_fresh(last).await.unwrap();
+    tokio::time::sleep(2 * ring::SETTLED + Duration::from_millis(1)).await;
+    let things = f.things();
+    assert!(!things.remembers(start) && !things.remembers(last - 100));
+    assert!(things.remembers(last - 40), "some events are always kept");
+    // What the ring has lost is the store's.
+    let mut late = things.watch(start, Scope::default()).await.unwrap();
+    let mut seen = 0;
+    while seen < 200 {
+        seen += late.next().await.unwrap().len();
+    }
+    f.stop().await;
+}
