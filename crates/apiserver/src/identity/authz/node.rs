@@ -11,13 +11,13 @@ mod tests;
 use std::sync::Arc;
 
 use base::Supervisor;
-use graph::{Graph, Kind, Source, bound_pod};
+use graph::{Graph, Kind, Source, needs_of};
 
 use super::authorizer::{Authorizer, Decision};
 use super::rbac::Rule;
 use crate::cache::follow::{Follower, follow};
 use crate::cache::lookup::Lookup;
-use crate::cache::{CacheError, ResourceCache, Scope};
+use crate::cache::{CacheError, Entry, ResourceCache, Scope};
 use crate::eventual::Eventual;
 use crate::request::{Attributes, User};
 
@@ -85,9 +85,12 @@ impl NodeAuthorizer {
             return false;
         }
         let pods = self.pods.matching(&Scope::namespace(&a.namespace).with("spec.nodeName", node)).entries;
-        let news = pods.iter().filter(|pod| !self.graph.knows(pod.namespace(), pod.name(), node));
-        news.filter_map(|pod| bound_pod(pod))
-            .any(|pod| pod.needs.iter().any(|(needed, name)| *needed == kind && *name == a.name))
+        let mut news = pods.iter().filter(|pod| !self.graph.knows(pod.namespace(), pod.name(), node));
+        let needs = |pod: &Arc<Entry>| {
+            let needs = needs_of(pod).unwrap_or_default();
+            needs.iter().any(|(needed, name)| *needed == kind && **name == *a.name)
+        };
+        news.any(|pod| if kind == Kind::Pod { pod.name() == a.name } else { needs(pod) })
     }
 
     fn read_namespaced(&self, node: &str, kind: Kind, a: &Attributes) -> Decision {

@@ -1,6 +1,6 @@
 //! [`Graph`]: which objects belong to which node, through the pods bound to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use crate::cache::{Entry, EventKind, WatchEvent};
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// What a node may have to do with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     Pod,
     Secret,
@@ -47,18 +47,33 @@ impl Source {
 /// An object in a namespace.
 type Place = (String, String);
 
-/// A pod that is bound to a node, and what it refers to in its namespace.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct BoundPod {
-    pub node: String,
-    pub needs: Vec<(Kind, String)>,
+/// What pods refer to in their namespace, in order, once for all pods that refer to the same: most have siblings.
+type Needs = Arc<[(Kind, Box<str>)]>;
+
+/// A pod that is bound to a node.
+struct BoundPod {
+    /// As the store has it.
+    key: Arc<str>,
+    needs: Needs,
+}
+
+impl BoundPod {
+    fn is(&self, namespace: &str, name: &str) -> bool {
+        let place = self.key.rsplit_once('/').filter(|(_, own)| *own == name);
+        place.and_then(|(rest, _)| rest.rsplit_once('/')).is_some_and(|(_, own)| own == namespace)
+    }
+
+    fn is_in(&self, namespace: &str) -> bool {
+        self.key.rsplit('/').nth(1) == Some(namespace)
+    }
 }
 
 #[derive(Default)]
 struct State {
-    pods: HashMap<Place, BoundPod>,
-    /// Node → object → how many of the node's pods need it.
-    nodes: HashMap<String, HashMap<(Kind, String, String), usize>>,
+    /// The pods of each node that has any, by their keys.
+    nodes: HashMap<Box<str>, Vec<BoundPod>>,
+    /// All needs there are.
+    needs: HashSet<Needs>,
     /// Volume → the claim it is bound to.
     volumes: HashMap<String, Place>,
     /// Attachment → node.
@@ -72,31 +87,45 @@ pub(super) struct Graph(RwLock<State>);
 impl Graph {
     pub(super) fn related(&self, node: &str, kind: Kind, namespace: &str, name: &str) -> bool {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let needs = |kind: Kind, namespace: &str, name: &str| {
-            let key = (kind, namespace.to_owned(), name.to_owned());
-            state.nodes.get(node).is_some_and(|objects| objects.contains_key(&key))
-        };
         match kind {
-            Kind::Volume => {
-                state.volumes.get(name).is_some_and(|(namespace, claim)| needs(Kind::Claim, namespace, claim))
-            }
+            Kind::Pod => state.has(node, namespace, name),
+            Kind::Volume => state
+                .volumes
+                .get(name)
+                .is_some_and(|(namespace, claim)| state.needs(node, Kind::Claim, namespace, claim)),
             Kind::Attachment => state.attachments.get(name).is_some_and(|home| home == node),
-            kind => needs(kind, namespace, name),
+            kind => state.needs(node, kind, namespace, name),
         }
     }
 
     /// Whether the pod is known to be bound to the node.
     pub(super) fn knows(&self, namespace: &str, name: &str, node: &str) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).has(node, namespace, name)
+    }
+
+    /// How many nodes have pods, their pods, and the different needs of those.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> (usize, usize, usize) {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        state.pods.get(&(namespace.to_owned(), name.to_owned())).is_some_and(|pod| pod.node == node)
+        (state.nodes.len(), state.nodes.values().map(Vec::len).sum(), state.needs.len())
+    }
+
+    /// A pod is now as `now` says, where it still exists, and was as `before` says, where it did.
+    fn update_pod(&self, before: Option<&Entry>, now: Option<&Entry>) {
+        let needs = now.filter(|pod| !node_of(pod).is_empty()).and_then(needs_of);
+        self.write(|state| {
+            if let Some(before) = before {
+                state.remove(node_of(before), &before.key);
+            }
+            if let (Some(pod), Some(needs)) = (now, needs) {
+                state.insert(node_of(pod), pod.key.clone(), needs);
+            }
+        });
     }
 
     fn update(&self, source: Source, entry: &Entry, present: bool) {
         match source {
-            Source::Pods => {
-                let pod = present.then(|| bound_pod(entry)).flatten();
-                self.write(|state| state.put_pod(entry.namespace(), entry.name(), pod));
-            }
+            Source::Pods => self.update_pod(None, present.then_some(entry)),
             Source::Volumes => {
                 let claim = present.then(|| bound_claim(entry)).flatten();
                 self.write(|state| put(&mut state.volumes, entry.name(), claim));
@@ -121,30 +150,59 @@ fn put<T>(map: &mut HashMap<String, T>, name: &str, value: Option<T>) {
 }
 
 impl State {
-    fn put_pod(&mut self, namespace: &str, name: &str, pod: Option<BoundPod>) {
-        let place = (namespace.to_owned(), name.to_owned());
-        if let Some(old) = self.pods.remove(&place)
-            && let Some(objects) = self.nodes.get_mut(&old.node)
-        {
-            for (kind, needed) in old.needs {
-                let key = (kind, namespace.to_owned(), needed);
-                if let Some(count) = objects.get_mut(&key) {
-                    *count -= 1;
-                    if *count == 0 {
-                        objects.remove(&key);
-                    }
-                }
+    fn pods(&self, node: &str) -> &[BoundPod] {
+        self.nodes.get(node).map_or(&[], Vec::as_slice)
+    }
+
+    fn has(&self, node: &str, namespace: &str, name: &str) -> bool {
+        self.pods(node).iter().any(|pod| pod.is(namespace, name))
+    }
+
+    /// Whether a pod of the node needs the object.
+    fn needs(&self, node: &str, kind: Kind, namespace: &str, name: &str) -> bool {
+        let needs = |pod: &BoundPod| pod.needs.iter().any(|(needed, own)| *needed == kind && **own == *name);
+        self.pods(node).iter().any(|pod| pod.is_in(namespace) && needs(pod))
+    }
+
+    fn insert(&mut self, node: &str, key: Arc<str>, needs: Vec<(Kind, Box<str>)>) {
+        let needs = match self.needs.get(needs.as_slice()) {
+            Some(shared) => shared.clone(),
+            None => {
+                let needs = Needs::from(needs);
+                self.needs.insert(needs.clone());
+                needs
             }
-            if objects.is_empty() {
-                self.nodes.remove(&old.node);
+        };
+        let pods = match self.nodes.get_mut(node) {
+            Some(pods) => pods,
+            None => self.nodes.entry(node.into()).or_default(),
+        };
+        let pod = BoundPod { key, needs };
+        match pods.binary_search_by(|held| held.key.cmp(&pod.key)) {
+            Ok(at) => {
+                let replaced = std::mem::replace(&mut pods[at], pod);
+                self.let_go(replaced.needs);
             }
+            Err(at) => pods.insert(at, pod),
         }
-        let Some(pod) = pod else { return };
-        let objects = self.nodes.entry(pod.node.clone()).or_default();
-        for (kind, needed) in &pod.needs {
-            *objects.entry((*kind, namespace.to_owned(), needed.clone())).or_default() += 1;
+    }
+
+    fn remove(&mut self, node: &str, key: &str) {
+        let Some(pods) = self.nodes.get_mut(node) else { return };
+        let Ok(at) = pods.binary_search_by(|held| (*held.key).cmp(key)) else { return };
+        let removed = pods.remove(at);
+        if pods.is_empty() {
+            self.nodes.remove(node);
         }
-        self.pods.insert(place, pod);
+        self.let_go(removed.needs);
+    }
+
+    /// Needs that no pod has any more go.
+    fn let_go(&mut self, needs: Needs) {
+        // These and the set's own.
+        if Arc::strong_count(&needs) == 2 {
+            self.needs.remove(&needs);
+        }
     }
 }
 
@@ -153,8 +211,8 @@ impl Index for Graph {
         let source = Source::ALL[source];
         self.write(|state| match source {
             Source::Pods => {
-                state.pods.clear();
                 state.nodes.clear();
+                state.needs.clear();
             }
             Source::Volumes => state.volumes.clear(),
             Source::Attachments => state.attachments.clear(),
@@ -167,10 +225,15 @@ impl Index for Graph {
     fn apply(&self, source: usize, events: &[WatchEvent]) {
         let source = Source::ALL[source];
         for event in events {
-            if source == Source::Pods && is_idle(event) {
-                continue;
+            let present = event.kind != EventKind::Deleted;
+            match source {
+                Source::Pods if is_idle(event) => {}
+                Source::Pods => {
+                    let now = present.then_some(&*event.event.entry);
+                    self.update_pod(event.event.previous.as_deref(), now);
+                }
+                source => self.update(source, event.object(), present),
             }
-            self.update(source, event.object(), event.kind != EventKind::Deleted);
         }
     }
 }
@@ -179,11 +242,15 @@ impl Index for Graph {
 /// containers, and most changes are of its status.
 fn is_idle(event: &WatchEvent) -> bool {
     let (now, before) = (&event.event.entry, &event.event.previous);
-    let node = |entry: &Entry| entry.field("spec.nodeName").map(str::to_owned);
     let ephemeral = b"\"ephemeralContainers\"";
     event.kind == EventKind::Modified
-        && before.as_ref().is_some_and(|before| node(before) == node(now))
+        && before.as_ref().is_some_and(|before| node_of(before) == node_of(now))
         && !now.json.lean().windows(ephemeral.len()).any(|window| window == ephemeral)
+}
+
+/// The node that a pod is bound to; empty for none.
+fn node_of(pod: &Entry) -> &str {
+    pod.field("spec.nodeName").unwrap_or_default()
 }
 
 #[derive(Deserialize)]
@@ -199,23 +266,25 @@ struct PodMetadata {
     annotations: Option<HashMap<String, String>>,
 }
 
-pub(super) fn bound_pod(entry: &Entry) -> Option<BoundPod> {
+/// What a pod refers to in its namespace; `None` for an object that cannot be read.
+pub(super) fn needs_of(entry: &Entry) -> Option<Vec<(Kind, Box<str>)>> {
     let pod: PodView = decode(entry)?;
-    let node = pod.spec.get("nodeName")?.as_str()?.to_owned();
-    let mut needs = vec![(Kind::Pod, entry.name().to_owned())];
     // A mirror pod refers to nothing: the node made it, so the node could make it refer to anything.
-    if !pod.metadata.annotations.is_some_and(|all| all.contains_key(MIRROR_ANNOTATION)) {
-        needs.extend(references(&pod.spec, entry.name()));
+    if pod.metadata.annotations.is_some_and(|all| all.contains_key(MIRROR_ANNOTATION)) {
+        return Some(Vec::new());
     }
-    Some(BoundPod { node, needs })
+    let mut needs = references(&pod.spec, entry.name());
+    needs.sort_unstable();
+    needs.dedup();
+    Some(needs)
 }
 
 /// The objects of its namespace that a pod refers to.
-fn references(spec: &Value, pod: &str) -> Vec<(Kind, String)> {
+fn references(spec: &Value, pod: &str) -> Vec<(Kind, Box<str>)> {
     let mut out = Vec::new();
     let mut add = |kind: Kind, name: Option<&Value>| {
         if let Some(name) = name.and_then(Value::as_str).filter(|name| !name.is_empty()) {
-            out.push((kind, name.to_owned()));
+            out.push((kind, name.into()));
         }
     };
     add(Kind::ServiceAccount, spec.get("serviceAccountName"));

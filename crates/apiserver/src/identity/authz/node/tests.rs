@@ -150,3 +150,34 @@ async fn a_node_touches_only_its_own() {
     assert_eq!(node.decide(&impostor), no(""));
     f.stop().await;
 }
+
+#[tokio::test]
+async fn pods_that_refer_to_the_same_share_what_is_kept_of_it_and_the_last_takes_it_along() {
+    let f = Fixture::new().await;
+    let node = NodeAuthorizer::start(&f.lookup, bootstrap::node_rules().into(), &f.supervisor).unwrap();
+    let pod = |name: &str, node: &str, secret: &str| {
+        json!({
+            "metadata": {"name": name, "namespace": "a"},
+            "spec": {"nodeName": node, "volumes": [{"name": "v", "secret": {"secretName": secret}}]},
+        })
+    };
+    for (name, home) in [("p", "n1"), ("q", "n1"), ("r", "n2"), ("waits", "")] {
+        f.put(&format!("pods/a/{name}"), &pod(name, home, "s")).await;
+    }
+    f.put("pods/a/other", &pod("other", "n2", "t")).await;
+    node.settled().await;
+    assert_eq!(node.graph.counts(), (2, 4, 2), "nodes, their pods, sets of needs");
+    f.delete("pods/a/other").await;
+    f.delete("pods/a/p").await;
+    node.settled().await;
+    assert_eq!(node.graph.counts(), (2, 2, 1));
+    assert_eq!(node.decide(&ask("n1", "get core secrets a/s")), Decision::Allow, "the other pod needs it");
+    assert!(node.decide(&ask("n2", "get core secrets a/t")) != Decision::Allow);
+    assert!(node.decide(&ask("n1", "get core pods a/p")) != Decision::Allow);
+    assert!(node.decide(&ask("n1", "get core secrets b/s")) != Decision::Allow);
+    f.delete("pods/a/q").await;
+    f.delete("pods/a/r").await;
+    node.settled().await;
+    assert_eq!(node.graph.counts(), (0, 0, 0));
+    f.stop().await;
+}
