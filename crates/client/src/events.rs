@@ -16,7 +16,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc;
 
-use correlator::{Correlator, Verdict};
+use correlator::{Correlator, Digest, Verdict, digest};
 
 /// How many events may wait to be written; more are dropped (and counted in the log).
 const QUEUE_LIMIT: usize = 1024;
@@ -128,7 +128,7 @@ impl Recorder {
 }
 
 struct Known {
-    name: String,
+    name: Box<str>,
     count: i32,
 }
 
@@ -136,7 +136,8 @@ struct Writer {
     client: Client,
     component: &'static str,
     host: Option<String>,
-    known: HashMap<Sameness, Known>,
+    /// The events written, by the digests of what they are the same for.
+    known: HashMap<Digest, Known>,
     correlator: Correlator,
 }
 
@@ -154,9 +155,10 @@ impl Writer {
 
     async fn write(&mut self, occurrence: &Occurrence) -> Result<(), kube::Error> {
         let Verdict { same, write } = self.correlator.judge(sameness(occurrence), occurrence.at);
+        let key = digest(&same);
         if !write {
             // What is not written now is in the count of the next that is.
-            self.known.entry(same).and_modify(|known| known.count += 1);
+            self.known.entry(key).and_modify(|known| known.count += 1);
             return Ok(());
         }
         let namespace = match same.namespace.as_str() {
@@ -164,7 +166,7 @@ impl Writer {
             namespace => namespace,
         };
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        if let Some(known) = self.known.get_mut(&same) {
+        if let Some(known) = self.known.get_mut(&key) {
             let count = known.count + 1;
             let mut patch = serde_json::json!({"count": count, "lastTimestamp": Time(occurrence.at)});
             if same.combined {
@@ -188,7 +190,7 @@ impl Writer {
         if self.known.len() >= MEMORY_LIMIT {
             self.known.clear();
         }
-        self.known.insert(same, Known { name, count: 1 });
+        self.known.insert(key, Known { name: name.into(), count: 1 });
         Ok(())
     }
 

@@ -2,13 +2,15 @@
 //! that differ only in their message become one, and events of an object that has very many are recorded more and
 //! more rarely.
 //!
-//! Start at [`Correlator::judge`]. Pure: the time is an argument, and nothing is written.
+//! Start at [`Correlator::judge`]. Pure: the time is an argument, and nothing is written. What is remembered of
+//! thousands of events are digests, not their texts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{EventType, Sameness};
+use super::Sameness;
 
 /// So many messages of one reason are told apart; what follows is combined.
 const MESSAGES_APART: usize = 9;
@@ -21,11 +23,17 @@ const REFILL_S: f64 = 300.0;
 /// How many objects and reasons are remembered.
 const MEMORY_LIMIT: usize = 4096;
 
-/// Uid, namespace and name.
-type About = (String, String, String);
+/// Stands for a value among a few thousand others: that two of these have the same one is not to be expected.
+pub(super) type Digest = u64;
+
+pub(super) fn digest(value: &impl Hash) -> Digest {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
 
 struct Reason {
-    messages: BTreeSet<String>,
+    messages: Vec<Digest>,
     last: Timestamp,
 }
 
@@ -37,8 +45,10 @@ struct Budget {
 /// The state of one component's earlier events.
 #[derive(Default)]
 pub struct Correlator {
-    reasons: HashMap<(About, EventType, String), Reason>,
-    budgets: HashMap<About, Budget>,
+    /// By object, type and reason.
+    reasons: HashMap<Digest, Reason>,
+    /// By object.
+    budgets: HashMap<Digest, Budget>,
 }
 
 /// The decision about one occurrence.
@@ -53,8 +63,8 @@ pub struct Verdict {
 impl Correlator {
     /// Decides about one occurrence at `now`.
     pub fn judge(&mut self, same: Sameness, now: Timestamp) -> Verdict {
-        let about = (same.uid.clone(), same.namespace.clone(), same.name.clone());
-        let write = self.spend(&about, now);
+        let about = digest(&(&same.uid, &same.namespace, &same.name));
+        let write = self.spend(about, now);
         let combined = self.is_one_too_many(about, &same, now);
         let same = if combined {
             Sameness { combined, message: String::new(), field_path: String::new(), ..same }
@@ -64,38 +74,40 @@ impl Correlator {
         Verdict { same, write }
     }
 
-    fn is_one_too_many(&mut self, about: About, same: &Sameness, now: Timestamp) -> bool {
-        let key = (about, same.event_type, same.reason.clone());
+    fn is_one_too_many(&mut self, about: Digest, same: &Sameness, now: Timestamp) -> bool {
+        let key = digest(&(about, same.event_type, &same.reason));
         if self.reasons.len() >= MEMORY_LIMIT && !self.reasons.contains_key(&key) {
             self.reasons.retain(|_, reason| now.duration_since(reason.last) <= FORGOTTEN_AFTER);
             if self.reasons.len() >= MEMORY_LIMIT {
                 self.reasons.clear();
             }
         }
-        let reason = self.reasons.entry(key).or_insert(Reason { messages: BTreeSet::new(), last: now });
+        let reason = self.reasons.entry(key).or_insert(Reason { messages: Vec::new(), last: now });
         if now.duration_since(reason.last) > FORGOTTEN_AFTER {
             reason.messages.clear();
         }
         reason.last = now;
-        if reason.messages.contains(&same.message) {
+        let message = digest(&same.message);
+        if reason.messages.contains(&message) {
             return false;
         }
         let full = reason.messages.len() >= MESSAGES_APART;
         if !full {
-            reason.messages.insert(same.message.clone());
+            reason.messages.reserve_exact(1);
+            reason.messages.push(message);
         }
         full
     }
 
     /// Takes one event from the object's budget; false where none is left.
-    fn spend(&mut self, about: &About, now: Timestamp) -> bool {
-        if self.budgets.len() >= MEMORY_LIMIT && !self.budgets.contains_key(about) {
+    fn spend(&mut self, about: Digest, now: Timestamp) -> bool {
+        if self.budgets.len() >= MEMORY_LIMIT && !self.budgets.contains_key(&about) {
             self.budgets.retain(|_, budget| refilled(budget, now) < BURST);
             if self.budgets.len() >= MEMORY_LIMIT {
                 self.budgets.clear();
             }
         }
-        let budget = self.budgets.entry(about.clone()).or_insert(Budget { left: BURST, at: now });
+        let budget = self.budgets.entry(about).or_insert(Budget { left: BURST, at: now });
         let left = refilled(budget, now);
         let enough = left >= 1.0;
         *budget = Budget { left: if enough { left - 1.0 } else { left }, at: now };
@@ -110,6 +122,7 @@ fn refilled(budget: &Budget, now: Timestamp) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::EventType;
     use super::*;
 
     fn event(reason: &str, message: &str) -> Sameness {
