@@ -115,18 +115,23 @@ impl State {
             if glance.is_terminal() {
                 self.leave(&pod.uid, now);
             } else if !self.nodes.knows(pod, node, settled())
-                && let Some(pod) = pod.typed()
+                && let Some(info) = self.read(pod)
             {
-                let info = PodInfo::shared(pod, &mut self.shapes);
                 self.place(&info, node, now);
             }
         } else if !self.is_ours(pod, &glance) {
             self.queue.remove(&pod.uid);
         } else if !self.queue.knows(pod, settled())
-            && let Some(pod) = pod.typed()
+            && let Some(info) = self.read(pod)
         {
-            self.queue.add(PodInfo::shared(pod, &mut self.shapes), now);
+            self.queue.add(info, now);
         }
+    }
+
+    /// What the rules use of a pod; `None` for one that cannot be read. The uid is the cache's.
+    fn read(&mut self, pod: &Cached<Pod>) -> Option<PodInfo> {
+        let info = PodInfo::shared(pod.typed()?, &mut self.shapes);
+        Some(PodInfo { uid: Arc::clone(&pod.uid), ..info })
     }
 
     /// Keeps count of the pods that are held back.
