@@ -11,14 +11,16 @@ pub(super) type Template = Arc<Bytes>;
 
 /// Shorter texts are not worth a template.
 const SHORTEST: usize = 96;
-/// Texts are compared with those that end alike: here stand manager, operation and subresource.
-const TAIL: usize = 64;
+/// Texts are compared with those of about their length that begin and end alike in so many bytes.
+const ENDS: usize = 48;
+/// What counts as about the same length.
+const STEP: usize = 32;
 /// A text that differs in more bytes becomes a template itself.
 const OWN: usize = 48;
-/// Templates of one ending: those that were used least lately go.
+/// Templates of one kind: those that were used least lately go.
 const VARIANTS: usize = 8;
-/// Endings; beyond that the templates that nothing uses go, and then all are learned anew.
-const ENDINGS: usize = 256;
+/// Kinds; beyond that the templates that nothing uses go, and then all are learned anew.
+const KINDS: usize = 1024;
 
 /// The templates of a resource. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -38,14 +40,14 @@ impl Templates {
             return None;
         }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ending = ending(text);
-        if known.len() >= ENDINGS && !known.contains_key(&ending) {
+        let kind = kind(text);
+        if known.len() >= KINDS && !known.contains_key(&kind) {
             known.retain(|_, variants| variants.iter().any(|template| Arc::strong_count(template) > 1));
-            if known.len() >= ENDINGS {
+            if known.len() >= KINDS {
                 known.clear();
             }
         }
-        let variants = known.entry(ending).or_default();
+        let variants = known.entry(kind).or_default();
         let mut best: Option<(usize, Like)> = None;
         for (index, template) in variants.iter().enumerate() {
             let (prefix, suffix) = in_common(template, text);
@@ -75,15 +77,15 @@ impl Templates {
     }
 }
 
-fn ending(text: &[u8]) -> u64 {
+fn kind(text: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    text[text.len() - TAIL.min(text.len())..].hash(&mut hasher);
+    let end = text.len() - ENDS.min(text.len());
+    (text.len() / STEP, &text[..ENDS.min(text.len())], &text[end..]).hash(&mut hasher);
     hasher.finish()
 }
 
 /// How much of the beginning, and of the end after it, two texts have in common.
 fn in_common(one: &[u8], other: &[u8]) -> (usize, usize) {
-    const STEP: usize = 32;
     let steps = one.chunks_exact(STEP).zip(other.chunks_exact(STEP)).take_while(|(a, b)| a == b).count();
     let mut prefix = steps * STEP;
     prefix += one[prefix..].iter().zip(&other[prefix..]).take_while(|(a, b)| a == b).count();
@@ -100,7 +102,8 @@ mod tests {
     use super::*;
 
     fn text(shape: usize, own: &str) -> Vec<u8> {
-        format!("{}{own}{}", format!("shape {shape} ").repeat(20), "end".repeat(TAIL)).into_bytes()
+        format!("{}{own}{}{shape}{}", "begin".repeat(ENDS), "middle ".repeat(20), "end".repeat(ENDS))
+            .into_bytes()
     }
 
     fn own(templates: &Templates, text: &[u8]) -> usize {
@@ -111,10 +114,10 @@ mod tests {
     fn what_resembles_a_text_seen_before_has_little_of_its_own() {
         let templates = Templates::default();
         assert!(templates.like(&text(0, "10.0.0.1")).is_none(), "the first of its shape");
-        assert_eq!(own(&templates, &text(0, "10.0.0.23")), 2);
+        assert_eq!(own(&templates, &text(0, "10.0.0.2")), 1);
         assert_eq!(own(&templates, &text(0, "10.0.0.1")), 0);
         assert!(templates.like(b"short").is_none());
-        // Several shapes with one ending are told apart.
+        // Several shapes of one kind are told apart.
         for shape in 1..VARIANTS {
             templates.like(&text(shape, ""));
         }
@@ -132,12 +135,12 @@ mod tests {
             templates.like(&text(shape, ""));
         }
         let mut held = Vec::new();
-        for number in 0..3 * ENDINGS {
+        for number in 0..3 * KINDS {
             let text = format!("{}{number:064}", "x".repeat(100));
             templates.like(text.as_bytes());
             held.extend(templates.like(text.as_bytes()));
         }
         let known = templates.0.lock().unwrap();
-        assert!(known.len() <= ENDINGS && known.values().all(|variants| variants.len() <= VARIANTS));
+        assert!(known.len() <= KINDS && known.values().all(|variants| variants.len() <= VARIANTS));
     }
 }
