@@ -27,8 +27,8 @@ use zone::Zone;
 pub const PORT: u16 = 53;
 /// How long a TCP connection may be silent.
 const TCP_IDLE: Duration = Duration::from_secs(10);
-/// Bytes kept for the answers of one TCP connection.
-const TCP_BUFFER_BYTES: usize = 64 * 1024;
+/// Answers that may wait to be sent on one TCP connection.
+const TCP_ANSWERS: usize = 32;
 
 /// The settings of the server: which names it answers, and for which clients.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ impl Dns {
         let everybody = ["0.0.0.0/0", "::/0"].map(|range| range.parse().expect("these are ranges"));
         let mut server = Server::with_access(handler, everybody, config.clients);
         server.register_socket(udp);
-        server.register_listener(tcp, TCP_IDLE, TCP_BUFFER_BYTES);
+        server.register_listener(tcp, TCP_IDLE, TCP_ANSWERS);
         Ok(Self { server })
     }
 

@@ -86,12 +86,13 @@ impl Listening {
 
 fn http_builder(context: &Context) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Without `pipeline_flush`: it holds back the answer to a request that cannot be read, as the rest of the request
+    // still waits to be read.
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(context.limits.patience)
         .max_buf_size(context.limits.header_bytes.max(8192))
-        .pipeline_flush(true)
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(context.limits.header_bytes).unwrap_or(u32::MAX))

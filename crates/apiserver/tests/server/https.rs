@@ -346,6 +346,27 @@ async fn who_connects_and_says_nothing_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn what_is_no_request_is_answered() {
+    let https = start().await;
+    let long = "x".repeat(80 << 10);
+    for (request, status) in [
+        ("BREW\r\n\r\n".to_owned(), "400"),
+        ("\0\0\0\0\r\n\r\n".to_owned(), "400"),
+        ("GET /version HTTP/1.1\r\nA b: c\r\n\r\n".to_owned(), "400"),
+        ("GET /version HTTP/1.1\r\nno header\r\n\r\n".to_owned(), "400"),
+        (format!("GET /version HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"), "431"),
+        (format!("GET /version?{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "431"),
+    ] {
+        let mut stream = https.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_until(&mut stream, "\r\n\r\n").await;
+        let shown = &request[..request.len().min(60)];
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{shown:?}: {answer:?}");
+    }
+    https.harness.supervisor.shutdown().start();
+}
+
+#[tokio::test]
 async fn what_is_no_request_ends_its_connection_and_nothing_else() {
     let https = start().await;
     let mut plain = TcpStream::connect(https.address).await.unwrap();
