@@ -1,7 +1,7 @@
-//! Admission: in-tree plugins that change or refuse objects on their way in.
+//! Admission: in-tree plugins that change or refuse the objects of requests.
 //!
-//! Start with [`plugins`]: the list, in upstream's order. One plugin a file. Plugins know kinds by name; nothing
-//! else of the request's way does. `reservation` is the step around the commit.
+//! Start with [`plugins`]: the list, in upstream's order. One plugin a file. Only plugins know kinds by
+//! name, no other step of the pipeline. `reservation` is the step around the commit.
 
 mod certificate_rights;
 mod certificate_subject;

@@ -1,7 +1,7 @@
-//! The audit log: who asked what, whether that was allowed, and how it was answered; one JSON object a line, in the
+//! The audit log: the user, the request, the decision and the response; one JSON object a line, in the
 //! form of upstream's `audit.k8s.io/v1` events of level `Metadata`.
 //!
-//! [`Log`] writes, [`Trail`] is what one request leaves behind. Bodies are never logged: secrets are in them.
+//! [`Log`] writes, [`Trail`] has the events of one request. Bodies are never logged: they contain secrets.
 //! Requests of this process's own components are logged like any other.
 
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! Bodies of responses ([`Body`]) and of requests ([`RequestBody`], [`read`]).
 //!
-//! Lists and watches are made of shared pieces (the cache's own bytes). Callers of the same process get the
-//! pieces as they are; for a socket [`Gathered`] copies small ones together into frames while they are sent:
-//! no copy of a whole list is ever made, nor one of an event before it is on its way to a client.
+//! Lists and watches consist of shared pieces (the cache's own bytes). Callers in the same process get the
+//! pieces unchanged; for a socket [`Gathered`] copies small pieces into frames while they are sent:
+//! a whole list is never copied, and an event is copied only when it is sent.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -1,9 +1,9 @@
-//! What a cluster has from the beginning: namespaces, RBAC's default roles and bindings, priority classes, and
-//! the service under which pods reach the API server.
+//! The objects of a new cluster: namespaces, RBAC's default roles and bindings, priority classes, and
+//! the service by which pods reach the API server.
 //!
-//! Start with [`run`]. `policy` reads RBAC's defaults from a table, `objects` has the rest, `reconcile` decides
-//! what is missing or different. Objects are written through the API like everybody's; what is as it should be is
-//! left alone.
+//! Start with [`run`]. `policy` reads RBAC's defaults from a table, `objects` has the other objects, `reconcile` decides
+//! which are missing or different. Objects are written through the API like any other; correct objects are not
+//! written.
 
 mod objects;
 mod policy;

@@ -1,17 +1,18 @@
 //! The watch cache: every stored object as encoded bytes, kept current by one watch of the store.
 //!
-//! Start with [`Cache`]: it follows the store (`feed`) and hands out one [`ResourceCache`] per storage prefix,
-//! which answers gets, lists ([`Snapshot`], [`PageQuery`]) and watches ([`CacheWatch`]). An object is looked
-//! into once per change, when its [`Entry`] is made; after that its bytes are shared by everybody ([`Json`]).
+//! Start with [`Cache`]: the cache follows the store (`feed`) and has one [`ResourceCache`] for each storage prefix,
+//! which serves gets, lists ([`Snapshot`], [`PageQuery`]) and watches ([`CacheWatch`]). An object is decoded
+//! once per change, when its [`Entry`] is made; after that all readers share its bytes ([`Json`]).
 //!
-//! Readers work on an immutable copy of the objects (`objects`, `collection`): no commit waits for one. Watchers
-//! pull from the resource's ring of recent events, so a slow one holds nobody up: when the ring has moved past it,
-//! its watch ends. Those that want one value exactly (a name, a node, a namespace) are woken only by changes that
-//! concern it (`lanes`). A watch that begins before the ring is served from the store's history first (`past`).
+//! Readers work on an immutable copy of the objects (`objects`, `collection`): no commit waits for a reader. Watchers
+//! pull from the resource's ring of recent events, so a slow watcher delays nobody: when the ring has dropped the
+//! watcher's next event, the watch ends. Watches of one exact value (a name, a node, a namespace) are woken only by
+//! changes that concern the value (`lanes`). A watch that begins before the ring is served from the store's history
+//! first (`past`).
 //! Never here: a kind's name, a selector's syntax, an HTTP type.
 //!
-//! Around it: `specs` (what it must know of the kinds), [`lookup`] (objects by group and plural, for those who decide
-//! from memory) and `follow` (indexes kept current).
+//! Around the cache: `specs` (what the cache must know of the kinds), [`lookup`] (objects by group and plural, for
+//! decisions from memory) and `follow` (indexes kept current).
 
 mod collection;
 mod entry;
@@ -27,9 +28,12 @@ mod objects;
 mod paging;
 mod past;
 mod resource;
+mod resource_spec;
 mod ring;
 mod scope;
+mod signal;
 pub(crate) mod specs;
+mod store_calls;
 mod templates;
 mod version;
 mod watch;
@@ -42,7 +46,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base::Supervisor;
-use resource::Signal;
+use signal::Signal;
 use store::{Revision, Store};
 use tokio::sync::{mpsc, oneshot};
 
@@ -52,8 +56,10 @@ pub use event::{CacheEvent, EventKind, WatchEvent};
 pub use extract::{Extract, Extracted, FieldSource, by_fields, by_paths};
 pub use json::Json;
 pub use paging::{Continue, Page, PageQuery};
-pub use resource::{ResourceCache, ResourceSpec, Snapshot};
+pub use resource::{ResourceCache, Snapshot};
+pub use resource_spec::ResourceSpec;
 pub use scope::{Filter, Scope};
+pub use store_calls::StoreCalls;
 pub use templates::Templates;
 pub use version::with_resource_version;
 pub use watch::CacheWatch;
@@ -81,6 +87,7 @@ struct Shared {
     /// Up to where everything is applied, and whether the feed has ended.
     applied: tokio::sync::watch::Sender<Signal>,
     resources: RwLock<HashMap<String, Arc<ResourceCache>>>,
+    calls: StoreCalls,
 }
 
 impl Shared {
@@ -99,8 +106,11 @@ impl Cache {
         supervisor: &Supervisor,
         resources: Vec<ResourceSpec>,
     ) -> Result<Self, CacheError> {
-        let shared =
-            Arc::new(Shared { applied: tokio::sync::watch::Sender::default(), resources: RwLock::default() });
+        let shared = Arc::new(Shared {
+            applied: tokio::sync::watch::Sender::default(),
+            resources: RwLock::default(),
+            calls: StoreCalls::default(),
+        });
         let commands = feed::start(store.clone(), shared.clone(), supervisor, resources).await?;
         Ok(Self { inner: Arc::new(Inner { store, shared, commands }) })
     }
@@ -124,6 +134,11 @@ impl Cache {
     /// replaced when the cache has to load anew.
     pub fn resource(&self, prefix: &str) -> Option<Arc<ResourceCache>> {
         self.inner.shared.resource(prefix)
+    }
+
+    /// The figures of the calls to the store, this cache's own and others'.
+    pub fn store_calls(&self) -> &StoreCalls {
+        &self.inner.shared.calls
     }
 
     /// The revision up to which everything is applied.
@@ -152,11 +167,22 @@ impl Cache {
         if !store.is_shared() {
             return Ok(());
         }
-        let asked = store.revision().await?;
+        self.not_older(store.revision().await?).await
+    }
+
+    /// Waits until the cache shows `asked`: what a read wants that names the oldest revision it may be served from.
+    /// Cancellation safe.
+    ///
+    /// # Errors
+    /// [`CacheError::Future`] when the cache does not come as far in [`FRESHNESS_PATIENCE`]; the store's.
+    pub async fn not_older(&self, asked: Revision) -> Result<(), CacheError> {
         if self.revision() >= asked {
             return Ok(());
         }
-        store.request_progress().await?;
+        let store = &self.inner.store;
+        if store.is_shared() {
+            store.request_progress().await?;
+        }
         match tokio::time::timeout(FRESHNESS_PATIENCE, self.wait_fresh(asked)).await {
             Ok(waited) => waited,
             Err(_) => Err(CacheError::Future { asked, current: self.revision() }),

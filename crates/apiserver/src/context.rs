@@ -1,4 +1,4 @@
-//! What every request may use: the parts the server is built from ([`Deps`]), its limits and figures.
+//! What every request may use: the server's dependencies ([`Deps`]), limits and metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +113,7 @@ impl Context {
     pub(crate) fn new(limits: Limits, deps: Deps) -> Self {
         Self {
             in_flight: InFlight::new(limits.in_flight_reading, limits.in_flight_mutating),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(deps.cache.store_calls()),
             health: Health::default(),
             discovery: Discovery::default(),
             openapi: OpenApi::default(),

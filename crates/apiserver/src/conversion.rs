@@ -1,7 +1,7 @@
-//! Between the version a row serves and the version its objects are stored in.
+//! Conversion between a row's served version and the version of its stored objects.
 //!
-//! [`Converter`] is the seam; [`ByRow`] calls the pure functions of the kind table. A converter may wait: one that
-//! asks a webhook fits in its place.
+//! [`Converter`] is the trait; [`ByRow`] calls the pure functions of the kind table. A converter may wait, and so may
+//! call a webhook.
 
 use api::{Error, Object};
 use resources::Resource;

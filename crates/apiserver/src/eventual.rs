@@ -1,8 +1,8 @@
-//! [`Eventual`]: an answer that is at hand, or a future of one.
+//! [`Eventual`]: a result that is ready, or a future of the result.
 //!
-//! The steps of the pipeline that may do IO (authentication, authorization, admission, conversion) return it.
-//! What answers from memory costs no allocation and no turn of the executor; what asks a webhook returns
-//! [`Eventual::Later`]. [`in_turn`] asks several one after another.
+//! The steps of the pipeline that may do IO (authentication, authorization, admission, conversion) return an `Eventual`.
+//! A step that decides from memory costs no allocation and no poll of the executor; a step that calls a webhook returns
+//! [`Eventual::Later`]. [`in_turn`] runs several steps one after another.
 
 use std::fmt;
 use std::future::{Future, IntoFuture};

@@ -1,7 +1,7 @@
 //! The generic verbs: one handler for each, over a row of the kind table.
 //!
 //! Start with `write` (how objects are created and changed) and `storage` (how they are read and
-//! committed). `list`, `watch` and `table` are the reading side. Never here: a kind's name.
+//! committed). `list`, `watch` and `table` serve reads. Never here: a kind's name.
 
 pub(crate) mod decode;
 pub(crate) mod delete;

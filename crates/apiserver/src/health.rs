@@ -1,4 +1,4 @@
-//! `/healthz`, `/livez` and `/readyz`: checks by name, with upstream's texts.
+//! `/healthz`, `/livez` and `/readyz`: named checks, with upstream's texts.
 
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};

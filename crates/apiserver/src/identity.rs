@@ -1,4 +1,4 @@
-//! Who somebody is ([`authn`]), what they may do ([`authz`]), and what else is asked of the keepers of identity
+//! Authentication ([`authn`]), authorization ([`authz`]), and further interfaces to both
 //! (`keepers`: issuing tokens, listing rules).
 
 pub mod authn;

@@ -1,4 +1,4 @@
-//! How many requests may be worked on at a time.
+//! Limits the number of requests in progress.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,8 +1,8 @@
 //! The API server: one request pipeline for every kind, authentication, authorization, admission,
 //! the watch cache, discovery, OpenAPI and the streaming proxies.
 //!
-//! Start with [`Server`], whose folder `server` holds a request's way (`server::pipeline`), and `handlers` (the generic
-//! verbs). Who somebody is and what they may do is in [`identity`]; what is kept in memory of the store is in [`cache`].
+//! Start with [`Server`] (a request's steps are in `server::pipeline`) and `handlers` (the generic
+//! verbs). Authentication and authorization are in [`identity`]; the stored objects are kept in memory by [`cache`].
 //!
 //! Never here: a kind's name outside `admission`, `identity`, `bootstrap` and `subresources`; a handler per kind.
 

@@ -1,4 +1,4 @@
-//! The server's own figures, under upstream's names.
+//! The server's own metrics, under upstream's names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use resources::KindTable;
 
+use crate::cache::StoreCalls;
 use crate::inflight::InFlight;
 use crate::request::path::RequestInfo;
 
@@ -56,7 +57,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Self {
+    /// `calls`: those of the store, counted elsewhere and shown here.
+    pub(crate) fn new(calls: &StoreCalls) -> Self {
         let process = base::Metrics::default();
         let requests = Family::<Counted, Counter>::default();
         let durations = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS_S));
@@ -74,7 +76,7 @@ impl Metrics {
                 "Requests in progress by kind",
                 in_flight.clone(),
             );
-            storage = Some(StorageMetrics::register(registry));
+            storage = Some(StorageMetrics::register(registry, calls));
         });
         let storage = storage.expect("it was registered just now");
         Self { process, storage, requests, durations, in_flight }
@@ -157,7 +159,7 @@ mod tests {
 
     #[test]
     fn clients_cannot_make_series_at_will() {
-        let (metrics, table) = (Metrics::new(), resources::Builtin.table());
+        let (metrics, table) = (Metrics::new(&StoreCalls::default()), resources::Builtin.table());
         let labels = |path: &str| {
             let info = RequestInfo::parse(&http::Method::GET, path, &Query::default()).expect("a path");
             metrics.labels(&table, &info)

@@ -1,4 +1,4 @@
-//! `/openapi/v2` and `/openapi/v3`: documents made of the kind table on demand and kept compressed.
+//! `/openapi/v2` and `/openapi/v3`: documents made from the kind table on demand and kept compressed.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};

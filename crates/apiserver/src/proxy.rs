@@ -1,8 +1,8 @@
 //! Streams between a client and a node's agent, a pod or a service: [`node`] and [`target`] find the
-//! backend, [`forward`] carries requests and answers, [`tunnel`] the raw bytes behind an upgrade.
+//! backend, [`forward`] forwards requests and responses, [`tunnel`] the raw bytes after an upgrade.
 //!
-//! Start with [`forward::send`]. Nothing here knows what flows: SPDY and WebSocket frames pass
-//! through as they are.
+//! Start with [`forward::send`]. Nothing here interprets the bytes: SPDY and WebSocket frames are forwarded
+//! unchanged.
 
 pub(crate) mod forward;
 pub(crate) mod node;

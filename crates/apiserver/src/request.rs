@@ -1,6 +1,6 @@
 //! What a request asks for, as authentication, authorization, admission and audit see it.
 //!
-//! `path` and `query` read it, `call` carries it through the server.
+//! `path` and `query` parse the request, `call` holds it inside the server.
 
 pub(crate) mod call;
 mod notes;

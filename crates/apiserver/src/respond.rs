@@ -1,4 +1,4 @@
-//! Makes HTTP responses of results. Errors become `Status` objects here and nowhere else.
+//! Turns results into HTTP responses. Errors become `Status` objects only here.
 
 pub(crate) mod negotiate;
 pub(crate) mod pretty;

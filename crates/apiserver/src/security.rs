@@ -1,6 +1,6 @@
-//! [`Security`]: authentication, authorization and admission put together, with what they share.
+//! [`Security`]: authentication, authorization and admission, with the components they share.
 //!
-//! `Config` → [`Security::start`]; the parts go into [`Deps`](crate::Deps). Start it once the watch cache runs.
+//! `Config` → [`Security::start`]; the parts go into [`Deps`](crate::Deps). Requires a running watch cache.
 
 use std::sync::Arc;
 

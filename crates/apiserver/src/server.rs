@@ -1,7 +1,7 @@
 //! [`Server`]: the API server as a whole. `Config` and [`Deps`] → [`Server::build`] → [`Server::run`],
 //! and [`Server::in_process`] for components of the same process.
 //!
-//! Both transports (`connection`, `in_process`) enter the `pipeline`, at whose end the `router` finds who answers.
+//! Both transports (`connection`, `in_process`) enter the `pipeline`; its last step, the `router`, finds the handler.
 
 mod connection;
 mod in_process;
@@ -12,7 +12,7 @@ mod router;
 use std::sync::Arc;
 
 use base::Shutdown;
-use serving::{Pem, Policy, Tls, TlsError, Unverified};
+use serving::{Pem, Policy, ServerTls, TlsError, Unverified};
 use tokio::net::TcpListener;
 
 pub use in_process::InProcess;
@@ -35,8 +35,8 @@ pub struct Config {
 ///
 /// # Errors
 /// When a part cannot be parsed or the key does not fit the certificate.
-pub fn tls(pem: Pem<'_>) -> Result<Tls, TlsError> {
-    Tls::new(Policy { unverified: Unverified::Served, protocols: &["h2", "http/1.1"] }, pem)
+pub fn tls(pem: Pem<'_>) -> Result<ServerTls, TlsError> {
+    ServerTls::new(Policy { unverified: Unverified::Served, protocols: &["h2", "http/1.1"] }, pem)
 }
 
 /// The API server. Cheap to clone; all clones are one server.
@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// Serves HTTPS on `listener` until `shutdown`, then lets open requests end (5 s at most).
-    pub async fn run(&self, listener: TcpListener, tls: Arc<Tls>, shutdown: Shutdown) {
+    pub async fn run(&self, listener: TcpListener, tls: Arc<ServerTls>, shutdown: Shutdown) {
         connection::serve(Arc::clone(&self.context), listener, tls, shutdown).await;
     }
 

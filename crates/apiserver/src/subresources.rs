@@ -1,9 +1,10 @@
-//! What some kinds have besides the generic verbs. Kinds may be named here, each in its own module.
+//! Behaviour of some kinds besides the generic verbs. Kinds may be named here, each in its own module.
 //!
 //! Start with [`answer`] (subresources), [`ask`] (kinds that are only a question) and [`observe`] (kinds that nobody
 //! stores).
 
 mod binding;
+mod companion;
 mod components;
 mod connect;
 mod eviction;
@@ -25,6 +26,7 @@ use crate::handlers::storage::Target;
 use crate::handlers::{patch, put, read, scale};
 use crate::request::call::Call;
 use crate::respond::Outcome;
+use connect::Stream;
 
 /// Answers a request for a part of an object: the one place where each of the row's [`PartHandler`]s meets its
 /// function.
@@ -48,9 +50,9 @@ pub(crate) async fn answer(target: Target, part: Part, call: Call) -> Outcome {
         PartHandler::Eviction => eviction::create(target, call).await,
         PartHandler::Finalize => namespace::finalize(target, call).await,
         PartHandler::Log => streams::log(target, call).await,
-        PartHandler::Attach | PartHandler::Exec | PartHandler::PortForward => {
-            streams::stream(target, call).await
-        }
+        PartHandler::Attach => streams::stream(target, call, Stream::Attach).await,
+        PartHandler::Exec => streams::stream(target, call, Stream::Exec).await,
+        PartHandler::PortForward => streams::stream(target, call, Stream::PortForward).await,
         PartHandler::Proxy(to) => proxied::answer(target, to, call).await,
         PartHandler::Resize => parts::answer(target, call, parts::resize).await,
         PartHandler::Token => token::create(target, call).await,

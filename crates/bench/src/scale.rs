@@ -23,7 +23,7 @@ use hyper::Method;
 use crate::cluster::Cluster;
 use crate::connection::{Request, Target};
 use crate::load::Make;
-pub(crate) use fleet::node_name;
+pub(crate) use objects::node_name;
 use step::Bench;
 
 /// Connections of every load.

@@ -207,6 +207,8 @@ fn write(path: &Path, config: &Value) -> Result<(), KubeconfigError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn endpoint(server: &str) -> Endpoint {
@@ -284,5 +286,25 @@ mod tests {
         std::fs::write(&path, "- just\n- a list\n").expect("write");
         assert!(merge(&path, "one", &endpoint("https://one")).is_err());
         assert_eq!(std::fs::read_to_string(&path).expect("read"), "- just\n- a list\n");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_file_is_merged_into_or_left_as_it_was(
+            text in "(clusters|users|contexts|current-context|[a-z]{1,4}): ?(\\[\\]|\\{\\}|[a-z]{0,3}|\n- [a-z:& *]{0,8})\n|\\PC{0,60}",
+        ) {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let path = folder.path().join("config");
+            std::fs::write(&path, &text).expect("written");
+            match merge(&path, "one", &endpoint("https://one")) {
+                Ok(()) => {
+                    let config = read(&path).expect("read").expect("present");
+                    prop_assert_eq!(&config["current-context"], "one");
+                    remove(&path, "one").expect("what was written can be read");
+                }
+                Err(_) => prop_assert_eq!(std::fs::read_to_string(&path).expect("read"), text),
+            }
+        }
     }
 }

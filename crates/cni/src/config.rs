@@ -80,6 +80,8 @@ const fn mask(prefix: u8) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -91,6 +93,51 @@ mod tests {
         assert!(range.contains(Ipv4Addr::new(10, 244, 3, 255)));
         for bad in ["", "10.0.0.0", "10.0.0.0/31", "x/24", "10.0.0.0/4"] {
             assert!(Range::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_range_or_refused(text in "[0-9]{1,3}(\\.[0-9]{1,3}){3}/[+0-9]{1,3}|[0-9./+ -]{0,24}|\\PC{0,20}") {
+            if let Ok(range) = Range::parse(&text) {
+                let (first, last) = range.pod_addresses();
+                prop_assert!(range.network < range.gateway() && range.gateway() < first && first <= last);
+                prop_assert!(range.contains(range.network) && range.contains(last));
+                prop_assert_eq!(Range::parse(&format!("{}/{}", range.network, range.prefix)).ok(), Some(range));
+            }
+        }
+
+        #[test]
+        fn a_range_has_the_addresses_that_begin_as_it_does(network: u32, other: u32, prefix in 8u8..=30) {
+            let range = Range::parse(&format!("{}/{prefix}", Ipv4Addr::from_bits(network))).expect("a range");
+            let alike = (network ^ other).leading_zeros() >= u32::from(prefix);
+            prop_assert_eq!(range.contains(Ipv4Addr::from_bits(other)), alike);
+        }
+
+        #[test]
+        fn a_configuration_is_read_as_it_was_written_and_any_other_bytes_are_refused(
+            bridge in "\\PC{0,20}",
+            subnet in "[0-9./]{0,20}",
+            addresses in prop::collection::vec(any::<Ipv4Addr>(), 0..3),
+            flips in prop::collection::vec((0usize..400, any::<u8>()), 0..4),
+        ) {
+            let config = BridgeConfig {
+                bridge,
+                subnet,
+                cluster_cidr: "10.244.0.0/16".to_owned(),
+                ipam_dir: "/var/lib/ipam".into(),
+                veth_prefix: "veth".to_owned(),
+                service_addresses: addresses,
+            };
+            let mut text = serde_json::to_vec(&config).expect("written");
+            prop_assert_eq!(serde_json::from_slice::<BridgeConfig>(&text).ok(), Some(config));
+            for (at, byte) in flips {
+                let at = at % text.len();
+                text[at] = byte;
+            }
+            if let Ok(config) = serde_json::from_slice::<BridgeConfig>(&text) {
+                let _ = Range::parse(&config.subnet);
+            }
         }
     }
 }

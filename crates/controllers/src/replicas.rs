@@ -9,6 +9,7 @@ pub mod controller;
 mod plan;
 pub(crate) mod pod;
 mod rank;
+mod report;
 pub(crate) mod status;
 mod workload;
 

@@ -15,17 +15,19 @@ pub mod metrics;
 pub mod plan;
 pub mod queue;
 mod reflector;
+mod scope;
 
 pub use cache::{Cache, Cached, Delta, Index, Item, Meta, Objects, Owner, View};
 pub use controller::{
     ClientOf, Context, Controller, Declaration, FIELD_MANAGER, Manager, Round, Sources, controller_of,
 };
 pub use executor::{FailedWrite, Failure};
-pub use informers::{Informers, Scope};
+pub use informers::Informers;
 pub use key::Key;
 pub use metrics::Metrics;
 pub use plan::{Action, DeletePolicy, EventWords, Plan, Target};
 pub use queue::Queue;
+pub use scope::Scope;
 
 /// Kinds a cache can hold: typed views from `k8s_openapi`, and `PartialObjectMetadata` of one.
 pub trait Kind:

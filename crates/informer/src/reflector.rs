@@ -18,7 +18,7 @@ use kube::core::Request;
 use serde::Deserialize;
 
 use crate::cache::{Item, Objects};
-use crate::informers::Scope;
+use crate::scope::Scope;
 use events::{Event, EventKind, Events};
 
 /// How long one watch request lasts, in seconds; the next request continues where the last one ended.

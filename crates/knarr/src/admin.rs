@@ -1,4 +1,4 @@
-//! The administrator's way to a cluster on this machine.
+//! The administrator's access to a cluster on this machine.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
-//! Which clusters are on this machine now: the slot each one holds and where it keeps its data.
+//! Which clusters are on this machine now: the slot and the data directory of each.
 //!
-//! A claim is made when a cluster starts and given back when it is taken down, whatever happened between. It
-//! stands twice under `/run`: by slot, so that two clusters never share one, and by name, so that `down` finds
+//! A claim is made when a cluster starts and removed when the cluster is taken down, even after crashes. A claim
+//! is kept twice under `/run`: by slot, so that two clusters never share one, and by name, so that `down` finds
 //! everything of a cluster by its name alone, also when its data directory was removed first.
 
 use std::fs;

@@ -1,5 +1,5 @@
 //! A cluster's lasting identity on this machine: its slot (which decides ports and address ranges, so that
-//! several clusters can run side by side) and its node's name.
+//! several clusters can run side by side) and the name of its node.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

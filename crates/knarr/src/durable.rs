@@ -1,4 +1,4 @@
-//! Writing a file so that it lasts.
+//! Writing a file durably.
 
 use std::fs;
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! What must be changed on the host while a cluster runs, and putting it back.
+//! The host settings that a cluster needs while it runs, and their restoration.
 //!
 //! The values found by the first cluster are kept under `/run`, shared by all clusters of the machine, and
 //! restored when the last one goes down.

@@ -1,6 +1,6 @@
-//! What a node has of a cluster whose control plane is elsewhere: identities, and the addresses all nodes agree on.
+//! What a node knows of a cluster whose control plane is elsewhere: identities, and addresses common to all nodes.
 //!
-//! The file is what joining leaves behind; start with [`Joined::read`]. Nothing here talks to the cluster.
+//! Joining writes the file; start with [`Joined::read`]. Never connects to the cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};

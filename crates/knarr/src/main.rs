@@ -1,6 +1,6 @@
 //! knarr: Kubernetes in one binary.
 //!
-//! This file decides what the process is: one of the internal programs that knarr starts itself (a
+//! This file decides what the process runs as: one of the internal programs that knarr starts itself (a
 //! pod's shim, the CNI plugin), which must not have more than one thread, or a command of the command line.
 
 mod admin;

@@ -1,4 +1,4 @@
-//! Whether this machine can run a node: each missing thing is named in one line, before anything is changed.
+//! Checks whether this machine can run a node: each missing item is reported in one line, before anything is changed.
 
 use std::fs;
 use std::path::Path;

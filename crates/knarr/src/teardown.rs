@@ -1,5 +1,5 @@
 //! Taking a cluster off the machine: its processes, mounts, cgroups, network and files outside the data
-//! directory. Works from what the kernel knows, so also after everything was killed.
+//! directory. Finds them from the kernel's state, and so also after every process was killed.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Which cluster of this machine a command is about.
+//! Selects the cluster of this machine that a command concerns.
 
 use anyhow::{Context, Result, bail};
 

@@ -13,6 +13,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use tokio::time::Instant;
 
 /// Upstream's `podStartupDurationBuckets`.
 const START_BUCKETS_S: [f64; 25] = [
@@ -118,8 +119,21 @@ impl Metrics {
         self.pod_worker.get_or_create(&Operation { operation_type: why.label() }).observe(took.as_secs_f64());
     }
 
+    /// Waits for a call to the runtime and counts it under upstream's name of the operation
+    /// (`pkg/kubelet/kuberuntime/instrumented_services.go`). A call that is given up is not counted.
+    pub async fn counted<T, E>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let began = Instant::now();
+        let result = call.await;
+        self.called(operation, began.elapsed(), result.is_err());
+        result
+    }
+
     /// The runtime has carried out a call, or failed to.
-    pub fn called(&self, operation: &'static str, took: Duration, failed: bool) {
+    fn called(&self, operation: &'static str, took: Duration, failed: bool) {
         let labels = Operation { operation_type: operation };
         self.operations.get_or_create(&labels).inc();
         self.operations_took.get_or_create(&labels).observe(took.as_secs_f64());

@@ -159,6 +159,8 @@ fn apply_limits(out: &mut PodResolv) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use k8s_openapi::api::core::v1::{PodDNSConfigOption, PodSpec};
 
@@ -206,5 +208,21 @@ mod tests {
     fn without_cluster_dns_the_nodes_is_used_and_said_so() {
         let got = for_pod(&pod("ClusterFirst", None), &ClusterDns::default(), &Resolv::default());
         assert_eq!(got.warnings[0].0, "MissingClusterDNS");
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_gives_lists_within_the_limits(
+            text in "((nameserver|search|options|#)?[ \t]+[a-z0-9.:]{0,12}[ .a-z]{0,40}\n){0,8}|\\PC{0,80}",
+            policy in "ClusterFirst|Default|None|ClusterFirstWithHostNet",
+        ) {
+            let host = Resolv::parse(&text);
+            let made = for_pod(&pod(&policy, None), &cluster(), &host).resolv;
+            prop_assert!(made.servers.len() <= MAX_SERVERS && made.searches.len() <= MAX_SEARCHES);
+            prop_assert!(made.searches.join(" ").len() <= MAX_SEARCH_CHARS);
+            for word in made.servers.iter().chain(&made.searches).chain(&made.options) {
+                prop_assert!(!word.contains(char::is_whitespace), "{word:?}");
+            }
+        }
     }
 }

@@ -25,7 +25,7 @@ pub use connection::Server;
 use std::sync::Arc;
 
 use base::{Clock, Metrics, Supervisor};
-use serving::{Pem, Policy, Tls, TlsError, Unverified};
+use serving::{Pem, Policy, ServerTls, TlsError, Unverified};
 
 use crate::node_facts::NodeFacts;
 use crate::pod_cgroup::PodCgroups;
@@ -36,6 +36,8 @@ pub struct ServerDeps {
     pub node_name: String,
     pub pods: Arc<dyn PodDirectory>,
     pub runtime: cri::RuntimeServiceClient,
+    /// Counts the calls to the runtime.
+    pub operations: crate::metrics::Metrics,
     pub clock: Arc<dyn Clock>,
     /// What `/metrics` shows.
     pub metrics: Metrics,
@@ -56,7 +58,7 @@ pub struct ServerDeps {
 ///
 /// # Errors
 /// When a part cannot be parsed or the key does not fit the certificate.
-pub fn tls(pem: Pem<'_>) -> Result<Tls, TlsError> {
+pub fn tls(pem: Pem<'_>) -> Result<ServerTls, TlsError> {
     // Upgrades, which most requests here are, need HTTP/1.1.
-    Tls::new(Policy { unverified: Unverified::Refused, protocols: &["http/1.1"] }, pem)
+    ServerTls::new(Policy { unverified: Unverified::Refused, protocols: &["http/1.1"] }, pem)
 }

@@ -14,6 +14,7 @@ pub mod manager;
 pub mod mount_table;
 pub mod objects;
 pub mod ownership;
+pub mod payload;
 pub mod plugins;
 pub mod sources;
 pub mod subpath;

@@ -12,18 +12,15 @@ use base::Shutdown;
 use rustix::net::sockopt;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
-/// Connections passed on at a time; what comes beyond them waits in the kernel's queue.
-const MAX_CONNECTIONS: usize = 1024;
+/// A connection beyond them waits: a client of the API tries again at once where it is closed.
+const LIMITS: serving::Limits =
+    serving::Limits { server: "relay", connections: 1024, excess: serving::Excess::Waits };
 /// For the server to take a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Silence after which the kernel asks whether the other end is there, and how often it asks again before it gives up.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_PROBES: u32 = 3;
-/// After a failure to accept (no file descriptors left), so as not to spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A relay whose socket is open.
 pub struct Relay {
@@ -49,44 +46,20 @@ impl Relay {
 
     /// Passes connections on until `shutdown` starts; open ones end with it.
     pub async fn run(self, shutdown: Shutdown) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let mut connections = JoinSet::new();
-        let next = async || {
-            let slot = slots.clone().acquire_owned().await.expect("the semaphore is never closed");
-            self.listener.accept().await.map(|(socket, _)| (slot, socket))
-        };
-        loop {
-            let accepted = tokio::select! {
-                () = shutdown.started() => break,
-                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-                accepted = next() => accepted,
-            };
-            match accepted {
-                Ok((slot, socket)) => {
-                    let server = self.server.clone();
-                    connections.spawn(async move {
-                        let _slot = slot;
-                        pass(socket, &server).await;
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection to be passed on");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-        connections.shutdown().await;
+        let server = self.server;
+        let open = serving::accept(self.listener, LIMITS, &shutdown, |near, _| pass(near, server.clone()));
+        open.await.shutdown().await;
     }
 }
 
 /// Joins a connection with one to the server until both sides have ended. When one side ends early, its end is passed
 /// on to the other.
-async fn pass(mut near: TcpStream, server: &str) {
-    let mut far = match tokio::time::timeout(PATIENCE, TcpStream::connect(server)).await {
+async fn pass(mut near: TcpStream, server: Arc<str>) {
+    let mut far = match tokio::time::timeout(PATIENCE, TcpStream::connect(&*server)).await {
         Ok(Ok(far)) => far,
-        Ok(Err(error)) => return tracing::warn!(%error, server, "a connection cannot be passed on"),
+        Ok(Err(error)) => return tracing::warn!(%error, %server, "a connection cannot be passed on"),
         Err(_) => {
-            return tracing::warn!(server, "a connection cannot be passed on: the server does not take it");
+            return tracing::warn!(%server, "a connection cannot be passed on: the server does not take it");
         }
     };
     for socket in [&near, &far] {

@@ -67,7 +67,7 @@ pub(crate) enum Source {
     Code,
     Name,
     Age,
-    /// A string or number, and what stands for an absent one.
+    /// A string or number, and the text for an absent one.
     Text(Path, &'static str),
     /// 0 when absent.
     Number(Path),
@@ -75,7 +75,7 @@ pub(crate) enum Source {
     Count(Path),
     /// A boolean, and what an absent one means.
     Flag(Path, bool),
-    /// The strings of a list, and what stands for an empty one.
+    /// The strings of a list, and the text for an empty one.
     Join(Path, &'static str),
     /// A label selector.
     Selector(Path),
@@ -130,7 +130,7 @@ impl Columns {
         })
     }
 
-    /// The same, whose rows tell by conditions that their object has ended.
+    /// The same; the conditions of a table's row show that the row's object has ended.
     pub(crate) const fn with_conditions(mut self, conditions: fn(&Object) -> Vec<Value>) -> Self {
         self.conditions = conditions;
         self

@@ -5,6 +5,7 @@
 //! field of another type than expected is left for validation. The rows in `kinds` say which kind
 //! has which. Start with [`pod()`].
 
+mod claim;
 mod cluster;
 mod container;
 mod extension;

@@ -4,6 +4,7 @@
 //! Start with [`Resource`] (a row) and [`builtin`] (the table). A row is a value with its own data, so that a custom
 //! resource's is made at run time. The built-in rows are in `kinds`, a file a kind. [`Schema`] is the structure a row refers to.
 
+mod builtin;
 pub mod columns;
 mod convert;
 mod defaults;
@@ -23,15 +24,16 @@ mod schema_data;
 mod status;
 pub mod table;
 mod validation;
+mod verb;
 
 #[cfg(test)]
 mod arbitrary;
 
+pub use builtin::{Builtin, builtin};
 pub use logic::{Changes, Judge, Logic, MetadataOnly};
 pub use part::{Part, PartHandler, Proxied, ScalePaths};
-pub use row::{
-    Convert, Immutable, Observed, Question, Refusal, Resource, Rules, Scope, SelectableField, Verb,
-};
+pub use row::{Convert, Immutable, Observed, Question, Refusal, Resource, Rules, Scope, SelectableField};
 pub use schema::Schema;
 pub use schema_data::{builtin_types, schema_of_kind, schema_of_structure};
-pub use table::{Builtin, KindTable, ResourceSource, builtin};
+pub use table::{KindTable, ResourceSource};
+pub use verb::Verb;

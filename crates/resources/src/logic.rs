@@ -38,7 +38,7 @@ pub trait Logic: Send + Sync {
     }
 
     /// Which changes of a valid object into another valid one are taken. There is no default: a kind that does not
-    /// look at the old object says why.
+    /// compare with the old object gives the reason.
     fn changes(&self) -> Changes<'_>;
 
     /// Everything wrong with a change of the status.

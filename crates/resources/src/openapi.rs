@@ -24,7 +24,7 @@ use crate::table::KindTable;
 use operations::Operation;
 use schemas::{Dialect, Schemas};
 
-/// The media type of [`v2_protobuf`], as an answer names it.
+/// The media type of [`v2_protobuf`] in responses.
 pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// The names under which clients ask for [`V2_PROTOBUF`]; the second is what kubectl sends, though
@@ -99,7 +99,7 @@ pub fn v3(table: &KindTable, gv: &GroupVersion) -> Option<Value> {
     }))
 }
 
-/// What `/openapi/v3` answers: where each group and version's document is, under an address that
+/// The response of `/openapi/v3`: where each group and version's document is, under an address that
 /// changes with its content.
 pub fn v3_index(table: &KindTable) -> Value {
     let mut paths = Map::new();

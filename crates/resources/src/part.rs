@@ -5,14 +5,14 @@ use std::borrow::Cow;
 
 use api::GroupVersionKind;
 
-use crate::row::Verb;
+use crate::verb::Verb;
 
 /// A subresource, as discovery lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// `status`, `scale`, `exec`, …
     pub name: Cow<'static, str>,
-    /// What a request carries or its answer is.
+    /// The kind of a request's body or of its response.
     pub kind: GroupVersionKind,
     pub verbs: Vec<Verb>,
     pub handler: PartHandler,
@@ -103,7 +103,7 @@ pub enum Proxied {
 }
 
 impl PartHandler {
-    /// Whether the part is a connection to what the object stands for, and no view of the object.
+    /// Whether the part is a connection to the pod, node or service, and not a view of the object.
     pub fn connects(&self) -> bool {
         matches!(self, Self::Attach | Self::Exec | Self::PortForward | Self::Proxy(_))
     }

@@ -14,56 +14,13 @@ use crate::columns::Printer;
 use crate::logic::{Changes, Logic};
 use crate::part::{Part, PartHandler, ScalePaths};
 use crate::schema::Schema;
+use crate::verb::Verb;
 
 /// Whether objects live in a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     Namespaced,
     Cluster,
-}
-
-/// The verbs of a resource, with discovery's spelling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
-    Create,
-    Delete,
-    DeleteCollection,
-    Get,
-    List,
-    Patch,
-    Update,
-    Watch,
-}
-
-impl Verb {
-    pub const ALL: [Verb; 8] = [
-        Self::Create,
-        Self::Delete,
-        Self::DeleteCollection,
-        Self::Get,
-        Self::List,
-        Self::Patch,
-        Self::Update,
-        Self::Watch,
-    ];
-
-    /// The verb that discovery spells `name`.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|verb| verb.as_str() == name)
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Delete => "delete",
-            Self::DeleteCollection => "deletecollection",
-            Self::Get => "get",
-            Self::List => "list",
-            Self::Patch => "patch",
-            Self::Update => "update",
-            Self::Watch => "watch",
-        }
-    }
 }
 
 /// Converts between a served version and the stored one. Absent where they are the same.
@@ -251,7 +208,7 @@ pub struct Resource {
     pub printer: Arc<dyn Printer>,
     /// Field selectors besides `metadata.name` and `metadata.namespace`.
     pub selectable_fields: Vec<SelectableField>,
-    /// Fields that a plain update may not change, where [`Logic::changes`] says so.
+    /// Fields that a plain update may not change, if [`Logic::changes`] refers to them.
     pub immutable_fields: Vec<Immutable>,
     /// Group and plural under which objects are stored: `/registry/<prefix>/[<namespace>/]<name>`.
     pub storage_prefix: Cow<'static, str>,
@@ -264,7 +221,7 @@ pub struct Resource {
     pub observed: Option<Observed>,
     /// How long objects live after their last write, in seconds (events: 3600).
     pub ttl_s: Option<u64>,
-    /// What whoever uses the kind is warned of: since when it is deprecated, and what to use instead.
+    /// The warning for users of the kind: since when it is deprecated, and its replacement.
     pub deprecated: Option<Cow<'static, str>>,
 }
 

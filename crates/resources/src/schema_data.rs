@@ -18,7 +18,7 @@ use crate::{embedded, messages};
 /// Marks the variant of an otherwise atomic structure whose fields are owned one by one.
 pub(crate) const GRANULAR: &str = "#granular";
 
-/// What the data file says.
+/// The contents of the data file.
 struct Data {
     types: Arc<Types>,
     kinds: HashMap<GroupVersionKind, StructId>,
@@ -138,7 +138,7 @@ fn field(line: &str, ids: &HashMap<&str, StructId>) -> Field {
     }
 }
 
-/// The shape a word says. The flags are the field's: they describe the outermost list or map.
+/// The shape that a word encodes. The flags are the field's: they describe the outermost list or map.
 fn shape(word: &str, flags: &[&str], ids: &HashMap<&str, StructId>) -> Shape {
     let value_of = |prefix: &str| flags.iter().find_map(|f| f.strip_prefix(prefix));
     if let Some(item) = word.strip_prefix("[]") {

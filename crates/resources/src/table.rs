@@ -1,16 +1,15 @@
-//! [`KindTable`]: the rows of all served kinds, found by plural or kind. [`builtin`] is the table
-//! of the built-in kinds; a [`ResourceSource`] gives the table as it is now, CRDs included.
+//! [`KindTable`]: the rows of all served kinds, found by plural or kind. A
+//! [`ResourceSource`] returns the table as it is now, CRDs included; the table of the built-in kinds is `builtin`.
 //!
-//! Start with [`KindTable::find`]. Nothing here knows what a kind means: the built-in rows are in `kinds`.
+//! Start with [`KindTable::find`]. Nothing here knows what a kind means, nor which kinds exist.
 
 pub(crate) mod order;
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use api::GroupVersion;
 
-use crate::kinds;
 use crate::row::Resource;
 
 /// Rows with the indices to find them. Immutable; made anew when a CRD comes or goes.
@@ -86,7 +85,7 @@ impl KindTable {
         rows
     }
 
-    /// All groups and versions in discovery's order: a group's versions stand together, its
+    /// All groups and versions in discovery's order: a group's versions are adjacent, its
     /// preferred one first; the core group is the first of all.
     pub fn group_versions(&self) -> &[GroupVersion] {
         &self.group_versions
@@ -102,23 +101,6 @@ impl KindTable {
 pub trait ResourceSource: Send + Sync {
     /// A snapshot: a request uses one from its start to its end.
     fn table(&self) -> Arc<KindTable>;
-}
-
-/// The source of the built-in kinds alone.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Builtin;
-
-impl ResourceSource for Builtin {
-    fn table(&self) -> Arc<KindTable> {
-        Arc::clone(&BUILTIN)
-    }
-}
-
-static BUILTIN: LazyLock<Arc<KindTable>> = LazyLock::new(|| Arc::new(KindTable::new(kinds::builtin())));
-
-/// The table of the built-in kinds: every stable one of the tracked version.
-pub fn builtin() -> &'static KindTable {
-    &BUILTIN
 }
 
 #[cfg(test)]

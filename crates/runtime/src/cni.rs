@@ -156,7 +156,7 @@ impl Cni {
         let input =
             serde_json::to_vec(&plugin_input(pod, network, plugin)).map_err(|e| failed(e.to_string()))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A plugin that doesn't read says so by its exit code.
+            // A plugin that doesn't read reports its failure by the exit code.
             let _ = stdin.write_all(&input).await;
         }
         let output = tokio::time::timeout(PLUGIN_TIMEOUT, child.wait_with_output())

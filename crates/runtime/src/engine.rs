@@ -82,7 +82,7 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// A shim's refusal, told apart by whose fault it is.
+    /// A shim's refusal, classified by whether the caller caused it.
     fn from_start(error: ShimError) -> Self {
         match error {
             ShimError::Refused(Failure::Payload(text)) => Self::Payload(text),
@@ -110,7 +110,7 @@ pub struct Engine {
     registry: RwLock<Registry>,
     /// Names being made or in use: a name is made once.
     names: Mutex<HashMap<String, String>>,
-    /// The node's pod CIDR as the client told it.
+    /// The node's pod CIDR as the client set it.
     pod_cidr: Mutex<String>,
 }
 
@@ -185,14 +185,14 @@ impl Engine {
         *self.pod_cidr.lock().unwrap_or_else(|e| e.into_inner()) = cidr;
     }
 
-    /// The sandbox that `id`, or an unambiguous start of it, stands for.
+    /// The sandbox with the id `id`; an unambiguous prefix of the id suffices.
     pub fn sandbox(&self, id: &str) -> Result<Arc<Sandbox>, EngineError> {
         find(&self.registry().sandboxes, id).ok_or_else(|| {
             EngineError::NotFound(format!("an error occurred when try to find sandbox {id:?}: not found"))
         })
     }
 
-    /// The container that `id`, or an unambiguous start of it, stands for.
+    /// The container with the id `id`; an unambiguous prefix of the id suffices.
     pub fn container(&self, id: &str) -> Result<Arc<Container>, EngineError> {
         find(&self.registry().containers, id).ok_or_else(|| {
             EngineError::NotFound(format!("an error occurred when try to find container {id:?}: not found"))

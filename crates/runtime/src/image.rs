@@ -6,7 +6,6 @@
 
 mod archive;
 pub mod content;
-pub mod digest;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -23,7 +22,6 @@ mod service;
 mod store;
 
 pub use content::ContentStore;
-pub use digest::{Digest, DigestError};
 pub use error::{ContentError, ImageError, PullError};
 pub use name::ImageName;
 pub use records::{ImageRecord, Images};

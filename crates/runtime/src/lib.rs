@@ -6,6 +6,7 @@
 
 mod cni;
 pub mod config;
+pub mod digest;
 mod engine;
 pub mod image;
 mod netns;

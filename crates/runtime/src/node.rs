@@ -15,7 +15,7 @@ use crate::server::Server;
 use crate::service::StreamUrls;
 use streaming::{Stdio, StreamingConfig, StreamingServer, TooManyPending};
 
-/// What a node's runtime is told.
+/// The settings of a node's runtime.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
     pub runtime: Config,

@@ -8,7 +8,7 @@ pub use shim::protocol::Overlay;
 /// Root file systems made from images.
 #[async_trait]
 pub trait Rootfs: Send + Sync + 'static {
-    /// The image that `reference` (a name, a digest or an image id) stands for.
+    /// The image of `reference` (a name, a digest or an image id).
     ///
     /// # Errors
     /// [`RootfsError::ImageNotFound`] when it isn't on this node.

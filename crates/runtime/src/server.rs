@@ -106,7 +106,7 @@ fn follow(engine: &Arc<Engine>, notices: NoticeReceiver, supervisor: &Supervisor
     });
 }
 
-/// Both services on one socket, told apart by the path of a call.
+/// Both services on one socket, distinguished by the path of a call.
 #[derive(Clone)]
 struct Services<R, I> {
     runtime: R,

@@ -19,7 +19,7 @@ pub use streams::StreamUrls;
 
 type Answer<T> = Result<Response<T>, Status>;
 
-/// The service; `streams` hands out the addresses of exec, attach and port-forward.
+/// The service; `streams` returns the addresses of exec, attach and port-forward.
 pub struct Runtime {
     pub(crate) engine: Arc<Engine>,
     pub(crate) streams: Arc<dyn StreamUrls>,
@@ -268,7 +268,7 @@ impl RuntimeService for Runtime {
         &self,
         _: Request<GetEventsRequest>,
     ) -> Answer<Self::GetContainerEventsStream> {
-        // A client that was too slow has missed some: it is told, so that it lists again.
+        // A client that was too slow has missed some events: the error makes the client list again.
         let events = BroadcastStream::new(self.engine.subscribe())
             .map(|event| event.map_err(|missed| Status::data_loss(missed.to_string())));
         let shutdown = self.shutdown.clone();

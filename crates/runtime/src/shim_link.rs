@@ -16,10 +16,10 @@ use tokio::sync::{mpsc, oneshot};
 use shim::protocol::{Event, Failure, Message, Op, Reply, Request, SOCKET_FILE};
 use shim::wire::{self, Received};
 
-/// A shim answers within this time or is taken for stuck; forking a container takes milliseconds.
+/// A shim replies within this time or is treated as stuck; forking a container takes milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a shim says unasked.
+/// A message that a shim sends without a request.
 #[derive(Debug)]
 pub enum Notice {
     Event(Event),
@@ -30,7 +30,7 @@ pub enum Notice {
 /// Where the notices of all shims go, with the sandbox they are about.
 pub type Notices = mpsc::UnboundedSender<(String, Notice)>;
 
-/// Why there is no answer.
+/// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ShimError {
     #[error(transparent)]

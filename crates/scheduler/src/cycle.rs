@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use crate::causes::{Cause, Causes};
 use crate::filters::check_named;
+use crate::merits::{Merits, merits};
 use crate::neighbours::Neighbours;
 use crate::nodes::Nodes;
 use crate::pod::{Needs, PodInfo};
-use crate::score::{Candidate, merits, scores};
+use crate::refusal::Refusal;
+use crate::score::{Candidate, scores};
 use crate::verdict::Verdict;
 
 /// Below this many nodes all of them are looked at (upstream: `minFeasibleNodesToFind`).
@@ -22,15 +24,6 @@ const ENOUGH_NODES: usize = 100;
 pub enum Decision {
     Bind(String),
     Unschedulable(Refusal),
-}
-
-/// Why a pod fits nowhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The condition's and the event's message.
-    pub message: String,
-    /// Why the nodes refused the pod: one cause for each node.
-    pub causes: Causes,
 }
 
 /// Where the search begins and how ties are broken. Comes from outside, so that a decision can be repeated.
@@ -116,7 +109,7 @@ fn search(
     nodes: &Nodes,
     neighbours: &Neighbours<'_>,
     start: usize,
-    mut look: impl FnMut(usize, u64) -> (Verdict, crate::score::Merits),
+    mut look: impl FnMut(usize, u64) -> (Verdict, Merits),
 ) -> Search {
     let stamps = nodes.stamps();
     let wanted = enough(nodes.count());

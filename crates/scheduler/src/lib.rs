@@ -18,6 +18,7 @@ pub mod filters;
 mod glance;
 pub mod hints;
 mod memory;
+mod merits;
 mod metrics;
 pub mod neighbours;
 pub mod node;
@@ -25,6 +26,7 @@ pub mod nodes;
 pub mod pod;
 pub mod pool;
 pub mod queue;
+mod refusal;
 pub mod relations;
 pub mod run;
 #[cfg(test)]

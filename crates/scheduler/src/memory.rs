@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::cycle::Refusal;
 use crate::filters::check;
+use crate::merits::{Merits, merits};
 use crate::node::NodeInfo;
 use crate::pod::{Needs, Shape};
-use crate::score::{Merits, merits};
+use crate::refusal::Refusal;
 use crate::verdict::Verdict;
 
 /// How many different needs, and how many failures, are remembered; the one used least lately goes.

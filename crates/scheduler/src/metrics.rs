@@ -9,8 +9,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 
-use crate::state::State;
-
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -48,6 +46,16 @@ pub enum Why {
     NodeLabel,
     NodeTaint,
     NamespaceUpdate,
+}
+
+/// How much the scheduler holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    pub nodes: usize,
+    /// Pods that are on nodes.
+    pub pods: usize,
+    /// How many of these pods are still being bound.
+    pub assumed: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -193,12 +201,12 @@ impl Metrics {
         self.tries.observe(f64::from(attempts));
     }
 
-    /// Shows how much is held and how many wait.
-    pub fn show(&self, state: &State) {
+    /// Shows how much the scheduler holds and how many pods wait in each way.
+    pub fn show(&self, sizes: Sizes, waiting: impl Fn(Queue) -> usize) {
         for queue in [Queue::Active, Queue::BackingOff, Queue::Unschedulable, Queue::Gated] {
-            self.pending.get_or_create(&Waiting { queue: queue.label() }).set(gauge(state.waiting(queue)));
+            self.pending.get_or_create(&Waiting { queue: queue.label() }).set(gauge(waiting(queue)));
         }
-        let (nodes, pods, assumed) = state.sizes();
+        let Sizes { nodes, pods, assumed } = sizes;
         for (sort, size) in [("nodes", nodes), ("pods", pods), ("assumed_pods", assumed)] {
             self.cache.get_or_create(&Sort { r#type: sort }).set(gauge(size));
         }
@@ -274,13 +282,12 @@ mod tests {
     fn all_are_shown_under_upstreams_names() {
         let process = base::Metrics::default();
         let metrics = Metrics::registered(&process);
-        let state = State::new("s", &metrics);
         metrics.attempted("s", Outcome::Scheduled, Duration::from_millis(3));
         metrics.decided(Duration::from_millis(1));
         metrics.placed(1, Duration::from_millis(20));
         metrics.placed(15, Duration::from_secs(20));
         metrics.incoming().came(Queue::Active, Why::PodAdd);
-        metrics.show(&state);
+        metrics.show(Sizes { nodes: 2, pods: 1, assumed: 0 }, |queue| usize::from(queue == Queue::Active));
         let text = process.render(Format::Prometheus).expect("text");
         let families = strict::read(&text, Format::Prometheus).unwrap_or_else(|why| panic!("{why}\n{text}"));
         for (name, kind) in [
@@ -298,10 +305,12 @@ mod tests {
         for line in [
             "scheduler_schedule_attempts_total{result=\"scheduled\",profile=\"s\"} 1",
             "scheduler_scheduling_attempt_duration_seconds_bucket{le=\"0.004\",result=\"scheduled\",profile=\"s\"} 1",
+            "scheduler_pending_pods{queue=\"active\"} 1",
             "scheduler_pending_pods{queue=\"gated\"} 0",
             "scheduler_pod_scheduling_sli_duration_seconds_count{attempts=\"1\"} 1",
             "scheduler_pod_scheduling_sli_duration_seconds_count{attempts=\"15+\"} 1",
             "scheduler_queue_incoming_pods_total{queue=\"active\",event=\"UnschedulablePodAdd\"} 1",
+            "scheduler_cache_size{type=\"nodes\"} 2",
             "scheduler_cache_size{type=\"assumed_pods\"} 0",
         ] {
             assert!(text.lines().any(|held| held == line), "{line}\n{text}");

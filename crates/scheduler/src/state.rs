@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::cycle::{Chance, Decision, decide};
 use crate::glance::Glance;
-use crate::metrics::{Incoming, Metrics, Queue, Why};
+use crate::metrics::{Incoming, Metrics, Queue, Sizes, Why};
 use crate::node::Aspects;
 use crate::nodes::Nodes;
 use crate::pod::{PodInfo, Shapes};
@@ -59,9 +59,8 @@ impl State {
         &self.scheduler_name
     }
 
-    /// How many nodes there are, how many pods are on nodes, and how many of these are still being bound.
-    pub fn sizes(&self) -> (usize, usize, usize) {
-        (self.nodes.count(), self.nodes.pods(), self.queue.in_flight())
+    pub fn sizes(&self) -> Sizes {
+        Sizes { nodes: self.nodes.count(), pods: self.nodes.pods(), assumed: self.queue.in_flight() }
     }
 
     /// How many pods wait in this way.

@@ -52,8 +52,19 @@ impl Listener for UnixListener {
 pub struct Limits {
     /// The server's name in log lines.
     pub server: &'static str,
-    /// Connections at a time; one more is closed at once.
+    /// Connections at a time.
     pub connections: usize,
+    /// What happens to one more.
+    pub excess: Excess,
+}
+
+/// What happens to a connection beyond the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// It is closed at once.
+    Closed,
+    /// It waits in the kernel's queue until another one ends.
+    Waits,
 }
 
 /// Accepts until `shutdown` starts and runs `converse` for each connection. Returns the connections that are
@@ -72,10 +83,17 @@ where
     let slots = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
+        let next = async {
+            let slot = match limits.excess {
+                Excess::Closed => None,
+                Excess::Waits => Arc::clone(&slots).acquire_owned().await.ok(),
+            };
+            (slot, listener.accept().await)
+        };
+        let (reserved, accepted) = tokio::select! {
             () = shutdown.started() => return connections,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = listener.accept() => accepted,
+            next = next => next,
         };
         let (socket, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -85,7 +103,7 @@ where
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+        let Some(slot) = reserved.or_else(|| Arc::clone(&slots).try_acquire_owned().ok()) else {
             tracing::warn!(server = limits.server, ?peer, "too many connections; this one is closed");
             continue;
         };
@@ -115,13 +133,13 @@ mod tests {
         }
     }
 
-    async fn start(connections: usize) -> (SocketAddr, Shutdown, JoinSet<usize>) {
+    async fn start(connections: usize, excess: Excess) -> (SocketAddr, Shutdown, JoinSet<usize>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let (address, shutdown) = (listener.local_addr().expect("bound"), Shutdown::new());
         let stop = shutdown.clone();
         let mut served = JoinSet::new();
         served.spawn(async move {
-            let limits = Limits { server: "echo", connections };
+            let limits = Limits { server: "echo", connections, excess };
             accept(listener, limits, &stop, |socket, _| echo(socket)).await.len()
         });
         (address, shutdown, served)
@@ -138,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_connection_more_than_the_limit_is_closed_and_a_place_is_free_again_afterwards() {
-        let (address, shutdown, served) = start(1).await;
+        let (address, shutdown, served) = start(1, Excess::Closed).await;
         let mut first = TcpStream::connect(address).await.expect("connected");
         assert_eq!(says(&mut first, b'a').await, Some(b'a'));
         let mut second = TcpStream::connect(address).await.expect("connected");
@@ -152,8 +170,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_connection_more_than_the_limit_waits_where_the_server_says_so() {
+        let (address, shutdown, served) = start(1, Excess::Waits).await;
+        let mut first = TcpStream::connect(address).await.expect("connected");
+        assert_eq!(says(&mut first, b'a').await, Some(b'a'));
+        let mut second = TcpStream::connect(address).await.expect("connected");
+        second.write_u8(b'b').await.expect("the kernel takes it");
+        assert_eq!(says(&mut first, b'c').await, Some(b'c'), "the first is served meanwhile");
+        drop(first);
+        assert_eq!(second.read_u8().await.ok(), Some(b'b'));
+        shutdown.start();
+        assert_eq!(ended(served).await.expect("it ends"), 1);
+    }
+
+    #[tokio::test]
     async fn the_stop_hands_over_what_is_open() {
-        let (address, shutdown, served) = start(8).await;
+        let (address, shutdown, served) = start(8, Excess::Closed).await;
         let mut open = TcpStream::connect(address).await.expect("connected");
         assert_eq!(says(&mut open, b'a').await, Some(b'a'));
         shutdown.start();
@@ -170,7 +202,7 @@ mod tests {
         let stop = shutdown.clone();
         let mut served = JoinSet::new();
         served.spawn(async move {
-            let limits = Limits { server: "greeter", connections: 1 };
+            let limits = Limits { server: "greeter", connections: 1, excess: Excess::Closed };
             let greet = |mut socket: UnixStream, _| async move {
                 socket.write_u8(b'h').await.expect("written");
             };

@@ -1,10 +1,12 @@
 //! How a server takes connections: the loop that accepts them within limits, and TLS whose certificates are
 //! replaced while it runs. Shared by all servers of the product.
 //!
-//! Start with [`accept`] and [`Tls`]. The protocol of a connection is the caller's; nothing here knows HTTP.
+//! Start with [`accept`] and [`ServerTls`]. The protocol of a connection is the caller's; nothing here knows HTTP.
 
 mod accept;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod tls;
 
-pub use accept::{Limits, Listener, accept};
-pub use tls::{Pem, Policy, Tls, TlsError, Unverified};
+pub use accept::{Excess, Limits, Listener, accept};
+pub use tls::{Pem, Policy, ServerTls, TlsError, Unverified};

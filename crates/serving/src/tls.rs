@@ -38,7 +38,7 @@ pub enum Unverified {
     /// The handshake fails.
     Refused,
     /// The connection is made, as long as the client holds the certificate's key. The server asks
-    /// [`Tls::verify_client`] and answers accordingly.
+    /// [`ServerTls::verify_client`] and answers accordingly.
     Served,
 }
 
@@ -63,7 +63,7 @@ pub struct Pem<'a> {
 /// What a server shows of itself and whom it trusts. Each part can be replaced at any time; new connections
 /// see the new one, and no session from before is resumed.
 #[derive(Debug)]
-pub struct Tls {
+pub struct ServerTls {
     policy: Policy,
     present: ArcSwap<Present>,
     /// Held while a part is replaced: what is built next starts from what was built last.
@@ -78,7 +78,7 @@ struct Present {
     config: Arc<ServerConfig>,
 }
 
-impl Tls {
+impl ServerTls {
     /// # Errors
     /// When a part cannot be parsed or the key does not fit the certificate.
     pub fn new(policy: Policy, pem: Pem<'_>) -> Result<Self, TlsError> {
@@ -89,7 +89,7 @@ impl Tls {
     /// Replaces the serving certificate.
     ///
     /// # Errors
-    /// As [`Tls::new`]; the old certificate stays then.
+    /// As [`ServerTls::new`]; the old certificate stays then.
     pub fn replace_serving(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
         let serving = serving_key(chain, key)?;
         self.replace(|present| build(self.policy, serving, Arc::clone(&present.clients)))
@@ -98,7 +98,7 @@ impl Tls {
     /// Replaces the CAs that client certificates are checked against.
     ///
     /// # Errors
-    /// As [`Tls::new`]; the old CAs stay then.
+    /// As [`ServerTls::new`]; the old CAs stay then.
     pub fn replace_client_ca(&self, client_ca: &[u8]) -> Result<(), TlsError> {
         let clients = client_verifier(client_ca)?;
         self.replace(|present| build(self.policy, Arc::clone(&present.serving), clients))
@@ -193,7 +193,7 @@ fn client_verifier(pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, TlsError> 
 }
 
 /// Takes any client certificate at the handshake, as long as the client holds its key. Whether
-/// the certificate is to be trusted is asked of [`Tls::verify_client`] afterwards.
+/// the certificate is to be trusted is asked of [`ServerTls::verify_client`] afterwards.
 #[derive(Debug)]
 struct AnyCertificate {
     algorithms: WebPkiSupportedAlgorithms,

@@ -1,8 +1,7 @@
 //! The shim: one small single-threaded process per pod, which forks what runs in the pod, owns its
 //! stdio and exit codes, and goes on when the server stops, is killed or is replaced.
 //!
-//! Start at [`main`] (what `knarr shim` runs), then `pod` (what the shim holds) and `reactor` (its only
-//! loop). [`protocol`], [`wire`] and [`files`] are all that server and shim share: a shim that an older binary started
+//! Start at [`main`] (what `knarr shim` runs) in `reactor`, the only loop, then `pod` (what the shim holds). [`protocol`], [`wire`] and [`files`] are all that server and shim share: a shim that an older binary started
 //! is found and served by a newer one, so their messages and files only ever gain optional parts. A shim never decides
 //! when something runs: it does what the server asks and reports what happened. It has one thread, and with no
 //! asynchronous runtime, TLS or HTTP among its dependencies (`tidy/absent.txt`) it can get no other.
@@ -33,4 +32,4 @@ mod reactor;
 mod stdio;
 pub mod wire;
 
-pub use pod::main;
+pub use reactor::main;

@@ -1,4 +1,4 @@
-//! The state of a shim, and how it answers requests and reacts to events. [`main`] is the shim's entry point.
+//! The state of a shim, and how it answers requests and reacts to events.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,22 +14,7 @@ use crate::files::{read_json, write_whole};
 use crate::maker;
 use crate::pause;
 use crate::protocol::{ContainerState, Event, Failure, Op, PID_FILE, POD_FILE, PodSetup, PodState, Reply};
-use crate::reactor;
 use cgroup::CgroupMounts;
-
-/// Runs a shim until it is told to end.
-///
-/// The working directory is the sandbox's, standard input the socket it serves. Must be called in a process
-/// that has one thread: the OCI library forks and changes state of the whole process.
-pub fn main() -> std::process::ExitCode {
-    match Pod::open().and_then(|(pod, listener)| reactor::run(pod, listener)) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            complain!("shim: {error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
-}
 
 /// A reply with the file that goes with it.
 pub type Answer = (Result<Reply, Failure>, Option<OwnedFd>);
@@ -47,7 +32,9 @@ pub struct Pod {
 }
 
 impl Pod {
-    fn open() -> io::Result<(Self, OwnedFd)> {
+    /// Reads the working directory's setup, joins the shim's cgroup and starts the pause process. The second value is the
+    /// socket to serve.
+    pub fn open() -> io::Result<(Self, OwnedFd)> {
         let listener = io::stdin().as_fd().try_clone_to_owned()?;
         // What is forked from here has the standard descriptors, and nothing of the server's behind them.
         rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;

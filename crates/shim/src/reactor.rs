@@ -1,4 +1,4 @@
-//! The shim's only loop: waits for the next event and passes it to the [`Pod`].
+//! The shim's only loop: waits for the next event and passes it to the [`Pod`]. [`main`] is the shim's entry point.
 //!
 //! Nothing here wakes up unless something happened.
 
@@ -22,8 +22,22 @@ enum Source {
     Output(String, usize),
 }
 
+/// Runs a shim until it is told to end.
+///
+/// The working directory is the sandbox's, standard input the socket it serves. Must be called in a process
+/// that has one thread: the OCI library forks and changes state of the whole process.
+pub fn main() -> std::process::ExitCode {
+    match Pod::open().and_then(|(pod, listener)| run(pod, listener)) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            complain!("shim: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
 /// Serves `pod` on `listener` until it is told to shut down and everything has ended.
-pub fn run(mut pod: Pod, listener: OwnedFd) -> io::Result<()> {
+fn run(mut pod: Pod, listener: OwnedFd) -> io::Result<()> {
     let mut servers: Vec<OwnedFd> = Vec::new();
     while !pod.is_done() {
         let ready = wait(&pod, &listener, &servers)?;

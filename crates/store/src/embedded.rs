@@ -28,17 +28,20 @@ mod committer;
 mod compaction;
 mod hub;
 mod layout;
+mod open;
 mod read;
 mod repair;
 mod shared;
 mod upgrade;
 mod watch;
+mod write;
 
 pub use check::{Damage, Report, check};
 pub use repair::{Repaired, repair};
 
-use committer::{Answer, Command, Op};
+use committer::Command;
 use shared::Shared;
+use write::{Answer, Op};
 
 /// Configuration of the embedded store. [`Config::new`] returns the defaults.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! What the streaming server needs from the container side.
 //!
-//! Owns the traits and the types that cross them. Never touches a socket.
+//! Owns the traits and the types in their signatures. Never uses a socket.
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -48,7 +48,7 @@ pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
-/// Why the container side could not do it.
+/// Why the container side failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
     #[error("{0}")]

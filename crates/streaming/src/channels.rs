@@ -1,8 +1,8 @@
 //! WebSocket messages as channels: `channel.k8s.io`, `v4.channel.k8s.io`, `v5.channel.k8s.io` and the base64 forms.
 //!
 //! Owns the framing: a message's first byte is its channel, 255 (version 5) closes the channel that
-//! follows. Channels become plain readers and writers; the driver alone touches the socket. Never
-//! knows what a channel is for.
+//! follows. Channels become plain readers and writers; only the driver uses the socket. Never
+//! knows the purpose of a channel.
 
 use std::io;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ const CHUNK_BYTES: usize = 32 << 10;
 const OUT_QUEUE_MESSAGES: usize = 16;
 const IN_BUFFER_BYTES: usize = 64 << 10;
 const CLOSE_SIGNAL: u8 = 255;
-/// How long the client has to answer the goodbye.
+/// How long the client has to answer the close message.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// How channels are written.
@@ -45,7 +45,7 @@ pub struct Encoding {
     pub form: Form,
 }
 
-/// The limits of a WebSocket here.
+/// The limits of a WebSocket.
 pub fn socket_config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(IN_BUFFER_BYTES)
@@ -71,7 +71,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Channels<T> {
         Self { socket, encoding, readers: (0..count).map(|_| None).collect(), messages, to_write }
     }
 
-    /// What the client sends on `channel`; messages on channels nobody reads are dropped.
+    /// What the client sends on `channel`; messages on channels without a reader are dropped.
     pub fn reader(&mut self, channel: u8) -> Reader {
         let (read, write) = tokio::io::simplex(IN_BUFFER_BYTES);
         if let Some(slot) = self.readers.get_mut(usize::from(channel)) {
@@ -95,7 +95,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Channels<T> {
         drop(self.messages.send(encode(self.encoding, channel, bytes)).await);
     }
 
-    /// Moves messages until the client leaves, or all writers are dropped and goodbye is said.
+    /// Moves messages until the client disconnects, or all writers are dropped and the close message is sent.
     pub async fn drive(self) {
         let Self { socket, encoding, readers, messages, to_write } = self;
         drop(messages);
@@ -148,7 +148,7 @@ async fn receive<T>(
 }
 
 async fn close(mut reader: WriteHalf<SimplexStream>) {
-    // It fails only where nobody reads any more.
+    // Sending fails only when the reader is gone.
     drop(reader.shutdown().await);
 }
 
@@ -223,6 +223,8 @@ impl AsyncWrite for ChannelWriter {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -237,5 +239,20 @@ mod tests {
         let base64 = Encoding { base64: true, close_signal: false, form: Form::Json };
         assert_eq!(decode(base64, Message::text("0***")), None);
         assert_eq!(decode(base64, Message::text("")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_is_a_channels_or_none(
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+            channel in 0u8..5,
+            base64: bool,
+        ) {
+            let encoding = Encoding { base64, close_signal: true, form: Form::Json };
+            let _ = decode(encoding, Message::binary(bytes.clone()));
+            let _ = decode(encoding, Message::text(String::from_utf8_lossy(&bytes).into_owned()));
+            let message = encode(encoding, channel, &bytes);
+            prop_assert_eq!(decode(encoding, message), Some((channel, Bytes::from(bytes))));
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! Running one exec or attach session, whatever protocol carries it.
+//! Running one exec or attach session, over either protocol.
 //!
-//! Owns the order of things: output is sent to its end before the status, the status before the
-//! goodbye. Never speaks a protocol: a [`Remote`] is plain readers and writers.
+//! Owns the order: all output is sent before the status, and the status before the connection is
+//! closed. Never speaks a protocol: a [`Remote`] is plain readers and writers.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,7 +16,7 @@ use super::resize::SizeParser;
 use super::status::{Form, Outcome};
 
 const COPY_BUFFER_BYTES: usize = 32 << 10;
-/// How long output is waited for after the process has ended, as long as none comes: a child in the
+/// How long output is awaited after the process has ended, counted from the last output: a child in the
 /// background may hold the stream open for ever.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -40,9 +40,9 @@ pub enum Command<'a> {
     Attach,
 }
 
-/// Runs a session to its end and tells the client how it went.
+/// Runs a session to its end and sends its status to the client.
 ///
-/// Dropping the future (the client has left) drops the process' streams.
+/// Dropping the future (the client has disconnected) drops the process' streams.
 pub async fn run(
     backend: &dyn StreamBackend,
     container: &str,
@@ -105,7 +105,7 @@ async fn serve(process: Process, remote: &mut Remote) -> Result<Exit, BackendErr
 /// Standard input; its end closes the process' end.
 async fn feed(from: Option<Reader>, to: Option<Box<dyn AsyncWrite + Send + Unpin>>) {
     let (Some(mut from), Some(mut to)) = (from, to) else { return };
-    // A process that does not read, or a client that leaves, ends this and nothing else.
+    // A process that does not read, or a client that disconnects, ends only the copying.
     if let Err(error) = copy(&mut from, &mut to).await {
         tracing::debug!(%error, "standard input ended early");
     }

@@ -1,7 +1,7 @@
 //! Streams of exec, attach and port-forward over WebSocket and SPDY/3.1, and the server of CRI that serves them.
 //!
 //! Start with [`backend`] (what the container side offers) and [`server`] (from URL to session).
-//! `negotiate` picks the protocol; `command` and `port_forward` run a session, whatever carries it:
+//! `negotiate` picks the protocol; `command` and `port_forward` run a session over any of these transports:
 //! `channels` (WebSocket messages), [`spdy`], or SPDY inside WebSocket through `tunnel`. Never knows
 //! how containers run, nor who may do what: a one-time token in the URL is the permission.
 

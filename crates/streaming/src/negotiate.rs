@@ -1,6 +1,6 @@
 //! Which protocol a request asks for: WebSocket or SPDY, and which version of the streams inside.
 //!
-//! Owns reading the upgrade headers and writing the answer. Never touches a socket.
+//! Owns reading the upgrade headers and writing the response. Never uses a socket.
 
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -14,14 +14,14 @@ const SPDY_UPGRADE: &str = "SPDY/3.1";
 const PORT_FORWARD: &str = "portforward.k8s.io";
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 
-/// What kind of session is asked for; they speak different protocols.
+/// What kind of session is asked for; each kind has protocols of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Command,
     PortForward,
 }
 
-/// How the session will be carried.
+/// The transport of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Channels(Encoding),
@@ -99,7 +99,7 @@ fn websocket(headers: &HeaderMap, kind: Kind) -> Result<Agreement, Refusal> {
             answer.insert(SEC_WEBSOCKET_PROTOCOL, value(protocol));
             transport
         }
-        // Clients by hand offer none.
+        // Clients written by hand offer no protocol.
         None if offered.is_empty() => Transport::Channels(first),
         None => return Err(Refusal::NoProtocol(offered.join(" "))),
     };

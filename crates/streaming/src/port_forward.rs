@@ -25,7 +25,7 @@ const PAIRING_PATIENCE: Duration = Duration::from_secs(30);
 /// Serves a SPDY connection until the client hangs up.
 pub async fn over_spdy(backend: Arc<dyn StreamBackend>, sandbox: &str, mut connection: Connection) {
     let mut half_open: HashMap<String, Stream> = HashMap::new();
-    // All wait equally long: the first is the first to expire.
+    // All unpaired streams wait equally long: the first one expires first.
     let mut waiting: VecDeque<(Instant, String)> = VecDeque::new();
     let mut forwards = JoinSet::new();
     loop {
@@ -55,7 +55,7 @@ pub async fn over_spdy(backend: Arc<dyn StreamBackend>, sandbox: &str, mut conne
                 let pair = match (other.header("streamtype"), stream.header("streamtype")) {
                     (Some("error"), Some("data")) => (stream, other),
                     (Some("data"), Some("error")) => (other, stream),
-                    // Both of one kind: they are reset by being dropped.
+                    // Both streams are of one kind: dropping resets them.
                     _ => continue,
                 };
                 let backend = Arc::clone(&backend);
@@ -76,7 +76,8 @@ async fn accept(stream: &Stream) -> bool {
     matches!(stream.header("streamtype"), Some("error" | "data")) && stream.accept().await.is_ok()
 }
 
-/// Streams of one connection name it; the oldest clients opened data right after error instead.
+/// The streams of one connection carry its id; the oldest clients open the data stream right after the error
+/// stream instead.
 fn request_id(stream: &Stream) -> String {
     match (stream.header("requestid"), stream.header("streamtype")) {
         (Some(id), _) => id.to_owned(),
@@ -86,8 +87,8 @@ fn request_id(stream: &Stream) -> String {
 }
 
 async fn forward_pair(backend: &dyn StreamBackend, sandbox: &str, (mut data, mut error): (Stream, Stream)) {
-    // One of the two came second and has no answer yet; a second answer to the first does no harm, but
-    // is avoided: the later stream has the higher number.
+    // Only the stream that was opened second has no reply yet: the stream with the higher number. A second reply
+    // to the first stream would do no harm.
     let later = if data.id() > error.id() { &data } else { &error };
     if later.accept().await.is_err() {
         return;
@@ -101,7 +102,7 @@ async fn forward_pair(backend: &dyn StreamBackend, sandbox: &str, (mut data, mut
         tell(&mut error, &reason).await;
     }
     for stream in [&mut data, &mut error] {
-        // The client may have left already.
+        // The client may have disconnected already.
         drop(stream.shutdown().await);
     }
 }
@@ -124,7 +125,7 @@ async fn forward(
     let copied =
         tokio::io::copy_bidirectional_with_sizes(client, &mut server, COPY_BUFFER_BYTES, COPY_BUFFER_BYTES);
     match copied.await {
-        // The client closing its stream, or the server resetting its connection, is how many end.
+        // Many connections end by the client closing its stream or the server resetting its connection.
         Err(e) if !matches!(e.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
             Err(failed(&e))
         }
@@ -132,7 +133,7 @@ async fn forward(
     }
 }
 
-/// Serves one connection to each of `ports` over WebSocket channels, until the client leaves.
+/// Serves one connection to each of `ports` over WebSocket channels, until the client disconnects.
 pub async fn over_channels<T>(
     backend: &dyn StreamBackend,
     sandbox: &str,
@@ -166,7 +167,7 @@ pub async fn over_channels<T>(
     }
 }
 
-/// Channels know no half-close: the connection is over when the server's side is.
+/// Channels have no half-close: the connection ends when the server's side ends.
 async fn forward_to_end(
     backend: &dyn StreamBackend,
     sandbox: &str,
@@ -178,7 +179,7 @@ async fn forward_to_end(
         tokio::io::split(backend.dial(sandbox, port).await.map_err(|e| failed(&e))?);
     let (mut from_client, mut to_client) = client.into_inner();
     let upload = async {
-        // Its failure shows on the other side.
+        // The other side reports the failure.
         drop(tokio::io::copy(&mut from_client, &mut to_server).await);
         drop(to_server.shutdown().await);
         std::future::pending::<Infallible>().await
@@ -189,7 +190,7 @@ async fn forward_to_end(
     }
 }
 
-/// Both channels of a port begin with its number, two bytes, little end first.
+/// Both channels of a port begin with its number, two bytes, in little-endian order.
 async fn announce(data: &mut (impl AsyncWrite + Unpin), error: &mut Writer, port: u16) -> io::Result<()> {
     data.write_all(&port.to_le_bytes()).await?;
     error.write_all(&port.to_le_bytes()).await

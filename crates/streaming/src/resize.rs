@@ -1,6 +1,6 @@
 //! Terminal sizes as clients send them: JSON objects one after another, cut anywhere.
 //!
-//! Owns putting the pieces together. Never keeps more than a few of them.
+//! Owns joining the pieces. Never keeps more than a few sizes.
 
 use serde::Deserialize;
 
@@ -27,7 +27,7 @@ struct Wire {
 }
 
 impl SizeParser {
-    /// Takes more bytes; answers the newest size that is complete. What is no size is dropped.
+    /// Takes more bytes; returns the newest complete size. Other bytes are dropped.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<TerminalSize> {
         if self.buffer.len() + bytes.len() > BUFFER_LIMIT_BYTES {
             self.buffer.clear();

@@ -1,7 +1,7 @@
 //! The HTTP server that CRI's Exec, Attach and PortForward point to.
 //!
-//! Owns the listener on a loopback address, the URLs, and what a claimed token leads to. Never
-//! serves the same URL twice, and never anybody from another machine.
+//! Owns the listener on a loopback address, the URLs, and the session of a claimed token. Never
+//! serves the same URL twice, and never a client on another machine.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -37,9 +37,9 @@ const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 pub struct StreamingConfig {
     /// A loopback address; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// How long a URL can be used after it was given out.
+    /// How long a URL can be used after it was issued.
     pub token_lifetime: Duration,
-    /// URLs given out and not used yet.
+    /// URLs that are issued and not used yet.
     pub pending_limit: usize,
     /// Sessions at a time.
     pub session_limit: usize,
@@ -59,7 +59,7 @@ impl Default for StreamingConfig {
     }
 }
 
-/// Gives out URLs and serves them while [`run`](Self::run) runs. Clones share one server.
+/// Issues URLs and serves them while [`run`](Self::run) runs. Clones share one server.
 #[derive(Clone)]
 pub struct StreamingServer {
     inner: Arc<Inner>,
@@ -74,7 +74,7 @@ struct Inner {
 }
 
 impl StreamingServer {
-    /// Binds the address. Errors: it cannot be bound.
+    /// Binds the address. Errors: the address cannot be bound.
     pub async fn bind(config: StreamingConfig, backend: Arc<dyn StreamBackend>) -> std::io::Result<Self> {
         let listener = TcpListener::bind(config.listen).await?;
         let inner = Inner {
@@ -118,13 +118,17 @@ impl StreamingServer {
     pub async fn run(&self, shutdown: Shutdown) {
         let taken = self.inner.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(listener) = taken else { return };
-        let limits = serving::Limits { server: "streaming", connections: self.inner.config.session_limit };
+        let limits = serving::Limits {
+            server: "streaming",
+            connections: self.inner.config.session_limit,
+            excess: serving::Excess::Closed,
+        };
         let converse = |socket, _| Arc::clone(&self.inner).connection(socket);
         drop(serving::accept(listener, limits, &shutdown, converse).await);
     }
 }
 
-/// What a request agreed on; served once hyper has let go of the socket.
+/// What was negotiated for a request; served once hyper has released the socket.
 struct Accepted {
     session: Session,
     transport: Transport,
@@ -232,7 +236,7 @@ impl Inner {
                 };
                 together(session, log_end(driver)).await;
             }
-            // Not negotiated for commands.
+            // Never negotiated for commands.
             Transport::Tunnel => {}
         }
     }
@@ -306,8 +310,8 @@ async fn log_end(driver: impl Future<Output = Result<(), spdy::FrameError>>) {
     }
 }
 
-/// Runs a session and what carries it: when the client leaves, the session is dropped; when the
-/// session ends, what it said is delivered first.
+/// Runs a session and its transport: when the client disconnects, the session is dropped; when the
+/// session ends, its remaining output is delivered first.
 async fn together(session: impl Future<Output = ()>, driver: impl Future<Output = ()>) {
     let mut driver = std::pin::pin!(driver);
     tokio::select! {

@@ -1,6 +1,6 @@
 //! Exec and attach over SPDY: the client opens one stream per standard stream, named by a header.
 //!
-//! Owns waiting for all of them. Never runs anything.
+//! Owns waiting for all streams. Never runs a command.
 
 use std::io;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::status::Form;
 /// How long the client has to open its streams (upstream's `StreamCreationTimeout`).
 const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits for the streams that belong to `stdio`. Errors: they did not come, or the connection ended.
+/// Waits for the streams that belong to `stdio`. Errors: a stream is missing, or the connection ended.
 pub async fn collect(connection: &mut Connection, stdio: Stdio, form: Form) -> io::Result<Remote> {
     match tokio::time::timeout(OPENING_PATIENCE, collect_all(connection, stdio, form)).await {
         Ok(collected) => collected,
@@ -66,7 +66,7 @@ impl Opened {
         *slot = Some(stream);
     }
 
-    /// Terminal sizes came with version 3 of the protocol: they are awaited where it is 4.
+    /// Version 3 of the protocol introduced terminal sizes: their stream is awaited from version 4 on.
     fn complete(&self, stdio: Stdio, form: Form) -> bool {
         let has = |wanted: bool, stream: &Option<Stream>| !wanted || stream.is_some();
         self.error.is_some()

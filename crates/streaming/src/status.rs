@@ -1,12 +1,12 @@
-//! The last word of a session: a `Status` object on the error channel.
+//! The result of a session: a `Status` object on the error channel.
 //!
-//! Owns its wording (upstream `pkg/kubelet/cri/streaming/remotecommand`, `util/exec`). Never sends it.
+//! Owns the wording (upstream `pkg/kubelet/cri/streaming/remotecommand`, `util/exec`). Never sends it.
 
 use serde_json::json;
 
 use super::backend::{BackendError, Exit};
 
-/// How the client wants to be told.
+/// The form of the result that the client expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// A Status as JSON, success included (protocol versions 4 and up).
@@ -15,12 +15,12 @@ pub enum Form {
     Text,
 }
 
-/// What became of a command.
+/// The result of a command.
 pub enum Outcome<'a> {
     Success,
-    /// It ended with a code other than 0; the command is part of the message.
+    /// The command ended with a code other than 0; the command is part of the message.
     Exited(&'a [String], Exit),
-    /// It could not be run at all.
+    /// The command could not be run.
     Failed(String),
 }
 
@@ -34,7 +34,7 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    /// Of attaching to a container, whose own exit code is nobody's failure.
+    /// Of attaching to a container; the container's own exit code is not a failure.
     pub fn of_attach(result: Result<(), BackendError>) -> Self {
         match result {
             Ok(()) => Self::Success,
@@ -42,7 +42,7 @@ impl<'a> Outcome<'a> {
         }
     }
 
-    /// The bytes to send; nothing where the client expects nothing.
+    /// The bytes to send; empty if the client expects none.
     pub fn bytes(&self, form: Form) -> Vec<u8> {
         let status = match (self, form) {
             (Self::Success, Form::Json) => json!({"metadata": {}, "status": "Success"}),

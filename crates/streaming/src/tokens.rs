@@ -1,6 +1,6 @@
-//! One-time tokens: a session is agreed over CRI, then claimed once over HTTP.
+//! One-time tokens: a session is requested over CRI, then claimed once over HTTP.
 //!
-//! Owns what was agreed until it is claimed or expires. Bounded. Never logs a token.
+//! Owns each requested session until the session is claimed or expires. Bounded. Never logs a token.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::backend::Stdio;
 
-/// What a token stands for.
+/// The session that a token leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Session {
     Exec { container: String, command: Vec<String>, stdio: Stdio },
@@ -48,7 +48,7 @@ impl Tokens {
         Ok(token)
     }
 
-    /// The session of a token, which is used up by this.
+    /// Returns the session of a token and forgets the token.
     pub fn claim(&self, token: &str) -> Option<Session> {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let (session, expires) = pending.remove(token)?;

@@ -1,6 +1,6 @@
 //! A byte stream inside a WebSocket: kubectl's port-forward carries SPDY in binary messages.
 //!
-//! Owns turning messages into bytes and back. Message borders mean nothing. Never looks at the bytes.
+//! Owns turning messages into bytes and back. The boundaries of messages have no meaning. Never interprets the bytes.
 
 use std::io;
 use std::pin::Pin;

@@ -12,8 +12,8 @@ use base64::prelude::BASE64_STANDARD;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, knarr};
-use crate::keeper::Keeper;
+use crate::cluster::Cluster;
+use crate::ground::Ground;
 
 /// What the node has to know of its cluster.
 pub struct Joining {
@@ -28,11 +28,8 @@ pub struct Joining {
 
 /// A running agent. Taken down when dropped, and also when the test is interrupted or killed.
 pub struct Agent {
-    /// How the machine calls its part of the cluster.
-    name: String,
-    knarr: PathBuf,
-    dir: PathBuf,
-    keeper: Keeper,
+    /// The machine's part of the cluster.
+    ground: Ground,
     process: Child,
 }
 
@@ -43,25 +40,12 @@ impl Agent {
     /// When the CA cannot be read or the agent cannot be started; the node is not waited for.
     pub fn start(cluster: &Cluster, name: &str, node: &str, joining: &Joining) -> Result<Self> {
         let fixtures = &cluster.fixtures;
-        let name = format!("{name}-{}", fixtures.tag);
-        let dir = std::env::temp_dir().join(format!("knarr-test-{name}"));
-        let data_dir = dir.join("data");
-        if dir.exists() {
-            knarr(&fixtures.knarr, &name, &data_dir, &["down", "--purge"])?;
-            fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
-        }
-        fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
-        let keeper = Keeper::start(&format!(
-            "KUBECONFIG={dir}/nobodys {knarr} down --purge --name {name} --data-dir {data_dir} && rm -rf {dir}",
-            knarr = fixtures.knarr.display(),
-            data_dir = data_dir.display(),
-            dir = dir.display(),
-        ))?;
-        let joined = join(&cluster.data_dir().join("pki"), &dir, node, joining)?;
-        let log = File::create(dir.join("agent.log"))?;
+        let ground = Ground::new(fixtures, name)?;
+        let joined = join(&cluster.data_dir().join("pki"), &ground.dir, node, joining)?;
+        let log = File::create(ground.dir.join("agent.log"))?;
         let process = Command::new(&fixtures.knarr)
-            .args(["agent", "--name", &name, "--node-name", node, "--data-dir"])
-            .arg(&data_dir)
+            .args(["agent", "--name", &ground.name, "--node-name", node, "--data-dir"])
+            .arg(ground.data_dir())
             .arg("--joined")
             .arg(joined)
             .stdin(Stdio::null())
@@ -69,7 +53,7 @@ impl Agent {
             .stderr(log)
             .spawn()
             .context("starting the agent")?;
-        Ok(Self { name, knarr: fixtures.knarr.clone(), dir, keeper, process })
+        Ok(Self { ground, process })
     }
 
     /// Runs a `knarr` command about what the machine has of the cluster; its standard output.
@@ -77,12 +61,12 @@ impl Agent {
     /// # Errors
     /// When the command fails, with what it said.
     pub fn knarr(&self, arguments: &[&str]) -> Result<String> {
-        knarr(&self.knarr, &self.name, &self.dir.join("data"), arguments)
+        self.ground.knarr(arguments)
     }
 
     /// What the agent logged.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.join("agent.log")).unwrap_or_default()
+        fs::read_to_string(self.ground.dir.join("agent.log")).unwrap_or_default()
     }
 
     /// Takes the node off the machine.
@@ -91,7 +75,7 @@ impl Agent {
     /// When something of it could not be removed, or the agent did not end in order.
     pub fn take_down(mut self) -> Result<()> {
         let log = self.log();
-        self.keeper.finish()?;
+        self.ground.keeper.finish()?;
         let ended = self.process.wait().context("waiting for the agent")?;
         ensure!(ended.success(), "the agent: {ended}\n{log}");
         Ok(())
@@ -100,8 +84,8 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        if let Err(error) = self.keeper.finish().and_then(|()| Ok(self.process.wait()?)) {
-            eprintln!("taking down the agent {}: {error:#}", self.name);
+        if let Err(error) = self.ground.keeper.finish().and_then(|()| Ok(self.process.wait()?)) {
+            eprintln!("taking down the agent {}: {error:#}", self.ground.name);
         }
     }
 }

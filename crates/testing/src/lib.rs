@@ -1,11 +1,12 @@
 //! What end-to-end tests stand on: real clusters started by the built `knarr`, stock kubectl, and images.
 //!
-//! Start with [`Cluster`], which starts and always removes a cluster ([`Agent`] adds a node to it), and [`Shell`], which runs what a user would
-//! type. Nothing here reaches into the product's crates: tests see what users see.
+//! Start with [`Cluster`], which starts and always removes a cluster ([`Agent`] adds a node to it), and [`Shell`], which
+//! runs what a user would type. Nothing here reaches into the product's crates: tests see what users see.
 
 mod agent;
 mod cluster;
 mod fixtures;
+mod ground;
 mod keeper;
 mod registry;
 mod shell;

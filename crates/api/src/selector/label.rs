@@ -184,15 +184,6 @@ impl LabelSelector {
         Self { requirements, nothing: false }
     }
 
-    /// Parses the text of a `labelSelector` parameter; the empty text selects everything.
-    ///
-    /// # Errors
-    /// 400 with upstream's text when it cannot be parsed, or is over
-    /// [`MAX_SELECTOR_BYTES`](super::MAX_SELECTOR_BYTES).
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        super::parse::label_selector(text)
-    }
-
     /// From a `LabelSelector` object (`matchLabels`, `matchExpressions`): null selects nothing, an
     /// empty object everything.
     ///

@@ -168,36 +168,43 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Parses a whole label selector.
-pub(super) fn label_selector(text: &str) -> Result<LabelSelector, Error> {
-    if text.len() > super::MAX_SELECTOR_BYTES {
-        let limit = super::MAX_SELECTOR_BYTES;
-        return Err(Error::bad_request(format!("label selector is longer than {limit} bytes")));
-    }
-    let mut parser = Parser { lexer: Lexer { rest: text }, peeked: None };
-    let mut requirements = Vec::new();
-    if parser.peek().0 == Token::End {
-        return Ok(LabelSelector::everything());
-    }
-    loop {
-        let (token, text) = parser.peek();
-        if !matches!(token, Token::Identifier | Token::Not) {
-            let expected = if requirements.is_empty() {
-                "!, identifier, or 'end of string'"
-            } else {
-                "identifier after ','"
-            };
-            return Err(Error::bad_request(format!("found '{text}', expected: {expected}")));
+impl LabelSelector {
+    /// Parses the text of a `labelSelector` parameter; the empty text selects everything.
+    ///
+    /// # Errors
+    /// 400 with upstream's text when it cannot be parsed, or is over
+    /// [`MAX_SELECTOR_BYTES`](super::MAX_SELECTOR_BYTES).
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if text.len() > super::MAX_SELECTOR_BYTES {
+            let limit = super::MAX_SELECTOR_BYTES;
+            return Err(Error::bad_request(format!("label selector is longer than {limit} bytes")));
         }
-        let requirement = parser.requirement();
-        requirements
-            .push(requirement.map_err(|e| Error::bad_request(format!("unable to parse requirement: {e}")))?);
-        match parser.take() {
-            (Token::End, _) => return Ok(LabelSelector::of(requirements)),
-            (Token::Comma, _) => {}
-            (_, text) => {
-                let message = format!("found '{text}', expected: ',' or 'end of string'");
-                return Err(Error::bad_request(message));
+        let mut parser = Parser { lexer: Lexer { rest: text }, peeked: None };
+        let mut requirements = Vec::new();
+        if parser.peek().0 == Token::End {
+            return Ok(LabelSelector::everything());
+        }
+        loop {
+            let (token, text) = parser.peek();
+            if !matches!(token, Token::Identifier | Token::Not) {
+                let expected = if requirements.is_empty() {
+                    "!, identifier, or 'end of string'"
+                } else {
+                    "identifier after ','"
+                };
+                return Err(Error::bad_request(format!("found '{text}', expected: {expected}")));
+            }
+            let requirement = parser.requirement();
+            requirements.push(
+                requirement.map_err(|e| Error::bad_request(format!("unable to parse requirement: {e}")))?,
+            );
+            match parser.take() {
+                (Token::End, _) => return Ok(LabelSelector::of(requirements)),
+                (Token::Comma, _) => {}
+                (_, text) => {
+                    let message = format!("found '{text}', expected: ',' or 'end of string'");
+                    return Err(Error::bad_request(message));
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Pods stay for five minutes on a node that stops answering, unless they say otherwise.
+//! Pods stay for five minutes on a node that is not reachable, unless their tolerations say otherwise.
 
 use api::{Error, Object};
 use serde_json::{Value, json};

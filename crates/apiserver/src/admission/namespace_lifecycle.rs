@@ -1,4 +1,4 @@
-//! Nothing is made in a namespace that does not exist or is going away, and some namespaces stay.
+//! Refuses new objects in a namespace that does not exist or is being deleted, and the deletion of some namespaces.
 
 use std::sync::Arc;
 use std::time::Duration;

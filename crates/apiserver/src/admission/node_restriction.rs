@@ -14,7 +14,7 @@ use super::plugin::{Admission, Operation, Review};
 use super::signing_request::{self, KUBELET_CLIENT, KUBELET_SERVING, signer_name};
 use crate::cache::lookup::Lookup;
 use crate::eventual::Eventual;
-use crate::identity::authz::node::node_name;
+use crate::identity::authz::node_user::node_name;
 use crate::identity::authz::{Authorizer, Decision};
 use crate::request::Attributes;
 

@@ -1,4 +1,4 @@
-//! [`Admission`]: one plugin, and the [`Review`] it is asked for.
+//! [`Admission`]: one plugin, and the [`Review`] that is its input.
 
 use api::{Error, Object};
 use resources::Resource;

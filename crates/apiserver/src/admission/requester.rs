@@ -1,4 +1,4 @@
-//! Who asks for a certificate stands in the request for it: signers and approvers go by that.
+//! Writes the requesting user into each certificate signing request: signers and approvers decide by that user.
 
 use api::{Error, Object};
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
-//! What a write uses up and others must not have: addresses, ports, quota. A [`Reserver`] sets it aside before the
+//! What a write takes exclusively: addresses, ports, quota. A [`Reserver`] reserves it before the
 //! commit; the [`Reservation`] is confirmed by the commit, and released if there is none.
 //!
 //! The order is reserve → commit → confirm, release or leave open. Every [`Reservation`] ends by exactly one of the
-//! three, whatever becomes of the request: dropping it releases it, and a commit that nobody knows the outcome of
+//! three, also when the request fails: dropping a reservation releases it, and a commit with an unknown outcome
 //! leaves it open.
 
 use std::any::Any;

@@ -1,4 +1,4 @@
-//! A new node takes no pods before it has said that it is ready.
+//! A new node takes no pods before it has reported that it is ready.
 
 use api::{Error, Object};
 use serde_json::{Value, json};

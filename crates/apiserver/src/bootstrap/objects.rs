@@ -1,4 +1,4 @@
-//! Everything a new cluster has besides RBAC's defaults.
+//! The objects of a new cluster besides RBAC's defaults.
 
 use api::Object;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
-//! What is to be done about one object: pure.
+//! Decides whether one object is to be written. Pure.
 //!
-//! Roles and bindings only ever gain: rules and subjects that somebody added stay. Whoever sets the annotation
-//! `rbac.authorization.kubernetes.io/autoupdate` to `false` keeps an object as it is.
+//! Roles and bindings only gain rules and subjects: added ones stay. The annotation
+//! `rbac.authorization.kubernetes.io/autoupdate` with the value `false` keeps an object unchanged.
 
 use api::Object;
 use serde_json::{Map, Value};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::objects::Objects;
-use super::resource::ResourceSpec;
+use super::resource_spec::ResourceSpec;
 use super::{Entry, Scope};
 
 #[derive(Default)]

@@ -1,11 +1,11 @@
-//! One object, looked into once: its bytes, and what selectors ask about.
+//! One object, decoded once: its bytes, and the values that selectors refer to.
 
 use std::fmt;
 use std::sync::Arc;
 
 use store::Revision;
 
-use super::resource::ResourceSpec;
+use super::resource_spec::ResourceSpec;
 use super::{Extracted, Json};
 
 /// An object at one revision. Never changes.

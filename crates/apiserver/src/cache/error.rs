@@ -1,4 +1,4 @@
-//! Why the cache cannot answer.
+//! Why the cache cannot serve a request.
 
 use store::Revision;
 

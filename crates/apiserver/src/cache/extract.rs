@@ -1,4 +1,4 @@
-//! What selectors can ask about an object, taken from its bytes in one pass.
+//! The values of an object that selectors refer to, extracted from its bytes in one pass.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

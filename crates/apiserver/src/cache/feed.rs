@@ -1,4 +1,4 @@
-//! Follows the store with one watch and applies what it sees to the resources' caches.
+//! Follows the store with one watch and applies the changes to the resources' caches.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::lanes::Woken;
-use super::resource::{ResourceCache, ResourceSpec};
+use super::resource::ResourceCache;
+use super::resource_spec::ResourceSpec;
 use super::ring::SETTLED;
 use super::{CacheError, ROOT, Shared};
 
@@ -210,7 +211,8 @@ impl Feed {
         let prefix = spec.key("", "");
         let mut range = ListRange { prefix, after: String::new(), limit: LOAD_STEP, at: Some(self.applied) };
         loop {
-            let step = self.store.list(range.clone()).await?;
+            let listed = self.store.list(range.clone());
+            let step = self.shared.calls.timed("list", &spec.resource, listed).await?;
             let last = step.items.last().map(|item| item.key.to_string());
             resource.add_loaded(step.items);
             match last {

@@ -1,7 +1,7 @@
 //! Keeping an index of stored objects current: [`follow`] loads some resources of the watch cache into an
-//! [`Index`] and goes on applying what changes.
+//! [`Index`] and applies all later changes.
 //!
-//! The index decides what it keeps of an object. No timers, no polling: the task sleeps until something changes.
+//! The index decides which parts of an object to keep. No timers, no polling: the task sleeps until the next change.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! Watches by trigger: a change wakes the watches of the values that it concerns, and no others.
 //!
-//! A [`Lane`] stands for one value that watches want exactly: an object's key, a trigger field's value (a pod's
-//! `spec.nodeName`), a namespace. It exists while somebody watches it, and notes the revisions of the changes that
-//! concern the value; the events themselves are the ring's. So a change costs a look-up for each kind of lane,
-//! however many watches there are.
+//! A [`Lane`] is for one value that watches select exactly: an object's key, a trigger field's value (a pod's
+//! `spec.nodeName`), a namespace. A lane exists while its value is watched, and stores the revisions of the changes that
+//! concern the value; the events themselves are in the ring. So a change costs one look-up for each kind of lane,
+//! independent of the number of watches.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use std::sync::Arc;
 use store::Revision;
 use tokio::sync::watch;
 
-use super::resource::{ResourceSpec, Signal};
+use super::resource_spec::ResourceSpec;
+use super::signal::Signal;
 use super::{CacheEvent, Entry, Scope};
 
 /// What the watches of a lane want exactly.
@@ -39,6 +40,11 @@ impl Trigger {
             return Some(Self::Field(index, value.into()));
         }
         namespace.filter(|_| spec.namespaced).map(|namespace| Self::Space(namespace.into()))
+    }
+
+    fn value(&self) -> &str {
+        let (Self::Key(value) | Self::Field(_, value) | Self::Space(value)) = self;
+        value
     }
 }
 
@@ -106,8 +112,7 @@ impl Lanes {
             Trigger::Field(index, _) => self.fields.entry(*index).or_default(),
             Trigger::Space(_) => &mut self.spaces,
         };
-        let (Trigger::Key(value) | Trigger::Field(_, value) | Trigger::Space(value)) = trigger;
-        let lane = lanes.entry(value.clone()).or_insert_with(|| Lane::new(last));
+        let lane = lanes.entry(trigger.value().into()).or_insert_with(|| Lane::new(last));
         lane.watches += 1;
         lane.signal.subscribe()
     }
@@ -118,8 +123,8 @@ impl Lanes {
             Trigger::Field(index, _) => self.fields.get_mut(index),
             Trigger::Space(_) => Some(&mut self.spaces),
         };
-        let (Trigger::Key(value) | Trigger::Field(_, value) | Trigger::Space(value)) = trigger;
         let Some(lanes) = lanes else { return };
+        let value = trigger.value();
         if let Some(lane) = lanes.get_mut(value) {
             lane.watches -= 1;
             if lane.watches == 0 {
@@ -153,12 +158,12 @@ impl Lanes {
 
     /// The revisions after `position`, about `limit`; `None` when the lane does not reach back so far.
     pub fn after(&self, trigger: &Trigger, position: Revision, limit: usize) -> Option<Vec<Revision>> {
-        let lane = match trigger {
-            Trigger::Key(key) => self.keys.get(key),
-            Trigger::Field(index, value) => self.fields.get(index)?.get(value),
-            Trigger::Space(namespace) => self.spaces.get(namespace),
+        let lanes = match trigger {
+            Trigger::Key(_) => &self.keys,
+            Trigger::Field(index, _) => self.fields.get(index)?,
+            Trigger::Space(_) => &self.spaces,
         };
-        let lane = lane.filter(|lane| lane.since <= position)?;
+        let lane = lanes.get(trigger.value()).filter(|lane| lane.since <= position)?;
         let start = lane.revisions.partition_point(|revision| *revision <= position);
         Some(lane.revisions.range(start..).take(limit).copied().collect())
     }

@@ -1,7 +1,7 @@
 //! Reading stored objects of built-in kinds by group and plural, from the watch cache.
 //!
-//! Authentication, authorization and admission decide from memory: [`Lookup`] is their one way to objects.
-//! It never reads the store; only [`Lookup::awaited`] and [`Lookup::freshen`] wait.
+//! Authentication, authorization and admission decide from memory: [`Lookup`] is their only access to objects.
+//! A lookup never reads the store; only [`Lookup::awaited`] and [`Lookup::freshen`] wait.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! Objects in key order, as a value: a copy costs nothing and never changes, whatever is written meanwhile.
+//! Objects in key order, as a value: a copy costs nothing and is not affected by later writes.
 //!
-//! They stand in runs of at most [`RUN`] behind shared pointers. A write copies the run that it falls into, and
-//! the list of runs, only while somebody holds an older copy.
+//! The objects are in runs of at most [`RUN`] behind shared pointers. A write copies the run of its key, and
+//! the list of runs, only while an older copy exists.
 
 use std::sync::Arc;
 
@@ -120,6 +120,7 @@ mod tests {
     fn spec() -> Arc<ResourceSpec> {
         Arc::new(ResourceSpec {
             prefix: "things".into(),
+            resource: api::GroupResource::new("", "things"),
             namespaced: true,
             field_names: Vec::new(),
             triggers: Vec::new(),

@@ -114,7 +114,8 @@ impl ResourceCache {
         let mut entries = Vec::new();
         let mut range = ListRange { prefix, after: query.after.clone(), limit: STORE_STEP, at: query.at };
         loop {
-            let step = self.store.list(range.clone()).await?;
+            let listed = self.store.list(range.clone());
+            let step = self.shared.calls.timed("list", &self.spec.resource, listed).await?;
             let last = step.items.last().map(|item| item.key.to_string());
             for entry in step.items.into_iter().filter_map(|item| self.entry(item)) {
                 if !query.scope.selects(&entry) {
@@ -169,4 +170,32 @@ fn page(revision: Revision, entries: Vec<Arc<Entry>>, more: bool, remaining: Opt
     let last = entries.last().filter(|_| more);
     let next = last.map(|entry| Continue { revision, after: entry.key.to_string(), left: remaining });
     Page { revision, entries, next, remaining }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_token_is_read_or_refused(text in "[A-Za-z0-9_-]{0,60}|\\PC{0,30}", json in "[{}\":,a-z0-9/.\\\\-]{0,60}") {
+            for token in [text, URL_SAFE_NO_PAD.encode(json)] {
+                if let Ok(read) = Continue::decode(&token) {
+                    prop_assert_eq!(Continue::decode(&read.encode()).ok(), Some(read));
+                }
+            }
+        }
+
+        #[test]
+        fn a_token_says_what_it_was_made_of(
+            revision in 1..=i64::MAX as u64,
+            after in "\\PC{0,30}",
+            left: Option<usize>,
+        ) {
+            let token = Continue { revision, after: format!("{ROOT}{after}"), left };
+            prop_assert_eq!(Continue::decode(&token.encode()).ok(), Some(token));
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Events older than the ring's, from the store's history: for watches that go on where an earlier
-//! server left off.
+//! Events older than the ring's, from the store's history: for watches that continue from before the
+//! server's start.
 
 use std::sync::Arc;
 

@@ -1,6 +1,5 @@
 //! One resource's objects in key order, and its recent events.
 
-use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use store::{Change, KeyValue, Revision, Store};
@@ -10,50 +9,10 @@ use tokio::time::Instant;
 use super::collection::Collection;
 use super::lanes::{Lanes, Trigger, Woken};
 use super::objects::Objects;
-use super::past::Past;
+use super::resource_spec::ResourceSpec;
 use super::ring::Ring;
-use super::watch::CacheWatch;
-use super::{CacheError, CacheEvent, Entry, EventKind, Extract, ROOT, Scope, Shared, Templates};
-
-/// What the cache must know of a resource.
-#[derive(Clone)]
-pub struct ResourceSpec {
-    /// Where it is stored below `/registry/`, as `things` or `example.com/things`; no slash at the ends.
-    pub prefix: String,
-    pub namespaced: bool,
-    /// Selectable fields by the names selectors use, besides `metadata.name` and `metadata.namespace`.
-    pub field_names: Vec<Cow<'static, str>>,
-    /// Which of these fields clients watch by one value each, by their places.
-    pub triggers: Vec<usize>,
-    /// Gives the values of those fields in their order, and the labels.
-    pub extract: Extract,
-    /// What the managed fields of its objects have in common.
-    pub templates: Templates,
-}
-
-impl ResourceSpec {
-    /// The key of an object; without a name, what the keys of the namespace begin with; without both, those
-    /// of the resource.
-    pub fn key(&self, namespace: &str, name: &str) -> String {
-        match (self.namespaced, namespace) {
-            (false, _) | (true, "") => format!("{ROOT}{}/{name}", self.prefix),
-            (true, namespace) => format!("{ROOT}{}/{namespace}/{name}", self.prefix),
-        }
-    }
-
-    /// Whether a key is of this resource, and not of one whose prefix begins alike.
-    pub(super) fn owns(&self, key: &str) -> bool {
-        let rest = key.strip_prefix(ROOT).and_then(|k| k.strip_prefix(self.prefix.as_str()));
-        let rest = rest.and_then(|r| r.strip_prefix('/'));
-        rest.is_some_and(|r| r.matches('/').count() == usize::from(self.namespaced))
-    }
-
-    /// Namespace and name of a key of this resource.
-    pub(super) fn split<'k>(&self, key: &'k str) -> (&'k str, &'k str) {
-        let rest = key.get(ROOT.len() + self.prefix.len() + 1..).unwrap_or_default();
-        if self.namespaced { rest.split_once('/').unwrap_or(("", rest)) } else { ("", rest) }
-    }
-}
+use super::signal::Signal;
+use super::{CacheError, CacheEvent, Entry, EventKind, Scope, Shared};
 
 /// Objects in key order, as they were together at `revision`.
 #[derive(Debug, Clone)]
@@ -70,13 +29,6 @@ pub struct ResourceCache {
     state: RwLock<State>,
     /// Counts up when there are events; closed when the resource has ended. What watches of everything wait for.
     signal: Arc<watch::Sender<Signal>>,
-}
-
-/// How far something has come, and whether it has ended.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Signal {
-    pub revision: Revision,
-    pub closed: bool,
 }
 
 struct State {
@@ -115,31 +67,9 @@ impl ResourceCache {
         Snapshot { revision, entries }
     }
 
-    /// Events after `from`, from the store's history where the ring does not reach back so far. Wants an
-    /// exact revision: one that a list or an event has shown.
-    ///
-    /// # Errors
-    /// [`CacheError::Expired`] when events after `from` are not kept any more.
-    pub async fn watch(self: &Arc<Self>, from: Revision, scope: Scope) -> Result<CacheWatch, CacheError> {
-        let mut watch = CacheWatch::new(self, from, scope);
-        if !self.remembers(from) {
-            watch.begin_with(Past::after(self, from).await?);
-        }
-        Ok(watch)
-    }
-
     /// Whether the ring has all events after the revision.
     pub(super) fn remembers(&self, revision: Revision) -> bool {
         self.read().ring.check(revision).is_ok()
-    }
-
-    /// The objects now and a watch of what follows, with nothing lost in between.
-    pub fn snapshot_and_watch(self: &Arc<Self>, scope: Scope) -> (Snapshot, CacheWatch) {
-        // Made first: what comes in between is known to both.
-        let mut watch = CacheWatch::new(self, 0, scope);
-        let snapshot = self.matching(watch.scope());
-        watch.begin_after(snapshot.revision);
-        (snapshot, watch)
     }
 
     /// Where a watch hears of news. It leaves what it has joined when it ends.

@@ -130,6 +130,7 @@ mod tests {
     fn entry(revision: Revision, bytes: usize) -> Arc<Entry> {
         let spec = Arc::new(ResourceSpec {
             prefix: "things".into(),
+            resource: api::GroupResource::new("", "things"),
             namespaced: true,
             field_names: Vec::new(),
             triggers: Vec::new(),

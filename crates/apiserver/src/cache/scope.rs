@@ -1,4 +1,4 @@
-//! Which objects a list or watch is about.
+//! Which objects a list or watch selects.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -19,6 +19,7 @@ struct Fixture {
 fn spec(prefix: &str, namespaced: bool) -> ResourceSpec {
     ResourceSpec {
         prefix: prefix.to_owned(),
+        resource: api::GroupResource::new("", "things"),
         namespaced,
         field_names: vec!["spec.node".into()],
         triggers: vec![0],

@@ -1,7 +1,7 @@
 //! Puts the revision into an object's bytes without parsing them.
 //!
-//! The store's values hold no `metadata.resourceVersion`: the revision of the change is it, known only once
-//! the value is written. It is inserted behind the members of `metadata` that stand before it upstream.
+//! The store's values have no `metadata.resourceVersion`: the resource version is the revision of the change, known only
+//! once the value is written. The version is inserted behind the members of `metadata` that upstream writes before it.
 
 use std::ops::Range;
 

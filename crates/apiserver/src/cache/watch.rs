@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use super::lanes::Trigger;
 use super::past::Past;
-use super::resource::{ResourceCache, Signal};
+use super::resource::{ResourceCache, Snapshot};
+use super::signal::Signal;
 use super::{CacheError, CacheEvent, Scope, WatchEvent};
 
 /// Events looked at in one step.
@@ -23,6 +24,30 @@ pub struct CacheWatch {
     position: Revision,
     /// There until the ring takes over.
     past: Option<Past>,
+}
+
+impl ResourceCache {
+    /// Events after `from`, from the store's history where the ring does not reach back so far. Wants an
+    /// exact revision: one that a list or an event has shown.
+    ///
+    /// # Errors
+    /// [`CacheError::Expired`] when events after `from` are not kept any more.
+    pub async fn watch(self: &Arc<Self>, from: Revision, scope: Scope) -> Result<CacheWatch, CacheError> {
+        let mut watch = CacheWatch::new(self, from, scope);
+        if !self.remembers(from) {
+            watch.begin_with(Past::after(self, from).await?);
+        }
+        Ok(watch)
+    }
+
+    /// The objects now and a watch of what follows, with nothing lost in between.
+    pub fn snapshot_and_watch(self: &Arc<Self>, scope: Scope) -> (Snapshot, CacheWatch) {
+        // Made first: what comes in between is known to both.
+        let mut watch = CacheWatch::new(self, 0, scope);
+        let snapshot = self.matching(watch.scope());
+        watch.begin_after(snapshot.revision);
+        (snapshot, watch)
+    }
 }
 
 impl Drop for CacheWatch {

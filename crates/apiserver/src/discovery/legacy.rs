@@ -1,4 +1,4 @@
-//! The documents of discovery as it has always been: one for each group and version. Pure.
+//! The legacy documents of discovery: one for each group and version. Pure.
 
 use api::GroupVersion;
 use resources::{KindTable, Resource, Verb};

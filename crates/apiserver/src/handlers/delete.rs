@@ -47,7 +47,7 @@ pub(crate) async fn one(target: Target, mut call: Call) -> Outcome {
     let options = options(&target.context, &mut call).await?;
     let attributes = call.attributes();
     let current = target.read_existing(&namespace_of(&target, &call), &call.info.name).await?;
-    match delete(&target, &attributes, &options, current).await? {
+    match delete(&target, &attributes, Asked::NotYet, &options, current).await? {
         Deleted::Marked(json) => {
             let status = if options.cascade_asked { StatusCode::ACCEPTED } else { StatusCode::OK };
             respond::object(status, answer, json)
@@ -73,10 +73,19 @@ fn success(target: &Target, object: &Object) -> serde_json::Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
 
+/// Whether admission has been asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    NotYet,
+    /// About another operation, which ends in this deletion (an eviction).
+    Already,
+}
+
 /// Deletes or marks an object, as often as others are faster.
 pub(crate) async fn delete(
     target: &Target,
     attributes: &Attributes,
+    asked: Asked,
     options: &DeleteOptions,
     mut current: Stored,
 ) -> Result<Deleted, Error> {
@@ -92,8 +101,10 @@ pub(crate) async fn delete(
             old: Some(object),
             dry_run: options.dry_run,
         };
-        admission::admit(&deps.admission, &deps.cache, &review, None).await?;
-        admission::validate(&deps.admission, &review, None).await?;
+        if asked == Asked::NotYet {
+            admission::admit(&deps.admission, &deps.cache, &review, None).await?;
+            admission::validate(&deps.admission, &review, None).await?;
+        }
         let deletion = deletion::plan(&target.row, object, options, deps.clock.now());
         if deletion != Deletion::Pending {
             held.reserve(&deps.reservers, Stage::Allocation, &review, None).await?;
@@ -137,7 +148,7 @@ pub(crate) async fn collection(target: Target, mut call: Call) -> Outcome {
         let (target, attributes, options) = (&target, &attributes, &options);
         async move {
             let Some(current) = target.read(entry.namespace(), entry.name()).await? else { return Ok(()) };
-            match delete(target, attributes, options, current).await {
+            match delete(target, attributes, Asked::NotYet, options, current).await {
                 // Somebody else has deleted it: that is what was wanted.
                 Err(error) if !error.is(api::Reason::NotFound) => Err(error),
                 _ => Ok(()),

@@ -1,4 +1,4 @@
-//! What deleting an object means for it: a pure decision ([`plan`]). Facts: upstream's
+//! The effect of a deletion on an object: a pure decision ([`plan`]). Facts: upstream's
 //! `apiserver/pkg/registry/rest/delete.go` and `generic/registry/store.go`.
 
 use api::{Error, Object};

@@ -1,4 +1,4 @@
-//! What the handlers of writes begin with (the body) and end with (the answer in the negotiated form).
+//! The first step of the handlers of writes (reading the body) and the last (the response in the negotiated form).
 
 use api::{Error, Object};
 use bytes::Bytes;

@@ -1,8 +1,8 @@
-//! Which requests must see every write acknowledged before them, by whatever server, and so wait for the watch
-//! cache where the store is shared ([`crate::cache::Cache::fresh`], which costs nothing where it is not).
+//! Which requests must see every write that any server acknowledged before the request, and so wait for the watch
+//! cache if the store is shared ([`crate::cache::Cache::fresh`], which costs nothing otherwise).
 //!
-//! As upstream (`k8s.io/apiserver/pkg/storage/cacher/delegator.go`), except that changes too begin with a fresh
-//! state: upstream tries a possibly old one first and reads the store after a conflict.
+//! As upstream (`k8s.io/apiserver/pkg/storage/cacher/delegator.go`), except that changes also start from a fresh
+//! state: upstream starts from a possibly old state and reads the store after a conflict.
 
 use api::Error;
 use resources::Resource;
@@ -29,9 +29,8 @@ fn demanded(verb: &str, subresource: &str, query: &Query) -> bool {
         // What is there at "0" is whatever the cache has; at any other version, something at least as new.
         "get" => query.non_empty("resourceVersion") != Some("0"),
         // Events after a version come when they come; what is there before them must be as new as a list.
-        "watch" => {
-            query.get("sendInitialEvents").is_some() && query.non_empty("resourceVersion") != Some("0")
-        }
+        // One that names a version waits for that version alone, wherever the store is.
+        "watch" => query.get("sendInitialEvents").is_some() && query.non_empty("resourceVersion").is_none(),
         _ => true,
     }
 }
@@ -50,5 +49,6 @@ mod tests {
         assert!(!on("watch", "", "") && !on("watch", "", "resourceVersion=7"));
         assert!(on("watch", "", "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"));
         assert!(!on("watch", "", "sendInitialEvents=true&resourceVersion=0"));
+        assert!(!on("watch", "", "sendInitialEvents=true&resourceVersion=7"));
     }
 }

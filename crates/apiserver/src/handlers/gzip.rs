@@ -1,4 +1,4 @@
-//! Compresses large lists on the way out.
+//! Compresses the responses of large lists.
 
 use std::collections::VecDeque;
 use std::io::Write;

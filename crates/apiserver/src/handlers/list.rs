@@ -1,4 +1,4 @@
-//! LIST: a page of a consistent state, written from the cache's bytes.
+//! LIST: a page of a consistent state, made of the cache's bytes.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use super::select;
 use super::storage::{Target, cache_error, read_error};
 use super::table;
 use crate::body::Body;
-use crate::cache::{CacheError, Continue, FRESHNESS_PATIENCE, Page, PageQuery};
+use crate::cache::{CacheError, Continue, Page, PageQuery};
 use crate::request::call::Call;
 use crate::request::query::Query;
 use crate::respond::negotiate::{Answer, Format, Shape};
@@ -101,7 +101,7 @@ pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
     let mut state = state(query, limit)?;
     let scope = select::scope(&target.row, call)?;
     if let Some(wanted) = state.not_older {
-        wait_for(target, wanted).await?;
+        target.context.deps.cache.not_older(wanted).await.map_err(|error| cache_error(&error))?;
     } else if state.at.is_none() && query.non_empty("resourceVersion").is_none() {
         match target.context.deps.cache.fresh().await {
             // The cache lags: the store itself is asked, as upstream does.
@@ -130,18 +130,6 @@ pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
         ),
         other => read_error(&other, &target.group_resource(), "list"),
     })
-}
-
-async fn wait_for(target: &Target, wanted: Revision) -> Result<(), Error> {
-    let cache = &target.context.deps.cache;
-    let current = cache.revision();
-    if current >= wanted {
-        return Ok(());
-    }
-    match tokio::time::timeout(FRESHNESS_PATIENCE, cache.wait_fresh(wanted)).await {
-        Ok(waited) => waited.map_err(|e| cache_error(&e)),
-        Err(_) => Err(cache_error(&CacheError::Future { asked: wanted, current: cache.revision() })),
-    }
 }
 
 /// Writes a page in the negotiated form.

@@ -1,4 +1,4 @@
-//! The rules of `metadata` that hold for every kind: what a creator may set, what an update keeps,
+//! The rules of `metadata` for every kind: what a creator may set, what an update keeps,
 //! what is valid. Pure. Facts: upstream's `apimachinery/pkg/api/validation/objectmeta.go` and
 //! `apiserver/pkg/registry/rest/{create,update,meta}.go`.
 

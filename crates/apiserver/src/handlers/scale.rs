@@ -1,4 +1,4 @@
-//! The scale subresource: an `autoscaling/v1` Scale over the replica counts of whatever has some.
+//! The scale subresource: an `autoscaling/v1` Scale over an object's replica counts.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
-//! Between objects and the store: [`Target`] reads an object's present state from the watch cache
-//! and commits changes, each bound to the revision it was made from.
+//! Between objects and the store: [`Target`] reads an object's current state from the watch cache
+//! and commits changes, each bound to the revision that the change was made from.
 //!
-//! A write is answered when the cache has it too, so a later read by anybody sees it.
+//! A write is answered once the cache contains the write, so that every later read sees it.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use store::{Expect, KeyValue, Previous, Revision};
 use tokio::sync::oneshot;
 
 use crate::admission::{Attempt, Committed, Reservations};
-use crate::cache::{CacheError, Entry, ResourceCache, with_resource_version};
+use crate::cache::{CacheError, Entry, ResourceCache, StoreCalls, with_resource_version};
 use crate::context::Context;
 use crate::conversion::Converter;
 
@@ -157,7 +157,7 @@ impl Target {
             let put = async move { store.put(&key, value, expect, ttl_s).await };
             self.settle(held, attempt, put).await
         };
-        let put = self.context.metrics.storage.timed(operation, &self.row, put).await;
+        let put = self.calls().timed(operation, &self.group_resource(), put).await;
         let written = put.map_err(|error| self.commit_error(error, operation))?;
         let revision = written.mod_revision;
         self.wait(revision).await.map_err(CommitError::Failed)?;
@@ -168,6 +168,10 @@ impl Target {
                 .ok_or_else(|| CommitError::Failed(Error::internal("a written value is no JSON object")))?,
         };
         self.served_bytes(&json).await.map_err(CommitError::Failed)
+    }
+
+    fn calls(&self) -> &StoreCalls {
+        self.context.deps.cache.store_calls()
     }
 
     /// Deletes the object, if it still is as given, and returns the revision of the deletion. What is held is treated
@@ -189,7 +193,7 @@ impl Target {
             let delete = async move { store.delete(&key, expect, Previous::Unwanted).await };
             self.settle(held, attempt, delete).await
         };
-        let deleted = self.context.metrics.storage.timed("delete", &self.row, delete).await;
+        let deleted = self.calls().timed("delete", &self.group_resource(), delete).await;
         let deleted = deleted.map_err(|error| self.commit_error(error, "delete"))?;
         self.wait(deleted.revision).await.map_err(CommitError::Failed)?;
         Ok(deleted.revision)

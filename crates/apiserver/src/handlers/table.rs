@@ -1,4 +1,4 @@
-//! Server-side Tables and `PartialObjectMetadata`: other views of objects than the whole.
+//! Server-side Tables and `PartialObjectMetadata`: partial views of objects.
 
 use api::{Error, Object};
 use jiff::Timestamp;

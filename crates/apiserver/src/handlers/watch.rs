@@ -1,4 +1,4 @@
-//! WATCH: a stream of events. Those of whole objects are the cache's own bytes between a head and a tail.
+//! WATCH: a stream of events. An event of a whole object is the cache's own bytes between a head and a tail.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,8 +32,9 @@ const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
 /// Where a watch begins.
 #[derive(Debug, PartialEq, Eq)]
 enum Start {
-    /// With everything that is there, then what follows; whether the end of the first is marked.
-    Present { marked: bool },
+    /// With everything that is there, then what follows. `marked`: the end of the first is marked. `not_older`: the
+    /// oldest revision that the first may be of.
+    Present { marked: bool, not_older: Revision },
     /// After this revision.
     After(Revision),
     /// With what follows.
@@ -51,7 +52,7 @@ fn start(query: &Query) -> Result<Start, Error> {
             )]));
         }
         return Ok(match revision {
-            None | Some(0) => Start::Present { marked: false },
+            None | Some(0) => Start::Present { marked: false, not_older: 0 },
             Some(after) => Start::After(after),
         });
     };
@@ -62,7 +63,10 @@ fn start(query: &Query) -> Result<Start, Error> {
         )]));
     }
     Ok(match (initial, revision) {
-        (true, _) => Start::Present { marked: query.flag("allowWatchBookmarks") },
+        (true, revision) => Start::Present {
+            marked: query.flag("allowWatchBookmarks"),
+            not_older: revision.unwrap_or_default(),
+        },
         (false, None | Some(0)) => Start::Now,
         (false, Some(after)) => Start::After(after),
     })
@@ -88,13 +92,16 @@ pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
     let watching = match start {
         Start::After(revision) => target.cache.watch(revision, scope).await,
         Start::Now => Ok(target.cache.snapshot_and_watch(scope).1),
-        Start::Present { marked } => {
-            let (snapshot, watching) = target.cache.snapshot_and_watch(scope);
-            first.extend(snapshot.entries.into_iter().map(First::Object));
-            if marked {
-                first.push_back(First::End(snapshot.revision));
-            }
-            Ok(watching)
+        Start::Present { marked, not_older } => {
+            let waited = target.context.deps.cache.not_older(not_older).await;
+            waited.map(|()| {
+                let (snapshot, watching) = target.cache.snapshot_and_watch(scope);
+                first.extend(snapshot.entries.into_iter().map(First::Object));
+                if marked {
+                    first.push_back(First::End(snapshot.revision));
+                }
+                watching
+            })
         }
     };
     let watching = match watching {
@@ -330,13 +337,16 @@ mod tests {
     #[test]
     fn the_start_follows_from_the_parameters() {
         let at = |query: &str| start(&Query::parse(query));
-        assert_eq!(at("").unwrap(), Start::Present { marked: false });
-        assert_eq!(at("resourceVersion=0").unwrap(), Start::Present { marked: false });
+        let present = |marked, not_older| Start::Present { marked, not_older };
+        assert_eq!(at("").unwrap(), present(false, 0));
+        assert_eq!(at("resourceVersion=0").unwrap(), present(false, 0));
         assert_eq!(at("resourceVersion=7").unwrap(), Start::After(7));
         assert_eq!(
             at("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true").unwrap(),
-            Start::Present { marked: true }
+            present(true, 0)
         );
+        let listed = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+        assert_eq!(at(&format!("{listed}&resourceVersion=7")).unwrap(), present(false, 7));
         assert_eq!(at("sendInitialEvents=false&resourceVersionMatch=NotOlderThan").unwrap(), Start::Now);
         assert_eq!(at("sendInitialEvents=true").unwrap_err().code(), 422);
         assert_eq!(at("resourceVersionMatch=NotOlderThan").unwrap_err().code(), 422);

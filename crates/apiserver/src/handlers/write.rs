@@ -1,5 +1,5 @@
-//! The one way objects are created and changed: defaults, admission, the kind's logic, field management,
-//! validation, commit. PUT, PATCH, apply and the subresources differ only in how they make the new
+//! How objects are created and changed: defaults, admission, the kind's logic, field management,
+//! validation, commit. PUT, PATCH, apply and the subresources differ only in how they build the new
 //! object.
 
 use api::codec;
@@ -30,6 +30,9 @@ pub(crate) enum Part {
     Picked,
     /// What a subresource's module changes by its own rules: the kind's are passed over.
     Special,
+    /// As [`Part::Special`], after admission of the object that asks for it (a Binding), which is the request's
+    /// operation: admission is not asked about the change.
+    Admitted,
 }
 
 impl Part {
@@ -211,7 +214,7 @@ impl Write<'_> {
         match self.part {
             Part::Main => self.logic().prepare_update(&mut new, old),
             Part::Status => self.logic().prepare_status_update(&mut new, old),
-            Part::Picked | Part::Special => {}
+            Part::Picked | Part::Special | Part::Admitted => {}
         }
         // What a subresource changes by its own rules (a pod's binding) is no change of what was asked for.
         if self.rules().has_generation && matches!(self.part, Part::Main | Part::Picked) {
@@ -226,7 +229,7 @@ impl Write<'_> {
             Part::Main => errors.extend(self.target.row.validate_update(&new, old)),
             Part::Status => errors.extend(self.logic().validate_status_update(&new, old)),
             Part::Picked => errors.extend(self.logic().validate_part_update(&new, old)),
-            Part::Special => {}
+            Part::Special | Part::Admitted => {}
         }
         if !errors.is_empty() {
             return Err(Error::invalid(&self.target.row.group_kind(), old.name(), &errors));
@@ -303,6 +306,9 @@ impl Write<'_> {
         object: &mut Object,
         old: Option<&Object>,
     ) -> Result<(), Error> {
+        if self.part == Part::Admitted {
+            return Ok(());
+        }
         let deps = &self.target.context.deps;
         admission::admit(&deps.admission, &deps.cache, &self.review(operation, old), Some(object)).await
     }
@@ -315,6 +321,9 @@ impl Write<'_> {
         old: Option<&Object>,
         held: &mut Reservations,
     ) -> Result<(), Error> {
+        if self.part == Part::Admitted {
+            return Ok(());
+        }
         let reservers = &self.target.context.deps.reservers;
         held.reserve(reservers, stage, &self.review(operation, old), Some(object)).await
     }
@@ -325,6 +334,9 @@ impl Write<'_> {
         object: &Object,
         old: Option<&Object>,
     ) -> Result<(), Error> {
+        if self.part == Part::Admitted {
+            return Ok(());
+        }
         let plugins = &self.target.context.deps.admission;
         admission::validate(plugins, &self.review(operation, old), Some(object)).await
     }

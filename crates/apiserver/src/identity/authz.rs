@@ -1,9 +1,10 @@
-//! Authorization: may this user do this?
+//! Authorization: whether a user may do what a request asks for.
 //!
 //! [`Union`] asks in upstream's order: [`PrivilegedGroup`], [`node::NodeAuthorizer`], [`rbac::Rbac`].
 
 mod authorizer;
 pub mod node;
+pub(crate) mod node_user;
 mod privileged;
 pub mod rbac;
 mod union;

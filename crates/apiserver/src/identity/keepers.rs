@@ -1,4 +1,4 @@
-//! What the server asks of the keepers of identity besides authentication: issuing tokens and
+//! The server's interfaces to the identity components besides authentication: issuing tokens and
 //! listing rules.
 
 use std::sync::Arc;

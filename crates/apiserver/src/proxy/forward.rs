@@ -1,4 +1,4 @@
-//! Carries one request to a backend and its answer back.
+//! Forwards one request to a backend and returns the backend's response.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A request on its way through the server ([`Call`]) and the other end of its connection ([`Peer`]). Plain data: who
-//! fills and reads it is said in `pipeline`.
+//! A request inside the server ([`Call`]) and the other end of its connection ([`Peer`]). Plain data, filled and read
+//! by `pipeline`.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

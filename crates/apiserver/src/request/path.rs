@@ -148,6 +148,8 @@ fn method_name(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -193,5 +195,20 @@ mod tests {
         assert!(info("/api/v1/pods?watch=true").long_running());
         assert!(info("/api/v1/namespaces/a/pods/b/log").long_running());
         assert!(!info("/api/v1/pods").long_running());
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_read_or_refused(
+            path in "(/(api|apis|v1|namespaces|pods|watch|proxy|status|[a-z.]{0,4}|%[0-9a-f]{2}|\\PC{0,3})){0,9}",
+            query in "[a-z=&.%]{0,20}",
+        ) {
+            for method in [Method::GET, Method::POST, Method::DELETE] {
+                if let Ok(info) = RequestInfo::parse(&method, &path, &Query::parse(&query)) {
+                    prop_assert!(info.is_resource || info.resource.is_empty() && info.namespace.is_empty());
+                    prop_assert!(!info.verb.is_empty());
+                }
+            }
+        }
     }
 }

@@ -69,6 +69,8 @@ fn decode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -80,5 +82,22 @@ mod tests {
         assert_eq!(q.integer("limit").unwrap(), Some(5));
         assert_eq!(q.get("x"), Some("a b"));
         assert!(q.integer("bad").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_read(raw in "[a-z=&%+0-9]{0,40}|\\PC{0,40}") {
+            let query = Query::parse(&raw);
+            let _ = (query.flag("a"), query.integer("a"), query.all("a").count());
+        }
+
+        #[test]
+        fn a_parameter_is_read_as_it_was_written(key in "\\PC{1,10}", value in "\\PC{0,20}") {
+            let encoded = |text: &str| {
+                percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+            };
+            let query = Query::parse(&format!("{}={}&b=1", encoded(&key), encoded(&value)));
+            prop_assert_eq!(query.get(&key), Some(value.as_str()));
+        }
     }
 }

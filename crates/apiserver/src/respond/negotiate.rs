@@ -1,4 +1,4 @@
-//! Content negotiation: which form of an answer a client wants ([`Answer`]) and in which format a
+//! Content negotiation: which form of a response a client wants ([`Answer`]) and in which format a
 //! request's body is written ([`BodyFormat`]). Pure.
 
 use api::{Error, Reason};
@@ -174,6 +174,8 @@ pub fn media_type(headers: &HeaderMap) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn answer(accept: &str) -> Result<Answer, Error> {
@@ -219,5 +221,17 @@ mod tests {
         assert!(error.message.contains("unknown format \"application/cbor\""));
         headers.insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().unwrap());
         assert_eq!(body_format(&headers).unwrap(), BodyFormat::Json);
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_has_its_answer(
+            accept in "((application/(json|yaml|\\*)|\\*/\\*|[a-z]{0,3})(;[asvqg]=[A-Za-z0-9.-]{0,8}){0,3},?){0,4}|[ -~]{0,40}",
+        ) {
+            let _ = answer(&accept);
+            // What is served last of all is served, unless it is refused by its quality.
+            let wide = answer(&format!("{accept},*/*"));
+            prop_assert!(wide.is_ok(), "{wide:?}");
+        }
     }
 }

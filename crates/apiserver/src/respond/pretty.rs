@@ -1,5 +1,5 @@
-//! JSON with line breaks, for people: when a client asks for it, or looks like a person's ([`wanted`]),
-//! and how it is laid out ([`indent`]). Pure; nothing is parsed or reordered.
+//! JSON with line breaks, for people: when a client asks for it, or is a program for people ([`wanted`]),
+//! and its layout ([`indent`]). Pure; nothing is parsed or reordered.
 
 use http::HeaderMap;
 use http::header::USER_AGENT;

@@ -1,4 +1,4 @@
-//! Takes connections, shakes hands and serves HTTP/1.1 and HTTP/2 on them, within limits.
+//! Accepts connections, performs the TLS handshake and serves HTTP/1.1 and HTTP/2, within limits.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use rustix::net::sockopt;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use serving::Tls;
+use serving::ServerTls;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::pipeline;
@@ -30,8 +30,17 @@ const SILENCE: Duration = Duration::from_secs(60);
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Serves until the stop, then lets open requests end.
-pub(super) async fn serve(context: Arc<Context>, listener: TcpListener, tls: Arc<Tls>, shutdown: Shutdown) {
-    let limits = serving::Limits { server: "API server", connections: context.limits.connections };
+pub(super) async fn serve(
+    context: Arc<Context>,
+    listener: TcpListener,
+    tls: Arc<ServerTls>,
+    shutdown: Shutdown,
+) {
+    let limits = serving::Limits {
+        server: "API server",
+        connections: context.limits.connections,
+        excess: serving::Excess::Closed,
+    };
     let listening = Arc::new(Listening { http: http_builder(&context), tls, context });
     let graceful = GracefulShutdown::new();
     let mut connections = serving::accept(listener, limits, &shutdown, |socket, address| {
@@ -47,7 +56,7 @@ pub(super) async fn serve(context: Arc<Context>, listener: TcpListener, tls: Arc
 /// What all connections of a listener share.
 struct Listening {
     context: Arc<Context>,
-    tls: Arc<Tls>,
+    tls: Arc<ServerTls>,
     http: auto::Builder<TokioExecutor>,
 }
 
@@ -114,7 +123,7 @@ fn notice_loss(socket: &TcpStream) -> std::io::Result<()> {
 /// The TLS handshake, and what the client's certificate is worth. `None` when there is no connection.
 async fn handshake(
     context: &Context,
-    tls: &Tls,
+    tls: &ServerTls,
     socket: TcpStream,
 ) -> Option<(tokio_rustls::server::TlsStream<TcpStream>, Certificate)> {
     if let Err(error) = notice_loss(&socket) {

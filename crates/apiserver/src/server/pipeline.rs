@@ -1,7 +1,7 @@
-//! A request's way: request info → limits → authenticate → impersonate → authorize → answer.
+//! The pipeline of a request: request info → limits → authenticate → impersonate → authorize → answer.
 //!
 //! Start with [`serve`]: both transports (HTTPS and in-process) enter there. Every request gets a
-//! tracing span, its metrics are counted and its audit event is written here, and a panic below becomes a
+//! tracing span, its metrics are counted and its audit event is written here, and a panic in a later step becomes a
 //! 500 here.
 
 mod authorize;

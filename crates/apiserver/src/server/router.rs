@@ -1,5 +1,5 @@
-//! From an authorized request to who answers it: a row of the kind table and a generic verb, a part of a row
-//! ([`subresources`]), or one of the paths that are no resource.
+//! Finds the handler of an authorized request: a row of the kind table and a generic verb, a part of a row
+//! ([`subresources`]), or a path that is no resource.
 
 use std::sync::Arc;
 

@@ -1,9 +1,11 @@
-//! Binding a pod to a node: what a scheduler asks for.
+//! Binding a pod to a node, the request of a scheduler.
 
 use api::{Error, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::companion;
+use crate::admission::Operation;
 use crate::handlers::decode;
 use crate::handlers::exchange::read_body;
 use crate::handlers::metadata::seconds;
@@ -19,7 +21,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let answer = Answer::plain(&call.headers)?;
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
-    let binding = decode::companion(&call.headers, &bytes, &GroupVersionKind::new("", "v1", "Binding"))?;
+    let mut binding = decode::companion(&call.headers, &bytes, &GroupVersionKind::new("", "v1", "Binding"))?;
     let name = if call.info.name.is_empty() || call.info.resource == "bindings" {
         binding.name().to_owned()
     } else {
@@ -28,15 +30,17 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     if !binding.name().is_empty() && binding.name() != name {
         return Err(Error::bad_request("name in URL does not match name in Binding object"));
     }
-    let node = node_of(&binding)?;
-    let current = target.read_existing(&call.info.namespace, &name).await?;
     let mut attributes = call.attributes();
     "binding".clone_into(&mut attributes.subresource);
+    name.clone_into(&mut attributes.name);
+    companion::admit(&target, &attributes, Operation::Create, &mut binding, options.dry_run).await?;
+    let node = node_of(&binding)?;
+    let current = target.read_existing(&call.info.namespace, &name).await?;
     let now = seconds(target.context.deps.clock.now());
     let mut write = Write {
         target: &target,
         attributes: &attributes,
-        part: Part::Special,
+        part: Part::Admitted,
         options,
         warnings: Vec::new(),
     };

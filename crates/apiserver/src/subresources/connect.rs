@@ -1,13 +1,14 @@
-//! What comes before every connection through the server (exec, attach, port-forward, proxy): admission of the
+//! The first step of every connection through the server (exec, attach, port-forward, proxy): admission of the
 //! request's options with operation CONNECT. Upstream: `ConnectResource` in
 //! `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/rest.go`.
 //!
-//! The options are an object made of the query. The connection is made by the object as admission leaves it.
+//! The options are an object built from the query. The connection follows the object after admission.
 
 use api::{Error, Object};
 use serde_json::{Map, Value, json};
 
-use crate::admission::{self, Operation, Review};
+use super::companion;
+use crate::admission::Operation;
 use crate::handlers::storage::Target;
 use crate::request::call::Call;
 use crate::request::query::Query;
@@ -21,42 +22,38 @@ pub(super) async fn admit(target: &Target, call: &Call, options: &mut Object) ->
         return Err(Error::bad_request("dryRun is not supported"));
     }
     let attributes = call.attributes();
-    let review = Review {
-        attributes: &attributes,
-        resource: &target.row,
-        operation: Operation::Connect,
-        old: None,
-        dry_run: false,
-    };
-    let context = &target.context;
-    let deps = &context.deps;
     // The connection may last; being let in may not.
-    let admitted = async {
-        admission::admit(&deps.admission, &deps.cache, &review, Some(&mut *options)).await?;
-        admission::validate(&deps.admission, &review, Some(&*options)).await
-    };
-    context.limits.in_time(admitted).await
+    let admitted = companion::admit(target, &attributes, Operation::Connect, options, false);
+    target.context.limits.in_time(admitted).await
+}
+
+/// A stream into a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    Attach,
+    Exec,
+    PortForward,
 }
 
 /// The options of a stream into a pod: `PodExecOptions`, `PodAttachOptions` or `PodPortForwardOptions`.
 ///
 /// # Errors
 /// 400 for a port that is no number.
-pub(super) fn stream_options(subresource: &str, query: &Query) -> Result<Object, Error> {
+pub(super) fn stream_options(stream: Stream, query: &Query) -> Result<Object, Error> {
     let mut fields = Map::new();
-    let kind = match subresource {
-        "portforward" => {
+    let kind = match stream {
+        Stream::PortForward => {
             let ports = query.all("ports").flat_map(|ports| ports.split(','));
             let ports: Vec<i32> = ports.map(port).collect::<Result<_, _>>()?;
             set(&mut fields, "ports", ports.into());
             "PodPortForwardOptions"
         }
-        _ => {
+        Stream::Attach | Stream::Exec => {
             for field in ["stdin", "stdout", "stderr", "tty"] {
                 set(&mut fields, field, query.flag(field).into());
             }
             set(&mut fields, "container", query.get("container").unwrap_or("").into());
-            if subresource == "exec" {
+            if stream == Stream::Exec {
                 set(&mut fields, "command", query.all("command").collect());
                 "PodExecOptions"
             } else {
@@ -105,22 +102,21 @@ mod tests {
 
     #[test]
     fn options_are_objects_of_upstreams_kinds() {
-        let of =
-            |subresource, query| stream_options(subresource, &Query::parse(query)).map(Object::into_value);
+        let of = |stream, query| stream_options(stream, &Query::parse(query)).map(Object::into_value);
         assert_eq!(
-            of("exec", "container=c&stdin=true&tty=1&stdout=false&command=ls&command=-l").unwrap(),
+            of(Stream::Exec, "container=c&stdin=true&tty=1&stdout=false&command=ls&command=-l").unwrap(),
             json!({"apiVersion": "v1", "kind": "PodExecOptions", "container": "c", "stdin": true, "tty": true,
                    "command": ["ls", "-l"]})
         );
         assert_eq!(
-            of("attach", "stdout=true&command=ls").unwrap(),
+            of(Stream::Attach, "stdout=true&command=ls").unwrap(),
             json!({"apiVersion": "v1", "kind": "PodAttachOptions", "stdout": true})
         );
         assert_eq!(
-            of("portforward", "ports=80,81&ports=82").unwrap(),
+            of(Stream::PortForward, "ports=80,81&ports=82").unwrap(),
             json!({"apiVersion": "v1", "kind": "PodPortForwardOptions", "ports": [80, 81, 82]})
         );
-        assert_eq!(of("portforward", "ports=http").unwrap_err().code(), 400);
+        assert_eq!(of(Stream::PortForward, "ports=http").unwrap_err().code(), 400);
         assert_eq!(
             proxy_options("Service", "a/b").into_value(),
             json!({"apiVersion": "v1", "kind": "ServiceProxyOptions", "path": "a/b"})

@@ -5,8 +5,10 @@ use api::{Error, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::json;
 
+use super::companion;
+use crate::admission::Operation;
 use crate::handlers::decode;
-use crate::handlers::delete::delete;
+use crate::handlers::delete::{Asked, delete};
 use crate::handlers::exchange::read_body;
 use crate::handlers::options::{DeleteOptions, WriteOptions};
 use crate::handlers::storage::Target;
@@ -20,7 +22,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let answer = Answer::plain(&call.headers)?;
     let create = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
-    let eviction =
+    let mut eviction =
         decode::companion(&call.headers, &bytes, &GroupVersionKind::new("policy", "v1", "Eviction"))?;
     if eviction.name() != call.info.name {
         return Err(Error::bad_request("name in URL does not match name in Eviction object"));
@@ -28,11 +30,13 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let body = eviction.at(&["deleteOptions"]).cloned().and_then(Object::from_value).unwrap_or_default();
     let mut options = DeleteOptions::parse(&Query::default(), Some(&body))?;
     options.dry_run |= create.dry_run;
+    let attributes = call.attributes();
+    companion::admit(&target, &attributes, Operation::Create, &mut eviction, options.dry_run).await?;
     let current = target.read_existing(&call.info.namespace, &call.info.name).await?;
     if !finished(&current.object) {
         check_budgets(&target, &current.object)?;
     }
-    delete(&target, &call.attributes(), &options, current).await?;
+    delete(&target, &attributes, Asked::Already, &options, current).await?;
     let done =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     respond::value(StatusCode::CREATED, answer, &done)

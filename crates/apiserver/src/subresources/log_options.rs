@@ -1,7 +1,7 @@
-//! What a reader of a container's log may ask for, checked before a node is troubled: bad options are the
-//! client's fault and must not come back as an agent's failure.
+//! The options of reading a container's log, checked before the request to the node: bad options are the
+//! client's error and must not be reported as a failure of the node agent.
 //!
-//! Start at [`checked`]. Reading the log itself is the agent's.
+//! Start at [`checked`]. The node agent reads the log.
 
 use api::field::{ErrorList, FieldError, Path};
 use api::{Error, GroupKind};

@@ -1,5 +1,5 @@
-//! Namespaces end in two steps: deletion only marks them, and they go when the controller has
-//! emptied them and taken itself off `spec.finalizers` through the finalize subresource.
+//! Namespaces end in two steps: deletion only marks a namespace; the namespace is removed when the controller has
+//! emptied it and removed its entry of `spec.finalizers` through the finalize subresource.
 
 use http::StatusCode;
 

@@ -1,4 +1,5 @@
-//! The `proxy` subresource of nodes, pods and services: HTTP requests passed on to what runs there.
+//! The `proxy` subresource of nodes, pods and services: HTTP requests forwarded to the node agent, the pod or an
+//! endpoint.
 
 use std::net::IpAddr;
 

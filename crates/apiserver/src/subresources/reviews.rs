@@ -1,5 +1,5 @@
-//! Kinds that are only a question: access reviews, token reviews, "who am I". They are created,
-//! answered in the `status` of what comes back, and never stored.
+//! Kinds that are only a question: access reviews, token reviews, "who am I". Such an object is created,
+//! returned with the answer in its `status`, and never stored.
 
 mod access;
 mod rules;

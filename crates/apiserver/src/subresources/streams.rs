@@ -1,5 +1,5 @@
-//! What is streamed from the node a pod runs on: logs, exec, attach, port-forward. The node's agent
-//! does the work; the paths are its API (upstream: `pkg/kubelet/server`).
+//! Streams from a pod's node: logs, exec, attach, port-forward. The node agent
+//! serves them; the paths are the node agent's API (upstream: `pkg/kubelet/server`).
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,8 @@ use http_body_util::{BodyExt, Limited};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{connect, log_options};
+use super::connect::{self, Stream};
+use super::log_options;
 use crate::body::Body;
 use crate::handlers::storage::Target;
 use crate::proxy::forward::{send, wants_upgrade};
@@ -153,15 +154,14 @@ async fn agent_error(response: http::Response<Body>) -> Error {
 }
 
 /// `exec`, `attach` and `portforward`: the node's stream, passed through.
-pub(super) async fn stream(target: Target, call: Call) -> Outcome {
+pub(super) async fn stream(target: Target, call: Call, stream: Stream) -> Outcome {
     if !matches!(call.method, Method::GET | Method::POST) {
         return Err(Error::method_not_allowed(&target.group_resource(), call.info.verb));
     }
-    let subresource = call.info.subresource.clone();
-    let mut options = connect::stream_options(&subresource, &call.query)?;
+    let mut options = connect::stream_options(stream, &call.query)?;
     connect::admit(&target, &call, &mut options).await?;
     let pod = pod(&target, &call).await?;
-    let path = stream_path(&pod, &subresource, &options)?;
+    let path = stream_path(&pod, stream, &options)?;
     let node = pod
         .str_at(&["spec", "nodeName"])
         .filter(|n| !n.is_empty())
@@ -179,13 +179,18 @@ pub(super) async fn stream(target: Target, call: Call) -> Outcome {
 }
 
 /// Path and query on the node.
-fn stream_path(pod: &Object, subresource: &str, options: &Object) -> Result<String, Error> {
+fn stream_path(pod: &Object, stream: Stream, options: &Object) -> Result<String, Error> {
     let (namespace, name) = (pod.namespace(), pod.name());
     let list = |field: &str| options.at(&[field]).and_then(Value::as_array).into_iter().flatten();
     let mut query: Vec<String> = Vec::new();
-    let path = if subresource == "portforward" {
+    let folder = match stream {
+        Stream::Attach => "attach",
+        Stream::Exec => "exec",
+        Stream::PortForward => "portForward",
+    };
+    let path = if stream == Stream::PortForward {
         query.extend(list("ports").map(|port| format!("port={port}")));
-        format!("/portForward/{namespace}/{name}")
+        format!("/{folder}/{namespace}/{name}")
     } else {
         let container = container(pod, options.str_at(&["container"]).unwrap_or(""))?;
         for (asked, sent) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
@@ -195,7 +200,7 @@ fn stream_path(pod: &Object, subresource: &str, options: &Object) -> Result<Stri
         }
         let words = list("command").filter_map(Value::as_str);
         query.extend(words.map(|word| format!("command={}", encoded(word))));
-        format!("/{subresource}/{namespace}/{name}/{}", encoded(container))
+        format!("/{folder}/{namespace}/{name}/{}", encoded(container))
     };
     Ok(if query.is_empty() { path } else { format!("{path}?{}", query.join("&")) })
 }

@@ -5,7 +5,8 @@ use api::{Error, GroupKind, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::admission::{self, Operation, Review};
+use super::companion;
+use crate::admission::Operation;
 use crate::handlers::decode;
 use crate::handlers::exchange::{companion, read_body};
 use crate::handlers::metadata::seconds;
@@ -35,7 +36,8 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
         &GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest"),
     )?;
     let account = target.read_existing(&call.info.namespace, &call.info.name).await?.object;
-    admit(&target, &call, &mut request).await?;
+    // Some may ask for certain tokens only: a node for those of its pods.
+    companion::admit(&target, &call.attributes(), Operation::Create, &mut request, false).await?;
     let demand = demand(&target, &request, account)?;
     let issued = issuer.issue(&demand)?;
     request.set_type(&GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest"));
@@ -47,21 +49,6 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let status = json!({"token": issued.token, "expirationTimestamp": seconds(issued.expires)});
     request.0.insert("status".into(), status);
     companion(StatusCode::CREATED, answer, request)
-}
-
-/// Some may ask for certain tokens only: a node for those of its pods.
-async fn admit(target: &Target, call: &Call, request: &mut Object) -> Result<(), Error> {
-    let attributes = call.attributes();
-    let review = Review {
-        attributes: &attributes,
-        resource: &target.row,
-        operation: Operation::Create,
-        old: None,
-        dry_run: false,
-    };
-    let deps = &target.context.deps;
-    admission::admit(&deps.admission, &deps.cache, &review, Some(&mut *request)).await?;
-    admission::validate(&deps.admission, &review, Some(request)).await
 }
 
 fn demand(target: &Target, request: &Object, account: Object) -> Result<TokenDemand, Error> {

@@ -111,6 +111,9 @@ async fn the_stores_figures_are_shown_under_upstreams_names() {
     let text = String::from_utf8_lossy(&harness.get("/metrics").await.body).into_owned();
     for line in [
         r#"etcd_requests_total{operation="create",group="",resource="configmaps"} 3"#,
+        // What the watch cache was loaded with.
+        r#"etcd_requests_total{operation="list",group="",resource="configmaps"} 1"#,
+        r#"etcd_request_duration_seconds_count{operation="list",group="apps",resource="deployments"} 1"#,
         r#"etcd_request_duration_seconds_count{operation="create",group="",resource="configmaps"} 3"#,
         r#"etcd_request_errors_total{operation="delete",group="",resource="configmaps"} 1"#,
         r#"apiserver_resource_objects{group="",resource="configmaps"} 2"#,

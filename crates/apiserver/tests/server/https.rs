@@ -8,49 +8,20 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
 use kube::api::{ListParams, LogParams, PostParams};
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
-};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
+use serving::testing::Authority;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::harness::{CONFIG_MAPS, Harness, PODS, config_map, pod};
 
-/// A certificate authority of the test's own.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        params.distinguished_name.push(DnType::CommonName, "test-ca");
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    /// Certificate and key in PEM, for 127.0.0.1.
-    fn issue(&self, name: &str, usage: ExtendedKeyUsagePurpose) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![usage];
-        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
-    }
-
-    fn tls(&self, cert: &str, key: &str) -> serving::Tls {
-        let client_ca = self.pem.as_bytes();
-        apiserver::tls(serving::Pem { chain: cert.as_bytes(), key: key.as_bytes(), client_ca }).unwrap()
-    }
+/// What a server shows that trusts this authority.
+fn tls(authority: &Authority, cert: &str, key: &str) -> serving::ServerTls {
+    let client_ca = authority.pem.as_bytes();
+    apiserver::tls(serving::Pem { chain: cert.as_bytes(), key: key.as_bytes(), client_ca }).unwrap()
 }
 
 fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
@@ -69,7 +40,7 @@ async fn start() -> Https {
 
 async fn start_with(limits: Limits) -> Https {
     let authority = Authority::new();
-    let (cert, key) = authority.issue("client", ExtendedKeyUsagePurpose::ClientAuth);
+    let (cert, key) = authority.issue("client", None);
     let kubelet = KubeletClient::from_pem(authority.pem.as_bytes(), cert.as_bytes(), key.as_bytes()).unwrap();
     let harness = Harness::limited(limits, Vec::new(), Some(Arc::new(kubelet))).await;
     serve(harness, authority).await
@@ -81,8 +52,8 @@ pub async fn start_made_of(change: impl FnOnce(&mut Deps)) -> Https {
 }
 
 async fn serve(harness: Harness, authority: Authority) -> Https {
-    let (cert, key) = authority.issue("server", ExtendedKeyUsagePurpose::ServerAuth);
-    let tls = Arc::new(authority.tls(&cert, &key));
+    let (cert, key) = authority.issue("server", None);
+    let tls = Arc::new(tls(&authority, &cert, &key));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (server, shutdown) = (harness.server.clone(), harness.supervisor.shutdown().clone());
@@ -94,7 +65,7 @@ async fn serve(harness: Harness, authority: Authority) -> Https {
 
 impl Https {
     fn client(&self, authority: &Authority) -> kube::Client {
-        let (certificate_pem, key_pem) = authority.issue("client", ExtendedKeyUsagePurpose::ClientAuth);
+        let (certificate_pem, key_pem) = authority.issue("client", None);
         client::https(&client::Endpoint {
             server: format!("https://{}", self.address),
             ca_pem: self.authority.pem.clone(),
@@ -187,7 +158,7 @@ async fn watches_end_when_the_server_stops() {
 
 /// An agent that answers logs and echoes what is sent after an upgrade, to clients with a certificate.
 async fn agent(authority: &Authority, connections: usize) -> (SocketAddr, BoxFuture<'static, Vec<String>>) {
-    let (cert, key) = authority.issue("node", ExtendedKeyUsagePurpose::ServerAuth);
+    let (cert, key) = authority.issue("node", None);
     let mut roots = rustls::RootCertStore::empty();
     roots.add(chain(&authority.pem).remove(0)).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -323,10 +294,10 @@ async fn ask_for_streams(https: &Https, port: u16) {
 #[tokio::test]
 async fn a_serving_certificate_can_be_replaced_while_running() {
     let authority = Authority::new();
-    let (cert, key) = authority.issue("first", ExtendedKeyUsagePurpose::ServerAuth);
-    let tls = authority.tls(&cert, &key);
+    let (cert, key) = authority.issue("first", None);
+    let tls = tls(&authority, &cert, &key);
     assert!(tls.replace_serving(b"junk", key.as_bytes()).is_err());
-    let (cert, key) = authority.issue("second", ExtendedKeyUsagePurpose::ServerAuth);
+    let (cert, key) = authority.issue("second", None);
     tls.replace_serving(cert.as_bytes(), key.as_bytes()).unwrap();
     tls.replace_client_ca(authority.pem.as_bytes()).unwrap();
 }

@@ -1,5 +1,9 @@
 //! Subresources with behaviour of their own, and reviews.
 
+use std::sync::{Arc, Mutex};
+
+use api::{Error, Object};
+use apiserver::admission::{Immediate, Review};
 use serde_json::json;
 
 use crate::harness::{Harness, PODS, pod};
@@ -45,6 +49,48 @@ async fn an_eviction_deletes_unless_a_budget_covers_the_pod() {
     assert_eq!(harness.get(&format!("{PODS}/free")).await.status, 404);
     assert_eq!(evict("covered").await, 501);
     assert_eq!(harness.get(&format!("{PODS}/covered")).await.status, 200);
+}
+
+/// Notes what it is asked about.
+#[derive(Clone, Default)]
+struct Witness(Arc<Mutex<Vec<String>>>);
+
+impl Immediate for Witness {
+    fn name(&self) -> &'static str {
+        "Witness"
+    }
+
+    fn check(&self, review: &Review<'_>, object: Option<&Object>) -> Result<(), Error> {
+        let a = review.attributes;
+        let kind = object.and_then(|object| object.str_at(&["kind"])).unwrap_or("nothing");
+        let (operation, name, part) = (review.operation.as_str(), &a.name, &a.subresource);
+        self.0.lock().unwrap().push(format!("{operation} {kind} {name}/{part} dry={}", review.dry_run));
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn admission_sees_the_binding_and_the_eviction_and_not_what_becomes_of_the_pod() {
+    let witness = Witness::default();
+    let harness = Harness::with(vec![Arc::new(witness.clone())], None).await;
+    harness.post(PODS, &pod("p")).await.ok();
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": "n1"},
+    });
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    witness.0.lock().unwrap().clear();
+    assert_eq!(harness.post(&format!("{PODS}/p/binding?dryRun=All"), &binding).await.status, 201);
+    assert_eq!(harness.post(&format!("{PODS}/p/binding"), &binding).await.status, 201);
+    assert_eq!(harness.post(&format!("{PODS}/p/eviction"), &eviction).await.status, 201);
+    assert_eq!(
+        *witness.0.lock().unwrap(),
+        [
+            "CREATE Binding p/binding dry=true",
+            "CREATE Binding p/binding dry=false",
+            "CREATE Eviction p/eviction dry=false",
+        ]
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Watches: what they begin with, what they show, how they end.
 
+use futures::FutureExt;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
@@ -108,6 +109,32 @@ async fn a_streamed_list_ends_with_a_bookmark() {
     assert_eq!(mark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
     let listed = harness.get(CONFIG_MAPS).await.ok();
     assert_eq!(mark["object"]["metadata"]["resourceVersion"], listed["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_list_is_not_older_than_the_version_it_names() {
+    let harness = Harness::start().await;
+    let first = harness.post(CONFIG_MAPS, &config_map("first")).await.ok();
+    let version: u64 = first["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    let url = |version: u64| {
+        format!(
+            "{CONFIG_MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion={version}"
+        )
+    };
+    let listed = url(version + 1);
+    let mut open = Box::pin(Watch::open(&harness, &listed, JSON));
+    assert!(open.as_mut().now_or_never().is_none(), "nothing is as new yet");
+    let second = config_map("second");
+    let (mut watch, _) = tokio::join!(open, harness.post(CONFIG_MAPS, &second));
+    assert_eq!(watch.brief().await, "ADDED first");
+    assert_eq!(watch.brief().await, "ADDED second");
+    let begun = tokio::time::Instant::now();
+    let mut watch = Watch::open(&harness, &url(version + 100), JSON).await;
+    assert_eq!(begun.elapsed(), std::time::Duration::from_secs(3));
+    let error = watch.next().await.unwrap();
+    assert_eq!((&error["type"], &error["object"]["code"]), (&json!("ERROR"), &json!(504)));
+    let message = error["object"]["message"].as_str().unwrap();
+    assert!(message.starts_with("Timeout: Too large resource version"), "{message}");
 }
 
 /// The frames of the next event as they come in process.

@@ -33,10 +33,6 @@ pub struct Nodes {
     pub heartbeats: f64,
 }
 
-pub(crate) fn node_name(number: usize) -> String {
-    format!("node-{number:05}")
-}
-
 /// Registers nodes, makes their leases and keeps them alive.
 pub(super) async fn measure(bench: &mut Bench<'_>, count: usize) -> Result<Nodes> {
     let memory = bench.settled_mb().await?;

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use super::fleet::node_name;
+use super::objects::node_name;
 use crate::connection::{Connection, MERGE_PATCH, Request, Target};
 
 /// Between two renewals of one lease.

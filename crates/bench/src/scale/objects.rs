@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::fleet::node_name;
-
 const THEN: &str = "2026-01-01T00:00:00Z";
 const IMAGES: [&str; 5] = ["web", "worker", "proxy", "exporter", "pause"];
+
+/// By its number.
+pub(crate) fn node_name(number: usize) -> String {
+    format!("node-{number:05}")
+}
 
 /// A node that is Ready, as its kubelet registers it, with the range of addresses its pods take: such a cluster has
 /// more nodes than ranges fit into the network of a cluster on one machine.

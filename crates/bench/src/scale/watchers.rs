@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::{Barrier, Notify};
 use tokio::task::JoinSet;
 
-use super::fleet::node_name;
+use super::objects::node_name;
 use super::step::Bench;
 use crate::connection::{MERGE_PATCH, Request, Target};
 use crate::load::Make;

@@ -11,7 +11,7 @@ use kube::core::ObjectMeta;
 use super::claim::{self, Claim};
 use super::pod::{Availability, Replica};
 use super::rank;
-use super::status::{self, Trouble};
+use super::report::{self, Trouble};
 use super::workload::Workload;
 use crate::target::{dynamic, target};
 
@@ -63,7 +63,7 @@ pub(super) fn plan(observed: &Observed, now: Timestamp) -> Plan {
     let wanted = usize::try_from(workload.replicas).unwrap_or(0);
     let enough = workload.deleting || active.len() == wanted;
     let trouble = observed.failure.as_ref().filter(|_| !enough).and_then(trouble);
-    let status = status::of(workload, &active, terminating, trouble, now);
+    let status = report::of(workload, &active, terminating, trouble, now);
     if workload.status != status {
         plan.then(workload.status_update(&status));
     }

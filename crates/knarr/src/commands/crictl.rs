@@ -1,4 +1,4 @@
-//! `knarr crictl`: what the container runtime of the node runs.
+//! `knarr crictl`: lists what the container runtime of the node runs.
 
 use anyhow::Result;
 use base::Clock;

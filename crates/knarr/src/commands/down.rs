@@ -1,4 +1,4 @@
-//! `knarr down`: takes a cluster off the machine, also after everything of it was killed.
+//! `knarr down`: takes a cluster off the machine, also after all its processes were killed.
 
 use anyhow::{Context, Result};
 use client::kubeconfig;

@@ -1,4 +1,4 @@
-//! One module a command of the command line.
+//! The commands of the command line, one module each.
 
 pub mod crictl;
 pub mod down;

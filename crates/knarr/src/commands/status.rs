@@ -1,4 +1,4 @@
-//! `knarr status`: whether a cluster runs, and how its nodes are.
+//! `knarr status`: shows whether a cluster runs, and the state of its nodes.
 
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Node;

@@ -1,4 +1,4 @@
-//! `knarr up`: a cluster on this machine, in the background.
+//! `knarr up`: starts a cluster on this machine, in the background.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! Making and judging single certificates.
+//! Issuing and checking single certificates.
 
 use anyhow::{Context, Result};
 use rcgen::{

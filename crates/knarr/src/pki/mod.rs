@@ -1,8 +1,8 @@
 //! The cluster's own public-key infrastructure: one CA, made at the first start, and the certificates
-//! it signs. Identity is a key: every party has its own.
+//! that the CA signs. Every component has a key of its own.
 //!
-//! Start with [`Pki::load_or_create`]. Certificates last a year and are made anew when less than a
-//! third of that is left, at start and while running.
+//! Start with [`Pki::load_or_create`]. Certificates are valid for a year and are renewed when less than a
+//! third of the year is left, at start and while running.
 
 mod issue;
 

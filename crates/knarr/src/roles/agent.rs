@@ -1,7 +1,7 @@
 //! `knarr agent`: this machine's node, of a cluster whose control plane is elsewhere.
 //!
-//! Start with [`run`]. All that the process has of its cluster is what it joined with ([`Joined`]): the API is reached
-//! over HTTPS alone. What the node is made of stands in `node`.
+//! Start with [`run`]. The process knows of its cluster only what joining wrote ([`Joined`]) and reaches the API
+//! only over HTTPS. `node` assembles the node.
 
 use std::sync::Arc;
 

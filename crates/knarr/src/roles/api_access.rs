@@ -1,6 +1,6 @@
-//! How a node reaches the API: a value that its starter makes, in process or over HTTPS.
+//! How a node reaches the API: a value made by the role that starts the node, in process or over HTTPS.
 //!
-//! [`ApiAccess`] is all that a node knows of a control plane. A server hands its own node clients without a socket
+//! [`ApiAccess`] is all that a node knows of a control plane. A server gives its own node clients without a socket
 //! (`roles::server`); a node without a server beside it gets clients over HTTPS, with certificates of its own, and a
 //! relay to the server for the API's Service address.
 

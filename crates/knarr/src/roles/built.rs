@@ -1,4 +1,4 @@
-//! A part of a role that is built and not running yet.
+//! A component of a role that is built and not running yet.
 
 use std::pin::Pin;
 

@@ -1,7 +1,7 @@
 //! The control plane of this process: store, watch cache, API server, bootstrap, controllers, scheduler.
 //!
 //! Start with [`start`]. Every component reaches the API through [`ControlPlane::client`], under an
-//! identity of its own and through the whole request pipeline: there is no other way in.
+//! identity of its own and through the whole request pipeline. There is no other access.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use controllers::certificates::authority::Authority;
 use informer::{Informers, Manager};
 use kube::Client;
 use resources::{Builtin, ResourceSource};
-use serving::{Pem, Tls};
+use serving::{Pem, ServerTls};
 use store::{Embedded, Store};
 use tokio::net::TcpListener;
 
@@ -35,7 +35,7 @@ const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 #[derive(Clone)]
 pub struct ControlPlane {
     server: Server,
-    tls: Arc<Tls>,
+    tls: Arc<ServerTls>,
     store: Arc<dyn Store>,
     supervisor: Supervisor,
 }
@@ -50,7 +50,7 @@ impl ControlPlane {
     }
 
     /// The serving certificate, to be replaced when renewed.
-    pub fn tls(&self) -> Arc<Tls> {
+    pub fn tls(&self) -> Arc<ServerTls> {
         self.tls.clone()
     }
 

@@ -1,4 +1,4 @@
-//! What every role that is a process of its own does first and last, whatever it runs.
+//! The first and last steps of every role that is a process of its own.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;

@@ -1,4 +1,4 @@
-//! What a server says, and where: lines on standard error, or JSON when it runs in the background.
+//! A server's log: lines on standard error, or JSON when the server runs in the background.
 
 use std::io::IsTerminal;
 

@@ -1,4 +1,4 @@
-//! What a knarr process can be, and how the components meet.
+//! The roles of a knarr process, and how the components are connected.
 
 pub mod agent;
 pub mod api_access;

@@ -1,9 +1,9 @@
-//! One node of the cluster on this machine: network, runtime and node agent, put together.
+//! One node of the cluster on this machine: assembles network, runtime and node agent.
 //!
-//! Start with [`start`]. The node reaches the API by the [`ApiAccess`] it is given, with identities of its own, and
-//! knows nothing else of a control plane: whether one is beside it in the process makes no difference. It
-//! reaches the runtime over its CRI socket, ours or another's. `runtime` starts the runtime, `network` makes the pod
-//! network, `agents` is the list of what the network brings along, `pods` runs pods.
+//! Start with [`start`]. The node reaches the API through its [`ApiAccess`], with identities of its own, and
+//! knows nothing else of a control plane, even if the control plane runs in the same process. The node
+//! reaches the runtime, ours or another, over a CRI socket. `runtime` starts the runtime, `network` makes the pod
+//! network, `agents` lists the services that need the network, `pods` runs pods.
 
 mod agents;
 mod network;
@@ -71,6 +71,8 @@ struct Kit {
     facts: Arc<NodeFacts>,
     /// What the node's `/metrics` shows.
     metrics: Metrics,
+    /// The node agent's figures, which `metrics` shows too.
+    operations: kubelet::metrics::Metrics,
 }
 
 /// Starts a node; returns once its parts run. It becomes Ready by itself, unless `trouble` hears why it
@@ -105,6 +107,7 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
         client,
         runtime,
         facts,
+        operations: kubelet::metrics::Metrics::registered(&metrics),
         metrics,
     };
     let agent = Arc::new(NodeAgent::new(
@@ -112,6 +115,7 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
         machine,
         kit.client.clone(),
         kit.runtime.clone(),
+        kit.operations.clone(),
         deps.clock.clone(),
         kit.events.clone(),
     ));

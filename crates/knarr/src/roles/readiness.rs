@@ -1,4 +1,4 @@
-//! Whether nodes are Ready, and waiting for it. What is waited for is what the API says, wherever the nodes run.
+//! Waits until nodes are Ready according to the API, no matter where the nodes run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

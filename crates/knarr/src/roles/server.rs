@@ -1,7 +1,7 @@
 //! `knarr server`: the control plane and this machine's node in one process.
 //!
 //! Start with [`run`]: identity, keys, host settings, then the control plane, then the node, then waiting
-//! for a signal. What each is made of stands in `control_plane` and `node`.
+//! for a signal. `control_plane` and `node` assemble the two.
 
 use std::io::Write;
 use std::net::IpAddr;

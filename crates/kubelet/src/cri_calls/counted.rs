@@ -1,12 +1,10 @@
-//! Counts the calls to the runtime and how long they take, under upstream's names of operations
-//! (`pkg/kubelet/kuberuntime/instrumented_services.go`).
+//! [`Counted`]: counts the calls to the runtime and how long they take.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use cri::v1;
 use futures::stream::BoxStream;
-use tokio::time::Instant;
 
 use super::{Cri, CriError, ExecOutput};
 use crate::metrics::Metrics;
@@ -23,44 +21,36 @@ impl Counted {
     pub fn new(cri: Arc<dyn Cri>, metrics: Metrics) -> Self {
         Self { cri, metrics }
     }
-
-    /// Waits for a call and counts it; one that is given up is not counted.
-    async fn count<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
-        let began = Instant::now();
-        let result = call.await;
-        self.metrics.called(operation, began.elapsed(), result.is_err());
-        result
-    }
 }
 
 #[async_trait]
 impl Cri for Counted {
     async fn sandboxes(&self, pod_uid: Option<&str>) -> Result<Vec<v1::PodSandbox>> {
-        self.count("list_podsandbox", self.cri.sandboxes(pod_uid)).await
+        self.metrics.counted("list_podsandbox", self.cri.sandboxes(pod_uid)).await
     }
 
     async fn sandbox_status(&self, id: &str) -> Result<v1::PodSandboxStatus> {
-        self.count("podsandbox_status", self.cri.sandbox_status(id)).await
+        self.metrics.counted("podsandbox_status", self.cri.sandbox_status(id)).await
     }
 
     async fn run_sandbox(&self, config: v1::PodSandboxConfig, handler: &str) -> Result<String> {
-        self.count("run_podsandbox", self.cri.run_sandbox(config, handler)).await
+        self.metrics.counted("run_podsandbox", self.cri.run_sandbox(config, handler)).await
     }
 
     async fn stop_sandbox(&self, id: &str) -> Result<()> {
-        self.count("stop_podsandbox", self.cri.stop_sandbox(id)).await
+        self.metrics.counted("stop_podsandbox", self.cri.stop_sandbox(id)).await
     }
 
     async fn remove_sandbox(&self, id: &str) -> Result<()> {
-        self.count("remove_podsandbox", self.cri.remove_sandbox(id)).await
+        self.metrics.counted("remove_podsandbox", self.cri.remove_sandbox(id)).await
     }
 
     async fn containers(&self, pod_uid: Option<&str>) -> Result<Vec<v1::Container>> {
-        self.count("list_containers", self.cri.containers(pod_uid)).await
+        self.metrics.counted("list_containers", self.cri.containers(pod_uid)).await
     }
 
     async fn container_status(&self, id: &str) -> Result<v1::ContainerStatus> {
-        self.count("container_status", self.cri.container_status(id)).await
+        self.metrics.counted("container_status", self.cri.container_status(id)).await
     }
 
     async fn create_container(
@@ -69,31 +59,31 @@ impl Cri for Counted {
         config: v1::ContainerConfig,
         sandbox: v1::PodSandboxConfig,
     ) -> Result<String> {
-        self.count("create_container", self.cri.create_container(sandbox_id, config, sandbox)).await
+        self.metrics.counted("create_container", self.cri.create_container(sandbox_id, config, sandbox)).await
     }
 
     async fn start_container(&self, id: &str) -> Result<()> {
-        self.count("start_container", self.cri.start_container(id)).await
+        self.metrics.counted("start_container", self.cri.start_container(id)).await
     }
 
     async fn stop_container(&self, id: &str, grace_s: i64) -> Result<()> {
-        self.count("stop_container", self.cri.stop_container(id, grace_s)).await
+        self.metrics.counted("stop_container", self.cri.stop_container(id, grace_s)).await
     }
 
     async fn remove_container(&self, id: &str) -> Result<()> {
-        self.count("remove_container", self.cri.remove_container(id)).await
+        self.metrics.counted("remove_container", self.cri.remove_container(id)).await
     }
 
     async fn exec(&self, id: &str, command: Vec<String>, timeout_s: i64) -> Result<ExecOutput> {
-        self.count("exec_sync", self.cri.exec(id, command, timeout_s)).await
+        self.metrics.counted("exec_sync", self.cri.exec(id, command, timeout_s)).await
     }
 
     async fn image(&self, image: &str) -> Result<Option<v1::Image>> {
-        self.count("image_status", self.cri.image(image)).await
+        self.metrics.counted("image_status", self.cri.image(image)).await
     }
 
     async fn pull(&self, image: &str, auth: Option<v1::AuthConfig>) -> Result<String> {
-        self.count("pull_image", self.cri.pull(image, auth)).await
+        self.metrics.counted("pull_image", self.cri.pull(image, auth)).await
     }
 
     /// A stream without an end is no operation, to upstream neither.
@@ -102,7 +92,7 @@ impl Cri for Counted {
     }
 
     async fn runtime_name(&self) -> Result<String> {
-        self.count("version", self.cri.runtime_name()).await
+        self.metrics.counted("version", self.cri.runtime_name()).await
     }
 }
 

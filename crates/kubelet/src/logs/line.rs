@@ -45,6 +45,8 @@ pub fn parse(raw: &[u8]) -> Option<Line<'_>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -55,6 +57,25 @@ mod tests {
         assert_eq!(parse(b"2026-11-21T10:00:00.5Z stdout F").expect("empty").text, b"");
         for bad in [&b""[..], b"x stdout F a", b"2026-11-21T10:00:00.5Z other F a", b"\xff\xfe stdout F"] {
             assert_eq!(parse(bad), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read_or_refused(raw in prop::collection::vec(any::<u8>(), 0..80)) {
+            if let Some(line) = parse(&raw) {
+                prop_assert!(raw.ends_with(line.text));
+                let _ = line.timestamp();
+            }
+        }
+
+        #[test]
+        fn a_line_is_read_as_it_was_written(text in prop::collection::vec(any::<u8>(), 0..80), partial: bool) {
+            let tag = if partial { "P" } else { "F" };
+            let mut raw = format!("2026-11-21T10:00:00.5Z stdout {tag} ").into_bytes();
+            raw.extend_from_slice(&text);
+            let line = parse(&raw).expect("a line");
+            prop_assert_eq!((line.stream, line.partial, line.text), (Stream::Stdout, partial, &text[..]));
         }
     }
 }

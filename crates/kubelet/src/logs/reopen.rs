@@ -7,12 +7,14 @@ use async_trait::async_trait;
 use cri::v1::ReopenContainerLogRequest;
 
 use super::rotation::Reopen;
+use crate::metrics::Metrics;
 use crate::seams::PodDirectory;
 
 /// Finds the container by its log's path and calls the runtime.
 pub struct CriReopen {
     pub pods: Arc<dyn PodDirectory>,
     pub runtime: cri::RuntimeServiceClient,
+    pub operations: Metrics,
 }
 
 #[async_trait]
@@ -24,8 +26,9 @@ impl Reopen for CriReopen {
             _ => return Ok(false),
         };
         let request = ReopenContainerLogRequest { container_id: found.id };
-        let answer = self.runtime.clone().reopen_container_log(request).await;
-        answer.map(|_| true).map_err(|status| status.message().to_owned())
+        let mut runtime = self.runtime.clone();
+        let answer = self.operations.counted("reopen_container_log", runtime.reopen_container_log(request));
+        answer.await.map(|_| true).map_err(|status| status.message().to_owned())
     }
 }
 

@@ -23,6 +23,7 @@ use super::lease::{NodeLease, RENEW_EVERY};
 use super::machine::Pressure;
 use super::{Machine, NodeConfig, object};
 use crate::events::{Events, Severity};
+use crate::metrics::Metrics;
 
 /// The status is written at least this often, as upstream's `nodeStatusReportFrequency`.
 const HEARTBEAT: SignedDuration = SignedDuration::from_mins(5);
@@ -37,6 +38,7 @@ pub struct NodeAgent {
     client: Client,
     runtime: RuntimeServiceClient,
     images: ImageServiceClient,
+    operations: Metrics,
     clock: Arc<dyn Clock>,
     events: Events,
     poke: Arc<Notify>,
@@ -57,11 +59,12 @@ impl NodeAgent {
         machine: Machine,
         client: Client,
         (runtime, images): (RuntimeServiceClient, ImageServiceClient),
+        operations: Metrics,
         clock: Arc<dyn Clock>,
         events: Events,
     ) -> Self {
         let (poke, pod_cidr) = (Arc::default(), watch::Sender::new(None));
-        Self { config, machine, client, runtime, images, clock, events, poke, pod_cidr }
+        Self { config, machine, client, runtime, images, operations, clock, events, poke, pod_cidr }
     }
 
     /// The addresses pods here get theirs from, once the control plane has decided.
@@ -169,10 +172,11 @@ impl NodeAgent {
     /// What the status should say now.
     async fn observe(&self, written: &Written) -> NodeStatus {
         let (mut runtime, mut images) = (self.runtime.clone(), self.images.clone());
+        let mut same_runtime = runtime.clone();
         let (version, state, images) = tokio::join!(
-            runtime.version(v1::VersionRequest::default()),
-            async { self.runtime.clone().status(v1::StatusRequest::default()).await },
-            images.list_images(v1::ListImagesRequest::default()),
+            self.operations.counted("version", runtime.version(v1::VersionRequest::default())),
+            self.operations.counted("status", same_runtime.status(v1::StatusRequest::default())),
+            self.operations.counted("list_images", images.list_images(v1::ListImagesRequest::default())),
         );
         let mut signals = Signals { not_ready: runtime_problems(state), ..Signals::default() };
         let root = self.config.root.clone();

@@ -125,8 +125,9 @@ async fn the_node_registers_reports_and_takes_its_range() {
         max_pods: 110,
     };
     let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
-    let agent =
-        Arc::new(NodeAgent::new(config, Machine::default(), client, runtime, clock, Arc::new(TraceEvents)));
+    let (machine, events, node) = (Machine::default(), Arc::new(TraceEvents), base::Metrics::default());
+    let operations = Metrics::registered(&node);
+    let agent = Arc::new(NodeAgent::new(config, machine, client, runtime, operations, clock, events));
     let (shutdown, mut range) = (Shutdown::new(), agent.pod_cidr());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(agent.run(shutdown.clone()));
@@ -142,9 +143,14 @@ async fn the_node_registers_reports_and_takes_its_range() {
     );
     let status = seen.iter().find(|l| l.starts_with("PATCH /api/v1/nodes/n1/status")).expect("a status");
     assert!(status.contains("\"False\" \"container runtime is down: "), "{status}");
-    let node = json!({"type": "MODIFIED", "object": {"apiVersion": "v1", "kind": "Node",
+    let shown = node.render(base::metrics::Format::Prometheus).expect("text");
+    for operation in ["version", "status", "list_images"] {
+        let line = format!("kubelet_runtime_operations_errors_total{{operation_type=\"{operation}\"}} ");
+        assert!(shown.contains(&line), "{line} is not in\n{shown}");
+    }
+    let changed = json!({"type": "MODIFIED", "object": {"apiVersion": "v1", "kind": "Node",
         "metadata": {"name": "n1", "resourceVersion": "6"}, "spec": {"podCIDR": "10.244.0.0/24"}}});
-    feed.send(Ok(Frame::data(Bytes::from(format!("{node}\n"))))).expect("watched");
+    feed.send(Ok(Frame::data(Bytes::from(format!("{changed}\n"))))).expect("watched");
     let taken = range.wait_for(Option::is_some).await.expect("taken").clone();
     assert_eq!(taken.as_deref(), Some("10.244.0.0/24"));
     shutdown.start();

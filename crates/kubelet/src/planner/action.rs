@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodStatus;
 
+use super::action_key::ActionKey;
 use super::observed::{CrashBackoff, ProbeKind};
 use crate::events::Severity;
 
@@ -50,20 +51,6 @@ pub enum Action {
     },
     /// Writes the final status and deletes the API object.
     DeleteObject,
-}
-
-/// What an action is about; no two actions with the same key run at the same time.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ActionKey {
-    Volumes,
-    NewSandbox,
-    Sandbox(String),
-    Image(String),
-    Start(String),
-    Stop(String),
-    Remove(String),
-    Release,
-    Object,
 }
 
 impl Action {

@@ -1,6 +1,6 @@
 //! App and ephemeral containers: started side by side, restarted by policy.
 
-use super::action::ActionKey;
+use super::action_key::ActionKey;
 use super::context::Context;
 use super::desired::{Member, Role};
 use super::{probes, restart};

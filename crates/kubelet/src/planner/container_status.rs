@@ -6,34 +6,11 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::context::{Context, Waiting};
-use super::desired::{Desired, Member, Role};
-use super::init;
+use super::context::Context;
+use super::desired::{Member, Role};
 use super::observed::{ProbeKind, Verdict};
-use super::restart::BACK_OFF;
+use super::reported::{in_api, of_started};
 use crate::cri_view::{Record, Run, User};
-
-/// The status the API has for a container.
-fn in_api<'a>(want: &'a Desired, name: &str) -> Option<&'a ContainerStatus> {
-    let status = want.pod.status.as_ref()?;
-    let lists =
-        [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
-    lists.into_iter().flatten().flatten().find(|s| s.name == name)
-}
-
-/// The status the API has for a container that was started before, also where the runtime has lost its records
-/// since (after a reboot).
-pub fn of_started<'a>(want: &'a Desired, name: &str) -> Option<&'a ContainerStatus> {
-    let ended = |s: &ContainerStatus| s.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
-    in_api(want, name).filter(|s| s.container_id.is_some() || ended(s) || s.restart_count > 0)
-}
-
-/// How the container waits, if the API was last told that it backs off.
-pub fn backs_off(want: &Desired, name: &str) -> Option<Waiting> {
-    let waiting = in_api(want, name)?.state.as_ref()?.waiting.as_ref()?;
-    let reason = waiting.reason.clone().filter(|r| r == BACK_OFF)?;
-    Some(Waiting { reason, message: waiting.message.clone().unwrap_or_default() })
-}
 
 /// The status of `member`; `ended` says that nothing of the pod will run again.
 pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus {
@@ -51,7 +28,7 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
         (_, Some(w)) => (waits(&w.reason, &w.message), previous(ctx, record)),
         (Run::Created | Run::Unknown, None) => (default_waiting(ctx), previous(ctx, record)),
     };
-    let started = init::is_started(ctx, member, record);
+    let started = ctx.is_started(member, record);
     let resources = resources(member, record);
     ContainerStatus {
         container_id: Some(format!("{scheme}://{}", record.id)),

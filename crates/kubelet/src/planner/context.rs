@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::action::{Action, ActionKey, Notice, Plan};
-use super::desired::{Desired, Rejection};
-use super::observed::Observed;
-use crate::cri_view::Sandbox;
+use super::action::{Action, Notice, Plan};
+use super::action_key::ActionKey;
+use super::desired::{Desired, Member, Rejection};
+use super::observed::{Observed, ProbeKind, Verdict};
+use crate::cri_view::{Record, Sandbox};
 
 /// Why a container is not running: a waiting state's reason and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,14 @@ impl<'a> Context<'a> {
 
     pub fn is_starting(&self, container: &str) -> bool {
         self.in_flight(&ActionKey::Start(container.to_owned()))
+    }
+
+    /// Whether a running container is past its start: hooks done, startup probe successful.
+    pub fn is_started(&self, member: &Member, record: &Record) -> bool {
+        record.is_running()
+            && !self.is_starting(&member.spec.name)
+            && (member.spec.startup_probe.is_none()
+                || self.seen.verdict(&record.id, ProbeKind::Startup) == Some(Verdict::Success))
     }
 
     /// Whether an earlier failure forbids the action for now; if so, looks again when it may run.

@@ -2,9 +2,8 @@
 
 use super::context::Context;
 use super::desired::{Member, Role};
-use super::observed::{ProbeKind, Verdict};
 use super::{probes, restart};
-use crate::cri_view::{Record, Run, Sandbox};
+use crate::cri_view::{Run, Sandbox};
 
 /// Plans the init containers; true once the app containers may start.
 pub fn plan(ctx: &mut Context<'_>, sandbox: &Sandbox) -> bool {
@@ -73,7 +72,7 @@ fn sidecar_started(ctx: &mut Context<'_>, member: &Member, sandbox: &Sandbox) ->
             if probes::stop_failed(ctx, member, record) {
                 return false;
             }
-            is_started(ctx, member, record)
+            ctx.is_started(member, record)
         }
         _ => {
             restart::start(ctx, member, Some(sandbox));
@@ -87,12 +86,4 @@ fn keep_sidecars(ctx: &mut Context<'_>, sandbox: &Sandbox) {
     for member in want.with_role(Role::Sidecar) {
         sidecar_started(ctx, member, sandbox);
     }
-}
-
-/// Whether a running container is past its start: hooks done, startup probe successful.
-pub fn is_started(ctx: &Context<'_>, member: &Member, record: &Record) -> bool {
-    record.is_running()
-        && !ctx.is_starting(&member.spec.name)
-        && (member.spec.startup_probe.is_none()
-            || ctx.seen.verdict(&record.id, ProbeKind::Startup) == Some(Verdict::Success))
 }

@@ -4,6 +4,7 @@
 //! the same plan. One file a concern; the worker carries the actions out.
 
 mod action;
+mod action_key;
 mod apps;
 mod conditions;
 mod container_status;
@@ -15,6 +16,7 @@ mod lost;
 mod observed;
 mod phase;
 mod probes;
+mod reported;
 mod restart;
 mod sandbox;
 mod setback;
@@ -27,7 +29,8 @@ mod tests;
 
 use jiff::Timestamp;
 
-pub use action::{Action, ActionKey, Notice, Plan, ProbeTarget};
+pub use action::{Action, Notice, Plan, ProbeTarget};
+pub use action_key::ActionKey;
 pub use desired::{Deletion, Desired, Member, Rejection, RestartPolicy, Role, container_hash};
 pub use observed::{CrashBackoff, Observed, ProbeKind, Setback, Verdict};
 pub use setback::{Failure, after_failure};

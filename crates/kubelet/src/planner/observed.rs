@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::action::ActionKey;
+use super::action_key::ActionKey;
 use crate::cri_view::{PodRuntime, Record};
 use crate::seams::ResolvedImage;
 

@@ -4,7 +4,7 @@ use super::action::{Action, ProbeTarget};
 use super::context::Context;
 use super::desired::{Member, RestartPolicy, Role};
 use super::observed::{ProbeKind, Verdict};
-use super::{init, termination};
+use super::termination;
 use crate::cri_view::Record;
 
 /// Stops a running container whose definition changed or whose liveness or startup probe failed;
@@ -56,7 +56,7 @@ pub fn targets(ctx: &mut Context<'_>, ending: bool) {
                 kind,
             });
         };
-        if !init::is_started(ctx, member, record) {
+        if !ctx.is_started(member, record) {
             if !ending && !stopping {
                 add(ProbeKind::Startup);
             }

@@ -2,10 +2,12 @@
 
 use jiff::SignedDuration;
 
-use super::action::{Action, ActionKey, Notice};
+use super::action::{Action, Notice};
+use super::action_key::ActionKey;
 use super::context::{Context, Waiting};
 use super::desired::Member;
 use super::observed::CrashBackoff;
+use super::reported::{self, BACK_OFF};
 use crate::cri_view::{Record, Sandbox};
 
 /// The first wait of a container that keeps ending.
@@ -20,8 +22,6 @@ const ERROR_SHOWN: SignedDuration = SignedDuration::from_secs(3);
 
 /// How long a container's end shows as such before it shows as a back-off.
 const EXIT_SHOWN: SignedDuration = SignedDuration::from_secs(1);
-/// Why a container waits that keeps ending.
-pub const BACK_OFF: &str = "CrashLoopBackOff";
 
 /// Plans the next start of a container: its image, then itself, unless a back-off holds it.
 /// Without a sandbox only the image is looked after.
@@ -56,7 +56,7 @@ pub fn start(ctx: &mut Context<'_>, member: &Member, sandbox: Option<&Sandbox>) 
 /// A container that backed off shows so until it is made anew.
 fn go_on_waiting(ctx: &mut Context<'_>, name: &str) {
     let ended = ctx.seen.runtime.latest(name).is_some_and(|record| record.exit().is_some());
-    if ended && let Some(waiting) = super::container_status::backs_off(ctx.want, name) {
+    if ended && let Some(waiting) = reported::backs_off(ctx.want, name) {
         ctx.waiting.insert(name.to_owned(), waiting);
     }
 }
@@ -67,7 +67,7 @@ fn next_attempt(ctx: &Context<'_>, name: &str, last: Option<&Record>) -> u32 {
     if let Some(record) = last {
         return record.attempt.saturating_add(1);
     }
-    let known = super::container_status::of_started(ctx.want, name);
+    let known = reported::of_started(ctx.want, name);
     known.map_or(0, |s| u32::try_from(s.restart_count).unwrap_or(0).saturating_add(1))
 }
 

@@ -1,6 +1,7 @@
 //! The pod's sandbox: made first, replaced when it dies.
 
-use super::action::{Action, ActionKey, Notice};
+use super::action::{Action, Notice};
+use super::action_key::ActionKey;
 use super::context::Context;
 use super::termination;
 use crate::cri_view::Sandbox;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base::backoff::Policy;
 use jiff::{SignedDuration, Timestamp};
 
-use super::action::ActionKey;
+use super::action_key::ActionKey;
 use super::observed::Setback;
 
 /// How an action failed.

@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::action::{ActionKey, Notice};
+use super::action::Notice;
+use super::action_key::ActionKey;
 use super::context::Context;
 use super::desired::{Desired, Rejection, RestartPolicy, Role};
 use super::observed::Observed;

@@ -1,6 +1,7 @@
 //! The end of a pod: containers stopped in order, then the sandbox, the volumes, the object.
 
-use super::action::{Action, ActionKey};
+use super::action::Action;
+use super::action_key::ActionKey;
 use super::context::Context;
 use super::desired::Role;
 use super::stage::Stage;

@@ -5,6 +5,8 @@ use http::{Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
+use crate::seams::LookupError;
+
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -22,4 +24,15 @@ pub fn with_type(status: StatusCode, content_type: &'static str, bytes: impl Int
 /// Plain text, as upstream's node API answers errors.
 pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {
     with_type(status, "text/plain; charset=utf-8", text.into())
+}
+
+/// A pod or container that cannot be addressed. What is not there yet is the client's mistake.
+pub fn lookup_failed(error: &LookupError) -> Response<Body> {
+    let status = match error {
+        LookupError::NoPod(_) | LookupError::NoContainer { .. } | LookupError::NoSandbox(_) => {
+            StatusCode::NOT_FOUND
+        }
+        LookupError::Waiting { .. } | LookupError::NoPrevious { .. } => StatusCode::BAD_REQUEST,
+    };
+    text(status, error.to_string())
 }

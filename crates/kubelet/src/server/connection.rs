@@ -10,20 +10,21 @@ use base::Shutdown;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serving::Tls;
+use serving::ServerTls;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::access::Identity;
 use super::{ServerDeps, routes};
 
-const LIMITS: serving::Limits = serving::Limits { server: "node API", connections: 2048 };
+const LIMITS: serving::Limits =
+    serving::Limits { server: "node API", connections: 2048, excess: serving::Excess::Closed };
 /// For the handshake, and for the head of each request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The node's API, bound to its address.
 pub struct Server {
     listener: TcpListener,
-    tls: Arc<Tls>,
+    tls: Arc<ServerTls>,
     deps: Arc<ServerDeps>,
 }
 
@@ -32,7 +33,7 @@ impl Server {
     ///
     /// # Errors
     /// When the address is taken or not this machine's.
-    pub async fn bind(address: SocketAddr, tls: Arc<Tls>, deps: ServerDeps) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, tls: Arc<ServerTls>, deps: ServerDeps) -> io::Result<Self> {
         Ok(Self { listener: TcpListener::bind(address).await?, tls, deps: Arc::new(deps) })
     }
 
@@ -50,7 +51,7 @@ impl Server {
     }
 }
 
-async fn serve(socket: TcpStream, tls: Arc<Tls>, deps: Arc<ServerDeps>) {
+async fn serve(socket: TcpStream, tls: Arc<ServerTls>, deps: Arc<ServerDeps>) {
     let Some(stream) = tls.handshake(socket, PATIENCE).await else { return };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let identity = certificate.and_then(|c| Identity::of_certificate(c));

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::answer::{self, Body};
-use super::{ServerDeps, query, routes};
+use super::{ServerDeps, query};
 use crate::logs::LogOptions;
 use crate::logs::stream::{Liveness, stream};
 
@@ -34,7 +34,7 @@ pub async fn answer(
     };
     let found = match deps.pods.container(namespace, pod, container, options.previous) {
         Ok(found) => found,
-        Err(error) => return routes::lookup_failed(&error),
+        Err(error) => return answer::lookup_failed(&error),
     };
     match tokio::fs::metadata(&found.log_path).await {
         Ok(_) => {}
@@ -45,7 +45,8 @@ pub async fn answer(
         Err(e) => return answer::text(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()),
     }
     let (sink, pieces) = mpsc::channel::<Bytes>(QUEUE);
-    let liveness = InRuntime { runtime: deps.runtime.clone(), id: found.id };
+    let liveness =
+        InRuntime { runtime: deps.runtime.clone(), operations: deps.operations.clone(), id: found.id };
     let shutdown = deps.supervisor.shutdown().clone();
     deps.supervisor.spawn(base::TaskKind::Background, "container log", async move {
         tokio::select! {
@@ -66,13 +67,15 @@ pub async fn answer(
 
 struct InRuntime {
     runtime: cri::RuntimeServiceClient,
+    operations: crate::metrics::Metrics,
     id: String,
 }
 
 impl Liveness for InRuntime {
     async fn is_running(&self) -> bool {
         let request = ContainerStatusRequest { container_id: self.id.clone(), verbose: false };
-        let status = self.runtime.clone().container_status(request).await;
+        let mut runtime = self.runtime.clone();
+        let status = self.operations.counted("container_status", runtime.container_status(request)).await;
         // A container the runtime no longer knows has ended.
         let state = status.ok().and_then(|s| s.into_inner().status).map(|s| s.state());
         matches!(state, Some(ContainerState::ContainerRunning | ContainerState::ContainerCreated))

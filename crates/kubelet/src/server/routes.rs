@@ -9,7 +9,6 @@ use k8s_openapi::api::core::v1::Pod;
 use super::access::Identity;
 use super::answer::{self, Body};
 use super::{ServerDeps, configz, container_logs, metrics, query, stats, streaming, usage};
-use crate::seams::LookupError;
 
 /// Answers one request.
 pub async fn answer(
@@ -69,15 +68,4 @@ fn pods(deps: &ServerDeps) -> Response<Body> {
     let items: Vec<&Pod> = pods.iter().map(AsRef::as_ref).collect();
     let list = serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items});
     answer::with_type(StatusCode::OK, "application/json", list.to_string())
-}
-
-/// A pod or container that cannot be addressed. What is not there yet is the client's mistake.
-pub fn lookup_failed(error: &LookupError) -> Response<Body> {
-    let status = match error {
-        LookupError::NoPod(_) | LookupError::NoContainer { .. } | LookupError::NoSandbox(_) => {
-            StatusCode::NOT_FOUND
-        }
-        LookupError::Waiting { .. } | LookupError::NoPrevious { .. } => StatusCode::BAD_REQUEST,
-    };
-    answer::text(status, error.to_string())
 }

@@ -11,7 +11,9 @@ use crate::cri_view::LABEL_CONTAINER_NAME;
 
 pub async fn answer(deps: &ServerDeps) -> Response<Body> {
     let request = v1::ListPodSandboxStatsRequest::default();
-    match deps.runtime.clone().list_pod_sandbox_stats(request).await {
+    let mut runtime = deps.runtime.clone();
+    let listed = deps.operations.counted("list_podsandbox_stats", runtime.list_pod_sandbox_stats(request));
+    match listed.await {
         Ok(stats) => {
             let pods: Vec<Value> = stats.into_inner().stats.iter().map(pod).collect();
             let summary = json!({"node": {"nodeName": deps.node_name}, "pods": pods});

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::answer::{self, Body, BoxError};
-use super::{ServerDeps, query, routes};
+use super::{ServerDeps, query};
 use crate::seams::{ContainerHandle, LookupError};
 
 /// How long the runtime may take to take the stream up.
@@ -29,7 +29,7 @@ pub async fn exec(
 ) -> Response<Body> {
     let container = match found {
         Ok(container) => container,
-        Err(error) => return routes::lookup_failed(&error),
+        Err(error) => return answer::lookup_failed(&error),
     };
     let pairs = query::pairs(request.uri().query());
     let cmd = pairs.iter().filter(|(n, _)| n == "command").map(|(_, v)| v.clone()).collect();
@@ -47,7 +47,8 @@ pub async fn exec(
         let text = "you must specify at least 1 of stdin, stdout, stderr";
         return answer::text(StatusCode::BAD_REQUEST, text);
     }
-    let url = deps.runtime.clone().exec(wanted).await.map(|r| r.into_inner().url);
+    let mut runtime = deps.runtime.clone();
+    let url = deps.operations.counted("exec", runtime.exec(wanted)).await.map(|r| r.into_inner().url);
     forward(deps, url, request).await
 }
 
@@ -58,7 +59,7 @@ pub async fn attach(
 ) -> Response<Body> {
     let container = match found {
         Ok(container) => container,
-        Err(error) => return routes::lookup_failed(&error),
+        Err(error) => return answer::lookup_failed(&error),
     };
     let pairs = query::pairs(request.uri().query());
     let tty = query::flag(&pairs, &["tty"]);
@@ -73,7 +74,8 @@ pub async fn attach(
         let text = "you must specify at least 1 of stdin, stdout, stderr";
         return answer::text(StatusCode::BAD_REQUEST, text);
     }
-    let url = deps.runtime.clone().attach(wanted).await.map(|r| r.into_inner().url);
+    let mut runtime = deps.runtime.clone();
+    let url = deps.operations.counted("attach", runtime.attach(wanted)).await.map(|r| r.into_inner().url);
     forward(deps, url, request).await
 }
 
@@ -84,7 +86,7 @@ pub async fn port_forward(
 ) -> Response<Body> {
     let pod_sandbox_id = match found {
         Ok(id) => id,
-        Err(error) => return routes::lookup_failed(&error),
+        Err(error) => return answer::lookup_failed(&error),
     };
     let pairs = query::pairs(request.uri().query());
     let mut port = Vec::new();
@@ -97,7 +99,12 @@ pub async fn port_forward(
         }
     }
     let wanted = v1::PortForwardRequest { pod_sandbox_id, port };
-    let url = deps.runtime.clone().port_forward(wanted).await.map(|r| r.into_inner().url);
+    let mut runtime = deps.runtime.clone();
+    let url = deps
+        .operations
+        .counted("port_forward", runtime.port_forward(wanted))
+        .await
+        .map(|r| r.into_inner().url);
     forward(deps, url, request).await
 }
 

@@ -10,9 +10,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
+use serving::testing::Authority;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -46,30 +45,6 @@ impl PodDirectory for OnePod {
     }
 }
 
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let pem = params.self_signed(&key).expect("a CA").pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    fn issue(&self, user: &str, group: &str) -> (String, String) {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
-        params.distinguished_name.push(DnType::CommonName, user);
-        params.distinguished_name.push(DnType::OrganizationName, group);
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
-        (certificate.pem(), key.serialize_pem())
-    }
-}
-
 struct Fixture {
     address: SocketAddr,
     authority: Authority,
@@ -93,6 +68,7 @@ fn deps(log: PathBuf, shutdown: &Shutdown) -> ServerDeps {
         facts: Arc::default(),
         configuration: Configuration { max_pods: 110, ..Configuration::default() },
         runtime: cri::RuntimeServiceClient::new(channel),
+        operations: crate::metrics::Metrics::default(),
         clock: Arc::new(SystemClock),
         supervisor: Supervisor::new(shutdown.clone()),
         access: Access::default(),
@@ -102,7 +78,7 @@ fn deps(log: PathBuf, shutdown: &Shutdown) -> ServerDeps {
 async fn start() -> Fixture {
     let (authority, shutdown) = (Authority::new(), Shutdown::new());
     let folder = tempfile::tempdir().expect("a folder");
-    let (chain, key) = authority.issue("node", "nodes");
+    let (chain, key) = authority.issue("node", Some("nodes"));
     let client_ca = authority.pem.as_bytes();
     let tls = tls(Pem { chain: chain.as_bytes(), key: key.as_bytes(), client_ca }).expect("usable");
     let deps = deps(folder.path().join("0.log"), &shutdown);
@@ -117,21 +93,8 @@ async fn start() -> Fixture {
 impl Fixture {
     /// Status and text of a GET, as the client with this certificate.
     async fn get(&mut self, client: Option<(&str, &str)>, path: &str) -> (StatusCode, String) {
-        let mut roots = rustls::RootCertStore::empty();
-        let ca = CertificateDer::from_pem_slice(self.authority.pem.as_bytes()).expect("a CA");
-        roots.add(ca).expect("trusted");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider);
-        let builder =
-            builder.with_safe_default_protocol_versions().expect("versions").with_root_certificates(roots);
-        let config = match client.map(|(user, group)| self.authority.issue(user, group)) {
-            None => builder.with_no_client_auth(),
-            Some((chain, key)) => {
-                let chain = vec![CertificateDer::from_pem_slice(chain.as_bytes()).expect("a certificate")];
-                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
-                builder.with_client_auth_cert(chain, key).expect("usable")
-            }
-        };
+        let shown = client.map(|(user, group)| self.authority.issue(user, Some(group)));
+        let config = self.authority.client(shown.as_ref());
         let socket = TcpStream::connect(self.address).await.expect("connected");
         let name = ServerName::try_from("localhost").expect("a name");
         let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await.expect("TLS");

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::VolumeError;
 use super::ownership;
-use super::plugins::files::Payload;
+use super::payload::Payload;
 
 const DATA: &str = "..data";
 const DATA_NEW: &str = "..data_tmp";
@@ -184,7 +184,7 @@ fn remove_stale(target: &Path, payload: &Payload, fresh: &str) -> Result<(), Vol
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::volumes::plugins::files::FileProjection;
+    use crate::volumes::payload::FileProjection;
 
     fn payload(files: &[(&str, &str)]) -> Payload {
         let file = |text: &str| FileProjection { data: text.into(), mode: 0o640, owner: None };

@@ -95,6 +95,8 @@ pub fn bind(source: &Path, target: &Path) -> Result<(), VolumeError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -102,5 +104,25 @@ mod tests {
         let table = b"1 2 0:3 / /plain rw - tmpfs t rw\n4 5 0:6 / /a\\040b\\134c rw - x y rw\nshort\n";
         let points: Vec<PathBuf> = parse(table).collect();
         assert_eq!(points, [PathBuf::from("/plain"), PathBuf::from("/a b\\c")]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_table_is_read(table in prop::collection::vec(any::<u8>(), 0..120)) {
+            prop_assert!(parse(&table).count() <= table.len());
+        }
+
+        #[test]
+        fn a_mount_point_is_read_as_the_kernel_writes_it(point in "/[ \t\\\\a-z#é0-9]{0,20}") {
+            let escaped: String = point
+                .chars()
+                .map(|c| match c {
+                    ' ' | '\t' | '\\' | '#' => format!("\\{:03o}", c as u32),
+                    other => other.to_string(),
+                })
+                .collect();
+            let table = format!("1 2 0:3 / {escaped} rw - tmpfs t rw\n");
+            prop_assert_eq!(parse(table.as_bytes()).collect::<Vec<_>>(), [PathBuf::from(point)]);
+        }
     }
 }

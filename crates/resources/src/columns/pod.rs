@@ -76,7 +76,7 @@ impl Restarts {
     }
 }
 
-/// What the pod's row says of its containers.
+/// The columns of a pod that summarize its containers.
 struct Summary {
     reason: String,
     ready: usize,

@@ -20,7 +20,7 @@ pub(super) fn to_v2(autoscaler: &mut Object) {
     let mut current = take_list(autoscaler, CURRENT_METRICS);
     if let Some(percent) = autoscaler.remove_at(&["status", "currentCPUUtilizationPercentage"]) {
         let value = json!({"averageUtilization": percent, "averageValue": "0"});
-        // The annotation says the same and more where v2 was written first.
+        // If v2 was written first, the annotation has the same information and more.
         if !current.iter().any(|m| cpu_percent(m, "current").is_some()) {
             current.insert(0, json!({"type": "Resource", "resource": {"name": "cpu", "current": value}}));
         }

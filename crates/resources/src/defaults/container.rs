@@ -71,14 +71,11 @@ fn http_get(action: &mut Fields) {
     fill::text(action, "scheme", "HTTP");
 }
 
-/// `Always` where the image's tag is, or is understood as, `latest`.
+/// `Always` where the image's tag is `latest`, given or understood; `IfNotPresent` also for a name that is none, which
+/// validation refuses (upstream `SetDefaults_Container`).
 pub(super) fn pull_policy(image: &str) -> &'static str {
-    let last = image.rsplit('/').next().unwrap_or("");
-    if last.is_empty() || image.contains('@') {
-        return "IfNotPresent";
-    }
-    match last.split_once(':') {
-        None | Some((_, "latest")) => "Always",
-        Some(_) => "IfNotPresent",
+    match image.parse::<oci::Reference>() {
+        Ok(name) if name.tag().map_or(name.digest().is_none(), |tag| tag == "latest") => "Always",
+        _ => "IfNotPresent",
     }
 }

@@ -75,7 +75,7 @@ fn pod_spec(spec: &mut Fields) {
     resource_list::round(spec, "overhead");
 }
 
-/// The old name of the field says the same as the new one.
+/// The old name of the field has the same value as the new one.
 fn service_account(spec: &mut Fields) {
     let new = fill::str_of(spec, "serviceAccountName");
     let old = fill::str_of(spec, "serviceAccount");

@@ -75,14 +75,20 @@ fn a_bare_pod_says_everything() {
 
 #[test]
 fn the_tag_decides_whether_to_pull() {
+    let (digest, shorter) = ("0a".repeat(32), "0a".repeat(31));
     for (image, policy) in [
         ("nginx", "Always"),
         ("nginx:latest", "Always"),
         ("nginx:1.29", "IfNotPresent"),
         ("localhost:5000/nginx", "Always"),
         ("localhost:5000/nginx:1", "IfNotPresent"),
-        ("nginx@sha256:00", "IfNotPresent"),
-        ("nginx:latest@sha256:00", "IfNotPresent"),
+        (&format!("nginx@sha256:{digest}"), "IfNotPresent"),
+        (&format!("nginx:1@sha256:{digest}"), "IfNotPresent"),
+        (&format!("nginx:latest@sha256:{digest}"), "Always"),
+        // No names.
+        (&format!("nginx:latest@sha256:{shorter}"), "IfNotPresent"),
+        ("Nginx", "IfNotPresent"),
+        ("nginx:", "IfNotPresent"),
         ("", "IfNotPresent"),
     ] {
         let pod = defaulted("pods", json!({"spec": {"containers": [{"name": "a", "image": image}]}}));

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::claim::claim_spec;
 use super::container::pull_policy;
-use super::storage::claim_spec;
 use crate::fill::{self, Fields};
 
 /// Files are readable by all, written by their owner.

@@ -3,7 +3,7 @@
 use api::Object;
 use serde_json::{Value, json};
 
-use super::{pod, storage};
+use super::{claim, pod};
 use crate::fill::{self, Fields};
 
 fn spec_of(object: &mut Object) -> Option<&mut Fields> {
@@ -95,7 +95,7 @@ pub(crate) fn stateful_set(object: &mut Object) {
     for claim in fill::items(spec, "volumeClaimTemplates") {
         fill::text(claim, "apiVersion", "v1");
         fill::text(claim, "kind", "PersistentVolumeClaim");
-        storage::claim(claim);
+        claim::claim(claim);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::row::{Resource, SelectableField};
 use crate::schema::Schema;
 use crate::schema_data;
 
-/// The rows of `lines`, each with what its kind says.
+/// The rows of `lines`, each completed by its kind.
 ///
 /// # Errors
 /// Everything that lines and kinds do not agree on, and paths that lead nowhere.

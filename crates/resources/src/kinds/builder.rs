@@ -143,13 +143,13 @@ impl Kind {
         self
     }
 
-    /// What tells that the object of a row has ended.
+    /// How the row shows that its object has ended.
     pub fn row_conditions(mut self, conditions: fn(&Object) -> Vec<Value>) -> Self {
         self.columns = self.columns.map(|columns| columns.with_conditions(conditions));
         self
     }
 
-    /// A subresource and who answers it. The status answers itself.
+    /// A subresource and its handler. The status has its handler by default.
     pub fn part(mut self, name: &'static str, handler: PartHandler) -> Self {
         self.parts.push((name, handler));
         self

@@ -3,9 +3,10 @@
 
 use api::{GroupVersion, GroupVersionKind};
 
-use crate::row::{Scope, Verb};
+use crate::row::Scope;
+use crate::verb::Verb;
 
-/// What the OpenAPI document of upstream says of a resource.
+/// The properties of a resource in upstream's OpenAPI document.
 pub(super) struct Line<'a> {
     pub group_version: GroupVersion,
     pub plural: &'a str,
@@ -15,7 +16,7 @@ pub(super) struct Line<'a> {
     pub parts: Vec<LinePart<'a>>,
 }
 
-/// What it says of a subresource.
+/// The properties of a subresource in upstream's OpenAPI document.
 pub(super) struct LinePart<'a> {
     pub name: &'a str,
     pub verbs: Vec<Verb>,

@@ -10,7 +10,8 @@ use crate::columns::basic;
 use crate::logic::{Changes, MetadataOnly};
 use crate::part::{PartHandler, ScalePaths};
 use crate::qos::qos_class;
-use crate::row::{Immutable, Verb};
+use crate::row::Immutable;
+use crate::verb::Verb;
 use crate::{builtin, schema_data};
 
 fn object(value: Value) -> Object {

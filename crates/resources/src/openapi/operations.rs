@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::identifiers::{Identity, tag};
 use super::parameters::{DELETE, DELETE_COLLECTION, LIST, PARAMETERS, PATCH, Parameter, WRITE};
 use crate::part::{Part, PartHandler};
-use crate::row::{Resource, Verb};
+use crate::row::Resource;
 use crate::schema_data;
+use crate::verb::Verb;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const BODIES: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];

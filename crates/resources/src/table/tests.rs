@@ -3,8 +3,10 @@
 use api::GroupVersionKind;
 
 use super::*;
+use crate::builtin;
 use crate::part::PartHandler;
-use crate::row::{Question, Scope, Verb};
+use crate::row::{Question, Scope};
+use crate::verb::Verb;
 
 #[test]
 fn groups_stand_in_discovery_order() {

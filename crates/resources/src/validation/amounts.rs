@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{check, read};
 
-/// So many names are told in an error at most.
+/// The most names that an error lists.
 const MAX_NAMED: usize = 16;
 /// Names without a prefix that mean something somewhere.
 const STANDARD: [&str; 22] = [

@@ -12,12 +12,12 @@ pub(crate) const IMMUTABLE: &str = "field is immutable";
 /// The largest id of a user or group.
 const MAX_ID: i64 = i32::MAX as i64;
 
-/// Adds what a grammar says of a value.
+/// Adds the faults that a grammar finds in a value.
 pub(super) fn faults(errors: &mut ErrorList, path: &Path<'_>, value: &str, faults: Faults) {
     errors.extend(faults.into_iter().map(|fault| FieldError::invalid(path, value, fault)));
 }
 
-/// Whether the text is there; else says that it is required.
+/// Whether the text is present; else adds an error that it is required.
 pub(super) fn required(errors: &mut ErrorList, path: &Path<'_>, value: &str) -> bool {
     if value.is_empty() {
         errors.push(FieldError::required(path, ""));

@@ -39,7 +39,7 @@ pub(crate) fn config_map(object: &Object) -> ErrorList {
     errors
 }
 
-/// The number of bytes a base64 text stands for.
+/// The number of bytes that a base64 text encodes.
 fn decoded_len(text: &str) -> usize {
     let padding = text.bytes().rev().take_while(|b| *b == b'=').count();
     (text.len() / 4 * 3).saturating_sub(padding)

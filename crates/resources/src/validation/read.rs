@@ -27,7 +27,7 @@ mod structure {
         Map,
     }
 
-    /// What stands for an absent field.
+    /// The value of an absent field.
     pub(super) fn absent(_value: &Value, _key: &str) -> &'static Value {
         &Value::Null
     }

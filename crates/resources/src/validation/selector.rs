@@ -41,7 +41,7 @@ fn requirement(errors: &mut ErrorList, path: &Path<'_>, requirement: &Value) {
     }
 }
 
-/// Whether a selector object says nothing, so that it selects everything.
+/// Whether a selector object is empty, so that it selects everything.
 pub(super) fn is_empty(selector: &Value) -> bool {
     read::entries(selector, "matchLabels").next().is_none()
         && read::list(selector, "matchExpressions").is_empty()

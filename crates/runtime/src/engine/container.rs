@@ -23,7 +23,7 @@ pub struct Container {
     pub gate: tokio::sync::Mutex<()>,
 }
 
-/// How far it has come; an exit may be heard of before the answer to the start.
+/// The container's state; an exit may be reported before the reply to the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Life {
     pub started: Option<Started>,

@@ -194,7 +194,7 @@ impl Engine {
         }
     }
 
-    /// It has ended, whoever noticed.
+    /// The container has ended.
     pub(super) fn container_ended(&self, container: &Container, started: Option<Started>, exit: Exit) {
         if container.set_exit(started, exit) {
             self.announce(ContainerEventType::ContainerStoppedEvent, &container.id, &container.sandbox);
@@ -240,7 +240,7 @@ impl Engine {
         let op = Op::Signal { container: container.id.clone(), signal, everything };
         match link.request(op, &[]).await {
             Ok(_) => Ok(()),
-            // Its containers are ended by whoever notices that.
+            // The code that notices the lost shim ends its containers.
             Err(ShimError::Gone) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -258,7 +258,7 @@ impl Engine {
             self.kill(&container).await?;
         }
         if let Ok(link) = container.sandbox.link() {
-            // Unknown to the shim when it never started, and nothing to tell to one that has ended.
+            // Unknown to the shim if it never started; a shim that has ended needs no message.
             let _ = link.request(Op::Forget { container: container.id.clone() }, &[]).await;
         }
         self.discard(&container).await;

@@ -18,7 +18,7 @@ use shim::protocol::{Op, Reply};
 /// The most output [`Engine::exec_sync`] keeps of each stream; a probe's output is short.
 const MAX_SYNC_OUTPUT_BYTES: u64 = 16 << 20;
 
-/// After a process has ended its output is read for no longer than this, for whoever may hold its pipes.
+/// After a process has ended its output is read for no longer than this: other processes may hold its pipes open.
 const LAST_OUTPUT: Duration = Duration::from_millis(100);
 
 /// A process that was started.
@@ -194,7 +194,7 @@ fn new_pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
 
-/// A pipe that this side reads and somebody else writes.
+/// A pipe that this process reads and another process writes.
 pub fn receiving_pipe() -> std::io::Result<(pipe::Receiver, OwnedFd)> {
     let (read, write) = new_pipe()?;
     rustix::io::ioctl_fionbio(&read, true)?;

@@ -133,7 +133,7 @@ impl EngineStreams {
         Self { engine }
     }
 
-    /// Output comes from the terminal, or from `output` where somebody else reads the terminal.
+    /// Output comes from the terminal, or from `output` if another reader has the terminal.
     fn on_terminal(
         &self,
         master: OwnedFd,
@@ -173,7 +173,7 @@ fn end_of(container: Arc<Container>) -> BoxFuture<'static, Result<Exit, BackendE
     async move { Ok(Exit { code: container.ended().await.code }) }.boxed()
 }
 
-/// Standard input of a container; its shim is told when the client has left.
+/// Standard input of a container; the shim is informed when the client has disconnected.
 struct ContainerInput {
     pipe: pipe::Sender,
     container: Arc<Container>,

@@ -222,7 +222,7 @@ impl Engine {
         self.announce(ContainerEventType::ContainerStoppedEvent, &sandbox.id, &sandbox);
     }
 
-    /// A shim has ended. Unless it was told to, its containers can't be watched any more and are killed, also those
+    /// A shim has ended. Unless it was asked to, its containers can't be watched any more and are killed, also those
     /// that it was just making.
     pub(super) async fn shim_gone(&self, sandbox_id: &str) {
         let Ok(sandbox) = self.sandbox(sandbox_id) else { return };

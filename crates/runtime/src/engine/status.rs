@@ -53,7 +53,7 @@ impl Sandbox {
         }
     }
 
-    /// What is told to those who ask for more.
+    /// The additional information of a verbose request.
     pub fn info(&self) -> HashMap<String, String> {
         let (pid, phase) = {
             let state = self.state();
@@ -65,7 +65,7 @@ impl Sandbox {
     }
 }
 
-/// The image under its whole name, `docker.io/library/busybox:latest`, as container runtimes tell it.
+/// The image under its whole name, `docker.io/library/busybox:latest`, as container runtimes report it.
 fn image(asked: &ImageSpec) -> ImageSpec {
     let name = asked.user_specified_image.parse::<ImageName>();
     ImageSpec { image: name.map_or_else(|_| asked.image.clone(), |name| name.to_string()), ..asked.clone() }
@@ -136,7 +136,7 @@ impl Container {
         }
     }
 
-    /// What is told to those who ask for more.
+    /// The additional information of a verbose request.
     pub fn info(&self) -> HashMap<String, String> {
         let pid = self.life().started.filter(|_| self.is_running()).map(|s| s.pid);
         let info = json!({"pid": pid, "sandboxID": self.sandbox.id, "cgroup": self.record().cgroup.clone()});

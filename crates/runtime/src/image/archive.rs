@@ -9,13 +9,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::digest::Digest;
 use super::error::{ContentError, ImageError};
 use super::holds::Item;
 use super::manifest::{Descriptor, DockerArchiveImage, Index, Manifest};
 use super::name::{ImageName, Version};
 use super::records::ImageRecord;
 use super::store::{ImageStore, Names, Work};
+use crate::digest::Digest;
 use crate::snapshot::decompress;
 use crate::snapshot::tar_stream::{Entry, Kind, TarStream};
 

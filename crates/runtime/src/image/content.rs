@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::digest::{Digest, Hasher};
+use crate::digest::{Digest, Hasher};
 use crate::snapshot::durable;
 
 /// Blobs on disk. Cheap to share behind an `Arc`; all methods may be called concurrently.
@@ -43,7 +43,7 @@ impl ContentStore {
         Ok(Ingest { store: self, path, file, hasher: Hasher::default(), written_bytes: 0, limit_bytes })
     }
 
-    /// Stores `bytes` and answers their digest.
+    /// Stores `bytes` and returns their digest.
     pub fn put(&self, bytes: &[u8]) -> io::Result<Digest> {
         let mut ingest = self.begin(bytes.len() as u64)?;
         ingest.write_all(bytes)?;
@@ -117,7 +117,7 @@ impl Ingest<'_> {
         self.hasher.clone().finish()
     }
 
-    /// Makes the blob durable and visible; answers its digest and size in bytes.
+    /// Makes the blob durable and visible; returns its digest and size in bytes.
     pub fn commit(self) -> io::Result<(Digest, u64)> {
         let digest = self.hasher.clone().finish();
         self.finish(digest)

@@ -45,7 +45,7 @@ pub enum ContentError {
     #[error("the image has {layers} layers but its config names {diff_ids}")]
     LayerCount { layers: usize, diff_ids: usize },
     #[error("content {digest}: {source}")]
-    Blob { digest: super::Digest, source: io::Error },
+    Blob { digest: crate::digest::Digest, source: io::Error },
 }
 
 /// Why a pull failed; the texts follow containerd's resolver and fetcher.
@@ -70,7 +70,7 @@ pub enum PullError {
     Store(Box<ImageError>),
 }
 
-/// What is told of a failure at most, in characters: it may quote what a registry or an archive holds.
+/// The longest message of a failure, in characters: a message may quote a registry or an archive.
 const MESSAGE_LIMIT: usize = 1024;
 
 impl ImageError {

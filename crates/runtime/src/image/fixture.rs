@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
-use super::Digest;
+use crate::digest::Digest;
 
 /// A tar archive under construction.
 pub struct Archive(Builder<Vec<u8>>);

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::digest::Digest;
+use crate::digest::Digest;
 
 /// A thing on disk that images share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -23,7 +23,8 @@ use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 use super::store::ImageStore;
 
 const ANSWER_LIMIT_BYTES: usize = 1 << 20;
-const LIMITS: serving::Limits = serving::Limits { server: "image import", connections: 1000 };
+const LIMITS: serving::Limits =
+    serving::Limits { server: "image import", connections: 1000, excess: serving::Excess::Closed };
 
 /// An image that came out of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +111,7 @@ async fn import(store: &ImageStore, body: Incoming) -> (StatusCode, Answer) {
     }
 }
 
-/// A request's body, read to its end whatever happens: a client still sending would not hear the answer.
+/// A request's body, always read to its end: a client that is still sending would not read the response.
 struct ReadToEnd<R: Read>(R);
 
 impl<R: Read> Read for ReadToEnd<R> {

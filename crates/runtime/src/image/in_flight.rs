@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
-use super::digest::Digest;
+use crate::digest::Digest;
 
 /// A registry's host and a blob of it.
 type Source = (String, Digest);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::digest::Digest;
+use crate::digest::Digest;
 
 /// The largest manifest, index or config that is taken.
 pub const DOCUMENT_LIMIT_BYTES: u64 = 8 << 20;
@@ -204,6 +204,8 @@ fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn entry(platform: Option<(&str, &str)>, content: &str) -> Descriptor {
@@ -256,5 +258,79 @@ mod tests {
         for bad in [&b"{}"[..], b"[]", b"null", b"", b"{\"schemaVersion\":1,\"fsLayers\":[]}", b"\xff"] {
             assert!(Document::parse(bad).is_err(), "{}", String::from_utf8_lossy(bad));
         }
+    }
+
+    fn descriptors() -> impl Strategy<Value = Descriptor> {
+        let platform = prop::option::of(("\\PC{0,8}", "\\PC{0,8}", "[a-z0-9]{0,4}"));
+        let annotations = prop::collection::btree_map("\\PC{0,8}", "\\PC{0,8}", 0..3);
+        ("\\PC{0,20}", any::<[u8; 4]>(), any::<u64>(), platform, annotations).prop_map(
+            |(media_type, content, size, platform, annotations)| Descriptor {
+                media_type,
+                digest: Digest::of(&content),
+                size,
+                platform: platform.map(|(architecture, os, variant)| Platform { architecture, os, variant }),
+                annotations,
+            },
+        )
+    }
+
+    fn manifests() -> impl Strategy<Value = Manifest> {
+        (any::<u32>(), "\\PC{0,20}", descriptors(), prop::collection::vec(descriptors(), 0..4)).prop_map(
+            |(schema_version, media_type, config, layers)| Manifest {
+                schema_version,
+                media_type,
+                config,
+                layers,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn a_manifest_is_read_as_it_was_written(manifest in manifests()) {
+            let text = serde_json::to_vec(&manifest).expect("written");
+            prop_assert_eq!(Document::parse(&text).ok(), Some(Document::Manifest(manifest)));
+        }
+
+        #[test]
+        fn documents_with_other_bytes_in_them_never_panic(
+            manifest in manifests(),
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let config = br#"{"architecture":"amd64","os":"linux","config":{"Env":["A=b"],"Cmd":["sh"],"User":"1",
+                "Volumes":{"/d":{}}},"rootfs":{"type":"layers","diff_ids":[]}}"#;
+            let archive = br#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":["l/layer.tar"]}]"#;
+            let index = serde_json::to_vec(&serde_json::json!({"manifests": [manifest.config]})).expect("written");
+            let manifest = serde_json::to_vec(&manifest).expect("written");
+            for mut text in [config.to_vec(), archive.to_vec(), index, manifest] {
+                for (at, byte) in &flips {
+                    let at = at.index(text.len());
+                    text[at] = *byte;
+                }
+                for text in [&text[..], &text[..cut.index(text.len())]] {
+                    let _ = ImageConfig::parse(text);
+                    let _ = serde_json::from_slice::<Vec<DockerArchiveImage>>(text);
+                    match Document::parse(text) {
+                        Ok(Document::Index(index)) => _ = index.choose(&Platform::host()),
+                        Ok(Document::Manifest(manifest)) => prop_assert!(manifest.layers.len() <= LAYER_COUNT_LIMIT),
+                        Err(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_layer_more_than_the_limit_is_refused() {
+        let manifest = |layers| Manifest {
+            schema_version: 2,
+            media_type: String::new(),
+            config: entry(None, "config"),
+            layers: vec![entry(None, "layer"); layers],
+        };
+        let parsed = |layers| Document::parse(&serde_json::to_vec(&manifest(layers)).expect("written"));
+        assert!(parsed(LAYER_COUNT_LIMIT).is_ok());
+        assert!(matches!(parsed(LAYER_COUNT_LIMIT + 1), Err(DocumentError::Unsupported(_))));
     }
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use oci::{Reference, ReferenceError};
 
-use super::digest::Digest;
+use crate::digest::Digest;
 
 /// A normalized image name: repository plus a tag or a digest, never both and never neither.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

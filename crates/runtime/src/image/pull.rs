@@ -9,7 +9,6 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::digest::Digest;
 use super::error::{ContentError, ImageError, PullError};
 use super::holds::Item;
 use super::manifest::{DOCUMENT_LIMIT_BYTES, Descriptor, Document, Manifest, Platform};
@@ -17,6 +16,7 @@ use super::name::{ImageName, Version};
 use super::records::ImageRecord;
 use super::registry::{Credentials, Endpoint};
 use super::store::{ImageStore, Names, Work};
+use crate::digest::Digest;
 
 /// Chunks of a download waiting for the disk.
 const CHUNK_QUEUE: usize = 16;
@@ -46,7 +46,7 @@ impl ImageStore {
         self.blocking(move |_| work.record(top, names)).await.map_err(store_error)
     }
 
-    /// Asks each endpoint in turn; the own registry's answer is the one that is told.
+    /// Asks each endpoint in turn; the error of the name's own registry is the one that is reported.
     async fn resolve(
         &self,
         name: &ImageName,

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::Digest;
 use super::name::{ImageName, Version};
+use crate::digest::Digest;
 use crate::snapshot::durable;
 
 /// One image on this node.
@@ -112,13 +112,13 @@ pub fn add(images: &mut Images, image: ImageRecord) {
     }
 }
 
-/// The image an administrator imported as `tag`. It answers pulls of that name: who imports an image
-/// says what the name means on this node, and machines without a registry run `:latest` too.
+/// The image an administrator imported as `tag`. Pulls of the name return this image: importing an image
+/// defines the name on this node, and machines without a registry run `:latest` too.
 pub fn imported<'a>(images: &'a Images, tag: &str) -> Option<&'a ImageRecord> {
     images.values().find(|image| image.imported.contains(tag))
 }
 
-/// The image a reference stands for: an id, the start of an id's digits, or a name.
+/// The image of a reference: an id, a prefix of an id's digits, or a name.
 pub fn find<'a>(images: &'a Images, reference: &str) -> Option<&'a ImageRecord> {
     if let Ok(id) = reference.parse::<Digest>() {
         return images.get(&id);

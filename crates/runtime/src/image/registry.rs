@@ -16,10 +16,10 @@ use http::header::{ACCEPT, AUTHORIZATION};
 use http::{HeaderValue, StatusCode};
 use reqwest::{Certificate, Client, Response};
 
-use super::digest::Digest;
 use super::error::PullError;
 use super::manifest::{ACCEPTED_MEDIA_TYPES, DOCUMENT_LIMIT_BYTES};
 use super::name::{ImageName, Version};
+use crate::digest::Digest;
 use authorize::{AuthorizeError, authorize};
 
 /// How registries are reached.
@@ -69,19 +69,19 @@ pub struct Endpoint {
     /// `http://HOST/v2/PATH`.
     base: String,
     host: String,
-    /// Whether the host stands in for the name's own registry.
+    /// Whether the host is a mirror of the name's own registry.
     is_mirror: bool,
     credentials: Arc<Credentials>,
     authorization: Arc<Mutex<Option<HeaderValue>>>,
     stall_timeout: Duration,
 }
 
-/// Why a registry's answer is none, before it is known what was asked for.
+/// Why a registry's response is unusable, without the name of what was requested.
 #[derive(Debug)]
 enum RequestError {
     Transport(reqwest::Error),
     Authorize(AuthorizeError),
-    /// An answer with another status than 200.
+    /// A response with a status other than 200.
     Refused(refusal::Refusal),
 }
 
@@ -145,7 +145,7 @@ impl Endpoint {
         &self.host
     }
 
-    /// The manifest or index the name stands for, at this moment.
+    /// The manifest or index that the name refers to, at this moment.
     pub async fn resolve(&self) -> Result<Vec<u8>, PullError> {
         match self.name.version() {
             Version::Tag(tag) => self.document(tag).await,
@@ -300,7 +300,7 @@ fn has_stalled(error: &reqwest::Error) -> bool {
     error.is_timeout() && !error.is_connect()
 }
 
-/// An error with its causes: the innermost one says what happened.
+/// An error with its causes: the innermost cause is the actual failure.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     for source in std::iter::successors(error.source(), |e| e.source()) {

@@ -4,10 +4,10 @@
 
 use async_trait::async_trait;
 
-use super::digest::Digest;
 use super::error::{ContentError, ImageError};
 use super::holds::Item;
 use super::store::ImageStore;
+use crate::digest::Digest;
 use crate::rootfs::{Image, Overlay, Rootfs, RootfsError, Usage};
 
 #[async_trait]

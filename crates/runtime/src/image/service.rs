@@ -51,7 +51,7 @@ impl ImageService for ImageServer {
     ) -> Result<Response<v1::ImageStatusResponse>, Status> {
         let request = request.into_inner();
         let reference = required(request.image)?;
-        // Not being there is an answer, not an error (CRI api.proto, ImageStatusResponse.image).
+        // A missing image is a result, not an error (CRI api.proto, ImageStatusResponse.image).
         let Some(image) = self.store.status(&reference) else {
             return Ok(Response::new(v1::ImageStatusResponse::default()));
         };
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn the_user_is_told_as_a_number_or_a_name() {
         let image = |user: &str| {
-            let id = super::super::Digest::of(b"");
+            let id = crate::digest::Digest::of(b"");
             let (tags, digests, blobs) = Default::default();
             let user = user.to_owned();
             let image = ImageRecord {

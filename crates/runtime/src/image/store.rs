@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::content::ContentStore;
-use super::digest::Digest;
 use super::error::{ContentError, ImageError};
 use super::holds::{Holds, Item};
 use super::in_flight::InFlight;
@@ -19,6 +18,7 @@ use super::manifest::{DOCUMENT_LIMIT_BYTES, Document, DocumentError, ImageConfig
 use super::name::ImageName;
 use super::records::{self, ImageRecord, Images, Records};
 use super::registry::RegistryOptions;
+use crate::digest::Digest;
 use crate::rootfs::Usage;
 use crate::snapshot::{Discarded, LayerLimits, SnapshotStore, chain_id};
 
@@ -95,7 +95,7 @@ impl ImageStore {
         self.inner.records.current()
     }
 
-    /// The image `reference` (a name, an id or the start of one) stands for.
+    /// The image of `reference` (a name, an id or a prefix of an id).
     pub fn status(&self, reference: &str) -> Option<ImageRecord> {
         records::find(&self.list(), reference).cloned()
     }
@@ -107,7 +107,7 @@ impl ImageStore {
     }
 
     /// Removes an image with all its names; one that is not there is no error. Containers keep
-    /// running: the layers they stand on go with the last of them.
+    /// running: the layers that they use are removed with the last of them.
     pub async fn remove(&self, reference: &str) -> Result<(), ImageError> {
         let reference = reference.to_owned();
         self.blocking(move |inner| inner.remove(&reference)).await
@@ -168,7 +168,7 @@ impl Inner {
         read.map_err(|source| ContentError::Blob { digest: *digest, source })
     }
 
-    /// Follows indexes from `digest` to this machine's manifest; answers it, its digest and the way there.
+    /// Follows indexes from `digest` to this machine's manifest; returns the manifest, its digest and the indexes.
     pub fn choose_manifest(&self, digest: Digest) -> Result<(Manifest, Digest, Vec<Digest>), ContentError> {
         let mut way = vec![digest];
         loop {
@@ -287,7 +287,7 @@ pub(super) struct Work {
 pub(super) struct Names {
     pub tags: BTreeSet<String>,
     pub digests: BTreeSet<String>,
-    /// Whether an administrator brings the image, so that its tags answer pulls.
+    /// Whether an administrator imports the image, so that pulls of its tags return it.
     pub imported: bool,
 }
 
@@ -309,7 +309,7 @@ impl Work {
         self.inner.content.put(bytes).map_err(|source| ContentError::Blob { digest, source })
     }
 
-    /// Unpacks the stored archive `blob` over `parents` (chain ids, bottom first); answers its chain id.
+    /// Unpacks the stored archive `blob` over `parents` (chain ids, bottom first); returns its chain id.
     pub fn unpack(
         &self,
         parents: &[Digest],

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-/// A directory that stands for `/`.
+/// A directory that is used as `/`.
 pub struct Root {
     fd: OwnedFd,
 }

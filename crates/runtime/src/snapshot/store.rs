@@ -16,8 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layer::{self, LayerError, LayerLimits};
 use super::{compression, durable, usage};
-use crate::image::Digest;
-use crate::image::digest::Hashing;
+use crate::digest::{Digest, Hashing};
 use crate::rootfs::{Overlay, Usage};
 
 /// The record of an unpacked layer.
@@ -188,7 +187,7 @@ impl SnapshotStore {
         rustix::fs::syncfs(File::open(temporary)?)?;
         let path = self.layer_path(&record.chain_id);
         match fs::rename(temporary, &path) {
-            // Unpacked twice at the same time: the first one stands.
+            // Unpacked twice at the same time: the first result is kept.
             Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
                 let standing: LayerRecord = read_json(&path.join("layer.json"))?;
                 if standing.chain_id != record.chain_id {
@@ -241,7 +240,7 @@ impl SnapshotStore {
         fs::rename(temporary, path)
     }
 
-    /// Removes a container's writable layer; answers the layers it held, none where it is unknown.
+    /// Removes a container's writable layer; returns the layers below it, none for an unknown container.
     pub fn remove_container(&self, container: &str) -> Result<Vec<Digest>, SnapshotError> {
         let path = self.container_path(container)?;
         if !lock(&self.containers).contains_key(container) {
@@ -257,7 +256,7 @@ impl SnapshotStore {
         lock(&self.containers).keys().cloned().collect()
     }
 
-    /// The layers that containers stand on.
+    /// The layers that containers use.
     pub fn layers_in_use(&self) -> HashSet<Digest> {
         lock(&self.containers).values().flatten().copied().collect()
     }

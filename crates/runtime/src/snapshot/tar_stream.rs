@@ -69,7 +69,7 @@ impl<R: Read> TarStream<R> {
         Self { inner, content_bytes: 0, padding_bytes: 0 }
     }
 
-    /// The underlying reader, wherever it stands.
+    /// The underlying reader, at its current position.
     pub fn into_inner(self) -> R {
         self.inner
     }

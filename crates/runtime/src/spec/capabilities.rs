@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cri::v1::Capability;
 
-/// What a container holds unless told otherwise, as other CRI runtimes.
+/// The default capabilities of a container, as in other CRI runtimes.
 const DEFAULT: [&str; 14] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-/// Allowed for everybody. Names that an architecture lacks are skipped when the filter is made.
+/// Allowed for every process. Names that an architecture lacks are skipped when the filter is made.
 const COMMON: &str = "
     accept accept4 access adjtimex alarm arch_prctl bind brk cachestat capget capset chdir chmod chown chown32
     clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 clock_gettime clock_gettime64 clock_nanosleep

@@ -165,6 +165,8 @@ fn read_from(layers: &[PathBuf], file: &str) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn files() -> AccountFiles {
@@ -200,5 +202,25 @@ mod tests {
         );
         assert_eq!(resolve("nobody", false), Err(UserError::NoUser("nobody".to_owned())));
         assert_eq!(resolve("web:none", false), Err(UserError::NoGroup("none".to_owned())));
+    }
+
+    proptest! {
+        #[test]
+        fn any_account_files_name_somebody_or_nobody(
+            passwd in "([a-z]{0,2}:x?:[0-9-]{0,11}:[0-9]{0,3}(:[a-z/]{0,4}){0,3}\n){0,4}|\\PC{0,60}",
+            group in "([a-z]{0,2}:x?:[0-9]{0,11}:[a-z,]{0,6}\n){0,4}|\\PC{0,60}",
+            user in "[a-z]{0,2}|[0-9]{1,11}(:[a-z0-9]{0,3})?|\\PC{0,12}",
+            strict: bool,
+        ) {
+            let files = AccountFiles { passwd, group };
+            let wanted = Wanted { user: &user, group: None, supplemental: &[7], strict };
+            if let Ok(identity) = files.resolve(&wanted) {
+                prop_assert!(identity.additional_gids.contains(&identity.gid), "{identity:?}");
+                prop_assert!(identity.additional_gids.contains(&7) && identity.additional_gids.is_sorted());
+                if let Ok(uid) = user.split(':').next().unwrap_or_default().parse::<u32>() {
+                    prop_assert_eq!(identity.uid, uid);
+                }
+            }
+        }
     }
 }

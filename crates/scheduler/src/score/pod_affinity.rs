@@ -1,7 +1,8 @@
 //! InterPodAffinity: prefers places near to pods that the pod prefers or that prefer the pod, and avoids places near to
 //! pods that repel it.
 
-use super::{Candidate, MAX};
+use super::Candidate;
+use crate::merits::MAX;
 use crate::neighbours::Neighbours;
 
 /// 0 to 100 for each candidate; `None` where nobody has a preference.

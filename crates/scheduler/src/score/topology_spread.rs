@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::{Candidate, MAX};
+use super::Candidate;
+use crate::merits::MAX;
 use crate::neighbours::{Even, Neighbours};
 use crate::topology::NOWHERE;
 

@@ -190,13 +190,16 @@ fn where_pods_wait_is_counted() {
     cluster.node(0, 0, 3);
     assert_eq!(waiting(&cluster), [0, 1, 0, 1]);
     cluster.change("held", json!({"spec": {"schedulingGates": []}}));
-    assert_eq!((waiting(&cluster), cluster.state.sizes()), ([1, 1, 0, 0], (1, 0, 0)));
+    assert_eq!(
+        (waiting(&cluster), cluster.state.sizes()),
+        ([1, 1, 0, 0], Sizes { nodes: 1, pods: 0, assumed: 0 })
+    );
     let Some(Round::Bind(first, node)) = cluster.state.round(0, Instant::now()) else { panic!("it fits") };
-    assert_eq!((&*first.pod.uid, cluster.state.sizes()), ("held", (1, 1, 1)));
+    assert_eq!((&*first.pod.uid, cluster.state.sizes()), ("held", Sizes { nodes: 1, pods: 1, assumed: 1 }));
     cluster.state.bound(&first);
     cluster.change("held", json!({"spec": {"nodeName": node}}));
     cluster.schedule(0, false);
-    assert_eq!((waiting(&cluster), cluster.state.sizes()), ([0; 4], (1, 2, 0)));
+    assert_eq!((waiting(&cluster), cluster.state.sizes()), ([0; 4], Sizes { nodes: 1, pods: 2, assumed: 0 }));
     let counted = [
         (Queue::Active, Why::PodAdd, 2),
         (Queue::Gated, Why::PodAdd, 2),

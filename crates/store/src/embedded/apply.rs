@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use super::committer::{Answer, Op};
 use super::layout::{Counters, EXPIRY, HISTORY, KEYS, MARKS, META, Record, storage_error};
 use super::read::value_at;
+use super::write::{Answer, Op};
 use crate::types::{Change, Error, Expect, KeyValue, Revision};
 
 /// The shortest interval between two marks of the time.

@@ -7,6 +7,7 @@ use std::path::Path;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::layout::{self, Counters, HISTORY, KEYS, META, Record, storage_error, with_path};
+use super::open;
 use crate::types::{Error, Revision};
 
 /// Something in the file that is not as it was written.
@@ -39,7 +40,7 @@ pub struct Report {
 /// [`Error::Locked`] when the file is in use, [`Error::Io`] when there is none, [`Error::Corrupted`] when the engine
 /// cannot open it at all.
 pub fn check(path: &Path) -> Result<Report, Error> {
-    let db = layout::open_present(path)?;
+    let db = open::open_present(path)?;
     look(&db).map_err(|error| with_path(error, &path.display().to_string().into()))
 }
 

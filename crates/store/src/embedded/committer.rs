@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Config;
@@ -13,9 +12,11 @@ use super::apply::{Applied, Writer};
 use super::compaction;
 use super::hub::Hub;
 use super::layout::{self, Counters, storage_error};
+use super::open;
 use super::read;
 use super::shared::Shared;
-use crate::types::{Error, Expect, KeyValue, Revision};
+use super::write::{Answer, Op};
+use crate::types::{Error, Revision};
 
 /// One transaction takes at most so many writes and bytes.
 const BATCH_WRITES: usize = 512;
@@ -24,23 +25,6 @@ const BATCH_BYTES: usize = 4 << 20;
 const BATCH_EXPIRIES: usize = 500;
 /// How long expiry rests after a commit failed.
 const EXPIRY_RETRY: Duration = Duration::from_secs(5);
-
-/// What a caller wants written.
-pub(super) enum Op {
-    Put { key: Arc<str>, value: Bytes, expect: Expect, ttl_s: Option<u64> },
-    Delete { key: Arc<str>, expect: Expect },
-    Compact { revision: Revision },
-    Close,
-}
-
-/// The outcome of a write.
-pub(super) enum Answer {
-    Written(KeyValue),
-    Deleted(Option<KeyValue>, Revision),
-    /// This write changed nothing; the other writes of the transaction took effect.
-    Rejected(Error),
-    Done,
-}
 
 pub(super) struct Command {
     pub op: Op,
@@ -62,7 +46,7 @@ struct Committer {
 
 /// Opens the file and starts the thread, which ends with the last sender or at [`Op::Close`].
 pub(super) fn start(config: Config) -> Result<(Arc<Shared>, Sender<Command>), Error> {
-    let db = layout::open(&config.path, config.cache_bytes)?;
+    let db = open::open(&config.path, config.cache_bytes)?;
     let hub = Hub::new(layout::FIRST_REVISION);
     let shared = Arc::new(Shared::new(config.path.clone(), config.cache_bytes, db, hub));
     let (counters, next_expiry_ms) =

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::check::{check, guarded};
-use super::layout::{self, Counters, EXPIRY, HISTORY, KEYS, META, Record, storage_error, with_path};
+use super::layout::{Counters, EXPIRY, HISTORY, KEYS, META, Record, storage_error, with_path};
+use super::open;
 use crate::types::{Error, Revision};
 
 /// What a repair did.
@@ -89,7 +90,7 @@ pub fn repair(path: &Path) -> Result<Option<Repaired>, Error> {
     };
     let moved = std::fs::rename(path, &aside).and_then(|()| std::fs::rename(&fresh, path));
     moved.map_err(|e| storage_error(redb::Error::Io(e)))?;
-    layout::sync_folder(path)?;
+    open::sync_folder(path)?;
     (repaired.searched, repaired.damaged_file) = (searched, aside);
     Ok(Some(repaired))
 }
@@ -103,7 +104,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 
 /// Reads the engine's tables; what was read before an error counts.
 fn gather(path: &Path, found: &mut Found) -> Result<(), Error> {
-    let db = layout::open_present(path)?;
+    let db = open::open_present(path)?;
     let txn = db.begin_read().map_err(storage_error)?;
     found.revision = Counters::load(&txn.open_table(META).map_err(storage_error)?)?.revision;
     let keys = txn.open_table(KEYS).map_err(storage_error)?;
@@ -141,7 +142,7 @@ fn search(path: &Path, found: &mut Found) -> Result<(), Error> {
 
 fn write(fresh: &Path, found: &Found) -> Result<Repaired, Error> {
     let mut repaired = Repaired::default();
-    let db: Database = layout::open(fresh, CACHE_BYTES)?;
+    let db: Database = open::open(fresh, CACHE_BYTES)?;
     let txn = db.begin_write().map_err(storage_error)?;
     {
         let mut keys = txn.open_table(KEYS).map_err(storage_error)?;

@@ -7,7 +7,8 @@ use std::sync::{PoisonError, RwLock};
 use redb::{Database, ReadTransaction, ReadableDatabase};
 
 use super::hub::Hub;
-use super::layout::{self, contradiction, storage_error, with_path};
+use super::layout::{contradiction, storage_error, with_path};
+use super::open;
 use crate::types::Error;
 
 pub(super) struct Shared {
@@ -51,7 +52,7 @@ impl Shared {
     pub fn reopen(&self) -> Result<(), Error> {
         let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
         db.take();
-        *db = Some(layout::open(&self.path, self.cache_bytes)?);
+        *db = Some(open::open(&self.path, self.cache_bytes)?);
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! A SPDY connection: streams the peer opens, multiplexed over one byte stream.
 //!
-//! Owns the driver, which alone reads and writes frames. It reads no further while a stream's buffer is
-//! full: what one stream's user does not take holds up the others, as in the clients' own library,
-//! which knows no windows. Never opens a stream itself.
+//! Owns the driver, the only reader and writer of frames. The driver stops reading while a stream's buffer is
+//! full: a stream whose user does not read blocks the other streams, as in the clients' own library,
+//! which has no windows. Never opens a stream itself.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::codec::{Encoder, FramedRead};
 
-use super::frame::{Frame, FrameDecoder, FrameEncoder, FrameError, ResetReason};
+use super::error::FrameError;
+use super::frame::{Frame, FrameDecoder, FrameEncoder, ResetReason};
 use super::headers::Headers;
 use super::stream::{Abandoned, Arrival, Stream};
 
@@ -24,17 +25,17 @@ const OUT_QUEUE_FRAMES: usize = 16;
 const STREAM_QUEUE_FRAMES: usize = 16;
 /// Bytes gathered for one write.
 const WRITE_BATCH_BYTES: usize = 64 << 10;
-/// How long the peer has to hang up after everything was said.
+/// How long the peer has to close the connection after the last frame.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// What one connection may use.
+/// The limits of one connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Streams open at a time; more are refused one by one.
     pub streams: usize,
 }
 
-/// The user's end of a connection. The driver says goodbye once it and all streams are dropped.
+/// The user's end of a connection. The driver closes the connection once this end and all streams are dropped.
 pub struct Connection {
     incoming: mpsc::Receiver<Stream>,
 }
@@ -46,7 +47,7 @@ impl Connection {
     }
 }
 
-/// Begins to speak SPDY over `io`; the future does all the work and ends with the connection.
+/// Starts SPDY over `io`; the future is the driver and ends with the connection.
 pub fn accept<T>(io: T, limits: Limits) -> (Connection, impl Future<Output = Result<(), FrameError>>)
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -99,12 +100,12 @@ where
     let mut rest = frames.into_inner();
     let mut sink = vec![0; 4096];
     let drain = async { while matches!(rest.read(&mut sink).await, Ok(n) if n > 0) {} };
-    // A peer that does not hang up is left.
+    // The driver does not wait longer for the peer to close.
     drop(tokio::time::timeout(LINGER, drain).await);
     Ok(())
 }
 
-/// Hands what arrives to its stream.
+/// Passes each frame that arrives to its stream.
 struct Demux {
     streams: HashMap<u32, mpsc::Sender<Arrival>>,
     last_id: u32,
@@ -148,7 +149,7 @@ impl Demux {
         let (arrive, arrivals) = mpsc::channel(STREAM_QUEUE_FRAMES);
         let stream = Stream::new(id, headers, arrivals, frames, abandoned, permit);
         if fin {
-            // A new queue has room, and its receiver is right here.
+            // A new queue has room, and its receiver exists.
             drop(arrive.try_send(Arrival::Fin));
         } else {
             self.streams.insert(id, arrive);
@@ -173,13 +174,13 @@ impl Demux {
 
     async fn say(&self, frame: Frame) {
         if let Some(frames) = self.frames.upgrade() {
-            // A closed queue means that goodbye was said already.
+            // A closed queue means that the connection is closing already.
             drop(frames.send(frame).await);
         }
     }
 }
 
-/// Writes what the streams have to say.
+/// Writes the frames of the streams.
 struct Mux {
     to_write: mpsc::Receiver<Frame>,
     to_reset: mpsc::UnboundedReceiver<Abandoned>,
@@ -192,7 +193,7 @@ impl Mux {
         loop {
             tokio::select! {
                 biased;
-                // First what was queued: a reset must not overtake its stream's data.
+                // Queued frames first: a reset must not overtake its stream's data.
                 Some(frame) = self.to_write.recv() => encoder.encode(frame, &mut batch)?,
                 Some(stream) = self.to_reset.recv() => {
                     let frame = Frame::Reset { id: stream.id, reason: stream.reason as u32 };

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-/// Each stands in the dictionary after its length as four bytes.
+/// Each word is in the dictionary after its length as four bytes.
 const WORDS: &str = "options head post put delete trace accept accept-charset accept-encoding accept-language \
     accept-ranges age allow authorization cache-control connection content-base content-encoding \
     content-language content-length content-location content-md5 content-range content-type date etag expect \
@@ -37,7 +37,7 @@ mod tests {
 
     #[test]
     fn it_has_the_known_checksum() {
-        // Adler-32, as it stands in the first header block any peer sends.
+        // Adler-32, as the first header block of any peer has it.
         let (mut a, mut b) = (1u32, 0u32);
         for byte in DICTIONARY.iter() {
             a = (a + u32::from(*byte)) % 65521;

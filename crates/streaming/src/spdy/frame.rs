@@ -1,16 +1,17 @@
 //! Frames on the wire (SPDY draft 3.1, section 2.2).
 //!
-//! Owns encoding and decoding, with the limits. Never knows which streams exist.
+//! Owns encoding and decoding, within the limits. Never knows which streams exist.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio_util::codec::{Decoder, Encoder};
 
+use super::error::FrameError;
 use super::headers::{Deflater, Headers, Inflater};
 
 const VERSION: u16 = 3;
 const PREFIX_BYTES: usize = 8;
 const FLAG_FIN: u8 = 1;
-/// The largest data frame; clients send what one read gave them, 32 KiB.
+/// The largest data frame; clients send the result of one read, 32 KiB.
 pub const DATA_LIMIT_BYTES: usize = 1 << 20;
 /// The largest control frame, compressed.
 pub const CONTROL_LIMIT_BYTES: usize = 64 << 10;
@@ -35,21 +36,6 @@ pub enum Frame {
     GoAway { last_id: u32, reason: u32 },
     Data { id: u32, fin: bool, bytes: Bytes },
     Ignored,
-}
-
-/// A peer that does not speak the protocol; the connection is of no more use.
-#[derive(Debug, thiserror::Error)]
-pub enum FrameError {
-    #[error("malformed SPDY {0}")]
-    Malformed(&'static str),
-    #[error("SPDY version {0} is not supported")]
-    Version(u16),
-    #[error("SPDY frame or header block is too large")]
-    TooLarge,
-    #[error("SPDY header compression failed")]
-    Compression,
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
 }
 
 /// Reads frames; keeps the state of header decompression.
@@ -95,7 +81,7 @@ impl FrameDecoder {
         Ok(match kind {
             1 => {
                 let id = stream_id(&mut payload)?;
-                // The associated stream, priority and slot mean nothing here.
+                // The associated stream, priority and slot are ignored.
                 if payload.len() < 6 {
                     return Err(FrameError::Malformed("SYN_STREAM"));
                 }

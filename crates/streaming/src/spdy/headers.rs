@@ -1,12 +1,12 @@
 //! Header blocks: names and values, compressed with one zlib stream per direction and connection.
 //!
-//! Owns the compression state, so every block must pass here in wire order, wanted or not. Output is
+//! Owns the compression state, so every block must be decompressed in wire order, even if its stream is ignored. Output is
 //! bounded. Never interprets a header.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
 use super::dictionary::DICTIONARY;
-use super::frame::FrameError;
+use super::error::FrameError;
 
 /// The largest header block, decompressed.
 pub const BLOCK_LIMIT_BYTES: usize = 64 << 10;
@@ -82,7 +82,7 @@ impl Inflater {
                 }
                 Err(_) => return Err(FrameError::Compression),
                 Ok(Status::StreamEnd) => return Err(FrameError::Compression),
-                // Input used up, and room left in the output: nothing more is to come.
+                // The input is used up and the output has room left: the block is complete.
                 Ok(_) if compressed.is_empty() && block.len() < block.capacity() => break,
                 Ok(_) if block.len() >= BLOCK_LIMIT_BYTES => return Err(FrameError::TooLarge),
                 Ok(_) if block.len() == block.capacity() => block.reserve(block.len()),

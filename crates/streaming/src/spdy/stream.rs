@@ -1,7 +1,7 @@
-//! One SPDY stream: what its opener said of it, and bytes both ways.
+//! One SPDY stream: the headers of its opening, and bytes in both directions.
 //!
 //! Owns half-close: shutting down sends FIN, a FIN from the peer reads as the end. Dropping a stream
-//! that was not shut down resets it. Never touches the socket: frames go to the connection's driver.
+//! that was not shut down resets the stream. Never uses the socket: frames go to the connection's driver.
 
 use std::io;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ pub(super) enum Arrival {
     Fin,
 }
 
-/// A stream to be reset; its place under the limit is free once the peer was told.
+/// A stream to be reset; the stream counts for the limit until the reset is written.
 pub(super) struct Abandoned {
     pub id: u32,
     pub reason: ResetReason,
@@ -76,7 +76,7 @@ impl Stream {
         self.headers.get(name)
     }
 
-    /// Tells the peer that the stream is taken. Errors: the connection has ended.
+    /// Accepts the stream. Errors: the connection has ended.
     pub async fn accept(&self) -> io::Result<()> {
         let reply = Frame::SynReply { id: self.id, headers: Headers::default() };
         match self.frames.get_ref() {
@@ -138,7 +138,7 @@ impl Drop for Stream {
         if !self.write_ended {
             let abandoned =
                 Abandoned { id: self.id, reason: ResetReason::Cancel, _permit: self.permit.take() };
-            // Without a driver the connection is over, and with it the stream.
+            // Without a driver the connection has ended, and so has the stream.
             drop(self.abandoned.send(abandoned));
         }
     }

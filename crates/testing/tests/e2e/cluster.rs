@@ -30,11 +30,11 @@ fn w001(scene: &Scene) {
     assert_eq!(nodes.lines().filter(|line| line.contains(" control-plane ")).count(), 1, "{nodes}");
     assert!(nodes.contains("-m02 ") && nodes.contains("-m03 "), "{nodes}");
     assert_eq!(sh.ok("kubectl get nodes --no-headers").lines().count(), 1, "the first one is as it was");
-    let up = format!("knarr up --name {} --nodes 3 --data-dir {}", three.name, three.data_dir().display());
+    let up = format!("knarr up --name {} --nodes 3 --data-dir {}", three.name(), three.data_dir().display());
     other.ok(&format!("KUBECONFIG=$PWD/users {up}"));
     assert_eq!(
         other.ok("KUBECONFIG=$PWD/users kubectl config current-context"),
-        format!("knarr-{}\n", three.name)
+        format!("knarr-{}\n", three.name())
     );
     other.ok("KUBECONFIG=$PWD/users kubectl get nodes");
 }

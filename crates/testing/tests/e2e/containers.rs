@@ -73,7 +73,8 @@ fn w027(scene: &Scene) {
     log.wait_for("request");
     log.wait_for("request");
 
-    sh.ok("kubectl wait pod/clash --for=jsonpath='{.status.containerStatuses[?(@.name==\"too\")].restartCount}'=1 --timeout=60s");
+    // The second server cannot have the port: its container ends, and is started again at least once. The first stays.
+    sh.ok("kubectl wait pod/clash --for=jsonpath='{.status.containerStatuses[?(@.restartCount>0)].name}'=too --timeout=60s");
     let log = sh.ok("kubectl logs clash -c too -p");
     assert!(log.contains("Address already in use"), "{log}");
 }

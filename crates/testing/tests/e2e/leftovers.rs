@@ -60,9 +60,9 @@ fn all_killed(scene: &Scene) {
     sh.ok("kubectl wait --for=create serviceaccount/default --timeout=30s");
     sh.apply(&furnished());
     sh.ok("kubectl wait --for=condition=Ready pod --all --timeout=60s && kubectl rollout status deployment/web --timeout=60s");
-    let slot = slot(scene, &cluster.name);
+    let slot = slot(scene, cluster.name());
     let server = cluster.server_pid().expect("the server's process");
-    let before = traces(scene, &cluster.name, &slot);
+    let before = traces(scene, cluster.name(), &slot);
     for kind in [
         &server,
         "\nknarr\n",
@@ -75,11 +75,11 @@ fn all_killed(scene: &Scene) {
     ] {
         assert!(before.contains(kind), "{kind} is missing in\n{before}");
     }
-    kill_all(scene, &cluster.name, &server);
+    kill_all(scene, cluster.name(), &server);
     // By its name alone, as a user would after a crash.
-    let said = sh.ok(&format!("knarr down --name {}", cluster.name));
-    assert_eq!(said, format!("cluster {:?} was not running; nothing of it is left\n", cluster.name));
-    assert_eq!(traces(scene, &cluster.name, &slot), "");
+    let said = sh.ok(&format!("knarr down --name {}", cluster.name()));
+    assert_eq!(said, format!("cluster {:?} was not running; nothing of it is left\n", cluster.name()));
+    assert_eq!(traces(scene, cluster.name(), &slot), "");
     assert!(cluster.data_dir().join("cluster.json").exists(), "the data stays");
     cluster.take_down().expect("taking it down again does no harm");
 }
@@ -91,7 +91,7 @@ fn comes_again(scene: &Scene) {
     sh.ok("kubectl wait --for=condition=Ready pod --all --timeout=60s && kubectl rollout status deployment/web --timeout=60s");
     sh.ok("kubectl exec full -- sh -c 'echo kept > /disk/file'");
     let server = cluster.server_pid().expect("the server's process");
-    kill_all(scene, &cluster.name, &server);
+    kill_all(scene, cluster.name(), &server);
     cluster.knarr(&["up", "--no-kubeconfig"]).expect("the cluster comes up again");
     sh.ok(
         "kubectl wait pod/full --for=jsonpath='{.status.containerStatuses[0].restartCount}'=1 --timeout=60s",
@@ -134,12 +134,12 @@ fn side_by_side(scene: &Scene) {
     assert_eq!(here.ok("kubectl get pod same -o jsonpath={.status.phase}"), "Running");
     // A second data directory under the same name is a mistake, not a second cluster.
     let wrong =
-        here.fails(&format!("knarr up --no-kubeconfig --name {} --data-dir /nowhere/else", other.name));
+        here.fails(&format!("knarr up --no-kubeconfig --name {} --data-dir /nowhere/else", other.name()));
     assert!(
-        wrong.contains(&format!("cluster {:?} of this machine keeps its data in", other.name)),
+        wrong.contains(&format!("cluster {:?} of this machine keeps its data in", other.name())),
         "{wrong}"
     );
-    let twin = other.name.clone();
+    let twin = other.name().to_owned();
     let slot = slot(scene, &twin);
     other.take_down().expect("the twin goes");
     assert_eq!(traces(scene, &twin, &slot), "");

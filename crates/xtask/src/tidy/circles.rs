@@ -1,8 +1,9 @@
-//! No crate's top-level modules may use one another in a circle: such modules are one, or need a third.
+//! No modules of one folder may use one another in a circle: such modules are one, or need a third. The folder is a
+//! crate's `src` or that of a module; what a module below uses counts for the module in the folder.
 //! `tidy/circles.txt` names the circles that are still there, each with its reason.
 //!
 //! Start with [`check`]. Edges are the paths of code that runs (`crate::module`, `super::module`), tests apart. A name
-//! that the crate's root re-exports counts as its module's.
+//! that a module re-exports counts as the module's that defines it. A module and its own children may use one another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +11,12 @@ use anyhow::{Context, Result, bail};
 
 use super::Finding;
 use super::packages::Packages;
-use super::paths::{self, Root};
-use super::tree::Tree;
+use super::paths::{self, Module, Modules};
+use super::tree::{SourceFile, Tree};
 
 const FILE: &str = "tidy/circles.txt";
 
-/// What a module uses, by the module's name.
+/// What the modules of one folder use of one another, by their paths (`a::b`).
 type Uses = BTreeMap<String, BTreeSet<String>>;
 
 /// Circles that the table does not name, and names in the table that are in no circle.
@@ -27,17 +28,20 @@ pub fn check(tree: &Tree, packages: &Packages) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     let mut needed: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for package in packages.own() {
-        let folder = format!("crates/{}/src/", package.name);
-        let mut roots = ["lib.rs", "main.rs"].into_iter().map(|name| format!("{folder}{name}"));
-        let Some(root) = roots.find(|path| tree.text(path).is_some()) else { continue };
-        let uses = uses(tree, &folder, &root)?;
-        for circle in circles(&uses) {
-            let known = allowed.get(package.name.as_str());
-            if known.is_some_and(|known| circle.iter().all(|name| known.contains(name.as_str()))) {
-                needed.entry(&package.name).or_default().extend(circle);
-            } else {
-                let edges = describe(&circle, &uses);
-                findings.push(Finding::new(&root, 0, format!("modules in a circle, see {FILE}: {edges}")));
+        let source = format!("crates/{}/src/", package.name);
+        for uses in uses(tree, &source)? {
+            for circle in circles(&uses) {
+                let known = allowed.get(package.name.as_str());
+                if known.is_some_and(|known| circle.iter().all(|name| known.contains(name.as_str()))) {
+                    needed.entry(&package.name).or_default().extend(circle);
+                } else {
+                    let edges = describe(&circle, &uses);
+                    findings.push(Finding::new(
+                        &source,
+                        0,
+                        format!("modules in a circle, see {FILE}: {edges}"),
+                    ));
+                }
             }
         }
     }
@@ -65,26 +69,37 @@ fn parse<'a>(lines: &[(usize, &'a str)]) -> Result<BTreeMap<&'a str, BTreeSet<&'
     Ok(allowed)
 }
 
-/// Which top-level modules of a crate use which.
-fn uses(tree: &Tree, folder: &str, root: &str) -> Result<Uses> {
-    let text = tree.text(root).unwrap_or_default();
-    let root = Root::parse(text).with_context(|| format!("parsing {root}"))?;
-    let mut uses: Uses = root.modules.iter().map(|name| (name.clone(), BTreeSet::new())).collect();
-    for file in tree.rust() {
-        let Some(inside) = file.path.strip_prefix(folder) else { continue };
-        let place = paths::module_of(inside);
-        let Some(used) = place.first().and_then(|module| uses.get_mut(*module)) else { continue };
-        if paths::is_test(inside) {
-            continue;
+/// For each folder of a crate, which of its modules use which.
+fn uses(tree: &Tree, source: &str) -> Result<Vec<Uses>> {
+    let inside = |file: &SourceFile| {
+        let inside = file.path.strip_prefix(source)?;
+        (!paths::is_test(inside)).then(|| paths::module_of(inside))
+    };
+    let files: Vec<_> = tree.rust().filter_map(|file| Some((inside(file)?, file))).collect();
+    let mut modules = Modules::default();
+    for (place, file) in &files {
+        let module = Module::parse(&file.text, place).with_context(|| format!("parsing {}", file.path))?;
+        modules.insert(place.clone(), module);
+    }
+    let declared: BTreeSet<Vec<String>> = modules.places().collect();
+    let mut folders: BTreeMap<Vec<String>, Uses> = BTreeMap::new();
+    for place in &declared {
+        let folder = place[..place.len() - 1].to_vec();
+        folders.entry(folder).or_default().entry(place.join("::")).or_default();
+    }
+    for (place, file) in files.iter().filter(|(place, _)| declared.contains(place)) {
+        let used = paths::of_crate(&file.text, place).with_context(|| format!("parsing {}", file.path))?;
+        for home in used.iter().map(|path| modules.home(path)) {
+            // The folder in which the two ways part.
+            let shared = place.iter().zip(&home).take_while(|(one, other)| one == other).count();
+            if shared < place.len() && shared < home.len() {
+                let uses = folders.entry(place[..shared].to_vec()).or_default();
+                let name = |path: &[String]| path[..=shared].join("::");
+                uses.entry(name(place)).or_default().insert(name(&home));
+            }
         }
-        let names =
-            paths::of_root(&file.text, place.len()).with_context(|| format!("parsing {}", file.path))?;
-        used.extend(names.iter().filter_map(|name| root.module_of(name)).map(str::to_owned));
     }
-    for (name, used) in &mut uses {
-        used.remove(name);
-    }
-    Ok(uses)
+    Ok(folders.into_values().collect())
 }
 
 /// The largest groups of modules that reach one another.

@@ -1,4 +1,4 @@
-//! Whoever shows no credentials is `system:anonymous`; what that user may do, roles say.
+//! A request without credentials is by `system:anonymous`; roles define what that user may do.
 
 use std::sync::Arc;
 

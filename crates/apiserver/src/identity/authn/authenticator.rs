@@ -1,4 +1,4 @@
-//! [`Authenticator`]: what it may look at and what it returns.
+//! [`Authenticator`]: the trait of authenticators, its inputs and results.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
-//! Service account tokens: signed statements about an account, valid for a while, an audience, and as long as
-//! the account (and the pod or secret the token is bound to) exists.
+//! Service account tokens: signed statements about an account, valid for a limited time, for an audience, and as long
+//! as the account (and the pod or secret that the token is bound to) exists.
 //!
-//! `key` signs and checks, `claims` is what a token says, `issuer` makes tokens, `verifier` takes them,
-//! `verified` remembers those whose signature is known to be right, `bound` looks at what they are bound to.
+//! `key` signs and checks, `claims` is the contents of a token, `issuer` issues tokens, `verifier` verifies them,
+//! `verified` stores the tokens whose signature is verified, `bound` checks the objects that tokens are bound to.
 
 mod bound;
 mod claims;

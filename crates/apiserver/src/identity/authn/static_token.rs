@@ -1,4 +1,4 @@
-//! Tokens known from the configuration: how a node joins before it has a certificate.
+//! Tokens from the configuration, by which a node joins before it has a certificate.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Several authenticators as one: the first that knows the user wins.
+//! Several authenticators as one: the first that knows the user decides.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

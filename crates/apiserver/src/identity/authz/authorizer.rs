@@ -1,4 +1,4 @@
-//! [`Authorizer`]: the question and its answers.
+//! [`Authorizer`]: the trait of authorizers, and their decisions.
 
 use crate::eventual::Eventual;
 use crate::request::Attributes;

@@ -1,7 +1,7 @@
 //! The node authorizer: a node reads what the pods bound to it need, and writes its own objects.
 //!
-//! Start with [`NodeAuthorizer`]; `graph` knows which objects belong to which node. What a node may do with
-//! objects of others' is the business of the `NodeRestriction` admission plugin.
+//! Start with [`NodeAuthorizer`]; `graph` knows which objects belong to which node. The `NodeRestriction`
+//! admission plugin decides what a node may do with objects that are not its own.
 
 mod graph;
 
@@ -14,26 +14,15 @@ use base::Supervisor;
 use graph::{Graph, Kind, Source, needs_of};
 
 use super::authorizer::{Authorizer, Decision};
+use super::node_user::node_name;
 use super::rbac::Rule;
 use crate::cache::follow::{Follower, follow};
 use crate::cache::lookup::Lookup;
 use crate::cache::{CacheError, Entry, ResourceCache, Scope};
 use crate::eventual::Eventual;
-use crate::request::{Attributes, User};
+use crate::request::Attributes;
 
-const NODES_GROUP: &str = "system:nodes";
-const NODE_USER_PREFIX: &str = "system:node:";
 const LEASE_NAMESPACE: &str = "kube-node-lease";
-
-/// The node a user is; `None` for users that are none. The name may be empty.
-pub(crate) fn node_name(user: &User) -> Option<&str> {
-    let name = user.name.strip_prefix(NODE_USER_PREFIX)?;
-    user.groups.iter().any(|group| group == NODES_GROUP).then_some(name)
-}
-
-pub(crate) fn is_node(user: &User) -> bool {
-    node_name(user).is_some()
-}
 
 /// Allows nodes what they need; has no opinion about anybody else.
 #[derive(Clone)]

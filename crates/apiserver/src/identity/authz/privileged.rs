@@ -1,4 +1,4 @@
-//! Members of `system:masters` may do everything, whatever roles say.
+//! Members of `system:masters` may do everything, independently of roles.
 
 use super::authorizer::{Authorizer, Decision};
 use crate::eventual::Eventual;

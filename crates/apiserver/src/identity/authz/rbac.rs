@@ -1,6 +1,6 @@
-//! Role-based access control: [`Rbac`] answers from roles and bindings held in memory, indexed by subject.
+//! Role-based access control: [`Rbac`] decides by roles and bindings in memory, indexed by subject.
 //!
-//! `rule` says what a rule allows and covers, `policy` holds roles and bindings, `review` lists a user's rules.
+//! `rule` defines what a rule allows and covers, `policy` holds roles and bindings, `review` lists a user's rules.
 //! No object is parsed for a request: a role is read once, when it changes.
 
 mod policy;

@@ -1,4 +1,4 @@
-//! Several authorizers as one: the first that decides has decided.
+//! Several authorizers as one: the first decision counts.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

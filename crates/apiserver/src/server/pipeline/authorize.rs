@@ -1,4 +1,4 @@
-//! Asks the authorizer and words the refusal as upstream does.
+//! Asks the authorizer; a refusal has upstream's message.
 
 use api::{Error, GroupResource};
 

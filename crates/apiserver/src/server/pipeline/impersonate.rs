@@ -1,4 +1,4 @@
-//! Impersonation: acting as somebody else, where the caller is allowed to.
+//! Impersonation: acting as another user, if the caller is allowed to.
 
 use std::sync::Arc;
 

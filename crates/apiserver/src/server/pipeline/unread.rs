@@ -1,7 +1,7 @@
-//! What a client still sends of a request that is already answered.
+//! The rest of a request's body that a client still sends after the response is decided.
 //!
-//! Many clients write their whole body before they read. An answer that cuts them short, such as a
-//! refusal that needed no body, may be lost to them; so the rest is taken in first, within bounds.
+//! Many clients write the whole body before they read. Such a client may lose a response that arrives earlier, such
+//! as a refusal that needed no body; so the rest of the body is read first, within limits.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

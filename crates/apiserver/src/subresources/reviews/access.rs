@@ -1,4 +1,4 @@
-//! May somebody do something?
+//! Access reviews: whether a user may do something.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What may the caller do in a namespace?
+//! Rules reviews: what the caller may do in a namespace.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Whose token is this?
+//! Token reviews: which user a token belongs to.
 
 use api::{Error, Object};
 use serde_json::{Value, json};

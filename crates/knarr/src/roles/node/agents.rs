@@ -1,7 +1,7 @@
-//! The agents of a node: what runs beside the node agent once the node's network is there.
+//! The agents of a node: services that run beside the node agent once the node's network is set up.
 //!
-//! All stand in one list, [`AGENTS`]. An agent is a module with a `build`; it knows the API by [`AgentDeps`] alone,
-//! never a control plane. One that cannot be built is reported, and the others run without it.
+//! All agents are in one list, [`AGENTS`]. An agent is a module with a `build`; an agent reaches the API only through
+//! [`AgentDeps`], never through a control plane. An agent that cannot be built is reported, and the others run.
 
 mod api_address;
 mod dns;

@@ -1,4 +1,4 @@
-//! The node's pod network: made once the control plane has given the node its range, then its agents start.
+//! The node's pod network: set up once the control plane has assigned the node's range; then the agents start.
 
 use anyhow::Result;
 use base::TaskKind;

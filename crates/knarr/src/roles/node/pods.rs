@@ -43,9 +43,8 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
     deps.supervisor.spawn(TaskKind::Essential, "volumes", volumes.clone().run(shutdown.clone()));
     let hierarchy = CgroupMounts::detect().context("looking at the machine's cgroups")?;
     let cgroups = PodCgroups::new(hierarchy, config.layout.cgroup.clone());
-    let metrics = kubelet::metrics::Metrics::registered(&kit.metrics);
     let probe_metrics = base::Metrics::default();
-    metrics.probes.register(&probe_metrics);
+    kit.operations.probes.register(&probe_metrics);
     let pods = kubelet::run::build(
         PodsConfig {
             client: kit.client.clone(),
@@ -77,7 +76,7 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
             }),
             events: kit.events.clone(),
             facts: kit.facts.clone(),
-            metrics,
+            metrics: kit.operations.clone(),
             clock: deps.clock.clone(),
         },
         shutdown,
@@ -95,7 +94,11 @@ fn rotate_logs(config: &Config, deps: &Deps, kit: &Kit, pods: Arc<dyn PodDirecto
     let rotation = Rotation {
         root: config.layout.pod_logs_dir(),
         policy: Policy::default(),
-        reopen: Arc::new(CriReopen { pods, runtime: kit.runtime.0.clone() }),
+        reopen: Arc::new(CriReopen {
+            pods,
+            runtime: kit.runtime.0.clone(),
+            operations: kit.operations.clone(),
+        }),
         clock: deps.clock.clone(),
     };
     let shutdown = deps.supervisor.shutdown().clone();
@@ -127,6 +130,7 @@ async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, shown: Shown) -> Res
         node_name: config.name.clone(),
         pods,
         runtime: kit.runtime.0.clone(),
+        operations: kit.operations.clone(),
         clock: deps.clock.clone(),
         metrics: kit.metrics.clone(),
         probe_metrics,

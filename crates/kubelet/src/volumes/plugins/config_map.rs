@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::core::v1::{KeyToPath, Pod, Volume};
 
 use super::super::VolumeError;
+use super::super::payload::Payload;
 use super::super::sources::{References, Sources};
-use super::files::{FileSource, Payload, add_keys, mode_bits};
+use super::files::{FileSource, add_keys, mode_bits};
 
 pub struct Source;
 

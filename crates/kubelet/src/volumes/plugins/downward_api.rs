@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, Pod, Volume};
 
 use super::super::VolumeError;
+use super::super::payload::{FileProjection, Payload};
 use super::super::sources::Sources;
-use super::files::{FileProjection, FileSource, Payload, insert, mode_bits};
+use super::files::{FileSource, insert, mode_bits};
 use crate::environment::{fields, resource_fields};
 
 pub struct Source;

@@ -7,6 +7,7 @@ use std::path::{Component, Path};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{KeyToPath, Pod, Volume};
 
+use super::super::payload::{FileProjection, Payload};
 use super::super::sources::{References, Sources};
 use super::super::{VolumeError, atomic_writer, directories};
 use super::{Plugin, Setup};
@@ -14,19 +15,6 @@ use crate::seams::MountedVolume;
 
 /// Upstream's default mode of projected files.
 const DEFAULT_MODE: i32 = 0o644;
-
-/// One file to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileProjection {
-    pub data: Vec<u8>,
-    /// Permission bits.
-    pub mode: u32,
-    /// Who owns the file; root when `None`.
-    pub owner: Option<u32>,
-}
-
-/// Files by their path inside the volume.
-pub type Payload = BTreeMap<String, FileProjection>;
 
 /// What says which files a volume has. Pure.
 pub trait FileSource: Send + Sync {

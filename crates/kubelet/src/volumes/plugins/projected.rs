@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::{Pod, Volume, VolumeProjection};
 
 use super::super::VolumeError;
+use super::super::payload::{FileProjection, Payload};
 use super::super::sources::{References, Sources, TokenKey};
-use super::files::{FileProjection, FileSource, Payload, insert, mode_bits};
+use super::files::{FileSource, insert, mode_bits};
 use super::{config_map, downward_api, fs_group, secret};
 
 /// Of a token file when the pod runs as a certain user or group.

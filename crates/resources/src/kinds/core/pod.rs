@@ -141,7 +141,7 @@ fn keep_condition_generations(new: &mut Object, old: &Object) {
     }
 }
 
-/// What the request asks for, else what the pod's spec says; none for a pod that runs nowhere.
+/// The value of the request, else of the pod's spec; none for a pod without a node.
 fn grace_s(pod: &Object, asked: Option<i64>) -> i64 {
     let scheduled = pod.str_at(&["spec", "nodeName"]).is_some_and(|n| !n.is_empty());
     let finished = matches!(pod.str_at(&["status", "phase"]), Some("Failed" | "Succeeded"));

@@ -82,7 +82,7 @@ pub(crate) fn of_template(object: &Object) -> Vec<String> {
     warnings
 }
 
-/// `at` is what stands before `metadata` and `spec` in paths.
+/// `at` is the prefix of `metadata` and `spec` in paths.
 fn of_parts(warnings: &mut Vec<String>, at: &str, metadata: &Value, spec: &Value) {
     let path = format!("{at}spec");
     of_placement(warnings, &path, spec);

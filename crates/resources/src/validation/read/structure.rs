@@ -57,7 +57,7 @@ fn place<T>(thing: &T) -> Place {
 #[derive(Default)]
 struct Structures {
     shapes: HashMap<Place, (Arc<Types>, Shape)>,
-    /// What stands for an absent structure: one null for each, which is known like any value.
+    /// The value of an absent structure: one null for each structure, registered like any value.
     nulls: HashMap<(Place, StructId), &'static Value>,
 }
 
@@ -170,6 +170,7 @@ fn null(shape: Option<(Arc<Types>, Shape)>) -> &'static Value {
     })
 }
 
+#[cfg(test)]
 mod tests {
     use serde_json::json;
 

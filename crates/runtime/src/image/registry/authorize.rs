@@ -149,6 +149,8 @@ fn quoted_value(text: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn challenge(text: &str) -> Option<(String, Vec<(String, String)>)> {
@@ -190,6 +192,21 @@ mod tests {
         assert_eq!(token(br#"{"token":"","access_token":"b"}"#).as_deref(), Some("b"));
         for body in [&b"{}"[..], b"", b"[]", b"{\"token\":1}"] {
             assert_eq!(token(body), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_challenge_is_read_or_refused(text in "[Bb]earer [a-z]{0,4}=\"?[^\"]{0,10}\"?,?[\\PC]{0,20}|\\PC{0,60}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn a_quoted_value_is_read_as_it_was_meant(value in "\\PC{0,30}", next in "[a-z]{1,8}") {
+            let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+            let read = challenge(&format!("Bearer realm=\"{quoted}\",zz=\"{next}\""));
+            let pairs = [("realm", &value), ("zz", &next)].map(|(k, v)| (k.to_owned(), v.clone()));
+            prop_assert_eq!(read, Some(("bearer".to_owned(), pairs.to_vec())));
         }
     }
 }

@@ -14,7 +14,7 @@ use super::read_bounded;
 /// More than any registry has to say about a failure.
 const BODY_LIMIT_BYTES: usize = 64 << 10;
 
-/// An answer with another status than was hoped for.
+/// A response with an unexpected status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub method: &'static str,
@@ -39,10 +39,10 @@ struct Complaint {
 }
 
 impl Refusal {
-    /// Reads the answer's errors, where it has some.
+    /// Reads the response's errors, if there are any.
     pub async fn read(method: &'static str, url: &str, response: Response) -> Self {
         let status = response.status();
-        // A body that breaks off or is too long says nothing that is worth telling.
+        // A body that is incomplete or too long is not reported.
         let body = read_bounded(response, BODY_LIMIT_BYTES).await.ok().flatten().unwrap_or_default();
         Self { method, url: url.to_owned(), status, message: message(&body) }
     }

@@ -1,4 +1,4 @@
-//! Whether what a token is bound to still exists.
+//! Checks whether the object that a token is bound to still exists.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;

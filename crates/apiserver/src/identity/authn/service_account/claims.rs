@@ -1,4 +1,4 @@
-//! [`Claims`]: what a token says.
+//! [`Claims`]: the contents of a token.
 
 use serde::{Deserialize, Deserializer, Serialize};
 

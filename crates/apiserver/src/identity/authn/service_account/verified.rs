@@ -1,4 +1,4 @@
-//! [`Verified`]: tokens whose signature has been found right, so that it is checked once and not for every
+//! [`Verified`]: tokens whose signature is verified, so that the signature is checked once and not for every
 //! request.
 
 use std::collections::HashMap;

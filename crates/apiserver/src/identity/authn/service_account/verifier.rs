@@ -1,4 +1,4 @@
-//! [`ServiceAccounts`]: takes service account tokens.
+//! [`ServiceAccounts`]: verifies service account tokens.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};

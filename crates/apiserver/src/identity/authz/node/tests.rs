@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::bootstrap;
+use crate::request::User;
 use crate::testing::Fixture;
 
 fn ask(node: &str, text: &str) -> Attributes {

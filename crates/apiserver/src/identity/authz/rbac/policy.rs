@@ -1,4 +1,4 @@
-//! [`Policy`]: roles and bindings, and which bindings speak of which subject.
+//! [`Policy`]: roles and bindings, and which bindings name which subject.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

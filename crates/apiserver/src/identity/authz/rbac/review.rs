@@ -29,7 +29,7 @@ impl RuleResolver for Rbac {
                 out.non_resource_rules.push(alone.to_json());
             }
         }
-        if crate::identity::authz::node::is_node(user) {
+        if crate::identity::authz::node_user::is_node(user) {
             out.incomplete = true;
             out.evaluation_error = "node authorizer does not support user rule resolution".to_owned();
         }

@@ -1,0 +1,25 @@
+//! Admission of the object that a request to a subresource carries or is made into: a Binding, an Eviction, a
+//! TokenRequest, the options of a connection.
+
+use api::{Error, Object};
+
+use crate::admission::{self, Operation, Review};
+use crate::handlers::storage::Target;
+use crate::request::Attributes;
+
+/// Asks every plugin about the companion, which plugins may change.
+///
+/// # Errors
+/// The first refusal.
+pub(super) async fn admit(
+    target: &Target,
+    attributes: &Attributes,
+    operation: Operation,
+    companion: &mut Object,
+    dry_run: bool,
+) -> Result<(), Error> {
+    let review = Review { attributes, resource: &target.row, operation, old: None, dry_run };
+    let deps = &target.context.deps;
+    admission::admit(&deps.admission, &deps.cache, &review, Some(&mut *companion)).await?;
+    admission::validate(&deps.admission, &review, Some(&*companion)).await
+}
