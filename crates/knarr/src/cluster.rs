@@ -192,9 +192,9 @@ impl Cluster {
             return Ok(());
         }
         bail!(
-            "{} {what}, and with it all objects of cluster {name:?}: put back a copy of the file; or, to begin with an empty cluster on purpose, first run `knarr down --purge --name {name} --data-dir {}`",
+            "{} {what}, and with it all objects of cluster {name:?}: put back a copy of the file; or, to begin with an empty cluster on purpose, first run `knarr down --purge {}`",
             file.display(),
-            layout.data_dir.display(),
+            layout.flags(),
             name = layout.name,
         )
     }

@@ -32,6 +32,16 @@ impl Layout {
         }
     }
 
+    /// How the command line names the cluster: `--name NAME`, and its folder where that is not the usual one.
+    pub fn flags(&self) -> String {
+        let usual = Self::new(&self.name, None).data_dir;
+        if self.data_dir == usual {
+            format!("--name {}", self.name)
+        } else {
+            format!("--name {} --data-dir {}", self.name, self.data_dir.display())
+        }
+    }
+
     /// Which cluster this is: slot, addresses. Written at the first start.
     pub fn cluster_file(&self) -> PathBuf {
         self.data_dir.join("cluster.json")
@@ -213,6 +223,12 @@ mod tests {
         for bad in ["", "A", "9x", "a/b", "..", "x-", &"n".repeat(MAX_NAME + 1)] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_command_line_names_the_folder_where_it_is_not_the_usual_one() {
+        assert_eq!(Layout::new("shop", None).flags(), "--name shop");
+        assert_eq!(Layout::new("shop", Some(Path::new("/data"))).flags(), "--name shop --data-dir /data");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Start with [`Embedded`]. Writes queue up for one committer thread (`committer`), which evaluates them in
 //! order (`apply`), commits all waiting writes in one transaction with one fsync, publishes the changes to
 //! the watchers (`hub`) and answers the writers. Reads (`read`) see the last commit and never wait for one
-//! in progress. `layout` defines how revisions are stored in the file; `compaction` removes old history
+//! in progress. `layout` defines how revisions are stored in the file, `open` opens and makes it; `compaction` removes old history
 //! from the file. [`check()`] looks through a file that is not in use for damage, [`repair()`] makes a sound file of
 //! what is intact.
 //!

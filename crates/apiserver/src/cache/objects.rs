@@ -111,22 +111,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::cache::{ResourceSpec, Templates, by_paths};
+    use crate::cache::ResourceSpec;
+    use crate::cache::resource_spec::things;
 
     fn entry(spec: &Arc<ResourceSpec>, key: &str, revision: u64) -> Arc<Entry> {
         Entry::new(spec, key.into(), b"{}", revision).unwrap()
-    }
-
-    fn spec() -> Arc<ResourceSpec> {
-        Arc::new(ResourceSpec {
-            prefix: "things".into(),
-            resource: api::GroupResource::new("", "things"),
-            namespaced: true,
-            field_names: Vec::new(),
-            triggers: Vec::new(),
-            extract: by_paths::<&str>(&[]),
-            templates: Templates::default(),
-        })
     }
 
     fn seen(objects: &Objects, prefix: &str, after: &str) -> Vec<(String, u64)> {
@@ -135,7 +124,7 @@ mod tests {
 
     #[test]
     fn it_holds_what_a_sorted_map_holds_and_copies_stay_as_they_were() {
-        let spec = spec();
+        let spec = things();
         let (mut objects, mut model) = (Objects::default(), BTreeMap::new());
         let mut held: Vec<(Objects, Vec<(String, u64)>)> = Vec::new();
         // The same numbers each time: a run that fails fails again.
@@ -188,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_comes_in_order_fills_the_runs() {
-        let (spec, mut objects) = (spec(), Objects::default());
+        let (spec, mut objects) = (things(), Objects::default());
         for n in 0..1_000 {
             objects.insert(entry(&spec, &format!("/registry/things/a/{n:04}"), 1));
         }

@@ -47,3 +47,17 @@ impl ResourceSpec {
         if self.namespaced { rest.split_once('/').unwrap_or(("", rest)) } else { ("", rest) }
     }
 }
+
+/// A namespaced resource without selectable fields, for tests.
+#[cfg(test)]
+pub(super) fn things() -> std::sync::Arc<ResourceSpec> {
+    std::sync::Arc::new(ResourceSpec {
+        prefix: "things".into(),
+        resource: GroupResource::new("", "things"),
+        namespaced: true,
+        field_names: Vec::new(),
+        triggers: Vec::new(),
+        extract: super::by_paths::<&str>(&[]),
+        templates: Templates::default(),
+    })
+}

@@ -125,20 +125,12 @@ fn weight(event: &CacheEvent) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::{Entry, ResourceSpec, Templates, by_paths};
+    use crate::cache::Entry;
+    use crate::cache::resource_spec::things;
 
     fn entry(revision: Revision, bytes: usize) -> Arc<Entry> {
-        let spec = Arc::new(ResourceSpec {
-            prefix: "things".into(),
-            resource: api::GroupResource::new("", "things"),
-            namespaced: true,
-            field_names: Vec::new(),
-            triggers: Vec::new(),
-            extract: by_paths::<&str>(&[]),
-            templates: Templates::default(),
-        });
         let value = format!(r#"{{"data":"{}"}}"#, "x".repeat(bytes));
-        Entry::new(&spec, "/registry/things/a/x".into(), value.as_bytes(), revision).unwrap()
+        Entry::new(&things(), "/registry/things/a/x".into(), value.as_bytes(), revision).unwrap()
     }
 
     /// Pushes so many changes of an object of 1 KB at once.

@@ -39,12 +39,14 @@ fn repair(layout: &Layout) -> Result<bool> {
 
 fn explained(layout: &Layout, error: store::Error) -> anyhow::Error {
     match error {
-        store::Error::Locked { .. } => anyhow::anyhow!(
-            "the file is in use: stop the cluster first, with `knarr down --name {}`",
-            layout.name
-        ),
+        store::Error::Locked { .. } => {
+            anyhow::anyhow!(
+                "the file is in use: stop the cluster first, with `knarr down {}`",
+                layout.flags()
+            )
+        }
         store::Error::Corrupted { .. } => {
-            let advice = format!("`knarr store repair --name {}` saves what is intact", layout.name);
+            let advice = format!("`knarr store repair {}` saves what is intact", layout.flags());
             anyhow::Error::new(error).context(advice)
         }
         other => anyhow::Error::new(other),
@@ -58,9 +60,13 @@ fn listing(file: &Path, report: &Report) -> String {
         out.push_str("no damage\n");
     }
     for Damage { key, revision, what } in damages {
-        let key = key.as_deref().map(|key| format!("{key}: ")).unwrap_or_default();
-        let revision = revision.map(|revision| format!(" (revision {revision})")).unwrap_or_default();
-        out.push_str(&format!("damaged: {key}{what}{revision}\n"));
+        // What names no key names the revision itself.
+        let line = match (key, revision) {
+            (Some(key), Some(revision)) => format!("{key}: {what} (revision {revision})"),
+            (Some(key), None) => format!("{key}: {what}"),
+            (None, _) => what.clone(),
+        };
+        out.push_str(&format!("damaged: {line}\n"));
     }
     out
 }

@@ -132,12 +132,10 @@ async fn open_store(parts: &Parts) -> Result<Arc<dyn Store>> {
 
 /// Says what can be done about a store that cannot be used.
 fn store_error(parts: &Parts, error: store::Error) -> anyhow::Error {
-    let (name, file) = (&parts.layout.name, parts.layout.store_file());
+    let (flags, file) = (parts.layout.flags(), parts.layout.store_file());
     let advice = match &error {
         store::Error::Corrupted { .. } => {
-            format!(
-                "`knarr store check --name {name}` lists the damage, `knarr store repair --name {name}` mends it"
-            )
+            format!("`knarr store check {flags}` lists the damage, `knarr store repair {flags}` mends it")
         }
         store::Error::DiskFull(_) => format!("writing {}", file.display()),
         _ => format!("opening {}", file.display()),

@@ -1,12 +1,11 @@
 //! Looks through a whole data file for damage. The file must not be in use.
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
-use super::layout::{self, Counters, HISTORY, KEYS, META, Record, storage_error, with_path};
+use super::layout::{Counters, HISTORY, KEYS, META, Record, guarded, storage_error, with_path};
 use super::open;
 use crate::types::{Error, Revision};
 
@@ -52,11 +51,6 @@ fn look(db: &Database) -> Result<Report, Error> {
     let keys = guarded(|| keys(db, &mut found, &sound));
     note_broken(&mut found, "the keys", keys);
     Ok(found)
-}
-
-/// The engine trusts its pages and may panic where something else wrote to them.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(layout::contradiction()))
 }
 
 fn note_broken(found: &mut Report, table: &str, result: Result<(), Error>) {

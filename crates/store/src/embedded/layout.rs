@@ -188,9 +188,11 @@ pub(super) fn damaged(reason: &str) -> Error {
     Error::Corrupted { path: "of the store".into(), reason: reason.into() }
 }
 
-/// The error about a file on which the engine panicked.
-pub(super) fn contradiction() -> Error {
-    damaged("its pages contradict each other")
+/// Runs work on the engine, which trusts its own pages and may panic on a file that something else wrote to. The work
+/// must leave nothing half done in memory.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    done.unwrap_or_else(|_| Err(damaged("its pages contradict each other")))
 }
 
 /// The engine's errors in the store's terms.

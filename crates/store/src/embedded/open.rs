@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redb::Database;
 
 use super::layout::{
-    EXPIRY, FORMAT, HISTORY, KEYS, MARKS, META, META_FORMAT, contradiction, damaged, storage_error, with_path,
+    EXPIRY, FORMAT, HISTORY, KEYS, MARKS, META, META_FORMAT, damaged, guarded, storage_error, with_path,
 };
 use super::upgrade;
 use crate::types::Error;
@@ -16,8 +16,7 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
     let at: Arc<str> = path.display().to_string().into();
     let fresh = !path.exists();
     make_private(path).map_err(|e| with_path(storage_error(redb::Error::Io(e)), &at))?;
-    // The engine trusts its own pages and may panic on a file that something else wrote to.
-    let opened = std::panic::catch_unwind(|| {
+    let opened = guarded(|| {
         let mut builder = Database::builder();
         builder.set_cache_size(cache_bytes).set_repair_callback(|_| {
             tracing::debug!("the data file was not closed; its pages are checked");
@@ -26,16 +25,18 @@ pub(super) fn open(path: &Path, cache_bytes: usize) -> Result<Database, Error> {
         make_tables(&db)?;
         Ok(db)
     });
-    let db = opened.unwrap_or_else(|_| Err(contradiction())).map_err(|e| with_path(e, &at))?;
+    let db = opened.map_err(|e| with_path(e, &at))?;
     if fresh {
         sync_folder(path)?;
     }
     Ok(db)
 }
 
+/// Memory for the pages of a file that is looked through once, in bytes.
+pub(super) const CACHE_BYTES: usize = 16 << 20;
+
 /// Opens a file that must be there and hold something.
 pub(super) fn open_present(path: &Path) -> Result<Database, Error> {
-    const CACHE_BYTES: usize = 16 << 20;
     match std::fs::metadata(path) {
         Ok(found) if found.len() > 0 => open(path, CACHE_BYTES),
         Ok(_) => Err(Error::Io(format!("{} is empty", path.display()).into())),

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
-use super::check::{check, guarded};
-use super::layout::{Counters, EXPIRY, HISTORY, KEYS, META, Record, storage_error, with_path};
+use super::check::check;
+use super::layout::{Counters, EXPIRY, HISTORY, KEYS, META, Record, guarded, storage_error, with_path};
 use super::open;
 use crate::types::{Error, Revision};
 
@@ -142,7 +142,7 @@ fn search(path: &Path, found: &mut Found) -> Result<(), Error> {
 
 fn write(fresh: &Path, found: &Found) -> Result<Repaired, Error> {
     let mut repaired = Repaired::default();
-    let db: Database = open::open(fresh, CACHE_BYTES)?;
+    let db: Database = open::open(fresh, open::CACHE_BYTES)?;
     let txn = db.begin_write().map_err(storage_error)?;
     {
         let mut keys = txn.open_table(KEYS).map_err(storage_error)?;
@@ -174,5 +174,3 @@ fn write(fresh: &Path, found: &Found) -> Result<Repaired, Error> {
     txn.commit().map_err(storage_error)?;
     Ok(repaired)
 }
-
-const CACHE_BYTES: usize = 16 << 20;

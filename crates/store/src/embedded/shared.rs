@@ -1,13 +1,12 @@
 //! What readers, watchers and the committer have in common: the open file and the hub.
 
-use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
 use redb::{Database, ReadTransaction, ReadableDatabase};
 
 use super::hub::Hub;
-use super::layout::{contradiction, storage_error, with_path};
+use super::layout::{guarded, storage_error, with_path};
 use super::open;
 use crate::types::Error;
 
@@ -29,14 +28,13 @@ impl Shared {
     /// Runs `work` on the last committed state. The engine trusts its pages: where something else wrote to them
     /// the engine may panic, which is reported as [`Error::Corrupted`].
     pub fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, Error>) -> Result<T, Error> {
-        let read = || self.with_db(|db| work(&db.begin_read().map_err(storage_error)?));
         // Nothing is changed by a read, so nothing is left half done.
-        std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(contradiction())).map_err(
-            |error| match error {
+        guarded(|| self.with_db(|db| work(&db.begin_read().map_err(storage_error)?))).map_err(|error| {
+            match error {
                 Error::Corrupted { .. } => with_path(error, &self.path.display().to_string().into()),
                 other => other,
-            },
-        )
+            }
+        })
     }
 
     pub fn with_db<T>(&self, work: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {
