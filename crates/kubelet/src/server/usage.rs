@@ -320,8 +320,8 @@ mod tests {
         };
         let container = v1::ContainerStats {
             attributes: Some(attributes),
-            cpu: cpu.clone(),
-            memory: memory.clone(),
+            cpu,
+            memory,
             swap: Some(v1::SwapUsage { swap_usage_bytes: value(0), ..v1::SwapUsage::default() }),
             ..v1::ContainerStats::default()
         };
