@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memmem;
 use store::Revision;
 
 use super::templates::{Template, Templates};
@@ -60,7 +61,7 @@ impl Json {
         let mut before = 0;
         while from < text.len() {
             let rest = &text[from..];
-            let length = find(rest, TIME).map_or(rest.len(), |at| at + TIME.len());
+            let length = memmem::find(rest, TIME).map_or(rest.len(), |at| at + TIME.len());
             let part = Part::of(&rest[..length], before, templates, &mut own)?;
             parts.push(part);
             from += length;
@@ -168,10 +169,6 @@ impl Part {
             suffix: u32::try_from(suffix).ok()?,
         })
     }
-}
-
-fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len()).position(|window| window == wanted)
 }
 
 #[cfg(test)]

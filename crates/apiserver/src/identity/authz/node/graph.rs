@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -245,7 +246,7 @@ fn is_idle(event: &WatchEvent) -> bool {
     let ephemeral = b"\"ephemeralContainers\"";
     event.kind == EventKind::Modified
         && before.as_ref().is_some_and(|before| node_of(before) == node_of(now))
-        && !now.json.lean().windows(ephemeral.len()).any(|window| window == ephemeral)
+        && memmem::find(&now.json.lean(), ephemeral).is_none()
 }
 
 /// The node that a pod is bound to; empty for none.
