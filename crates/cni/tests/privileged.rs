@@ -1,7 +1,7 @@
 //! Needs root: everything happens inside a network namespace the test makes for itself.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt;
@@ -133,6 +133,12 @@ fn send(namespace: &File, from: Ipv4Addr, to: Ipv4Addr, text: &'static str) {
     });
 }
 
+fn receive(socket: &std::net::UdpSocket) -> (String, IpAddr) {
+    let mut text = [0; 16];
+    let (length, from) = socket.recv_from(&mut text).expect("a packet in time");
+    (String::from_utf8_lossy(&text[..length]).into_owned(), from.ip())
+}
+
 /// The MAC address by which the node knows `address`.
 fn known_as(address: Ipv4Addr) -> String {
     let table = std::fs::read_to_string("/proc/thread-self/net/arp").expect("neighbours");
@@ -155,11 +161,7 @@ fn a_pod_cannot_take_anothers_address() {
         let gateway = Ipv4Addr::new(10, 99, 7, 1);
         let node = std::net::UdpSocket::bind((gateway, 7002)).expect("the node listens");
         node.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("set");
-        let heard = || {
-            let mut text = [0; 16];
-            let (length, from) = node.recv_from(&mut text).expect("a packet in time");
-            (String::from_utf8_lossy(&text[..length]).into_owned(), from.ip())
-        };
+        let heard = || receive(&node);
         send(&second, victim.address, gateway, "victim");
         assert_eq!(heard(), ("victim".to_owned(), victim.address.into()));
         assert_eq!(known_as(victim.address), victim.mac);
@@ -199,13 +201,9 @@ fn a_pod_cannot_take_anothers_address() {
         batch.send().expect("the table is there");
         send(&first, victim.address, gateway, "taken");
         // The packets from before wait in the pod for the gateway's MAC address and may come first now.
-        let from = loop {
-            let (text, from) = heard();
-            if text == "taken" {
-                break from;
-            }
-        };
-        assert_eq!(from, victim.address);
+        let mut packets = std::iter::repeat_with(heard);
+        let taken = packets.find(|(text, _)| text == "taken").expect("packets without end");
+        assert_eq!(taken.1, victim.address);
         prepare_node(&config).await.expect("made again");
 
         detach(&config, "aaaaaaaa11").await.expect("detached");
