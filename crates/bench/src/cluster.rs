@@ -136,6 +136,11 @@ impl Cluster {
         Ok(kib * 1024.0 / 1e6)
     }
 
+    /// The size of the store's file, in bytes.
+    pub fn store_bytes(&self) -> Result<u64> {
+        Ok(fs::metadata(self.data.path().join("store.redb")).context("finding the store's file")?.len())
+    }
+
     fn call(&self, arguments: &[&str]) -> Result<()> {
         let (verb, rest) = match arguments {
             ["image", verb, rest @ ..] => (vec!["image", verb], rest),

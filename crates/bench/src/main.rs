@@ -4,6 +4,7 @@
 //! Each section returns rows of a table; `report` writes them. Figures are compared with upstream's, taken on
 //! a machine of the same kind (`upstream`). Never part of the product.
 
+mod burst;
 mod cluster;
 mod connection;
 mod load;
@@ -67,7 +68,7 @@ fn main() -> Result<()> {
 async fn measure(arguments: &Arguments) -> Result<Report> {
     let wanted = |section: Section| arguments.only.is_empty() || arguments.only.contains(&section);
     let mut report = Report::new()?;
-    if [Section::Rest, Section::Pods, Section::Requests].into_iter().any(wanted) {
+    if [Section::Rest, Section::Pods, Section::Burst, Section::Requests].into_iter().any(wanted) {
         measure_node(arguments, wanted, &mut report).await?;
     }
     if wanted(Section::Scale) {
@@ -94,8 +95,13 @@ async fn measure_node(
     if wanted(Section::Rest) {
         report.rest(&rest::measure(&cluster, Duration::from_secs(arguments.rest)).await?);
     }
-    if wanted(Section::Pods) {
+    if wanted(Section::Pods) || wanted(Section::Burst) {
         cluster.import(&arguments.images)?;
+    }
+    if wanted(Section::Burst) {
+        report.burst(&burst::measure(&cluster, &target).await?);
+    }
+    if wanted(Section::Pods) {
         report.pods(&pods::measure(&cluster, &target).await?);
     }
     if wanted(Section::Requests) {

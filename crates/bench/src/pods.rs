@@ -42,7 +42,7 @@ pub async fn measure(cluster: &Cluster, target: &Target) -> Result<Pods> {
         running.push(to_running);
         gone.push(to_gone);
     }
-    let (replicas_ready, replicas_cpu_s, replicas_gone) = replicas(cluster, target).await?;
+    let (replicas_ready, replicas_cpu_s, replicas_gone) = replicas(cluster, target, NAMESPACE).await?;
     Ok(Pods {
         running_p50: percentile(&mut running, 50),
         running_p99: percentile(&mut running, 99),
@@ -68,15 +68,21 @@ async fn single(target: &Target, name: &str) -> Result<(Duration, Duration)> {
     Ok((running, deleted.elapsed()))
 }
 
-async fn replicas(cluster: &Cluster, target: &Target) -> Result<(Duration, f64, Duration)> {
+/// Runs [`REPLICAS`] pods of a Deployment and deletes it: the time until all are ready, the server's processor time for
+/// that in seconds, and the time until all are gone.
+pub async fn replicas(
+    cluster: &Cluster,
+    target: &Target,
+    namespace: &str,
+) -> Result<(Duration, f64, Duration)> {
     let name = "many";
-    let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app%3D{name}");
-    let deployments = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments");
+    let pods = format!("/api/v1/namespaces/{namespace}/pods?labelSelector=app%3D{name}");
+    let deployments = format!("/apis/apps/v1/namespaces/{namespace}/deployments");
     let mut watch = Watch::open(target, &pods).await?;
     let (mut there, mut ready) = (HashSet::new(), HashSet::new());
     let (cpu, created) = (cluster.cpu_s()?, Instant::now());
     let create =
-        Request::json(Method::POST, deployments.as_str(), &objects::deployment(NAMESPACE, name, REPLICAS));
+        Request::json(Method::POST, deployments.as_str(), &objects::deployment(namespace, name, REPLICAS));
     target.ask(create).await?;
     watch
         .until(|event| {

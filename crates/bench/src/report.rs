@@ -6,6 +6,7 @@ use std::{fmt, fs, thread};
 
 use anyhow::{Context, Result};
 
+use crate::burst::{self, Burst, Size};
 use crate::pods::{Pods, REPLICAS};
 use crate::requests::Requests;
 use crate::rest::Rest;
@@ -18,6 +19,7 @@ use crate::upstream;
 pub enum Section {
     Rest,
     Pods,
+    Burst,
     Requests,
     Scale,
     Scheduler,
@@ -29,6 +31,7 @@ impl Section {
         let name = match self {
             Self::Rest => "rest",
             Self::Pods => "pods",
+            Self::Burst => "burst",
             Self::Requests => "requests",
             Self::Scale => "scale",
             Self::Scheduler => "scheduler",
@@ -110,6 +113,28 @@ impl Report {
             format!("{} s", upstream::REPLICAS_GONE_S),
         );
         self.add(Section::Pods, table);
+    }
+
+    pub fn burst(&mut self, burst: &Burst) {
+        let (rest, old) = (burst::MEMORY_REST.as_secs(), (burst::MEMORY_REST + burst::FILE_REST).as_secs());
+        let mut table = Tables::of(&[
+            "what stays of a burst".to_owned(),
+            "before".to_owned(),
+            "at its end".to_owned(),
+            format!("{rest} s later"),
+            format!("{old} s later"),
+            format!("{rest} s later, against before"),
+        ]);
+        let sizes = [&burst.before, &burst.at_end, &burst.rested, &burst.forgotten];
+        let mut line = |what: &str, figure: fn(&Size) -> f64| {
+            let mut row = vec![what.to_owned()];
+            row.extend(sizes.iter().map(|size| format!("{:.0} MB", figure(size))));
+            row.push(format!("{:.2} ×", figure(&burst.rested) / figure(&burst.before)));
+            table.row(&row);
+        };
+        line("resident memory of the server", |size| size.resident_mb);
+        line("the store's file", |size| size.store_mb);
+        self.add(Section::Burst, table);
     }
 
     pub fn requests(&mut self, requests: &Requests) {

@@ -7,7 +7,8 @@
 //! from the file. [`check()`] looks through a file that is not in use for damage, [`repair()`] makes a sound file of
 //! what is intact.
 //!
-//! Never here: a lock held while the disk is written, except the one that swaps the file handle after a failure.
+//! Never here: a lock held while the disk is written, except the one that swaps the file handle after a failure and that
+//! gives the file's unused space back while nobody writes.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,7 +51,8 @@ pub struct Config {
     pub path: PathBuf,
     /// Memory for the file's pages, in bytes. The kernel's page cache stands behind it.
     pub cache_bytes: usize,
-    /// How many bytes of old changes are kept before the oldest are forgotten.
+    /// How many bytes of old changes are kept before the oldest are forgotten; the file is at most about three times as
+    /// large as these and the objects together.
     pub history_budget_bytes: u64,
     /// Changes younger than this are kept whatever their size.
     pub history_min_age: Duration,
@@ -65,7 +67,7 @@ impl Config {
         Self {
             path: path.into(),
             cache_bytes: 4 << 20,
-            history_budget_bytes: 256 << 20,
+            history_budget_bytes: 32 << 20,
             history_min_age: Duration::from_secs(300),
             limit_bytes: 3 << 19,
             clock: Arc::new(SystemClock),

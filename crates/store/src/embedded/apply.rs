@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use super::layout::{Counters, EXPIRY, HISTORY, KEYS, MARKS, META, Record, storage_error};
+use super::layout::{COUNTERS, Counters, EXPIRY, HISTORY, KEYS, MARKS, Record, storage_error};
 use super::read::value_at;
 use super::write::{Answer, Op};
 use crate::types::{Change, Error, Expect, KeyValue, Revision};
@@ -33,7 +33,7 @@ pub(super) struct Applied {
 
 impl<'t> Writer<'t> {
     pub fn new(txn: &'t WriteTransaction, now_ms: u64) -> Result<Self, Error> {
-        let counters = Counters::load(&txn.open_table(META).map_err(storage_error)?)?;
+        let counters = Counters::load(&txn.open_table(COUNTERS).map_err(storage_error)?)?;
         Ok(Self {
             keys: txn.open_table(KEYS).map_err(storage_error)?,
             history: txn.open_table(HISTORY).map_err(storage_error)?,
@@ -71,7 +71,7 @@ impl<'t> Writer<'t> {
         let next_expiry_ms = first.map(|(at, _)| at.value().0);
         if !self.changes.is_empty() {
             self.mark(txn)?;
-            self.counters.save(&mut txn.open_table(META).map_err(storage_error)?)?;
+            self.counters.save(txn)?;
         }
         Ok(Applied { changes: std::mem::take(&mut self.changes), counters: self.counters, next_expiry_ms })
     }
@@ -157,6 +157,7 @@ impl<'t> Writer<'t> {
         self.history.insert(revision, bytes.as_slice()).map_err(storage_error)?;
         self.counters.revision = revision;
         self.counters.history_bytes += bytes.len() as u64;
+        self.counters.kept_bytes += bytes.len() as u64;
         self.changes.push(Arc::new(Change { revision, key: key.clone(), value, create_revision, previous }));
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
-use super::layout::{Counters, HISTORY, KEYS, META, Record, guarded, storage_error, with_path};
+use super::layout::{COUNTERS, Counters, HISTORY, KEYS, Record, guarded, storage_error, with_path};
 use super::open;
 use crate::types::{Error, Revision};
 
@@ -67,7 +67,7 @@ fn history(
     sound: &mut BTreeMap<Revision, (String, Revision)>,
 ) -> Result<(), Error> {
     let txn = db.begin_read().map_err(storage_error)?;
-    found.revision = Counters::load(&txn.open_table(META).map_err(storage_error)?)?.revision;
+    found.revision = Counters::load(&txn.open_table(COUNTERS).map_err(storage_error)?)?.revision;
     let history = txn.open_table(HISTORY).map_err(storage_error)?;
     for entry in history.iter().map_err(storage_error)? {
         let (revision, bytes) = entry.map_err(storage_error)?;

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Config;
 use super::apply::{Applied, Writer};
-use super::compaction;
+use super::compaction::{self, Old};
 use super::hub::Hub;
 use super::layout::{self, Counters, storage_error};
 use super::open;
@@ -25,6 +25,8 @@ const BATCH_BYTES: usize = 4 << 20;
 const BATCH_EXPIRIES: usize = 500;
 /// How long expiry rests after a commit failed.
 const EXPIRY_RETRY: Duration = Duration::from_secs(5);
+/// How long no write may have come before the file is made smaller, which writers and readers would wait for.
+const QUIET_MS: u64 = 200;
 
 pub(super) struct Command {
     pub op: Op,
@@ -40,6 +42,10 @@ struct Committer {
     queue: Receiver<Command>,
     counters: Counters,
     next_expiry_ms: Option<u64>,
+    /// When there is more to do for the size of history and file, if no write comes before.
+    next_tidying_ms: Option<u64>,
+    /// History was forgotten, and the file has not been looked at since.
+    may_shrink: bool,
     /// The last commit failed: expiry must not try again at once.
     failed: bool,
 }
@@ -53,8 +59,17 @@ pub(super) fn start(config: Config) -> Result<(Arc<Shared>, Sender<Command>), Er
         shared.read(|txn| Ok((read::counters(txn)?, read::next_expiry_ms(txn)?)))?;
     shared.hub.restore(counters.revision);
     let (sender, queue) = channel();
-    let committer =
-        Committer { shared: shared.clone(), config, queue, counters, next_expiry_ms, failed: false };
+    let mut committer = Committer {
+        shared: shared.clone(),
+        config,
+        queue,
+        counters,
+        next_expiry_ms,
+        next_tidying_ms: None,
+        may_shrink: true,
+        failed: false,
+    };
+    committer.tidy(false);
     std::thread::Builder::new()
         .name("store-commit".into())
         .spawn(move || {
@@ -76,7 +91,7 @@ impl Drop for CloseAtEnd {
 
 enum Wake {
     Command(Command),
-    ExpiryDue,
+    Due,
     Gone,
 }
 
@@ -85,9 +100,10 @@ impl Committer {
         loop {
             let first = match self.wait() {
                 Wake::Command(command) => Some(command),
-                Wake::ExpiryDue => None,
+                Wake::Due => None,
                 Wake::Gone => return,
             };
+            let quiet = first.is_none();
             let (writes, control) = self.gather(first);
             self.commit_and_answer(writes);
             match control {
@@ -101,13 +117,14 @@ impl Committer {
                     let _ = reply.send(Ok(Answer::Done));
                     return;
                 }
-                _ => self.keep_budget(),
+                _ => {}
             }
+            self.tidy(quiet);
         }
     }
 
     fn wait(&self) -> Wake {
-        let Some(at) = self.next_expiry_ms else {
+        let Some(at) = self.next_expiry_ms.into_iter().chain(self.next_tidying_ms).min() else {
             return self.queue.recv().map_or(Wake::Gone, Wake::Command);
         };
         let mut timeout = Duration::from_millis(at.saturating_sub(self.now_ms()));
@@ -116,7 +133,7 @@ impl Committer {
         }
         match self.queue.recv_timeout(timeout) {
             Ok(command) => Wake::Command(command),
-            Err(RecvTimeoutError::Timeout) => Wake::ExpiryDue,
+            Err(RecvTimeoutError::Timeout) => Wake::Due,
             Err(RecvTimeoutError::Disconnected) => Wake::Gone,
         }
     }
@@ -225,15 +242,16 @@ impl Committer {
             return Ok(Answer::Rejected(Error::Future { asked: upto, current }));
         }
         while self.counters.oldest < upto {
-            self.compact_step(upto, None)?;
+            self.forget(upto, None)?;
         }
         Ok(Answer::Done)
     }
 
-    fn compact_step(&mut self, upto: Revision, enough_bytes: Option<u64>) -> Result<(), Error> {
+    fn forget(&mut self, upto: Revision, enough_bytes: Option<u64>) -> Result<(), Error> {
         match self.shared.with_db(|db| compaction::step(db, upto, enough_bytes)) {
             Ok(counters) => {
                 self.counters = counters;
+                self.may_shrink = true;
                 Ok(())
             }
             Err(error) => {
@@ -243,23 +261,58 @@ impl Committer {
         }
     }
 
-    /// Forgets a step's worth of history when there is too much of it. Failures are logged: the next
-    /// commit tries again.
-    fn keep_budget(&mut self) {
-        let budget = self.config.history_budget_bytes;
-        if self.counters.history_bytes <= budget || self.failed {
+    /// Forgets a step's worth of history when there is too much of it, else looks whether the file is too large for
+    /// what it holds. Failures are logged: the next commit tries again.
+    fn tidy(&mut self, quiet: bool) {
+        self.next_tidying_ms = None;
+        if self.failed {
             return;
         }
-        let min_age_ms = u64::try_from(self.config.history_min_age.as_millis()).unwrap_or(u64::MAX);
-        let young_from_ms = self.now_ms().saturating_sub(min_age_ms);
-        let forgotten =
-            self.shared.with_db(|db| compaction::current_at(db, young_from_ms)).and_then(|old| match old {
-                Some(upto) if upto > self.counters.oldest => self.compact_step(upto, Some(budget / 8 * 7)),
-                _ => Ok(()),
-            });
-        if let Err(error) = forgotten {
+        let done = if self.counters.history_bytes > self.config.history_budget_bytes {
+            self.forget_old()
+        } else {
+            Ok(())
+        };
+        let done = match (done, self.next_tidying_ms) {
+            (Ok(()), None) if self.may_shrink => self.shrink(quiet),
+            (done, _) => done,
+        };
+        if let Err(error) = done {
             tracing::error!(%error, "old history could not be forgotten");
         }
+    }
+
+    fn forget_old(&mut self) -> Result<(), Error> {
+        let now_ms = self.now_ms();
+        let min_age_ms = u64::try_from(self.config.history_min_age.as_millis()).unwrap_or(u64::MAX);
+        let young_from_ms = now_ms.saturating_sub(min_age_ms);
+        match self.shared.with_db(|db| compaction::old_at(db, &self.counters, young_from_ms))? {
+            Old::Upto(upto) => {
+                self.forget(upto, Some(self.config.history_budget_bytes / 8 * 7))?;
+                self.next_tidying_ms = Some(now_ms);
+            }
+            Old::NothingBefore(at_ms) => self.next_tidying_ms = Some(at_ms.saturating_add(min_age_ms)),
+        }
+        Ok(())
+    }
+
+    /// Gives space back where the file is too large for what it holds and nobody writes.
+    fn shrink(&mut self, quiet: bool) -> Result<(), Error> {
+        let before = self.shared.size_bytes()?;
+        if !compaction::is_loose(before, &self.counters) {
+            self.may_shrink = false;
+        } else if quiet {
+            self.may_shrink = false;
+            if let Err(error) = self.shared.alone(compaction::shrink) {
+                self.recover();
+                return Err(error);
+            }
+            let after = self.shared.size_bytes()?;
+            tracing::info!(before, after, "the data file has given space back");
+        } else {
+            self.next_tidying_ms = Some(self.now_ms().saturating_add(QUIET_MS));
+        }
+        Ok(())
     }
 
     fn now_ms(&self) -> u64 {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use redb::{ReadableTable, TableDefinition};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::types::{Error, Revision};
 
@@ -19,20 +19,15 @@ pub(super) const HISTORY: TableDefinition<u64, &[u8]> = TableDefinition::new("hi
 pub(super) const EXPIRY: TableDefinition<(u64, &str), ()> = TableDefinition::new("expiry");
 /// Milliseconds since the epoch → the revision that was current then; a mark every few seconds of writing.
 pub(super) const MARKS: TableDefinition<u64, u64> = TableDefinition::new("marks");
+/// The file's [`FORMAT`] under [`META_FORMAT`].
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-
 pub(super) const META_FORMAT: &str = "format";
-pub(super) const META_REVISION: &str = "revision";
-/// The oldest revision that can be listed or watched from.
-pub(super) const META_OLDEST: &str = "oldest";
-/// Bytes of the changes after the oldest revision.
-pub(super) const META_HISTORY_BYTES: &str = "history_bytes";
+/// One row: the [`Counters`] in the order of their fields.
+pub(super) const COUNTERS: TableDefinition<(), (u64, u64, u64, u64, u64)> = TableDefinition::new("counters");
 
-/// When the last change was made, in milliseconds since the epoch.
-pub(super) const META_WRITTEN_MS: &str = "written_ms";
-
-/// The format this program writes: every record carries a checksum. `upgrade` brings format 1 up to it.
-pub(super) const FORMAT: u64 = 2;
+/// The format this program writes: every record carries a checksum, and the counters are one row. `upgrade` brings
+/// earlier formats up to it.
+pub(super) const FORMAT: u64 = 3;
 /// The empty store's revision, as etcd's.
 pub(super) const FIRST_REVISION: Revision = 1;
 
@@ -144,33 +139,42 @@ fn checksum(record: &[u8]) -> u32 {
     sum.finalize()
 }
 
-/// The numbers of `META`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The store's numbers as of one commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Counters {
     pub revision: Revision,
+    /// The oldest revision that can be listed or watched from.
     pub oldest: Revision,
+    /// Bytes of the changes after the oldest revision.
     pub history_bytes: u64,
+    /// Bytes of all records in the file.
+    pub kept_bytes: u64,
+    /// When the last change was made, in milliseconds since the epoch.
     pub written_ms: u64,
 }
 
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            revision: FIRST_REVISION,
+            oldest: FIRST_REVISION,
+            history_bytes: 0,
+            kept_bytes: 0,
+            written_ms: 0,
+        }
+    }
+}
+
 impl Counters {
-    pub fn load(meta: &impl ReadableTable<&'static str, u64>) -> Result<Self, Error> {
-        let number = |name: &'static str, absent: u64| -> Result<u64, Error> {
-            Ok(meta.get(name).map_err(storage_error)?.map_or(absent, |g| g.value()))
-        };
-        Ok(Self {
-            revision: number(META_REVISION, FIRST_REVISION)?,
-            oldest: number(META_OLDEST, FIRST_REVISION)?,
-            history_bytes: number(META_HISTORY_BYTES, 0)?,
-            written_ms: number(META_WRITTEN_MS, 0)?,
-        })
+    pub fn load(table: &impl ReadableTable<(), (u64, u64, u64, u64, u64)>) -> Result<Self, Error> {
+        let Some(row) = table.get(()).map_err(storage_error)? else { return Ok(Self::default()) };
+        let (revision, oldest, history_bytes, kept_bytes, written_ms) = row.value();
+        Ok(Self { revision, oldest, history_bytes, kept_bytes, written_ms })
     }
 
-    pub fn save(&self, meta: &mut redb::Table<'_, &'static str, u64>) -> Result<(), Error> {
-        meta.insert(META_REVISION, self.revision).map_err(storage_error)?;
-        meta.insert(META_OLDEST, self.oldest).map_err(storage_error)?;
-        meta.insert(META_HISTORY_BYTES, self.history_bytes).map_err(storage_error)?;
-        meta.insert(META_WRITTEN_MS, self.written_ms).map_err(storage_error)?;
+    pub fn save(&self, txn: &WriteTransaction) -> Result<(), Error> {
+        let row = (self.revision, self.oldest, self.history_bytes, self.kept_bytes, self.written_ms);
+        txn.open_table(COUNTERS).map_err(storage_error)?.insert((), row).map_err(storage_error)?;
         Ok(())
     }
 }

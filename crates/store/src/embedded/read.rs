@@ -8,7 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
-use super::layout::{Counters, EXPIRY, FIRST_REVISION, HISTORY, KEYS, META, Record, damaged, storage_error};
+use super::layout::{
+    COUNTERS, Counters, EXPIRY, FIRST_REVISION, HISTORY, KEYS, Record, damaged, storage_error,
+};
 use crate::types::{Change, Error, KeyValue, ListPage, ListRange, Revision};
 
 /// Bytes after which a batch of changes is full.
@@ -26,7 +28,7 @@ pub(super) fn get(txn: &ReadTransaction, key: &str) -> Result<(Option<KeyValue>,
 
 /// The store's numbers as of this state.
 pub(super) fn counters(txn: &ReadTransaction) -> Result<Counters, Error> {
-    Counters::load(&txn.open_table(META).map_err(storage_error)?)
+    Counters::load(&txn.open_table(COUNTERS).map_err(storage_error)?)
 }
 
 /// When the next key expires, in milliseconds since the epoch.

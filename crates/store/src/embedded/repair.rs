@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::check::check;
-use super::layout::{Counters, EXPIRY, HISTORY, KEYS, META, Record, guarded, storage_error, with_path};
+use super::layout::{COUNTERS, Counters, EXPIRY, HISTORY, KEYS, Record, guarded, storage_error, with_path};
 use super::open;
 use crate::types::{Error, Revision};
 
@@ -106,7 +106,7 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 fn gather(path: &Path, found: &mut Found) -> Result<(), Error> {
     let db = open::open_present(path)?;
     let txn = db.begin_read().map_err(storage_error)?;
-    found.revision = Counters::load(&txn.open_table(META).map_err(storage_error)?)?.revision;
+    found.revision = Counters::load(&txn.open_table(COUNTERS).map_err(storage_error)?)?.revision;
     let keys = txn.open_table(KEYS).map_err(storage_error)?;
     for entry in keys.iter().map_err(storage_error)? {
         let (key, place) = entry.map_err(storage_error)?;
@@ -144,6 +144,7 @@ fn write(fresh: &Path, found: &Found) -> Result<Repaired, Error> {
     let mut repaired = Repaired::default();
     let db: Database = open::open(fresh, open::CACHE_BYTES)?;
     let txn = db.begin_write().map_err(storage_error)?;
+    let mut kept_bytes = 0;
     {
         let mut keys = txn.open_table(KEYS).map_err(storage_error)?;
         let mut history = txn.open_table(HISTORY).map_err(storage_error)?;
@@ -160,16 +161,19 @@ fn write(fresh: &Path, found: &Found) -> Result<Repaired, Error> {
             if expires_ms != 0 {
                 expiry.insert((expires_ms, key.as_str()), ()).map_err(storage_error)?;
             }
-            let record = Record { deletion: false, create_revision, previous: 0, key, value };
-            history.insert(revision, record.encode(revision).as_slice()).map_err(storage_error)?;
+            let record =
+                Record { deletion: false, create_revision, previous: 0, key, value }.encode(revision);
+            kept_bytes += record.len() as u64;
+            history.insert(revision, record.as_slice()).map_err(storage_error)?;
             match known {
                 Some((last, _)) if *last != revision => repaired.set_back.push((key.clone(), revision)),
                 _ => repaired.kept += 1,
             }
         }
         repaired.lost = found.keys.keys().filter(|key| !found.newest.contains_key(*key)).cloned().collect();
-        let counters = Counters { revision: found.revision, oldest: found.revision, ..Counters::default() };
-        counters.save(&mut txn.open_table(META).map_err(storage_error)?)?;
+        let (revision, oldest) = (found.revision, found.revision);
+        let counters = Counters { revision, oldest, kept_bytes, ..Counters::default() };
+        counters.save(&txn)?;
     }
     txn.commit().map_err(storage_error)?;
     Ok(repaired)

@@ -14,9 +14,8 @@ pub(super) struct Shared {
     path: PathBuf,
     cache_bytes: usize,
     pub hub: Hub,
-    /// Readers share the lock for as long as they read; the lock is taken exclusively only to close
-    /// the file or to open the file again after a failed write. `None` in between, and after the
-    /// close.
+    /// Readers share the lock for as long as they read; the lock is taken exclusively only to make the file smaller,
+    /// to close the file, or to open the file again after a failed write. `None` in between, and after the close.
     db: RwLock<Option<Database>>,
 }
 
@@ -54,7 +53,13 @@ impl Shared {
         Ok(())
     }
 
-    /// How large the file is.
+    /// Runs `work` while nobody else is in the file: readers wait.
+    pub fn alone<T>(&self, work: impl FnOnce(&mut Database) -> Result<T, Error>) -> Result<T, Error> {
+        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
+        work(db.as_mut().ok_or(Error::Closed)?)
+    }
+
+    /// How large the file is, in bytes.
     pub fn size_bytes(&self) -> Result<u64, Error> {
         self.with_db(|_| {
             let metadata = std::fs::metadata(&self.path);

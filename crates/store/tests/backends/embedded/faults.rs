@@ -1,5 +1,7 @@
 //! Expiry without writes, the history's budget, files in use or damaged.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::StreamExt;
 use jiff::SignedDuration;
@@ -58,6 +60,36 @@ async fn history_over_its_budget_is_forgotten_once_it_is_old_enough() {
     assert_eq!(fixture.store.get("/x").await.unwrap().0.unwrap().mod_revision, 201);
     let then = ListRange { at: Some(oldest), ..ListRange::default() };
     assert_eq!(fixture.store.list(then).await.unwrap().items[0].mod_revision, oldest);
+}
+
+#[tokio::test]
+async fn the_file_gives_back_the_space_of_forgotten_history() {
+    const LARGE: usize = 64 << 20;
+    let mut fixture = Fixture::with(|config| config.history_budget_bytes = 1 << 20);
+    let keys: Vec<String> = (0..40).map(|i| format!("/{i:05}")).collect();
+    for round in 0..60 {
+        let writes = keys.iter().map(|key| put(&fixture.store, key, vec![round; 32 << 10], None));
+        futures::future::join_all(writes).await;
+    }
+    let before = fixture.store.size_bytes().await.unwrap();
+    assert!(before > LARGE as u64, "{before}: young history is kept");
+    fixture.clock.advance(SignedDuration::from_secs(301));
+    put(&fixture.store, &keys[0], vec![60; 32 << 10], None).await;
+    let shrunk = async {
+        // Readers see every object all the while.
+        for key in keys[1..].iter().cycle() {
+            assert_eq!(fixture.store.get(key).await.unwrap().0.unwrap().value[..], [59; 32 << 10]);
+            if fixture.store.size_bytes().await.unwrap() < before / 4 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), shrunk).await.expect("the file becomes smaller");
+    fixture.reopen().await;
+    let listed = fixture.store.list(ListRange::default()).await.unwrap();
+    assert_eq!(listed.items.len(), keys.len());
+    assert_eq!(put(&fixture.store, "/new", "x", None).await, listed.revision + 1);
 }
 
 #[tokio::test]
