@@ -1,6 +1,5 @@
 //! The values of an object that selectors refer to, extracted from its bytes in one pass.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -87,6 +86,29 @@ impl Wanted {
     }
 }
 
+/// Finds what is wanted below a key, which is not copied.
+struct Below<'a>(&'a Wanted);
+
+impl<'de, 'a> DeserializeSeed<'de> for Below<'a> {
+    type Value = Option<&'a Wanted>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'a> Visitor<'_> for Below<'a> {
+    type Value = Option<&'a Wanted>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.below.get(key))
+    }
+}
+
 struct Walk<'a> {
     wanted: &'a Wanted,
     out: &'a mut Extracted,
@@ -116,14 +138,16 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            if self.wanted.labels {
-                let value: Option<Cow<'de, str>> = map.next_value()?;
-                self.out.labels.insert(key.into_owned(), value.unwrap_or_default().into_owned());
-            } else if let Some(below) = self.wanted.below.get(key.as_ref()) {
-                map.next_value_seed(Walk { wanted: below, out: &mut *self.out })?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
+        if self.wanted.labels {
+            while let Some((key, value)) = map.next_entry::<String, Option<String>>()? {
+                self.out.labels.insert(key, value.unwrap_or_default());
+            }
+            return Ok(());
+        }
+        while let Some(below) = map.next_key_seed(Below(self.wanted))? {
+            match below {
+                Some(wanted) => map.next_value_seed(Walk { wanted, out: &mut *self.out })?,
+                None => map.next_value::<IgnoredAny>().map(drop)?,
             }
         }
         Ok(())

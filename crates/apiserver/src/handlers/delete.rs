@@ -112,8 +112,8 @@ pub(crate) async fn delete(
         let committed = match deletion {
             Deletion::Pending => return to_json(object).map(Deleted::Marked),
             Deletion::Mark(next) if options.dry_run => return to_json(&next).map(Deleted::Marked),
-            Deletion::Mark(next) => {
-                let committed = target.commit(next, Expect::Revision(current.revision), &mut held).await;
+            Deletion::Mark(mut next) => {
+                let committed = target.commit(&mut next, Expect::Revision(current.revision), &mut held).await;
                 committed.map(Deleted::Marked)
             }
             Deletion::Remove if options.dry_run => return Ok(Deleted::Gone(current.object)),

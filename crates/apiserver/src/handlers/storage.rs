@@ -126,18 +126,22 @@ impl Target {
         to_json(&object)
     }
 
-    /// What is stored of an object: in the storage version, without a resource version.
-    async fn encode(&self, mut object: Object) -> Result<Bytes, Error> {
+    /// What is stored of an object: in the storage version, without a resource version, which is taken from the object.
+    async fn encode(&self, object: &mut Object) -> Result<Bytes, Error> {
         object.metadata_mut().remove("resourceVersion");
-        self.converter().to_stored(&self.row, &mut object).await?;
-        to_json(&object)
+        if !self.converts() {
+            return to_json(object);
+        }
+        let mut stored = object.clone();
+        self.converter().to_stored(&self.row, &mut stored).await?;
+        to_json(&stored)
     }
 
-    /// Writes an object and returns its JSON as served. What is held for the write is confirmed with the commit, and
-    /// still held after a conflict.
+    /// Writes an object, whose resource version is taken from it, and returns its JSON as served. What is held for the
+    /// write is confirmed with the commit, and still held after a conflict.
     pub(crate) async fn commit(
         &self,
-        object: Object,
+        object: &mut Object,
         expect: Expect,
         held: &mut Reservations,
     ) -> Result<Bytes, CommitError> {
@@ -147,7 +151,7 @@ impl Target {
             Expect::Revision(revision) => Some(revision),
             Expect::Absent | Expect::Anything => None,
         };
-        let attempt = (!held.is_empty()).then(|| attempt(&object, base, Committed::Written));
+        let attempt = (!held.is_empty()).then(|| attempt(object, base, Committed::Written));
         let value = self.encode(object).await.map_err(CommitError::Failed)?;
         let operation = if expect == Expect::Absent { "create" } else { "update" };
         let (store, ttl_s) = (&self.context.deps.store, self.row.ttl_s);

@@ -102,7 +102,7 @@ impl Write<'_> {
         let mut left = if generated { NAME_ATTEMPTS } else { 1 };
         loop {
             left -= 1;
-            match self.target.commit(object.clone(), Expect::Absent, &mut held).await {
+            match self.target.commit(&mut object, Expect::Absent, &mut held).await {
                 Ok(json) => return Ok(json),
                 Err(CommitError::Conflict(_)) if left > 0 => {
                     let name = metadata::generate_name(&object);
@@ -173,12 +173,12 @@ impl Write<'_> {
         for _ in 0..ATTEMPTS {
             let warnings = self.warnings.len();
             let change = make(self, &current.object)?;
-            let (object, effect) = self.prepare_update(change, &current.object, &mut held).await?;
+            let (mut object, effect) = self.prepare_update(change, &current.object, &mut held).await?;
             let committed = match effect {
                 Effect::Nothing => return to_json(&current.object),
                 _ if self.options.dry_run => return to_json(&object),
                 Effect::Replace => {
-                    self.target.commit(object, Expect::Revision(current.revision), &mut held).await
+                    self.target.commit(&mut object, Expect::Revision(current.revision), &mut held).await
                 }
                 Effect::Remove => match self.target.remove(&current, &mut held).await {
                     Ok(_) => to_json(&object).map_err(CommitError::Failed),
