@@ -1,16 +1,18 @@
 //! Cluster DNS: answers pods' questions about the cluster, and passes on all others.
 //!
-//! Start with [`Dns`]: it owns the sockets and the order of things. [`zone`] decides what the cluster's own
+//! Start with [`Dns`]: it owns the sockets and the order of things; [`tcp`] serves connections. [`zone`] decides what the cluster's own
 //! names stand for, from the same watches the node has (DNS-based service discovery, version 1.1.0);
 //! [`upstream`] asks the machine's own name servers about the rest. Nothing here writes to the API.
 
 mod handler;
+mod tcp;
+#[cfg(test)]
+mod tests;
 mod upstream;
 mod zone;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use base::Shutdown;
 use hickory_server::Server;
@@ -25,10 +27,6 @@ use zone::Zone;
 
 /// Where DNS listens.
 pub const PORT: u16 = 53;
-/// How long a TCP connection may be silent.
-const TCP_IDLE: Duration = Duration::from_secs(10);
-/// Answers that may wait to be sent on one TCP connection.
-const TCP_ANSWERS: usize = 32;
 
 /// The settings of the server: which names it answers, and for which clients.
 #[derive(Debug, Clone)]
@@ -56,7 +54,10 @@ pub enum DnsError {
 
 /// A DNS server whose sockets are open.
 pub struct Dns {
-    server: Server<Handler>,
+    udp: Server<Handler>,
+    tcp: TcpListener,
+    handler: Handler,
+    clients: Vec<IpNet>,
 }
 
 impl Dns {
@@ -75,23 +76,30 @@ impl Dns {
         let own: IpAddr = config.listen.ip();
         let handler = Handler::new(zone, Upstream::new(config.resolv_conf, own));
         let everybody = ["0.0.0.0/0", "::/0"].map(|range| range.parse().expect("these are ranges"));
-        let mut server = Server::with_access(handler, everybody, config.clients);
+        let mut server = Server::with_access(handler.clone(), everybody, config.clients.clone());
         server.register_socket(udp);
-        server.register_listener(tcp, TCP_IDLE, TCP_ANSWERS);
-        Ok(Self { server })
+        Ok(Self { udp: server, tcp, handler, clients: config.clients })
+    }
+
+    /// The address of both sockets.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
     }
 
     /// Answers until `shutdown` starts.
     pub async fn run(mut self, shutdown: Shutdown) {
         tokio::select! {
-            done = self.server.block_until_done() => {
+            done = self.udp.block_until_done() => {
                 if let Err(error) = done {
                     tracing::error!(%error, "cluster DNS stopped");
                 }
             }
-            () = shutdown.started() => {}
+            () = tcp::serve(self.tcp, self.handler, self.clients, &shutdown) => {}
         }
-        if let Err(error) = self.server.shutdown_gracefully().await {
+        if let Err(error) = self.udp.shutdown_gracefully().await {
             tracing::warn!(%error, "cluster DNS did not stop cleanly");
         }
     }

@@ -82,6 +82,8 @@ where
 {
     let slots = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
+    // Whether the last connection was one too many: a flood is one warning, however long it is.
+    let mut flooded = false;
     loop {
         let next = async {
             let slot = match limits.excess {
@@ -104,9 +106,21 @@ where
             }
         };
         let Some(slot) = reserved.or_else(|| Arc::clone(&slots).try_acquire_owned().ok()) else {
-            tracing::warn!(server = limits.server, ?peer, "too many connections; this one is closed");
+            match flooded {
+                false => tracing::warn!(
+                    server = limits.server,
+                    ?peer,
+                    limit = limits.connections,
+                    "too many connections; this one and further ones are closed"
+                ),
+                true => {
+                    tracing::debug!(server = limits.server, ?peer, "too many connections; this one is closed")
+                }
+            }
+            flooded = true;
             continue;
         };
+        flooded = false;
         let conversation = converse(socket, peer);
         connections.spawn(async move {
             conversation.await;

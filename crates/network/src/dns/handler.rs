@@ -1,5 +1,7 @@
 //! Answers one question: from the cluster's zone, or else through the machine's name servers.
 
+use std::sync::Arc;
+
 use hickory_server::net::runtime::Time;
 use hickory_server::proto::op::{Header, HeaderCounts, Metadata, OpCode, ResponseCode};
 use hickory_server::proto::rr::Record;
@@ -9,9 +11,11 @@ use hickory_server::zone_handler::MessageResponseBuilder;
 use super::upstream::Upstream;
 use super::zone::{Answer, Zone, alias};
 
+/// Clones share the zone and the resolver.
+#[derive(Clone)]
 pub(super) struct Handler {
-    zone: Zone,
-    upstream: Upstream,
+    zone: Arc<Zone>,
+    upstream: Arc<Upstream>,
 }
 
 /// The parts of a response.
@@ -25,7 +29,7 @@ struct Reply {
 
 impl Handler {
     pub fn new(zone: Zone, upstream: Upstream) -> Self {
-        Self { zone, upstream }
+        Self { zone: Arc::new(zone), upstream: Arc::new(upstream) }
     }
 
     async fn reply(&self, request: &Request) -> Reply {
