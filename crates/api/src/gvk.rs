@@ -87,6 +87,13 @@ triple!(
 triple!(
     /// Group, version and plural resource name (`apps`, `v1`, `deployments`).
     GroupVersionResource, resource);
+/// As upstream writes it: `apps/v1, Kind=Deployment`, in the core group `/v1, Kind=Pod`.
+impl fmt::Display for GroupVersionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}, Kind={}", self.group, self.version, self.kind)
+    }
+}
+
 pair!(
     /// Group and kind, as error messages name an object's type.
     GroupKind, kind);
@@ -105,5 +112,6 @@ mod tests {
         assert_eq!(GroupVersion::parse("a/b/c"), None);
         assert_eq!(GroupVersion::parse(""), None);
         assert_eq!(GroupResource::new("apps", "deployments").to_string(), "deployments.apps");
+        assert_eq!(GroupVersionKind::new("", "v1", "Pod").to_string(), "/v1, Kind=Pod");
     }
 }

@@ -19,7 +19,7 @@ mod update;
 pub use apply::apply;
 pub use entry::differ_in_times_only;
 pub use set::FieldSet;
-pub use update::update;
+pub use update::{keep_reset, update};
 
 use jiff::Timestamp;
 

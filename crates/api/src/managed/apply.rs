@@ -35,7 +35,7 @@ pub fn apply(
     let named = named_fields(types, id, &config);
     let mut entries = entry::of(live);
     if let (Some(live), true) = (live, entries.is_empty()) {
-        let before = Writer { manager: BEFORE_FIRST_APPLY, subresource: "", ..*writer };
+        let before = Writer { manager: BEFORE_FIRST_APPLY, ..*writer };
         entries.push(Entry::new(&before, Operation::Update, changes(types, id, None, live).taken));
     }
     let last = entries.iter().position(|e| e.is_of(writer, Operation::Apply)).map(|i| entries.remove(i));
@@ -55,8 +55,11 @@ pub fn apply(
         prune(types, id, &mut result, &last.fields, &managed);
     }
     let changes = changes(types, id, live, &result);
-    if !force {
-        check_conflicts(&entries, &changes.taken)?;
+    if !force && let Err(conflict) = check_conflicts(&entries, &changes.taken) {
+        let live = live.ok_or(conflict)?;
+        let mut contested = changes.taken.clone();
+        contested.subtract(&last_applied::own_fields(types, id, live, writer));
+        check_conflicts(&entries, &contested)?;
     }
     for entry in &mut entries {
         entry.fields.subtract(&changes.taken);

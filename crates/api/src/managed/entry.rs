@@ -148,7 +148,7 @@ pub(super) fn of(object: Option<&Object>) -> Vec<Entry> {
 /// Writes entries to an object: without empty ones, in upstream's order, few enough.
 pub(super) fn store(object: &mut Object, mut entries: Vec<Entry>) {
     entries.retain(|e| !e.fields.is_empty());
-    unite_oldest(&mut entries);
+    unite_oldest(&mut entries, MAX_UPDATE_ENTRIES);
     sort(&mut entries);
     let metadata = object.metadata_mut();
     if entries.is_empty() {
@@ -167,35 +167,120 @@ fn sort(entries: &mut [Entry]) {
     });
 }
 
-/// Unites the oldest updates of each version while there are too many.
-fn unite_oldest(entries: &mut Vec<Entry>) {
+/// Unites the oldest updates of each version while there are too many. The only update of its version keeps its name,
+/// because renaming it saves nothing (upstream: `apimachinery/pkg/util/managedfields/internal/capmanagers.go`).
+fn unite_oldest(entries: &mut Vec<Entry>, max: usize) {
     let updates = entries.iter().filter(|e| e.operation == Operation::Update).count();
-    if updates <= MAX_UPDATE_ENTRIES {
+    if updates <= max {
         return;
     }
     sort(entries);
-    let mut surplus = updates - MAX_UPDATE_ENTRIES;
-    let mut ancient: Vec<Entry> = Vec::new();
-    let mut kept = Vec::with_capacity(entries.len());
+    // What was united before is where the next oldest go.
+    entries.sort_by_key(|e| e.manager != ANCIENT);
+    let mut surplus = updates - max;
+    let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
     for entry in entries.drain(..) {
-        if entry.operation == Operation::Apply {
+        let older = kept
+            .iter_mut()
+            .find(|k| k.operation == Operation::Update && k.api_version == entry.api_version)
+            .filter(|_| surplus > 0 && entry.operation == Operation::Update);
+        let Some(older) = older else {
             kept.push(entry);
             continue;
-        }
-        let bucket = ancient.iter_mut().find(|a| a.api_version == entry.api_version);
-        match bucket {
-            Some(bucket) if surplus > 0 || entry.manager == ANCIENT => {
-                bucket.fields.unite(&entry.fields);
-                bucket.time = bucket.time.take().max(entry.time);
-                surplus = surplus.saturating_sub(1);
-            }
-            // Making a bucket saves nothing yet: the next one of its version does.
-            None if surplus > 0 || entry.manager == ANCIENT => {
-                ancient.push(Entry { manager: ANCIENT.to_owned(), subresource: String::new(), ..entry });
-            }
-            _ => kept.push(entry),
+        };
+        ANCIENT.clone_into(&mut older.manager);
+        older.subresource.clear();
+        older.fields.unite(&entry.fields);
+        older.time = older.time.take().max(entry.time);
+        surplus -= 1;
+    }
+    *entries = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry((manager, api_version, hour, fields): (&str, &str, u8, &str)) -> Entry {
+        let fields = fields.chars().map(|c| (format!("f:{c}"), json!({}))).collect();
+        Entry {
+            manager: manager.to_owned(),
+            operation: Operation::Update,
+            api_version: api_version.to_owned(),
+            subresource: String::new(),
+            time: Some(format!("2020-01-01T{hour:02}:00:00Z")),
+            fields: FieldSet(fields),
         }
     }
-    kept.extend(ancient);
-    *entries = kept;
+
+    /// The cases of upstream's `capmanagers_test.go`.
+    #[test]
+    fn the_oldest_updates_of_a_version_are_united_and_one_alone_keeps_its_name() {
+        type Row = (&'static str, &'static str, u8, &'static str);
+        let cases: [(&[Row], &[Row]); 6] = [
+            (
+                &[("m1", "v1", 1, "a"), ("m2", "v1", 2, "b"), ("m3", "v1", 3, "c"), ("m4", "v1", 4, "d")],
+                &[(ANCIENT, "v1", 2, "ab"), ("m3", "v1", 3, "c"), ("m4", "v1", 4, "d")],
+            ),
+            (
+                &[(ANCIENT, "v1", 2, "ab"), ("m3", "v1", 3, "c"), ("m4", "v1", 4, "d"), ("m5", "v1", 5, "e")],
+                &[(ANCIENT, "v1", 3, "abc"), ("m4", "v1", 4, "d"), ("m5", "v1", 5, "e")],
+            ),
+            (
+                &[
+                    ("m1", "v1", 1, "a"),
+                    ("m2", "v2", 2, "b"),
+                    ("m3", "v1", 3, "c"),
+                    ("m4", "v1", 4, "d"),
+                    ("m5", "v1", 5, "e"),
+                ],
+                &[("m2", "v2", 2, "b"), (ANCIENT, "v1", 4, "acd"), ("m5", "v1", 5, "e")],
+            ),
+            (
+                &[
+                    ("m2", "v2", 2, "b"),
+                    (ANCIENT, "v1", 4, "acd"),
+                    ("m5", "v1", 5, "e"),
+                    ("m6", "v3", 6, "f"),
+                    ("m7", "v2", 7, "g"),
+                ],
+                &[(ANCIENT, "v1", 5, "acde"), ("m6", "v3", 6, "f"), (ANCIENT, "v2", 7, "bg")],
+            ),
+            (
+                &[
+                    (ANCIENT, "v1", 5, "acde"),
+                    ("m6", "v3", 6, "f"),
+                    (ANCIENT, "v2", 7, "bg"),
+                    ("m8", "v3", 8, "h"),
+                ],
+                &[(ANCIENT, "v1", 5, "acde"), (ANCIENT, "v2", 7, "bg"), (ANCIENT, "v3", 8, "fh")],
+            ),
+            (
+                &[
+                    (ANCIENT, "v1", 5, "acde"),
+                    ("m6", "v3", 6, "f"),
+                    (ANCIENT, "v2", 7, "bg"),
+                    ("m8", "v4", 8, "h"),
+                ],
+                &[
+                    (ANCIENT, "v1", 5, "acde"),
+                    ("m6", "v3", 6, "f"),
+                    (ANCIENT, "v2", 7, "bg"),
+                    ("m8", "v4", 8, "h"),
+                ],
+            ),
+        ];
+        for (before, after) in cases {
+            let mut entries: Vec<Entry> = before.iter().copied().map(entry).collect();
+            unite_oldest(&mut entries, 3);
+            sort(&mut entries);
+            assert_eq!(entries, after.iter().copied().map(entry).collect::<Vec<_>>());
+            let united = entries.clone();
+            unite_oldest(&mut entries, 3);
+            sort(&mut entries);
+            assert_eq!(entries, united, "uniting twice changes nothing more");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Field tracking of ordinary writes.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::compare::changes;
 use super::entry::{self, Entry, Operation, timestamp};
@@ -56,11 +56,22 @@ fn take(entries: &mut Vec<Entry>, taken: FieldSet, writer: &Writer<'_>) {
     }
 }
 
+/// Writes the wish to start afresh in the form that outlasts the omission of empty lists (`codec::omit_empty`): one empty
+/// entry.
+pub fn keep_reset(object: &mut Object) {
+    if let Some(Value::Object(metadata)) = object.0.get_mut("metadata")
+        && let Some(Value::Array(entries)) = metadata.get_mut("managedFields")
+        && entries.is_empty()
+    {
+        entries.push(Value::Object(Map::new()));
+    }
+}
+
 /// An empty list, or one empty entry: the wish to start afresh.
 fn is_reset(carried: &Value) -> bool {
     match carried.as_array().map(Vec::as_slice) {
         Some([]) => true,
-        Some([only]) => only.as_object().is_some_and(serde_json::Map::is_empty),
+        Some([only]) => only.as_object().is_some_and(Map::is_empty),
         _ => false,
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn object(
 /// Decodes the configuration of a server-side apply: YAML, of which JSON is a part.
 ///
 /// # Errors
-/// As [`object`]; and 400 when kind or version is missing.
+/// As [`object`]; and 400 when kind and version are not the row's.
 pub(crate) fn applied(
     row: &Resource,
     body: &[u8],
@@ -71,14 +71,15 @@ pub(crate) fn applied(
     let json = body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{');
     let limits = Limits::default();
     let decoded = if json { codec::decode_json(body, &limits)? } else { codec::decode_yaml(body, &limits)? };
-    if decoded.object.api_version().is_empty() || decoded.object.kind().is_empty() {
-        return Err(Error::bad_request("the applied configuration must name its apiVersion and kind"));
+    let (group, version) =
+        decoded.object.api_version().rsplit_once('/').unwrap_or(("", decoded.object.api_version()));
+    let told = GroupVersionKind::new(group, version, decoded.object.kind());
+    if told != row.gvk() {
+        return Err(Error::bad_request(format!("invalid object type: {told}")));
     }
     // Fields that the type does not have are refused whatever `fieldValidation` says, as upstream's merge cannot
     // place them.
-    if decoded.object.kind() == row.kind {
-        managed::typed::check(row.schema.types(), row.schema.id(), &decoded.object)?;
-    }
+    managed::typed::check(row.schema.types(), row.schema.id(), &decoded.object)?;
     check(row, decoded, options, warnings)
 }
 

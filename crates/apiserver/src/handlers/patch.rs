@@ -142,15 +142,8 @@ fn check_type(new: &Object, old: &Object) -> Result<(), Error> {
 /// Server-side apply: merges a configuration into the object, or creates it.
 async fn apply(target: Target, call: Call, answer: Answer, options: WriteOptions, bytes: Bytes) -> Outcome {
     let mut warnings = Vec::new();
-    let mut config = decode::applied(&target.row, &bytes, &options, &mut warnings)?;
+    let config = decode::applied(&target.row, &bytes, &options, &mut warnings)?;
     let namespace = namespace_of(&target, &call);
-    if config.name().is_empty() {
-        config.set_meta_str("name", call.info.name.as_str());
-    }
-    metadata::check_name(&config, &namespace, &call.info.name)?;
-    if target.row.namespaced() {
-        config.set_meta_str("namespace", namespace.as_str());
-    }
     let attributes = call.attributes();
     let api_version = target.row.group_version().to_string();
     let (manager, force) = (options.manager.clone(), options.force);
@@ -159,7 +152,12 @@ async fn apply(target: Target, call: Call, answer: Answer, options: WriteOptions
     let merge = |live: Option<&Object>, config: Object| {
         let writer =
             Writer { manager: &manager, api_version: &api_version, subresource: &call.info.subresource, now };
-        managed::apply(schema.types(), schema.id(), live, config, force, &writer)
+        let mut object = managed::apply(schema.types(), schema.id(), live, config, force, &writer)?;
+        metadata::check_name(&object, &namespace, &call.info.name)?;
+        if target.row.namespaced() {
+            object.set_meta_str("namespace", namespace.as_str());
+        }
+        Ok(object)
     };
     let part = Part::of(&attributes);
     let mut write = Write { target: &target, attributes: &attributes, part, options, warnings };

@@ -206,6 +206,7 @@ impl Write<'_> {
     ) -> Result<(Object, Effect), Error> {
         let Change { object: mut new, managed } = change;
         self.check_preconditions(&new, old)?;
+        managed::keep_reset(&mut new);
         codec::omit_empty(self.schema().types(), self.schema().id(), &mut new);
         self.logic().default(&mut new);
         self.admit(Operation::Update, &mut new, Some(old)).await?;
