@@ -1,4 +1,7 @@
-//! Classifies failed calls by status code and reason, never by text.
+//! Classifies failed calls by status code and reason, never by text, and puts them into words.
+//!
+//! A call that fails because what it is about is going away is the ordinary course of things: its caller logs that as
+//! debugging, not as a warning.
 
 use kube::Error;
 
@@ -33,4 +36,51 @@ pub fn is_forbidden_by_terminating_namespace(error: &Error) -> bool {
         s.code == 403
             && s.details.as_ref().is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"))
     })
+}
+
+/// The namespace of what was to be made is going away or is gone.
+pub fn is_without_namespace(error: &Error) -> bool {
+    is_forbidden_by_terminating_namespace(error)
+        || status(error).is_some_and(|s| {
+            s.code == 404 && s.details.as_ref().is_some_and(|d| d.kind == "namespaces" && d.group.is_empty())
+        })
+}
+
+/// The failure in words, for people: the server's message alone, or what kept the call from an answer.
+pub fn message(error: &Error) -> String {
+    status(error).map_or_else(|| error.to_string(), |s| s.message.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn failure(code: u16, reason: &str, details: Value) -> Error {
+        let status = json!({
+            "status": "Failure", "message": "pods \"a\" fails", "code": code, "reason": reason, "details": details,
+        });
+        Error::Api(serde_json::from_value(status).expect("a Status"))
+    }
+
+    #[test]
+    fn a_namespace_that_goes_or_is_gone_is_told_from_other_refusals() {
+        let terminating =
+            json!({"name": "a", "kind": "pods", "causes": [{"reason": "NamespaceTerminating"}]});
+        let cases = [
+            (failure(403, "Forbidden", terminating), true),
+            (failure(403, "Forbidden", json!({"name": "a", "kind": "pods"})), false),
+            (failure(404, "NotFound", json!({"name": "n", "kind": "namespaces"})), true),
+            (failure(404, "NotFound", json!({"name": "a", "kind": "pods"})), false),
+        ];
+        for (error, expect) in cases {
+            assert_eq!(is_without_namespace(&error), expect, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_the_servers_message_alone() {
+        assert_eq!(message(&failure(404, "NotFound", json!({}))), "pods \"a\" fails");
+    }
 }

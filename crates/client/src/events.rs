@@ -145,7 +145,7 @@ impl Writer {
     async fn run(mut self, mut inbox: mpsc::Receiver<Occurrence>) {
         while let Some(occurrence) = inbox.recv().await {
             if let Err(error) = self.write(&occurrence).await
-                && !crate::is_forbidden_by_terminating_namespace(&error)
+                && !crate::is_without_namespace(&error)
             {
                 // An event is news about work, not the work: losing one must not stop anything.
                 tracing::warn!(reason = occurrence.reason, %error, "an event could not be written");

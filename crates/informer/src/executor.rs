@@ -89,7 +89,7 @@ impl Executor {
                     // The namespace takes with it whatever the plan was for.
                     return Outcome::Done;
                 }
-                return Outcome::Failed(Failure { write, message: words(&error) });
+                return Outcome::Failed(Failure { write, message: client::message(&error) });
             }
         }
         Outcome::Done
@@ -133,7 +133,7 @@ impl Executor {
             Ok(None) => {}
             Err(error) => {
                 if !client::is_forbidden_by_terminating_namespace(error) && !client::is_conflict(error) {
-                    self.tell(plan.on_failure.as_ref(), EventType::Warning, action, &words(error));
+                    self.tell(plan.on_failure.as_ref(), EventType::Warning, action, &client::message(error));
                 }
             }
         }
@@ -234,13 +234,6 @@ impl Executor {
     ) -> Result<Object, kube::Error> {
         let path = format!("{}?fieldManager={}", target.path(), self.field_manager);
         self.client.request::<Object>(request(method, path, content_type, body)?).await
-    }
-}
-
-fn words(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
     }
 }
 

@@ -56,7 +56,7 @@ impl KubePodApi {
 fn failed(error: Error) -> PodApiError {
     match &error {
         Error::Api(status) if status.code == 404 => PodApiError::Gone,
-        _ => PodApiError::Failed(error.to_string()),
+        _ => PodApiError::Failed(client::message(&error)),
     }
 }
 

@@ -6,6 +6,7 @@
 //! is upstream's.
 
 pub mod atomic_writer;
+mod complaints;
 pub mod directories;
 pub mod error;
 pub mod layout;

@@ -397,7 +397,11 @@ impl Worker {
                     Outcome::Sandbox(config) => self.sandbox_config = Some(config.clone()),
                     Outcome::Failed(failure) => {
                         let (pod, message) = (self.want.name(), failure.message.as_str());
-                        tracing::info!(pod, ?action, message, "an action failed");
+                        if self.is_going() {
+                            tracing::debug!(pod, ?action, message, "an action failed for a pod that goes");
+                        } else {
+                            tracing::info!(pod, ?action, message, "an action failed");
+                        }
                     }
                     Outcome::Done | Outcome::Image { .. } => {}
                 }
@@ -405,6 +409,13 @@ impl Worker {
                 self.runtime_changed |= memory::remember(&mut self.seen, &action, outcome, now);
             }
         }
+    }
+
+    /// Whether the pod is being deleted or ended: what fails for it then is of the ordinary course of things.
+    fn is_going(&self) -> bool {
+        self.want.gone
+            || self.seen.ending_since.is_some()
+            || self.want.pod.metadata.deletion_timestamp.is_some()
     }
 
     /// Lets starts under way come to their end, so that nothing half-made is left; everything else stops now.

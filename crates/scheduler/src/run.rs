@@ -43,7 +43,7 @@ enum Event {
     Node(Delta<Node>),
     Namespace(Delta<Namespace>),
     /// A binding ended; with the reason when it failed.
-    Bound(Box<Attempt>, String, Result<(), String>),
+    Bound(Box<Attempt>, String, Result<(), Unbound>),
 }
 
 /// The scheduler, built and ready to run.
@@ -159,10 +159,11 @@ impl Scheduler {
             Event::Bound(attempt, node, Err(why)) => {
                 let pod = &attempt.pod.key;
                 let present = self.informers.cache::<Pod>().find(pod);
-                if present.as_ref().is_some_and(|present| present.uid == attempt.pod.uid) {
-                    tracing::warn!(%pod, %node, %why, "binding failed");
+                let still_there = present.as_ref().is_some_and(|present| present.uid == attempt.pod.uid);
+                if still_there && !why.namespace_goes {
+                    tracing::warn!(%pod, %node, why = why.message, "binding failed");
                 } else {
-                    tracing::debug!(%pod, %node, %why, "the pod went while it was bound");
+                    tracing::debug!(%pod, %node, why = why.message, "the pod went while it was bound");
                 }
                 state.not_bound(*attempt, present.as_ref(), now);
             }
@@ -228,23 +229,39 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-async fn bind(client: &Client, pod: &PodInfo, node: &str) -> Result<(), String> {
+/// Why a binding was not written.
+struct Unbound {
+    message: String,
+    /// The pod's namespace is being deleted, and the pod with it.
+    namespace_goes: bool,
+}
+
+impl Unbound {
+    fn other(message: impl ToString) -> Self {
+        Self { message: message.to_string(), namespace_goes: false }
+    }
+}
+
+async fn bind(client: &Client, pod: &PodInfo, node: &str) -> Result<(), Unbound> {
     let Key { namespace, name } = &pod.key;
     let binding = json!({
         "apiVersion": "v1", "kind": "Binding",
         "metadata": {"name": &**name, "namespace": &**namespace, "uid": &*pod.uid},
         "target": {"apiVersion": "v1", "kind": "Node", "name": node},
     });
-    let body = serde_json::to_vec(&binding).map_err(|e| e.to_string())?;
+    let body = serde_json::to_vec(&binding).map_err(Unbound::other)?;
     let request = kube::core::Request::new(format!("/api/v1/namespaces/{namespace}/pods"))
         .create_subresource("binding", name, &kube::api::PostParams::default(), body)
-        .map_err(|e| e.to_string())?;
+        .map_err(Unbound::other)?;
     let answered =
         tokio::time::timeout(Duration::from_secs(30), client.request::<serde_json::Value>(request)).await;
     match answered {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("the API server did not answer in 30 s".into()),
+        Ok(Err(error)) => Err(Unbound {
+            message: client::message(&error),
+            namespace_goes: client::is_without_namespace(&error),
+        }),
+        Err(_) => Err(Unbound::other("the API server did not answer in 30 s")),
     }
 }
 
@@ -307,7 +324,7 @@ mod tests {
         pods.apply(pod("bound", Some("n")));
         learn_all(&mut scheduler);
         for attempt in attempts {
-            scheduler.learn(Event::Bound(Box::new(attempt), "n".into(), Err("refused".into())));
+            scheduler.learn(Event::Bound(Box::new(attempt), "n".into(), Err(Unbound::other("refused"))));
         }
         let later = now + Duration::from_secs(60);
         let waiting: Vec<_> =

@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Volume};
 use kube::Client;
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 
+use super::complaints::Complaints;
 use super::error::SetupError;
 use super::limits::{Limit, Limits};
 use super::objects::{Objects, OnChange};
@@ -41,6 +42,7 @@ impl Dirty {
 struct Managed {
     pod: Arc<Pod>,
     order: Arc<AsyncMutex<()>>,
+    complaints: Complaints,
 }
 
 /// The volumes of all pods on this node.
@@ -130,9 +132,14 @@ impl Manager {
         let (sources, mut failed) = self.gather(&pod).await;
         let volumes = volumes(&pod).filter(|volume| self.follows_sources(volume)).collect();
         failed.extend(self.set_up_all(&pod, volumes, sources).await.1);
-        for error in failed {
-            // What is mounted stays as it was, as upstream; the next change tries again.
-            tracing::warn!(pod = uid, %error, "a volume could not be updated");
+        // What is mounted stays as it was, as upstream; the next change tries again.
+        let deleted = pod.metadata.deletion_timestamp.is_some();
+        let told = lock(&self.pods).get_mut(uid).map(|managed| managed.complaints.renew(&failed, deleted));
+        for (error, warn) in told.into_iter().flatten() {
+            match warn {
+                true => tracing::warn!(pod = uid, error, "a volume could not be updated"),
+                false => tracing::debug!(pod = uid, error, "a volume still cannot be updated"),
+            }
         }
     }
 
@@ -159,7 +166,11 @@ impl Manager {
     fn enter(&self, pod: &Arc<Pod>) -> Arc<AsyncMutex<()>> {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let mut pods = lock(&self.pods);
-        let managed = pods.entry(uid).or_insert_with(|| Managed { pod: pod.clone(), order: Arc::default() });
+        let managed = pods.entry(uid).or_insert_with(|| Managed {
+            pod: pod.clone(),
+            order: Arc::default(),
+            complaints: Complaints::default(),
+        });
         managed.pod = pod.clone();
         // The renewal timer must see tokens that setup is about to get.
         managed.order.clone()

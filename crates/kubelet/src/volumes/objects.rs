@@ -200,7 +200,10 @@ impl<K: Referenced> Follower<K> {
     }
 
     async fn list(&self, api: &Api<K>, selector: &str) -> Result<Next, String> {
-        let list = api.list(&ListParams::default().fields(selector)).await.map_err(describe)?;
+        let list = api
+            .list(&ListParams::default().fields(selector))
+            .await
+            .map_err(|error| client::message(&error))?;
         let version = list.metadata.resource_version.clone().unwrap_or_default();
         match list.items.into_iter().next() {
             Some(object) => {
@@ -225,7 +228,7 @@ impl<K: Referenced> Follower<K> {
         };
         let mut stream = std::pin::pin!(stream);
         while let Some(event) = stream.next().await {
-            match event.map_err(describe)? {
+            match event.map_err(|error| client::message(&error))? {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     version = object.meta().resource_version.clone().unwrap_or(version);
                     if self.seen(State::Present(Arc::new(object))) {
@@ -265,13 +268,5 @@ impl<K: Referenced> Follower<K> {
             (inner.on_change)(&users);
         }
         immutable
-    }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
-fn describe(error: kube::Error) -> String {
-    match &error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
     }
 }

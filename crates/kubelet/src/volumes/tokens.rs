@@ -11,7 +11,6 @@ use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, T
 use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::{Api, Client};
 
-use super::VolumeError;
 use super::sources::TokenKey;
 
 /// A token is renewed at this age at the latest, as upstream.
@@ -21,6 +20,11 @@ const ATTEMPTS: u32 = 4;
 const AGAIN: Policy = Policy::new(Duration::from_millis(20), Duration::from_secs(1));
 /// When a renewal failed.
 const RETRY: SignedDuration = SignedDuration::from_secs(60);
+
+/// Why no token can be had, in words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TokenError(String);
 
 struct Issued {
     token: String,
@@ -46,7 +50,7 @@ impl Tokens {
     ///
     /// # Errors
     /// When none can be had.
-    pub async fn get(&self, pod: &Pod, key: &TokenKey) -> Result<String, VolumeError> {
+    pub async fn get(&self, pod: &Pod, key: &TokenKey) -> Result<String, TokenError> {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let now = self.clock.now();
         let slot = (uid, key.clone());
@@ -69,13 +73,18 @@ impl Tokens {
                 if now >= known.expires {
                     return Err(error);
                 }
-                tracing::warn!(%error, "a service account token could not be renewed yet");
+                match pod.metadata.deletion_timestamp {
+                    None => tracing::warn!(%error, "a service account token could not be renewed yet"),
+                    Some(_) => {
+                        tracing::debug!(%error, "a service account token is not renewed for a pod that goes")
+                    }
+                }
                 Ok(known.token.clone())
             }
         }
     }
 
-    async fn request(&self, pod: &Pod, key: &TokenKey) -> Result<Issued, VolumeError> {
+    async fn request(&self, pod: &Pod, key: &TokenKey) -> Result<Issued, TokenError> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let account = pod.spec.as_ref().and_then(|s| s.service_account_name.as_deref());
         let account = account.filter(|a| !a.is_empty()).unwrap_or("default");
@@ -102,7 +111,7 @@ impl Tokens {
                     failures += 1;
                     // The API has to learn first that the pod is bound here: it may need a moment.
                     if failures >= ATTEMPTS || client::is_not_found(&error) {
-                        return Err(VolumeError::Token(error.to_string()));
+                        return Err(TokenError(client::message(&error)));
                     }
                     tokio::time::sleep(AGAIN.delay(failures)).await;
                 }
@@ -110,7 +119,7 @@ impl Tokens {
         };
         let status = answer.status.unwrap_or_default();
         let (Some(token), Some(expires)) = (status.token, status.expiration_timestamp) else {
-            return Err(VolumeError::Token("the answer holds no token".into()));
+            return Err(TokenError("the answer holds no token".into()));
         };
         Ok(Issued { token, renew_at: renew_at(self.clock.now(), expires.0), expires: expires.0 })
     }
