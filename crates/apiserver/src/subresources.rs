@@ -26,6 +26,7 @@ use crate::handlers::storage::Target;
 use crate::handlers::{patch, put, read, scale};
 use crate::request::call::Call;
 use crate::respond::Outcome;
+use crate::respond::negotiate::Answer;
 use connect::Stream;
 
 /// Answers a request for a part of an object: the one place where each of the row's [`PartHandler`]s meets its
@@ -44,9 +45,15 @@ pub(crate) async fn answer(target: Target, part: Part, call: Call) -> Outcome {
             _ => put::update(target, call).await,
         },
         PartHandler::Scale(paths) => scale::answer(target, &paths, call).await,
-        PartHandler::Approval => parts::answer(target, call, parts::approval).await,
+        PartHandler::Approval => {
+            let form = Answer::negotiate(&call.headers)?;
+            parts::answer(target, call, form, parts::approval).await
+        }
         PartHandler::Binding => binding::create(target, call).await,
-        PartHandler::EphemeralContainers => parts::answer(target, call, parts::ephemeral_containers).await,
+        PartHandler::EphemeralContainers => {
+            let form = Answer::without_table(&call.headers)?;
+            parts::answer(target, call, form, parts::ephemeral_containers).await
+        }
         PartHandler::Eviction => eviction::create(target, call).await,
         PartHandler::Finalize => namespace::finalize(target, call).await,
         PartHandler::Log => streams::log(target, call).await,
@@ -54,7 +61,10 @@ pub(crate) async fn answer(target: Target, part: Part, call: Call) -> Outcome {
         PartHandler::Exec => streams::stream(target, call, Stream::Exec).await,
         PartHandler::PortForward => streams::stream(target, call, Stream::PortForward).await,
         PartHandler::Proxy(to) => proxied::answer(target, to, call).await,
-        PartHandler::Resize => parts::answer(target, call, parts::resize).await,
+        PartHandler::Resize => {
+            let form = Answer::without_table(&call.headers)?;
+            parts::answer(target, call, form, parts::resize).await
+        }
         PartHandler::Token => token::create(target, call).await,
     }
 }

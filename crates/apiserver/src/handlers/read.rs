@@ -11,7 +11,11 @@ use crate::respond::{self, Outcome};
 
 /// Hands out the cache's bytes.
 pub(crate) async fn get(target: &Target, call: &Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+    get_as(target, call, Answer::negotiate(&call.headers)?).await
+}
+
+/// The same in a form that was negotiated before.
+pub(crate) async fn get_as(target: &Target, call: &Call, answer: Answer) -> Outcome {
     let namespace = if target.row.namespaced() { namespace_of(target, call) } else { String::new() };
     let entry =
         target.cache.get(&namespace, &call.info.name).ok_or_else(|| target.not_found(&call.info.name))?;

@@ -59,8 +59,7 @@ fn scale_of(paths: &ScalePaths, object: &Object) -> Result<Object, Error> {
     Ok(scale)
 }
 
-fn shown(target: &Target, call: &Call, scale: Object) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+fn shown(target: &Target, call: &Call, answer: Answer, scale: Object) -> Outcome {
     let value = match answer.shape {
         Shape::Whole => scale.into_value(),
         Shape::Metadata => table::metadata_only(&scale),
@@ -75,15 +74,17 @@ fn shown(target: &Target, call: &Call, scale: Object) -> Outcome {
 
 /// GET, PUT and PATCH of the scale of an object that has its figures at `paths`.
 pub(crate) async fn answer(target: Target, paths: &ScalePaths, call: Call) -> Outcome {
+    // Before anything is written.
+    let form = Answer::negotiate(&call.headers)?;
     if call.info.verb == "get" {
         let current = target.read_existing(&namespace_of(&target, &call), &call.info.name).await?;
-        return shown(&target, &call, scale_of(paths, &current.object)?);
+        return shown(&target, &call, form, scale_of(paths, &current.object)?);
     }
-    change(target, paths, call).await
+    change(target, paths, call, form).await
 }
 
 /// PUT and PATCH of a scale: only the wanted count reaches the object.
-async fn change(target: Target, paths: &ScalePaths, mut call: Call) -> Outcome {
+async fn change(target: Target, paths: &ScalePaths, mut call: Call, form: Answer) -> Outcome {
     let is_patch = call.info.verb == "patch";
     let options = WriteOptions::parse(
         if is_patch { "PatchOptions" } else { "UpdateOptions" },
@@ -125,7 +126,7 @@ async fn change(target: Target, paths: &ScalePaths, mut call: Call) -> Outcome {
         })
         .await?;
     let object: Object = serde_json::from_slice(&json).map_err(Error::internal)?;
-    shown(&target, &call, scale_of(paths, &object)?)
+    shown(&target, &call, form, scale_of(paths, &object)?)
 }
 
 fn wanted(scale: &Object, name: &str) -> Result<i64, Error> {

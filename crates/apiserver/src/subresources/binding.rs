@@ -18,7 +18,7 @@ use crate::respond::{self, Outcome};
 
 /// POST of a Binding, to `pods/NAME/binding` or to `bindings`.
 pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
-    let answer = Answer::plain(&call.headers)?;
+    let answer = Answer::without_table(&call.headers)?;
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
     let mut binding = decode::companion(&call.headers, &bytes, &GroupVersionKind::new("", "v1", "Binding"))?;

@@ -19,7 +19,7 @@ use crate::respond::{self, Outcome};
 
 /// POST of an Eviction.
 pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
-    let answer = Answer::plain(&call.headers)?;
+    let answer = Answer::without_table(&call.headers)?;
     let create = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
     let mut eviction =

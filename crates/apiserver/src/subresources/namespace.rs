@@ -14,7 +14,7 @@ use crate::respond::negotiate::Answer;
 
 /// PUT of `finalize`: sets `spec.finalizers` and nothing else.
 pub(crate) async fn finalize(target: Target, mut call: Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+    let answer = Answer::without_table(&call.headers)?;
     let options = WriteOptions::parse("UpdateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
     let mut warnings = Vec::new();

@@ -25,12 +25,11 @@ use crate::respond::negotiate::Answer;
 /// Takes what a request may change of `wanted` over into `object`, at a time.
 type Take = fn(&mut Object, &Object, Timestamp) -> Result<(), FieldError>;
 
-/// GET, PUT and PATCH of a part.
-pub(super) async fn answer(target: Target, mut call: Call, take: Take) -> Outcome {
+/// GET, PUT and PATCH of a part, in a form that was negotiated before.
+pub(super) async fn answer(target: Target, mut call: Call, answer: Answer, take: Take) -> Outcome {
     if call.info.verb == "get" {
-        return read::get(&target, &call).await;
+        return read::get_as(&target, &call, answer).await;
     }
-    let answer = Answer::negotiate(&call.headers)?;
     let is_patch = call.info.verb == "patch";
     let options = if is_patch { "PatchOptions" } else { "UpdateOptions" };
     let options = WriteOptions::parse(options, &call.query, &call.headers, false)?;

@@ -11,6 +11,7 @@ mod https;
 mod layout;
 mod malformed;
 mod mutation;
+mod negotiating;
 mod objects;
 mod operations;
 mod paging;

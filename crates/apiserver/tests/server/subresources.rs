@@ -177,3 +177,39 @@ async fn streams_say_what_is_missing() {
     assert_eq!(exec, "pod p does not have a host assigned");
     harness.get("/api/v1/nodes/none/proxy/").await.refused(404);
 }
+
+#[tokio::test]
+async fn an_approval_changes_metadata_and_conditions_and_nothing_else() {
+    let harness = Harness::start().await;
+    let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let body = json!({"metadata": {"name": "c", "labels": {"old": "1"}}, "spec": {
+        "signerName": "example.com/a", "usages": ["client auth"], "request": "aGVsbG8="}});
+    let made = harness.post(requests, &body).await.ok();
+    let change = json!({"metadata": {"labels": {"old": null, "new": "2"}, "annotations": {"by": "me"}},
+        "spec": {"request": "b3RoZXI=", "signerName": "example.com/b"},
+        "status": {"certificate": "b3RoZXI=", "conditions": [
+            {"type": "Approved", "status": "True", "reason": "Checked", "message": "by hand"}]}});
+    let (path, approval) = (format!("{requests}/c"), format!("{requests}/c/approval"));
+    for kind in ["application/strategic-merge-patch+json", "application/merge-patch+json"] {
+        let approved = harness.patch(&approval, kind, &change).await.ok();
+        assert_eq!(approved["metadata"]["labels"], json!({"new": "2"}), "{kind}");
+        assert_eq!(approved["metadata"]["annotations"], json!({"by": "me"}), "{kind}");
+        assert_eq!(approved["metadata"]["uid"], made["metadata"]["uid"], "{kind}");
+        assert_eq!(approved["spec"], made["spec"], "{kind}");
+        let status = approved["status"].as_object().unwrap();
+        assert_eq!(status.keys().collect::<Vec<_>>(), ["conditions"], "{kind}");
+        let condition = &status["conditions"][0];
+        assert_eq!((&condition["reason"], &condition["message"]), (&json!("Checked"), &json!("by hand")));
+        assert!(condition["lastUpdateTime"].is_string() && condition["lastTransitionTime"].is_string());
+        let entries = approved["metadata"]["managedFields"].as_array().unwrap();
+        let entry = entries.iter().find(|entry| entry["subresource"] == "approval").unwrap();
+        assert_eq!(entry["fieldsV1"]["f:metadata"]["f:labels"]["f:new"], json!({}), "{entry}");
+        assert!(entry["fieldsV1"]["f:status"]["f:conditions"].is_object(), "{entry}");
+        assert_eq!(harness.get(&path).await.ok(), approved, "{kind}");
+    }
+    // The request itself changes neither by its own path nor by its status.
+    let denied = json!({"status": {"conditions": [{"type": "Denied", "status": "True"}]}});
+    harness.merge(&path, &denied).await.ok();
+    harness.merge(&format!("{path}/status"), &denied).await.ok();
+    assert_eq!(harness.get(&path).await.ok()["status"]["conditions"][0]["type"], "Approved");
+}
