@@ -89,6 +89,8 @@ pub(crate) struct Trail {
     /// `None` when it did not come to authorization.
     pub allowed: Option<bool>,
     pub error: Option<Error>,
+    /// The server ended the request to protect itself.
+    pub in_self_defence: bool,
     /// What admission notes.
     pub notes: Notes,
 }

@@ -56,14 +56,28 @@ pub enum Body {
 /// What ends an answer in JSON, as Go's encoder has it.
 const NEWLINE: &[u8] = b"\n";
 
-type Chunks = BoxStream<'static, Result<Bytes, BoxError>>;
+/// Pieces that come over time, and what is dropped when no more can come.
+pub struct Chunks {
+    stream: BoxStream<'static, Result<Bytes, BoxError>>,
+    held: Option<Box<dyn Send>>,
+}
+
+impl Chunks {
+    fn of(stream: impl futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Self {
+        Self { stream: Box::pin(stream), held: None }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        self.stream.as_mut().poll_next(cx)
+    }
+}
 
 impl Body {
     pub fn stream<S>(stream: S) -> Self
     where
         S: futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
     {
-        Self::Stream(Box::pin(stream))
+        Self::Stream(Chunks::of(stream))
     }
 
     /// The same for a caller of the process: an object's shared bytes alone.
@@ -74,11 +88,18 @@ impl Body {
         }
     }
 
+    /// Keeps a value as long as a stream may go on; with any other body it is dropped at once.
+    pub(crate) fn hold(&mut self, value: impl Send + 'static) {
+        if let Self::Events(chunks) | Self::Stream(chunks) = self {
+            chunks.held = Some(Box::new(value));
+        }
+    }
+
     pub(crate) fn events<S>(stream: S) -> Self
     where
         S: futures::Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
     {
-        Self::Events(Box::pin(stream))
+        Self::Events(Chunks::of(stream))
     }
 }
 
@@ -109,7 +130,7 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Self::Pieces(pieces) => Poll::Ready(pieces.pop_front().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Events(stream) | Self::Stream(stream) => stream.as_mut().poll_next(cx).map_ok(Frame::data),
+            Self::Events(chunks) | Self::Stream(chunks) => chunks.poll_next(cx).map_ok(Frame::data),
         }
     }
 
@@ -170,7 +191,7 @@ impl http_body::Body for Gathered {
                 // What is there already goes in one frame; what comes later does not hold it up.
                 let mut bytes: usize = waiting.iter().map(Bytes::len).sum();
                 while bytes < FRAME_BYTES && end.is_none() {
-                    match events.as_mut().poll_next(cx) {
+                    match events.poll_next(cx) {
                         Poll::Ready(Some(Ok(piece))) => {
                             bytes += piece.len();
                             waiting.push_back(piece);

@@ -61,11 +61,11 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The outcome of some work, or the 504 of a request that takes longer than requests may.
-    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        tokio::time::timeout(self.request_timeout, work).await.unwrap_or_else(|_| {
+    /// What comes of some work, or the 504 of a request that takes longer than requests may.
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::time::timeout(self.request_timeout, work).await.map_err(|_| {
             let message = "Timeout: request did not complete within the allotted timeout";
-            Err(Error::new(Reason::Timeout, message))
+            Error::new(Reason::Timeout, message)
         })
     }
 }

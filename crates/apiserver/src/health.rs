@@ -6,8 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use http::StatusCode;
 
 use crate::body::Body;
+use crate::metrics::Metrics;
 use crate::request::query::Query;
 use crate::respond;
+
+const KINDS: [&str; 3] = ["healthz", "livez", "readyz"];
 
 type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 
@@ -22,22 +25,25 @@ impl Health {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).push((name, check));
     }
 
-    /// Answers `/KIND` or `/KIND/CHECK`; `None` for an unknown check.
+    /// Answers `/KIND` or `/KIND/CHECK`; `None` for an unknown kind or check.
     pub(crate) fn answer(
         &self,
         kind: &str,
         only: Option<&str>,
         query: &Query,
+        metrics: &Metrics,
     ) -> Option<http::Response<Body>> {
+        let kind = KINDS.into_iter().find(|known| *known == kind)?;
         let excluded: Vec<&str> = query.all("exclude").collect();
         let mut lines = String::new();
         let mut failed = false;
         let mut found = false;
-        let mut report = |name: &str, result: Result<(), String>| {
+        let mut report = |name: &'static str, result: Result<(), String>| {
             if only.is_some_and(|o| o != name) {
                 return;
             }
             found = true;
+            metrics.checked(name, kind, result.is_ok());
             let line = if excluded.contains(&name) {
                 format!("[+]{name} excluded: ok")
             } else if result.is_ok() {
@@ -77,10 +83,11 @@ mod tests {
 
     #[test]
     fn a_failing_part_is_named_and_others_can_be_asked_alone() {
-        let health = Health::default();
+        let (health, metrics) = (Health::default(), Metrics::new(&crate::cache::StoreCalls::default()));
         health.add_ready_check("store", Box::new(|| Err("down".into())));
-        let code =
-            |kind, only, query| health.answer(kind, only, &Query::parse(query)).map(|r| r.status().as_u16());
+        let code = |kind, only, query| {
+            health.answer(kind, only, &Query::parse(query), &metrics).map(|r| r.status().as_u16())
+        };
         assert_eq!(code("readyz", None, ""), Some(500));
         assert_eq!(code("readyz", Some("ping"), ""), Some(200));
         assert_eq!(code("readyz", None, "exclude=store"), Some(200));

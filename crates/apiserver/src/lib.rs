@@ -10,6 +10,7 @@ pub mod admission;
 pub mod audit;
 mod body;
 pub mod bootstrap;
+mod build;
 pub mod cache;
 mod context;
 pub mod conversion;

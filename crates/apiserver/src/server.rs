@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 pub use in_process::InProcess;
 
+use crate::build::Version;
 use crate::context::{Context, Deps, Limits};
 use crate::request::User;
 
@@ -48,13 +49,10 @@ pub struct Server {
 impl Server {
     /// Puts the parts together. Nothing runs yet, but [`Server::in_process`] works from here on.
     pub fn build(config: Config, deps: Deps) -> Self {
-        Self {
-            context: Arc::new(Context {
-                audit: config.audit,
-                commit: config.commit,
-                ..Context::new(config.limits, deps)
-            }),
-        }
+        let context =
+            Context { audit: config.audit, commit: config.commit, ..Context::new(config.limits, deps) };
+        context.metrics.tell_build(&Version::built_from(config.commit).info());
+        Self { context: Arc::new(context) }
     }
 
     /// A transport for components of this process. Requests go through the whole pipeline as `user`.

@@ -70,7 +70,13 @@ pub(crate) fn applied(
 ) -> Result<Object, Error> {
     let json = body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{');
     let limits = Limits::default();
-    let decoded = if json { codec::decode_json(body, &limits)? } else { codec::decode_yaml(body, &limits)? };
+    // A brace can also open a mapping in YAML, whose keys need no quotes.
+    let decoded = if json {
+        codec::decode_json(body, &limits)
+            .or_else(|error| codec::decode_yaml(body, &limits).map_err(|_| error))?
+    } else {
+        codec::decode_yaml(body, &limits)?
+    };
     let (group, version) =
         decoded.object.api_version().rsplit_once('/').unwrap_or(("", decoded.object.api_version()));
     let told = GroupVersionKind::new(group, version, decoded.object.kind());

@@ -3,9 +3,9 @@
 use api::Error;
 use base::metrics::Format;
 use http::{Method, StatusCode};
-use serde::Serialize;
 use serde_json::json;
 
+use crate::build::Version;
 use crate::context::Context;
 use crate::request::call::Call;
 use crate::respond::{self, Outcome};
@@ -19,11 +19,12 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
         [kind @ ("healthz" | "livez" | "readyz")] => {
-            context.health.answer(kind, None, &call.query).ok_or_else(Error::no_such_path)
+            context.health.answer(kind, None, &call.query, &context.metrics).ok_or_else(Error::no_such_path)
         }
-        [kind @ ("healthz" | "livez" | "readyz"), check] => {
-            context.health.answer(kind, Some(check), &call.query).ok_or_else(Error::no_such_path)
-        }
+        [kind @ ("healthz" | "livez" | "readyz"), check] => context
+            .health
+            .answer(kind, Some(check), &call.query, &context.metrics)
+            .ok_or_else(Error::no_such_path),
         ["version"] => version(context.commit),
         ["metrics"] => metrics(context, call).await,
         ["api" | "apis", ..] if parts.len() <= 3 => {
@@ -66,38 +67,8 @@ async fn metrics(context: &Context, call: &Call) -> Outcome {
     Ok(respond::with_type(StatusCode::OK, format.content_type(), text))
 }
 
-/// What `/version` tells, in upstream's order (`apimachinery/pkg/version/types.go`).
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Version<'a> {
-    major: &'a str,
-    minor: &'a str,
-    emulation_major: &'a str,
-    emulation_minor: &'a str,
-    git_version: &'a str,
-    git_commit: &'a str,
-    git_tree_state: &'a str,
-    build_date: &'a str,
-    go_version: &'a str,
-    compiler: &'a str,
-    platform: &'a str,
-}
-
-fn version(commit: &str) -> Outcome {
-    let version = Version {
-        major: "1",
-        minor: api::TRACKED_MINOR,
-        emulation_major: "1",
-        emulation_minor: api::TRACKED_MINOR,
-        git_version: api::TRACKED_VERSION,
-        git_commit: commit,
-        git_tree_state: "clean",
-        build_date: "1970-01-01T00:00:00Z",
-        go_version: "",
-        compiler: "rustc",
-        platform: concat!("linux/", "amd64"),
-    };
+fn version(commit: &'static str) -> Outcome {
     // Indented as upstream's, for those who read it with curl.
-    let text = serde_json::to_string_pretty(&version).map_err(Error::internal)?;
+    let text = serde_json::to_string_pretty(&Version::built_from(commit)).map_err(Error::internal)?;
     Ok(respond::json_bytes(StatusCode::OK, text))
 }

@@ -27,6 +27,7 @@ use crate::body::{Body, RequestBody};
 use crate::context::Context;
 use crate::identity::authn::Credentials;
 use crate::inflight::Slot;
+use crate::metrics::{Ending, Timed};
 use crate::request::User;
 use crate::request::call::{Call, Certificate, Peer, TOKEN_PROTOCOL};
 use crate::request::path::RequestInfo;
@@ -54,7 +55,8 @@ pub(crate) async fn serve(
         user = tracing::field::Empty,
         code = tracing::field::Empty
     );
-    let labels = context.metrics.labels(&context.deps.resources.table(), &info);
+    let timed = Timed::of(&context.deps.resources.table(), &info, &query, &parts.headers);
+    let running = info.long_running().then(|| context.metrics.begin(&timed));
     // OpenAPI documents are read by programs and large.
     let pretty = pretty::wanted(&query, &parts.headers) && !info.path.starts_with("/openapi/");
     let (body, unread) = unread::watch(&parts.headers, body);
@@ -77,6 +79,10 @@ pub(crate) async fn serve(
     if pretty {
         response = respond::prettify(response);
     }
+    let bytes = http_body::Body::size_hint(response.body()).exact();
+    if let Some(running) = running {
+        response.body_mut().hold(running);
+    }
     if let Some(unread) = unread {
         unread.discard().await;
     }
@@ -84,7 +90,9 @@ pub(crate) async fn serve(
         log.record(&asked.event(&trail, response.status(), clock.now()));
     }
     span.record("code", response.status().as_u16());
-    context.metrics.observe(labels, response.status(), started.elapsed());
+    let (status, took) = (response.status(), started.elapsed());
+    let ending = Ending { status, took, bytes, in_self_defence: trail.in_self_defence };
+    context.metrics.observe(timed, &ending);
     response
 }
 
@@ -102,14 +110,15 @@ async fn run(
     let long_running = info.long_running();
     let entering = enter(&context, &peer, parts, body, query, info, trail);
     if long_running {
-        let (call, _) = context.limits.in_time(entering).await?;
+        let (call, _) =
+            context.limits.in_time(entering).await.inspect_err(|_| trail.in_self_defence = true)??;
         return router::route(context, call).await;
     }
     let answered = async {
         let (call, _slot) = entering.await?;
         router::route(Arc::clone(&context), call).await
     };
-    context.limits.in_time(answered).await
+    context.limits.in_time(answered).await.inspect_err(|_| trail.in_self_defence = true)?
 }
 
 /// Authenticate → limits → impersonate → authorize. Watches and streams take no place among the requests in progress.
@@ -127,7 +136,10 @@ async fn enter(
     tracing::Span::current().record("user", user.name.as_str());
     let slot = match info.long_running() {
         true => None,
-        false => Some(context.in_flight.enter(info.read_only(), &user)?),
+        false => {
+            let slot = context.in_flight.enter(info.read_only(), &user);
+            Some(slot.inspect_err(|_| trail.in_self_defence = true)?)
+        }
     };
     let mut call = Call {
         upgrade: parts.extensions.remove::<OnUpgrade>(),

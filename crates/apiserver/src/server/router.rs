@@ -32,6 +32,9 @@ async fn find(context: Arc<Context>, call: Call) -> Outcome {
     let row = table.find(&info.group, &info.version, &info.resource).ok_or_else(Error::no_such_path)?;
     let row = Arc::clone(row);
     let deprecated = row.deprecated.clone();
+    if deprecated.is_some() {
+        context.metrics.used_deprecated(&row, &info.subresource);
+    }
     let mut response = resource(context, row, call).await?;
     if let Some(warning) = deprecated {
         respond::add_warnings(&mut response, &[warning.into_owned()]);

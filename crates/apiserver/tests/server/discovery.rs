@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use store::memory::WriteFault;
 
 use crate::harness::{COMMIT, CONFIG_MAPS, Harness, config_map};
+use crate::watching::Watch;
 
 fn resource<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
     list.as_array().unwrap().iter().find(|r| r[key] == name).unwrap_or_else(|| panic!("no {name}"))
@@ -148,4 +149,64 @@ async fn openapi_documents_are_served_compressed_or_plain() {
     flate2::read::GzDecoder::new(&json.body[..]).read_to_end(&mut unpacked).unwrap();
     let document: Value = serde_json::from_slice(&unpacked).unwrap();
     assert_eq!(document["swagger"], "2.0");
+}
+
+/// What people's rules, alerts and dashboards for the API server ask by (kube-prometheus).
+#[tokio::test]
+async fn metrics_have_the_families_and_labels_that_rules_ask_by() {
+    let harness = Harness::start().await;
+    harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    harness.post(&format!("{CONFIG_MAPS}?dryRun=All"), &config_map("b")).await.ok();
+    let config = "{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}";
+    harness.apply(&format!("{CONFIG_MAPS}/c?fieldManager=m"), config).await.ok();
+    harness.get("/api/v1/endpoints").await.ok();
+    harness.get("/livez").await;
+    let list = harness.get(CONFIG_MAPS).await.ok();
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let url = format!("{CONFIG_MAPS}?watch=true&resourceVersion={version}");
+    let watch = Watch::open(&harness, &url, "application/json").await;
+    let text = String::from_utf8(harness.get("/metrics").await.body.to_vec()).unwrap();
+    let families = strict::read(&text, Format::Prometheus).unwrap_or_else(|why| panic!("{why}"));
+    for (name, kind) in [
+        ("apiserver_request_total", "counter"),
+        ("apiserver_request_duration_seconds", "histogram"),
+        ("apiserver_request_sli_duration_seconds", "histogram"),
+        ("apiserver_response_sizes", "histogram"),
+        ("apiserver_longrunning_requests", "gauge"),
+        ("apiserver_current_inflight_requests", "gauge"),
+        ("apiserver_requested_deprecated_apis", "gauge"),
+        ("kubernetes_build_info", "gauge"),
+        ("kubernetes_healthcheck", "gauge"),
+        ("kubernetes_healthchecks_total", "counter"),
+    ] {
+        assert_eq!(families.get(name).map(String::as_str), Some(kind), "{name}");
+    }
+    let kind = "group=\"\",version=\"v1\",resource=\"configmaps\",subresource=\"\"";
+    let of =
+        |verb: &str, scope: &str| format!("verb=\"{verb}\",{kind},scope=\"{scope}\",component=\"apiserver\"");
+    let (made, applied) = (of("POST", "resource"), of("APPLY", "resource"));
+    let (listed, watched) = (of("LIST", "namespace"), of("WATCH", "namespace"));
+    let mut lines = vec![
+        format!("apiserver_request_total{{{made},dry_run=\"\",code=\"201\"}} 1"),
+        format!("apiserver_request_total{{{made},dry_run=\"All\",code=\"201\"}} 1"),
+        format!("apiserver_request_total{{{applied},dry_run=\"\",code=\"201\"}} 1"),
+        format!("apiserver_response_sizes_count{{{listed}}} 1"),
+        format!("apiserver_longrunning_requests{{{watched}}} 1"),
+        "apiserver_requested_deprecated_apis{group=\"\",version=\"v1\",resource=\"endpoints\",subresource=\"\",removed_release=\"\"} 1".to_owned(),
+        "kubernetes_healthcheck{name=\"ping\",type=\"livez\"} 1".to_owned(),
+        "kubernetes_healthchecks_total{name=\"ping\",type=\"livez\",status=\"success\"} 1".to_owned(),
+    ];
+    for family in ["apiserver_request_sli_duration_seconds", "apiserver_request_duration_seconds"] {
+        for bound in ["1.0", "5.0", "30.0"] {
+            lines.push(format!("{family}_bucket{{le=\"{bound}\",{listed},dry_run=\"\"}} 1"));
+        }
+    }
+    for line in lines {
+        assert!(text.lines().any(|held| held == line), "{line}\n{text}");
+    }
+    assert!(text.contains(&format!("git_commit=\"{COMMIT}\"")), "{text}");
+    drop(watch);
+    let text = String::from_utf8(harness.get("/metrics").await.body.to_vec()).unwrap();
+    let over = format!("apiserver_longrunning_requests{{{watched}}} 0");
+    assert!(text.lines().any(|held| held == over), "{over}\n{text}");
 }
