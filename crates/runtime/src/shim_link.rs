@@ -19,6 +19,9 @@ use shim::wire::{self, Received};
 /// A shim replies within this time or is treated as stuck; forking a container takes milliseconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The same for requests that end something: whoever is to end has had its grace by then.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A message that a shim sends without a request.
 #[derive(Debug)]
 pub enum Notice {
@@ -134,6 +137,22 @@ impl ShimLink {
         op: Op,
         files: &[BorrowedFd<'_>],
     ) -> Result<(Reply, Vec<OwnedFd>), ShimError> {
+        self.exchange(op, files, ANSWER_TIMEOUT).await
+    }
+
+    /// Asks for `op`, which ends something or forgets it: a shim that does not reply soon is stuck.
+    ///
+    /// Cancellation safe as [`ShimLink::request`] is.
+    pub async fn request_end(&self, op: Op) -> Result<(), ShimError> {
+        self.exchange(op, &[], ENDING_TIMEOUT).await.map(drop)
+    }
+
+    async fn exchange(
+        &self,
+        op: Op,
+        files: &[BorrowedFd<'_>],
+        patience: Duration,
+    ) -> Result<(Reply, Vec<OwnedFd>), ShimError> {
         let id = self.inner.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         {
@@ -144,25 +163,26 @@ impl ShimLink {
             waiting.answers.insert(id, sender);
         }
         let body = serde_json::to_vec(&Request { id, op }).map_err(io::Error::from)?;
-        let sent = self
-            .inner
-            .socket
-            .async_io(tokio::io::Interest::WRITABLE, |socket| wire::send(socket, &body, files))
-            .await;
-        if let Err(error) = sent {
-            self.inner.lock().answers.remove(&id);
-            return Err(if error.kind() == io::ErrorKind::BrokenPipe {
-                ShimError::Gone
-            } else {
-                error.into()
-            });
-        }
-        match tokio::time::timeout(ANSWER_TIMEOUT, receiver).await {
-            Ok(Ok((result, files))) => Ok((result?, files)),
-            Ok(Err(_)) => Err(ShimError::Gone),
-            Err(_) => {
+        let answered = async {
+            // A shim that reads nothing may have its socket full.
+            let send = |socket: &OwnedFd| wire::send(socket, &body, files);
+            self.inner.socket.async_io(tokio::io::Interest::WRITABLE, send).await.map_err(
+                |error| match error.kind() {
+                    io::ErrorKind::BrokenPipe => ShimError::Gone,
+                    _ => error.into(),
+                },
+            )?;
+            receiver.await.map_err(|_| ShimError::Gone)
+        };
+        let answered = match tokio::time::timeout(patience, answered).await {
+            Ok(answered) => answered,
+            Err(_) => Err(ShimError::Stuck),
+        };
+        match answered {
+            Ok((result, files)) => Ok((result?, files)),
+            Err(error) => {
                 self.inner.lock().answers.remove(&id);
-                Err(ShimError::Stuck)
+                Err(error)
             }
         }
     }

@@ -213,37 +213,39 @@ impl Engine {
         }
         let signal = container.record().stop_signal;
         if !timeout.is_zero() {
-            // A signal that cannot be sent is no reason to let the container run on.
-            if let Err(error) = self.signal(&container, signal, false).await {
-                tracing::warn!(container = %container.id, %error, "a container cannot be asked to end: it is killed");
-                return self.kill(&container).await;
-            }
-            if tokio::time::timeout(timeout, container.ended()).await.is_ok() {
-                return Ok(());
+            let ended = async {
+                let op = Op::Signal { container: container.id.clone(), signal, everything: false };
+                unless_gone(container.sandbox.link()?.request(op, &[]).await.map(drop))?;
+                container.ended().await;
+                Ok::<(), ShimError>(())
+            };
+            match tokio::time::timeout(timeout, ended).await {
+                Ok(Ok(())) => return Ok(()),
+                // A signal that cannot be sent is no reason to let the container run on.
+                Ok(Err(error)) => {
+                    tracing::warn!(container = %container.id, %error, "a container cannot be asked to end: it is killed");
+                }
+                Err(_) => {}
             }
         }
         self.kill(&container).await
     }
 
     async fn kill(&self, container: &Container) -> Result<(), EngineError> {
-        self.signal(container, libc::SIGKILL, true).await?;
+        let op = Op::Signal { container: container.id.clone(), signal: libc::SIGKILL, everything: true };
+        match unless_gone(container.sandbox.link()?.request_end(op).await) {
+            Ok(()) => {}
+            Err(error @ (ShimError::Stuck | ShimError::Io(_))) => {
+                self.give_up_shim(&container.sandbox, &error).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
         tokio::time::timeout(KILL_PATIENCE, container.ended()).await.map(drop).map_err(|_| {
             EngineError::Timeout(format!(
                 "an error occurs during waiting for container {:?} to be killed",
                 container.id
             ))
         })
-    }
-
-    async fn signal(&self, container: &Container, signal: i32, everything: bool) -> Result<(), EngineError> {
-        let link = container.sandbox.link()?;
-        let op = Op::Signal { container: container.id.clone(), signal, everything };
-        match link.request(op, &[]).await {
-            Ok(_) => Ok(()),
-            // The code that notices the lost shim ends its containers.
-            Err(ShimError::Gone) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Removes a container, killing it first where needed.
@@ -259,7 +261,7 @@ impl Engine {
         }
         if let Ok(link) = container.sandbox.link() {
             // Unknown to the shim if it never started; a shim that has ended needs no message.
-            let _ = link.request(Op::Forget { container: container.id.clone() }, &[]).await;
+            let _ = link.request_end(Op::Forget { container: container.id.clone() }).await;
         }
         self.discard(&container).await;
         self.registry_mut().containers.remove(&container.id);
@@ -362,6 +364,14 @@ fn image_volumes(
         made.push((path.clone(), dir));
     }
     Ok(made)
+}
+
+/// The code that notices a lost shim ends its containers.
+fn unless_gone(result: Result<(), ShimError>) -> Result<(), ShimError> {
+    match result {
+        Err(ShimError::Gone) => Ok(()),
+        other => other,
+    }
 }
 
 fn limits_of(wanted: &LinuxContainerResources) -> Limits {

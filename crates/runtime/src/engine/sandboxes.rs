@@ -195,19 +195,23 @@ impl Engine {
     /// Has the shim kill all and end; waits for the containers' ends to be known.
     pub(super) async fn end_processes(&self, sandbox: &Arc<Sandbox>) {
         if let Ok(link) = sandbox.link() {
-            match link.request(Op::Shutdown, &[]).await {
+            match link.request_end(Op::Shutdown).await {
                 // What a shim that is gone has left is ended when that is noticed.
-                Ok(_) | Err(ShimError::Gone) => {}
-                Err(error) => {
-                    tracing::warn!(sandbox = %sandbox.id, %error, "a shim is killed");
-                    self.end_shim(&sandbox.id, &sandbox.dir).await;
-                }
+                Ok(()) | Err(ShimError::Gone) => {}
+                Err(error) => self.give_up_shim(sandbox, &error).await,
             }
         }
         sandbox.set_pause(None);
         for container in self.containers_of(sandbox).into_iter().filter(|c| c.is_running()) {
             container.ended().await;
         }
+    }
+
+    /// Ends a shim that does not do what it is asked, and so the pod: what is left of the pod is ended when the shim's
+    /// end is noticed.
+    pub(super) async fn give_up_shim(&self, sandbox: &Sandbox, error: &ShimError) {
+        tracing::warn!(sandbox = %sandbox.id, %error, "a shim is killed");
+        self.end_shim(&sandbox.id, &sandbox.dir).await;
     }
 
     /// Removes a sandbox with its containers, stopping it first where needed.

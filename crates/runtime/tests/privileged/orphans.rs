@@ -131,3 +131,42 @@ async fn a_shim_that_does_not_answer_delays_nobody() {
     );
     node.finish().await;
 }
+
+/// A container's grace, and for how long a shim that ought to end it may be silent.
+const GRACE_S: i64 = 1;
+const STUCK_SHIM_LIMIT: Duration = Duration::from_secs(8);
+
+#[tokio::test]
+async fn a_stuck_shim_is_ended_with_its_pod_soon_after_the_grace_of_a_container() {
+    let mut node = Node::start().await;
+    let pod = node.run_sandbox("stuck", |_| {}).await;
+    let id = node.run(&pod, "c", "sleep 1000").await;
+    kill_process(shim_pid(&node, &pod), Signal::STOP).expect("it is stopped");
+    let began = Instant::now();
+    let request = StopContainerRequest { container_id: id.clone(), timeout: GRACE_S };
+    node.runtime.stop_container(request).await.expect("it stops");
+    let grace = Duration::from_secs(GRACE_S.unsigned_abs());
+    let took = began.elapsed();
+    assert!(took >= grace && took <= grace + STUCK_SHIM_LIMIT, "{took:?}");
+    assert_eq!(node.status(&id).await.exit_code, 137);
+    wait_not_ready(&mut node, &pod).await;
+    let left = members(&node);
+    assert!(left.is_empty(), "{left:?} are left");
+    node.finish().await;
+}
+
+#[tokio::test]
+async fn a_sandbox_with_a_stuck_shim_stops() {
+    let mut node = Node::start().await;
+    let pod = node.run_sandbox("stuck", |_| {}).await;
+    let id = node.run(&pod, "c", "sleep 1000").await;
+    kill_process(shim_pid(&node, &pod), Signal::STOP).expect("it is stopped");
+    let began = Instant::now();
+    let request = StopPodSandboxRequest { pod_sandbox_id: pod.clone() };
+    node.runtime.stop_pod_sandbox(request).await.expect("it stops");
+    assert!(began.elapsed() <= STUCK_SHIM_LIMIT, "{:?}", began.elapsed());
+    assert_eq!(node.status(&id).await.exit_code, 137);
+    let left = members(&node);
+    assert!(left.is_empty(), "{left:?} are left");
+    node.finish().await;
+}
