@@ -52,9 +52,15 @@ pub trait Logic: Send + Sync {
         ErrorList::new()
     }
 
-    /// Texts for the `Warning` header on create, and on updates that change the generation.
+    /// Texts for the `Warning` header on create, and on updates: of a kind that counts its changes those that change
+    /// the generation, of others all.
     fn warnings(&self, _object: &Object) -> Vec<String> {
         Vec::new()
+    }
+
+    /// All texts for the `Warning` header on create.
+    fn warnings_on_create(&self, object: &Object) -> Vec<String> {
+        self.warnings(object)
     }
 
     /// The grace period of a delete, in seconds, given what the request asked for; `None` for a kind that is deleted

@@ -20,6 +20,7 @@ mod selector;
 pub(crate) mod service;
 pub(crate) mod stateful_set;
 pub(crate) mod storage;
+pub(crate) mod warnings;
 pub(crate) mod workload;
 
 pub(crate) use check::IMMUTABLE;

@@ -8,7 +8,7 @@ use api::{Error, Object};
 use super::plugin::{Immediate, Operation, Review};
 
 /// Kinds without a controller, by group and plural.
-const STORED: [(&str, &str); 22] = [
+const STORED: [(&str, &str); 19] = [
     ("", "persistentvolumeclaims"),
     ("", "persistentvolumes"),
     ("", "services"),
@@ -19,10 +19,7 @@ const STORED: [(&str, &str); 22] = [
     ("autoscaling", "horizontalpodautoscalers"),
     ("batch", "cronjobs"),
     ("batch", "jobs"),
-    ("flowcontrol.apiserver.k8s.io", "flowschemas"),
-    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations"),
     ("networking.k8s.io", "ingresses"),
-    ("networking.k8s.io", "networkpolicies"),
     ("networking.k8s.io", "servicecidrs"),
     ("policy", "poddisruptionbudgets"),
     ("resource.k8s.io", "deviceclasses"),
@@ -34,7 +31,7 @@ const STORED: [(&str, &str); 22] = [
 ];
 
 /// Policies that are not enforced, by group and plural, and what that lets pass.
-const NOT_ENFORCED: [(&str, &str, &str); 6] = [
+const NOT_ENFORCED: [(&str, &str, &str); 9] = [
     (
         "admissionregistration.k8s.io",
         "mutatingadmissionpolicies",
@@ -65,6 +62,9 @@ const NOT_ENFORCED: [(&str, &str, &str); 6] = [
         "validatingwebhookconfigurations",
         "its webhooks are not called and refuse no request",
     ),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas", "requests that it matches are not set apart"),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "no request is limited or queued by it"),
+    ("networking.k8s.io", "networkpolicies", "traffic that it does not allow is not refused"),
 ];
 
 /// Warns of what is stored only. No plugin of upstream's.

@@ -159,7 +159,7 @@ impl Write<'_> {
         }
         self.validate_admission(Operation::Create, object, None).await?;
         self.reserve(Stage::Final, Operation::Create, object, None, held).await?;
-        self.warnings.extend(self.logic().warnings(object));
+        self.warnings.extend(self.logic().warnings_on_create(object));
         Ok(())
     }
 
@@ -237,7 +237,8 @@ impl Write<'_> {
         }
         self.validate_admission(Operation::Update, &new, Some(old)).await?;
         self.reserve(Stage::Final, Operation::Update, &mut new, Some(old), held).await?;
-        if self.rules().warns_on_update && new.generation() != old.generation() {
+        let changed = !self.rules().has_generation || new.generation() != old.generation();
+        if self.rules().warns_on_update && changed && self.part != Part::Status {
             self.warnings.extend(self.logic().warnings(&new));
         }
         new.set_meta_str("resourceVersion", old.resource_version());

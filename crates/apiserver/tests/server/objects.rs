@@ -328,3 +328,33 @@ async fn a_creator_owns_what_it_sent_and_its_defaults_but_no_status() {
     assert_eq!(bound["spec"]["nodeName"], "n");
     assert_eq!(bound["metadata"]["managedFields"], json!(entries), "nobody manages what a binding sets");
 }
+
+#[tokio::test]
+async fn warnings_are_given_on_the_writes_that_they_concern() {
+    let harness = Harness::start().await;
+    let warned = |answer: crate::harness::Answer| {
+        assert!((200..300).contains(&answer.status), "{:?}", answer.body);
+        answer.headers.get("warning").map(|text| text.to_str().unwrap().to_owned())
+    };
+    // A name is given once.
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    let set = json!({"metadata": {"name": "r.s"}, "spec": {"selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    let text = warned(harness.post(sets, &set).await).unwrap();
+    assert!(text.contains("a DNS label is recommended: [must not contain dots]"), "{text}");
+    assert_eq!(warned(harness.merge(&format!("{sets}/r.s"), &json!({"spec": {"replicas": 3}})).await), None);
+    // A kind that does not count its changes is warned of at each, but not for its status.
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let claim = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1500m"}}}});
+    let fraction = Some(
+        "299 - \"spec.resources.requests[storage]: fractional byte value \\\"1500m\\\" is invalid, must be an integer\""
+            .to_owned(),
+    );
+    assert_eq!(warned(harness.post(claims, &claim).await), fraction);
+    let path = format!("{claims}/c");
+    let label = json!({"metadata": {"labels": {"x": "y"}}});
+    assert_eq!(warned(harness.merge(&path, &label).await), fraction);
+    let bound = json!({"status": {"phase": "Bound"}});
+    assert_eq!(warned(harness.merge(&format!("{path}/status"), &bound).await), None);
+}

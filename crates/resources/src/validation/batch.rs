@@ -122,11 +122,16 @@ pub(crate) fn cron_job(object: &Object) -> ErrorList {
     let path = Path::root("spec");
     let spec = read::top(object, "spec");
     let schedule = read::text(spec, "schedule");
-    if check::required(&mut errors, &path.child("schedule"), schedule)
-        && let Err(why) = cron::check(schedule)
-    {
-        errors.push(FieldError::invalid(&path.child("schedule"), schedule, why));
+    if check::required(&mut errors, &path.child("schedule"), schedule) {
+        if let Err(why) = cron::check(cron::without_zone(schedule)) {
+            errors.push(FieldError::invalid(&path.child("schedule"), schedule, why));
+        }
+        if schedule.contains("TZ") {
+            let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
+            errors.push(FieldError::invalid(&path.child("schedule"), schedule, why));
+        }
     }
+    time_zone(&mut errors, &path.child("timeZone"), spec);
     for key in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         check::nonnegative(&mut errors, &path.child(key), read::int(spec, key));
     }
@@ -142,4 +147,26 @@ pub(crate) fn cron_job(object: &Object) -> ErrorList {
         errors.push(FieldError::not_supported(&at.child("manualSelector"), true, &supported));
     }
     errors
+}
+
+/// The form of a time zone's name; which names exist only the machine knows that runs the jobs' controller. Upstream:
+/// `validateTimeZone` of `pkg/apis/batch/validation`.
+fn time_zone(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    let Some(zone) = read::get(spec, "timeZone").and_then(Value::as_str) else { return };
+    let part_is_sound = |part: &str| {
+        !matches!(part, "." | "..")
+            && !part.starts_with('-')
+            && (1..=14).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b))
+    };
+    let why = if zone.is_empty() {
+        "timeZone must be nil or non-empty string".to_owned()
+    } else if !zone.split('/').all(part_is_sound) {
+        format!("unknown time zone {zone}")
+    } else if zone.eq_ignore_ascii_case("local") {
+        "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones".to_owned()
+    } else {
+        return;
+    };
+    errors.push(FieldError::invalid(path, zone, why));
 }

@@ -8,6 +8,15 @@ const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 const FIELDS: [(u32, u32, &[&str]); 5] =
     [(0, 59, &[]), (0, 23, &[]), (1, 31, &[]), (1, 12, &MONTHS), (0, 6, &DAYS)];
 
+/// The schedule without a time zone in front (`TZ=UTC …`), which upstream's parser takes.
+pub(super) fn without_zone(schedule: &str) -> &str {
+    let zoned = ["TZ=", "CRON_TZ="].iter().any(|prefix| schedule.starts_with(prefix));
+    match schedule.split_once(' ') {
+        Some((_, rest)) if zoned => rest.trim(),
+        _ => schedule,
+    }
+}
+
 /// # Errors
 /// What is wrong, in the words of upstream's parser.
 pub(super) fn check(schedule: &str) -> Result<(), String> {

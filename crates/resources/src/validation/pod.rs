@@ -28,7 +28,10 @@ pub(super) use spec::TAINT_EFFECTS;
 pub(crate) use status::status_update;
 pub(crate) use update::{part_update, update};
 pub(super) use volume::persistent;
-pub(crate) use warnings::{of_pod as warnings, of_template as template_warnings};
+pub(crate) use warnings::{
+    of_pod as warnings, of_template as template_warnings, of_template_at as template_warnings_at,
+};
+pub(in crate::validation) use warnings::{of_term as term_warnings, old_label};
 
 /// A new pod.
 pub(crate) fn create(pod: &Object) -> ErrorList {

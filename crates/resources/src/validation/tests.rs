@@ -20,6 +20,7 @@ mod network;
 mod pods;
 mod roles;
 mod storage;
+mod warnings;
 mod workloads;
 
 fn row(plural: &str) -> &'static Resource {

@@ -13,6 +13,7 @@ use crate::row::Immutable;
 use crate::status;
 use crate::validation::IMMUTABLE;
 use crate::validation::pod;
+use crate::validation::warnings;
 use crate::validation::workload as valid;
 
 pub(in crate::kinds) fn kind() -> Kind {
@@ -51,5 +52,11 @@ impl Logic for ReplicaSet {
 
     fn warnings(&self, object: &Object) -> Vec<String> {
         pod::template_warnings(object)
+    }
+
+    fn warnings_on_create(&self, object: &Object) -> Vec<String> {
+        let mut warnings: Vec<String> = warnings::of_pods_name(object).into_iter().collect();
+        warnings.extend(self.warnings(object));
+        warnings
     }
 }

@@ -11,6 +11,7 @@ use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::part::{PartHandler, ScalePaths};
 use crate::status;
+use crate::validation::warnings;
 use crate::validation::{pod, stateful_set};
 
 pub(in crate::kinds) fn kind() -> Kind {
@@ -43,6 +44,8 @@ impl Logic for StatefulSet {
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {
-        pod::template_warnings(object)
+        let mut texts = pod::template_warnings(object);
+        texts.extend(warnings::stateful_set(object));
+        texts
     }
 }

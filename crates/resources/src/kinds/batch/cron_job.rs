@@ -10,6 +10,7 @@ use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::status;
 use crate::validation::batch;
+use crate::validation::{pod, warnings};
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("batch/v1", "cronjobs", CronJob)
@@ -36,5 +37,15 @@ impl Logic for CronJob {
 
     fn changes(&self) -> Changes<'_> {
         Changes::Any("a change concerns the jobs that are made later")
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        pod::template_warnings_at(object, &["spec", "jobTemplate", "spec", "template"])
+    }
+
+    fn warnings_on_create(&self, object: &Object) -> Vec<String> {
+        let mut warnings: Vec<String> = warnings::of_pods_name(object).into_iter().collect();
+        warnings.extend(self.warnings(object));
+        warnings
     }
 }

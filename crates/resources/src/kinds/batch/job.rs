@@ -9,6 +9,7 @@ use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::status;
+use crate::validation::warnings;
 use crate::validation::{batch, pod};
 
 pub(in crate::kinds) fn kind() -> Kind {
@@ -41,6 +42,12 @@ impl Logic for Job {
 
     fn warnings(&self, object: &Object) -> Vec<String> {
         pod::template_warnings(object)
+    }
+
+    fn warnings_on_create(&self, object: &Object) -> Vec<String> {
+        let mut warnings: Vec<String> = warnings::of_pods_name(object).into_iter().collect();
+        warnings.extend(self.warnings(object));
+        warnings
     }
 }
 

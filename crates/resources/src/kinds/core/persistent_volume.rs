@@ -10,6 +10,7 @@ use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::status;
 use crate::validation::storage;
+use crate::validation::warnings;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("v1", "persistentvolumes", PersistentVolume)
@@ -35,5 +36,9 @@ impl Logic for PersistentVolume {
 
     fn changes(&self) -> Changes<'_> {
         Changes::NotYetJudged("the source of a volume and its node affinity are immutable")
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        warnings::volume(object)
     }
 }

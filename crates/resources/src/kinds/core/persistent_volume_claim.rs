@@ -10,6 +10,7 @@ use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::status;
 use crate::validation::storage;
+use crate::validation::warnings;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("v1", "persistentvolumeclaims", PersistentVolumeClaim)
@@ -35,5 +36,9 @@ impl Logic for PersistentVolumeClaim {
 
     fn changes(&self) -> Changes<'_> {
         Changes::Judged(&storage::claim_update)
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        warnings::claim(object)
     }
 }

@@ -31,4 +31,8 @@ impl Logic for PodTemplate {
     fn changes(&self) -> Changes<'_> {
         Changes::Any("nothing is made of a template but by who reads it")
     }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        pod::template_warnings_at(object, &["template"])
+    }
 }

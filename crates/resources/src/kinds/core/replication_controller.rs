@@ -11,6 +11,7 @@ use crate::logic::{Changes, Logic};
 use crate::part::{PartHandler, ScalePaths};
 use crate::status;
 use crate::validation::pod;
+use crate::validation::warnings;
 use crate::validation::workload as valid;
 
 pub(in crate::kinds) fn kind() -> Kind {
@@ -50,5 +51,11 @@ impl Logic for ReplicationController {
 
     fn warnings(&self, object: &Object) -> Vec<String> {
         pod::template_warnings(object)
+    }
+
+    fn warnings_on_create(&self, object: &Object) -> Vec<String> {
+        let mut warnings: Vec<String> = warnings::of_pods_name(object).into_iter().collect();
+        warnings.extend(self.warnings(object));
+        warnings
     }
 }

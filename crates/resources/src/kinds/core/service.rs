@@ -13,6 +13,7 @@ use crate::logic::{Changes, Logic};
 use crate::part::{PartHandler, Proxied};
 use crate::status;
 use crate::validation::service;
+use crate::validation::warnings;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("v1", "services", Service)
@@ -49,6 +50,10 @@ impl Logic for Service {
 
     fn changes(&self) -> Changes<'_> {
         Changes::Judged(&service::service_update)
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        warnings::service(object)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::columns::basic;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::part::PartHandler;
+use crate::validation::warnings;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("v1", "serviceaccounts", ServiceAccount)
@@ -29,6 +30,10 @@ impl Logic for ServiceAccount {
 
     fn changes(&self) -> Changes<'_> {
         Changes::Any("references may come and go")
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        warnings::service_account(object)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::status;
 use crate::validation::network;
+use crate::validation::warnings;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("networking.k8s.io/v1", "ingresses", Ingress)
@@ -31,5 +32,9 @@ impl Logic for Ingress {
 
     fn changes(&self) -> Changes<'_> {
         Changes::Any("routes are free")
+    }
+
+    fn warnings_on_create(&self, object: &Object) -> Vec<String> {
+        warnings::ingress(object)
     }
 }

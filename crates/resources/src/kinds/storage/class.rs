@@ -10,6 +10,7 @@ use crate::logic::{Changes, Logic};
 use crate::row::Immutable;
 use crate::validation::IMMUTABLE;
 use crate::validation::storage;
+use crate::validation::warnings;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("storage.k8s.io/v1", "storageclasses", StorageClass)
@@ -35,5 +36,9 @@ impl Logic for StorageClass {
 
     fn changes(&self) -> Changes<'_> {
         Changes::AllButImmutable
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        warnings::storage_class(object)
     }
 }

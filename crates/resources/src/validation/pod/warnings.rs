@@ -74,10 +74,18 @@ pub(crate) fn of_pod(pod: &Object) -> Vec<String> {
 
 /// Of a kind with a pod template in its spec.
 pub(crate) fn of_template(object: &Object) -> Vec<String> {
+    of_template_at(object, &["spec", "template"])
+}
+
+/// Of a kind with a pod template at the path.
+pub(crate) fn of_template_at(object: &Object, path: &[&str]) -> Vec<String> {
     let mut warnings = Vec::new();
-    if let Some(template) = read::raw(read::top(object, "spec"), "template") {
+    let Some((top, inner)) = path.split_first() else { return warnings };
+    let top = read::top(object, top);
+    let template = if inner.is_empty() { Some(top) } else { read::at(top, inner) };
+    if let Some(template) = template {
         let part = |key: &str| read::get(template, key).unwrap_or(&Value::Null);
-        of_parts(&mut warnings, "spec.template.", part("metadata"), part("spec"));
+        of_parts(&mut warnings, &format!("{}.", path.join(".")), part("metadata"), part("spec"));
     }
     warnings
 }
@@ -140,7 +148,7 @@ fn has_profile(owner: &Value, profile: &str) -> bool {
     read::get(owner, "securityContext").is_some_and(|context| read::get(context, profile).is_some())
 }
 
-fn old_label(key: &str) -> Option<&'static str> {
+pub(in crate::validation) fn old_label(key: &str) -> Option<&'static str> {
     DEPRECATED_NODE_LABELS.iter().find(|(label, _)| *label == key).map(|(_, text)| *text)
 }
 
@@ -178,7 +186,7 @@ fn of_placement(warnings: &mut Vec<String>, path: &str, spec: &Value) {
     }
 }
 
-fn of_term(warnings: &mut Vec<String>, path: &str, term: &Value) {
+pub(in crate::validation) fn of_term(warnings: &mut Vec<String>, path: &str, term: &Value) {
     for (i, expression) in read::list(term, "matchExpressions").iter().enumerate() {
         let key = read::text(expression, "key");
         if let Some(text) = old_label(key) {

@@ -80,6 +80,26 @@ fn of_cron_jobs() {
             "spec.schedule: Invalid value: \"* * *\": expected exactly 5 fields, found 3: [* * *]",
         ),
         (
+            "/spec/schedule",
+            json!("CRON_TZ=UTC * * * * *"),
+            "spec.schedule: Invalid value: \"CRON_TZ=UTC * * * * *\": cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+        ),
+        (
+            "/spec/timeZone",
+            json!(""),
+            "spec.timeZone: Invalid value: \"\": timeZone must be nil or non-empty string",
+        ),
+        (
+            "/spec/timeZone",
+            json!("local"),
+            "spec.timeZone: Invalid value: \"local\": timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+        ),
+        (
+            "/spec/timeZone",
+            json!("Europe//Paris"),
+            "spec.timeZone: Invalid value: \"Europe//Paris\": unknown time zone Europe//Paris",
+        ),
+        (
             "/spec/concurrencyPolicy",
             json!("Maybe"),
             "spec.concurrencyPolicy: Unsupported value: \"Maybe\": supported values: \"Allow\", \"Forbid\", \"Replace\"",

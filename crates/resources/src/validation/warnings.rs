@@ -1,0 +1,184 @@
+//! Warnings to clients that write what is no pod and no pod template: deprecated annotations and fields, and what is
+//! allowed but does not do what its author expects. Those of pods are in [`super::pod`].
+
+use std::net::IpAddr;
+
+use api::{Object, names};
+use serde_json::Value;
+
+use super::pod::{old_label, term_warnings};
+use super::{amounts, read};
+
+const BETA_STORAGE_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+const INGRESS_CLASS: &str = "kubernetes.io/ingress.class";
+const MOUNTABLE_SECRETS: &str = "kubernetes.io/enforce-mountable-secrets";
+const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
+
+/// Of a kind whose name becomes part of the names of pods.
+pub(crate) fn of_pods_name(object: &Object) -> Option<String> {
+    let faults = names::dns1123_label(object.name());
+    (!faults.is_empty()).then(|| {
+        format!(
+            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [{}]",
+            faults.join(" ")
+        )
+    })
+}
+
+/// Upstream: `networking/ingress/strategy.go`.
+pub(crate) fn ingress(object: &Object) -> Vec<String> {
+    let spec = read::top(object, "spec");
+    if object.annotation(INGRESS_CLASS).is_none() || read::get(spec, "ingressClassName").is_some() {
+        return Vec::new();
+    }
+    vec![format!("annotation {INGRESS_CLASS:?} is deprecated, please use 'spec.ingressClassName' instead")]
+}
+
+/// Upstream: `pkg/registry/core/serviceaccount/strategy.go`.
+pub(crate) fn service_account(object: &Object) -> Vec<String> {
+    if object.annotation(MOUNTABLE_SECRETS).is_none() {
+        return Vec::new();
+    }
+    vec![format!(
+        "metadata.annotations[{MOUNTABLE_SECRETS}]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+    )]
+}
+
+/// Upstream: `pkg/api/service/warnings.go`.
+pub(crate) fn service(object: &Object) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let spec = read::top(object, "spec");
+    let (kind, balancer) = (read::text(spec, "type"), read::text(spec, "loadBalancerIP"));
+    let external = read::list(spec, "externalIPs");
+    let named = kind == "ExternalName";
+    let headless = kind == "ClusterIP" && read::text(spec, "clusterIP") == "None";
+    if object.annotation(TOPOLOGY_HINTS).is_some() {
+        warnings
+            .push(format!("annotation {TOPOLOGY_HINTS} is deprecated, please use {TOPOLOGY_MODE} instead"));
+    }
+    addresses(&mut warnings, "spec.clusterIPs", read::list(spec, "clusterIPs"));
+    if headless {
+        if !balancer.is_empty() {
+            warnings.push("spec.loadBalancerIP is ignored for headless services".to_owned());
+        }
+        if !external.is_empty() {
+            warnings.push("spec.externalIPs is ignored for headless services".to_owned());
+        }
+        if read::text(spec, "sessionAffinity") != "None" {
+            warnings.push("spec.SessionAffinity is ignored for headless services".to_owned());
+        }
+    }
+    addresses(&mut warnings, "spec.externalIPs", external);
+    if !external.is_empty() && !headless && !named {
+        warnings.push(
+            "spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned(),
+        );
+    }
+    warnings.extend(address("spec.loadBalancerIP", balancer));
+    if named && !external.is_empty() {
+        warnings.push("spec.externalIPs is ignored when spec.type is \"ExternalName\"".to_owned());
+    }
+    if !named && !read::text(spec, "externalName").is_empty() {
+        warnings.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned());
+    }
+    if read::text(spec, "trafficDistribution") == "PreferClose" {
+        warnings.push(
+            "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".to_owned(),
+        );
+    }
+    warnings
+}
+
+fn addresses(warnings: &mut Vec<String>, path: &str, values: &[Value]) {
+    for (i, value) in values.iter().enumerate() {
+        warnings.extend(address(&format!("{path}[{i}]"), value.as_str().unwrap_or("")));
+    }
+}
+
+/// Of an address in a form that is not the usual one (upstream: `GetWarningsForIP`).
+fn address(path: &str, value: &str) -> Option<String> {
+    let Ok(IpAddr::V6(parsed)) = value.parse::<IpAddr>() else { return None };
+    if let Some(inner) = parsed.to_ipv4_mapped() {
+        return Some(format!(
+            "{path}: non-standard IP address {value:?} will be considered invalid in a future Kubernetes release: use \"{inner}\""
+        ));
+    }
+    let canonical = parsed.to_string();
+    (canonical != value).then(|| {
+        format!("{path}: IPv6 address {value:?} should be in RFC 5952 canonical format ({canonical:?})")
+    })
+}
+
+/// Upstream: `pkg/api/persistentvolume/util.go`.
+pub(crate) fn volume(object: &Object) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let spec = read::top(object, "spec");
+    warnings.extend(beta_storage_class(object));
+    if read::text(spec, "persistentVolumeReclaimPolicy") == "Recycle" {
+        warnings.push("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.".to_owned());
+    }
+    let affinity = read::get(spec, "nodeAffinity").and_then(|affinity| read::get(affinity, "required"));
+    let terms = affinity.map_or(&[][..], |required| read::list(required, "nodeSelectorTerms"));
+    for (i, term) in terms.iter().enumerate() {
+        term_warnings(&mut warnings, &format!("spec.nodeAffinity.required.nodeSelectorTerms[{i}]"), term);
+    }
+    warnings
+}
+
+/// Upstream: `pkg/api/persistentvolumeclaim/util.go`.
+pub(crate) fn claim(object: &Object) -> Vec<String> {
+    let mut warnings: Vec<String> = beta_storage_class(object).into_iter().collect();
+    claim_spec(&mut warnings, "spec", read::top(object, "spec"));
+    warnings
+}
+
+fn beta_storage_class(object: &Object) -> Option<String> {
+    object.annotation(BETA_STORAGE_CLASS)?;
+    Some(format!(
+        "metadata.annotations[{BETA_STORAGE_CLASS}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
+    ))
+}
+
+fn claim_spec(warnings: &mut Vec<String>, path: &str, spec: &Value) {
+    let Some(resources) = read::get(spec, "resources") else { return };
+    for list in ["requests", "limits"] {
+        for (_, amount) in read::entries(resources, list).filter(|(name, _)| *name == "storage") {
+            if amounts::parse(amount).is_some_and(|quantity| quantity.milli_value() % 1000 != 0) {
+                let shown = amount.as_str().unwrap_or("");
+                warnings.push(format!(
+                    "{path}.resources.{list}[storage]: fractional byte value {shown:?} is invalid, must be an integer"
+                ));
+            }
+        }
+    }
+}
+
+/// Of what a StatefulSet has beside its pod template (upstream: `apps/statefulset/strategy.go`).
+pub(crate) fn stateful_set(object: &Object) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let spec = read::top(object, "spec");
+    for (i, claim) in read::list(spec, "volumeClaimTemplates").iter().enumerate() {
+        if let Some(claim) = read::get(claim, "spec") {
+            claim_spec(&mut warnings, &format!("spec.volumeClaimTemplates[{i}]"), claim);
+        }
+    }
+    if read::int(spec, "revisionHistoryLimit").is_some_and(|limit| limit < 0) {
+        warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".to_owned());
+    }
+    warnings
+}
+
+/// Upstream: `pkg/api/storage/util.go`.
+pub(crate) fn storage_class(object: &Object) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let topologies = read::top(object, "allowedTopologies").as_array().map_or(&[][..], Vec::as_slice);
+    for (i, topology) in topologies.iter().enumerate() {
+        for (j, expression) in read::list(topology, "matchLabelExpressions").iter().enumerate() {
+            if let Some(text) = old_label(read::text(expression, "key")) {
+                warnings.push(format!("allowedTopologies[{i}].matchLabelExpressions[{j}].key: {text}"));
+            }
+        }
+    }
+    warnings
+}
