@@ -167,7 +167,7 @@ impl Cache {
         if !store.is_shared() {
             return Ok(());
         }
-        self.not_older(store.revision().await?).await
+        self.not_older(self.inner.shared.calls.revision(&**store).await?).await
     }
 
     /// Waits until the cache shows `asked`: what a read wants that names the oldest revision it may be served from.

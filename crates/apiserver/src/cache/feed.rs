@@ -48,7 +48,7 @@ pub(super) async fn start(
     specs: Vec<ResourceSpec>,
 ) -> Result<mpsc::Sender<Command>, CacheError> {
     let (sender, commands) = mpsc::channel(16);
-    let applied = store.revision().await?;
+    let applied = shared.calls.revision(&*store).await?;
     let mut feed = Feed { store, shared, commands, applied, trim_at: None };
     for spec in specs {
         feed.load(spec).await?;
@@ -234,7 +234,7 @@ impl Feed {
 
     /// After history was lost: all resources anew; watches end, as nobody knows what they missed.
     async fn reload(&mut self) -> Result<(), CacheError> {
-        let now = self.store.revision().await?;
+        let now = self.shared.calls.revision(&*self.store).await?;
         let before = std::mem::replace(&mut self.applied, now);
         for resource in self.resources() {
             if let Err(error) = self.load(resource.spec.as_ref().clone()).await {

@@ -156,7 +156,8 @@ impl ResourceCache {
         let mut range = ListRange { prefix, after, limit: STORE_STEP, at: Some(revision) };
         let mut count = 0;
         loop {
-            let step = self.store.list(range.clone()).await?;
+            let listed = self.store.list(range.clone());
+            let step = self.shared.calls.timed("list", &self.spec.resource, listed).await?;
             count += step.items.len();
             match step.items.last() {
                 Some(last) if step.more => range.after = last.key.to_string(),

@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use store::{Revision, Store};
 use tokio::time::Instant;
 
 /// Upstream's.
@@ -58,6 +59,11 @@ impl StoreCalls {
             "Etcd failed request counts for each operation and object type",
             self.errors.clone(),
         );
+    }
+
+    /// The store's revision; asking for it is counted as a `get` of no resource. Of etcd the revision is learnt by a read.
+    pub(crate) async fn revision(&self, store: &dyn Store) -> Result<Revision, store::Error> {
+        self.timed("get", &GroupResource::new("", ""), store.revision()).await
     }
 
     /// Runs a call of the store about a resource, and counts it. A conflict is an answer, no error.

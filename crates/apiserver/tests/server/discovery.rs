@@ -112,7 +112,8 @@ async fn the_stores_figures_are_shown_under_upstreams_names() {
     let text = String::from_utf8_lossy(&harness.get("/metrics").await.body).into_owned();
     for line in [
         r#"etcd_requests_total{operation="create",group="",resource="configmaps"} 3"#,
-        // What the watch cache was loaded with.
+        // What the watch cache was loaded with, and at which revision.
+        r#"etcd_requests_total{operation="get",group="",resource=""} 1"#,
         r#"etcd_requests_total{operation="list",group="",resource="configmaps"} 1"#,
         r#"etcd_request_duration_seconds_count{operation="list",group="apps",resource="deployments"} 1"#,
         r#"etcd_request_duration_seconds_count{operation="create",group="",resource="configmaps"} 3"#,

@@ -300,3 +300,16 @@ async fn through_every_fault_two_servers_count_each_change_once() {
         assert!(harness.cache.revision() >= stored[0].mod_revision);
     }
 }
+
+#[tokio::test]
+async fn asking_a_shared_store_for_its_revision_is_counted() {
+    let harness = Harness::on(shared()).await;
+    let counted = async || -> u64 {
+        let text = String::from_utf8_lossy(&harness.get("/metrics").await.body).into_owned();
+        let name = r#"etcd_requests_total{operation="get",group="",resource=""} "#;
+        text.lines().find_map(|line| line.strip_prefix(name)?.parse().ok()).expect("the store was asked")
+    };
+    let before = counted().await;
+    harness.get(CONFIG_MAPS).await.ok();
+    assert_eq!(counted().await, before + 1);
+}

@@ -1,5 +1,7 @@
 //! Pods' lives through workers and executor, against fakes and with paused time.
 
+mod spans;
+
 use std::sync::Arc;
 use std::time::Duration;
 
