@@ -22,6 +22,7 @@ pub use access::Access;
 pub use configz::Configuration;
 pub use connection::Server;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::{Clock, Metrics, Supervisor};
@@ -46,6 +47,8 @@ pub struct ServerDeps {
     /// The cgroups of node and pods.
     pub cgroups: PodCgroups,
     pub facts: Arc<NodeFacts>,
+    /// The node agent's folder, whose file system is the node's.
+    pub root: PathBuf,
     /// What `/configz` shows.
     pub configuration: Configuration,
     /// Owns the streams of exec and the like, which outlive their HTTP connection's task.

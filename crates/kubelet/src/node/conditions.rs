@@ -115,6 +115,7 @@ mod tests {
             memory_available_bytes: 1 << 30,
             storage_bytes: 1000,
             storage_available_bytes: 500,
+            storage_free_bytes: 550,
             inodes: 1000,
             inodes_free: 500,
             pids_max: 32_768,

@@ -27,6 +27,8 @@ pub struct Pressure {
     pub memory_available_bytes: u64,
     pub storage_bytes: u64,
     pub storage_available_bytes: u64,
+    /// What is free, whoever may have it.
+    pub storage_free_bytes: u64,
     pub inodes: u64,
     pub inodes_free: u64,
     pub pids_max: u64,
@@ -74,6 +76,7 @@ impl Pressure {
             memory_available_bytes: meminfo(&memory, "MemAvailable").unwrap_or(u64::MAX),
             storage_bytes: storage.f_blocks * storage.f_frsize,
             storage_available_bytes: storage.f_bavail * storage.f_frsize,
+            storage_free_bytes: storage.f_bfree * storage.f_frsize,
             inodes: storage.f_files,
             inodes_free: storage.f_favail,
             pids_max: number("/proc/sys/kernel/pid_max").unwrap_or(u64::MAX),

@@ -1,4 +1,7 @@
-//! `/stats/summary`: the resource usage of pods and containers, as the runtime reports it.
+//! `/stats/summary`: the resource usage of pods and containers, as the runtime reports it, and of the node
+//! ([`machine`]).
+
+mod machine;
 
 use cri::v1;
 use http::{Response, StatusCode};
@@ -16,7 +19,7 @@ pub async fn answer(deps: &ServerDeps) -> Response<Body> {
     match listed.await {
         Ok(stats) => {
             let pods: Vec<Value> = stats.into_inner().stats.iter().map(pod).collect();
-            let summary = json!({"node": {"nodeName": deps.node_name}, "pods": pods});
+            let summary = json!({"node": machine::node(deps).await, "pods": pods});
             answer::with_type(StatusCode::OK, "application/json", summary.to_string())
         }
         Err(error) if error.code() == tonic::Code::Unimplemented => {

@@ -66,6 +66,7 @@ fn deps(log: PathBuf, shutdown: &Shutdown) -> ServerDeps {
         probe_metrics: Metrics::default(),
         cgroups: PodCgroups::new(cgroup::CgroupMounts::detect().expect("cgroups are mounted"), "/knarr-none"),
         facts: Arc::default(),
+        root: PathBuf::from("/"),
         configuration: Configuration { max_pods: 110, ..Configuration::default() },
         runtime: cri::RuntimeServiceClient::new(channel),
         operations: crate::metrics::Metrics::default(),

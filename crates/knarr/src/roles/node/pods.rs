@@ -136,6 +136,7 @@ async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, shown: Shown) -> Res
         probe_metrics,
         cgroups,
         facts: kit.facts.clone(),
+        root: config.layout.kubelet_dir(),
         configuration: configuration(config, kit),
         supervisor: deps.supervisor.clone(),
         access: Access { users: vec![KUBELET_CLIENT_NAME.into()], groups: Vec::new() },
