@@ -16,6 +16,14 @@ pub fn is_not_found(error: &Error) -> bool {
     status(error).is_some_and(|s| s.code == 404)
 }
 
+/// The very object is not there: one of the resource and of the name. A path that leads nowhere names none.
+pub fn is_not_found_of(error: &Error, group: &str, resource: &str, name: &str) -> bool {
+    let names = |d: &kube::core::response::StatusDetails| {
+        !name.is_empty() && d.name == name && d.kind == resource && d.group == group
+    };
+    is_not_found(error) && status(error).and_then(|s| s.details.as_ref()).is_some_and(names)
+}
+
 /// The object changed since it was read, or a precondition failed.
 pub fn is_conflict(error: &Error) -> bool {
     status(error).is_some_and(|s| s.code == 409 && s.reason == "Conflict")
@@ -77,6 +85,18 @@ mod tests {
         for (error, expect) in cases {
             assert_eq!(is_without_namespace(&error), expect, "{error:?}");
         }
+    }
+
+    #[test]
+    fn an_object_that_is_gone_is_told_from_others() {
+        let gone = |details| is_not_found_of(&failure(404, "NotFound", details), "apps", "replicasets", "a");
+        assert!(gone(json!({"name": "a", "group": "apps", "kind": "replicasets"})));
+        assert!(!gone(json!({"name": "b", "group": "apps", "kind": "replicasets"})));
+        assert!(!gone(json!({"name": "a", "kind": "pods"})));
+        assert!(!gone(json!({})), "a path that leads nowhere");
+        let forbidden =
+            failure(403, "Forbidden", json!({"name": "a", "group": "apps", "kind": "replicasets"}));
+        assert!(!is_not_found_of(&forbidden, "apps", "replicasets", "a"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub mod managed_fields;
 pub use connect::{Endpoint, https, in_process};
 pub use error::{
     is_already_exists, is_conflict, is_expired, is_forbidden_by_terminating_namespace, is_not_found,
-    is_without_namespace, message,
+    is_not_found_of, is_without_namespace, message,
 };
 pub use events::{EventType, Recorder, reference};
 pub use kube;

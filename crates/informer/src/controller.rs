@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use crate::executor::{Effect, Executor, Failure, Outcome};
 use crate::plan::Plan;
-use crate::{Cache, Delta, Informers, Key, Kind, Metrics, Queue, Scope};
+use crate::{Cache, Complaints, Delta, Informers, Key, Kind, Metrics, Queue, Scope};
 
 /// How long a round waits for its own writes to come back on the watch. Only a broken watch takes longer,
 /// and then acting again is right.
@@ -287,6 +287,7 @@ impl Manager {
                 .counted(&self.context.metrics, C::NAME),
             client,
             failures: Mutex::default(),
+            complaints: Complaints::of(C::NAME),
             clock: self.context.clock.clone(),
         });
         for _ in 0..C::WORKERS {
@@ -311,6 +312,7 @@ struct Worker<C: Controller> {
     client: Client,
     /// The failure of the last plan of each key whose last plan failed.
     failures: Mutex<HashMap<Key, Failure>>,
+    complaints: Complaints<Key>,
     clock: Arc<dyn Clock>,
 }
 
@@ -338,7 +340,7 @@ impl<C: Controller> Worker<C> {
             Ok(Some(observed)) => observed,
             Ok(None) => return self.went_well(key),
             Err(error) => {
-                tracing::warn!(controller = C::NAME, %key, %error, "the state could not be read");
+                self.complaints.log(key, "the state could not be read", &client::message(&error));
                 return self.queue.retry(key.clone());
             }
         };
@@ -360,7 +362,11 @@ impl<C: Controller> Worker<C> {
             Outcome::Conflict => self.queue.retry(key.clone()),
             Outcome::Failed(failure) => {
                 let why = &failure.message;
-                tracing::warn!(controller = C::NAME, %key, why, "a plan failed and will be tried again");
+                if failure.gone {
+                    tracing::debug!(controller = C::NAME, %key, why, "what the plan was for is gone");
+                } else {
+                    self.complaints.log(key, "a plan failed and will be tried again", why);
+                }
                 self.failures().insert(key.clone(), failure);
                 self.queue.retry(key.clone());
             }
@@ -370,6 +376,7 @@ impl<C: Controller> Worker<C> {
     fn went_well(&self, key: &Key) {
         self.queue.forget(key);
         self.failures().remove(key);
+        self.complaints.forget(key);
     }
 
     fn failures(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Failure>> {

@@ -38,11 +38,14 @@ pub struct Failure {
     pub write: FailedWrite,
     /// The API's words, or the transport's.
     pub message: String,
+    /// The object that was to be changed, or its namespace, is gone: the next observation shows it.
+    pub gone: bool,
 }
 
 /// A write that failed.
 struct Refused {
     write: FailedWrite,
+    gone: bool,
     error: kube::Error,
 }
 
@@ -81,7 +84,7 @@ impl Executor {
                 Action::Batch(batch) => self.batch(batch, plan, effects).await,
                 one => self.one(one, plan).await.map(|effect| effects.extend(effect)),
             };
-            if let Err(Refused { write, error }) = result {
+            if let Err(Refused { write, gone, error }) = result {
                 if client::is_conflict(&error) || client::is_already_exists(&error) {
                     return Outcome::Conflict;
                 }
@@ -89,7 +92,7 @@ impl Executor {
                     // The namespace takes with it whatever the plan was for.
                     return Outcome::Done;
                 }
-                return Outcome::Failed(Failure { write, message: client::message(&error) });
+                return Outcome::Failed(Failure { write, message: client::message(&error), gone });
             }
         }
         Outcome::Done
@@ -143,7 +146,7 @@ impl Executor {
                 Action::Delete { .. } => FailedWrite::Delete,
                 _ => FailedWrite::Other,
             };
-            Refused { write, error }
+            Refused { write, gone: is_gone(action, &error), error }
         })
     }
 
@@ -235,6 +238,22 @@ impl Executor {
         let path = format!("{}?fieldManager={}", target.path(), self.field_manager);
         self.client.request::<Object>(request(method, path, content_type, body)?).await
     }
+}
+
+/// Whether a write failed because the object it was to change, or its namespace, is gone.
+fn is_gone(action: &Action, error: &kube::Error) -> bool {
+    let (Action::Create { target, .. }
+    | Action::Update { target, .. }
+    | Action::MergePatch { target, .. }
+    | Action::StrategicPatch { target, .. }
+    | Action::JsonPatch { target, .. }
+    | Action::Delete { target, .. }
+    | Action::DeleteCollection { target, .. }) = action
+    else {
+        return false;
+    };
+    client::is_not_found_of(error, &target.resource.group, &target.resource.resource, &target.name)
+        || client::is_without_namespace(error)
 }
 
 fn wrote(target: &Target, object: Object) -> Option<Effect> {

@@ -7,6 +7,7 @@
 //! Never here: a kind's name; a poll.
 
 pub mod cache;
+pub mod complaints;
 pub mod controller;
 pub mod executor;
 pub mod informers;
@@ -18,6 +19,7 @@ mod reflector;
 mod scope;
 
 pub use cache::{Cache, Cached, Delta, Index, Item, Meta, Objects, Owner, View};
+pub use complaints::Complaints;
 pub use controller::{
     ClientOf, Context, Controller, Declaration, FIELD_MANAGER, Manager, Round, Sources, controller_of,
 };

@@ -1,6 +1,7 @@
 //! [`Graph`]: every object that is, or is said to be, an owner or a dependent, by uid.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use informer::Meta;
@@ -23,6 +24,16 @@ pub(super) enum Work {
     Orphan(Uid),
     /// Kinds may have been added or removed.
     Kinds,
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Check(uid) => write!(f, "check {uid}"),
+            Self::Orphan(uid) => write!(f, "orphan dependents of {uid}"),
+            Self::Kinds => f.write_str("kinds"),
+        }
+    }
 }
 
 /// A finding about an object's owner references, to be recorded as an event.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base::TaskKind;
 use client::Recorder;
 use informer::executor::{Executor, Outcome};
-use informer::{Declaration, FIELD_MANAGER, Manager, Queue};
+use informer::{Complaints, Declaration, FIELD_MANAGER, Manager, Queue};
 use resources::ResourceSource;
 
 use super::decide::{self, Decision};
@@ -31,27 +31,40 @@ pub fn start(manager: &mut Manager, kinds: Arc<dyn ResourceSource>) {
     let informers = context.informers.clone();
     let monitors = Monitors::new(client, informers, kinds, recorder, context.supervisor.clone(), queue);
     monitors.follow_kinds();
+    let complaints = Arc::new(Complaints::of(NAME));
     for _ in 0..WORKERS {
-        let (monitors, executor) = (monitors.clone(), executor.clone());
+        let (monitors, executor, complaints) = (monitors.clone(), executor.clone(), complaints.clone());
         let shutdown = context.supervisor.shutdown().clone();
         context.supervisor.spawn(TaskKind::Essential, NAME, async move {
             tokio::select! {
-                () = work(&monitors, &executor) => {}
+                () = work(&monitors, &executor, &complaints) => {}
                 () = shutdown.started() => {}
             }
         });
     }
 }
 
-async fn work(monitors: &Arc<Monitors>, executor: &Executor) {
+async fn work(monitors: &Arc<Monitors>, executor: &Executor, complaints: &Complaints<Work>) {
     // Before, an object that has dependents could look as if it had none.
     monitors.wait_synced().await;
     while let Some(work) = monitors.queue.next().await {
         match one(monitors, executor, &work).await {
-            Ok(true) => monitors.queue.forget(&work),
-            Ok(false) => monitors.queue.retry(work.clone()),
+            Ok(Outcome::Done) => {
+                monitors.queue.forget(&work);
+                complaints.forget(&work);
+            }
+            Ok(Outcome::Conflict) => monitors.queue.retry(work.clone()),
+            Ok(Outcome::Failed(failure)) => {
+                let why = &failure.message;
+                if failure.gone {
+                    tracing::debug!(controller = NAME, key = %work, why, "what the plan was for is gone");
+                } else {
+                    complaints.log(&work, "a plan failed and will be tried again", why);
+                }
+                monitors.queue.retry(work.clone());
+            }
             Err(error) => {
-                tracing::warn!(controller = NAME, ?work, %error, "the state could not be read");
+                complaints.log(&work, "the state could not be read", &client::message(&error));
                 monitors.queue.retry(work.clone());
             }
         }
@@ -59,19 +72,19 @@ async fn work(monitors: &Arc<Monitors>, executor: &Executor) {
     }
 }
 
-/// Returns whether the task is done; if not, it is to be tried again.
-async fn one(monitors: &Arc<Monitors>, executor: &Executor, work: &Work) -> Result<bool, kube::Error> {
+/// Does one task; unless it is done, it is to be tried again.
+async fn one(monitors: &Arc<Monitors>, executor: &Executor, work: &Work) -> Result<Outcome, kube::Error> {
     let (uid, decide): (&Uid, fn(&decide::Situation) -> Decision) = match work {
         Work::Kinds => {
             monitors.follow_kinds();
-            return Ok(true);
+            return Ok(Outcome::Done);
         }
         Work::Check(uid) => (uid, decide::check),
         Work::Orphan(uid) => (uid, decide::orphan),
     };
-    let Some(known) = monitors.graph().get(uid) else { return Ok(true) };
+    let Some(known) = monitors.graph().get(uid) else { return Ok(Outcome::Done) };
     if matches!(work, Work::Check(_)) && known.being_deleted && !known.waits {
-        return Ok(true);
+        return Ok(Outcome::Done);
     }
     let table = monitors.table();
     let situation = look::situation(&monitors.client, &table, known).await?;
@@ -91,13 +104,5 @@ async fn one(monitors: &Arc<Monitors>, executor: &Executor, work: &Work) -> Resu
         let identity = &situation.known.identity;
         tracing::debug!(controller = NAME, kind = %identity.row.kind, name = %identity.name, reason);
     }
-    match executor.run(&decision.plan, &mut Vec::new()).await {
-        Outcome::Done => Ok(true),
-        Outcome::Conflict => Ok(false),
-        Outcome::Failed(failure) => {
-            let why = failure.message;
-            tracing::warn!(controller = NAME, %uid, why, "a plan failed and will be tried again");
-            Ok(false)
-        }
-    }
+    Ok(executor.run(&decision.plan, &mut Vec::new()).await)
 }

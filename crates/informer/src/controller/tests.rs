@@ -70,7 +70,10 @@ impl Controller for Tripping {
 /// One whose API server is out of reach.
 fn manager() -> (Manager, Supervisor) {
     let nowhere = kube::Config::new("http://127.0.0.1:1".parse().expect("a URI"));
-    let client = Client::try_from(nowhere).expect("a client");
+    manager_at(Client::try_from(nowhere).expect("a client"))
+}
+
+fn manager_at(client: Client) -> (Manager, Supervisor) {
     let supervisor = Supervisor::new(base::Shutdown::new());
     let manager = Manager::new(Context {
         client_of: Arc::new({
@@ -87,6 +90,8 @@ fn manager() -> (Manager, Supervisor) {
 
 #[tokio::test]
 async fn a_round_that_panics_is_tried_again_and_stops_no_other() {
+    // Where no subscriber is set, the loop's spans could be switched off for the tests beside this one.
+    let (_, _guard) = collect();
     let (mut manager, supervisor) = manager();
     let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
     manager.start::<Tripping>(told);
@@ -151,4 +156,98 @@ async fn a_round_is_a_span_that_names_controller_and_object() {
             assert!(lines.contains(&format!("{span}{expect}")), "{name} {expect}: {lines:#?}");
         }
     }
+}
+
+/// Changes its key's object in each round.
+struct Touching;
+
+impl Controller for Touching {
+    const NAME: &'static str = "touching";
+    const WORKERS: usize = 1;
+    type Config = ();
+    type Observed = ();
+
+    fn sources(sources: &mut Sources<'_>, (): ()) -> Self {
+        sources.queue().add(Key::new("ns", "a"));
+        Self
+    }
+
+    async fn observe(&self, _: &Round<'_>) -> Result<Option<()>, kube::Error> {
+        Ok(Some(()))
+    }
+
+    fn reconcile((): &(), _: jiff::Timestamp) -> Plan {
+        let target = Target::new("apps", "v1", "replicasets", "ns", "a").subresource("status");
+        let mut plan = Plan::nothing();
+        plan.then(crate::Action::MergePatch { target, patch: json!({}) });
+        plan
+    }
+}
+
+/// A failed request's answer.
+fn status(code: u16, reason: &str, kind: &str, message: &str) -> serde_json::Value {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message,
+        "details": {"name": "a", "group": "apps", "kind": kind},
+    })
+}
+
+/// The levels and words of what one controller logs about its rounds while the API answers so, request after request.
+async fn told_of(answers: Vec<serde_json::Value>) -> Vec<String> {
+    let (logged, _guard) = collect();
+    let (over, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let answers = Arc::new(Mutex::new(answers.into_iter()));
+    let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+        let answer = answers.lock().expect("no panic").next();
+        let over = over.clone();
+        async move {
+            let Some(answer) = answer else {
+                over.send(()).expect("the test listens");
+                return std::future::pending().await;
+            };
+            let code =
+                answer["code"].as_u64().map_or(200, |code| u16::try_from(code).expect("a status code"));
+            let body = http_body_util::Full::new(bytes::Bytes::from(answer.to_string()));
+            let response = http::Response::builder().status(code).body(body).expect("a response");
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let (mut manager, supervisor) = manager_at(client::in_process(service));
+    manager.start::<Touching>(());
+    ended.recv().await.expect("all answers were asked for");
+    supervisor.shutdown().start();
+    supervisor.drain(Duration::from_secs(10)).await;
+    let words = ["a plan failed and will be tried again", "what the plan was for is gone"];
+    let lines = logged.lines();
+    let about = |line: &String| {
+        let level = line.split_whitespace().next().unwrap_or("");
+        words.iter().find(|words| line.contains(*words)).map(|words| format!("{level} {words}"))
+    };
+    lines.iter().filter_map(about).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_warned_about_once_while_it_lasts() {
+    let forbidden = || status(403, "Forbidden", "replicasets", "no account");
+    let answers = vec![
+        forbidden(),
+        forbidden(),
+        status(403, "Forbidden", "replicasets", "no quota"),
+        forbidden(),
+        forbidden(),
+    ];
+    let [warned, repeated] =
+        ["WARN", "DEBUG"].map(|level| format!("{level} a plan failed and will be tried again"));
+    let expect = [&warned, &repeated, &warned, &warned, &repeated];
+    assert_eq!(told_of(answers).await.iter().collect::<Vec<_>>(), expect);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_went_meanwhile_is_worth_no_warning() {
+    let answers = vec![
+        status(404, "NotFound", "replicasets", "replicasets.apps \"a\" not found"),
+        status(404, "NotFound", "pods", "pods \"a\" not found"),
+    ];
+    let expect = ["DEBUG what the plan was for is gone", "WARN a plan failed and will be tried again"];
+    assert_eq!(told_of(answers).await, expect, "another's absence is no ordinary course");
 }
