@@ -21,6 +21,7 @@ mod reservation;
 mod resource_quota;
 mod runtime_class;
 mod service_account;
+mod service_allocation;
 mod signing_request;
 mod taint_new_nodes;
 mod unattended;
@@ -28,7 +29,7 @@ mod unattended;
 use std::sync::Arc;
 
 use api::{Error, Object};
-use base::Clock;
+use base::{Clock, Supervisor};
 
 pub use certificate_rights::CertificateRights;
 pub use certificate_subject::CertificateSubjectRestriction;
@@ -49,6 +50,7 @@ pub use reservation::{Attempt, Committed, Hold, Reservation, Reserver, Stage};
 pub use resource_quota::ResourceQuota;
 pub use runtime_class::RuntimeClass;
 pub use service_account::ServiceAccount;
+pub use service_allocation::ServiceAllocation;
 pub use taint_new_nodes::TaintNewNodes;
 pub use unattended::Unattended;
 
@@ -129,9 +131,13 @@ pub fn plugins(
     ]
 }
 
-/// What is set aside for writes: the last of upstream's plugins is one that charges.
-pub fn reservers(lookup: &Lookup, clock: &Arc<dyn Clock>) -> Vec<Arc<dyn Reserver>> {
-    vec![Arc::new(ResourceQuota::new(lookup.clone(), Arc::clone(clock)))]
+/// What is set aside for writes. What Services take is part of their storage upstream; the last of upstream's plugins
+/// is one that charges.
+pub fn reservers(cache: &Cache, clock: &Arc<dyn Clock>, supervisor: &Supervisor) -> Vec<Arc<dyn Reserver>> {
+    vec![
+        Arc::new(ServiceAllocation::new(cache, Arc::clone(clock), supervisor.clone())),
+        Arc::new(ResourceQuota::new(Lookup::new(cache.clone()), Arc::clone(clock))),
+    ]
 }
 
 #[cfg(test)]

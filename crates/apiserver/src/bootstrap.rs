@@ -69,9 +69,9 @@ pub struct Summary {
 /// The first request that failed for a reason other than somebody else's change.
 pub async fn run(client: &Client, config: &BootstrapConfig) -> Result<Summary, BootstrapError> {
     let mut summary = Summary::default();
-    // Namespaces first: nothing can be made in one that is not there.
+    // Namespaces first: nothing can be made in one that is not there; nor can Services without a range of addresses.
     for objects in
-        [objects::namespaces(), policy::objects().into_iter().chain(objects::others(config)).collect()]
+        [objects::grounds(config), policy::objects().into_iter().chain(objects::others(config)).collect()]
     {
         for attempt in 1..=ATTEMPTS {
             match reconcile(client, &objects, &mut summary).await {

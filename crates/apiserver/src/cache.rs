@@ -136,6 +136,11 @@ impl Cache {
         self.inner.shared.resource(prefix)
     }
 
+    /// The store that the cache follows.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
     /// The figures of the calls to the store, this cache's own and others'.
     pub fn store_calls(&self) -> &StoreCalls {
         &self.inner.shared.calls

@@ -89,7 +89,7 @@ impl Security {
         }
         Ok(Self {
             authenticator: Arc::new(authn::Union(authenticators)),
-            reservers: admission::reservers(&lookup, &settings.clock),
+            reservers: admission::reservers(cache, &settings.clock, supervisor),
             admission: admission::plugins(&lookup, &rbac, &authorizer, &settings.clock),
             authorizer,
             tokens: Arc::new(Issuer::new(settings)),

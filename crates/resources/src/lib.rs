@@ -36,4 +36,5 @@ pub use row::{Convert, Immutable, Observed, Question, Refusal, Resource, Rules, 
 pub use schema::Schema;
 pub use schema_data::{builtin_types, schema_of_kind, schema_of_structure};
 pub use table::{KindTable, ResourceSource};
+pub use validation::service_address_errors;
 pub use verb::Verb;

@@ -24,6 +24,7 @@ pub(crate) mod warnings;
 pub(crate) mod workload;
 
 pub(crate) use check::IMMUTABLE;
+pub use service::service_address_errors;
 
 #[cfg(test)]
 mod tests;

@@ -7,11 +7,12 @@ use super::BootstrapConfig;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
-pub(super) fn namespaces() -> Vec<Object> {
-    NAMESPACES
+/// What other objects stand on.
+pub(super) fn grounds(config: &BootstrapConfig) -> Vec<Object> {
+    let namespaces = NAMESPACES
         .iter()
-        .map(|name| object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})))
-        .collect()
+        .map(|name| object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})));
+    namespaces.chain([service_cidr(config)]).collect()
 }
 
 pub(super) fn others(config: &BootstrapConfig) -> Vec<Object> {
@@ -30,7 +31,6 @@ pub(super) fn others(config: &BootstrapConfig) -> Vec<Object> {
         dns_service(config),
         endpoints(config),
         endpoint_slice(config),
-        service_cidr(config),
         client_ca(config),
     ]
 }

@@ -114,7 +114,10 @@ async fn a_server_is_set_up_once_and_corrected_later() {
         User { name: "system:apiserver".into(), groups: vec!["system:masters".into()], ..User::default() };
     let client = ::client::in_process(server.in_process(admin));
     let first = run(&client, &config()).await.unwrap();
-    assert_eq!(first.created, policy::objects().len() + 4 + objects::others(&config()).len());
+    assert_eq!(
+        first.created,
+        policy::objects().len() + objects::grounds(&config()).len() + objects::others(&config()).len()
+    );
     assert_eq!(run(&client, &config()).await.unwrap(), Summary::default());
     security.settled().await;
 

@@ -107,6 +107,10 @@ impl Write<'_> {
                 Err(CommitError::Conflict(_)) if left > 0 => {
                     let name = metadata::generate_name(&object);
                     object.set_meta_str("name", name);
+                    // What is set aside is so under the name that is to have it.
+                    held = Reservations::default();
+                    self.reserve(Stage::Allocation, Operation::Create, &mut object, None, &mut held).await?;
+                    self.reserve(Stage::Final, Operation::Create, &mut object, None, &mut held).await?;
                 }
                 Err(CommitError::Conflict(present)) => {
                     let mut error = Error::already_exists(&self.target.group_resource(), object.name());

@@ -123,6 +123,11 @@ impl Harness {
         Self::build(store, Arc::new(resources::Builtin), Limits::default(), change).await
     }
 
+    /// The same, that keeps its objects in this store.
+    pub async fn made_on(store: Memory, change: impl FnOnce(&mut Deps)) -> Self {
+        Self::build(store, Arc::new(resources::Builtin), Limits::default(), change).await
+    }
+
     /// A server that keeps its objects in this store.
     pub async fn on(store: Memory) -> Self {
         Self::build(store, Arc::new(resources::Builtin), Limits::default(), |_| ()).await

@@ -21,6 +21,7 @@ mod reserving;
 mod runtime_row;
 mod samples;
 mod selecting;
+mod services;
 mod subresources;
 mod waiting;
 mod walk;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use apiserver::admission;
-use apiserver::cache::lookup::Lookup;
 use base::ManualClock;
 use futures::FutureExt;
 use futures::future::join_all;
@@ -21,7 +20,7 @@ async fn serve() -> (Harness, Arc<ManualClock>) {
     let shared = clock.clone();
     let harness = Harness::made_of(move |deps| {
         deps.clock = shared;
-        deps.reservers = admission::reservers(&Lookup::new(deps.cache.clone()), &deps.clock);
+        deps.reservers = admission::reservers(&deps.cache, &deps.clock, &deps.supervisor);
     })
     .await;
     (harness, clock)

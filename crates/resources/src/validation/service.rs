@@ -1,5 +1,7 @@
 //! Services: types and what each may have, ports, addresses.
 
+mod addresses;
+
 use std::collections::HashSet;
 
 use api::Object;
@@ -8,6 +10,7 @@ use api::names;
 use serde_json::{Value, json};
 
 use super::{check, read};
+pub use addresses::service_address_errors;
 
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -34,7 +37,8 @@ pub(crate) fn service(object: &Object) -> ErrorList {
     check_ports(&mut errors, &path.child("ports"), spec, kind);
     check::labels(&mut errors, &path.child("selector"), read::pairs(spec, "selector"));
     affinity(&mut errors, &path, spec);
-    addresses(&mut errors, &path, spec, kind);
+    errors.extend(service_address_errors(object));
+    external_ips(&mut errors, &path, spec);
     check::one_of(&mut errors, &path.child("type"), kind, &TYPES);
     balancer(&mut errors, &path, spec, kind);
     traffic(&mut errors, &path, spec, kind);
@@ -120,37 +124,7 @@ fn affinity(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     }
 }
 
-fn addresses(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, kind: &str) {
-    let single = read::text(spec, "clusterIP");
-    let list: Vec<&str> = read::texts(spec, "clusterIPs").collect();
-    let at = path.child("clusterIPs");
-    if kind != "ExternalName" {
-        if let Some(first) = list.first()
-            && *first != single
-        {
-            let detail = "first value must match `clusterIP`";
-            errors.push(FieldError::invalid(&at, list.clone(), detail));
-        }
-        let all = if list.is_empty() && !single.is_empty() { vec![single] } else { list };
-        for (i, address) in all.iter().enumerate() {
-            if *address == "None" && i > 0 {
-                errors.push(FieldError::invalid(
-                    &at.index(i),
-                    *address,
-                    "'None' must be the first and only value",
-                ));
-            } else if !matches!(*address, "None" | "") {
-                check::ip(errors, &at.index(i), address);
-            }
-        }
-    }
-    let families = path.child("ipFamilies");
-    for (i, family) in read::texts(spec, "ipFamilies").enumerate() {
-        check::if_given_one_of(errors, &families.index(i), family, &["IPv4", "IPv6"]);
-    }
-    let policy = read::text(spec, "ipFamilyPolicy");
-    let policies = ["PreferDualStack", "RequireDualStack", "SingleStack"];
-    check::if_given_one_of(errors, &path.child("ipFamilyPolicy"), policy, &policies);
+fn external_ips(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     let external = path.child("externalIPs");
     for (i, address) in read::texts(spec, "externalIPs").enumerate() {
         check::ip(errors, &external.index(i), address);
@@ -203,13 +177,7 @@ pub(crate) fn service_update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let path = Path::root("spec");
     let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
-    let external = |spec| read::text(spec, "type") == "ExternalName";
-    let (was, is) = (read::text(before, "clusterIP"), read::text(after, "clusterIP"));
-    if !external(after) && !external(before) && !was.is_empty() && was != is {
-        let value = read::raw(after, "clusterIPs").cloned().unwrap_or_else(|| json!([is]));
-        let at = path.child("clusterIPs");
-        errors.push(FieldError::invalid(&at.index(0), value, "may not change once set"));
-    }
+    addresses::changes(&mut errors, &path, after, before);
     let class = "loadBalancerClass";
     let balancer = |spec| read::text(spec, "type") == "LoadBalancer";
     if balancer(after) && balancer(before) && read::get(after, class) != read::get(before, class) {

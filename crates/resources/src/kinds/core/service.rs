@@ -38,6 +38,9 @@ impl Logic for Service {
 
     fn prepare_create(&self, object: &mut Object) {
         status::start(object, json!({"loadBalancer": {}}));
+        if let Some(spec) = fill::within(&mut object.0, "spec") {
+            add_plural(spec);
+        }
     }
 
     fn prepare_update(&self, new: &mut Object, old: &Object) {
@@ -62,6 +65,7 @@ fn prepare_update(new: &mut Object, old: &Object) {
     let Some(before) = old.at(&["spec"]).and_then(Value::as_object) else { return };
     let Some(after) = fill::within(&mut new.0, "spec") else { return };
     keep_allocated(after, before);
+    follow_singular(after, before);
     drop_unused(after, before);
     if !has_type(after, &["LoadBalancer"]) && has_type(before, &["LoadBalancer"]) {
         new.set_at(&["status", "loadBalancer"], Value::Object(Map::new()));
@@ -74,6 +78,35 @@ fn has_type(spec: &Map<String, Value>, types: &[&str]) -> bool {
 
 const WITH_CLUSTER_IP: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
 const WITH_NODE_PORTS: [&str; 2] = ["NodePort", "LoadBalancer"];
+
+/// An author who knows of one address only writes the singular field.
+fn add_plural(spec: &mut Map<String, Value>) {
+    let single = fill::str_of(spec, "clusterIP").to_owned();
+    if !single.is_empty() && fill::is_empty(spec, "clusterIPs") {
+        spec.insert("clusterIPs".into(), json!([single]));
+    }
+}
+
+/// The list of addresses follows the singular field where only that was changed. Upstream: `normalizeClusterIPs`.
+fn follow_singular(after: &mut Map<String, Value>, before: &Map<String, Value>) {
+    let (is, was) = (fill::str_of(after, "clusterIP"), fill::str_of(before, "clusterIP"));
+    let list = |spec: &Map<String, Value>| match spec.get("clusterIPs") {
+        Some(Value::Array(list)) => list.clone(),
+        _ => Vec::new(),
+    };
+    let (new, old) = (list(after), list(before));
+    if is == was {
+        if new.is_empty() && !old.is_empty() {
+            after.insert("clusterIPs".into(), old.into());
+        }
+    } else if new == old {
+        let next = if is.is_empty() { None } else { Some(json!([is])) };
+        match next {
+            Some(next) => after.insert("clusterIPs".into(), next),
+            None => after.remove("clusterIPs"),
+        };
+    }
+}
 
 fn keep_allocated(after: &mut Map<String, Value>, before: &Map<String, Value>) {
     if has_type(before, &WITH_CLUSTER_IP) && has_type(after, &WITH_CLUSTER_IP) {

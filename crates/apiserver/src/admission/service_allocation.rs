@@ -1,0 +1,291 @@
+//! What a Service takes exclusively is reserved before its commit: cluster addresses, and the fields about their
+//! families.
+//!
+//! Start with [`ServiceAllocation`]. `spec` decides which families and how many addresses, `ranges` knows from where,
+//! `addresses` takes and gives back. A dry run takes nothing. Upstream: `pkg/registry/core/service/storage`.
+
+mod addresses;
+mod ranges;
+mod spec;
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use api::field::{ErrorList, FieldError, Path};
+use api::{Error, Object};
+use base::{Clock, Supervisor};
+
+use super::plugin::{Operation, Review};
+use super::reservation::{Attempt, Committed, Hold, Reservation, Reserver};
+use crate::cache::Cache;
+use crate::cache::lookup::Lookup;
+use crate::eventual::Eventual;
+use addresses::{Addresses, Grant, Parent, Refusal};
+use ranges::{Family, Ranges};
+use spec::Addressing;
+
+/// The reserver of Services.
+pub struct ServiceAllocation {
+    lookup: Lookup,
+    addresses: Arc<Addresses>,
+}
+
+impl ServiceAllocation {
+    pub fn new(cache: &Cache, clock: Arc<dyn Clock>, supervisor: Supervisor) -> Self {
+        let addresses = Addresses::new(cache.clone(), clock, supervisor);
+        Self { lookup: Lookup::new(cache.clone()), addresses }
+    }
+
+    async fn allocate(
+        &self,
+        review: &Review<'_>,
+        service: &mut Object,
+        held: Option<Reservation>,
+    ) -> Result<Option<Reservation>, Error> {
+        let old = review.old.map(Addressing::of);
+        let mut new = Addressing::of(service);
+        let ranges = Ranges::read(&self.lookup);
+        self.settle(service, &mut new, old.as_ref(), &ranges)
+            .map_err(|errors| Error::invalid(&review.resource.group_kind(), service.name(), &errors))?;
+        let parent = Parent::of(review.old.unwrap_or(service));
+        let mut grants = Vec::new();
+        if takes_addresses(&new, old.as_ref()) {
+            let mut known = known(held.as_ref());
+            let had = old.as_ref().map_or(0, |old| old.assigned().count());
+            for slot in had..new.families.len() {
+                let want = Want::of(&new, slot);
+                let taken = match review.dry_run {
+                    true => want.pretend(&ranges),
+                    false => self.take(&want, &ranges, &parent, &mut known).await.map(|grant| {
+                        let address = grant.address;
+                        grants.push(grant);
+                        address
+                    }),
+                };
+                let address = taken.map_err(|why| want.refused(review, service, &new, &why))?;
+                new.assign(slot, address);
+            }
+        }
+        if !new.is_external() {
+            new.write(service);
+        }
+        let before: Vec<IpAddr> = old.iter().flat_map(Addressing::assigned).collect();
+        let is_kept = |address: &IpAddr| new.assigned().any(|kept| kept == *address);
+        let may_go = review.old.is_some_and(|old| old.deletion_timestamp().is_some());
+        Ok(self.reservation(Taken {
+            freed_if_removed: if may_go { before.clone() } else { Vec::new() },
+            freed_if_written: before.into_iter().filter(|address| !is_kept(address)).collect(),
+            parent,
+            grants: Mutex::new(grants),
+            addresses: Arc::clone(&self.addresses),
+        }))
+    }
+
+    /// Fills in families and policy, of addresses that are sound.
+    fn settle(
+        &self,
+        service: &Object,
+        new: &mut Addressing,
+        old: Option<&Addressing>,
+        ranges: &Ranges,
+    ) -> Result<(), ErrorList> {
+        if !new.keeps_preference(old) {
+            let errors = resources::service_address_errors(service);
+            if !errors.is_empty() {
+                return Err(errors);
+            }
+        }
+        new.settle(old, ranges)
+    }
+
+    /// Takes an address, one that an earlier attempt of the request has taken if there is.
+    async fn take(
+        &self,
+        want: &Want,
+        ranges: &Ranges,
+        parent: &Parent,
+        known: &mut Vec<Grant>,
+    ) -> Result<Grant, Why> {
+        if let Some(at) = known.iter().position(|grant| want.suits(grant.address)) {
+            return Ok(known.swap_remove(at));
+        }
+        if let Some(address) = want.address {
+            if !ranges.ready.iter().any(|range| range.contains(address)) {
+                return Err(Why::NoRange);
+            }
+            return Ok(self.addresses.take(address, parent).await?);
+        }
+        for range in ranges.of(want.family) {
+            match self.addresses.take_any(range, parent).await {
+                Err(Refusal::Full) => {}
+                other => return Ok(other?),
+            }
+        }
+        Err(Refusal::Full.into())
+    }
+
+    /// What a deletion, or a change that lets one come to its end, gives back.
+    fn leaving(&self, service: &Object) -> Option<Reservation> {
+        self.reservation(Taken {
+            freed_if_removed: Addressing::of(service).assigned().collect(),
+            freed_if_written: Vec::new(),
+            parent: Parent::of(service),
+            grants: Mutex::default(),
+            addresses: Arc::clone(&self.addresses),
+        })
+    }
+
+    /// `None` where the write neither takes nor gives back anything.
+    fn reservation(&self, taken: Taken) -> Option<Reservation> {
+        let is_empty = taken.freed_if_removed.is_empty()
+            && taken.freed_if_written.is_empty()
+            && taken.grants().is_empty();
+        (!is_empty).then(|| Reservation::new(taken))
+    }
+}
+
+impl Reserver for ServiceAllocation {
+    fn reserve<'a>(
+        &'a self,
+        review: &'a Review<'_>,
+        object: Option<&'a mut Object>,
+        held: Option<Reservation>,
+    ) -> Eventual<'a, Result<Option<Reservation>, Error>> {
+        if !review.is_about("", "services") {
+            return Ok(None).into();
+        }
+        let is_whole = review.attributes.subresource.is_empty();
+        match (review.operation, object) {
+            (Operation::Create | Operation::Update, Some(service)) if is_whole => {
+                Eventual::later(self.allocate(review, service, held))
+            }
+            (Operation::Delete, _) => Ok(review.old.and_then(|old| self.leaving(old))).into(),
+            (Operation::Update, _) => {
+                let leaving = review.old.filter(|old| old.deletion_timestamp().is_some());
+                Ok(leaving.and_then(|old| self.leaving(old))).into()
+            }
+            _ => Ok(None).into(),
+        }
+    }
+}
+
+/// What an earlier attempt of the same request has taken, from now on the caller's.
+fn known(held: Option<&Reservation>) -> Vec<Grant> {
+    let taken = held.and_then(Reservation::hold::<Taken>);
+    taken.map(|taken| std::mem::take(&mut *taken.grants())).unwrap_or_default()
+}
+
+/// Whether the Service is to get addresses that it did not have.
+fn takes_addresses(new: &Addressing, old: Option<&Addressing>) -> bool {
+    !new.is_external()
+        && !new.is_headless()
+        && !new.keeps_preference(old)
+        && old.is_none_or(|old| !old.is_headless() && old.assigned().count() < new.families.len())
+}
+
+/// One address that a Service is to get.
+struct Want {
+    slot: usize,
+    family: Family,
+    /// The address that its author chose.
+    address: Option<IpAddr>,
+}
+
+impl Want {
+    fn of(new: &Addressing, slot: usize) -> Self {
+        let address = new.addresses.get(slot).and_then(|address| address.parse().ok());
+        let family = new.families.get(slot).and_then(|family| Family::named(family));
+        Self { slot, family: family.unwrap_or(Family::V4), address }
+    }
+
+    fn suits(&self, address: IpAddr) -> bool {
+        self.address.map_or(Family::of(address) == self.family, |wanted| wanted == address)
+    }
+
+    /// What a dry run shows: as upstream, the range's own address for any.
+    fn pretend(&self, ranges: &Ranges) -> Result<IpAddr, Why> {
+        let Some(range) = ranges.of(self.family).next() else { return Err(Why::NoRange) };
+        match self.address {
+            None => Ok(range.network()),
+            Some(address) if ranges.ready.iter().any(|range| range.contains(address)) => Ok(address),
+            Some(_) => Err(Why::NotIn(range.to_string())),
+        }
+    }
+
+    /// The refusal in upstream's words: who chose the address is told so by the field.
+    fn refused(&self, review: &Review<'_>, service: &Object, new: &Addressing, why: &Why) -> Error {
+        let Some(address) = new.addresses.get(self.slot) else {
+            return Error::internal(format!("failed to allocate a serviceIP: {}", why.words("")));
+        };
+        let spec = Path::root("spec");
+        let detail = format!("failed to allocate IP {address}: {}", why.words(address));
+        let error = FieldError::invalid(&spec.child("clusterIPs"), new.addresses.clone(), detail);
+        Error::invalid(&review.resource.group_kind(), service.name(), &vec![error])
+    }
+}
+
+/// Why a Service does not get an address.
+enum Why {
+    Refused(Refusal),
+    /// No range has the address.
+    NoRange,
+    /// The same in the words of a dry run, with a range that does not have the address.
+    NotIn(String),
+}
+
+impl From<Refusal> for Why {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl Why {
+    fn words(&self, address: &str) -> String {
+        match self {
+            Self::Refused(refusal) => refusal.to_string(),
+            Self::NoRange => "the provided network does not match the current range".to_owned(),
+            Self::NotIn(range) => format!(
+                "the provided IP ({address}) is not in the valid range. The range of valid IPs is {range}"
+            ),
+        }
+    }
+}
+
+/// What one write takes and gives back.
+struct Taken {
+    grants: Mutex<Vec<Grant>>,
+    freed_if_written: Vec<IpAddr>,
+    freed_if_removed: Vec<IpAddr>,
+    parent: Parent,
+    addresses: Arc<Addresses>,
+}
+
+impl Taken {
+    fn grants(&self) -> MutexGuard<'_, Vec<Grant>> {
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self) {
+        std::mem::take(&mut *self.grants()).into_iter().for_each(Grant::keep);
+    }
+}
+
+impl Hold for Taken {
+    fn confirm(self: Box<Self>, committed: Committed) {
+        self.keep();
+        let freed = match committed {
+            Committed::Written => &self.freed_if_written,
+            Committed::Removed => &self.freed_if_removed,
+        };
+        for address in freed {
+            self.addresses.free(*address, self.parent.clone());
+        }
+    }
+
+    fn release(self: Box<Self>) {}
+
+    /// What is taken stays so: the repairing controller finds out whether there is a Service.
+    fn leave_open(self: Box<Self>, _attempt: &Attempt) {
+        self.keep();
+    }
+}
