@@ -4,7 +4,7 @@
 //! or talks to the API is here. Start with [`Controller`] and [`Manager`]; [`Cache`] and [`Informers`]
 //! serve components that are no controllers (the scheduler) as well.
 //!
-//! Never here: a kind's name; a poll.
+//! Never here: a kind's name, but in the list of `kind`; a poll.
 
 pub mod cache;
 pub mod complaints;
@@ -12,6 +12,7 @@ pub mod controller;
 pub mod executor;
 pub mod informers;
 pub mod key;
+pub mod kind;
 pub mod metrics;
 pub mod plan;
 pub mod queue;
@@ -26,32 +27,8 @@ pub use controller::{
 pub use executor::{FailedWrite, Failure};
 pub use informers::Informers;
 pub use key::Key;
+pub use kind::Kind;
 pub use metrics::Metrics;
 pub use plan::{Action, DeletePolicy, EventWords, Plan, Target};
 pub use queue::Queue;
 pub use scope::Scope;
-
-/// Kinds a cache can hold: typed views from `k8s_openapi`, and `PartialObjectMetadata` of one.
-pub trait Kind:
-    kube::Resource<DynamicType = ()>
-    + Clone
-    + std::fmt::Debug
-    + serde::Serialize
-    + serde::de::DeserializeOwned
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<K> Kind for K where
-    K: kube::Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + serde::Serialize
-        + serde::de::DeserializeOwned
-        + Send
-        + Sync
-        + 'static
-{
-}

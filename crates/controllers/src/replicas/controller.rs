@@ -27,7 +27,7 @@ pub type ReplicationControllerController = ReplicaController<ReplicationControll
 
 impl<K> Controller for ReplicaController<K>
 where
-    K: Replicated + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    K: Replicated + serde::de::DeserializeOwned + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
 {
     const NAME: &'static str = K::CONTROLLER;
     const QUEUE: &'static str = K::QUEUE;
@@ -102,7 +102,7 @@ impl<K: Replicated> ReplicaController<K> {
 /// Whether the API, not only the cache, still has the object with this uid, and it is not being deleted.
 async fn still_there<K>(round: &Round<'_>, object: &K) -> Result<bool, kube::Error>
 where
-    K: Replicated + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    K: Replicated + serde::de::DeserializeOwned + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
 {
     let api: Api<K> = Api::namespaced(round.client.clone(), &round.key.namespace);
     let live = api.get_opt(&round.key.name).await?;

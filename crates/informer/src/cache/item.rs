@@ -75,7 +75,7 @@ impl Item {
         if alive.is_some() {
             return alive;
         }
-        match serde_json::from_slice::<K>(&self.json) {
+        match K::from_json(&self.json) {
             Ok(object) => {
                 let object = Arc::new(object);
                 let shared: Shared = object.clone();

@@ -1,0 +1,81 @@
+//! [`Kind`]: what a cache can hold.
+//!
+//! How an object is read is compiled here, once, not again in every crate that reads one: the code that reads a Pod
+//! is larger than most crates.
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Endpoints, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+    ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
+};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{IPAddress, Ingress, IngressClass, NetworkPolicy, ServiceCIDR};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
+
+/// Kinds a cache can hold: the typed objects of `k8s_openapi` that components work with.
+pub trait Kind:
+    kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::Serialize + Send + Sync + 'static
+{
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// When the bytes are no object of the kind.
+    fn from_json(json: &[u8]) -> serde_json::Result<Self>;
+}
+
+macro_rules! kinds {
+    ($($kind:ty),* $(,)?) => {
+        $(impl Kind for $kind {
+            #[inline(never)]
+            fn from_json(json: &[u8]) -> serde_json::Result<Self> {
+                serde_json::from_slice(json)
+            }
+        })*
+    };
+}
+
+kinds!(
+    CSINode,
+    CertificateSigningRequest,
+    ClusterRole,
+    ClusterRoleBinding,
+    ConfigMap,
+    CronJob,
+    DaemonSet,
+    Deployment,
+    EndpointSlice,
+    Endpoints,
+    IPAddress,
+    Ingress,
+    IngressClass,
+    Job,
+    Lease,
+    LimitRange,
+    Namespace,
+    NetworkPolicy,
+    Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    PodDisruptionBudget,
+    PriorityClass,
+    ReplicaSet,
+    ReplicationController,
+    ResourceQuota,
+    Role,
+    RoleBinding,
+    RuntimeClass,
+    Secret,
+    Service,
+    ServiceAccount,
+    ServiceCIDR,
+    StatefulSet,
+    StorageClass,
+);
