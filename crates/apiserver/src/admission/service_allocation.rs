@@ -1,10 +1,13 @@
-//! What a Service takes exclusively is reserved before its commit: cluster addresses, and the fields about their
-//! families.
+//! What a Service takes exclusively is reserved before its commit: cluster addresses, with the fields about their
+//! families, and ports of the nodes.
 //!
 //! Start with [`ServiceAllocation`]. `spec` decides which families and how many addresses, `ranges` knows from where,
-//! `addresses` takes and gives back. A dry run takes nothing. Upstream: `pkg/registry/core/service/storage`.
+//! `addresses` takes and gives back. `ports` decides which node ports, `book` knows which are taken. A dry run takes
+//! nothing. Of several servers on one store each counts node ports as its cache shows them when a request begins. Upstream: `pkg/registry/core/service/storage`.
 
 mod addresses;
+mod book;
+mod ports;
 mod ranges;
 mod spec;
 
@@ -21,6 +24,8 @@ use crate::cache::Cache;
 use crate::cache::lookup::Lookup;
 use crate::eventual::Eventual;
 use addresses::{Addresses, Grant, Parent, Refusal};
+use book::{Book, Claim, ClaimId};
+use ports::Taking;
 use ranges::{Family, Ranges};
 use spec::Addressing;
 
@@ -28,12 +33,33 @@ use spec::Addressing;
 pub struct ServiceAllocation {
     lookup: Lookup,
     addresses: Arc<Addresses>,
+    ports: Arc<Ports>,
+}
+
+/// The node ports, counted from the first time that somebody asks.
+struct Ports {
+    lookup: Lookup,
+    clock: Arc<dyn Clock>,
+    book: Mutex<Option<Book>>,
+}
+
+impl Ports {
+    /// Does something with the book; `None` where Services are not cached.
+    fn with_book<T>(&self, act: impl FnOnce(&mut Book) -> T) -> Option<T> {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        if book.is_none() {
+            *book = Book::open(self.lookup.clone());
+        }
+        book.as_mut().map(act)
+    }
 }
 
 impl ServiceAllocation {
     pub fn new(cache: &Cache, clock: Arc<dyn Clock>, supervisor: Supervisor) -> Self {
+        let lookup = Lookup::new(cache.clone());
+        let ports = Ports { lookup: lookup.clone(), clock: Arc::clone(&clock), book: Mutex::default() };
         let addresses = Addresses::new(cache.clone(), clock, supervisor);
-        Self { lookup: Lookup::new(cache.clone()), addresses }
+        Self { lookup, addresses, ports: Arc::new(ports) }
     }
 
     async fn allocate(
@@ -42,27 +68,39 @@ impl ServiceAllocation {
         service: &mut Object,
         held: Option<Reservation>,
     ) -> Result<Option<Reservation>, Error> {
+        if self.lookup.may_lag() {
+            self.lookup.freshen().await;
+        }
+        let held = held.as_ref().and_then(Reservation::hold::<Taken>);
+        let mut taken = self.allocate_addresses(review, service, held).await?;
+        taken.claim = Mutex::new(self.allocate_ports(review, service, held)?);
+        Ok(taken.reservation())
+    }
+
+    async fn allocate_addresses(
+        &self,
+        review: &Review<'_>,
+        service: &mut Object,
+        held: Option<&Taken>,
+    ) -> Result<Taken, Error> {
         let old = review.old.map(Addressing::of);
         let mut new = Addressing::of(service);
         let ranges = Ranges::read(&self.lookup);
-        self.settle(service, &mut new, old.as_ref(), &ranges)
+        settle(service, &mut new, old.as_ref(), &ranges)
             .map_err(|errors| Error::invalid(&review.resource.group_kind(), service.name(), &errors))?;
-        let parent = Parent::of(review.old.unwrap_or(service));
-        let mut grants = Vec::new();
+        let mut taken = self.nothing(review.old.unwrap_or(service));
         if takes_addresses(&new, old.as_ref()) {
-            let mut known = known(held.as_ref());
+            let mut known = held.map(Taken::take_grants).unwrap_or_default();
             let had = old.as_ref().map_or(0, |old| old.assigned().count());
             for slot in had..new.families.len() {
                 let want = Want::of(&new, slot);
-                let taken = match review.dry_run {
-                    true => want.pretend(&ranges),
-                    false => self.take(&want, &ranges, &parent, &mut known).await.map(|grant| {
-                        let address = grant.address;
-                        grants.push(grant);
-                        address
-                    }),
+                let address = if review.dry_run {
+                    want.pretend(&ranges)
+                } else {
+                    let grant = self.take(&want, &ranges, &taken.parent, &mut known).await;
+                    grant.map(|grant| taken.add(grant))
                 };
-                let address = taken.map_err(|why| want.refused(review, service, &new, &why))?;
+                let address = address.map_err(|why| want.refused(review, service, &new, &why))?;
                 new.assign(slot, address);
             }
         }
@@ -71,31 +109,34 @@ impl ServiceAllocation {
         }
         let before: Vec<IpAddr> = old.iter().flat_map(Addressing::assigned).collect();
         let is_kept = |address: &IpAddr| new.assigned().any(|kept| kept == *address);
-        let may_go = review.old.is_some_and(|old| old.deletion_timestamp().is_some());
-        Ok(self.reservation(Taken {
-            freed_if_removed: if may_go { before.clone() } else { Vec::new() },
-            freed_if_written: before.into_iter().filter(|address| !is_kept(address)).collect(),
-            parent,
-            grants: Mutex::new(grants),
-            addresses: Arc::clone(&self.addresses),
-        }))
+        if review.old.is_some_and(|old| old.deletion_timestamp().is_some()) {
+            taken.freed_if_removed.clone_from(&before);
+        }
+        taken.freed_if_written = before.into_iter().filter(|address| !is_kept(address)).collect();
+        Ok(taken)
     }
 
-    /// Fills in families and policy, of addresses that are sound.
-    fn settle(
+    /// Fills in node ports, and claims those that the Service did not have.
+    fn allocate_ports(
         &self,
-        service: &Object,
-        new: &mut Addressing,
-        old: Option<&Addressing>,
-        ranges: &Ranges,
-    ) -> Result<(), ErrorList> {
-        if !new.keeps_preference(old) {
-            let errors = resources::service_address_errors(service);
-            if !errors.is_empty() {
-                return Err(errors);
+        review: &Review<'_>,
+        service: &mut Object,
+        held: Option<&Taken>,
+    ) -> Result<Option<ClaimId>, Error> {
+        let claimed = self.ports.with_book(|book| {
+            book.catch_up(self.ports.clock.now());
+            // What an earlier attempt of the same request holds must not count against it.
+            if let Some(id) = held.and_then(Taken::take_claim) {
+                book.withdraw(id);
             }
-        }
-        new.settle(old, ranges)
+            let mut taking = Taking::new(book, review.dry_run);
+            taking.fill(service, review.old)?;
+            let ports = std::mem::take(&mut taking.taken);
+            let base = review.old.and_then(|old| old.resource_version().parse().ok());
+            let claims = !ports.is_empty() && !review.dry_run;
+            Ok(claims.then(|| book.claim(Claim { uid: service.uid().to_owned(), base, ports })))
+        });
+        claimed.unwrap_or(Ok(None))
     }
 
     /// Takes an address, one that an earlier attempt of the request has taken if there is.
@@ -126,22 +167,37 @@ impl ServiceAllocation {
 
     /// What a deletion, or a change that lets one come to its end, gives back.
     fn leaving(&self, service: &Object) -> Option<Reservation> {
-        self.reservation(Taken {
-            freed_if_removed: Addressing::of(service).assigned().collect(),
-            freed_if_written: Vec::new(),
-            parent: Parent::of(service),
-            grants: Mutex::default(),
-            addresses: Arc::clone(&self.addresses),
-        })
+        let freed_if_removed = Addressing::of(service).assigned().collect();
+        Taken { freed_if_removed, ..self.nothing(service) }.reservation()
     }
 
-    /// `None` where the write neither takes nor gives back anything.
-    fn reservation(&self, taken: Taken) -> Option<Reservation> {
-        let is_empty = taken.freed_if_removed.is_empty()
-            && taken.freed_if_written.is_empty()
-            && taken.grants().is_empty();
-        (!is_empty).then(|| Reservation::new(taken))
+    fn nothing(&self, service: &Object) -> Taken {
+        Taken {
+            grants: Mutex::default(),
+            claim: Mutex::default(),
+            freed_if_written: Vec::new(),
+            freed_if_removed: Vec::new(),
+            parent: Parent::of(service),
+            addresses: Arc::clone(&self.addresses),
+            ports: Arc::clone(&self.ports),
+        }
     }
+}
+
+/// Fills in families and policy, of addresses that are sound.
+fn settle(
+    service: &Object,
+    new: &mut Addressing,
+    old: Option<&Addressing>,
+    ranges: &Ranges,
+) -> Result<(), ErrorList> {
+    if !new.keeps_preference(old) {
+        let errors = resources::service_address_errors(service);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+    }
+    new.settle(old, ranges)
 }
 
 impl Reserver for ServiceAllocation {
@@ -167,12 +223,6 @@ impl Reserver for ServiceAllocation {
             _ => Ok(None).into(),
         }
     }
-}
-
-/// What an earlier attempt of the same request has taken, from now on the caller's.
-fn known(held: Option<&Reservation>) -> Vec<Grant> {
-    let taken = held.and_then(Reservation::hold::<Taken>);
-    taken.map(|taken| std::mem::take(&mut *taken.grants())).unwrap_or_default()
 }
 
 /// Whether the Service is to get addresses that it did not have.
@@ -254,25 +304,49 @@ impl Why {
 /// What one write takes and gives back.
 struct Taken {
     grants: Mutex<Vec<Grant>>,
+    claim: Mutex<Option<ClaimId>>,
     freed_if_written: Vec<IpAddr>,
     freed_if_removed: Vec<IpAddr>,
     parent: Parent,
     addresses: Arc<Addresses>,
+    ports: Arc<Ports>,
+}
+
+fn open<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Taken {
-    fn grants(&self) -> MutexGuard<'_, Vec<Grant>> {
-        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    fn add(&self, grant: Grant) -> IpAddr {
+        let address = grant.address;
+        open(&self.grants).push(grant);
+        address
     }
 
-    fn keep(&self) {
-        std::mem::take(&mut *self.grants()).into_iter().for_each(Grant::keep);
+    /// The addresses that are held, from now on the caller's.
+    fn take_grants(&self) -> Vec<Grant> {
+        std::mem::take(&mut *open(&self.grants))
+    }
+
+    /// The claim of ports, from now on the caller's.
+    fn take_claim(&self) -> Option<ClaimId> {
+        open(&self.claim).take()
+    }
+
+    /// `None` where the write neither takes nor gives back anything.
+    fn reservation(self) -> Option<Reservation> {
+        let is_empty = self.freed_if_removed.is_empty()
+            && self.freed_if_written.is_empty()
+            && open(&self.grants).is_empty()
+            && open(&self.claim).is_none();
+        (!is_empty).then(|| Reservation::new(self))
     }
 }
 
 impl Hold for Taken {
+    /// The claim of ports stays until the cache shows the Service.
     fn confirm(self: Box<Self>, committed: Committed) {
-        self.keep();
+        self.take_grants().into_iter().for_each(Grant::keep);
         let freed = match committed {
             Committed::Written => &self.freed_if_written,
             Committed::Removed => &self.freed_if_removed,
@@ -282,10 +356,18 @@ impl Hold for Taken {
         }
     }
 
-    fn release(self: Box<Self>) {}
+    fn release(self: Box<Self>) {
+        if let Some(id) = self.take_claim() {
+            self.ports.with_book(|book| book.withdraw(id));
+        }
+    }
 
-    /// What is taken stays so: the repairing controller finds out whether there is a Service.
+    /// Addresses stay taken: the repairing controller finds out whether there is a Service.
     fn leave_open(self: Box<Self>, _attempt: &Attempt) {
-        self.keep();
+        self.take_grants().into_iter().for_each(Grant::keep);
+        if let Some(id) = self.take_claim() {
+            let now = self.ports.clock.now();
+            self.ports.with_book(|book| book.doubt(id, now));
+        }
     }
 }

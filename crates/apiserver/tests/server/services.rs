@@ -329,3 +329,128 @@ async fn a_request_that_fails_or_is_given_up_leaves_no_address_taken() {
     }
     until_taken(&harness, &[("10.96.0.5", "a")]).await;
 }
+
+/// The node ports of a Service, in order.
+fn node_ports(service: &Value) -> Vec<u64> {
+    let ports = service["spec"]["ports"].as_array().unwrap();
+    ports.iter().filter_map(|port| port["nodePort"].as_u64()).collect()
+}
+
+fn node_port(name: &str, port: u64) -> Value {
+    service(name, &json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}))
+}
+
+#[tokio::test]
+async fn node_ports_come_from_the_upper_part_and_are_given_once() {
+    let harness = serve(&["10.96.0.0/16"]).await;
+    let dns = json!({"type": "NodePort", "ports": [
+        {"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53},
+        {"name": "metrics", "port": 9153},
+    ]});
+    let made = harness.post(SERVICES, &service("dns", &dns)).await.ok();
+    let got = node_ports(&made);
+    assert!(got.iter().all(|port| (30_086..=32_767).contains(port)), "{got:?}");
+    assert_eq!(got[0], got[1], "one port number has one node port");
+    assert_ne!(got[0], got[2]);
+    harness.post(SERVICES, &node_port("a", 30_080)).await.ok();
+    for (port, why) in [
+        (30_080, "provided port is already allocated"),
+        (got[0], "provided port is already allocated"),
+        (80, "provided port is not in the valid range. The range of valid ports is 30000-32767"),
+        (32_768, "provided port is not in the valid range. The range of valid ports is 30000-32767"),
+    ] {
+        assert_eq!(
+            harness.post(SERVICES, &node_port("b", port)).await.refused(422),
+            format!("Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: {port}: {why}")
+        );
+    }
+    // A refused Service leaves neither port nor address taken.
+    assert_eq!(harness.get(SERVICES).await.ok()["items"].as_array().unwrap().len(), 2);
+    while taken(&harness).await.len() != 2 {
+        tokio::task::yield_now().await;
+    }
+    // An update that says nothing about the ports keeps them, by their names.
+    let fewer = json!({"type": "NodePort", "ports": [
+        {"name": "metrics", "port": 9154}, {"name": "dns", "port": 53, "protocol": "UDP"},
+    ]});
+    let changed = harness.put(&at("dns"), &service("dns", &fewer)).await.ok();
+    assert_eq!(node_ports(&changed), [got[2], got[0]]);
+    // The type changes: the ports are free.
+    let changed = harness.merge(&at("a"), &json!({"spec": {"type": "ClusterIP"}})).await.ok();
+    assert_eq!(node_ports(&changed), <[u64; 0]>::default());
+    harness.post(SERVICES, &node_port("b", 30_080)).await.ok();
+    harness.delete(&at("b")).await.ok();
+    harness.post(SERVICES, &node_port("c", 30_080)).await.ok();
+    let back = json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30_080}]}});
+    harness.merge(&at("a"), &back).await.refused(422);
+}
+
+#[tokio::test]
+async fn a_balancer_has_node_ports_where_it_wants_and_one_for_its_health() {
+    let harness = serve(&["10.96.0.0/16"]).await;
+    let local = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local"});
+    let made = harness.post(SERVICES, &service("a", &local)).await.ok();
+    let health = made["spec"]["healthCheckNodePort"].as_u64().unwrap();
+    let ports = node_ports(&made);
+    assert!(ports.len() == 1 && ports[0] != health);
+    assert_eq!(
+        harness.post(SERVICES, &node_port("b", health)).await.refused(422),
+        format!(
+            "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: {health}: provided port is already allocated"
+        )
+    );
+    let asked =
+        json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": health});
+    assert_eq!(
+        harness.post(SERVICES, &service("b", &asked)).await.refused(500),
+        format!(
+            "Internal error occurred: failed to allocate requested HealthCheck NodePort {health}: provided port is already allocated"
+        )
+    );
+    let changed = harness.merge(&at("a"), &json!({"spec": {"externalTrafficPolicy": "Cluster"}})).await.ok();
+    assert_eq!(changed["spec"].get("healthCheckNodePort"), None);
+    harness.post(SERVICES, &node_port("b", health)).await.ok();
+    let none = json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false});
+    let made = harness.post(SERVICES, &service("none", &none)).await.ok();
+    assert_eq!(node_ports(&made), <[u64; 0]>::default());
+    let dry = harness.post(&format!("{SERVICES}?dryRun=All"), &service("dry", &local)).await.ok();
+    assert_eq!((node_ports(&dry), dry["spec"]["healthCheckNodePort"].as_u64()), (vec![32_769], Some(32_770)));
+}
+
+#[tokio::test]
+async fn creators_at_once_get_different_node_ports_until_there_are_none() {
+    let harness = serve(&["10.96.0.0/16"]).await;
+    let chosen: Vec<_> = (0..64).map(|i| node_port(&format!("c{i}"), 30_000)).collect();
+    let answers = join_all(chosen.iter().map(|service| harness.post(SERVICES, service))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
+    // 2768 ports in all; 64 Services with 43 ports each want 2752 of them.
+    let many = |i: usize| {
+        let ports: Vec<_> = (1..=43).map(|port| json!({"name": format!("p{port}"), "port": port})).collect();
+        service(&format!("s{i}"), &json!({"type": "NodePort", "ports": ports}))
+    };
+    let services: Vec<_> = (0..64).map(many).collect();
+    let answers = join_all(services.iter().map(|service| harness.post(SERVICES, service))).await;
+    let ports: Vec<_> = answers.into_iter().flat_map(|answer| node_ports(&answer.ok())).collect();
+    let different: HashSet<_> = ports.iter().collect();
+    assert_eq!((ports.len(), different.len()), (2752, 2752));
+    // 15 are left.
+    assert_eq!(
+        harness.post(SERVICES, &many(64)).await.refused(500),
+        "Internal error occurred: failed to allocate a nodePort: range is full"
+    );
+    harness.delete(&at("s3")).await.ok();
+    harness.post(SERVICES, &many(64)).await.ok();
+}
+
+#[tokio::test]
+async fn a_server_that_starts_anew_knows_the_ports_that_are_stored() {
+    let store = Memory::new(Config::default());
+    let second = store.another();
+    let harness = on(store).await;
+    add_range(&harness, "kubernetes", &["10.96.0.0/16"]).await;
+    harness.post(SERVICES, &node_port("a", 30_080)).await.ok();
+    drop(harness);
+    let harness = on(second).await;
+    harness.post(SERVICES, &node_port("b", 30_080)).await.refused(422);
+    harness.post(SERVICES, &node_port("b", 30_081)).await.ok();
+}

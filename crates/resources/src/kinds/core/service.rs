@@ -76,6 +76,17 @@ fn has_type(spec: &Map<String, Value>, types: &[&str]) -> bool {
     types.contains(&fill::str_of(spec, "type"))
 }
 
+/// Whether a balancer asks the nodes which of them have endpoints.
+fn needs_health_check(spec: &Map<String, Value>) -> bool {
+    has_type(spec, &["LoadBalancer"]) && fill::str_of(spec, "externalTrafficPolicy") == "Local"
+}
+
+/// Whether traffic comes in at nodes or at addresses outside the cluster.
+fn is_reached_from_outside(spec: &Map<String, Value>) -> bool {
+    has_type(spec, &WITH_NODE_PORTS)
+        || (has_type(spec, &["ClusterIP"]) && !fill::is_empty(spec, "externalIPs"))
+}
+
 const WITH_CLUSTER_IP: [&str; 3] = ["ClusterIP", "NodePort", "LoadBalancer"];
 const WITH_NODE_PORTS: [&str; 2] = ["NodePort", "LoadBalancer"];
 
@@ -129,24 +140,29 @@ fn keep_allocated(after: &mut Map<String, Value>, before: &Map<String, Value>) {
         }
     }
     if has_type(before, &WITH_NODE_PORTS) && has_type(after, &WITH_NODE_PORTS) {
-        let known: Vec<(Value, Value, Value)> = ports(before)
-            .map(|p| (p["port"].clone(), p["protocol"].clone(), p["nodePort"].clone()))
-            .filter(|(_, _, node_port)| node_port.as_i64().unwrap_or(0) != 0)
-            .collect();
-        for port in fill::items(after, "ports") {
-            let same = |(number, protocol, _): &&(Value, Value, Value)| {
-                port.get("port") == Some(number) && port.get("protocol").unwrap_or(&Value::Null) == protocol
-            };
-            if let Some(node_port) = known.iter().find(same).and_then(|k| k.2.as_i64()) {
-                fill::number(port, "nodePort", node_port);
-            }
-        }
+        keep_node_ports(after, before);
     }
     let health = before.get("healthCheckNodePort").and_then(Value::as_i64).unwrap_or(0);
-    let local =
-        |spec| has_type(spec, &["LoadBalancer"]) && fill::str_of(spec, "externalTrafficPolicy") == "Local";
-    if health != 0 && local(before) && local(after) {
+    if health != 0 && needs_health_check(before) && needs_health_check(after) {
         fill::number(after, "healthCheckNodePort", health);
+    }
+}
+
+/// A port that names no node port keeps the one of its name, unless another port has that now.
+fn keep_node_ports(after: &mut Map<String, Value>, before: &Map<String, Value>) {
+    let number = |port: &Value| port.get("nodePort").and_then(Value::as_i64).unwrap_or(0);
+    let name = |port: &Value| port.get("name").and_then(Value::as_str).unwrap_or("").to_owned();
+    let mut used: Vec<i64> = ports(after).map(number).filter(|port| *port != 0).collect();
+    // Of equal names the last one counts.
+    let known: Vec<(String, i64)> = ports(before).map(|port| (name(port), number(port))).collect();
+    for port in fill::items(after, "ports") {
+        let own = fill::str_of(port, "name").to_owned();
+        let kept = known.iter().rev().find(|(name, _)| *name == own).map_or(0, |(_, port)| *port);
+        let absent = port.get("nodePort").and_then(Value::as_i64).unwrap_or(0) == 0;
+        if absent && kept != 0 && !used.contains(&kept) {
+            port.insert("nodePort".into(), kept.into());
+            used.push(kept);
+        }
     }
 }
 
@@ -165,18 +181,28 @@ fn drop_unused(after: &mut Map<String, Value>, before: &Map<String, Value>) {
         }
     }
     if has_type(before, &WITH_NODE_PORTS) && !has_type(after, &WITH_NODE_PORTS) {
-        let old_ports: Vec<Value> = ports(before).map(|p| p["nodePort"].clone()).collect();
-        for port in fill::items(after, "ports") {
-            if port.get("nodePort").is_some_and(|p| old_ports.contains(p)) {
+        let numbers = |spec: &Map<String, Value>| -> Vec<i64> {
+            let number = |port: &Value| port.get("nodePort").and_then(Value::as_i64);
+            ports(spec).filter_map(number).filter(|port| *port != 0).collect()
+        };
+        let known = numbers(before);
+        if numbers(after).iter().all(|port| known.contains(port)) {
+            for port in fill::items(after, "ports") {
                 port.remove("nodePort");
             }
         }
-        if fill::is_empty(after, "externalIPs") && unchanged(after, "externalTrafficPolicy") {
-            after.remove("externalTrafficPolicy");
-        }
+    }
+    if is_reached_from_outside(before)
+        && !is_reached_from_outside(after)
+        && unchanged(after, "externalTrafficPolicy")
+    {
+        after.remove("externalTrafficPolicy");
+    }
+    if needs_health_check(before) && !needs_health_check(after) && unchanged(after, "healthCheckNodePort") {
+        after.remove("healthCheckNodePort");
     }
     if has_type(before, &["LoadBalancer"]) && !has_type(after, &["LoadBalancer"]) {
-        for key in ["healthCheckNodePort", "loadBalancerClass", "allocateLoadBalancerNodePorts"] {
+        for key in ["loadBalancerClass", "allocateLoadBalancerNodePorts"] {
             if unchanged(after, key) {
                 after.remove(key);
             }
