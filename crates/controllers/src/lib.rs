@@ -6,6 +6,7 @@
 //!
 //! Never here: a write outside a plan, a poll, a decision that a restart would forget.
 
+pub mod address_repair;
 pub mod certificates;
 pub mod cluster_role_aggregation;
 mod collection;
@@ -26,6 +27,7 @@ pub mod resource_quota;
 pub mod root_ca;
 mod selecting;
 pub mod service_account;
+pub mod service_cidr;
 pub mod start;
 pub mod taint_eviction;
 mod target;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use informer::Manager;
 use resources::ResourceSource;
 
+use crate::address_repair::AddressRepairController;
 use crate::certificates::approving::CsrApprovingController;
 use crate::certificates::authority::Authority;
 use crate::certificates::cleaner::CsrCleanerController;
@@ -20,6 +21,7 @@ use crate::replicas::{ReplicaSetController, ReplicationControllerController};
 use crate::resource_quota::ResourceQuotaController;
 use crate::root_ca::RootCaController;
 use crate::service_account::ServiceAccountController;
+use crate::service_cidr::ServiceCidrController;
 use crate::taint_eviction::TaintEvictionController;
 
 /// What the operator of the cluster sets.
@@ -41,6 +43,8 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<ResourceQuotaController>(config.kinds.clone());
     manager.start::<NamespaceController>(config.kinds);
     manager.start::<ServiceAccountController>(());
+    manager.start::<ServiceCidrController>(());
+    manager.start::<AddressRepairController>(());
     manager.start::<RootCaController>(config.root_ca_pem);
     manager.start::<ClusterRoleAggregationController>(());
     if let Some(authority) = config.authority {

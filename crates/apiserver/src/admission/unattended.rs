@@ -8,7 +8,7 @@ use api::{Error, Object};
 use super::plugin::{Immediate, Operation, Review};
 
 /// Kinds without a controller, by group and plural.
-const STORED: [(&str, &str); 19] = [
+const STORED: [(&str, &str); 18] = [
     ("", "persistentvolumeclaims"),
     ("", "persistentvolumes"),
     ("", "services"),
@@ -20,7 +20,6 @@ const STORED: [(&str, &str); 19] = [
     ("batch", "cronjobs"),
     ("batch", "jobs"),
     ("networking.k8s.io", "ingresses"),
-    ("networking.k8s.io", "servicecidrs"),
     ("policy", "poddisruptionbudgets"),
     ("resource.k8s.io", "deviceclasses"),
     ("resource.k8s.io", "resourceclaims"),
