@@ -18,6 +18,7 @@ pub(crate) mod rbac;
 mod read;
 mod selector;
 pub(crate) mod service;
+pub(crate) mod service_ranges;
 pub(crate) mod stateful_set;
 pub(crate) mod storage;
 pub(crate) mod warnings;

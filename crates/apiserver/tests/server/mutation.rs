@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::harness::{Answer, Harness};
 use crate::random::{self, Random};
-use crate::samples::{collection, sample};
+use crate::samples::{collection, named, sample};
 use fields::Place;
 use request::{Sent, Subject, WAYS, Way};
 
@@ -95,7 +95,9 @@ impl Run<'_> {
         if listed.status != 200 {
             self.faults.push(format!("{} are not listed: {:?}", row.plural, listed.body));
         }
-        self.harness.delete(&format!("{}/{BASE}?gracePeriodSeconds=0", subject.collection)).await;
+        self.harness
+            .delete(&format!("{}/{}?gracePeriodSeconds=0", subject.collection, named(&row.plural, BASE)))
+            .await;
     }
 
     /// The kinds that go with subresources.

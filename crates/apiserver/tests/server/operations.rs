@@ -6,7 +6,7 @@ use resources::{Resource, Verb};
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Harness};
-use crate::samples::sample;
+use crate::samples::{named, sample};
 
 /// Operations that answer with a Status, as upstream's do, though its document names the kind that was sent.
 const ANSWERED_WITH_STATUS: [&str; 3] = [
@@ -15,6 +15,12 @@ const ANSWERED_WITH_STATUS: [&str; 3] = [
     "createCoreV1NamespacedPodEviction",
 ];
 const NAME: &str = "walked";
+
+/// The name of the object that a path is about.
+fn name_in(template: &str) -> String {
+    let plural = if template.contains("/ipaddresses/") { "ipaddresses" } else { "" };
+    named(plural, NAME)
+}
 
 struct Walk {
     harness: Harness,
@@ -58,7 +64,7 @@ impl Walk {
     async fn call(&mut self, template: &str, method: &str, body: &Value) -> Value {
         let what = format!("{method} {template}");
         let operation = self.operation(template, method).unwrap_or_else(|| panic!("{what} is not described"));
-        let path = template.replace("{namespace}", "walk").replace("{name}", NAME);
+        let path = template.replace("{namespace}", "walk").replace("{name}", &name_in(template));
         let answer = self.send(&path, method, body).await;
         let code = answer.status.to_string();
         assert!(operation["responses"].get(&code).is_some(), "{what}: {code} {:?}", answer.body);
@@ -132,7 +138,7 @@ impl Walk {
     }
 
     fn path(&self, template: &str) -> String {
-        template.replace("{namespace}", "walk").replace("{name}", NAME)
+        template.replace("{namespace}", "walk").replace("{name}", &name_in(template))
     }
 
     async fn parts(&mut self, row: &Resource, one: &str, object: &Value) {

@@ -3,8 +3,18 @@
 use resources::Resource;
 use serde_json::{Value, json};
 
+/// The name of an object of the kind: another for each name, and the name itself where the kind takes it.
+pub fn named(plural: &str, name: &str) -> String {
+    if plural != "ipaddresses" {
+        return name.to_owned();
+    }
+    let last = name.bytes().fold(1_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte));
+    format!("10.0.0.{last}")
+}
+
 /// An object of the kind that passes validation.
 pub fn sample(row: &Resource, name: &str) -> Value {
+    let name = named(&row.plural, name);
     let mut object = json!({
         "apiVersion": row.group_version().to_string(), "kind": row.kind,
         "metadata": {"name": name, "labels": {"walk": "yes"}},
@@ -28,6 +38,8 @@ pub fn sample(row: &Resource, name: &str) -> Value {
             return object;
         }
         "Service" => json!({"ports": [{"port": 80}]}),
+        "ServiceCIDR" => json!({"cidrs": ["10.0.0.0/24"]}),
+        "IPAddress" => json!({"parentRef": {"resource": "services", "namespace": "walk", "name": "s"}}),
         "Job" => job,
         "CronJob" => json!({"schedule": "* * * * *", "jobTemplate": {"spec": job}}),
         "PersistentVolumeClaim" => claim,

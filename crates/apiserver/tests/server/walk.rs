@@ -4,7 +4,7 @@ use resources::{Resource, Verb};
 use serde_json::json;
 
 use crate::harness::Harness;
-use crate::samples::{collection, sample};
+use crate::samples::{collection, named, sample};
 use crate::watching::Watch;
 
 #[tokio::test]
@@ -23,15 +23,16 @@ async fn each_verb_of_each_row() {
 async fn walk(harness: &Harness, row: &Resource) {
     let what = format!("{} {}", row.group_version(), row.kind);
     let path = collection(row);
-    let name = "walked";
+    let name = named(&row.plural, "walked");
+    let name = name.as_str();
     let object = format!("{path}/{name}");
     let mut watch = watch(harness, row, &path).await;
-    let created = harness.post(&path, &sample(row, name)).await;
+    let created = harness.post(&path, &sample(row, "walked")).await;
     assert_eq!(created.status, 201, "create {what}: {:?}", created.body);
     let created = created.ok();
     assert_eq!(created["kind"], *row.kind, "{what}");
     assert!(created["metadata"]["uid"].is_string() && created["metadata"]["resourceVersion"].is_string());
-    assert_eq!(harness.post(&path, &sample(row, name)).await.status, 409, "{what}");
+    assert_eq!(harness.post(&path, &sample(row, "walked")).await.status, 409, "{what}");
 
     let got = harness.get(&object).await.ok();
     assert_eq!(got, created, "get {what}");
@@ -108,7 +109,7 @@ async fn patch(harness: &Harness, row: &Resource, object: &str, what: &str) {
         assert_eq!(patched.status, 200, "{kind} of {what}: {:?}", patched.body);
     }
     let mut config = sample(row, "walked");
-    config["metadata"] = json!({"name": "walked", "labels": {"applied": "yes"}});
+    config["metadata"] = json!({"name": named(&row.plural, "walked"), "labels": {"applied": "yes"}});
     let url = format!("{object}?fieldManager=walker&force=true");
     let applied = harness.patch(&url, "application/apply-patch+yaml", &config).await;
     assert_eq!(applied.status, 200, "apply {what}: {:?}", applied.body);

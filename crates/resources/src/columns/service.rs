@@ -63,6 +63,32 @@ fn load_balancer(o: &Object) -> BTreeSet<&str> {
         .collect()
 }
 
+pub(crate) const IP_ADDRESS: &[Column] = &[
+    NAME,
+    column(
+        "ParentRef",
+        "string",
+        "ParentRef references the resource that an IPAddress is attached to. An IPAddress must reference a parent object.",
+    ),
+    AGE,
+];
+
+pub(crate) fn ip_address(o: &Object, now: Timestamp) -> Vec<Value> {
+    let part = |key: &str| text(o, &["spec", "parentRef", key]);
+    let parent = if o.at(&["spec", "parentRef"]).is_some() {
+        let resource = match part("group") {
+            "" => part("resource").to_lowercase(),
+            group => format!("{}.{group}", part("resource")).to_lowercase(),
+        };
+        let namespace = part("namespace");
+        let within = if namespace.is_empty() { String::new() } else { format!("/{namespace}") };
+        format!("{resource}{within}/{}", part("name"))
+    } else {
+        "<none>".to_owned()
+    };
+    vec![o.name().into(), parent.into(), age(o, now)]
+}
+
 pub(crate) const ENDPOINTS: &[Column] =
     &[NAME, column("Endpoints", "string", "The set of all endpoints."), AGE];
 

@@ -186,6 +186,23 @@ fn services() {
 }
 
 #[test]
+fn an_address_shows_whose_it_is() {
+    let of = |parent: Value| json!({"metadata": {"name": "10.0.0.1"}, "spec": {"parentRef": parent}});
+    check(
+        "networking.k8s.io",
+        "ipaddresses",
+        of(json!({"resource": "services", "namespace": "d", "name": "s"})),
+        "10.0.0.1 | services/d/s | 10m",
+    );
+    check(
+        "networking.k8s.io",
+        "ipaddresses",
+        of(json!({"group": "example.com", "resource": "gates", "name": "g"})),
+        "10.0.0.1 | gates.example.com/g | 10m",
+    );
+}
+
+#[test]
 fn endpoints_beyond_three_are_counted() {
     let addresses: Vec<Value> = (1..=5).map(|n| json!({"ip": format!("10.0.0.{n}")})).collect();
     check(

@@ -14,6 +14,8 @@ pub use addresses::service_address_errors;
 
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+/// A balancer must not pass this port on: it is the node agent's.
+const KUBELET_PORT: i64 = 10_250;
 const MAX_AFFINITY_S: i64 = 86_400;
 
 pub(crate) fn service(object: &Object) -> ErrorList {
@@ -25,6 +27,15 @@ pub(crate) fn service(object: &Object) -> ErrorList {
     let ports = read::list(spec, "ports");
     if ports.is_empty() && !headless && kind != "ExternalName" {
         errors.push(FieldError::required(&path.child("ports"), ""));
+    }
+    if kind == "LoadBalancer" {
+        let ports_path = path.child("ports");
+        for (i, _) in
+            ports.iter().enumerate().filter(|(_, port)| read::int(port, "port") == Some(KUBELET_PORT))
+        {
+            let detail = "may not expose port 10250 externally since it is used by kubelet";
+            errors.push(FieldError::invalid(&ports_path.index(i), KUBELET_PORT, detail));
+        }
     }
     if headless && matches!(kind, "LoadBalancer" | "NodePort") {
         let at = path.child("clusterIPs");
@@ -144,6 +155,10 @@ fn balancer(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, kind: &str) {
             }
         }
     }
+    let class = read::get(spec, "loadBalancerClass").and_then(Value::as_str);
+    if let Some(class) = class.filter(|_| kind == "LoadBalancer") {
+        check::faults(errors, &path.child("loadBalancerClass"), class, names::qualified_name(class));
+    }
     for (i, range) in read::texts(spec, "loadBalancerSourceRanges").enumerate() {
         check::cidr(errors, &ranges.index(i), range.trim());
     }
@@ -183,6 +198,13 @@ pub(crate) fn service_update(new: &Object, old: &Object) -> ErrorList {
     if balancer(after) && balancer(before) && read::get(after, class) != read::get(before, class) {
         let value = read::raw(after, class).cloned().unwrap_or(Value::Null);
         errors.push(FieldError::invalid(&path.child(class), value, "may not change once set"));
+    }
+    let checked = |spec| {
+        read::text(spec, "type") == "LoadBalancer" && read::text(spec, "externalTrafficPolicy") == "Local"
+    };
+    let health = "healthCheckNodePort";
+    if checked(after) && checked(before) && read::int(after, health) != read::int(before, health) {
+        errors.push(FieldError::forbidden(&path.child(health), check::IMMUTABLE));
     }
     errors.extend(service(new));
     errors

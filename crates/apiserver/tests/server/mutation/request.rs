@@ -12,7 +12,7 @@ use super::fields::{self, Place};
 use super::values::{self, Damage};
 use crate::harness::{Answer, Harness};
 use crate::random::Random;
-use crate::samples::sample;
+use crate::samples::{named, sample};
 
 const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
@@ -118,7 +118,7 @@ pub struct Subject<'a> {
 
 impl Subject<'_> {
     fn existing(&self, subresource: &str) -> String {
-        format!("{}/{BASE}{subresource}{DRY}", self.collection)
+        format!("{}/{}{subresource}{DRY}", self.collection, named(&self.row.plural, BASE))
     }
 
     pub fn request(&self, place: &Place, damage: &Damage, way: Way, random: &mut Random) -> Sent {
@@ -139,7 +139,11 @@ impl Subject<'_> {
             Way::JsonPatch => self.json_patch(place, damage, random),
             Way::Apply | Way::ApplyYaml | Way::ApplyNew => {
                 let name = if way == Way::ApplyNew { "applied" } else { BASE };
-                let url = format!("{}/{name}{DRY}&fieldManager=m&force=true", self.collection);
+                let url = format!(
+                    "{}/{}{DRY}&fieldManager=m&force=true",
+                    self.collection,
+                    named(&self.row.plural, name)
+                );
                 let config = damaged(sample(self.row, name), place, damage);
                 let mut sent = Sent::new(Method::PATCH, url, "application/apply-patch+yaml", &config);
                 if way == Way::ApplyYaml {

@@ -69,6 +69,142 @@ fn a_service_keeps_its_address() {
 }
 
 #[test]
+fn addresses_of_a_service_fit_together() {
+    let with = |spec: Value| {
+        let mut whole = json!({"type": "ClusterIP", "ports": [{"port": 80}]});
+        for (key, value) in spec.as_object().expect("an object") {
+            whole[key] = value.clone();
+        }
+        created("services", &service(whole))
+    };
+    for (spec, expect) in [
+        (json!({"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "fd00::1"]}), &[][..]),
+        (
+            json!({"clusterIPs": ["10.0.0.1"]}),
+            &[
+                "spec.clusterIPs: Invalid value: [\"10.0.0.1\"]: must be empty when `clusterIP` is not specified",
+            ],
+        ),
+        (
+            json!({"clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.1"]}),
+            &["spec.clusterIPs: Invalid value: [\"10.0.0.1\"]: first value must match `clusterIP`"],
+        ),
+        (
+            json!({"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1", "10.0.0.2"]}),
+            &[
+                "spec.clusterIPs: Invalid value: [\"10.0.0.1\",\"10.0.0.2\"]: may specify no more than one IP for each IP family",
+            ],
+        ),
+        (
+            json!({"clusterIP": "None", "clusterIPs": ["None", "10.0.0.2"]}),
+            &[
+                "spec.clusterIPs: Invalid value: [\"None\",\"10.0.0.2\"]: 'None' must be the first and only value",
+            ],
+        ),
+        (
+            json!({"clusterIP": "10.0.0.1", "ipFamilies": ["IPv6"]}),
+            &[
+                "spec.clusterIPs[0]: Invalid value: \"10.0.0.1\": expected an IPv6 value as indicated by `ipFamilies[0]`",
+            ],
+        ),
+        (json!({"ipFamilies": ["IPv4", "IPv4"]}), &["spec.ipFamilies[1]: Duplicate value: \"IPv4\""]),
+        (
+            json!({"type": "LoadBalancer", "ports": [{"port": 10250}]}),
+            &[
+                "spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet",
+            ],
+        ),
+    ] {
+        assert_eq!(with(spec.clone()), expect, "{spec}");
+    }
+}
+
+#[test]
+fn a_services_second_address_goes_with_the_policy() {
+    let with = |policy: &str, addresses: &[&str]| {
+        service(json!({"type": "ClusterIP", "ports": [{"port": 80}], "ipFamilyPolicy": policy,
+            "clusterIP": addresses[0], "clusterIPs": addresses}))
+    };
+    let dual = with("PreferDualStack", &["10.0.0.1", "fd00::1"]);
+    assert_eq!(updated("services", &with("SingleStack", &["10.0.0.1"]), &dual), [""; 0]);
+    assert_eq!(
+        updated("services", &with("PreferDualStack", &["10.0.0.1"]), &dual),
+        [
+            "spec.ipFamilyPolicy: Invalid value: \"PreferDualStack\": must be set to 'SingleStack' when releasing the secondary clusterIP"
+        ]
+    );
+    let health = |port: u16| {
+        service(json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"port": 80}],
+            "healthCheckNodePort": port}))
+    };
+    assert_eq!(
+        updated("services", &health(30001), &health(30000)),
+        ["spec.healthCheckNodePort: Forbidden: field is immutable"]
+    );
+}
+
+#[test]
+fn addresses_and_their_ranges() {
+    let address = |parent: Value| json!({"metadata": {"name": "10.0.0.1"}, "spec": {"parentRef": parent}});
+    let own = json!({"resource": "services", "namespace": "d", "name": "s"});
+    assert_eq!(created("ipaddresses", &address(own.clone())), [""; 0]);
+    assert_eq!(
+        created("ipaddresses", &address(json!({"group": "A b"})))[1..],
+        ["spec.parentRef.resource: Required value", "spec.parentRef.name: Required value"]
+    );
+    let other = json!({"resource": "services", "namespace": "d", "name": "t"});
+    assert_eq!(
+        updated("ipaddresses", &address(other.clone()), &address(own)),
+        [format!("spec.parentRef: Invalid value: {}: field is immutable", other.clone())]
+    );
+    let faults = crate::validation::service_ranges::address_name;
+    assert_eq!(faults("10.0.0.1"), [""; 0]);
+    assert_eq!(faults("a"), ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]);
+    assert_eq!(faults("FD00::1"), ["must be in canonical form (\"fd00::1\")"]);
+    assert_eq!(faults("::ffff:1.2.3.4"), ["must not be an IPv4-mapped IPv6 address"]);
+
+    let range = |cidrs: &[&str]| json!({"metadata": {"name": "r"}, "spec": {"cidrs": cidrs}});
+    for (cidrs, expect) in [
+        (&["10.0.0.0/24", "fd00::/64"][..], &[][..]),
+        (&[], &["spec.cidrs: Required value: at least one CIDR required"]),
+        (
+            &["10.0.0.0/24", "10.1.0.0/24"],
+            &[
+                "spec.cidrs: Invalid value: {\"CIDRs\":[\"10.0.0.0/24\",\"10.1.0.0/24\"]}: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+            ],
+        ),
+        (
+            &["10.0.0.7/24"],
+            &[
+                "spec.cidrs[0]: Invalid value: \"10.0.0.7/24\": must not have bits set beyond the prefix length",
+            ],
+        ),
+        (
+            &["FD00::/64"],
+            &["spec.cidrs[0]: Invalid value: \"FD00::/64\": must be in canonical form (\"fd00::/64\")"],
+        ),
+        (
+            &["10.0.0.0"],
+            &[
+                "spec.cidrs[0]: Invalid value: \"10.0.0.0\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+            ],
+        ),
+    ] {
+        assert_eq!(created("servicecidrs", &range(cidrs)), expect, "{cidrs:?}");
+    }
+    let one = range(&["10.0.0.0/24"]);
+    assert_eq!(updated("servicecidrs", &range(&["10.0.0.0/24", "fd00::/64"]), &one), [""; 0]);
+    assert_eq!(
+        updated("servicecidrs", &range(&["10.1.0.0/24"]), &one),
+        ["spec.cidrs[0]: Invalid value: \"10.1.0.0/24\": field is immutable"]
+    );
+    assert_eq!(
+        updated("servicecidrs", &one, &range(&["10.0.0.0/24", "fd00::/64"])),
+        ["spec.cidrs: Invalid value: [\"10.0.0.0/24\"]: field is immutable"]
+    );
+}
+
+#[test]
 fn ingresses() {
     let with_path = |path: Value| json!({"spec": {"rules": [{"host": "a.b", "http": {"paths": [path]}}]}});
     let backend = json!({"service": {"name": "s", "port": {"number": 80}}});
