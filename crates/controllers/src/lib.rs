@@ -19,6 +19,7 @@ mod merge;
 pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
+pub mod node_port_repair;
 mod node_view;
 mod orphans;
 pub mod pod_gc;

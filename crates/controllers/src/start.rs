@@ -16,6 +16,7 @@ use crate::garbage_collector;
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterCidr, NodeIpamController};
 use crate::node_lifecycle::NodeLifecycleController;
+use crate::node_port_repair::NodePortRepairController;
 use crate::pod_gc::PodGcController;
 use crate::replicas::{ReplicaSetController, ReplicationControllerController};
 use crate::resource_quota::ResourceQuotaController;
@@ -45,6 +46,7 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<ServiceAccountController>(());
     manager.start::<ServiceCidrController>(());
     manager.start::<AddressRepairController>(());
+    manager.start::<NodePortRepairController>(());
     manager.start::<RootCaController>(config.root_ca_pem);
     manager.start::<ClusterRoleAggregationController>(());
     if let Some(authority) = config.authority {
