@@ -21,10 +21,15 @@ pub fn layout_of(which: &Which) -> Result<Layout> {
     };
     let layout = Layout::new(&which.name, data_dir.as_deref());
     if let Some(present) = present.filter(|present| *present != layout.data_dir) {
+        let (name, at) = (&which.name, present.display());
+        if !present.exists() {
+            bail!(
+                "cluster {name:?} of this machine kept its data in {at}, which is gone: `knarr down --purge --name {name}` \
+                 clears what is left of it"
+            );
+        }
         bail!(
-            "cluster {:?} of this machine keeps its data in {}: take that one down first, or use another name",
-            which.name,
-            present.display()
+            "cluster {name:?} of this machine keeps its data in {at}: take that one down first, or use another name"
         );
     }
     Ok(layout)
