@@ -11,6 +11,7 @@ pub mod random;
 pub mod remove;
 #[cfg(feature = "tasks")]
 pub mod shutdown;
+pub mod sparse;
 #[cfg(feature = "tasks")]
 pub mod supervise;
 
@@ -19,5 +20,6 @@ pub use metrics::Metrics;
 pub use remove::remove_tree;
 #[cfg(feature = "tasks")]
 pub use shutdown::Shutdown;
+pub use sparse::Sparse;
 #[cfg(feature = "tasks")]
 pub use supervise::{Supervisor, TaskKind};

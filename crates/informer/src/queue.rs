@@ -7,6 +7,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base::Sparse;
 use base::backoff::Policy;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -137,7 +138,9 @@ impl<T: Clone + Eq + Hash> Queue<T> {
 
     /// Records that the key succeeded: its back-off starts from the beginning.
     pub fn forget(&self, key: &T) {
-        self.state().failures.remove(key);
+        let mut state = self.state();
+        state.failures.remove(key);
+        state.failures.give_back();
     }
 
     /// The next key, which no other worker gets until [`Queue::done`]. `None` once closed. Cancellation safe.
@@ -224,6 +227,8 @@ impl<T: Clone + Eq + Hash> State<T> {
         if let (Some(since), Some(figures)) = (self.dirty.remove(key), &self.figures) {
             figures.waited.observe((now - since).as_secs_f64());
         }
+        self.dirty.give_back();
+        self.ready.give_back();
         self.working.insert(key.clone(), now);
         self.tell_depth();
     }
@@ -250,6 +255,7 @@ impl<T: Clone + Eq + Hash> State<T> {
             self.due.remove(&key);
             self.add(key);
         }
+        self.due.give_back();
         None
     }
 }

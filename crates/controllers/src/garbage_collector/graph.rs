@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use base::Sparse;
 use informer::Meta;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use resources::{KindTable, Resource};
@@ -257,9 +258,11 @@ impl Graph {
             return news;
         }
         let Some(node) = self.nodes.remove(uid) else { return news };
+        self.nodes.give_back();
         for edge in &node.edges {
             let Some(owner) = self.nodes.get_mut(&edge.owner) else { continue };
             owner.dependents.remove(uid);
+            owner.dependents.give_back();
             if owner.waits {
                 news.work.push(Work::Check(edge.owner.clone()));
             }
