@@ -1,5 +1,5 @@
 //! The foundation of all other crates: time, randomness, back-off, shutdown, supervised tasks, metrics,
-//! and deleting what others have filled.
+//! deleting what others have filled, and collections that give their memory back.
 //!
 //! Nothing here knows Kubernetes. Without the feature `tasks` nothing here knows an asynchronous runtime either. Decisions elsewhere take time and randomness from these
 //! traits, so that they can be tested without a clock.
