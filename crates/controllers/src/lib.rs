@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod cluster_role_aggregation;
 mod collection;
 pub mod deployment;
+pub mod endpoint_slice;
 pub mod garbage_collector;
 #[cfg(test)]
 mod golden;
@@ -29,6 +30,7 @@ pub mod root_ca;
 mod selecting;
 pub mod service_account;
 pub mod service_cidr;
+mod service_endpoints;
 pub mod start;
 pub mod taint_eviction;
 mod target;

@@ -12,6 +12,7 @@ use crate::certificates::cleaner::CsrCleanerController;
 use crate::certificates::signing::CsrSigningController;
 use crate::cluster_role_aggregation::ClusterRoleAggregationController;
 use crate::deployment::DeploymentController;
+use crate::endpoint_slice::EndpointSliceController;
 use crate::garbage_collector;
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterCidr, NodeIpamController};
@@ -47,6 +48,7 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<ServiceCidrController>(());
     manager.start::<AddressRepairController>(());
     manager.start::<NodePortRepairController>(());
+    manager.start::<EndpointSliceController>(());
     manager.start::<RootCaController>(config.root_ca_pem);
     manager.start::<ClusterRoleAggregationController>(());
     if let Some(authority) = config.authority {

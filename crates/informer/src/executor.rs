@@ -36,6 +36,8 @@ pub enum FailedWrite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub write: FailedWrite,
+    /// The name of the object that was to be written; empty for one that was to be made.
+    pub target: String,
     /// The API's words, or the transport's.
     pub message: String,
     /// The object that was to be changed, or its namespace, is gone: the next observation shows it.
@@ -45,6 +47,7 @@ pub struct Failure {
 /// A write that failed.
 struct Refused {
     write: FailedWrite,
+    target: String,
     gone: bool,
     error: kube::Error,
 }
@@ -84,7 +87,7 @@ impl Executor {
                 Action::Batch(batch) => self.batch(batch, plan, effects).await,
                 one => self.one(one, plan).await.map(|effect| effects.extend(effect)),
             };
-            if let Err(Refused { write, gone, error }) = result {
+            if let Err(Refused { write, target, gone, error }) = result {
                 if client::is_conflict(&error) || client::is_already_exists(&error) {
                     return Outcome::Conflict;
                 }
@@ -92,7 +95,8 @@ impl Executor {
                     // The namespace takes with it whatever the plan was for.
                     return Outcome::Done;
                 }
-                return Outcome::Failed(Failure { write, message: client::message(&error), gone });
+                let message = client::message(&error);
+                return Outcome::Failed(Failure { write, target, message, gone });
             }
         }
         Outcome::Done
@@ -146,7 +150,8 @@ impl Executor {
                 Action::Delete { .. } => FailedWrite::Delete,
                 _ => FailedWrite::Other,
             };
-            Refused { write, gone: is_gone(action, &error), error }
+            let target = target_of(action).map(|target| target.name.clone()).unwrap_or_default();
+            Refused { write, target, gone: is_gone(action, &error), error }
         })
     }
 
@@ -242,18 +247,23 @@ impl Executor {
 
 /// Whether a write failed because the object it was to change, or its namespace, is gone.
 fn is_gone(action: &Action, error: &kube::Error) -> bool {
-    let (Action::Create { target, .. }
-    | Action::Update { target, .. }
-    | Action::MergePatch { target, .. }
-    | Action::StrategicPatch { target, .. }
-    | Action::JsonPatch { target, .. }
-    | Action::Delete { target, .. }
-    | Action::DeleteCollection { target, .. }) = action
-    else {
-        return false;
-    };
+    let Some(target) = target_of(action) else { return false };
     client::is_not_found_of(error, &target.resource.group, &target.resource.resource, &target.name)
         || client::is_without_namespace(error)
+}
+
+/// The object that an action writes.
+fn target_of(action: &Action) -> Option<&Target> {
+    match action {
+        Action::Create { target, .. }
+        | Action::Update { target, .. }
+        | Action::MergePatch { target, .. }
+        | Action::StrategicPatch { target, .. }
+        | Action::JsonPatch { target, .. }
+        | Action::Delete { target, .. }
+        | Action::DeleteCollection { target, .. } => Some(target),
+        Action::Event { .. } | Action::Batch(_) => None,
+    }
 }
 
 fn wrote(target: &Target, object: Object) -> Option<Effect> {

@@ -349,7 +349,12 @@ fn a_taken_name_leads_to_another_hash() {
 #[test]
 fn failing_to_make_a_set_is_told() {
     let mut c = Cluster::new(1, 1, 0);
-    c.failure = Some(Failure { write: FailedWrite::Create, message: "no".into(), gone: false });
+    c.failure = Some(Failure {
+        write: FailedWrite::Create,
+        target: String::new(),
+        message: "no".into(),
+        gone: false,
+    });
     let plan = plan(&c.observe(), c.now);
     let told: Vec<String> = plan
         .actions

@@ -2,6 +2,7 @@
 //! its facts.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -35,11 +36,26 @@ pub(crate) struct Facts {
     pub node_name: Box<str>,
     pub phase: Phase,
     pub ready: bool,
-    pub ready_since: Option<Timestamp>,
+    /// When the Ready condition last became true or false.
+    pub ready_changed: Option<Timestamp>,
     pub deletion_cost: i32,
     /// The most restarts of any container, and of any init container.
     pub restarts: (i32, i32),
     pub evicted: bool,
+    /// The pod's addresses, of each family at most one.
+    pub ips: Box<[IpAddr]>,
+    pub hostname: Box<str>,
+    pub subdomain: Box<str>,
+    /// The ports that have a name: of containers, then of sidecars.
+    pub named_ports: Box<[NamedPort]>,
+}
+
+/// A container's port that Services can refer to by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedPort {
+    pub name: Box<str>,
+    pub protocol: Box<str>,
+    pub number: i32,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -71,6 +87,26 @@ struct RawMeta {
 #[serde(default, rename_all = "camelCase")]
 struct RawSpec {
     node_name: Option<Box<str>>,
+    hostname: Option<Box<str>>,
+    subdomain: Option<Box<str>>,
+    containers: Option<Vec<RawTemplate>>,
+    init_containers: Option<Vec<RawTemplate>>,
+}
+
+/// A container as the specification describes it.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawTemplate {
+    restart_policy: Option<Box<str>>,
+    ports: Option<Vec<RawPort>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawPort {
+    name: Option<Box<str>>,
+    protocol: Option<Box<str>>,
+    container_port: i32,
 }
 
 #[derive(Deserialize, Default)]
@@ -81,6 +117,16 @@ struct RawStatus {
     conditions: Option<Vec<RawCondition>>,
     container_statuses: Option<Vec<RawContainer>>,
     init_container_statuses: Option<Vec<RawContainer>>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<Box<str>>,
+    #[serde(rename = "podIPs")]
+    pod_ips: Option<Vec<RawAddress>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RawAddress {
+    ip: Box<str>,
 }
 
 #[derive(Deserialize, Default)]
@@ -100,30 +146,62 @@ struct RawContainer {
 
 impl From<Raw> for Facts {
     fn from(raw: Raw) -> Self {
-        let status = raw.status.unwrap_or_default();
+        let (spec, status) = (raw.spec.unwrap_or_default(), raw.status.unwrap_or_default());
+        let ips = addresses(&status);
+        let named_ports = named_ports(&spec);
         let conditions = status.conditions.unwrap_or_default();
-        let ready = conditions.iter().find(|c| c.type_ == "Ready").filter(|c| c.status == "True");
+        let ready = conditions.iter().find(|c| c.type_ == "Ready");
         let most = |all: Option<Vec<RawContainer>>| {
             all.into_iter().flatten().map(|container| container.restart_count).max().unwrap_or(0)
         };
         let cost = raw.metadata.annotations.as_ref().and_then(|all| all.get(DELETION_COST));
         Self {
-            node_name: raw.spec.and_then(|spec| spec.node_name).unwrap_or_default(),
+            node_name: spec.node_name.unwrap_or_default(),
             // A pod whose status says nothing has not begun.
             phase: status.phase.unwrap_or(Phase::Pending),
-            ready: ready.is_some(),
-            ready_since: ready.and_then(|condition| condition.last_transition_time),
+            ready: ready.is_some_and(|condition| condition.status == "True"),
+            ready_changed: ready.and_then(|condition| condition.last_transition_time),
             deletion_cost: cost.and_then(|text| text.parse().ok()).unwrap_or(0),
             restarts: (most(status.container_statuses), most(status.init_container_statuses)),
             evicted: status.reason.as_deref() == Some("Evicted"),
+            ips,
+            hostname: spec.hostname.unwrap_or_default(),
+            subdomain: spec.subdomain.unwrap_or_default(),
+            named_ports,
         }
     }
+}
+
+fn addresses(status: &RawStatus) -> Box<[IpAddr]> {
+    let all = status.pod_ips.iter().flatten().map(|address| &address.ip);
+    let mut ips: Vec<IpAddr> = all.filter_map(|ip| ip.parse().ok()).collect();
+    if ips.is_empty() {
+        ips.extend(status.pod_ip.iter().filter_map(|ip| ip.parse::<IpAddr>().ok()));
+    }
+    ips.into()
+}
+
+fn named_ports(spec: &RawSpec) -> Box<[NamedPort]> {
+    let is_sidecar = |init: &&RawTemplate| init.restart_policy.as_deref() == Some("Always");
+    let sidecars = spec.init_containers.iter().flatten().filter(is_sidecar);
+    let ports = spec.containers.iter().flatten().chain(sidecars).flat_map(|one| one.ports.iter().flatten());
+    let named = ports.filter_map(|port| {
+        let name = port.name.clone().filter(|name| !name.is_empty())?;
+        let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".into());
+        Some(NamedPort { name, protocol, number: port.container_port })
+    });
+    named.collect()
 }
 
 impl Facts {
     /// Whether all containers have ended for good.
     pub fn is_terminal(&self) -> bool {
         matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
+    /// Since when the pod has been ready; `None` if it is not ready or the time is unknown.
+    pub fn ready_since(&self) -> Option<Timestamp> {
+        self.ready_changed.filter(|_| self.ready)
     }
 }
 
@@ -170,7 +248,7 @@ impl Replica {
             return Availability::Available;
         }
         let wait = SignedDuration::from_secs(min_ready_s.into());
-        let Some(since) = self.facts.ready_since else { return Availability::In(wait) };
+        let Some(since) = self.facts.ready_since() else { return Availability::In(wait) };
         let left = wait - now.duration_since(since);
         if left.is_positive() { Availability::In(left) } else { Availability::Available }
     }
@@ -198,10 +276,32 @@ mod tests {
         let facts: Facts = serde_json::from_slice(json).expect("a pod");
         assert_eq!((&*facts.node_name, facts.phase, facts.ready), ("n", Phase::Running, true));
         assert_eq!((facts.deletion_cost, facts.restarts, facts.evicted), (7, (3, 0), false));
-        assert!(facts.ready_since.is_some());
+        assert!(facts.ready_since().is_some());
         let odd: Facts = serde_json::from_str(r#"{"status":{"phase":"Other"}}"#).expect("a pod");
         assert_eq!(odd.phase, Phase::Unknown);
         let bare: Facts = serde_json::from_str("{}").expect("a pod");
         assert_eq!((bare.phase, bare.ready), (Phase::Pending, false));
+    }
+
+    #[test]
+    fn facts_say_how_the_pod_is_reached() {
+        let json = br#"{"spec":{"hostname":"h","subdomain":"s",
+            "containers":[{"ports":[{"containerPort":80},{"name":"web","containerPort":8080,"protocol":"TCP"}]}],
+            "initContainers":[{"ports":[{"name":"init","containerPort":1}]},
+                {"restartPolicy":"Always","ports":[{"name":"mesh","containerPort":9,"protocol":"UDP"}]}]},
+            "status":{"podIP":"10.0.0.1","podIPs":[{"ip":"10.0.0.1"},{"ip":"fd00::1"}],
+            "conditions":[{"type":"Ready","status":"False","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}"#;
+        let facts: Facts = serde_json::from_slice(json).expect("a pod");
+        assert_eq!(facts.ips.iter().map(IpAddr::to_string).collect::<Vec<_>>(), ["10.0.0.1", "fd00::1"]);
+        assert_eq!((&*facts.hostname, &*facts.subdomain), ("h", "s"));
+        let ports: Vec<_> = facts.named_ports.iter().map(|p| (&*p.name, &*p.protocol, p.number)).collect();
+        assert_eq!(
+            ports,
+            [("web", "TCP", 8080), ("mesh", "UDP", 9)],
+            "an init container's port is gone when it serves"
+        );
+        assert!(facts.ready_changed.is_some() && facts.ready_since().is_none());
+        let older: Facts = serde_json::from_str(r#"{"status":{"podIP":"10.0.0.2"}}"#).expect("a pod");
+        assert_eq!(older.ips.len(), 1);
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn sort(pods: &mut [&Replica], neighbours: &HashMap<String, usize>, n
             facts.deletion_cost,
             Reverse(neighbours.get(node).copied().unwrap_or(0)),
             // Unknown ages sort as youngest.
-            facts.ready_since.map(|since| magnitude(now, since)),
+            facts.ready_since().map(|since| magnitude(now, since)),
             Reverse(facts.restarts),
             candidate.created.map(|at| magnitude(now, at)),
             candidate.uid.clone(),

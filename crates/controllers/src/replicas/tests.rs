@@ -124,8 +124,12 @@ impl Cluster {
         match action {
             Action::Create { object, .. } => {
                 if self.quota.is_some_and(|quota| self.pods.len() >= quota) {
-                    let failure =
-                        Failure { write: FailedWrite::Create, message: "exceeded quota".into(), gone: false };
+                    let failure = Failure {
+                        write: FailedWrite::Create,
+                        target: String::new(),
+                        message: "exceeded quota".into(),
+                        gone: false,
+                    };
                     let words = plan.on_failure.as_ref().expect("words for failures").create;
                     self.say(format!("  event {} {}{}", words.0, words.1, failure.message));
                     self.failure = Some(failure);

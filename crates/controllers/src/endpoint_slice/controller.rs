@@ -1,0 +1,98 @@
+//! The loop: which changes concern which Service, and what is read before deciding.
+
+use std::time::Duration;
+
+use informer::{Cache, Cached, Controller, Delta, Key, Plan, Round, Sources};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+
+use super::desired::{self, Candidate};
+use super::plan::{self, Observed};
+use super::slice::MANAGER;
+use crate::replicas::pod::{self, Replica};
+use crate::service_endpoints::member;
+use crate::service_endpoints::selected::Selected;
+use crate::service_endpoints::services::Services;
+use crate::service_endpoints::slices::{self, Slices};
+
+const ZONE: &str = "topology.kubernetes.io/zone";
+/// How long a change of a slice waits for more of them (upstream's `endpointSliceChangeMinSyncDelay`). Most are the
+/// controller's own, and pods' changes do not wait.
+const SLICE_DELAY: Duration = Duration::from_secs(1);
+
+/// See the module's documentation. Keys are Services.
+pub struct EndpointSliceController {
+    services: Cache<Service>,
+    pods: Selected,
+    nodes: Cache<Node>,
+    slices: Slices,
+}
+
+impl Controller for EndpointSliceController {
+    const NAME: &'static str = "endpointslice-controller";
+    const EVENT_SOURCE: &'static str = "endpoint-slice-controller";
+    const QUEUE: &'static str = "endpoint_slice";
+    const WORKERS: usize = 5;
+    type Config = ();
+    type Observed = Observed;
+
+    fn sources(sources: &mut Sources<'_>, (): ()) -> Self {
+        let services: Cache<Service> = sources.primary();
+        let selecting = Services::new(&services);
+        let concerned = selecting.clone();
+        let pods: Cache<Pod> = sources.mapped(move |delta| concerned.concerned(delta));
+        let by_node = pod::by_node(&pods);
+        let nodes: Cache<Node> = sources.mapped(move |delta| {
+            if !is_elsewhere(delta) {
+                return Vec::new();
+            }
+            let pods = by_node.get(delta.object().name());
+            pods.iter().flat_map(|pod| selecting.selecting(pod.namespace(), &pod.labels)).collect()
+        });
+        let queue = sources.queue();
+        let slices = sources.mapped(move |delta| {
+            for key in slices::concerned(delta, MANAGER) {
+                queue.add_after(key, SLICE_DELAY);
+            }
+            Vec::new()
+        });
+        Self { services, pods: Selected::new(&pods), nodes, slices: Slices::new(&slices) }
+    }
+
+    async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
+        let Some(service) = self.services.get_key(round.key) else { return Ok(None) };
+        let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        let Some(selector) = selector.filter(|_| member::is_served_by_pods(&service)) else {
+            return Ok(None);
+        };
+        let pods = self.pods.by(&round.key.namespace, selector).into_iter().map(Replica::of);
+        let candidates = pods.filter(member::may_answer).map(|pod| self.candidate(pod)).collect();
+        let slices = self.slices.of(round.key, MANAGER);
+        Ok(Some(Observed { candidates, slices, failure: round.failure.cloned(), service }))
+    }
+
+    fn reconcile(observed: &Observed, _: jiff::Timestamp) -> Plan {
+        plan::plan(observed)
+    }
+}
+
+impl EndpointSliceController {
+    fn candidate(&self, pod: Replica) -> Candidate {
+        let node = self.nodes.find(&Key::new("", &pod.facts.node_name));
+        let node = node.map_or(desired::Node::Missing, |node| desired::Node::Known {
+            zone: zone(&node).map(str::to_owned),
+        });
+        Candidate { pod, node }
+    }
+}
+
+fn zone(node: &Cached<Node>) -> Option<&str> {
+    node.label(ZONE).filter(|zone| !zone.is_empty())
+}
+
+/// Whether a node is new or in another zone than before, which its pods' endpoints tell.
+fn is_elsewhere(delta: &Delta<Node>) -> bool {
+    match delta {
+        Delta::Applied { new, old } => old.as_ref().is_none_or(|old| zone(old) != zone(new)),
+        Delta::Deleted(_) => false,
+    }
+}
