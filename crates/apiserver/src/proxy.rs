@@ -2,8 +2,9 @@
 //! backend, [`forward`] forwards requests and responses, [`tunnel`] the raw bytes after an upgrade.
 //!
 //! Start with [`forward::send`]. Nothing here interprets the bytes: SPDY and WebSocket frames are forwarded
-//! unchanged.
+//! unchanged; only of pages that a pod or service shows [`links`] rewrites the links.
 
 pub(crate) mod forward;
+pub(crate) mod links;
 pub(crate) mod node;
 mod tunnel;

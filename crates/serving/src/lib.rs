@@ -4,9 +4,11 @@
 //! Start with [`accept`] and [`ServerTls`]. The protocol of a connection is the caller's; nothing here knows HTTP.
 
 mod accept;
+mod any_certificate;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod tls;
 
 pub use accept::{Excess, Limits, Listener, accept};
+pub use any_certificate::unverified_client;
 pub use tls::{Pem, Policy, ServerTls, TlsError, Unverified};

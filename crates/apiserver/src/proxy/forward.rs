@@ -53,12 +53,28 @@ pub(crate) enum Peer {
 pub(crate) struct Backend {
     pub host: String,
     pub port: u16,
-    /// Whether to speak TLS, with the server's client certificate.
-    pub tls: bool,
+    pub security: Security,
     pub peer: Peer,
 }
 
+/// How the connection to a backend is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Security {
+    Plain,
+    /// TLS with the server's client certificate; the agent's certificate is checked.
+    Agent,
+    /// TLS with whatever certificate the backend shows, as upstream does for pods and services: objects name addresses,
+    /// and no authority speaks for these.
+    Unverified,
+}
+
 impl Backend {
+    /// Host and port.
+    pub(crate) fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
     fn unreachable(&self, error: impl std::fmt::Display) -> Error {
         match self.peer {
             Peer::Agent => Error::new(api::Reason::InternalError, format!("error dialing backend: {error}")),
@@ -158,10 +174,7 @@ fn outgoing(
             headers.append(name, value.clone());
         }
     }
-    let host = if backend.host.contains(':') { format!("[{}]", backend.host) } else { backend.host.clone() };
-    let host = HeaderValue::from_str(&format!("{host}:{}", backend.port))
-        .map_err(|e| Error::internal(format!("the backend's address is not valid: {e}")))?;
-    headers.insert(HOST, host);
+    headers.insert(HOST, host(call, backend)?);
     if upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         if let Some(protocol) = call.headers.get(UPGRADE) {
@@ -178,6 +191,22 @@ fn outgoing(
         headers.append("x-forwarded-for", value);
     }
     Ok(request)
+}
+
+/// What the client calls the server that it wants to reach: that is this server for who is proxied, as upstream has it.
+fn host(call: &Call, backend: &Backend) -> Result<HeaderValue, Error> {
+    let asked = || {
+        let authority = call.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
+        call.headers.get(HOST).cloned().or(authority)
+    };
+    let by_client = (backend.peer == Peer::Proxied).then(asked).flatten();
+    by_client.map_or_else(
+        || {
+            HeaderValue::from_str(&backend.authority())
+                .map_err(|e| Error::internal(format!("the backend's address is not valid: {e}")))
+        },
+        Ok,
+    )
 }
 
 /// The protocols a WebSocket client offers, without the one that is its token for this server.
@@ -198,16 +227,17 @@ pub(crate) async fn dial(
     request: Request<RequestBody>,
 ) -> Result<Response<Incoming>, Error> {
     let socket = backend.connect().await?;
-    if !backend.tls {
-        return exchange(context, backend, socket, request).await;
-    }
-    let identity = context
-        .deps
-        .kubelet
-        .as_ref()
-        .ok_or_else(|| Error::not_implemented("reaching nodes without a client certificate for them"))?;
+    let tls = match backend.security {
+        Security::Plain => return exchange(context, backend, socket, request).await,
+        Security::Agent => {
+            let identity = context.deps.kubelet.as_ref();
+            let without = || Error::not_implemented("reaching nodes without a client certificate for them");
+            identity.ok_or_else(without)?.tls.clone()
+        }
+        Security::Unverified => serving::unverified_client().map_err(Error::internal)?,
+    };
     let name = ServerName::try_from(backend.host.clone()).map_err(|e| backend.unreachable(e))?;
-    let handshake = TlsConnector::from(identity.tls.clone()).connect(name, socket);
+    let handshake = TlsConnector::from(tls).connect(name, socket);
     let stream = tokio::time::timeout(CONNECT_PATIENCE, handshake)
         .await
         .map_err(|_| backend.unreachable("the TLS handshake timed out"))?
@@ -250,7 +280,7 @@ mod tests {
             (Peer::Agent, 500, "error dialing backend"),
             (Peer::Proxied, 503, "error trying to reach service"),
         ] {
-            let backend = Backend { host: "127.0.0.1".to_owned(), port, tls: false, peer };
+            let backend = Backend { host: "127.0.0.1".to_owned(), port, security: Security::Plain, peer };
             let error = backend.connect().await.unwrap_err();
             assert_eq!((error.code(), error.message), (code, format!("{words}: {refused}")));
         }

@@ -3,7 +3,7 @@
 use api::{Error, GroupResource, Object};
 use serde_json::Value;
 
-use super::forward::{Backend, Peer};
+use super::forward::{Backend, Peer, Security};
 use crate::context::Context;
 
 /// Upstream's default order (`--kubelet-preferred-address-types`), internal addresses first: the
@@ -38,5 +38,5 @@ pub(crate) fn agent(context: &Context, name: &str) -> Result<Backend, Error> {
         .and_then(|p| u16::try_from(p).ok())
         .filter(|p| *p > 0)
         .ok_or_else(|| unknown("port"))?;
-    Ok(Backend { host: host.to_owned(), port, tls: true, peer: Peer::Agent })
+    Ok(Backend { host: host.to_owned(), port, security: Security::Agent, peer: Peer::Agent })
 }

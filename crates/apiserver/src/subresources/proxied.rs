@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::connect;
 use super::streams::encoded;
 use crate::handlers::storage::Target;
-use crate::proxy::forward::{Backend, Peer, send};
+use crate::proxy::forward::{Backend, Peer, Security, send};
+use crate::proxy::links::Links;
 use crate::proxy::node;
 use crate::request::call::Call;
 use crate::respond::Outcome;
@@ -34,6 +35,10 @@ impl<'a> Name<'a> {
             _ => Err(Error::bad_request(format!("invalid proxy request {text:?}"))),
         }
     }
+
+    fn security(&self) -> Security {
+        if self.scheme == "https" { Security::Unverified } else { Security::Plain }
+    }
 }
 
 /// Passes the request on.
@@ -52,19 +57,17 @@ pub(super) async fn answer(target: Target, to: Proxied, call: Call) -> Outcome {
                 port if port_number(port).is_ok_and(|port| port == agent.port) => agent,
                 port => {
                     check_address(&agent.host)?;
-                    Backend { port: port_number(port)?, tls: name.scheme == "https", ..agent }
+                    Backend { port: port_number(port)?, security: name.security(), ..agent }
                 }
             }
         }
         Proxied::Pod => checked(pod_backend(&target, &call, &name).await?)?,
         Proxied::Service => checked(service_backend(&target, &call, &name).await?)?,
     };
-    if backend.tls && to != Proxied::Node {
-        return Err(Error::not_implemented("proxying to pods and services by HTTPS"));
-    }
     // The path without its end slash would lose what relative links are relative to.
     let directory = rest.is_empty() || call.info.path.ends_with('/');
-    if rest.is_empty() && !call.info.path.ends_with('/') && call.method == http::Method::GET {
+    let is_read = matches!(call.method, http::Method::GET | http::Method::HEAD);
+    if rest.is_empty() && !call.info.path.ends_with('/') && is_read {
         return Ok(redirect(&call));
     }
     let mut path = String::from("/");
@@ -76,8 +79,22 @@ pub(super) async fn answer(target: Target, to: Proxied, call: Call) -> Outcome {
         path.push('?');
         path.push_str(query);
     }
+    let links = Links::new(proxy_path(&call), backend.authority(), asked_authority(&call));
     let context = target.context.clone();
-    send(&context, call, &backend, &path).await
+    Ok(links.rewrite(send(&context, call, &backend, &path).await?).await)
+}
+
+/// The path that stands for the root of what is proxied, as the client wrote it.
+fn proxy_path(call: &Call) -> String {
+    // Of `/api/v1/nodes/NAME/proxy` and `/api/v1/namespaces/NAMESPACE/pods/NAME/proxy`, with the empty one in front.
+    let segments = if call.info.namespace.is_empty() { 6 } else { 8 };
+    call.uri.path().split('/').take(segments).collect::<Vec<_>>().join("/")
+}
+
+/// By what name the client reached this server.
+fn asked_authority(call: &Call) -> String {
+    let host = call.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    host.or(call.uri.authority().map(|authority| authority.as_str())).unwrap_or_default().to_owned()
 }
 
 fn checked(backend: Backend) -> Result<Backend, Error> {
@@ -132,7 +149,7 @@ async fn pod_backend(target: &Target, call: &Call, name: &Name<'_>) -> Result<Ba
         "" => first_port(&pod).unwrap_or(80),
         port => port_number(port)?,
     };
-    Ok(Backend { host, port, tls: name.scheme == "https", peer: Peer::Proxied })
+    Ok(Backend { host, port, security: name.security(), peer: Peer::Proxied })
 }
 
 fn first_port(pod: &Object) -> Option<u16> {
@@ -147,7 +164,7 @@ async fn service_backend(target: &Target, call: &Call, name: &Name<'_>) -> Resul
     let none = || {
         Error::new(
             api::Reason::ServiceUnavailable,
-            format!("no endpoints available for service {:?}", name.name),
+            format!("no endpoints available for service {:?}", call.info.name),
         )
     };
     let ports = service.at(&["spec", "ports"]).and_then(Value::as_array).cloned().unwrap_or_default();
@@ -156,27 +173,33 @@ async fn service_backend(target: &Target, call: &Call, name: &Name<'_>) -> Resul
             || p["name"].as_str().unwrap_or("") == name.port
             || p["port"].as_u64().is_some_and(|n| n.to_string() == name.port)
     });
-    let port = port.ok_or_else(none)?;
+    let port = port.ok_or_else(|| match name.port.parse::<u64>() {
+        Ok(number) => {
+            let text = format!("no service port {number} found for service {:?}", name.name);
+            Error::new(api::Reason::ServiceUnavailable, text)
+        }
+        Err(_) => none(),
+    })?;
     let wanted = port["name"].as_str().unwrap_or("");
     let slices = target.context.deps.cache.resource("endpointslices").ok_or_else(none)?;
+    let mut candidates = Vec::new();
     for entry in slices.snapshot(Some(&call.info.namespace)).entries {
         if entry.label("kubernetes.io/service-name") != Some(name.name) {
             continue;
         }
         let slice: Object = serde_json::from_slice(&entry.json.lean()).map_err(Error::internal)?;
-        let list = |key: &str| slice.at(&[key]).and_then(Value::as_array).cloned().unwrap_or_default();
+        let list = |key: &str| slice.at(&[key]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let ports = list("ports");
         let number = ports.iter().find(|p| p["name"].as_str().unwrap_or("") == wanted);
         let number = number.and_then(|p| p["port"].as_u64()).and_then(|p| u16::try_from(p).ok());
-        let endpoints = list("endpoints");
-        let ready = endpoints.iter().find(|e| e["conditions"]["ready"].as_bool() != Some(false));
-        let address = ready.and_then(|e| e["addresses"][0].as_str());
-        if let (Some(port), Some(address)) = (number, address) {
-            let (host, tls) = (address.to_owned(), name.scheme == "https");
-            return Ok(Backend { host, port, tls, peer: Peer::Proxied });
-        }
+        let Some(port) = number else { continue };
+        let ready = list("endpoints").iter().filter(|e| e["conditions"]["ready"].as_bool() != Some(false));
+        candidates.extend(ready.filter_map(|e| Some((e["addresses"][0].as_str()?.to_owned(), port))));
     }
-    Err(none())
+    let chosen = base::random::below(candidates.len() as u64);
+    let chosen = usize::try_from(chosen).map_err(Error::internal)?;
+    let (host, port) = candidates.into_iter().nth(chosen).ok_or_else(none)?;
+    Ok(Backend { host, port, security: name.security(), peer: Peer::Proxied })
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Probes and hooks that make an HTTP request, the way upstream's prober makes it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +9,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::tcp;
@@ -137,7 +134,8 @@ async fn once(target: &HttpTarget, timeout: Duration) -> Result<HttpAnswer, Stri
         return exchange(stream, target).await;
     }
     let name = ServerName::try_from(target.host.clone()).map_err(|e| e.to_string())?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(unverified_tls()?));
+    let connector =
+        tokio_rustls::TlsConnector::from(serving::unverified_client().map_err(|e| e.to_string())?);
     let stream = connector.connect(name, stream).await.map_err(|e| format!("tls: {e}"))?;
     exchange(stream, target).await
 }
@@ -189,59 +187,6 @@ fn request(target: &HttpTarget) -> Result<Request<Empty<Bytes>>, String> {
         }
     }
     Ok(request)
-}
-
-fn unverified_tls() -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let schemes = provider.signature_verification_algorithms.supported_schemes();
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| e.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate { schemes }))
-        .with_no_client_auth();
-    Ok(config)
-}
-
-/// Accepts every certificate: a probe asks whether a server answers, not who it is.
-#[derive(Debug)]
-struct AnyCertificate {
-    schemes: Vec<SignatureScheme>,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
 }
 
 #[cfg(test)]

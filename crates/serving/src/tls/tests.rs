@@ -52,6 +52,14 @@ fn verdict(tls: &ServerTls, stream: &TlsStream<TcpStream>) -> Result<(), rustls:
 }
 
 #[tokio::test]
+async fn an_unverified_client_takes_any_certificate() {
+    let tls = tls(&Authority::new(), Unverified::Refused);
+    let client = crate::unverified_client().expect("a configuration");
+    let (stream, served) = meet(&tls, ClientConfig::clone(&client)).await;
+    assert!(served && stream.is_some_and(|stream| stream.get_ref().1.peer_certificates().is_none()));
+}
+
+#[tokio::test]
 async fn a_client_without_certificate_is_served_under_every_policy() {
     let authority = Authority::new();
     for unverified in [Unverified::Refused, Unverified::Served] {
