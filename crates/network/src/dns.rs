@@ -22,8 +22,7 @@ use tokio::net::{TcpListener, UdpSocket};
 
 use handler::Handler;
 use upstream::Upstream;
-pub use zone::View;
-use zone::Zone;
+pub use zone::{Answer, View, Zone};
 
 /// Where DNS listens.
 pub const PORT: u16 = 53;

@@ -38,6 +38,7 @@ mod watch;
 mod write;
 
 pub use check::{Damage, Report, check};
+pub use layout::Record;
 pub use repair::{Repaired, repair};
 
 use committer::Command;

@@ -2,15 +2,15 @@
 //!
 //! Start with [`backend`] (what the container side offers) and [`server`] (from URL to session).
 //! `negotiate` picks the protocol; `command` and `port_forward` run a session over any of these transports:
-//! `channels` (WebSocket messages), [`spdy`], or SPDY inside WebSocket through `tunnel`. Never knows
+//! [`channels`] (WebSocket messages), [`spdy`], or SPDY inside WebSocket through `tunnel`. Never knows
 //! how containers run, nor who may do what: a one-time token in the URL is the permission.
 
 pub mod backend;
-mod channels;
+pub mod channels;
 mod command;
 mod negotiate;
 mod port_forward;
-mod resize;
+pub mod resize;
 pub mod server;
 pub mod spdy;
 mod spdy_command;
@@ -20,4 +20,5 @@ mod tunnel;
 
 pub use backend::{BackendError, Connection, Exit, Process, Stdio, StreamBackend, TerminalSize};
 pub use server::{StreamingConfig, StreamingServer};
+pub use status::Form;
 pub use tokens::TooManyPending;

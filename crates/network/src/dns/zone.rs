@@ -27,7 +27,7 @@ pub struct View {
 
 /// The zone's answer to a question.
 #[derive(Debug, PartialEq)]
-pub(super) enum Answer {
+pub enum Answer {
     Records(Vec<Record>),
     /// Another name stands for this one.
     Alias(Name),
@@ -38,7 +38,8 @@ pub(super) enum Answer {
     Elsewhere,
 }
 
-pub(super) struct Zone {
+/// The cluster's names: its domain, and the reverse names of its ranges.
+pub struct Zone {
     domain: Name,
     ranges: Vec<IpNet>,
     view: View,

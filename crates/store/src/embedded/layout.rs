@@ -33,7 +33,8 @@ pub(super) const FIRST_REVISION: Revision = 1;
 
 /// A change as `HISTORY` holds it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Record<'a> {
+pub struct Record<'a> {
+    /// The key was deleted; the value is empty then.
     pub deletion: bool,
     pub create_revision: Revision,
     /// The revision of the key's change before; 0 where the key was absent.
