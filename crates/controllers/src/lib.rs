@@ -12,6 +12,8 @@ pub mod cluster_role_aggregation;
 mod collection;
 pub mod deployment;
 pub mod endpoint_slice;
+pub mod endpoint_slice_mirroring;
+pub mod endpoints;
 pub mod garbage_collector;
 #[cfg(test)]
 mod golden;

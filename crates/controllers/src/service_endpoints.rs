@@ -1,6 +1,6 @@
 //! What the controllers of EndpointSlices and Endpoints have in common: which Services select a pod and which pods a
-//! Service selects ([`services`], [`selected`]), what of a pod makes an endpoint ([`member`]), and which slices belong
-//! to a Service ([`slices`]). Upstream: `k8s.io/endpointslice/util`.
+//! Service selects ([`services`], [`selected`]), what of a pod makes an endpoint ([`member`]), which slices belong
+//! to a Service ([`slices`]), and how Endpoints list addresses ([`subsets`]). Upstream: `k8s.io/endpointslice/util`.
 //!
 //! Never here: a write.
 
@@ -8,6 +8,7 @@ pub(crate) mod member;
 pub(crate) mod selected;
 pub(crate) mod services;
 pub(crate) mod slices;
+pub(crate) mod subsets;
 
 /// Marks the endpoints of a Service without an address of its own.
 pub(crate) const HEADLESS: &str = "service.kubernetes.io/headless";

@@ -13,6 +13,8 @@ use crate::certificates::signing::CsrSigningController;
 use crate::cluster_role_aggregation::ClusterRoleAggregationController;
 use crate::deployment::DeploymentController;
 use crate::endpoint_slice::EndpointSliceController;
+use crate::endpoint_slice_mirroring::EndpointSliceMirroringController;
+use crate::endpoints::EndpointsController;
 use crate::garbage_collector;
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterCidr, NodeIpamController};
@@ -49,6 +51,8 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<AddressRepairController>(());
     manager.start::<NodePortRepairController>(());
     manager.start::<EndpointSliceController>(());
+    manager.start::<EndpointsController>(());
+    manager.start::<EndpointSliceMirroringController>(());
     manager.start::<RootCaController>(config.root_ca_pem);
     manager.start::<ClusterRoleAggregationController>(());
     if let Some(authority) = config.authority {

@@ -41,6 +41,11 @@ fn view(service: &Cached<Service>) -> Arc<ServiceView> {
     service.view()
 }
 
+/// Whether the Service selects any pods.
+pub(crate) fn selects_pods(service: &Cached<Service>) -> bool {
+    !view(service).selector.is_empty()
+}
+
 /// Services by the first of the labels that they select by.
 #[derive(Clone)]
 pub(crate) struct Services(Index<Service>);
