@@ -1,11 +1,13 @@
 //! [`Laid`]: the order of an object's members in JSON, which is that of upstream's Go types: kind, apiVersion,
 //! metadata, then the rest. Clients' own tests compare texts.
 //!
-//! Only the members around an object's content have an order of their own: its type, its metadata, and what a
-//! Status, a list or a Table holds. What a kind's spec and status hold is in alphabetical order.
+//! [`Typed`] writes an object whose structure is known, all its fields in order. [`Laid`] knows only what all objects
+//! have: their type, their metadata, and what a Status, a list or a Table holds; the rest is in alphabetical order.
 
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Map, Value};
+
+use crate::schema::{Shape, StructId, Types};
 
 const OBJECT: &[&str] = &["kind", "apiVersion", "metadata"];
 const STATUS: &[&str] = &["kind", "apiVersion", "metadata", "status", "message", "reason", "details", "code"];
@@ -35,6 +37,68 @@ const METADATA: [&str; 17] = [
 
 /// The members of an object's metadata that stand before its resource version.
 pub const BEFORE_RESOURCE_VERSION: [&str; 5] = ["name", "generateName", "namespace", "selfLink", "uid"];
+
+/// An object of a known structure.
+#[derive(Clone, Copy)]
+pub struct Typed<'a> {
+    map: &'a Map<String, Value>,
+    types: &'a Types,
+    structure: StructId,
+}
+
+impl<'a> Typed<'a> {
+    /// `structure` is one of `types`.
+    pub fn new(object: &'a Map<String, Value>, types: &'a Types, structure: StructId) -> Self {
+        Self { map: object, types, structure }
+    }
+}
+
+impl Serialize for Typed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let structure = self.types.get(self.structure);
+        let mut members: Vec<_> = self
+            .map
+            .iter()
+            .map(|(key, value)| match structure.field(key) {
+                Some(field) => (field.place, key, value, &field.shape),
+                None => (u16::MAX, key, value, &Shape::Any),
+            })
+            .collect();
+        // Stable: what is of one place stays in order of names.
+        members.sort_by_key(|(place, ..)| *place);
+        let mut out = serializer.serialize_map(Some(members.len()))?;
+        for (_, key, value, shape) in members {
+            out.serialize_entry(key, &Shaped { value, shape, types: self.types })?;
+        }
+        out.end()
+    }
+}
+
+/// A value of a known shape.
+struct Shaped<'a> {
+    value: &'a Value,
+    shape: &'a Shape,
+    types: &'a Types,
+}
+
+impl Serialize for Shaped<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let types = self.types;
+        match (self.shape, self.value) {
+            (Shape::Struct(structure), Value::Object(map)) => {
+                Typed { map, types, structure: *structure }.serialize(serializer)
+            }
+            (Shape::List(list), Value::Array(items)) => {
+                serializer.collect_seq(items.iter().map(|value| Shaped { value, shape: &list.item, types }))
+            }
+            (Shape::Map(map), Value::Object(values)) => {
+                let entry = |(key, value)| (key, Shaped { value, shape: &map.value, types });
+                serializer.collect_map(values.iter().map(entry))
+            }
+            (_, value) => value.serialize(serializer),
+        }
+    }
+}
 
 /// A JSON value whose members are written in upstream's order, where it is an object of the API.
 #[derive(Clone, Copy)]

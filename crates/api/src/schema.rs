@@ -124,6 +124,8 @@ pub struct Field {
     pub retain_keys: bool,
     /// `patchStrategy: replace` on this field: a strategic merge patch holds its whole new value.
     pub replace: bool,
+    /// Where the field stands in JSON among the structure's other fields; those of one place stand by name.
+    pub place: u16,
 }
 
 /// What values a field, list item or map value may take.
@@ -193,6 +195,7 @@ mod tests {
             default: Some(Box::new(1.into())),
             retain_keys: false,
             replace: false,
+            place: 0,
         };
         Struct { name: name.into(), fields: [field].into(), atomic: false, preserve_unknown: false }
     }

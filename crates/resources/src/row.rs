@@ -202,6 +202,8 @@ pub struct Resource {
     /// The subresources, by name.
     pub parts: Vec<Part>,
     pub schema: Schema,
+    /// The structure of what is stored, in [`Resource::storage_version`].
+    pub stored_schema: Schema,
     pub logic: Arc<dyn Logic>,
     pub rules: Rules,
     /// The columns of the kind's Tables.

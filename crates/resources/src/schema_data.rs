@@ -2,7 +2,7 @@
 //!
 //! Start with [`schema_of_kind`]. The file has a line for each structure
 //! (`name [atomic] [gvk=group/version/Kind]`) followed by an indented line for each field
-//! (`name[!] shape flags`, `!` for required). Shapes: `string`, `int32`, …, `@structure`, `[]item`,
+//! (`name[!] shape flags`, `!` for required), in the order that the fields have in JSON. Shapes: `string`, `int32`, …, `@structure`, `[]item`,
 //! `{}value`. Flags: `set`, `map=key:default,…`, `merge`, `mergekey=…`, `retainkeys`, `replace`,
 //! `atomic`, `granular`. It never holds descriptions: see [`crate::docs`].
 
@@ -69,7 +69,8 @@ fn parse(text: &str) -> Data {
         }
     }
     let structs = blocks.iter().map(|block| {
-        let mut fields: Vec<Field> = block.fields.iter().map(|line| field(line, &ids)).collect();
+        let lines = block.fields.iter().zip(0u16..);
+        let mut fields: Vec<Field> = lines.map(|(line, place)| field(line, place, &ids)).collect();
         fields.sort_by(|a, b| a.name.cmp(&b.name));
         Struct {
             name: block.name.as_str().into(),
@@ -123,7 +124,7 @@ fn parse_gvk(text: &str) -> GroupVersionKind {
     GroupVersionKind::new(next(), next(), next())
 }
 
-fn field(line: &str, ids: &HashMap<&str, StructId>) -> Field {
+fn field(line: &str, place: u16, ids: &HashMap<&str, StructId>) -> Field {
     let mut words = line.split(' ');
     let name = words.next().expect("a line has a first word");
     let word = words.next().expect("a field has a shape");
@@ -135,6 +136,7 @@ fn field(line: &str, ids: &HashMap<&str, StructId>) -> Field {
         default: None,
         retain_keys: flags.contains(&"retainkeys"),
         replace: flags.contains(&"replace"),
+        place,
     }
 }
 

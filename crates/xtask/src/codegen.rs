@@ -6,6 +6,7 @@
 
 mod descriptions;
 mod messages;
+mod order;
 mod rows;
 mod structs;
 
@@ -30,10 +31,13 @@ pub fn run(swagger: &Path, protobuf: Option<&Path>) -> anyhow::Result<()> {
     fs::create_dir_all(&data)?;
     fs::write(data.join("rows.txt"), rows::render(&rows))?;
     let types = structs::render(&document, &names)?;
-    fs::write(data.join("types.txt"), &types)?;
-    if let Some(protobuf) = protobuf {
-        fs::write(data.join("messages.txt"), messages::render(protobuf, &types)?)?;
-    }
+    let known = data.join("messages.txt");
+    let messages = match protobuf {
+        Some(protobuf) => messages::render(protobuf, &types)?,
+        None => fs::read_to_string(&known).with_context(|| format!("read {}", known.display()))?,
+    };
+    fs::write(data.join("types.txt"), order::apply(&types, &messages))?;
+    fs::write(known, messages)?;
     let sources = k8s_openapi_sources()?;
     fs::write(data.join("docs.txt"), descriptions::render(&sources, &names)?)?;
     println!("{} resources, {} structures", rows.len(), names.len());

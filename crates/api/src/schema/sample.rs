@@ -12,6 +12,7 @@ fn structure(name: &str, fields: Vec<(&str, Shape)>) -> Struct {
         default: None,
         retain_keys: false,
         replace: false,
+        place: 0,
     };
     let mut fields: Vec<Field> = fields.into_iter().map(field).collect();
     fields.sort_by(|a, b| a.name.cmp(&b.name));

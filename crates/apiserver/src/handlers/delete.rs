@@ -53,7 +53,7 @@ pub(crate) async fn one(target: Target, mut call: Call) -> Outcome {
             respond::object(status, answer, json)
         }
         Deleted::Gone(object) if target.row.rules.returns_deleted => {
-            respond::object(StatusCode::OK, answer, to_json(&object)?)
+            respond::object(StatusCode::OK, answer, to_json(&target.row.schema, &object)?)
         }
         Deleted::Gone(object) => respond::value(StatusCode::OK, answer, &success(&target, &object)),
     }
@@ -110,8 +110,10 @@ pub(crate) async fn delete(
             held.reserve(&deps.reservers, Stage::Allocation, &review, None).await?;
         }
         let committed = match deletion {
-            Deletion::Pending => return to_json(object).map(Deleted::Marked),
-            Deletion::Mark(next) if options.dry_run => return to_json(&next).map(Deleted::Marked),
+            Deletion::Pending => return to_json(&target.row.schema, object).map(Deleted::Marked),
+            Deletion::Mark(next) if options.dry_run => {
+                return to_json(&target.row.schema, &next).map(Deleted::Marked);
+            }
             Deletion::Mark(mut next) => {
                 let committed = target.commit(&mut next, Expect::Revision(current.revision), &mut held).await;
                 committed.map(Deleted::Marked)

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use api::layout::Typed;
 use api::{Error, GroupResource, Object, Reason};
 use base::TaskKind;
 use bytes::Bytes;
-use resources::Resource;
+use resources::{Resource, Schema};
 use store::{Expect, KeyValue, Previous, Revision};
 use tokio::sync::oneshot;
 
@@ -114,7 +115,7 @@ impl Target {
             entries.iter().map(|entry| serde_json::from_slice(&entry.json.whole()).map_err(Error::internal));
         let mut objects: Vec<Object> = read.collect::<Result<_, _>>()?;
         self.converter().to_served(&self.row, &mut objects).await?;
-        objects.iter().map(to_json).collect::<Result<_, _>>().map(Some)
+        objects.iter().map(|object| to_json(&self.row.schema, object)).collect::<Result<_, _>>().map(Some)
     }
 
     async fn served_bytes(&self, json: &Bytes) -> Result<Bytes, Error> {
@@ -123,18 +124,18 @@ impl Target {
         }
         let mut object: Object = serde_json::from_slice(json).map_err(Error::internal)?;
         self.converter().to_served(&self.row, std::slice::from_mut(&mut object)).await?;
-        to_json(&object)
+        to_json(&self.row.schema, &object)
     }
 
     /// What is stored of an object: in the storage version, without a resource version, which is taken from the object.
     async fn encode(&self, object: &mut Object) -> Result<Bytes, Error> {
         object.metadata_mut().remove("resourceVersion");
         if !self.converts() {
-            return to_json(object);
+            return to_json(&self.row.schema, object);
         }
         let mut stored = object.clone();
         self.converter().to_stored(&self.row, &mut stored).await?;
-        to_json(&stored)
+        to_json(&self.row.stored_schema, &stored)
     }
 
     /// Writes an object, whose resource version is taken from it, and returns its JSON as served. What is held for the
@@ -287,6 +288,8 @@ pub(crate) fn cache_error(error: &CacheError) -> Error {
     }
 }
 
-pub(crate) fn to_json(object: &Object) -> Result<Bytes, Error> {
-    serde_json::to_vec(object).map(Into::into).map_err(Error::internal)
+/// An object as a client reads it, its fields in upstream's order.
+pub(crate) fn to_json(schema: &Schema, object: &Object) -> Result<Bytes, Error> {
+    let laid = Typed::new(&object.0, schema.types(), schema.id());
+    serde_json::to_vec(&laid).map(Into::into).map_err(Error::internal)
 }

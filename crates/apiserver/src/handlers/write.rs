@@ -132,7 +132,7 @@ impl Write<'_> {
         if self.target.cache.get(object.namespace(), object.name()).is_some() {
             return Err(Error::already_exists(&self.target.group_resource(), object.name()));
         }
-        to_json(object)
+        to_json(self.schema(), object)
     }
 
     async fn prepare_create(
@@ -179,13 +179,13 @@ impl Write<'_> {
             let change = make(self, &current.object)?;
             let (mut object, effect) = self.prepare_update(change, &current.object, &mut held).await?;
             let committed = match effect {
-                Effect::Nothing => return to_json(&current.object),
-                _ if self.options.dry_run => return to_json(&object),
+                Effect::Nothing => return to_json(self.schema(), &current.object),
+                _ if self.options.dry_run => return to_json(self.schema(), &object),
                 Effect::Replace => {
                     self.target.commit(&mut object, Expect::Revision(current.revision), &mut held).await
                 }
                 Effect::Remove => match self.target.remove(&current, &mut held).await {
-                    Ok(_) => to_json(&object).map_err(CommitError::Failed),
+                    Ok(_) => to_json(self.schema(), &object).map_err(CommitError::Failed),
                     Err(error) => Err(error),
                 },
             };

@@ -45,6 +45,43 @@ async fn objects_begin_with_kind_version_and_metadata() {
     );
 }
 
+/// As upstream's types declare their fields, which is neither by name nor by number.
+#[tokio::test]
+async fn what_a_kind_holds_has_the_order_of_upstreams_types() {
+    let harness = Harness::start().await;
+    let hpas = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers";
+    let scaled = json!({"metadata": {"name": "h"}, "spec": {
+        "targetCPUUtilizationPercentage": 50, "maxReplicas": 3, "minReplicas": 2,
+        "scaleTargetRef": {"name": "d", "kind": "Deployment", "apiVersion": "apps/v1"}}});
+    harness.post(hpas, &scaled).await.ok();
+    let shown = text(&harness, &format!("{hpas}/h"), "application/json").await;
+    assert!(
+        shown.contains(
+            r#""spec":{"scaleTargetRef":{"kind":"Deployment","name":"d","apiVersion":"apps/v1"},"minReplicas":2,"maxReplicas":3,"targetCPUUtilizationPercentage":50}"#
+        ),
+        "{shown}"
+    );
+    // Stored in another version than the one it was written in.
+    let shown = text(&harness, &format!("{}/h", hpas.replace("v1", "v2")), "application/json").await;
+    assert!(
+        shown.contains(
+            r#""minReplicas":2,"maxReplicas":3,"metrics":[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":50}}}]"#
+        ),
+        "{shown}"
+    );
+    let deployments = "/apis/apps/v1/namespaces/default/deployments";
+    let template = json!({"metadata": {"labels": {"b": "1", "a": "2"}}, "spec": {
+        "volumes": [{"name": "v", "emptyDir": {}}],
+        "containers": [{"volumeMounts": [{"mountPath": "/v", "name": "v"}], "name": "c", "image": "i",
+            "env": [{"value": "1", "name": "E"}], "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}}]}});
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {
+        "template": template, "selector": {"matchLabels": {"b": "1"}}, "replicas": 2}});
+    harness.post(deployments, &deployment).await.ok();
+    let shown = text(&harness, &format!("{deployments}/d"), "application/json").await;
+    let spec = r#""spec":{"replicas":2,"selector":{"matchLabels":{"b":"1"}},"template":{"metadata":{"labels":{"a":"2","b":"1"}},"spec":{"volumes":[{"name":"v","emptyDir":{}}],"containers":[{"name":"c","image":"i","env":[{"name":"E","value":"1"}],"resources":{"limits":{"cpu":"2"},"requests":{"cpu":"1"}},"volumeMounts":[{"name":"v","mountPath":"/v"}],"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","imagePullPolicy":"Always"}],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","securityContext":{},"schedulerName":"default-scheduler"}},"strategy":{"type":"RollingUpdate","rollingUpdate":{"maxUnavailable":"25%","maxSurge":"25%"}},"revisionHistoryLimit":10,"progressDeadlineSeconds":600},"status":{}"#;
+    assert!(shown.contains(spec), "{shown}");
+}
+
 #[tokio::test]
 async fn other_views_and_failures_have_upstreams_order_too() {
     let harness = Harness::start().await;

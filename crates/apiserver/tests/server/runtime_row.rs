@@ -73,7 +73,15 @@ impl Printer for OneColumn {
 }
 
 fn field(name: &str, shape: Shape) -> Field {
-    Field { name: name.into(), shape, required: false, default: None, retain_keys: false, replace: false }
+    Field {
+        name: name.into(),
+        shape,
+        required: false,
+        default: None,
+        retain_keys: false,
+        replace: false,
+        place: 0,
+    }
 }
 
 /// A structure of fields in the order of their names.
@@ -137,6 +145,7 @@ fn widgets() -> Resource {
             &schema,
         )],
         immutable_fields: vec![Immutable::invalid(&["spec", "colour"], "field is immutable")],
+        stored_schema: schema.clone(),
         schema,
         storage_prefix: "example.com/widgets".into(),
         storage_version: GroupVersion::new("example.com", "v1"),

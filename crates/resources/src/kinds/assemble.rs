@@ -89,6 +89,7 @@ fn row(line: &Line<'_>, kind: Kind, faults: &mut Vec<String>) -> Option<Resource
         selectable_fields: selectable_fields.collect(),
         immutable_fields: kind.immutable,
         schema,
+        stored_schema: stored,
         logic: kind.logic,
         rules: kind.rules,
         printer: kind.columns.map_or_else(columns::name_and_age, |columns| Arc::new(columns)),

@@ -5,7 +5,15 @@ use super::*;
 use crate::schema::{List, MapOf, Topology};
 
 fn field(name: &str, shape: Shape) -> Field {
-    Field { name: name.into(), shape, required: false, default: None, retain_keys: false, replace: false }
+    Field {
+        name: name.into(),
+        shape,
+        required: false,
+        default: None,
+        retain_keys: false,
+        replace: false,
+        place: 0,
+    }
 }
 
 fn structure(name: &str, mut fields: Vec<Field>) -> Struct {
