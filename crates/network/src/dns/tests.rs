@@ -6,9 +6,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use base::{Supervisor, TaskKind};
-use hickory_server::proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_server::proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_server::proto::rr::{Name, RecordType};
 use informer::Cache;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -16,15 +17,32 @@ use super::*;
 
 /// Any name of the cluster's domain that stands for nothing.
 fn question() -> Vec<u8> {
+    question_of("gone", None)
+}
+
+/// Asks for the addresses of a Service, with the version of EDNS and the payload that the client takes.
+fn question_of(service: &str, edns: Option<(u8, u16)>) -> Vec<u8> {
     let mut message = Message::new(7, MessageType::Query, OpCode::Query);
-    let name = Name::from_str("gone.default.svc.cluster.local.").expect("a name");
+    let name = Name::from_str(&format!("{service}.default.svc.cluster.local.")).expect("a name");
     message.add_query(Query::query(name, RecordType::A));
+    message.edns = edns.map(|(version, payload)| {
+        let mut edns = Edns::new();
+        edns.set_version(version).set_max_payload(payload);
+        edns
+    });
     message.to_vec().expect("encoded")
 }
 
 fn code(answer: &[u8]) -> ResponseCode {
     Message::from_vec(answer).expect("a message").metadata.response_code
 }
+
+fn read<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+    serde_json::from_value(value).expect("the test writes objects")
+}
+
+/// Of the Service `large`: their addresses take 16 bytes each.
+const ENDPOINTS: usize = 100;
 
 async fn start() -> (SocketAddr, Supervisor) {
     let config = DnsConfig {
@@ -36,6 +54,13 @@ async fn start() -> (SocketAddr, Supervisor) {
         resolv_conf: PathBuf::from("/nonexistent"),
     };
     let view = View { services: Cache::new(), slices: Cache::new() };
+    view.services.apply(read(json!({
+        "metadata": {"name": "large", "namespace": "default"}, "spec": {"clusterIP": "None"}})));
+    let endpoints: Vec<_> =
+        (1..=ENDPOINTS).map(|n| json!({"addresses": [format!("10.244.0.{n}")]})).collect();
+    view.slices.apply(read(json!({
+        "metadata": {"name": "large-x", "namespace": "default", "labels": {"kubernetes.io/service-name": "large"}},
+        "addressType": "IPv4", "endpoints": endpoints, "ports": []})));
     let dns = Dns::bind(config, view).await.expect("bound");
     let (address, supervisor) = (dns.local_addr().expect("an address"), Supervisor::new(Shutdown::new()));
     supervisor.spawn(TaskKind::Essential, "dns", dns.run(supervisor.shutdown().clone()));
@@ -68,11 +93,54 @@ async fn ask(connection: &mut TcpStream) -> io::Result<ResponseCode> {
 }
 
 async fn ask_udp(server: SocketAddr) -> ResponseCode {
+    code(&exchange_udp(server, &question()).await)
+}
+
+async fn exchange_udp(server: SocketAddr, question: &[u8]) -> Vec<u8> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
-    socket.send_to(&question(), server).await.expect("sent");
-    let mut answer = [0; 512];
+    socket.send_to(question, server).await.expect("sent");
+    let mut answer = vec![0; 65_536];
     let length = socket.recv(&mut answer).await.expect("answered");
-    code(&answer[..length])
+    answer.truncate(length);
+    answer
+}
+
+#[tokio::test]
+async fn a_client_gets_as_much_by_udp_as_it_takes_and_the_rest_by_tcp() {
+    let (server, supervisor) = start().await;
+    let large = async |edns| {
+        let bytes = exchange_udp(server, &question_of("large", edns)).await;
+        let message = Message::from_vec(&bytes).expect("a message");
+        let payload = message.edns.as_ref().map(Edns::max_payload);
+        (bytes.len(), message.metadata.truncation, message.answers.len(), payload)
+    };
+    let (length, is_cut, answers, payload) = large(None).await;
+    assert!(length <= 512 && is_cut && answers < ENDPOINTS && payload.is_none(), "{length} {answers}");
+    let (length, is_cut, answers, payload) = large(Some((0, 1232))).await;
+    assert!(length <= 1232 && is_cut && answers > 30 && payload == Some(1232), "{length} {answers}");
+    let (_, is_cut, answers, payload) = large(Some((0, 65_000))).await;
+    assert!(!is_cut && answers == ENDPOINTS && payload == Some(4096), "{answers}");
+    let whole = send(&mut connect(1, server).await, &question_of("large", None)).await.expect("answered");
+    let whole = Message::from_vec(&whole).expect("a message");
+    assert_eq!((whole.metadata.truncation, whole.answers.len()), (false, ENDPOINTS));
+    let newer = exchange_udp(server, &question_of("large", Some((1, 1232)))).await;
+    // BADVERS, whose number BADSIG has as well.
+    assert_eq!(u16::from(code(&newer)), 16);
+    end(supervisor).await;
+}
+
+#[tokio::test]
+async fn each_answer_begins_with_another_address() {
+    let (server, supervisor) = start().await;
+    let mut connection = connect(1, server).await;
+    let mut first = Vec::new();
+    for _ in 0..3 {
+        let answer = send(&mut connection, &question_of("large", None)).await.expect("answered");
+        let answer = Message::from_vec(&answer).expect("a message");
+        first.push(answer.answers[0].data.to_string());
+    }
+    assert_eq!(first, ["10.244.0.1", "10.244.0.2", "10.244.0.3"]);
+    end(supervisor).await;
 }
 
 /// `count` connections of one client that have been answered.

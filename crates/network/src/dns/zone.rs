@@ -17,6 +17,10 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 /// How long answers may be kept, in seconds, as a new cluster's CoreDNS says.
 const TTL_S: u32 = 30;
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+/// On the slices of headless Services, whatever its value.
+const HEADLESS_LABEL: &str = "service.kubernetes.io/headless";
+/// Addresses that go along with an answer, at most.
+const ADDITIONAL: usize = 32;
 
 /// The watches answers are made from.
 #[derive(Clone)]
@@ -45,6 +49,9 @@ pub struct Zone {
     view: View,
     slices_of: Index<EndpointSlice>,
     by_address: Index<Service>,
+    /// The slices of headless Services by their endpoints' addresses. All others would only take memory: an endpoint
+    /// behind a cluster IP has no name of its own.
+    headless_by_address: Index<EndpointSlice>,
 }
 
 impl Zone {
@@ -61,7 +68,15 @@ impl Zone {
                 found(&address.to_string());
             }
         });
-        Ok(Self { domain, ranges, view, slices_of, by_address })
+        let headless_by_address = view.slices.index("headless-address", |slice, found| {
+            let slice = slice.typed().filter(|_| slice.label(HEADLESS_LABEL).is_some());
+            for endpoint in slice.iter().flat_map(|slice| slice.endpoints.iter().flatten()) {
+                endpoint.addresses.iter().filter_map(|ip| ip.parse::<IpAddr>().ok()).for_each(|ip| {
+                    found(&ip.to_string());
+                });
+            }
+        });
+        Ok(Self { domain, ranges, view, slices_of, by_address, headless_by_address })
     }
 
     /// The zone's own record, which says how long a missing name may be remembered.
@@ -85,6 +100,24 @@ impl Zone {
             }
             other => other,
         }
+    }
+
+    /// The addresses of the names that `answers` send a client to (RFC 2782), so that it need not ask again.
+    pub fn additional(&self, answers: &[Record]) -> Vec<Record> {
+        let mut targets: Vec<&Name> = Vec::new();
+        for answer in answers {
+            if let RData::SRV(srv) = &answer.data
+                && !targets.contains(&&srv.target)
+            {
+                targets.push(&srv.target);
+            }
+        }
+        let asked = targets.iter().flat_map(|target| [(target, RecordType::A), (target, RecordType::AAAA)]);
+        let found = asked.flat_map(|(target, kind)| match self.own(target, kind) {
+            Answer::Records(records) => records,
+            _ => Vec::new(),
+        });
+        found.take(ADDITIONAL).collect()
     }
 
     fn own(&self, name: &Name, kind: RecordType) -> Answer {
@@ -235,11 +268,34 @@ impl Zone {
 
     fn reverse(&self, name: &Name, address: IpAddr, kind: RecordType) -> Answer {
         let owner = self.by_address.get(&address.to_string()).into_iter().next();
-        match owner.and_then(|service| self.service_name(service.typed()?)) {
-            Some(target) => of_type(name, kind, vec![RData::PTR(PTR(target))]),
-            None if self.ranges.iter().any(|range| range.contains(&address)) => Answer::NoName,
-            None => Answer::Elsewhere,
+        let targets = match owner.and_then(|service| self.service_name(service.typed()?)) {
+            Some(service) => vec![service],
+            None => self.headless_names(address),
+        };
+        if !targets.is_empty() {
+            return of_type(name, kind, targets.into_iter().map(|target| RData::PTR(PTR(target))).collect());
         }
+        match self.ranges.iter().any(|range| range.contains(&address)) {
+            true => Answer::NoName,
+            false => Answer::Elsewhere,
+        }
+    }
+
+    /// The names that the endpoints with this address have below headless Services.
+    fn headless_names(&self, address: IpAddr) -> Vec<Name> {
+        let mut names = Vec::new();
+        for slice in self.headless_by_address.get(&address.to_string()) {
+            let service = slice.label(SERVICE_NAME_LABEL);
+            let service = service.and_then(|name| self.view.services.get(slice.namespace(), name));
+            let Some(service) = service.filter(|service| is_headless(service)) else { continue };
+            let here = self.endpoints(&service).into_iter().filter(|(.., ips)| ips.contains(&address));
+            let below = self.service_name(&service);
+            let found = here.filter_map(|(label, ..)| below.as_ref()?.prepend_label(label.as_str()).ok());
+            names.extend(found);
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     fn service_name(&self, service: &Service) -> Option<Name> {

@@ -24,7 +24,7 @@ fn zone() -> Zone {
     view.services.apply(service("inside", alias_of("web.default.svc.cluster.local")));
     view.services.apply(service("ring", alias_of("ring.default.svc.cluster.local")));
     view.slices.apply(read(json!({
-        "metadata": {"name": "db-x", "namespace": "default", "labels": {SERVICE_NAME_LABEL: "db"}},
+        "metadata": {"name": "db-x", "namespace": "default", "labels": {SERVICE_NAME_LABEL: "db", HEADLESS_LABEL: ""}},
         "addressType": "IPv4",
         "endpoints": [
             {"addresses": ["10.244.0.5"], "hostname": "db-0", "conditions": {"ready": true}},
@@ -106,6 +106,34 @@ fn addresses_lead_back_to_services() {
     check("20.0.96.10.in-addr.arpa", RecordType::PTR, "PTR web.default.svc.cluster.local.");
     check("21.0.96.10.in-addr.arpa", RecordType::PTR, "NoName");
     check("8.8.8.8.in-addr.arpa", RecordType::PTR, "Elsewhere");
+    check("5.0.244.10.in-addr.arpa", RecordType::PTR, "PTR db-0.db.default.svc.cluster.local.");
+    check("6.0.244.10.in-addr.arpa", RecordType::PTR, "PTR 10-244-0-6.db.default.svc.cluster.local.");
+    check("6.0.244.10.in-addr.arpa", RecordType::A, "NoData");
+    check("7.0.244.10.in-addr.arpa", RecordType::PTR, "NoName");
+}
+
+#[test]
+fn the_addresses_of_what_a_service_record_names_go_along() {
+    let additional = |name: &str| {
+        let name = Name::from_str(name).expect("a name");
+        let Answer::Records(answers) = zone().answer(&name, RecordType::SRV) else {
+            panic!("{name} has records")
+        };
+        let found = zone().additional(&answers);
+        found.iter().map(|record| format!("{} {}", record.name, record.data)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        additional("_http._tcp.web.default.svc.cluster.local."),
+        ["web.default.svc.cluster.local. 10.96.0.20", "web.default.svc.cluster.local. fd00::20"]
+    );
+    assert_eq!(
+        additional("_sql._tcp.db.default.svc.cluster.local."),
+        [
+            "db-0.db.default.svc.cluster.local. 10.244.0.5",
+            "10-244-0-6.db.default.svc.cluster.local. 10.244.0.6"
+        ]
+    );
+    assert_eq!(zone().additional(&[]), []);
 }
 
 #[test]
