@@ -62,6 +62,11 @@ pub struct Summary {
     pub updated: usize,
 }
 
+/// The Service by which pods reach the API server, its Endpoints and its slice, for who keeps them.
+pub fn api_service(config: &BootstrapConfig) -> [Object; 3] {
+    objects::api_service(config)
+}
+
 /// Makes what is missing and corrects what is different. `client` must be allowed everything. Idempotent;
 /// when cancelled, the next run does the rest.
 ///

@@ -17,6 +17,7 @@ pub mod endpoints;
 pub mod garbage_collector;
 #[cfg(test)]
 mod golden;
+pub mod kubernetes_service;
 #[cfg(test)]
 mod merge;
 pub mod namespace;

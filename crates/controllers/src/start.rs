@@ -16,6 +16,7 @@ use crate::endpoint_slice::EndpointSliceController;
 use crate::endpoint_slice_mirroring::EndpointSliceMirroringController;
 use crate::endpoints::EndpointsController;
 use crate::garbage_collector;
+use crate::kubernetes_service::{ApiService, KubernetesServiceController};
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterCidr, NodeIpamController};
 use crate::node_lifecycle::NodeLifecycleController;
@@ -37,6 +38,8 @@ pub struct Config {
     pub authority: Option<Arc<Authority>>,
     /// The network nodes get their pod ranges from; with `None` the controllers do not set `spec.podCIDR`.
     pub cluster_cidr: Option<ClusterCidr>,
+    /// The Service of the API server and its endpoints, which are kept; with `None` nobody here does.
+    pub api_service: Option<ApiService>,
     /// The served kinds, for the namespace controller and the garbage collector.
     pub kinds: Arc<dyn ResourceSource>,
 }
@@ -50,6 +53,9 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<ServiceCidrController>(());
     manager.start::<AddressRepairController>(());
     manager.start::<NodePortRepairController>(());
+    if let Some(api_service) = config.api_service {
+        manager.start::<KubernetesServiceController>(api_service);
+    }
     manager.start::<EndpointSliceController>(());
     manager.start::<EndpointsController>(());
     manager.start::<EndpointSliceMirroringController>(());

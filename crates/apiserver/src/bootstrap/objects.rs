@@ -16,7 +16,7 @@ pub(super) fn grounds(config: &BootstrapConfig) -> Vec<Object> {
 }
 
 pub(super) fn others(config: &BootstrapConfig) -> Vec<Object> {
-    vec![
+    let objects = vec![
         priority_class(
             "system-node-critical",
             2_000_001_000,
@@ -27,12 +27,15 @@ pub(super) fn others(config: &BootstrapConfig) -> Vec<Object> {
             2_000_000_000,
             "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
         ),
-        service(config),
         dns_service(config),
-        endpoints(config),
-        endpoint_slice(config),
         client_ca(config),
-    ]
+    ];
+    objects.into_iter().chain(api_service(config)).collect()
+}
+
+/// The Service of the API server, its Endpoints and its slice.
+pub(super) fn api_service(config: &BootstrapConfig) -> [Object; 3] {
+    [service(config), endpoints(config), endpoint_slice(config)]
 }
 
 fn object(value: Value) -> Object {

@@ -26,7 +26,9 @@ pub(super) fn plan(wanted: &Object, found: Option<&Object>) -> Option<Action> {
         return None;
     }
     let reference = |object: &Object| object.0.get("roleRef").map(|r| (r["kind"].clone(), r["name"].clone()));
-    if reference(wanted) != reference(found) {
+    // The family of a slice's addresses, which may be another one than at the last start.
+    let family = |object: &Object| object.0.get("addressType").cloned();
+    if reference(wanted) != reference(found) || family(wanted) != family(found) {
         return Some(Action::Replace(wanted.clone()));
     }
     let mut next = found.clone();

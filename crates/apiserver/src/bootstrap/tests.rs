@@ -80,6 +80,11 @@ fn what_is_missing_is_added_and_what_was_added_stays() {
     let mut other = binding.clone();
     other.set_at(&["roleRef", "name"], "other".into());
     assert_eq!(plan(&binding, Some(&other)), Some(Action::Replace(binding.clone())));
+    // What cannot be changed is made anew: the server's address may be of another family than before.
+    let [.., slice] = objects::api_service(&config());
+    let six = BootstrapConfig { advertise_ip: "2001:db8::1".parse().unwrap(), ..config() };
+    let [.., other] = objects::api_service(&six);
+    assert_eq!(plan(&other, Some(&slice)), Some(Action::Replace(other.clone())));
     let mut other = binding.clone();
     other.set_at(&["subjects"], json!([{"kind": "User", "name": "x"}]));
     let Some(Action::Update(next)) = plan(&binding, Some(&other)) else { panic!() };

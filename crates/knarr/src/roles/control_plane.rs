@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
 use controllers::certificates::authority::Authority;
+use controllers::kubernetes_service::ApiService;
 use informer::{Informers, Manager};
 use kube::Client;
 use resources::{Builtin, ResourceSource};
@@ -185,19 +186,28 @@ async fn build_server(parts: &Parts, store: Arc<dyn Store>) -> Result<(Server, S
 
 /// Makes what every cluster has: namespaces, roles, priorities, the `kubernetes` Service.
 async fn set_up(parts: &Parts, plane: &ControlPlane) -> Result<()> {
-    let advertise_ip = parts.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let config = BootstrapConfig {
-        service_cidr: parts.cluster.service_cidr(),
-        service_ip: parts.cluster.api_service_ip().into(),
-        dns_ip: parts.cluster.dns_ip().into(),
-        advertise_ip,
-        secure_port: parts.cluster.api_port(),
-        client_ca_pem: parts.pki.ca_pem.clone(),
-    };
+    let config = bootstrap_config(parts);
     let client = plane.client("kube-apiserver", "system:apiserver", &["system:masters"]);
     let done = bootstrap::run(&client, &config).await.context("setting up the cluster")?;
     tracing::info!(created = done.created, updated = done.updated, "the cluster's own objects are there");
     Ok(())
+}
+
+fn bootstrap_config(parts: &Parts) -> BootstrapConfig {
+    BootstrapConfig {
+        service_cidr: parts.cluster.service_cidr(),
+        service_ip: parts.cluster.api_service_ip().into(),
+        dns_ip: parts.cluster.dns_ip().into(),
+        advertise_ip: parts.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        secure_port: parts.cluster.api_port(),
+        client_ca_pem: parts.pki.ca_pem.clone(),
+    }
+}
+
+/// The Service of the API server and its endpoints, as the controllers know them.
+fn api_service(parts: &Parts) -> Result<ApiService> {
+    let [service, endpoints, slice] = bootstrap::api_service(&bootstrap_config(parts));
+    Ok(ApiService { service: service.typed()?, endpoints: endpoints.typed()?, slice: slice.typed()? })
 }
 
 /// Controllers and scheduler.
@@ -223,6 +233,7 @@ fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
         root_ca_pem: parts.pki.ca_pem.as_str().into(),
         authority: Some(Arc::new(authority)),
         cluster_cidr: Some(parts.cluster.pod_cidr().parse::<ClusterCidr>()?),
+        api_service: Some(api_service(parts).context("the Service of the API server")?),
         kinds: Arc::new(Builtin),
     };
     controllers::start_all(&mut manager, config);

@@ -11,6 +11,7 @@ mod configuration;
 mod containers;
 mod deletion;
 mod deployments;
+mod endpoints;
 mod faults;
 mod inside;
 mod labels;
@@ -47,6 +48,7 @@ const AREAS: &[&[suite::Row]] = &[
     deployments::ROWS,
     deletion::ROWS,
     network::ROWS,
+    endpoints::ROWS,
     inside::ROWS,
     requests::ROWS,
 ];

@@ -1,0 +1,255 @@
+//! Keeps the Service `kubernetes` and its endpoints: who removes or changes them would take the API away from pods.
+//! Upstream: `pkg/controlplane/controller/kubernetesservice` and `pkg/controlplane/reconcilers`, which look every ten
+//! seconds.
+//!
+//! The API server makes them anew when it starts, and this controller keeps them so. Other addresses beside the
+//! server's own are left: another server may have added itself.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use informer::{Action, Cache, Cached, Controller, DeletePolicy, Delta, Key, Plan, Round, Sources};
+use k8s_openapi::api::core::v1::{EndpointAddress, EndpointSubset, Endpoints, Service, ServicePort};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+use kube::Resource;
+
+use crate::orphans::labelled;
+use crate::service_endpoints::slices::SERVICE_NAME;
+use crate::target::{dynamic, target, target_of, update};
+
+/// The objects as this API server wants them: the endpoints have the server's own address alone.
+#[derive(Debug, Clone)]
+pub struct ApiService {
+    pub service: Service,
+    pub endpoints: Endpoints,
+    pub slice: EndpointSlice,
+}
+
+/// See the module's documentation. The one key is the Service.
+pub struct KubernetesServiceController {
+    wanted: Arc<ApiService>,
+    services: Cache<Service>,
+    endpoints: Cache<Endpoints>,
+    by_service: informer::Index<EndpointSlice>,
+}
+
+/// What a decision depends on.
+pub struct Observed {
+    wanted: Arc<ApiService>,
+    service: Option<Arc<Service>>,
+    endpoints: Option<Arc<Endpoints>>,
+    /// All slices that claim to be the Service's.
+    slices: Vec<Arc<EndpointSlice>>,
+}
+
+/// The Service that a slice claims to belong to.
+fn service_of(slice: &Cached<EndpointSlice>) -> Option<Key> {
+    let name = slice.label(SERVICE_NAME)?;
+    Some(Key { namespace: slice.key.namespace.clone(), name: name.into() })
+}
+
+impl Controller for KubernetesServiceController {
+    const NAME: &'static str = "kubernetes-service-controller";
+    const WORKERS: usize = 1;
+    type Config = ApiService;
+    type Observed = Observed;
+
+    fn sources(sources: &mut Sources<'_>, wanted: ApiService) -> Self {
+        let key = Key::of(&wanted.service);
+        let services = of_name(sources, &key);
+        let endpoints = of_name(sources, &key);
+        let slices = sources.mapped(move |delta: &Delta<EndpointSlice>| {
+            let states = std::iter::once(delta.object()).chain(delta.old());
+            let concerns = states.flat_map(|slice| [service_of(slice), Some(slice.key.clone())]);
+            let mut concerned = concerns.flatten().filter(|concerned| *concerned == key);
+            concerned.next().into_iter().collect()
+        });
+        let by_service = slices.index("service", |slice, found| {
+            if let Some(name) = slice.label(SERVICE_NAME) {
+                found(&labelled(slice.namespace(), SERVICE_NAME, name));
+            }
+        });
+        // What was removed while nobody looked is no change.
+        sources.queue().add(Key::of(&wanted.service));
+        Self { wanted: Arc::new(wanted), services, endpoints, by_service }
+    }
+
+    async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
+        let slices = self.by_service.get(&labelled(&round.key.namespace, SERVICE_NAME, &round.key.name));
+        Ok(Some(Observed {
+            wanted: self.wanted.clone(),
+            service: self.services.get_key(round.key),
+            endpoints: self.endpoints.get_key(round.key),
+            slices: slices.iter().filter_map(|slice| slice.typed().cloned()).collect(),
+        }))
+    }
+
+    fn reconcile(observed: &Observed, _: jiff::Timestamp) -> Plan {
+        let wanted = &*observed.wanted;
+        let mut plan = Plan::nothing();
+        plan.actions.extend(service(&wanted.service, observed.service.as_deref()));
+        plan.actions.extend(endpoints(&wanted.endpoints, observed.endpoints.as_deref()));
+        let (own, others): (Vec<_>, Vec<_>) = observed.slices.iter().partition(|found| {
+            let is_named = found.metadata.name == wanted.slice.metadata.name;
+            is_named && found.address_type == wanted.slice.address_type
+        });
+        for other in others {
+            let policy = DeletePolicy { uid: other.metadata.uid.clone(), ..DeletePolicy::default() };
+            plan.then(Action::Delete { target: target_of(&**other), policy });
+        }
+        plan.actions.extend(slice(&wanted.slice, own.first().map(|own| &***own)));
+        plan
+    }
+}
+
+/// The cache of a kind of which only one object concerns the controller.
+fn of_name<K: informer::Kind>(sources: &mut Sources<'_>, key: &Key) -> Cache<K> {
+    let key = key.clone();
+    sources.mapped(move |delta: &Delta<K>| {
+        let concerns = delta.object().key == key;
+        concerns.then(|| key.clone()).into_iter().collect()
+    })
+}
+
+fn creation<K: Resource<DynamicType = ()> + serde::Serialize>(wanted: &K) -> Action {
+    let namespace = wanted.meta().namespace.as_deref().unwrap_or("");
+    Action::Create { target: target::<K>(namespace, ""), object: dynamic(wanted) }
+}
+
+fn service(wanted: &Service, found: Option<&Service>) -> Option<Action> {
+    let Some(found) = found else { return Some(creation(wanted)) };
+    let (Some(wanted), Some(spec)) = (&wanted.spec, &found.spec) else { return None };
+    let ports = |ports: &Option<Vec<ServicePort>>| {
+        let ports = ports.iter().flatten();
+        let told = |p: &ServicePort| (p.name.clone(), p.port, p.protocol.clone(), p.target_port.clone());
+        ports.map(told).collect::<Vec<_>>()
+    };
+    if spec.type_ == wanted.type_ && ports(&spec.ports) == ports(&wanted.ports) {
+        return None;
+    }
+    let mut mended = found.clone();
+    let spec = mended.spec.get_or_insert_default();
+    spec.type_.clone_from(&wanted.type_);
+    spec.ports.clone_from(&wanted.ports);
+    Some(update(&mended))
+}
+
+fn endpoints(wanted: &Endpoints, found: Option<&Endpoints>) -> Option<Action> {
+    let Some(found) = found else { return Some(creation(wanted)) };
+    let subset = wanted.subsets.iter().flatten().next()?;
+    let listed = found.subsets.iter().flatten().flat_map(|subset| subset.addresses.iter().flatten());
+    let ips = listed.chain(subset.addresses.iter().flatten()).map(|address| address.ip.clone());
+    let ips: BTreeSet<String> = ips.collect();
+    let addresses = ips.into_iter().map(|ip| EndpointAddress { ip, ..EndpointAddress::default() }).collect();
+    let subsets = Some(vec![EndpointSubset {
+        addresses: Some(addresses),
+        ports: subset.ports.clone(),
+        not_ready_addresses: None,
+    }]);
+    if found.subsets == subsets && found.metadata.labels == wanted.metadata.labels {
+        return None;
+    }
+    let mut mended = Endpoints { subsets, ..found.clone() };
+    mended.metadata.labels.clone_from(&wanted.metadata.labels);
+    Some(update(&mended))
+}
+
+fn slice(wanted: &EndpointSlice, found: Option<&EndpointSlice>) -> Option<Action> {
+    let Some(found) = found else { return Some(creation(wanted)) };
+    let all = |slice: &EndpointSlice| slice.endpoints.clone().unwrap_or_default();
+    let own = all(wanted).first()?.clone();
+    let addresses = all(found).into_iter().chain(all(wanted)).flat_map(|endpoint| endpoint.addresses);
+    let addresses: BTreeSet<String> = addresses.collect();
+    let endpoint = |address| Endpoint { addresses: vec![address], ..own.clone() };
+    let endpoints = Some(addresses.into_iter().map(endpoint).collect());
+    let mut mended = EndpointSlice { endpoints, ports: wanted.ports.clone(), ..found.clone() };
+    mended.metadata.labels.clone_from(&wanted.metadata.labels);
+    (mended != *found).then(|| update(&mended))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn wanted() -> ApiService {
+        let meta = |labels: Value| json!({"name": "kubernetes", "namespace": "default", "labels": labels});
+        let port = |key: &str, number: u16| json!({"name": "https", key: number, "protocol": "TCP"});
+        let mut service_port = port("port", 443);
+        service_port["targetPort"] = json!(6443);
+        let service = json!({"metadata": meta(json!({"component": "apiserver"})),
+            "spec": {"type": "ClusterIP", "clusterIP": "10.96.0.1", "ports": [service_port]}});
+        let endpoints = json!({"metadata": meta(json!({"skip": "true"})),
+            "subsets": [{"addresses": [{"ip": "192.0.2.2"}], "ports": [port("port", 6443)]}]});
+        let slice = json!({"metadata": meta(json!({SERVICE_NAME: "kubernetes"})), "addressType": "IPv4",
+            "endpoints": [{"addresses": ["192.0.2.2"], "conditions": {"ready": true}}], "ports": [port("port", 6443)]});
+        ApiService {
+            service: serde_json::from_value(service).expect("a Service"),
+            endpoints: serde_json::from_value(endpoints).expect("Endpoints"),
+            slice: serde_json::from_value(slice).expect("a slice"),
+        }
+    }
+
+    fn whole() -> Observed {
+        let wanted = wanted();
+        Observed {
+            service: Some(Arc::new(wanted.service.clone())),
+            endpoints: Some(Arc::new(wanted.endpoints.clone())),
+            slices: vec![Arc::new(wanted.slice.clone())],
+            wanted: Arc::new(wanted),
+        }
+    }
+
+    fn plan(observed: &Observed) -> Vec<(&'static str, String, Value)> {
+        let told = |action: Action| match action {
+            Action::Create { target, object } => ("create", target.path(), Value::Object(object.0)),
+            Action::Update { target, object } => ("update", target.path(), Value::Object(object.0)),
+            Action::Delete { target, .. } => ("delete", target.path(), Value::Null),
+            other => panic!("unexpected {other:?}"),
+        };
+        let plan = KubernetesServiceController::reconcile(observed, jiff::Timestamp::UNIX_EPOCH);
+        plan.actions.into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_made() {
+        assert_eq!(plan(&whole()), []);
+        let nothing = Observed { service: None, endpoints: None, slices: Vec::new(), ..whole() };
+        let made: Vec<_> =
+            plan(&nothing).into_iter().map(|(verb, path, _)| format!("{verb} {path}")).collect();
+        assert_eq!(
+            made,
+            [
+                "create /api/v1/namespaces/default/services",
+                "create /api/v1/namespaces/default/endpoints",
+                "create /apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_mended_and_other_servers_stay() {
+        let mut observed = whole();
+        let mut service = observed.wanted.service.clone();
+        service.spec.as_mut().expect("a specification").ports.as_mut().expect("ports")[0].port = 80;
+        observed.service = Some(Arc::new(service));
+        let mut endpoints = observed.wanted.endpoints.clone();
+        endpoints.subsets.as_mut().expect("subsets")[0].addresses.as_mut().expect("addresses")[0].ip =
+            "192.0.2.1".into();
+        observed.endpoints = Some(Arc::new(endpoints));
+        let mut slice = observed.wanted.slice.clone();
+        slice.endpoints.as_mut().expect("endpoints")[0].addresses = vec!["192.0.2.9".into()];
+        let mut other = slice.clone();
+        other.metadata.name = Some("stranger".into());
+        observed.slices = vec![Arc::new(slice), Arc::new(other)];
+        let done = plan(&observed);
+        let verbs: Vec<&str> = done.iter().map(|(verb, ..)| *verb).collect();
+        assert_eq!(verbs, ["update", "update", "delete", "update"]);
+        assert_eq!(done[0].2["spec"]["ports"][0]["port"], 443);
+        assert_eq!(done[1].2["subsets"][0]["addresses"], json!([{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}]));
+        assert_eq!(done[2].1, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/stranger");
+        let addresses = |n: usize| &done[3].2["endpoints"][n]["addresses"];
+        assert_eq!([addresses(0), addresses(1)], [&json!(["192.0.2.2"]), &json!(["192.0.2.9"])]);
+    }
+}

@@ -1,0 +1,125 @@
+//! Section H: who answers for a Service, in Endpoints and EndpointSlices: W131's half without packets.
+
+use serde_json::{Value, json};
+use testing::Shell;
+
+use crate::manifests::replicated;
+use crate::suite::{Row, Scene};
+
+pub const ROWS: &[Row] = &[
+    ("w131a_endpoints_follow_the_pods_of_a_service", follow),
+    ("w131b_endpoints_of_users_are_mirrored", mirrored),
+];
+
+/// Waits until the Service's only slice, and its Endpoints, have so many endpoints, which are all ready.
+fn ready(sh: &Shell, service: &str, number: usize) {
+    let until = |what: &str, path: &str, is_done: &dyn Fn(&str) -> bool| {
+        let mut watch = sh.start(&format!("kubectl get {what} -w -o jsonpath='{path}{{\"\\n\"}}'"));
+        watch.wait_until("all ready", is_done);
+    };
+    let states = vec!["true"; number].join(" ");
+    let slices = format!("endpointslices -l kubernetes.io/service-name={service}");
+    until(&slices, "{.endpoints[*].conditions.ready}", &|line| line.trim() == states);
+    until(&format!("endpoints {service}"), "{.subsets[*].addresses[*].ip}", &|line| {
+        line.split_whitespace().count() == number
+    });
+}
+
+/// Waits until the Service has a slice.
+fn appears(sh: &Shell, service: &str) {
+    let names = "-o custom-columns=N:.metadata.name --no-headers";
+    let slices = format!("kubectl get endpointslices -l kubernetes.io/service-name={service} -w {names}");
+    sh.start(&slices).wait_until("a slice", |name| name.starts_with(&format!("{service}-")));
+}
+
+/// The slices of a Service.
+fn slices(sh: &Shell, service: &str) -> Vec<Value> {
+    let said = sh.ok(&format!("kubectl get endpointslices -l kubernetes.io/service-name={service} -o json"));
+    let list: Value = serde_json::from_str(&said).expect("JSON");
+    list["items"].as_array().cloned().expect("a list")
+}
+
+fn addresses(slice: &Value) -> Vec<String> {
+    let endpoints = slice["endpoints"].as_array().into_iter().flatten();
+    let mut all: Vec<String> =
+        endpoints.map(|endpoint| endpoint["addresses"][0].as_str().unwrap_or("").to_owned()).collect();
+    all.sort();
+    all
+}
+
+fn follow(scene: &Scene) {
+    let sh = &scene.shell;
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "labels": {"tier": "x"}},
+        "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}});
+    let mut deployment = replicated("apps/v1", "Deployment", "web", 2);
+    deployment["spec"]["template"]["spec"]["containers"][0]["ports"] =
+        json!([{"name": "web", "containerPort": 8080}]);
+    sh.apply(&service.to_string());
+    let none =
+        "kubectl wait endpointslice -l kubernetes.io/service-name=web --for=jsonpath={.addressType}=IPv4";
+    sh.ok(none);
+    let table = sh.ok("kubectl get endpointslices");
+    assert!(
+        table.contains("<unset>   <unset>"),
+        "a Service without pods has a slice without endpoints: {table}"
+    );
+
+    sh.apply(&deployment.to_string());
+    sh.ok("kubectl rollout status deployment web --timeout=60s");
+    ready(sh, "web", 2);
+    let [slice] = &slices(sh, "web")[..] else { panic!("not one slice") };
+    let pods =
+        sh.ok("kubectl get pods -l app=web -o jsonpath='{range .items[*]}{.status.podIP}{\"\\n\"}{end}'");
+    let mut ips: Vec<String> = pods.lines().map(str::to_owned).collect();
+    ips.sort();
+    assert_eq!(addresses(slice), ips);
+    assert_eq!(slice["ports"], json!([{"name": "http", "port": 8080, "protocol": "TCP"}]));
+    let labels = json!({"tier": "x", "kubernetes.io/service-name": "web",
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"});
+    assert_eq!(slice["metadata"]["labels"], labels);
+    assert_eq!(slice["metadata"]["ownerReferences"][0]["kind"], "Service");
+    let listed = sh.ok("kubectl get endpoints web");
+    assert!(ips.iter().all(|ip| listed.contains(&format!("{ip}:8080"))), "{listed}");
+
+    let version = slice["metadata"]["resourceVersion"].clone();
+    sh.ok("kubectl annotate pod -l app=web note=this");
+    sh.ok("kubectl scale deployment web --replicas=3");
+    ready(sh, "web", 3);
+    let [grown] = &slices(sh, "web")[..] else { panic!("not one slice") };
+    assert_eq!(grown["metadata"]["name"], slice["metadata"]["name"], "the same slice");
+    assert_ne!(grown["metadata"]["resourceVersion"], version);
+    sh.ok("kubectl delete endpoints web");
+    sh.ok("kubectl delete endpointslice -l kubernetes.io/service-name=web");
+    appears(sh, "web");
+    sh.ok("kubectl wait endpoints/web --for=create --timeout=30s");
+    ready(sh, "web", 3);
+    let gone = "kubectl wait endpointslice -l kubernetes.io/service-name=web --for=delete --timeout=60s";
+    sh.ok(&format!("kubectl delete service web && {gone}"));
+    sh.ok("kubectl wait endpoints/web --for=delete --timeout=60s");
+}
+
+fn mirrored(scene: &Scene) {
+    let sh = &scene.shell;
+    let port = json!([{"name": "http", "port": 80}]);
+    let service =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "own"}, "spec": {"ports": port}});
+    let endpoints = |ips: &[&str]| {
+        let addresses: Vec<Value> = ips.iter().map(|ip| json!({"ip": ip})).collect();
+        json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "own"},
+            "subsets": [{"addresses": addresses, "ports": port}]})
+    };
+    sh.apply(&format!("{service}\n{}", endpoints(&["10.1.2.3"])));
+    let wait = "kubectl wait endpointslice -l kubernetes.io/service-name=own --timeout=30s --for";
+    appears(sh, "own");
+    let [slice] = &slices(sh, "own")[..] else { panic!("not one slice") };
+    assert_eq!(addresses(slice), ["10.1.2.3"]);
+    assert_eq!(slice["ports"], json!([{"name": "http", "port": 80, "protocol": "TCP"}]));
+    let manager = &slice["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"];
+    assert_eq!(manager, "endpointslicemirroring-controller.k8s.io");
+    sh.apply(&endpoints(&["10.1.2.4", "10.1.2.5"]).to_string());
+    sh.ok(&format!("{wait}=jsonpath='{{.endpoints[1].addresses[0]}}'=10.1.2.5"));
+    let [changed] = &slices(sh, "own")[..] else { panic!("not one slice") };
+    assert_eq!(changed["metadata"]["name"], slice["metadata"]["name"]);
+    assert_eq!(addresses(changed), ["10.1.2.4", "10.1.2.5"]);
+    sh.ok(&format!("kubectl delete endpoints own && {wait}=delete"));
+}
