@@ -7,9 +7,12 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 
 use futures::TryStreamExt;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::route::RouteScope;
 use rtnetlink::{
-    Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
+    Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    new_connection,
 };
 
 use crate::Error;
@@ -27,9 +30,9 @@ where
     drive(connection, work(handle)).await
 }
 
-/// Runs `work` with a netlink connection inside the pod's namespace at `path`, which forwards nothing from then on. A
-/// short-lived thread enters the
-/// namespace to open the socket; the socket stays there, no other thread ever does.
+/// Runs `work` with a netlink connection inside the pod's namespace at `path`, which forwards nothing and follows no
+/// redirects from then on. A short-lived thread enters the namespace to open the socket; the socket stays there, no
+/// other thread ever does.
 pub(crate) async fn inside<T, F>(path: &Path, work: impl FnOnce(Handle) -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
@@ -39,7 +42,7 @@ where
     let opener = std::thread::spawn(move || {
         let _context = runtime.enter();
         nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)?;
-        stop_forwarding()?;
+        behave_as_host()?;
         new_connection()
     });
     let opened = opener.join().map_err(|_| Error::Config("the thread that opens netlink panicked".into()))?;
@@ -47,14 +50,23 @@ where
     drive(connection, work(handle)).await
 }
 
-/// A namespace begins with the machine's setting, and a pod is no router unless its own sysctls make it one, which are
-/// set later. What the calling thread sees of the setting is its own namespace's.
-fn stop_forwarding() -> std::io::Result<()> {
-    const SETTING: &str = "/proc/sys/net/ipv4/ip_forward";
-    if std::fs::read_to_string(SETTING)?.trim() == "0" {
+/// A namespace begins with the machine's settings, and a pod is no router unless its own sysctls make it one, which are
+/// set later. Nor does it follow redirects: every packet of a pod goes by the node. What the calling thread sees of the
+/// settings is its own namespace's.
+fn behave_as_host() -> std::io::Result<()> {
+    turn_off("/proc/sys/net/ipv4/ip_forward")?;
+    // A namespace's `all` and an interface's own setting both turn redirects on.
+    for entry in std::fs::read_dir("/proc/sys/net/ipv4/conf")? {
+        turn_off(entry?.path().join("accept_redirects"))?;
+    }
+    Ok(())
+}
+
+fn turn_off(setting: impl AsRef<Path>) -> std::io::Result<()> {
+    if std::fs::read_to_string(&setting)?.trim() == "0" {
         return Ok(());
     }
-    std::fs::write(SETTING, "0")
+    std::fs::write(setting, "0")
 }
 
 /// A connection only moves while it is polled: beside the work it serves.
@@ -112,7 +124,16 @@ pub(crate) async fn ensure_bridge(
         let added = handle.address().add(bridge, IpAddr::V4(address), prefix).execute().await;
         tolerate_existing(added).map_err(Error::netlink(format!("giving {address} to bridge {name}")))?;
     }
+    set_router(name).map_err(Error::io(format!("setting up bridge {name}")))?;
     Ok(bridge)
+}
+
+/// What the bridge does as the router of its pods: it tells none of them to go another way, since all packets go by the
+/// node, and takes answers to connections that the machine has made to node ports on its loopback addresses.
+fn set_router(bridge: &str) -> std::io::Result<()> {
+    let settings = Path::new("/proc/sys/net/ipv4/conf").join(bridge);
+    std::fs::write(settings.join("send_redirects"), "0")?;
+    std::fs::write(settings.join("route_localnet"), "1")
 }
 
 fn is_bridge(link: &LinkMessage) -> bool {
@@ -145,7 +166,16 @@ pub(crate) async fn add_veth(
         .add(message)
         .execute()
         .await
-        .map_err(Error::netlink(format!("making interface {host_name}")))
+        .map_err(Error::netlink(format!("making interface {host_name}")))?;
+    // Where bridges pass packets to the rules of IPv4 (br_netfilter), a pod that reaches itself through a Service gets
+    // its packet back by the port that it came from.
+    let port = LinkBridgePort::new(index(handle, host_name).await?).hairpin(true).build();
+    handle
+        .link()
+        .set_port(port)
+        .execute()
+        .await
+        .map_err(Error::netlink(format!("setting up {host_name} as a port")))
 }
 
 /// Sets the loopback interface of the network namespace at `netns` up.
@@ -153,7 +183,9 @@ pub(crate) async fn raise_loopback(netns: &Path) -> Result<(), Error> {
     inside(netns, |handle| async move { up(&handle, LOOPBACK, "lo").await }).await
 }
 
-/// Inside a pod: loopback up, address and default route on its interface; returns the interface's MAC address.
+/// Inside a pod: loopback up, address and default route on its interface; returns the interface's MAC address. The
+/// gateway is the only neighbour: other pods of the node are reached by it too, so that answers pass where connections
+/// to Services are translated.
 pub(crate) async fn configure_pod(
     handle: Handle,
     name: &str,
@@ -163,15 +195,21 @@ pub(crate) async fn configure_pod(
     up(&handle, LOOPBACK, "lo").await?;
     let link = find(&handle, name).await?.ok_or_else(|| Error::NoInterface(name.to_owned()))?;
     let interface = link.header.index;
-    handle
-        .address()
-        .add(interface, IpAddr::V4(address), range.prefix)
-        .execute()
-        .await
-        .map_err(Error::netlink(format!("giving {address} to {name}")))?;
+    let mut adding = handle.address().add(interface, IpAddr::V4(address), range.prefix);
+    let without_route = AddressAttribute::Flags(AddressFlags::Noprefixroute);
+    adding.message_mut().attributes.push(without_route);
+    adding.execute().await.map_err(Error::netlink(format!("giving {address} to {name}")))?;
     up(&handle, interface, name).await?;
-    let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(range.gateway()).build();
-    handle.route().add(route).execute().await.map_err(Error::netlink("setting the default route"))?;
+    let gateway = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(range.gateway(), 32)
+        .output_interface(interface)
+        .scope(RouteScope::Link);
+    let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(range.gateway());
+    for (route, what) in
+        [(gateway, "setting the route to the gateway"), (default, "setting the default route")]
+    {
+        handle.route().add(route.build()).execute().await.map_err(Error::netlink(what))?;
+    }
     let mac = link.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok(),
         _ => None,

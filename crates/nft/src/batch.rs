@@ -23,13 +23,13 @@ const DELETE_RULE: u16 = SUBSYSTEM | 8;
 pub(crate) const NEW_SET: u16 = SUBSYSTEM | 9;
 pub(crate) const NEW_SET_ELEMENTS: u16 = SUBSYSTEM | 12;
 pub(crate) const GET_SET_ELEMENTS: u16 = SUBSYSTEM | 13;
+pub(crate) const DELETE_SET_ELEMENTS: u16 = SUBSYSTEM | 14;
 pub(crate) const REQUEST: u16 = 1;
 const ACK: u16 = 4;
 pub(crate) const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
-/// Postrouting, at the priority of source NAT.
-const HOOK_POSTROUTING: u32 = 4;
-const PRIORITY_SRCNAT: u32 = 100;
+/// The priority of source NAT.
+const PRIORITY_SRCNAT: i32 = 100;
 /// As soon as a frame comes in on a device, before anything else that a table could do with it.
 const HOOK_INGRESS: u32 = 0;
 const PRIORITY_FIRST: u32 = i32::MIN.cast_unsigned();
@@ -43,6 +43,26 @@ pub enum Family {
     Ipv4 = 2,
     /// Frames that come in on one device.
     Device = 5,
+}
+
+/// Where on its way a packet of IPv4 passes a chain (`enum nf_inet_hooks`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// What comes in, before it is routed.
+    Prerouting = 0,
+    /// What the machine's own processes send.
+    Output = 3,
+    /// What leaves, after routing.
+    Postrouting = 4,
+}
+
+/// Which packets pass a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passing {
+    /// All.
+    Every,
+    /// The first of each connection; the chain may translate the connection's addresses.
+    Connections,
 }
 
 /// A transaction of any size on tables of one family.
@@ -94,14 +114,32 @@ impl Batch {
 
     /// Makes the chain that new connections pass on their way out, after routing.
     pub fn new_source_nat_chain(&mut self, table: &str, chain: &str) {
+        self.new_hooked_chain(table, chain, Passing::Connections, Hook::Postrouting, PRIORITY_SRCNAT);
+    }
+
+    /// Makes a chain that packets pass at `hook`; among the chains of a hook, lower priorities come first.
+    pub fn new_hooked_chain(
+        &mut self,
+        table: &str,
+        chain: &str,
+        passing: Passing,
+        hook: Hook,
+        priority: i32,
+    ) {
         self.message(NEW_CHAIN, CREATE, |a| {
             a.text(1, table);
             a.text(3, chain);
-            a.nest(4, |hook| {
-                hook.number(1, HOOK_POSTROUTING);
-                hook.number(2, PRIORITY_SRCNAT);
+            a.nest(4, |at| {
+                at.number(1, hook as u32);
+                at.number(2, priority.cast_unsigned());
             });
-            a.text(7, "nat");
+            a.text(
+                7,
+                match passing {
+                    Passing::Every => "filter",
+                    Passing::Connections => "nat",
+                },
+            );
         });
     }
 

@@ -1,4 +1,4 @@
-//! Reads from the kernel: the names of tables, and whether a set contains a key.
+//! Reads from the kernel: the names of tables, the elements of a set, and whether a set contains a key.
 
 use std::io;
 
@@ -9,6 +9,15 @@ use crate::batch::{Family, GET_SET_ELEMENTS, GET_TABLE, Head, NETLINK_NETFILTER,
 use crate::message::{self, FAMILY_HEADER, attributes, messages};
 
 const DUMP: u16 = 0x300;
+/// What was listed has changed meanwhile (`NLM_F_DUMP_INTR`).
+const INTERRUPTED: u16 = 0x10;
+/// Attributes of an element.
+const KEY: u16 = 1;
+const DATA: u16 = 2;
+const KEY_END: u16 = 10;
+/// Of an element's data, and of the verdict that these are.
+const VERDICT: u16 = 2;
+const CHAIN: u16 = 2;
 
 /// Names of the tables of `family` that start with `prefix`. Blocks.
 ///
@@ -24,9 +33,6 @@ pub fn tables(family: Family, prefix: &str) -> io::Result<Vec<String>> {
 }
 
 /// Whether a set of IPv4 has an element with this key; false too where there is no such set. Blocks.
-///
-/// There is no listing of a set: while the kernel still grows the table of one that was just filled, a listing has
-/// elements twice and lacks others.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -46,13 +52,74 @@ pub fn contains(table: &str, set: &str, key: &[u8]) -> io::Result<bool> {
     }
 }
 
+/// Hands over each element of a set of IPv4: its key, and what a map holds for the key. Blocks.
+///
+/// While the kernel still grows the table of a set that was just filled, a listing has elements twice and lacks
+/// others.
+///
+/// # Errors
+/// When the kernel refuses, there is no such set, or something changed meanwhile ([`io::ErrorKind::Interrupted`]).
+pub fn elements(table: &str, set: &str, mut take: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+    dump_elements(table, set, |element| {
+        if let Some(key) = value(element, KEY) {
+            take(key, value(element, DATA).unwrap_or_default());
+        }
+    })
+}
+
+/// Hands over each element of a map of verdicts of IPv4: its key, and the chain that the verdict leads to. Blocks.
+///
+/// # Errors
+/// As [`elements`].
+pub fn verdicts(table: &str, map: &str, mut take: impl FnMut(&[u8], &str)) -> io::Result<()> {
+    dump_elements(table, map, |element| {
+        let (_, data) = attributes(element).find(|(kind, _)| *kind == DATA).unwrap_or_default();
+        let (_, verdict) = attributes(data).find(|(kind, _)| *kind == VERDICT).unwrap_or_default();
+        let chain = attributes(verdict).find(|(kind, _)| *kind == CHAIN);
+        if let (Some(key), Some((_, chain))) = (value(element, KEY), chain) {
+            take(key, &text(chain));
+        }
+    })
+}
+
+/// Hands over the first and the last key of each range of a set of ranges of IPv4. Blocks.
+///
+/// # Errors
+/// As [`elements`].
+pub fn ranges(table: &str, set: &str, mut take: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
+    dump_elements(table, set, |element| {
+        if let (Some(from), Some(to)) = (value(element, KEY), value(element, KEY_END)) {
+            take(from, to);
+        }
+    })
+}
+
+fn dump_elements(table: &str, set: &str, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut asked = Attributes::default();
+    asked.text(1, table);
+    asked.text(2, set);
+    dump(Family::Ipv4, GET_SET_ELEMENTS, asked, |message| {
+        let lists = attributes(message).filter(|(kind, _)| *kind == 3);
+        lists.flat_map(|(_, list)| attributes(list)).for_each(|(_, element)| take(element));
+    })
+}
+
+/// The value of an attribute of an element.
+fn value(element: &[u8], kind: u16) -> Option<&[u8]> {
+    let (_, data) = attributes(element).find(|(found, _)| *found == kind)?;
+    attributes(data).find(|(kind, _)| *kind == 1).map(|(_, value)| value)
+}
+
 /// Asks for a list and hands over the attributes of each of its messages.
 fn dump(family: Family, kind: u16, asked: Attributes, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let socket = ask(family, kind, REQUEST | DUMP, asked)?;
+    let mut interrupted = false;
     loop {
         let (answer, _) = socket.recv_from_full()?;
         for message in messages(&answer) {
+            interrupted |= message.flags & INTERRUPTED != 0;
             match message.kind {
+                message::DONE if interrupted => return Err(io::ErrorKind::Interrupted.into()),
                 message::DONE => return Ok(()),
                 message::ERROR => return message::verdict(message.payload),
                 _ => take(message.payload.get(FAMILY_HEADER..).unwrap_or_default()),

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use crate::Attributes;
+use crate::set::GOTO;
 
 /// The register of a verdict, and register 1.
 const VERDICT: u32 = 0;
@@ -13,7 +14,15 @@ const LINK_SOURCE_OFFSET: u32 = 6;
 /// Where what the frame carries begins, and the offsets of IPv4's and ARP's addresses.
 const NETWORK_HEADER: u32 = 1;
 const ARP_SENDER_OFFSET: u32 = 8;
+const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
+/// Of ICMP's message that something cannot be reached: the port.
+const PORT_UNREACHABLE: u8 = 3;
+/// `NFT_REJECT_ICMP_UNREACH`, `NFT_REJECT_TCP_RST`.
+const REJECT_BY_ICMP: u32 = 0;
+const REJECT_BY_RESET: u32 = 1;
+/// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`: the port is chosen at random, so that two connections seldom try the same.
+const RANDOM_PORT: u32 = 1 << 4;
 /// The key of what a frame carries.
 const META_PROTOCOL: u32 = 1;
 const SOURCE_OFFSET: u32 = 12;
@@ -68,9 +77,43 @@ impl Attributes {
 
     /// Lets the packet pass.
     pub fn accept(&mut self) {
+        self.verdict(ACCEPT, None);
+    }
+
+    /// Ends the packet's way, and says nothing.
+    pub fn discard(&mut self) {
+        self.verdict(DROP, None);
+    }
+
+    /// Continues in a chain, and does not return.
+    pub fn goto(&mut self, chain: &str) {
+        self.verdict(GOTO, Some(chain));
+    }
+
+    /// Ends the packet's way; the sender is told that the port cannot be reached, over ICMP.
+    pub fn reject(&mut self) {
+        self.expression("reject", |e| {
+            e.number(1, REJECT_BY_ICMP);
+            e.raw(2, &[PORT_UNREACHABLE]);
+        });
+    }
+
+    /// Ends the way of a packet of TCP; the sender's connection is reset.
+    pub fn reset(&mut self) {
+        self.expression("reject", |e| e.number(1, REJECT_BY_RESET));
+    }
+
+    fn verdict(&mut self, code: u32, chain: Option<&str>) {
         self.expression("immediate", |e| {
             e.number(1, VERDICT);
-            e.nest(2, |value| value.nest(2, |verdict| verdict.number(1, ACCEPT)));
+            e.nest(2, |value| {
+                value.nest(2, |verdict| {
+                    verdict.number(1, code);
+                    if let Some(chain) = chain {
+                        verdict.text(2, chain);
+                    }
+                });
+            });
         });
     }
 
@@ -106,5 +149,10 @@ impl Attributes {
     /// Masquerades the packet's connection.
     pub fn masquerade(&mut self) {
         self.expression("masq", |_| {});
+    }
+
+    /// Masquerades the packet's connection, from a port chosen at random.
+    pub fn masquerade_from_any_port(&mut self) {
+        self.expression("masq", |e| e.number(1, RANDOM_PORT));
     }
 }

@@ -1,7 +1,7 @@
 //! nftables over netlink (kernel: `include/uapi/linux/netfilter/nf_tables.h`): as many messages as the house needs.
 //!
 //! Start at [`Batch`]: a transaction, of which a bad message leaves everything as it was. `attributes` is the wire
-//! format, `expression` what rules are made of, [`Set`] and [`Element`] are sets and maps, [`tables`] and [`contains`] read. A batch and
+//! format, `expression` and `register` what rules are made of, [`Set`] and [`Element`] are sets and maps, `dump` reads. A batch and
 //! a list of elements may have any size: what does not fit an attribute is spread over messages, and what can't be
 //! spread is an error. Never decides which rules there are.
 
@@ -10,10 +10,12 @@ mod batch;
 mod dump;
 mod expression;
 mod message;
+mod register;
 mod set;
 
 pub use attributes::Attributes;
-pub use batch::{Batch, Family};
-pub use dump::{contains, tables};
+pub use batch::{Batch, Family, Hook, Passing};
+pub use dump::{contains, elements, ranges, tables, verdicts};
 pub use expression::Comparison;
-pub use set::{Data, Element, Set};
+pub use register::{Memory, Register};
+pub use set::{Data, Element, Field, Holds, Set};

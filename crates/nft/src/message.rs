@@ -12,6 +12,7 @@ pub(crate) const DONE: u16 = 3;
 /// A netlink message of an answer.
 pub(crate) struct Message<'a> {
     pub kind: u16,
+    pub flags: u16,
     pub sequence: u32,
     pub payload: &'a [u8],
 }
@@ -21,7 +22,12 @@ pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>>
     std::iter::from_fn(move || {
         let length = usize::try_from(word(datagram, 0)?).ok()?;
         let payload = datagram.get(HEADER..length)?;
-        let message = Message { kind: half(datagram, 4)?, sequence: word(datagram, 8)?, payload };
+        let message = Message {
+            kind: half(datagram, 4)?,
+            flags: half(datagram, 6)?,
+            sequence: word(datagram, 8)?,
+            payload,
+        };
         datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(message)
     })

@@ -1,6 +1,6 @@
 //! Needs root: the kernel's own answer to transactions, in a network namespace the test makes for itself.
 
-use nft::{Batch, Data, Element, Set};
+use nft::{Batch, Data, Element, Field, Holds, Set};
 use nix::sched::{CloneFlags, unshare};
 
 /// Runs `test` on a thread of a network namespace of its own.
@@ -24,7 +24,10 @@ fn a_large_set_is_one_transaction() {
         let keys = keys(60_000);
         let mut batch = Batch::new();
         batch.new_table("large");
-        batch.new_set(Set { table: "large", name: "members", key_bytes: 4, verdicts: false }, 1);
+        batch.new_set(
+            Set { table: "large", name: "members", key: &[Field::Number], holds: Holds::Members },
+            1,
+        );
         batch.add_elements("large", "members", keys.iter().map(|key| Element { key, data: None }));
         batch.send().expect("taken");
         let held = |key: &[u8]| nft::contains("large", "members", key).expect("asked");
@@ -40,7 +43,7 @@ fn a_map_leads_to_chains_and_a_bad_batch_changes_nothing() {
         let mut batch = Batch::new();
         batch.new_table("map");
         batch.new_chain("map", "target");
-        batch.new_set(Set { table: "map", name: "ways", key_bytes: 4, verdicts: true }, 1);
+        batch.new_set(Set { table: "map", name: "ways", key: &[Field::Number], holds: Holds::Verdicts }, 1);
         let keys = keys(5_000);
         let jump = |key| Element { key, data: Some(Data::Jump("target")) };
         batch.add_elements("map", "ways", keys.iter().map(|key| jump(key)));

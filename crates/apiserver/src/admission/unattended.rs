@@ -8,10 +8,9 @@ use api::{Error, Object};
 use super::plugin::{Immediate, Operation, Review};
 
 /// Kinds without a controller, by group and plural.
-const STORED: [(&str, &str); 18] = [
+const STORED: [(&str, &str); 17] = [
     ("", "persistentvolumeclaims"),
     ("", "persistentvolumes"),
-    ("", "services"),
     ("apiextensions.k8s.io", "customresourcedefinitions"),
     ("apiregistration.k8s.io", "apiservices"),
     ("apps", "daemonsets"),

@@ -42,6 +42,7 @@ async fn serve(layout: &Layout, settings: Settings, joined: Joined) -> Result<()
     ProcessRecord::own()?.write(&layout.pid_file())?;
     host::prepare()?;
     let config = node::Config {
+        nodes_here: vec![name.clone()],
         name,
         port: here.kubelet_port(0),
         layout: layout.node(0),

@@ -46,6 +46,8 @@ pub struct Config {
     pub addresses: Vec<IpAddr>,
     pub links: Links,
     pub network: ClusterNetwork,
+    /// The names of all nodes of this machine.
+    pub nodes_here: Vec<String>,
     /// Whether the Services' addresses are this node's: the nodes of a machine share one network namespace, in which
     /// only one of them can have the addresses.
     pub has_service_addresses: bool,

@@ -129,6 +129,7 @@ async fn start_node(
         addresses: parts.addresses.clone(),
         links: parts.cluster.links(index),
         network: parts.cluster.network(),
+        nodes_here: (0..parts.cluster.nodes).map(|index| parts.cluster.node_name(index)).collect(),
         has_service_addresses: index == 0,
     };
     let deps = node::Deps {

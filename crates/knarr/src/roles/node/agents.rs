@@ -5,7 +5,9 @@
 
 mod api_address;
 mod dns;
+mod services;
 
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use anyhow::Result;
@@ -22,13 +24,28 @@ pub(super) struct AgentDeps {
     /// The caches of all agents, under their identity.
     informers: Informers,
     network: ClusterNetwork,
+    /// What the names of the node's own nftables tables begin with.
+    bridge: String,
+    machine: MachineNodes,
     supervisor: Supervisor,
 }
 
+/// The nodes of this machine, which share its network namespace, and the agents.
+pub(super) struct MachineNodes {
+    pub names: Vec<String>,
+    pub addresses: Vec<IpAddr>,
+}
+
 impl AgentDeps {
-    pub fn new(api: ApiAccess, network: ClusterNetwork, supervisor: Supervisor) -> Self {
+    pub fn new(
+        api: ApiAccess,
+        network: ClusterNetwork,
+        bridge: String,
+        machine: MachineNodes,
+        supervisor: Supervisor,
+    ) -> Self {
         let informers = Informers::new(api.network.clone(), supervisor.clone());
-        Self { api, informers, network, supervisor }
+        Self { api, informers, network, bridge, machine, supervisor }
     }
 }
 
@@ -42,7 +59,7 @@ struct Agent {
     build: for<'a> fn(&'a AgentDeps) -> Building<'a>,
 }
 
-const AGENTS: [Agent; 2] = [
+const AGENTS: [Agent; 3] = [
     Agent {
         name: "API address",
         without: "pods cannot reach the API by its Service",
@@ -52,6 +69,11 @@ const AGENTS: [Agent; 2] = [
         name: "cluster DNS",
         without: "pods have no cluster DNS",
         build: |deps| Box::pin(dns::build(deps)),
+    },
+    Agent {
+        name: "Service proxy",
+        without: "Services are not reached by their addresses",
+        build: |deps| Box::pin(services::build(deps)),
     },
 ];
 

@@ -7,7 +7,7 @@ use cni::config::PLUGIN_TYPE;
 use kubelet::node::NodeAgent;
 use tokio::sync::mpsc;
 
-use super::agents::{self, AgentDeps};
+use super::agents::{self, AgentDeps, MachineNodes};
 use super::{Config, Deps};
 use crate::durable::write_durably;
 use crate::layout::NodeLayout;
@@ -22,6 +22,7 @@ pub(super) fn follow_pod_cidr(
 ) {
     let (mut bridge, layout, network) = (bridge(config), config.layout.clone(), config.network.clone());
     let (api, poke, mut range) = (deps.api.clone(), agent.poke(), agent.pod_cidr());
+    let machine = MachineNodes { names: config.nodes_here.clone(), addresses: config.addresses.clone() };
     let (supervisor, shutdown) = (deps.supervisor.clone(), deps.supervisor.shutdown().clone());
     let task = async move {
         bridge.subnet = match range.wait_for(Option::is_some).await {
@@ -37,7 +38,7 @@ pub(super) fn follow_pod_cidr(
         }
         poke.notify_one();
         if !bridge.service_addresses.is_empty() {
-            agents::start(AgentDeps::new(api, network, supervisor)).await;
+            agents::start(AgentDeps::new(api, network, bridge.bridge, machine, supervisor)).await;
         }
         drop(trouble);
     };

@@ -1,0 +1,39 @@
+//! The Service proxy, for all nodes of the machine.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+use informer::Scope;
+use network::services::{Services, ServicesConfig, ServicesView};
+
+use super::AgentDeps;
+use crate::roles::built::Built;
+
+/// Begins to follow the watches.
+///
+/// # Errors
+/// When the range of pods cannot be parsed.
+#[expect(clippy::unused_async, reason = "agents are built alike")]
+pub(super) async fn build(deps: &AgentDeps) -> Result<Built> {
+    let (cluster, machine) = (&deps.network, &deps.machine);
+    let first = machine.names.first().map_or("", String::as_str);
+    let view = ServicesView {
+        services: deps.informers.cache(),
+        slices: deps.informers.cache(),
+        node: deps.informers.cache_of(Scope::fields(format!("metadata.name={first}"))),
+    };
+    let v4 = |address: &IpAddr| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    };
+    let config = ServicesConfig {
+        // `knarr down` finds the table by the bridge's name.
+        table: format!("{}-services", deps.bridge),
+        pods: cluster.pod_cidr.parse()?,
+        nodes: machine.names.clone(),
+        addresses: machine.addresses.iter().filter_map(v4).collect(),
+        answered: vec![cluster.api_service_ip, cluster.dns_ip],
+    };
+    let services = Services::new(config, view);
+    Ok(Built::new(|shutdown| services.run(shutdown)))
+}

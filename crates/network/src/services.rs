@@ -1,0 +1,198 @@
+//! The Service proxy: has the kernel send connections to a Service on to one of its endpoints.
+//!
+//! Start with [`Services`]: the agent, which follows Services and their slices and tells the kernel what has changed, in
+//! one transaction. [`wanted`] says what a Service asks for, [`topology`] which endpoints are used; [`state`] is what
+//! the sets of the table are to hold, [`table`] how these are laid out and what happens to a packet. Everything but
+//! `kernel` is pure. Only the table of this name is touched, and one table serves all nodes of a machine, which share
+//! the machine's network namespace.
+//!
+//! Never here: packets. The agent may end, and connections go on; when it starts again, it corrects what has changed
+//! meanwhile.
+
+mod address;
+mod kernel;
+mod mirror;
+mod numbers;
+mod state;
+mod table;
+#[cfg(test)]
+mod tests;
+mod topology;
+mod wanted;
+mod way;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base::Shutdown;
+use base::backoff::Policy;
+use informer::{Cache, Cached, Key};
+use ipnet::Ipv4Net;
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use tokio::sync::Notify;
+
+use kernel::Kernel;
+use table::Table;
+use topology::Here;
+use wanted::Machine;
+
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+/// How long after a transaction that the kernel refused the next one is tried.
+const BACKOFF: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(30));
+
+/// The settings of the proxy.
+#[derive(Debug, Clone)]
+pub struct ServicesConfig {
+    /// The table's name.
+    pub table: String,
+    /// All pods of the cluster.
+    pub pods: Ipv4Net,
+    /// The nodes that this machine is.
+    pub nodes: Vec<String>,
+    /// Addresses of this machine.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Cluster addresses of Services that the node itself answers on: the proxy leaves these Services alone.
+    pub answered: Vec<Ipv4Addr>,
+}
+
+/// The watches that the proxy follows.
+#[derive(Clone)]
+pub struct ServicesView {
+    pub services: Cache<Service>,
+    pub slices: Cache<EndpointSlice>,
+    /// The machine's first node.
+    pub node: Cache<Node>,
+}
+
+/// What is to be looked at again.
+#[derive(Default)]
+struct Dirty {
+    news: Mutex<News>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct News {
+    services: BTreeSet<Key>,
+    /// The node's zone has changed, by which all Services choose.
+    all: bool,
+}
+
+impl Dirty {
+    fn add(&self, service: Key) {
+        self.news().services.insert(service);
+        self.wake.notify_one();
+    }
+
+    fn add_all(&self) {
+        self.news().all = true;
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> News {
+        std::mem::take(&mut self.news())
+    }
+
+    fn news(&self) -> std::sync::MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The proxy.
+pub struct Services {
+    kernel: Kernel,
+    view: ServicesView,
+    dirty: Arc<Dirty>,
+}
+
+impl Services {
+    /// Follows the watches from now on; the kernel is told once [`Services::run`] runs.
+    pub fn new(config: ServicesConfig, view: ServicesView) -> Self {
+        let dirty: Arc<Dirty> = Arc::default();
+        let table = Table { name: config.table, pods: config.pods };
+        let here = Here { nodes: config.nodes, zone: None };
+        let machine = Machine { here, addresses: config.addresses, answered: config.answered };
+        let kernel = Kernel::new(table, machine, view.services.clone(), view.slices.clone());
+        let changed = dirty.clone();
+        view.services.subscribe(move |delta| changed.add(delta.object().key.clone()));
+        let changed = dirty.clone();
+        view.slices.subscribe(move |delta| {
+            // A slice may be given to another Service.
+            let states = delta.old().into_iter().chain([delta.object()]);
+            states.filter_map(service_of).for_each(|service| changed.add(service));
+        });
+        let changed = dirty.clone();
+        view.node.subscribe(move |delta| {
+            let zone = |node: &Cached<Node>| node.label(ZONE_LABEL).map(str::to_owned);
+            if delta.old().and_then(zone) != zone(delta.object()) {
+                changed.add_all();
+            }
+        });
+        Self { kernel, view, dirty }
+    }
+
+    /// Keeps the kernel's table until `shutdown` starts; the table stays.
+    pub async fn run(self, shutdown: Shutdown) {
+        let work = async {
+            self.view.services.wait_synced().await;
+            self.view.slices.wait_synced().await;
+            self.view.node.wait_synced().await;
+            follow(self.kernel, &self.view.node, &self.dirty).await;
+        };
+        tokio::select! {
+            () = work => {}
+            () = shutdown.started() => {}
+        }
+    }
+}
+
+/// Tells the kernel all, and then what changes. Ends only when a round panics.
+async fn follow(kernel: Kernel, node: &Cache<Node>, dirty: &Dirty) {
+    let mut kernel = Some(kernel);
+    let mut failures = 0u32;
+    let mut begun = false;
+    loop {
+        let news = dirty.take();
+        let Some(mut working) = kernel.take() else { return };
+        let zone = zone(node);
+        let whole = !begun || news.all;
+        // The kernel works in the caller's thread, for as long as a second where there is much.
+        let round = tokio::task::spawn_blocking(move || {
+            working.machine.here.zone = zone;
+            let result = if whole { working.correct() } else { working.update(news.services) };
+            (working, result)
+        });
+        match round.await {
+            Ok((working, Ok(()))) => {
+                kernel = Some(working);
+                (failures, begun) = (0, true);
+                dirty.wake.notified().await;
+            }
+            Ok((working, Err(error))) => {
+                kernel = Some(working);
+                failures = failures.saturating_add(1);
+                begun = false;
+                tracing::error!(%error, failures, "the kernel does not take the Services; trying again");
+                tokio::time::sleep(BACKOFF.delay(failures)).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the Service proxy stops");
+                return;
+            }
+        }
+    }
+}
+
+fn zone(node: &Cache<Node>) -> Option<String> {
+    let nodes = node.scan("the cache has one node");
+    nodes.first().and_then(|node| node.label(ZONE_LABEL)).map(str::to_owned)
+}
+
+/// The Service that a slice belongs to.
+fn service_of(slice: &Cached<EndpointSlice>) -> Option<Key> {
+    slice.label(SERVICE_NAME_LABEL).map(|name| Key::new(slice.namespace(), name))
+}

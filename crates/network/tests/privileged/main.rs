@@ -1,0 +1,4 @@
+//! Needs root: Services as pods and the node reach them, in network namespaces the tests make for themselves.
+
+mod ground;
+mod services;

@@ -1,0 +1,142 @@
+//! Services as pods and the node reach them.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde_json::json;
+
+use crate::ground::{BridgeFilter, Ground, Pod, TABLE, ask, ask_udp, on_a_node, until};
+
+const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 98, 0, 7);
+
+fn web(ground: &Ground) {
+    ground.service("web", json!({"clusterIP": CLUSTER_IP, "ports": [{"port": 80}]}));
+}
+
+async fn two_servers(ground: &Ground) -> [Pod; 2] {
+    let pods = [ground.pod("aaaaaaaa").await, ground.pod("bbbbbbbb").await];
+    pods[0].serve("first", 8080);
+    pods[1].serve("second", 8080);
+    pods
+}
+
+/// The names of the servers that answer, and the addresses that they see.
+fn seen(asked: impl Fn() -> Result<String, io::ErrorKind>) -> (BTreeSet<String>, BTreeSet<String>) {
+    let answers: Vec<String> = (0..40).map(|_| asked().expect("an answer")).collect();
+    let part =
+        |at: usize| answers.iter().map(|said| said.split(' ').nth(at).unwrap_or("").to_owned()).collect();
+    (part(0), part(1))
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+fn a_service_is_reached(filter: BridgeFilter) {
+    on_a_node(filter, async |mut ground| {
+        let front = SocketAddr::from((CLUSTER_IP, 80));
+        let servers = two_servers(&ground).await;
+        let client = ground.pod("cccccccc").await;
+        web(&ground);
+        ground.start().await;
+        until("the Service is refused", || ask(front) == Err(io::ErrorKind::ConnectionRefused)).await;
+        assert_eq!(client.ask(front), Err(io::ErrorKind::ConnectionRefused), "at once, not by a time-out");
+
+        let addresses = servers.each_ref().map(|pod| pod.address);
+        ground.endpoints("web", "TCP", 8080, &addresses);
+        until("the Service answers", || ask(front).is_ok()).await;
+        let (who, clients) = seen(|| client.ask(front));
+        assert_eq!(who, names(&["first", "second"]), "both endpoints are used");
+        assert_eq!(clients, names(&[&client.address.to_string()]), "without masquerading");
+        let (who, _) = seen(|| ask(front));
+        assert_eq!(who, names(&["first", "second"]), "from the node too");
+        let (who, clients) = seen(|| ground.outside.ask(front));
+        assert_eq!(who, names(&["first", "second"]), "from outside too");
+        assert_eq!(
+            clients,
+            names(&["10.99.7.1"]),
+            "masqueraded: another node could not lead the answers back"
+        );
+        let (who, clients) = seen(|| servers[0].ask(front));
+        assert_eq!(who, names(&["first", "second"]), "an endpoint reaches its own Service, itself included");
+        assert_eq!(clients, names(&[&addresses[0].to_string(), "10.99.7.1"]), "itself by way of the node");
+
+        ground.endpoints("web", "TCP", 8080, &addresses[1..]);
+        until("one endpoint is left", || seen(|| ask(front)).0 == names(&["second"])).await;
+        ground.endpoints("web", "TCP", 8080, &[]);
+        until("the Service is refused", || ask(front) == Err(io::ErrorKind::ConnectionRefused)).await;
+        ground.endpoints("web", "TCP", 8080, &addresses);
+        until("the Service answers", || client.ask(front).is_ok()).await;
+        ground.delete_service("web");
+        until(
+            "the Service is gone",
+            || matches!(ask(front), Err(kind) if kind != io::ErrorKind::ConnectionRefused),
+        )
+        .await;
+        ground.stop().await;
+    });
+}
+
+#[test]
+fn a_service_is_reached_where_bridges_pass_packets_to_rules() {
+    a_service_is_reached(BridgeFilter::On);
+}
+
+#[test]
+fn a_service_is_reached_where_bridges_do_not() {
+    a_service_is_reached(BridgeFilter::Off);
+}
+
+#[test]
+fn udp_is_refused_without_endpoints_and_answered_with_one() {
+    on_a_node(BridgeFilter::Off, async |mut ground| {
+        let front = SocketAddr::from((CLUSTER_IP, 53));
+        let server = ground.pod("aaaaaaaa").await;
+        server.serve_udp("server", 5353);
+        let client = ground.pod("cccccccc").await;
+        ground.service("names", json!({"clusterIP": CLUSTER_IP, "ports": [{"port": 53, "protocol": "UDP"}]}));
+        ground.start().await;
+        // The node's own datagram is refused before it leaves.
+        until("the Service is refused", || ask_udp(front) == Err(io::ErrorKind::PermissionDenied)).await;
+        assert_eq!(client.run(move || ask_udp(front)), Err(io::ErrorKind::ConnectionRefused));
+        ground.endpoints("names", "UDP", 5353, &[server.address]);
+        until("the Service answers", || ask_udp(front).is_ok()).await;
+        let said = client.run(move || ask_udp(front));
+        assert_eq!(said, Ok(format!("server {}", client.address)));
+        ground.stop().await;
+    });
+}
+
+/// Every kind of way, and what the program says of them: 1.0.6 aborts where it does not understand a rule.
+#[test]
+fn the_program_nft_shows_the_table() {
+    on_a_node(BridgeFilter::Off, async |mut ground| {
+        let ports = json!([{"port": 80, "nodePort": 30080}]);
+        let status = json!({"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}]}});
+        ground.service_with_status(
+            "web",
+            json!({"clusterIP": CLUSTER_IP, "type": "LoadBalancer", "ports": ports, "sessionAffinity": "ClientIP",
+                "externalTrafficPolicy": "Local", "loadBalancerSourceRanges": ["192.0.2.0/28", "203.0.113.0/24"]}),
+            status,
+        );
+        ground.service("none", json!({"clusterIP": "10.98.0.8", "ports": [{"port": 80}]}));
+        ground.endpoints("web", "TCP", 8080, &[Ipv4Addr::new(10, 99, 7, 50), Ipv4Addr::new(10, 99, 7, 51)]);
+        ground.start().await;
+        until("the table is there", || nft::tables(nft::Family::Ipv4, TABLE).expect("asked") == [TABLE])
+            .await;
+        let shown =
+            std::process::Command::new("nft").args(["list", "ruleset"]).output().expect("the program nft");
+        let (text, errors) = (String::from_utf8_lossy(&shown.stdout), String::from_utf8_lossy(&shown.stderr));
+        assert!(shown.status.success() && errors.is_empty(), "{} {errors}\n{text}", shown.status);
+        for part in [
+            "10.98.0.7 . tcp . 80",
+            "goto internal-2-sticky-10800",
+            "external-local-2-of-2-sticky-10800-guarded",
+            "198.51.100.1 . tcp . 80 . 192.0.2.0/28",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+        ground.stop().await;
+    });
+}
