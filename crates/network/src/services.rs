@@ -11,6 +11,7 @@
 
 mod address;
 mod kernel;
+mod listening;
 mod mirror;
 mod numbers;
 mod state;
@@ -22,6 +23,7 @@ mod wanted;
 mod way;
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,6 +34,8 @@ use informer::{Cache, Cached, Key};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use nft::Events;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use kernel::Kernel;
@@ -150,39 +154,69 @@ impl Services {
     }
 }
 
-/// Tells the kernel all, and then what changes. Ends only when a round panics.
+/// Tells the kernel all, and then what changes, until a round panics.
 async fn follow(kernel: Kernel, node: &Cache<Node>, dirty: &Dirty) {
     let mut kernel = Some(kernel);
+    let mut events = None;
     let mut failures = 0u32;
-    let mut begun = false;
-    loop {
+    // Whether what the kernel has is to be looked at.
+    let mut begins = true;
+    while let Some(mut working) = kernel.take() {
         let news = dirty.take();
-        let Some(mut working) = kernel.take() else { return };
         let zone = zone(node);
-        let whole = !begun || news.all;
+        let whole = begins || news.all;
         // The kernel works in the caller's thread, for as long as a second where there is much.
         let round = tokio::task::spawn_blocking(move || {
             working.machine.here.zone = zone;
             let result = if whole { working.correct() } else { working.update(news.services) };
             (working, result)
         });
-        match round.await {
-            Ok((working, Ok(()))) => {
-                kernel = Some(working);
-                (failures, begun) = (0, true);
-                dirty.wake.notified().await;
-            }
-            Ok((working, Err(error))) => {
-                kernel = Some(working);
-                failures = failures.saturating_add(1);
-                begun = false;
-                tracing::error!(%error, failures, "the kernel does not take the Services; trying again");
-                tokio::time::sleep(BACKOFF.delay(failures)).await;
-            }
+        let (working, result) = match round.await {
+            Ok(done) => done,
             Err(error) => {
                 tracing::error!(%error, "the Service proxy stops");
                 return;
             }
+        };
+        let waited = match result {
+            Ok(()) => wait(&working, &mut events, dirty).await,
+            Err(error) => Err(error),
+        };
+        kernel = Some(working);
+        match waited {
+            Ok(is_touched) => (failures, begins) = (0, is_touched),
+            Err(error) => {
+                (failures, begins) = (failures.saturating_add(1), true);
+                tracing::error!(%error, failures, "the kernel does not take the Services; trying again");
+                tokio::time::sleep(BACKOFF.delay(failures)).await;
+            }
+        }
+    }
+}
+
+/// Waits for news, and returns whether somebody else has changed the table.
+async fn wait(kernel: &Kernel, events: &mut Option<AsyncFd<Events>>, dirty: &Dirty) -> io::Result<bool> {
+    let events = match events {
+        Some(events) => events,
+        // Only now, when all Services are told: the kernel would tell of each element.
+        None => {
+            let new = events.insert(listening::subscribe()?);
+            if !kernel.has_table()? {
+                return Ok(true);
+            }
+            new
+        }
+    };
+    loop {
+        let mut ready = tokio::select! {
+            () = dirty.wake.notified() => return Ok(false),
+            ready = events.readable() => ready?,
+        };
+        let is_touched = kernel.is_touched(ready.get_inner())?;
+        ready.clear_ready();
+        if is_touched {
+            tracing::warn!("somebody has changed the Services' table; it is put right");
+            return Ok(true);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::message::{self, messages};
 pub(crate) const NETLINK_NETFILTER: isize = 12;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
-const SUBSYSTEM: u16 = 10 << 8;
+pub(crate) const SUBSYSTEM: u16 = 10 << 8;
 const NEW_TABLE: u16 = SUBSYSTEM;
 pub(crate) const GET_TABLE: u16 = SUBSYSTEM | 1;
 const DELETE_TABLE: u16 = SUBSYSTEM | 2;
@@ -25,7 +25,7 @@ pub(crate) const NEW_SET_ELEMENTS: u16 = SUBSYSTEM | 12;
 pub(crate) const GET_SET_ELEMENTS: u16 = SUBSYSTEM | 13;
 pub(crate) const DELETE_SET_ELEMENTS: u16 = SUBSYSTEM | 14;
 pub(crate) const REQUEST: u16 = 1;
-const ACK: u16 = 4;
+pub(crate) const ACK: u16 = 4;
 pub(crate) const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 /// The priority of source NAT.
@@ -212,9 +212,17 @@ impl Batch {
     /// What the kernel says of the first message it refuses; `InvalidInput` when something fits no message. Nothing
     /// has changed then.
     pub fn send(self) -> io::Result<()> {
+        self.send_by(&Sender::open()?)
+    }
+
+    /// As [`Batch::send`], by a socket whose port others may know. After an error the sender is to be opened anew.
+    ///
+    /// # Errors
+    /// As [`Batch::send`].
+    pub fn send_by(self, sender: &Sender) -> io::Result<()> {
         let (bytes, last) = self.finish()?;
-        let socket = Socket::new(NETLINK_NETFILTER)?;
-        make_room(&socket, bytes.len())?;
+        let socket = &sender.0;
+        make_room(socket, bytes.len())?;
         socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
         loop {
             let (answer, _) = socket.recv_from_full()?;
@@ -222,6 +230,30 @@ impl Batch {
                 return verdict;
             }
         }
+    }
+}
+
+/// A socket that transactions are sent by.
+#[derive(Debug)]
+pub struct Sender(Socket);
+
+impl Sender {
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_NETFILTER)?;
+        socket.bind(&SocketAddr::new(0, 0))?;
+        Ok(Self(socket))
+    }
+
+    /// By what [`crate::Events`] tells the socket from others.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn port(&self) -> io::Result<u32> {
+        let mut address = SocketAddr::new(0, 0);
+        self.0.get_address(&mut address)?;
+        Ok(address.port_number())
     }
 }
 

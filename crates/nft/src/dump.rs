@@ -25,7 +25,7 @@ const CHAIN: u16 = 2;
 /// When the kernel refuses.
 pub fn tables(family: Family, prefix: &str) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    dump(family, GET_TABLE, Attributes::default(), |table| {
+    dump(family as u8, GET_TABLE, Attributes::default(), |table| {
         let name = attributes(table).find(|(kind, _)| *kind == 1);
         names.extend(name.map(|(_, value)| text(value)).filter(|name| name.starts_with(prefix)));
     })?;
@@ -41,7 +41,7 @@ pub fn contains(table: &str, set: &str, key: &[u8]) -> io::Result<bool> {
     asked.text(1, table);
     asked.text(2, set);
     asked.nest(3, |list| list.nest(1, |element| element.nest(1, |value| value.raw(1, key))));
-    let socket = ask(Family::Ipv4, GET_SET_ELEMENTS, REQUEST, asked)?;
+    let socket = ask(Family::Ipv4 as u8, GET_SET_ELEMENTS, REQUEST, asked)?;
     let (answer, _) = socket.recv_from_full()?;
     match messages(&answer).next() {
         Some(message) if message.kind == message::ERROR => match message::verdict(message.payload) {
@@ -98,7 +98,7 @@ fn dump_elements(table: &str, set: &str, mut take: impl FnMut(&[u8])) -> io::Res
     let mut asked = Attributes::default();
     asked.text(1, table);
     asked.text(2, set);
-    dump(Family::Ipv4, GET_SET_ELEMENTS, asked, |message| {
+    dump(Family::Ipv4 as u8, GET_SET_ELEMENTS, asked, |message| {
         let lists = attributes(message).filter(|(kind, _)| *kind == 3);
         lists.flat_map(|(_, list)| attributes(list)).for_each(|(_, element)| take(element));
     })
@@ -111,7 +111,7 @@ fn value(element: &[u8], kind: u16) -> Option<&[u8]> {
 }
 
 /// Asks for a list and hands over the attributes of each of its messages.
-fn dump(family: Family, kind: u16, asked: Attributes, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+pub(crate) fn dump(family: u8, kind: u16, asked: Attributes, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let socket = ask(family, kind, REQUEST | DUMP, asked)?;
     let mut interrupted = false;
     loop {
@@ -129,15 +129,15 @@ fn dump(family: Family, kind: u16, asked: Attributes, mut take: impl FnMut(&[u8]
 }
 
 /// Sends one question; the answer comes on the socket.
-fn ask(family: Family, kind: u16, flags: u16, asked: Attributes) -> io::Result<Socket> {
+fn ask(family: u8, kind: u16, flags: u16, asked: Attributes) -> io::Result<Socket> {
     let asked = asked.finish()?;
     let mut request = Vec::new();
-    frame(&mut request, Head { kind, flags, sequence: 1, family: family as u8, resource: 0 }, &asked);
+    frame(&mut request, Head { kind, flags, sequence: 1, family, resource: 0 }, &asked);
     let socket = Socket::new(NETLINK_NETFILTER)?;
     socket.send_to(&request, &SocketAddr::new(0, 0), 0)?;
     Ok(socket)
 }
 
-fn text(value: &[u8]) -> String {
+pub(crate) fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned()
 }

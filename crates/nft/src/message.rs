@@ -14,6 +14,8 @@ pub(crate) struct Message<'a> {
     pub kind: u16,
     pub flags: u16,
     pub sequence: u32,
+    /// The socket that asked for what happened.
+    pub port: u32,
     pub payload: &'a [u8],
 }
 
@@ -26,6 +28,7 @@ pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>>
             kind: half(datagram, 4)?,
             flags: half(datagram, 6)?,
             sequence: word(datagram, 8)?,
+            port: word(datagram, 12)?,
             payload,
         };
         datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();

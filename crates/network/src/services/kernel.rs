@@ -1,13 +1,15 @@
 //! [`Kernel`]: the table in the kernel, and the rounds that keep it as the Services want it. Blocks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
+use std::net::Ipv4Addr;
 
 use informer::{Cache, Index, Key};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use nft::Batch;
+use nft::{Batch, Events, Family, Sender};
 
+use super::address::{Endpoint, Front, Protocol};
 use super::service_of;
 use super::state::{Changes, Found, State};
 use super::table::Table;
@@ -23,6 +25,7 @@ pub(super) struct Kernel {
     services: Cache<Service>,
     slices_of: Index<EndpointSlice>,
     state: State,
+    sender: Option<Sender>,
 }
 
 impl Kernel {
@@ -37,7 +40,7 @@ impl Kernel {
                 found(&service.to_string());
             }
         });
-        Self { table, machine, services, slices_of, state: State::of(Found::default()) }
+        Self { table, machine, services, slices_of, state: State::of(Found::default()), sender: None }
     }
 
     /// Reads what the kernel has and corrects it: elements that are right stay, so that no connection notices. A table
@@ -82,10 +85,11 @@ impl Kernel {
         self.state.sweep();
         let changes = self.state.take_changes();
         self.table.write(&mut batch, &changes);
-        batch.send()?;
+        self.send(batch)?;
         let (fronts, endpoints) = self.state.len();
         tracing::info!(fronts, endpoints, changed = changes.len(), "the kernel has the Services");
-        Ok(())
+        // What went while nobody looked may have left flows.
+        self.forget_flows(&changes)
     }
 
     /// Tells the kernel what has changed of these Services.
@@ -98,13 +102,66 @@ impl Kernel {
         if changes.is_empty() {
             return Ok(());
         }
-        self.send(&changes)
+        let mut batch = Batch::new();
+        self.table.write(&mut batch, &changes);
+        self.send(batch)?;
+        if changes.loses_flows {
+            self.forget_flows(&changes)?;
+        }
+        Ok(())
     }
 
-    fn send(&self, changes: &Changes) -> io::Result<()> {
-        let mut batch = Batch::new();
-        self.table.write(&mut batch, changes);
-        batch.send()
+    fn send(&mut self, batch: Batch) -> io::Result<()> {
+        let sender = match self.sender.take() {
+            Some(sender) => sender,
+            None => Sender::open()?,
+        };
+        batch.send_by(&sender)?;
+        // After an error its answers are not of use to anybody.
+        self.sender = Some(sender);
+        Ok(())
+    }
+
+    /// Whether somebody else has changed the table, by what has come.
+    ///
+    /// # Errors
+    /// When the subscription breaks.
+    pub fn is_touched(&self, events: &Events) -> io::Result<bool> {
+        let own = self.sender.as_ref().map(Sender::port).transpose()?;
+        events.concern(&self.table.name, own.unwrap_or(0))
+    }
+
+    /// Whether the table is there.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn has_table(&self) -> io::Result<bool> {
+        Ok(nft::tables(Family::Ipv4, &self.table.name)?.contains(&self.table.name))
+    }
+
+    /// Forgets flows of UDP to endpoints that are none any more: a client that sends on would send to nobody, since the
+    /// flow never ends. Connections of other protocols end by themselves.
+    fn forget_flows(&self, changes: &Changes) -> io::Result<()> {
+        let gone: HashSet<Front> = changes.fronts.gone.iter().map(|(front, _)| *front).collect();
+        let mut behind: HashMap<Front, Option<HashSet<Endpoint>>> = HashMap::new();
+        for flow in nft::udp_flows()?.iter().filter(|flow| flow.answers != flow.to) {
+            let front = |address| Front { address, protocol: Protocol::Udp, port: flow.to.port() };
+            let answers = Endpoint { address: *flow.answers.ip(), port: flow.answers.port() };
+            let mut leads = |front: Front| {
+                let endpoints = behind.entry(front).or_insert_with(|| self.state.behind(front)).as_ref();
+                endpoints.map(|endpoints| endpoints.contains(&answers))
+            };
+            let (address, node_port) = (front(*flow.to.ip()), front(Ipv4Addr::UNSPECIFIED));
+            // What leads to no Service, and did not, is somebody else's.
+            let is_stale = match leads(address).or_else(|| leads(node_port)) {
+                Some(leads) => !leads,
+                None => gone.contains(&address) || gone.contains(&node_port),
+            };
+            if is_stale {
+                nft::forget(flow)?;
+            }
+        }
+        Ok(())
     }
 
     fn plan(&mut self, mut services: BTreeSet<Key>) {

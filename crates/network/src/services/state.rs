@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 
 use informer::Key;
 
-use super::address::{Endpoint, Front, Range};
+use super::address::{Endpoint, Front, Protocol, Range};
 use super::mirror::{Difference, Mirror};
 use super::numbers::Numbers;
 use super::wanted::Wanted;
@@ -52,6 +52,8 @@ pub struct State {
     way_numbers: Numbers<String>,
     pool_numbers: Numbers<(Front, List)>,
     next_handle: Handle,
+    /// Whether an endpoint or a front of UDP has gone.
+    loses_flows: bool,
 }
 
 /// What the kernel is to be told.
@@ -66,6 +68,8 @@ pub struct Changes {
     pub ends: Difference<Handle, Endpoint>,
     pub loops: Difference<Ipv4Addr, ()>,
     pub sources: Difference<(Front, Range), ()>,
+    /// Whether flows of UDP may still lead to an endpoint that has gone.
+    pub loses_flows: bool,
 }
 
 impl Changes {
@@ -136,6 +140,7 @@ impl State {
             new_ways: Vec::new(),
             way_numbers: Numbers::of(found.ways.into_iter().map(|(number, name)| (name, number))),
             next_handle: next_handle.max(FIRST_HANDLE),
+            loses_flows: false,
         }
     }
 
@@ -170,6 +175,7 @@ impl State {
             if self.owners.get(front) == Some(service) {
                 self.owners.remove(front);
                 self.fronts.remove(front);
+                self.loses_flows |= front.protocol == Protocol::Udp;
                 self.pools.remove(&(*front, List::Cluster));
                 self.pools.remove(&(*front, List::Local));
                 free.extend(self.waiting.remove(front).into_iter().flatten());
@@ -263,6 +269,7 @@ impl State {
             return None;
         }
         let pool = self.pool_numbers.get(name);
+        let is_udp = name.0.protocol == Protocol::Udp;
         let count = self.counts.get(&pool).copied().unwrap_or(0);
         let before: Vec<Endpoint> = (0..count).filter_map(|place| self.seats.get(&(pool, place))).collect();
         let mut handles: HashMap<Endpoint, Handle> = HashMap::new();
@@ -271,6 +278,7 @@ impl State {
                 handles.insert(*endpoint, handle);
             }
         }
+        self.loses_flows |= is_udp && before.iter().any(|endpoint| !wanted.contains(endpoint));
         let after = seated(before, wanted);
         let taken = u32::try_from(after.len()).unwrap_or(u32::MAX);
         for (endpoint, place) in after.into_iter().zip(0..) {
@@ -335,7 +343,19 @@ impl State {
             ends: self.ends.take(),
             loops: self.loops.take(),
             sources: self.sources.take(),
+            loses_flows: std::mem::take(&mut self.loses_flows),
         }
+    }
+
+    /// The endpoints that new connections to a front may go to, whoever asks; none where nothing is known of the front.
+    pub fn behind(&self, front: Front) -> Option<HashSet<Endpoint>> {
+        self.fronts.get(&front)?;
+        let pools = [List::Cluster, List::Local].map(|list| self.pools.get(&(front, list)));
+        let seats = pools.into_iter().flatten().flat_map(|pool| {
+            let count = self.counts.get(&pool).copied().unwrap_or(0);
+            (0..count).map(move |place| (pool, place))
+        });
+        Some(seats.filter_map(|seat| self.seats.get(&seat)).collect())
     }
 
     /// Numbers of fronts and of endpoints.

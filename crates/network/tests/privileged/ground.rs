@@ -1,5 +1,6 @@
 //! A node in a network namespace of its own, with pods on its bridge and a proxy that is fed by hand.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -64,7 +65,7 @@ fn own_namespace() -> File {
     File::open("/proc/thread-self/ns/net").expect("the thread's namespace")
 }
 
-fn sh(command: &str) {
+pub fn sh(command: &str) {
     let done = std::process::Command::new("sh").args(["-ec", command]).status().expect("a shell");
     assert!(done.success(), "{command}");
 }
@@ -253,6 +254,18 @@ pub fn exchange(socket: &UdpSocket) -> Result<String, io::ErrorKind> {
     let mut said = [0; 64];
     let length = socket.recv(&mut said).map_err(|error| error.kind())?;
     Ok(String::from_utf8_lossy(&said[..length]).into_owned())
+}
+
+/// The names of the servers that answer, and the addresses that they see.
+pub fn seen(asked: impl Fn() -> Result<String, io::ErrorKind>) -> (BTreeSet<String>, BTreeSet<String>) {
+    let answers: Vec<String> = (0..40).map(|_| asked().expect("an answer")).collect();
+    let part =
+        |at: usize| answers.iter().map(|said| said.split(' ').nth(at).unwrap_or("").to_owned()).collect();
+    (part(0), part(1))
+}
+
+pub fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(ToString::to_string).collect()
 }
 
 /// Waits until `condition` holds: the proxy works beside the test.

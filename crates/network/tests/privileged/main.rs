@@ -1,4 +1,5 @@
 //! Needs root: Services as pods and the node reach them, in network namespaces the tests make for themselves.
 
 mod ground;
+mod outside;
 mod services;

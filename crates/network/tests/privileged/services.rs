@@ -1,12 +1,13 @@
 //! Services as pods and the node reach them.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use serde_json::json;
 
-use crate::ground::{BridgeFilter, Ground, Pod, TABLE, ask, ask_udp, on_a_node, until};
+use crate::ground::{
+    BridgeFilter, Ground, Pod, TABLE, ask, ask_udp, exchange, names, on_a_node, seen, sh, until,
+};
 
 const CLUSTER_IP: Ipv4Addr = Ipv4Addr::new(10, 98, 0, 7);
 
@@ -19,18 +20,6 @@ async fn two_servers(ground: &Ground) -> [Pod; 2] {
     pods[0].serve("first", 8080);
     pods[1].serve("second", 8080);
     pods
-}
-
-/// The names of the servers that answer, and the addresses that they see.
-fn seen(asked: impl Fn() -> Result<String, io::ErrorKind>) -> (BTreeSet<String>, BTreeSet<String>) {
-    let answers: Vec<String> = (0..40).map(|_| asked().expect("an answer")).collect();
-    let part =
-        |at: usize| answers.iter().map(|said| said.split(' ').nth(at).unwrap_or("").to_owned()).collect();
-    (part(0), part(1))
-}
-
-fn names(names: &[&str]) -> BTreeSet<String> {
-    names.iter().map(ToString::to_string).collect()
 }
 
 fn a_service_is_reached(filter: BridgeFilter) {
@@ -137,6 +126,64 @@ fn the_program_nft_shows_the_table() {
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+        ground.stop().await;
+    });
+}
+
+#[test]
+fn a_table_that_somebody_deletes_or_changes_comes_back() {
+    on_a_node(BridgeFilter::Off, async |mut ground| {
+        let front = SocketAddr::from((CLUSTER_IP, 80));
+        let servers = two_servers(&ground).await;
+        web(&ground);
+        ground.endpoints("web", "TCP", 8080, &servers.each_ref().map(|pod| pod.address));
+        ground.start().await;
+        until("the Service answers", || ask(front).is_ok()).await;
+        for damage in [
+            format!("nft delete table ip {TABLE}"),
+            "nft flush ruleset".to_owned(),
+            format!("nft flush chain ip {TABLE} output"),
+            format!("nft flush map ip {TABLE} endpoints"),
+        ] {
+            assert!(ask(front).is_ok(), "before: {damage}");
+            sh(&damage);
+            until("the Service answers again", || ask(front).is_ok()).await;
+        }
+        ground.stop().await;
+    });
+}
+
+#[test]
+fn a_flow_of_udp_leaves_an_endpoint_that_is_gone() {
+    on_a_node(BridgeFilter::Off, async |mut ground| {
+        let servers = [ground.pod("aaaaaaaa").await, ground.pod("bbbbbbbb").await];
+        servers[0].serve_udp("first", 5353);
+        servers[1].serve_udp("second", 5353);
+        let client = ground.pod("cccccccc").await;
+        let front = SocketAddr::from((CLUSTER_IP, 53));
+        let ports = json!([{"port": 53, "protocol": "UDP", "nodePort": 30053}]);
+        ground.service("names", json!({"clusterIP": CLUSTER_IP, "type": "NodePort", "ports": ports}));
+        ground.endpoints("names", "UDP", 5353, &[servers[0].address]);
+        ground.start().await;
+        until("the Service answers", || ask_udp(front).is_ok()).await;
+        let connected = |to: SocketAddr| {
+            client.run(move || {
+                let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+                socket.connect(to).expect("a route");
+                socket
+            })
+        };
+        let sockets = [connected(front), connected(SocketAddr::from(([192, 0, 2, 1], 30053)))];
+        for socket in &sockets {
+            assert!(exchange(socket).expect("an answer").starts_with("first"));
+        }
+        ground.endpoints("names", "UDP", 5353, &[servers[1].address]);
+        for socket in &sockets {
+            until("the other answers", || exchange(socket).is_ok_and(|said| said.starts_with("second")))
+                .await;
+        }
+        ground.delete_service("names");
+        until("nobody answers", || exchange(&sockets[0]).is_err()).await;
         ground.stop().await;
     });
 }
