@@ -18,6 +18,7 @@ pub mod garbage_collector;
 #[cfg(test)]
 mod golden;
 pub mod kubernetes_service;
+pub mod load_balancer;
 #[cfg(test)]
 mod merge;
 pub mod namespace;

@@ -1,10 +1,11 @@
 //! [`NodeView`]: the fields that controllers read of every node, kept beside the cached bytes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use informer::Cached;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition, Taint};
 use serde::Deserialize;
 
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
@@ -21,6 +22,8 @@ pub(crate) struct NodeView {
     pub out_of_service: bool,
     /// The node's parts of the pod network.
     pub ranges: Vec<String>,
+    /// The addresses by which the cluster reaches the node.
+    pub internal_ips: Box<[IpAddr]>,
 }
 
 #[derive(Deserialize, Default)]
@@ -44,12 +47,15 @@ struct RawSpec {
 #[serde(default)]
 struct RawStatus {
     conditions: Option<Vec<NodeCondition>>,
+    addresses: Option<Vec<NodeAddress>>,
 }
 
 impl From<Raw> for NodeView {
     fn from(raw: Raw) -> Self {
         let spec = raw.spec.unwrap_or_default();
-        let conditions = raw.status.and_then(|status| status.conditions).unwrap_or_default();
+        let status = raw.status.unwrap_or_default();
+        let conditions = status.conditions.unwrap_or_default();
+        let internal = status.addresses.iter().flatten().filter(|address| address.type_ == "InternalIP");
         let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
         let taints = spec.taints.unwrap_or_default();
         let is_ready = ready.as_ref().is_some_and(|condition| condition.status == "True");
@@ -62,6 +68,7 @@ impl From<Raw> for NodeView {
             no_execute: taints.into_iter().filter(|taint| taint.effect == "NoExecute").collect(),
             out_of_service,
             ranges,
+            internal_ips: internal.filter_map(|internal| internal.address.parse().ok()).collect(),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::endpoint_slice_mirroring::EndpointSliceMirroringController;
 use crate::endpoints::EndpointsController;
 use crate::garbage_collector;
 use crate::kubernetes_service::{ApiService, KubernetesServiceController};
+use crate::load_balancer::{LoadBalancerController, ReservedPorts};
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterCidr, NodeIpamController};
 use crate::node_lifecycle::NodeLifecycleController;
@@ -40,6 +41,8 @@ pub struct Config {
     pub cluster_cidr: Option<ClusterCidr>,
     /// The Service of the API server and its endpoints, which are kept; with `None` nobody here does.
     pub api_service: Option<ApiService>,
+    /// The nodes' ports that Services of type LoadBalancer do not get; with `None` these Services are somebody else's.
+    pub load_balancer: Option<ReservedPorts>,
     /// The served kinds, for the namespace controller and the garbage collector.
     pub kinds: Arc<dyn ResourceSource>,
 }
@@ -55,6 +58,9 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<NodePortRepairController>(());
     if let Some(api_service) = config.api_service {
         manager.start::<KubernetesServiceController>(api_service);
+    }
+    if let Some(reserved) = config.load_balancer {
+        manager.start::<LoadBalancerController>(reserved);
     }
     manager.start::<EndpointSliceController>(());
     manager.start::<EndpointsController>(());

@@ -211,8 +211,21 @@ impl Cluster {
     }
 }
 
+/// The ports that clusters of this machine listen on, this and others.
+pub fn ports() -> impl Iterator<Item = u16> {
+    (0..SLOTS).flat_map(|slot| {
+        let cluster = at(slot);
+        let kubelets: Vec<u16> = (0..MAX_NODES).map(|index| cluster.kubelet_port(index)).collect();
+        kubelets.into_iter().chain([cluster.api_port()])
+    })
+}
+
+fn at(slot: u8) -> Cluster {
+    Cluster { slot, node_name: String::new(), nodes: 0, has_store: false }
+}
+
 fn ports_are_free(slot: u8) -> bool {
-    let probe = Cluster { slot, node_name: String::new(), nodes: 0, has_store: false };
+    let probe = at(slot);
     [probe.api_port(), probe.kubelet_port(0)]
         .into_iter()
         .all(|port| TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok())

@@ -23,6 +23,19 @@ pub struct Settings {
     pub insecure_registries: Vec<String>,
     /// Registry mirrors: image host → hosts (`host[:port]`) asked before it, in order.
     pub registry_mirrors: std::collections::BTreeMap<String, Vec<String>>,
+    /// Where Services of type LoadBalancer have their addresses from.
+    pub load_balancer: LoadBalancer,
+}
+
+/// Where Services of type LoadBalancer have their addresses from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LoadBalancer {
+    /// They get the nodes' own.
+    #[default]
+    Nodes,
+    /// A controller of the cluster's users gives them.
+    None,
 }
 
 impl Settings {
@@ -87,6 +100,14 @@ mod tests {
         let error = Settings::parse("nodeName: a\nnodeNmae: b\n").expect_err("refused").to_string();
         assert!(error.contains("nodeNmae"), "{error}");
         assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn the_nodes_are_the_load_balancer_unless_told_otherwise() {
+        let told = |text: &str| Settings::parse(text).map(|settings| settings.load_balancer).ok();
+        assert_eq!(told("nodeName: a"), Some(LoadBalancer::Nodes));
+        assert_eq!(told("loadBalancer: none"), Some(LoadBalancer::None));
+        assert_eq!(told("loadBalancer: cloud"), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
 use controllers::certificates::authority::Authority;
 use controllers::kubernetes_service::ApiService;
+use controllers::load_balancer::ReservedPorts;
 use informer::{Informers, Manager};
 use kube::Client;
 use resources::{Builtin, ResourceSource};
@@ -28,6 +29,8 @@ use tokio::net::TcpListener;
 use super::api_access::{ApiAccess, Door};
 use super::built::Built;
 use super::parts::Parts;
+use crate::cluster;
+use crate::settings::LoadBalancer;
 
 /// As whom the controllers introduce themselves.
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
@@ -210,6 +213,11 @@ fn api_service(parts: &Parts) -> Result<ApiService> {
     Ok(ApiService { service: service.typed()?, endpoints: endpoints.typed()?, slice: slice.typed()? })
 }
 
+/// The ports of the nodes that clusters themselves need, where the nodes' addresses are load balancers'.
+fn load_balancer(parts: &Parts) -> Option<ReservedPorts> {
+    (parts.settings.load_balancer == LoadBalancer::Nodes).then(|| cluster::ports().collect())
+}
+
 /// Controllers and scheduler.
 fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
     let supervisor = &parts.supervisor;
@@ -233,6 +241,7 @@ fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
         root_ca_pem: parts.pki.ca_pem.as_str().into(),
         authority: Some(Arc::new(authority)),
         cluster_cidr: Some(parts.cluster.pod_cidr().parse::<ClusterCidr>()?),
+        load_balancer: load_balancer(parts),
         api_service: Some(api_service(parts).context("the Service of the API server")?),
         kinds: Arc::new(Builtin),
     };

@@ -1,4 +1,5 @@
-//! Section H: who answers for a Service, in Endpoints and EndpointSlices: W131's half without packets.
+//! Section H: who answers for a Service, in Endpoints and EndpointSlices: W131's half without packets. Load balancers'
+//! addresses: W132's.
 
 use serde_json::{Value, json};
 use testing::Shell;
@@ -9,6 +10,7 @@ use crate::suite::{Row, Scene};
 pub const ROWS: &[Row] = &[
     ("w131a_endpoints_follow_the_pods_of_a_service", follow),
     ("w131b_endpoints_of_users_are_mirrored", mirrored),
+    ("w132a_load_balancers_have_the_nodes_addresses", balanced),
 ];
 
 /// Waits until the Service's only slice, and its Endpoints, have so many endpoints, which are all ready.
@@ -96,6 +98,38 @@ fn follow(scene: &Scene) {
     let gone = "kubectl wait endpointslice -l kubernetes.io/service-name=web --for=delete --timeout=60s";
     sh.ok(&format!("kubectl delete service web && {gone}"));
     sh.ok("kubectl wait endpoints/web --for=delete --timeout=60s");
+}
+
+fn balanced(scene: &Scene) {
+    let sh = &scene.shell;
+    let service = |name: &str, port: u16| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": port}]}})
+    };
+    let ip = "--for=jsonpath='{.status.loadBalancer.ingress[0].ip}' --timeout=10s";
+    sh.apply(&service("first", 18_080).to_string());
+    sh.ok(&format!("kubectl wait service/first {ip}"));
+    let node = sh.ok(
+        "kubectl get nodes -o jsonpath='{.items[0].status.addresses[?(@.type==\"InternalIP\")].address}'",
+    );
+    let table = sh.ok("kubectl get service first");
+    assert!(table.contains(&format!(" {node} ")), "{table}");
+    // A port of the nodes' addresses is one Service's, until that gives it back.
+    sh.apply(&service("second", 18_080).to_string());
+    sh.ok("kubectl wait service/second --for=jsonpath={.spec.type}=LoadBalancer");
+    let why = "port 18080/TCP of the nodes is taken by Service w132a/first";
+    let mut events = sh.start("kubectl get events -w -o custom-columns=M:.message --no-headers");
+    events.wait_until("why it waits", |line| line.ends_with(why));
+    assert!(sh.ok("kubectl get service second").contains("<pending>"));
+    sh.ok("kubectl patch service first -p '{\"spec\": {\"type\": \"ClusterIP\"}}'");
+    sh.ok(&format!("kubectl wait service/second {ip}"));
+    assert_eq!(sh.ok("kubectl get service first -o jsonpath={.status}"), "{\"loadBalancer\":{}}");
+    let mut other = service("other", 18_081);
+    other["spec"]["loadBalancerClass"] = "example.com/other".into();
+    sh.apply(&other.to_string());
+    sh.apply(&service("third", 18_082).to_string());
+    sh.ok(&format!("kubectl wait service/third {ip}"));
+    assert!(sh.ok("kubectl get service other").contains("<pending>"), "somebody else's");
 }
 
 fn mirrored(scene: &Scene) {
