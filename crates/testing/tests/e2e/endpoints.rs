@@ -1,16 +1,20 @@
 //! Section H: who answers for a Service, in Endpoints and EndpointSlices: W131's half without packets. Load balancers'
 //! addresses: W132's.
 
-use serde_json::{Value, json};
-use testing::Shell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
-use crate::manifests::replicated;
+use serde_json::{Value, json};
+use testing::{Cluster, Shell};
+
+use crate::manifests::{STAY, container, replicated};
 use crate::suite::{Row, Scene};
 
 pub const ROWS: &[Row] = &[
     ("w131a_endpoints_follow_the_pods_of_a_service", follow),
     ("w131b_endpoints_of_users_are_mirrored", mirrored),
     ("w132a_load_balancers_have_the_nodes_addresses", balanced),
+    ("f013_a_server_killed_amid_1000_endpoint_changes_loses_none", killed),
 ];
 
 /// Waits until the Service's only slice, and its Endpoints, have so many endpoints, which are all ready.
@@ -156,4 +160,63 @@ fn mirrored(scene: &Scene) {
     assert_eq!(changed["metadata"]["name"], slice["metadata"]["name"]);
     assert_eq!(addresses(changed), ["10.1.2.4", "10.1.2.5"]);
     sh.ok(&format!("kubectl delete endpoints own && {wait}=delete"));
+}
+
+/// Services that select the same pods, so that a pod's label changes so many endpoints.
+const SERVICES: usize = 50;
+const PODS: usize = 20;
+
+fn killed(scene: &Scene) {
+    let (cluster, sh) = scene.own_cluster("edges", 1);
+    let mut deployment = replicated("apps/v1", "Deployment", "many", 20);
+    deployment["spec"]["template"]["spec"]["containers"] = json!([container("main", STAY)]);
+    sh.apply(&deployment.to_string());
+    sh.ok("kubectl rollout status deployment many --timeout=60s");
+    let services = (0..SERVICES).map(|n| {
+        let spec = json!({"selector": {"on": "yes"}, "ports": [{"port": 80}]});
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": format!("s{n}")}, "spec": spec})
+            .to_string()
+    });
+    sh.apply(&services.collect::<Vec<_>>().join("\n"));
+    all_have(&sh, 0);
+    for (value, endpoints) in [("yes", PODS), ("no", 0)] {
+        label_and_kill(&cluster, &sh, value);
+        sh.ok(&format!("kubectl label pods --all on={value} --overwrite"));
+        all_have(&sh, endpoints);
+    }
+    drop(sh);
+    cluster.take_down().expect("the cluster ends cleanly");
+}
+
+/// Labels all pods and kills the server when a part of the slices has been written; brings the server back.
+fn label_and_kill(cluster: &Cluster, sh: &Shell, value: &str) {
+    let pid = cluster.server_pid().expect("the server's process");
+    let mut changes = sh.start("kubectl get endpointslices -w -o name");
+    let mut labels = sh.start(&format!("kubectl label pods --all on={value} --overwrite"));
+    labels.wait_until("a labelled pod", |line| line.ends_with(" labeled"));
+    let seen = Cell::new(0);
+    // Those there, and half of the changes that there are at least: pods that change at once are written at once.
+    changes.wait_until("changes", |_| seen.replace(seen.get() + 1) >= SERVICES + SERVICES / 2);
+    sh.ok(&format!("kill -KILL {pid} && timeout 30 tail --pid={pid} -f /dev/null"));
+    cluster.knarr(&["up", "--no-kubeconfig"]).expect("the server comes up again");
+}
+
+/// Waits until every Service has one slice, with so many endpoints, and Endpoints with as many.
+fn all_have(sh: &Shell, endpoints: usize) {
+    for what in ["endpointslices", "endpoints"] {
+        let paths = "{.endpoints[*].addresses[0]}{.subsets[*].addresses[*].ip}";
+        let mut watch =
+            sh.start(&format!("kubectl get {what} -w -o jsonpath='{{.metadata.name}} {paths}{{\"\\n\"}}'"));
+        let counts: RefCell<BTreeMap<String, usize>> = RefCell::default();
+        watch.wait_until("all endpoints", |line| {
+            let mut words = line.split_whitespace().map(str::to_owned);
+            let name = words.next().filter(|name| name.starts_with('s'));
+            counts.borrow_mut().extend(name.map(|name| (name, words.count())));
+            let counts = counts.borrow();
+            counts.len() >= SERVICES && counts.values().all(|count| *count == endpoints)
+        });
+    }
+    let names = "{range .items[*]}{.metadata.labels.kubernetes\\.io/service-name}{\"\\n\"}{end}";
+    let owners = sh.ok(&format!("kubectl get endpointslices -o jsonpath='{names}' | sort | uniq -d"));
+    assert_eq!(owners, "", "Services with more than one slice");
 }
