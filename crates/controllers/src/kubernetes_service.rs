@@ -2,13 +2,13 @@
 //! Upstream: `pkg/controlplane/controller/kubernetesservice` and `pkg/controlplane/reconcilers`, which look every ten
 //! seconds.
 //!
-//! The API server makes them anew when it starts, and this controller keeps them so. Other addresses beside the
-//! server's own are left: another server may have added itself.
+//! The API server makes them anew when it starts, and this controller keeps them so, also when the server's address
+//! changes. Other addresses beside the server's own are left: another server may have added itself.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use informer::{Action, Cache, Cached, Controller, DeletePolicy, Delta, Key, Plan, Round, Sources};
+use informer::{Action, Cache, Cached, Controller, DeletePolicy, Delta, Key, Plan, Queue, Round, Sources};
 use k8s_openapi::api::core::v1::{EndpointAddress, EndpointSubset, Endpoints, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::Resource;
@@ -25,9 +25,54 @@ pub struct ApiService {
     pub slice: EndpointSlice,
 }
 
+impl ApiService {
+    /// The server's own addresses.
+    fn addresses(&self) -> impl Iterator<Item = &String> {
+        let subsets = self.endpoints.subsets.iter().flatten();
+        subsets.flat_map(|subset| subset.addresses.iter().flatten()).map(|address| &address.ip)
+    }
+}
+
+/// The wanted objects, which may change while the server runs. Clones share them.
+#[derive(Clone)]
+pub struct ApiServiceFeed(Arc<Mutex<State>>);
+
+struct State {
+    wanted: Arc<ApiService>,
+    /// Addresses that the server had before.
+    former: BTreeSet<String>,
+    /// Of the controller, once it runs.
+    queue: Option<Queue<Key>>,
+}
+
+impl ApiServiceFeed {
+    pub fn new(wanted: ApiService) -> Self {
+        let state = State { wanted: Arc::new(wanted), former: BTreeSet::new(), queue: None };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Has the controller write other objects from now on.
+    pub fn replace(&self, wanted: ApiService) {
+        let mut state = self.state();
+        let State { wanted: before, former, queue } = &mut *state;
+        former.extend(before.addresses().cloned());
+        for own in wanted.addresses() {
+            former.remove(own);
+        }
+        if let Some(queue) = queue {
+            queue.add(Key::of(&wanted.service));
+        }
+        state.wanted = Arc::new(wanted);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// See the module's documentation. The one key is the Service.
 pub struct KubernetesServiceController {
-    wanted: Arc<ApiService>,
+    feed: ApiServiceFeed,
     services: Cache<Service>,
     endpoints: Cache<Endpoints>,
     by_service: informer::Index<EndpointSlice>,
@@ -36,6 +81,8 @@ pub struct KubernetesServiceController {
 /// What a decision depends on.
 pub struct Observed {
     wanted: Arc<ApiService>,
+    /// Addresses that the server no longer has.
+    former: BTreeSet<String>,
     service: Option<Arc<Service>>,
     endpoints: Option<Arc<Endpoints>>,
     /// All slices that claim to be the Service's.
@@ -51,11 +98,11 @@ fn service_of(slice: &Cached<EndpointSlice>) -> Option<Key> {
 impl Controller for KubernetesServiceController {
     const NAME: &'static str = "kubernetes-service-controller";
     const WORKERS: usize = 1;
-    type Config = ApiService;
+    type Config = ApiServiceFeed;
     type Observed = Observed;
 
-    fn sources(sources: &mut Sources<'_>, wanted: ApiService) -> Self {
-        let key = Key::of(&wanted.service);
+    fn sources(sources: &mut Sources<'_>, feed: ApiServiceFeed) -> Self {
+        let key = Key::of(&feed.state().wanted.service);
         let services = of_name(sources, &key);
         let endpoints = of_name(sources, &key);
         let slices = sources.mapped(move |delta: &Delta<EndpointSlice>| {
@@ -70,14 +117,20 @@ impl Controller for KubernetesServiceController {
             }
         });
         // What was removed while nobody looked is no change.
-        sources.queue().add(Key::of(&wanted.service));
-        Self { wanted: Arc::new(wanted), services, endpoints, by_service }
+        sources.queue().add(Key::of(&feed.state().wanted.service));
+        feed.state().queue = Some(sources.queue());
+        Self { feed, services, endpoints, by_service }
     }
 
     async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
         let slices = self.by_service.get(&labelled(&round.key.namespace, SERVICE_NAME, &round.key.name));
+        let (wanted, former) = {
+            let state = self.feed.state();
+            (state.wanted.clone(), state.former.clone())
+        };
         Ok(Some(Observed {
-            wanted: self.wanted.clone(),
+            wanted,
+            former,
             service: self.services.get_key(round.key),
             endpoints: self.endpoints.get_key(round.key),
             slices: slices.iter().filter_map(|slice| slice.typed().cloned()).collect(),
@@ -88,7 +141,7 @@ impl Controller for KubernetesServiceController {
         let wanted = &*observed.wanted;
         let mut plan = Plan::nothing();
         plan.actions.extend(service(&wanted.service, observed.service.as_deref()));
-        plan.actions.extend(endpoints(&wanted.endpoints, observed.endpoints.as_deref()));
+        plan.actions.extend(endpoints(&wanted.endpoints, observed.endpoints.as_deref(), &observed.former));
         let (own, others): (Vec<_>, Vec<_>) = observed.slices.iter().partition(|found| {
             let is_named = found.metadata.name == wanted.slice.metadata.name;
             is_named && found.address_type == wanted.slice.address_type
@@ -97,7 +150,7 @@ impl Controller for KubernetesServiceController {
             let policy = DeletePolicy { uid: other.metadata.uid.clone(), ..DeletePolicy::default() };
             plan.then(Action::Delete { target: target_of(&**other), policy });
         }
-        plan.actions.extend(slice(&wanted.slice, own.first().map(|own| &***own)));
+        plan.actions.extend(slice(&wanted.slice, own.first().map(|own| &***own), &observed.former));
         plan
     }
 }
@@ -134,12 +187,12 @@ fn service(wanted: &Service, found: Option<&Service>) -> Option<Action> {
     Some(update(&mended))
 }
 
-fn endpoints(wanted: &Endpoints, found: Option<&Endpoints>) -> Option<Action> {
+fn endpoints(wanted: &Endpoints, found: Option<&Endpoints>, former: &BTreeSet<String>) -> Option<Action> {
     let Some(found) = found else { return Some(creation(wanted)) };
     let subset = wanted.subsets.iter().flatten().next()?;
     let listed = found.subsets.iter().flatten().flat_map(|subset| subset.addresses.iter().flatten());
     let ips = listed.chain(subset.addresses.iter().flatten()).map(|address| address.ip.clone());
-    let ips: BTreeSet<String> = ips.collect();
+    let ips: BTreeSet<String> = ips.filter(|ip| !former.contains(ip)).collect();
     let addresses = ips.into_iter().map(|ip| EndpointAddress { ip, ..EndpointAddress::default() }).collect();
     let subsets = Some(vec![EndpointSubset {
         addresses: Some(addresses),
@@ -154,12 +207,12 @@ fn endpoints(wanted: &Endpoints, found: Option<&Endpoints>) -> Option<Action> {
     Some(update(&mended))
 }
 
-fn slice(wanted: &EndpointSlice, found: Option<&EndpointSlice>) -> Option<Action> {
+fn slice(wanted: &EndpointSlice, found: Option<&EndpointSlice>, former: &BTreeSet<String>) -> Option<Action> {
     let Some(found) = found else { return Some(creation(wanted)) };
     let all = |slice: &EndpointSlice| slice.endpoints.clone().unwrap_or_default();
     let own = all(wanted).first()?.clone();
     let addresses = all(found).into_iter().chain(all(wanted)).flat_map(|endpoint| endpoint.addresses);
-    let addresses: BTreeSet<String> = addresses.collect();
+    let addresses: BTreeSet<String> = addresses.filter(|ip| !former.contains(ip)).collect();
     let endpoint = |address| Endpoint { addresses: vec![address], ..own.clone() };
     let endpoints = Some(addresses.into_iter().map(endpoint).collect());
     let mut mended = EndpointSlice { endpoints, ports: wanted.ports.clone(), ..found.clone() };
@@ -198,6 +251,7 @@ mod tests {
             endpoints: Some(Arc::new(wanted.endpoints.clone())),
             slices: vec![Arc::new(wanted.slice.clone())],
             wanted: Arc::new(wanted),
+            former: BTreeSet::new(),
         }
     }
 
@@ -251,5 +305,27 @@ mod tests {
         assert_eq!(done[2].1, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/stranger");
         let addresses = |n: usize| &done[3].2["endpoints"][n]["addresses"];
         assert_eq!([addresses(0), addresses(1)], [&json!(["192.0.2.2"]), &json!(["192.0.2.9"])]);
+    }
+
+    #[test]
+    fn a_former_address_of_the_server_goes() {
+        let feed = ApiServiceFeed::new(wanted());
+        let moved = |ip: &str| {
+            let mut moved = wanted();
+            moved.endpoints.subsets.as_mut().expect("subsets")[0].addresses.as_mut().expect("addresses")[0]
+                .ip = ip.into();
+            moved.slice.endpoints.as_mut().expect("endpoints")[0].addresses = vec![ip.into()];
+            feed.replace(moved);
+            let state = feed.state();
+            let observed = Observed { wanted: state.wanted.clone(), former: state.former.clone(), ..whole() };
+            plan(&observed)
+        };
+        let [endpoints, slice] = &moved("192.0.2.7")[..] else { panic!("not two writes") };
+        assert_eq!(endpoints.2["subsets"][0]["addresses"], json!([{"ip": "192.0.2.7"}]));
+        assert_eq!(
+            slice.2["endpoints"],
+            json!([{"addresses": ["192.0.2.7"], "conditions": {"ready": true}}])
+        );
+        assert_eq!(moved("192.0.2.2"), [], "the first address again");
     }
 }

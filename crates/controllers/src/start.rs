@@ -16,7 +16,7 @@ use crate::endpoint_slice::EndpointSliceController;
 use crate::endpoint_slice_mirroring::EndpointSliceMirroringController;
 use crate::endpoints::EndpointsController;
 use crate::garbage_collector;
-use crate::kubernetes_service::{ApiService, KubernetesServiceController};
+use crate::kubernetes_service::{ApiServiceFeed, KubernetesServiceController};
 use crate::load_balancer::{LoadBalancerController, ReservedPorts};
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterCidr, NodeIpamController};
@@ -40,7 +40,7 @@ pub struct Config {
     /// The network nodes get their pod ranges from; with `None` the controllers do not set `spec.podCIDR`.
     pub cluster_cidr: Option<ClusterCidr>,
     /// The Service of the API server and its endpoints, which are kept; with `None` nobody here does.
-    pub api_service: Option<ApiService>,
+    pub api_service: Option<ApiServiceFeed>,
     /// The nodes' ports that Services of type LoadBalancer do not get; with `None` these Services are somebody else's.
     pub load_balancer: Option<ReservedPorts>,
     /// The served kinds, for the namespace controller and the garbage collector.

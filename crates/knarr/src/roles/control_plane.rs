@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
 use controllers::certificates::authority::Authority;
-use controllers::kubernetes_service::ApiService;
+use controllers::kubernetes_service::{ApiService, ApiServiceFeed};
 use controllers::load_balancer::ReservedPorts;
 use informer::{Informers, Manager};
 use kube::Client;
@@ -42,6 +42,9 @@ pub struct ControlPlane {
     tls: Arc<ServerTls>,
     store: Arc<dyn Store>,
     supervisor: Supervisor,
+    /// What the cluster's own objects are made of.
+    bootstrap: Arc<BootstrapConfig>,
+    api_service: ApiServiceFeed,
 }
 
 impl ControlPlane {
@@ -78,6 +81,16 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Has the Service of the API server lead to another address of the machine.
+    ///
+    /// # Errors
+    /// When the Service's objects are not of their kinds.
+    pub fn moved(&self, advertise_ip: IpAddr) -> Result<()> {
+        let config = BootstrapConfig { advertise_ip, ..(*self.bootstrap).clone() };
+        self.api_service.replace(api_service(&config)?);
+        Ok(())
+    }
+
     /// Closes the store, with everything acknowledged on disk.
     pub async fn close(&self) {
         if let Err(error) = self.store.close().await {
@@ -109,9 +122,12 @@ pub async fn start(parts: &Parts) -> Result<ControlPlane> {
         key: parts.pki.api_server.key_pem.as_bytes(),
         client_ca: parts.pki.ca_pem.as_bytes(),
     })?);
-    let plane = ControlPlane { server, tls, store, supervisor: parts.supervisor.clone() };
+    let bootstrap = Arc::new(bootstrap_config(parts));
+    let api_service = ApiServiceFeed::new(api_service(&bootstrap)?);
+    let supervisor = parts.supervisor.clone();
+    let plane = ControlPlane { server, tls, store, supervisor, bootstrap, api_service };
     plane.server.metrics().register_process();
-    set_up(parts, &plane).await?;
+    set_up(&plane).await?;
     security.settled().await;
     plane.listen(SocketAddr::from(([0, 0, 0, 0], parts.cluster.api_port()))).await?;
     start_loops(parts, &plane)?;
@@ -188,10 +204,9 @@ async fn build_server(parts: &Parts, store: Arc<dyn Store>) -> Result<(Server, S
 }
 
 /// Makes what every cluster has: namespaces, roles, priorities, the `kubernetes` Service.
-async fn set_up(parts: &Parts, plane: &ControlPlane) -> Result<()> {
-    let config = bootstrap_config(parts);
+async fn set_up(plane: &ControlPlane) -> Result<()> {
     let client = plane.client("kube-apiserver", "system:apiserver", &["system:masters"]);
-    let done = bootstrap::run(&client, &config).await.context("setting up the cluster")?;
+    let done = bootstrap::run(&client, &plane.bootstrap).await.context("setting up the cluster")?;
     tracing::info!(created = done.created, updated = done.updated, "the cluster's own objects are there");
     Ok(())
 }
@@ -208,9 +223,16 @@ fn bootstrap_config(parts: &Parts) -> BootstrapConfig {
 }
 
 /// The Service of the API server and its endpoints, as the controllers know them.
-fn api_service(parts: &Parts) -> Result<ApiService> {
-    let [service, endpoints, slice] = bootstrap::api_service(&bootstrap_config(parts));
-    Ok(ApiService { service: service.typed()?, endpoints: endpoints.typed()?, slice: slice.typed()? })
+fn api_service(config: &BootstrapConfig) -> Result<ApiService> {
+    let [service, endpoints, slice] = bootstrap::api_service(config);
+    let typed = || {
+        Ok::<_, serde_json::Error>(ApiService {
+            service: service.typed()?,
+            endpoints: endpoints.typed()?,
+            slice: slice.typed()?,
+        })
+    };
+    typed().context("the Service of the API server")
 }
 
 /// The ports of the nodes that clusters themselves need, where the nodes' addresses are load balancers'.
@@ -242,7 +264,7 @@ fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
         authority: Some(Arc::new(authority)),
         cluster_cidr: Some(parts.cluster.pod_cidr().parse::<ClusterCidr>()?),
         load_balancer: load_balancer(parts),
-        api_service: Some(api_service(parts).context("the Service of the API server")?),
+        api_service: Some(plane.api_service.clone()),
         kinds: Arc::new(Builtin),
     };
     controllers::start_all(&mut manager, config);

@@ -1,5 +1,6 @@
 //! The roles of a knarr process, and how the components are connected.
 
+mod addresses;
 pub mod agent;
 pub mod api_access;
 pub mod built;

@@ -12,12 +12,12 @@ use anyhow::{Result, bail};
 use base::{Clock, Shutdown, Supervisor, SystemClock, TaskKind};
 use client::kubeconfig;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::control_plane::ControlPlane;
 use super::daemon::{self, DRAIN, wait_for_end};
 use super::parts::Parts;
-use super::{control_plane, node, readiness};
+use super::{addresses, control_plane, node, readiness};
 use crate::admin;
 use crate::arguments::Server;
 use crate::cluster::Cluster;
@@ -30,6 +30,9 @@ use crate::which::layout_of;
 
 /// How long nodes may take to become Ready before the server says that they are not.
 const NODE_PATIENCE: Duration = Duration::from_mins(1);
+
+/// The machine's addresses as they are now.
+type Addresses = watch::Receiver<Vec<IpAddr>>;
 
 /// What the server says, once, on standard output. The reason why it did not come up is said there too, since its log
 /// may lie on a full disk.
@@ -105,7 +108,9 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
         up = async { tokio::try_join!(nodes, networks) } => (ready.late, ()) = up?,
         () = shutdown.started() => bail!("a part of the server failed while starting; see the log"),
     }
-    keep_certificates(&parts, &plane);
+    let addresses = addresses::follow(&supervisor)?;
+    keep_certificates(&parts, &plane, addresses.clone());
+    follow_addresses(&parts, &plane, addresses);
     tell(ready)?;
     wait_for_end(&shutdown).await?;
     shutdown.start();
@@ -165,19 +170,42 @@ fn names_of(cluster: &Cluster) -> Names {
     Names { node_name: cluster.node_name.clone(), addresses }
 }
 
-/// Makes certificates anew before they end, while the server runs.
-fn keep_certificates(parts: &Parts, plane: &ControlPlane) {
+/// Has the API's own Service lead to where the server is reached, while the server runs.
+fn follow_addresses(parts: &Parts, plane: &ControlPlane, mut addresses: Addresses) {
+    let plane = plane.clone();
+    let shutdown = parts.supervisor.shutdown().clone();
+    parts.supervisor.spawn(TaskKind::Background, "the API's Service", async move {
+        // They may have changed since the server looked.
+        addresses.mark_changed();
+        let follow = async {
+            while addresses.changed().await.is_ok() {
+                let best = addresses.borrow_and_update().first().copied();
+                if let Some(Err(error)) = best.map(|best| plane.moved(best)) {
+                    tracing::error!(%error, "the API's Service does not follow the machine's address");
+                }
+            }
+        };
+        tokio::select! {
+            () = follow => {}
+            () = shutdown.started() => {}
+        }
+    });
+}
+
+/// Makes certificates anew before they end, and for new addresses of the machine, while the server runs.
+fn keep_certificates(parts: &Parts, plane: &ControlPlane, mut addresses: Addresses) {
     let (dir, clock) = (parts.layout.pki_dir(), parts.clock.clone());
-    let names = names_of(&parts.cluster);
+    let cluster = parts.cluster.clone();
     let tls = plane.tls();
     let shutdown = parts.supervisor.shutdown().clone();
     parts.supervisor.spawn(TaskKind::Background, "certificates", async move {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(crate::pki::RENEWAL_CHECK) => {}
+                Ok(()) = addresses.changed() => {}
                 () = shutdown.started() => return,
             }
-            match Pki::load_or_create(&dir, &names, clock.now()) {
+            match Pki::load_or_create(&dir, &names_of(&cluster), clock.now()) {
                 Ok(pki) => {
                     let pair = &pki.api_server;
                     if let Err(error) =

@@ -13,6 +13,7 @@ use crate::suite::{Row, Scene};
 pub const ROWS: &[Row] = &[
     ("w131a_endpoints_follow_the_pods_of_a_service", follow),
     ("w131b_endpoints_of_users_are_mirrored", mirrored),
+    ("w131c_the_api_service_follows_the_address_of_the_machine", moved),
     ("w132a_load_balancers_have_the_nodes_addresses", balanced),
     ("f013_a_server_killed_amid_1000_endpoint_changes_loses_none", killed),
 ];
@@ -134,6 +135,35 @@ fn balanced(scene: &Scene) {
     sh.apply(&service("third", 18_082).to_string());
     sh.ok(&format!("kubectl wait service/third {ip}"));
     assert!(sh.ok("kubectl get service other").contains("<pending>"), "somebody else's");
+}
+
+/// In a network namespace of its own, whose only link gets other addresses.
+const MOVES: &str = r"
+set -e
+ip link set lo up
+ip link add outer type veth peer name inner
+ip link set outer up
+ip link set inner up
+ip addr add 198.51.100.5/24 dev outer
+ip route add default via 198.51.100.1 dev outer
+knarr up --name moves --data-dir $PWD/moves --no-kubeconfig --nodes 0
+trap 'knarr down --name moves --data-dir $PWD/moves' EXIT
+export KUBECONFIG=/etc/knarr/moves.kubeconfig
+kubectl get endpoints kubernetes
+ip addr add 203.0.113.7/24 dev outer
+ip addr del 198.51.100.5/24 dev outer
+ip route replace default via 203.0.113.1 dev outer
+kubectl wait endpoints/kubernetes --for='jsonpath={.subsets[*].addresses[*].ip}=203.0.113.7' --timeout=10s
+kubectl wait endpointslice/kubernetes --for='jsonpath={.endpoints[*].addresses[0]}=203.0.113.7' --timeout=10s
+kubectl --server=https://203.0.113.7:$(kubectl get endpoints kubernetes -o 'jsonpath={.subsets[0].ports[0].port}') version
+";
+
+fn moved(scene: &Scene) {
+    let sh = &scene.shell;
+    sh.file("moves.sh", MOVES);
+    let said = sh.ok("unshare --net bash moves.sh");
+    assert!(said.contains("198.51.100.5:6"), "{said}");
+    assert!(said.contains("Server Version"), "the certificate is for the new address: {said}");
 }
 
 fn mirrored(scene: &Scene) {
