@@ -15,6 +15,7 @@ mod requests;
 mod rest;
 mod scale;
 mod scheduler;
+mod services;
 mod upstream;
 mod watch;
 
@@ -80,6 +81,9 @@ async fn measure(arguments: &Arguments) -> Result<Report> {
     }
     if wanted(Section::Scheduler) {
         report.scheduler(&scheduler::measure()?);
+    }
+    if wanted(Section::Services) {
+        report.services(&services::measure()?);
     }
     Ok(report)
 }

@@ -12,6 +12,7 @@ use crate::requests::Requests;
 use crate::rest::Rest;
 use crate::scale::{self, Scale};
 use crate::scheduler::{self, Scheduler};
+use crate::services::{ENDPOINTS, Services};
 use crate::upstream;
 
 /// A part of the figures that can be measured alone.
@@ -23,6 +24,7 @@ pub enum Section {
     Requests,
     Scale,
     Scheduler,
+    Services,
 }
 
 impl Section {
@@ -35,6 +37,7 @@ impl Section {
             Self::Requests => "requests",
             Self::Scale => "scale",
             Self::Scheduler => "scheduler",
+            Self::Services => "services",
         };
         (format!("<!-- figures: {name} -->\n"), format!("<!-- end of figures: {name} -->\n"))
     }
@@ -209,6 +212,27 @@ impl Report {
             table.row(&[what, figure]);
         }
         self.add(Section::Scheduler, table);
+    }
+
+    pub fn services(&mut self, found: &Services) {
+        let mut head = vec![format!("Services of {ENDPOINTS} endpoints each, the proxy alone")];
+        head.extend(found.sizes.iter().map(|size| format!("{} Services", size.services)));
+        let mut table = Tables::of(&head);
+        let mut rows: Vec<Vec<String>> = Vec::new();
+        for size in &found.sizes {
+            for (index, (what, figure)) in size.rows().into_iter().enumerate() {
+                match rows.get_mut(index) {
+                    Some(row) => row.push(figure),
+                    None => rows.push(vec![what.to_owned(), figure]),
+                }
+            }
+        }
+        rows.iter().for_each(|row| table.row(row));
+        table.next(&["with the last of these loaded", "the server's address", "its Service's address"]);
+        for (what, direct, service) in found.traffic.rows() {
+            table.row(&[what.to_owned(), direct, service]);
+        }
+        self.add(Section::Services, table);
     }
 
     fn add(&mut self, section: Section, tables: Tables) {

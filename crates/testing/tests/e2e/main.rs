@@ -23,6 +23,7 @@ mod network;
 mod pods;
 mod replication;
 mod requests;
+mod services;
 mod streams;
 mod suite;
 
@@ -49,6 +50,7 @@ const AREAS: &[&[suite::Row]] = &[
     deletion::ROWS,
     network::ROWS,
     endpoints::ROWS,
+    services::ROWS,
     inside::ROWS,
     requests::ROWS,
 ];
