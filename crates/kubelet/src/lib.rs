@@ -25,6 +25,7 @@ pub mod planner;
 pub mod pod_api;
 pub mod pod_cgroup;
 pub mod probes;
+pub mod process_pods;
 mod relist;
 pub mod resolv;
 pub mod resources;

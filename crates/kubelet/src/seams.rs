@@ -176,6 +176,9 @@ pub enum LookupError {
     /// The pod's sandbox is not there (yet).
     #[error("sandbox of pod {0:?} not found")]
     NoSandbox(String),
+    /// The pod shows a part of the node's own process: there is no container.
+    #[error("container {container:?} is a part of the process of {program}, and its log {log}")]
+    InProcess { container: String, program: String, log: String },
 }
 
 /// What the node's HTTP API may know of the pods here.

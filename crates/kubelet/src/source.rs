@@ -5,10 +5,11 @@ use std::sync::Arc;
 use informer::{Cache, Delta, Informers, Scope};
 use k8s_openapi::api::core::v1::Pod;
 
+use crate::process_pods::is_mirror;
 use crate::worker::PodNews;
 use crate::workers::{Workers, is_taken_on};
 
-/// A source of pods.
+/// A source of pods. Mirror pods are none: nobody runs what they tell of.
 pub enum PodSource {
     /// The pods the API binds to this node.
     Api(Cache<Pod>),
@@ -17,7 +18,12 @@ pub enum PodSource {
 impl PodSource {
     /// Follows the pods with `spec.nodeName` equal to `node`.
     pub fn api(informers: &Informers, node: &str) -> Self {
-        Self::Api(informers.cache_of(Scope::fields(format!("spec.nodeName={node}"))))
+        Self::Api(informers.cache_of(Self::scope(node)))
+    }
+
+    /// Which pods of the API are the node's.
+    pub fn scope(node: &str) -> Scope {
+        Scope::fields(format!("spec.nodeName={node}"))
     }
 
     /// Delivers every pod there is, and then every change, to the workers; returns once the first complete
@@ -30,7 +36,9 @@ impl PodSource {
         }
         let workers = workers.clone();
         cache.subscribe(move |delta| {
-            let Some(pod) = delta.object().typed().cloned() else { return };
+            let Some(pod) = delta.object().typed().filter(|_| !is_mirror(delta.object())).cloned() else {
+                return;
+            };
             workers.deliver(match delta {
                 Delta::Applied { .. } => PodNews::Current(pod),
                 Delta::Deleted(_) => PodNews::Gone(pod),
@@ -43,7 +51,11 @@ impl PodSource {
 /// be counted before a new pod is measured against the room that is left.
 fn in_order_of_claim(cache: &Cache<Pod>) -> Vec<Arc<Pod>> {
     let present = cache.scan("the node agent starts and meets all its pods at once");
-    let mut pods: Vec<_> = present.iter().filter_map(|object| object.typed().cloned()).collect();
+    let mut pods: Vec<_> = present
+        .iter()
+        .filter(|object| !is_mirror(object))
+        .filter_map(|object| object.typed().cloned())
+        .collect();
     pods.sort_by_cached_key(|pod| {
         let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);
         (!is_taken_on(pod), created, pod.metadata.name.clone())

@@ -51,6 +51,8 @@ async fn serve(layout: &Layout, settings: Settings, joined: Joined) -> Result<()
         links: here.links(0),
         network: joined.network,
         has_service_addresses: true,
+        parts: Vec::new(),
+        log: None,
     };
     let deps = node::Deps {
         api: ApiAccess::https(&joined.node, &joined.network_agents)?,

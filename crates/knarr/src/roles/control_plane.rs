@@ -21,6 +21,7 @@ use controllers::kubernetes_service::{ApiService, ApiServiceFeed};
 use controllers::load_balancer::ReservedPorts;
 use informer::{Informers, Manager};
 use kube::Client;
+use kubelet::process_pods::Part;
 use resources::{Builtin, ResourceSource};
 use serving::{Pem, ServerTls};
 use store::{Embedded, Store};
@@ -97,6 +98,20 @@ impl ControlPlane {
             tracing::error!(%error, "the store could not be closed cleanly; it recovers at the next start");
         }
     }
+}
+
+/// The control plane's parts as a user of upstream looks for them.
+pub fn shown(api_port: u16) -> Vec<Part> {
+    let part = |name: &'static str, port| Part {
+        name,
+        labels: [("component", name), ("tier", "control-plane")].into(),
+        port,
+    };
+    vec![
+        part("kube-apiserver", Some(("https", api_port))),
+        part("kube-controller-manager", None),
+        part("kube-scheduler", None),
+    ]
 }
 
 #[async_trait]

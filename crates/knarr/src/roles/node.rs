@@ -12,6 +12,7 @@ mod runtime;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -23,6 +24,7 @@ use kube::Client;
 use kubelet::events::{EventSink, Events, Severity};
 use kubelet::node::{Machine, NodeAgent, NodeConfig, object};
 use kubelet::node_facts::NodeFacts;
+use kubelet::process_pods::Part;
 use tokio::sync::mpsc;
 
 use super::api_access::ApiAccess;
@@ -51,6 +53,10 @@ pub struct Config {
     /// Whether the Services' addresses are this node's: the nodes of a machine share one network namespace, in which
     /// only one of them can have the addresses.
     pub has_service_addresses: bool,
+    /// What of a control plane runs in the same process. The node shows each part as a pod, and so its own agents.
+    pub parts: Vec<Part>,
+    /// The file that the process logs to, if it does.
+    pub log: Option<PathBuf>,
 }
 
 /// What a node is built from.

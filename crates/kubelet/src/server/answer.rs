@@ -32,7 +32,9 @@ pub fn lookup_failed(error: &LookupError) -> Response<Body> {
         LookupError::NoPod(_) | LookupError::NoContainer { .. } | LookupError::NoSandbox(_) => {
             StatusCode::NOT_FOUND
         }
-        LookupError::Waiting { .. } | LookupError::NoPrevious { .. } => StatusCode::BAD_REQUEST,
+        LookupError::Waiting { .. } | LookupError::NoPrevious { .. } | LookupError::InProcess { .. } => {
+            StatusCode::BAD_REQUEST
+        }
     };
     text(status, error.to_string())
 }

@@ -1,4 +1,6 @@
-//! Section A: clusters, nodes and tools: W001, W002, W004-W007.
+//! Section A: clusters, nodes and tools: W001-W007.
+
+use serde_json::json;
 
 use crate::manifests::{STAY, container, pod, replicated};
 use crate::suite::{Row, Scene};
@@ -6,6 +8,7 @@ use crate::suite::{Row, Scene};
 pub const ROWS: &[Row] = &[
     ("w001_clusters_start_with_one_node_and_three", w001),
     ("w002_nodes_tell_what_they_are", w002),
+    ("w003_the_parts_of_the_cluster_are_shown_as_pods", w003),
     ("w004_the_api_describes_itself", w004),
     ("w005_removed_apis_are_unknown", w005),
     ("w006_output_comes_in_every_format", w006),
@@ -97,6 +100,48 @@ fn w002(scene: &Scene) {
         let told = |line: &str| line.split_whitespace().take(2).eq([condition, status]);
         assert!(text.lines().any(told), "{condition} is not {status} in\n{text}");
     }
+}
+
+fn w003(scene: &Scene) {
+    let sh = &scene.shell;
+    sh.ok("kubectl wait -n kube-system --for=condition=Ready pod --all --timeout=30s");
+    let node = sh.ok("kubectl get nodes -o jsonpath={.items[0].metadata.name}");
+    let names = sh.ok("kubectl get pods -n kube-system -o jsonpath={.items[*].metadata.name}");
+    let parts = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-dns"];
+    for part in parts {
+        let name = format!("{part}-{node}");
+        assert!(names.split(' ').any(|known| known == name), "{names}");
+    }
+    assert!(sh.ok("kubectl get po -A").contains("kube-system"));
+    for selector in ["component=kube-scheduler,tier=control-plane", "k8s-app=kube-dns"] {
+        assert_eq!(
+            sh.ok(&format!("kubectl get pods -n kube-system -l {selector} -o name")).lines().count(),
+            1
+        );
+    }
+    // They run in knarr's own process: nothing hides that.
+    let of_dns =
+        |path: &str| sh.ok(&format!("kubectl get pod -n kube-system kube-dns-{node} -o jsonpath='{path}'"));
+    assert!(of_dns("{.spec.containers[0].image}").starts_with("knarr:v"));
+    assert_eq!(of_dns("{.metadata.annotations.kubernetes\\.io/config\\.source}"), "process");
+    assert_eq!(of_dns("{.status.podIP}"), of_dns("{.status.hostIP}"));
+    for command in ["logs", "exec -it"] {
+        let tail = if command == "logs" { "" } else { "-- sh" };
+        let refused = sh.fails(&format!("kubectl {command} -n kube-system kube-dns-{node} {tail}"));
+        assert!(refused.contains("is a part of the process of knarr"), "{refused}");
+    }
+    // What runs cannot be deleted: its pod comes back.
+    let uid = of_dns("{.metadata.uid}");
+    sh.ok(&format!("kubectl delete pod -n kube-system kube-dns-{node}"));
+    sh.ok(&format!("kubectl wait -n kube-system --for=create pod/kube-dns-{node} --timeout=30s"));
+    sh.ok(&format!("kubectl wait -n kube-system --for=condition=Ready pod/kube-dns-{node} --timeout=30s"));
+    assert_ne!(of_dns("{.metadata.uid}"), uid);
+    // One that tells of nothing here does not stay.
+    let mut stranger = pod("stranger", STAY);
+    stranger["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    stranger["spec"]["nodeName"] = node.as_str().into();
+    sh.apply(&stranger.to_string());
+    sh.ok("kubectl wait --for=delete pod/stranger --timeout=30s");
 }
 
 fn w004(scene: &Scene) {

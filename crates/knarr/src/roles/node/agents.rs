@@ -13,6 +13,7 @@ use std::pin::Pin;
 use anyhow::Result;
 use base::{Supervisor, TaskKind};
 use informer::Informers;
+use kubelet::process_pods::Part;
 
 use crate::cluster::ClusterNetwork;
 use crate::roles::api_access::ApiAccess;
@@ -76,6 +77,11 @@ const AGENTS: [Agent; 3] = [
         build: |deps| Box::pin(services::build(deps)),
     },
 ];
+
+/// The agents that upstream has pods for, as a user looks for them.
+pub(super) fn parts() -> Vec<Part> {
+    vec![Part { name: "kube-dns", labels: [("k8s-app", "kube-dns")].into(), port: None }]
+}
 
 /// Builds the agents one after the other, and lets them run.
 pub(super) async fn start(deps: AgentDeps) {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use base::TaskKind;
 use cgroup::CgroupMounts;
+use informer::Scope;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kubelet::config::PodsConfig;
 use kubelet::container_config::ContainerConfigBuilder;
 use kubelet::container_config::security::SecurityDefaults;
@@ -13,6 +16,7 @@ use kubelet::logs::reopen::CriReopen;
 use kubelet::logs::rotation::{Policy, Rotation};
 use kubelet::metrics::running;
 use kubelet::pod_cgroup::PodCgroups;
+use kubelet::process_pods::{AllPods, Process, ProcessPods};
 use kubelet::resolv::ClusterDns;
 use kubelet::sandbox_config::SandboxConfigBuilder;
 use kubelet::seams::PodDirectory;
@@ -20,7 +24,7 @@ use kubelet::server::{Access, Configuration, ServerDeps};
 use kubelet::source::PodSource;
 use kubelet::volumes::{self, PodDirs};
 
-use super::{CLUSTER_DOMAIN, Config, Deps, Kit};
+use super::{CLUSTER_DOMAIN, Config, Deps, Kit, agents};
 use crate::pki::KUBELET_CLIENT_NAME;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -84,9 +88,33 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
     .await
     .context("reaching the container runtime")?;
     rotate_logs(config, deps, kit, Arc::new(pods.workers()));
-    serve_api(config, deps, kit, Shown { pods: Arc::new(pods.workers()), cgroups, probe_metrics }).await?;
+    let process = show_process(config, deps, kit);
+    let pods_here = Arc::new(AllPods { run: Arc::new(pods.workers()), process });
+    serve_api(config, deps, kit, Shown { pods: pods_here, cgroups, probe_metrics }).await?;
     deps.supervisor.spawn(TaskKind::Essential, "pods", pods.run());
     Ok(())
+}
+
+/// Shows the parts of this process that belong to the node as pods.
+fn show_process(config: &Config, deps: &Deps, kit: &Kit) -> Arc<ProcessPods> {
+    let seconds = deps.clock.now().as_second();
+    let process = Process {
+        node: config.name.clone(),
+        address: config.addresses.first().map(ToString::to_string).unwrap_or_default(),
+        started: Time(Timestamp::from_second(seconds).unwrap_or_default()),
+        program: concat!("knarr:v", env!("CARGO_PKG_VERSION")).into(),
+        log: config.log.clone(),
+    };
+    let mut parts = config.parts.clone();
+    if config.has_service_addresses {
+        parts.extend(agents::parts());
+    }
+    let pods = kit.informers.cache_of(PodSource::scope(&config.name));
+    let node = kit.informers.cache_of(Scope::fields(format!("metadata.name={}", config.name)));
+    let shown = Arc::new(ProcessPods::new(process, parts, pods, node, kit.client.clone()));
+    let keep = shown.clone().run(deps.clock.clone(), deps.supervisor.shutdown().clone());
+    deps.supervisor.spawn(TaskKind::Essential, "the process's pods", keep);
+    shown
 }
 
 /// Keeps containers' logs from filling the disk.
