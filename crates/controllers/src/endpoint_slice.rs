@@ -2,7 +2,7 @@
 //! `pkg/controller/endpointslice` and `k8s.io/endpointslice`.
 //!
 //! Start with [`controller`], the loop, and [`plan`], the decision. The decision's parts: [`desired`] (which endpoints a
-//! Service has), [`hints`] (whom an endpoint is meant for), [`packing`] (which slice holds which endpoint, so that few
+//! Service has), [`hints`] and [`topology`] (whom an endpoint is meant for), [`packing`] (which slice holds which endpoint, so that few
 //! are written), [`slice`] (the object).
 
 pub mod controller;
@@ -11,6 +11,7 @@ mod hints;
 mod packing;
 mod plan;
 mod slice;
+mod topology;
 
 pub use controller::EndpointSliceController;
 

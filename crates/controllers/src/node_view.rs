@@ -1,11 +1,13 @@
 //! [`NodeView`]: the fields that controllers read of every node, kept beside the cached bytes.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use informer::Cached;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, NodeAddress, NodeCondition, Taint};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Deserialize;
 
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
@@ -24,6 +26,8 @@ pub(crate) struct NodeView {
     pub ranges: Vec<String>,
     /// The addresses by which the cluster reaches the node.
     pub internal_ips: Box<[IpAddr]>,
+    /// The CPU that pods may use, in thousandths of a core; 0 where the node does not say.
+    pub cpu_m: i64,
 }
 
 #[derive(Deserialize, Default)]
@@ -48,6 +52,7 @@ struct RawSpec {
 struct RawStatus {
     conditions: Option<Vec<NodeCondition>>,
     addresses: Option<Vec<NodeAddress>>,
+    allocatable: Option<BTreeMap<String, Quantity>>,
 }
 
 impl From<Raw> for NodeView {
@@ -55,6 +60,10 @@ impl From<Raw> for NodeView {
         let spec = raw.spec.unwrap_or_default();
         let status = raw.status.unwrap_or_default();
         let conditions = status.conditions.unwrap_or_default();
+        let cpu = status
+            .allocatable
+            .as_ref()
+            .and_then(|all| all.get("cpu")?.0.parse::<api::quantity::Quantity>().ok());
         let internal = status.addresses.iter().flatten().filter(|address| address.type_ == "InternalIP");
         let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
         let taints = spec.taints.unwrap_or_default();
@@ -68,6 +77,7 @@ impl From<Raw> for NodeView {
             no_execute: taints.into_iter().filter(|taint| taint.effect == "NoExecute").collect(),
             out_of_service,
             ranges,
+            cpu_m: cpu.map_or(0, |cpu| cpu.milli_value()),
             internal_ips: internal.filter_map(|internal| internal.address.parse().ok()).collect(),
         }
     }

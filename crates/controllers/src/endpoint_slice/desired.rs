@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort};
 
-use super::hints;
+use super::{hints, topology};
 use crate::replicas::pod::Replica;
 use crate::service_endpoints::member::{self, Family};
 use crate::service_endpoints::slices::PortSet;
@@ -122,7 +122,8 @@ fn endpoint(
             serving: Some(serving),
             terminating: Some(terminating),
         }),
-        hints: hints::of(spec, ready, zone.as_deref(), node_name.as_deref()),
+        hints: hints::of(spec, ready, zone.as_deref(), node_name.as_deref())
+            .filter(|_| !topology::is_asked_for(service)),
         hostname: member::hostname(pod, service.metadata.name.as_deref().unwrap_or("")),
         node_name,
         target_ref: Some(member::reference(pod)),

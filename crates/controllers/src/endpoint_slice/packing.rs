@@ -8,6 +8,7 @@ use std::sync::Arc;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
 use super::desired::Identity;
+use crate::service_endpoints::slices::endpoints;
 
 /// How many endpoints a slice may hold (upstream's `--max-endpoints-per-slice`).
 pub(super) const LIMIT: usize = 100;
@@ -21,19 +22,27 @@ pub(super) struct Packing {
     pub new: Vec<Vec<Endpoint>>,
     /// Slices that nothing is left of.
     pub emptied: Vec<Arc<EndpointSlice>>,
+    /// Slices that stay as they are.
+    pub same: Vec<Arc<EndpointSlice>>,
 }
 
-/// Finds places for the `wanted` endpoints. A slice that `is_written` has to be written whatever it holds.
+/// Finds places for the `wanted` endpoints. A slice that `is_written` has to be written whatever it holds. Where others
+/// give the hints, endpoints that stay keep theirs.
 pub(super) fn pack(
     mut wanted: BTreeMap<Identity, Endpoint>,
     existing: &[Arc<EndpointSlice>],
     is_written: impl Fn(&EndpointSlice) -> bool,
+    keeps_hints: bool,
 ) -> Packing {
     let mut packing = Packing::default();
     let mut same: Vec<&Arc<EndpointSlice>> = Vec::new();
     for slice in existing {
         let held = endpoints(slice);
-        let kept: Vec<Endpoint> = held.iter().filter_map(|held| wanted.remove(&Identity::of(held))).collect();
+        let mut keep = |held: &Endpoint| {
+            let kept = wanted.remove(&Identity::of(held))?;
+            Some(if keeps_hints { Endpoint { hints: held.hints.clone(), ..kept } } else { kept })
+        };
+        let kept: Vec<Endpoint> = held.iter().filter_map(&mut keep).collect();
         if kept != held && kept.is_empty() {
             packing.emptied.push(slice.clone());
         } else if kept != held || is_written(slice) {
@@ -64,11 +73,8 @@ pub(super) fn pack(
             packing.new.push(held);
         }
     }
+    packing.same = same.into_iter().cloned().collect();
     packing
-}
-
-pub(super) fn endpoints(slice: &EndpointSlice) -> &[Endpoint] {
-    slice.endpoints.as_deref().unwrap_or_default()
 }
 
 /// Moves the first endpoints over, as many as have room.

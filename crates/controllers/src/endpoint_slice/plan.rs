@@ -10,10 +10,11 @@ use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
 use super::desired::{self, Candidate, Group};
-use super::packing::{endpoints, pack};
+use super::packing::pack;
 use super::slice::{self, is_owned_by};
+use super::topology::{self, Shares};
 use crate::service_endpoints::member::{self, Family};
-use crate::service_endpoints::slices::PortSet;
+use crate::service_endpoints::slices::{PortSet, endpoints};
 use crate::target::{dynamic, target_of, update};
 
 /// What a decision is made from.
@@ -24,6 +25,8 @@ pub struct Observed {
     pub(super) candidates: Vec<Candidate>,
     /// The slices that carry the Service's name, in the order of their names.
     pub(super) slices: Vec<Arc<EndpointSlice>>,
+    /// The zones' parts of the CPU; `None` where the Service does not ask for hints by them.
+    pub(super) shares: Option<Shares>,
     /// The failure of the last plan.
     pub(super) failure: Option<Failure>,
 }
@@ -34,6 +37,8 @@ struct Writes {
     create: Vec<EndpointSlice>,
     update: Vec<EndpointSlice>,
     delete: Vec<Arc<EndpointSlice>>,
+    /// Not written.
+    same: Vec<Arc<EndpointSlice>>,
 }
 
 pub(super) fn plan(observed: &Observed) -> Plan {
@@ -46,7 +51,11 @@ pub(super) fn plan(observed: &Observed) -> Plan {
     for family in &families {
         let of_family = observed.slices.iter().filter(|slice| slice.address_type == family.name());
         let of_family: Vec<_> = of_family.cloned().collect();
-        let more = of_one_family(service, spec, &observed.candidates, *family, of_family);
+        let mut more = of_one_family(service, spec, &observed.candidates, *family, of_family.clone());
+        if let Some(shares) = &observed.shares {
+            plan.actions.extend(give_hints(&mut more, shares, service, *family, &of_family));
+        }
+        recycle(&mut more, service);
         writes.create.extend(more.create);
         writes.update.extend(more.update);
         writes.delete.extend(more.delete);
@@ -88,22 +97,51 @@ fn of_one_family(
     for slice in own {
         by_ports.entry(PortSet::of(slice.ports.as_deref().unwrap_or_default())).or_default().push(slice);
     }
+    let keeps_hints = topology::is_asked_for(service);
     let labels = slice::labels(service);
     let is_relabelled = |slice: &EndpointSlice| slice.metadata.labels.as_ref() != Some(&labels);
     for (key, Group { ports, endpoints }) in desired::groups(service, spec, candidates, family) {
-        let packing = pack(endpoints, &by_ports.remove(&key).unwrap_or_default(), is_relabelled);
+        let packing = pack(endpoints, &by_ports.remove(&key).unwrap_or_default(), is_relabelled, keeps_hints);
         let changed = packing.changed.into_iter();
         writes.update.extend(changed.map(|(slice, held)| slice::changed(&slice, service, held)));
         writes.create.extend(packing.new.into_iter().map(|held| slice::fresh(service, family, &ports, held)));
         writes.delete.extend(packing.emptied);
+        writes.same.extend(packing.same);
     }
     // Nobody has these ports any more.
     writes.delete.extend(by_ports.into_values().flatten());
     if writes.delete.len() == before && writes.create.is_empty() {
         keep_one(&mut writes, service, family, &is_relabelled);
     }
-    recycle(&mut writes, service);
     writes
+}
+
+/// Gives hints by zones' parts of the CPU; the event that says whether that has become possible or is not.
+fn give_hints(
+    writes: &mut Writes,
+    shares: &Shares,
+    service: &Service,
+    family: Family,
+    before: &[Arc<EndpointSlice>],
+) -> Option<Action> {
+    let had = before.iter().flat_map(|slice| endpoints(slice)).any(|endpoint| endpoint.hints.is_some());
+    let made = writes.create.len();
+    let mut written = std::mem::take(&mut writes.create);
+    written.append(&mut writes.update);
+    let given = topology::give(shares, &mut written, &mut writes.same);
+    writes.update = written.split_off(made);
+    writes.create = written;
+    let (event_type, reason, message) = match given {
+        Err(why) => (EventType::Warning, "TopologyAwareHintsDisabled", why),
+        Ok(()) if had => return None,
+        Ok(()) => (
+            EventType::Normal,
+            "TopologyAwareHintsEnabled",
+            "Topology Aware Hints has been enabled".to_owned(),
+        ),
+    };
+    let message = format!("{message}, addressType: {}", family.name());
+    Some(Action::Event { about: client::reference(service), event_type, reason, message })
 }
 
 /// A Service without endpoints has a slice without any, by which others see that there are none.

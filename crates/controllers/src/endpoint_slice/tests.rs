@@ -13,12 +13,14 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::desired::{Candidate, Node};
-use super::packing::{LIMIT, endpoints};
+use super::packing::LIMIT;
 use super::plan::{Observed, plan};
+use super::topology;
 use crate::golden;
 use crate::replicas::pod::Replica;
 use crate::service_endpoints::TRIGGER_TIME;
 use crate::service_endpoints::member;
+use crate::service_endpoints::slices::endpoints;
 
 struct Cluster {
     service: Service,
@@ -30,6 +32,8 @@ struct Cluster {
     made: usize,
     log: String,
     failure: Option<Failure>,
+    /// The CPU of zones.
+    cpu: Vec<(Option<&'static str>, i64)>,
 }
 
 /// A Service named `web` with this specification, which selects all pods of the test.
@@ -55,6 +59,7 @@ impl Cluster {
             made: 0,
             log: String::new(),
             failure: None,
+            cpu: Vec::new(),
         }
     }
 
@@ -105,6 +110,7 @@ impl Cluster {
             service: Arc::new(self.service.clone()),
             candidates: candidates.filter(|candidate| member::may_answer(&candidate.pod)).collect(),
             slices: self.slices.values().cloned().map(Arc::new).collect(),
+            shares: topology::is_asked_for(&self.service).then(|| topology::shares(self.cpu.iter().copied())),
             failure: self.failure.clone(),
         }
     }
@@ -313,6 +319,38 @@ fn nodes_zones_and_hints() {
     c.failure = failure(FailedWrite::Create, "");
     c.round();
     golden::check("endpoint_slice/nodes", &c.log);
+}
+
+#[test]
+fn hints_by_the_zones_cpu() {
+    let mut c = Cluster::new(&json!({"trafficDistribution": "PreferSameZone"}));
+    let mode = ("service.kubernetes.io/topology-mode".to_owned(), "Auto".to_owned());
+    c.service.metadata.annotations = Some(BTreeMap::from([mode]));
+    c.nodes.insert("n2".into(), Some("west".into()));
+    for (n, node) in ["n1", "n1", "n1", "n2"].into_iter().enumerate() {
+        c.run(&format!("p{n}"), &format!("10.0.0.{n}"), &json!({"nodeName": node}), true);
+    }
+    c.say("# a zone is not known");
+    c.cpu = vec![(Some("east"), 1000), (None, 1000)];
+    c.round();
+    c.say("# two equal zones");
+    c.cpu[1].0 = Some("west");
+    c.round();
+    c.say("# five cannot be spread over two zones without overload");
+    c.run("p4", "10.0.0.4", &json!({"nodeName": "n2"}), true);
+    c.settle();
+    c.say("# six can");
+    c.run("p5", "10.0.0.5", &json!({"nodeName": "n1"}), true);
+    c.settle();
+    c.say("# nothing changes");
+    c.settle();
+    c.say("# one is not ready");
+    c.set_ready("p3", false);
+    c.settle();
+    c.say("# the annotation goes");
+    c.service.metadata.annotations = None;
+    c.settle();
+    golden::check("endpoint_slice/topology", &c.log);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use informer::{Cache, Cached, Delta, Index, Key};
-use k8s_openapi::api::discovery::v1::{EndpointPort, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 
 use crate::orphans::labelled;
 
@@ -44,6 +44,10 @@ pub(crate) fn concerned(delta: &Delta<EndpointSlice>, manager: &str) -> Vec<Key>
 fn service_of(slice: &Cached<EndpointSlice>) -> Option<Key> {
     let name = slice.label(SERVICE_NAME).filter(|name| !name.is_empty())?;
     Some(Key { namespace: slice.key.namespace.clone(), name: name.into() })
+}
+
+pub(crate) fn endpoints(slice: &EndpointSlice) -> &[Endpoint] {
+    slice.endpoints.as_deref().unwrap_or_default()
 }
 
 /// The beginning of the name of a slice that belongs to `service`.
