@@ -1,7 +1,8 @@
 //! The Service proxy: has the kernel send connections to a Service on to one of its endpoints.
 //!
 //! Start with [`Services`]: the agent, which follows Services and their slices and tells the kernel what has changed, in
-//! one transaction. [`wanted`] says what a Service asks for, [`topology`] which endpoints are used; [`state`] is what
+//! one transaction. [`wanted`] says what a Service asks for, [`topology`] which endpoints are used, [`health`] who asks
+//! whether there are any; [`state`] is what
 //! the sets of the table are to hold, [`table`] how these are laid out and what happens to a packet. Everything but
 //! `kernel` is pure. Only the table of this name is touched, and one table serves all nodes of a machine, which share
 //! the machine's network namespace.
@@ -10,6 +11,7 @@
 //! meanwhile.
 
 mod address;
+mod health;
 mod kernel;
 mod listening;
 mod mirror;
@@ -38,6 +40,7 @@ use nft::Events;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
+use health::HealthPorts;
 use kernel::Kernel;
 use table::Table;
 use topology::Here;
@@ -145,7 +148,8 @@ impl Services {
             self.view.services.wait_synced().await;
             self.view.slices.wait_synced().await;
             self.view.node.wait_synced().await;
-            follow(self.kernel, &self.view.node, &self.dirty).await;
+            let health = HealthPorts::new(shutdown.clone());
+            follow(self.kernel, health, &self.view.node, &self.dirty).await;
         };
         tokio::select! {
             () = work => {}
@@ -155,7 +159,7 @@ impl Services {
 }
 
 /// Tells the kernel all, and then what changes, until a round panics.
-async fn follow(kernel: Kernel, node: &Cache<Node>, dirty: &Dirty) {
+async fn follow(kernel: Kernel, mut health: HealthPorts, node: &Cache<Node>, dirty: &Dirty) {
     let mut kernel = Some(kernel);
     let mut events = None;
     let mut failures = 0u32;
@@ -171,13 +175,15 @@ async fn follow(kernel: Kernel, node: &Cache<Node>, dirty: &Dirty) {
             let result = if whole { working.correct() } else { working.update(news.services) };
             (working, result)
         });
-        let (working, result) = match round.await {
+        let (mut working, result) = match round.await {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(%error, "the Service proxy stops");
                 return;
             }
         };
+        health.tell(result.is_ok());
+        health.change(working.take_health()).await;
         let waited = match result {
             Ok(()) => wait(&working, &mut events, dirty).await,
             Err(error) => Err(error),

@@ -10,10 +10,11 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use nft::{Batch, Events, Family, Sender};
 
 use super::address::{Endpoint, Front, Protocol};
+use super::health::Health;
 use super::service_of;
 use super::state::{Changes, Found, State};
 use super::table::Table;
-use super::wanted::{Machine, Wanted, wanted};
+use super::wanted::{Machine, Wanted, health, wanted};
 
 /// How often a table is read again that others change at the same time.
 const READINGS: usize = 5;
@@ -26,6 +27,9 @@ pub(super) struct Kernel {
     slices_of: Index<EndpointSlice>,
     state: State,
     sender: Option<Sender>,
+    /// What health check ports say, and which of it has changed since it was taken.
+    health: HashMap<Key, Health>,
+    health_changes: HashMap<Key, Option<Health>>,
 }
 
 impl Kernel {
@@ -40,7 +44,16 @@ impl Kernel {
                 found(&service.to_string());
             }
         });
-        Self { table, machine, services, slices_of, state: State::of(Found::default()), sender: None }
+        Self {
+            table,
+            machine,
+            services,
+            slices_of,
+            state: State::of(Found::default()),
+            sender: None,
+            health: HashMap::new(),
+            health_changes: HashMap::new(),
+        }
     }
 
     /// Reads what the kernel has and corrects it: elements that are right stay, so that no connection notices. A table
@@ -80,7 +93,8 @@ impl Kernel {
     /// Adds all Services to a transaction that makes the table, and sends it.
     fn send_all(&mut self, mut batch: Batch) -> io::Result<()> {
         let services = self.services.scan("the table begins with all Services");
-        let keys: BTreeSet<Key> = services.iter().map(|service| service.key.clone()).collect();
+        let mut keys: BTreeSet<Key> = services.iter().map(|service| service.key.clone()).collect();
+        keys.extend(self.health.keys().cloned());
         self.plan(keys);
         self.state.sweep();
         let changes = self.state.take_changes();
@@ -166,17 +180,34 @@ impl Kernel {
 
     fn plan(&mut self, mut services: BTreeSet<Key>) {
         while let Some(service) = services.pop_first() {
-            let wanted = self.wanted(&service);
+            let (wanted, health) = self.look(&service);
+            self.note(&service, health);
             // Those that waited for what this Service has given up.
             services.extend(self.state.apply(&service, wanted));
         }
     }
 
-    fn wanted(&self, key: &Key) -> Vec<Wanted> {
-        let Some(service) = self.services.get_key(key) else { return Vec::new() };
+    /// What health check ports are to say that has changed; it counts as said.
+    pub fn take_health(&mut self) -> Vec<(Key, Option<Health>)> {
+        self.health_changes.drain().collect()
+    }
+
+    fn note(&mut self, service: &Key, health: Option<Health>) {
+        let before = match health {
+            Some(health) => self.health.insert(service.clone(), health),
+            None => self.health.remove(service),
+        };
+        if before != health {
+            self.health_changes.insert(service.clone(), health);
+        }
+    }
+
+    /// What a Service asks for.
+    fn look(&self, key: &Key) -> (Vec<Wanted>, Option<Health>) {
+        let Some(service) = self.services.get_key(key) else { return (Vec::new(), None) };
         let slices = self.slices_of.get(&key.to_string());
         let slices: Vec<&EndpointSlice> =
             slices.iter().filter_map(|slice| slice.typed().map(AsRef::as_ref)).collect();
-        wanted(&service, &slices, &self.machine)
+        (wanted(&service, &slices, &self.machine), health(&service, &slices, &self.machine))
     }
 }

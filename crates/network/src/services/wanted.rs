@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
 
 use super::address::{Endpoint, Front, Protocol, Range};
+use super::health::Health;
 use super::topology::{Candidate, Chosen, Here, Uses, choose};
 use super::way::{COUNT_LIMIT, List, Place, Treatment, Way};
 
@@ -53,6 +54,23 @@ pub fn wanted(service: &Service, slices: &[&EndpointSlice], machine: &Machine) -
     };
     let ports = spec.ports.iter().flatten();
     ports.filter_map(|port| of_port(service, spec, address, port, slices, machine)).collect()
+}
+
+/// What the health check port of a Service says: of load balancers whose clients are to stay on their node.
+pub fn health(service: &Service, slices: &[&EndpointSlice], machine: &Machine) -> Option<Health> {
+    let spec = service.spec.as_ref().filter(|spec| has_proxy(service, spec))?;
+    let is_asked = spec.type_.as_deref() == Some("LoadBalancer")
+        && spec.external_traffic_policy.as_deref() == Some(LOCAL)
+        && cluster_address(spec).is_some();
+    let port = spec.health_check_node_port.filter(|_| is_asked).and_then(|port| u16::try_from(port).ok())?;
+    let ports = spec.ports.iter().flatten();
+    let ready = ports.flat_map(|port| {
+        let protocol = Protocol::named(port.protocol.as_deref());
+        let found = protocol.map(|protocol| candidates(slices, port, protocol, &machine.here));
+        found.into_iter().flatten().filter(|one| one.is_here && one.is_ready)
+    });
+    let ready: BTreeSet<Ipv4Addr> = ready.map(|one| one.endpoint.address).collect();
+    (port > 0).then_some(Health { port, local: ready.len() })
 }
 
 fn has_proxy(service: &Service, spec: &ServiceSpec) -> bool {

@@ -47,11 +47,10 @@ pub enum BridgeFilter {
 pub fn on_a_node(filter: BridgeFilter, test: impl AsyncFnOnce(Ground) + Send + 'static) {
     std::thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("needs root: a new network namespace");
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        let mut runtime = runtime;
-        // The proxy's blocking work has to happen in this namespace.
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        // The proxy's work has to happen in this namespace.
         let own = own_namespace();
-        runtime.enable_all().on_thread_start(move || {
+        runtime.worker_threads(2).enable_all().on_thread_start(move || {
             setns(&own, CloneFlags::CLONE_NEWNET).expect("entering the node's namespace");
         });
         let runtime = runtime.build().expect("a runtime");

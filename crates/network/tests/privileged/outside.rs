@@ -278,3 +278,57 @@ fn udp_and_node_ports_of_udp_from_outside() {
         ground.stop().await;
     });
 }
+
+/// What a health check port says: the status, a header, the body.
+fn health(client: &Pod, port: u16) -> Result<(String, String, String), io::ErrorKind> {
+    let said = client.run(move || {
+        let mut stream = TcpStream::connect_timeout(&at(NODE, port), Duration::from_millis(900))?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said).map(|_| said)
+    });
+    let said = said.map_err(|error| error.kind())?;
+    let (head, body) = said.split_once("\r\n\r\n").expect("a head and a body");
+    let weight = head.lines().find_map(|line| line.strip_prefix("x-load-balancing-endpoint-weight: "));
+    let status = head.lines().next().unwrap_or_default().to_owned();
+    assert!(
+        head.contains("content-type: application/json") && head.contains("x-content-type-options: nosniff")
+    );
+    Ok((status, weight.unwrap_or_default().to_owned(), body.to_owned()))
+}
+
+#[test]
+fn a_health_check_port_says_whether_the_node_has_endpoints() {
+    on_a_node(BridgeFilter::Off, async |mut ground| {
+        let spec = |port: u16| {
+            json!({"clusterIP": CLUSTER_IP, "type": "LoadBalancer", "ports": [{"port": 80}, {"port": 81}],
+                "externalTrafficPolicy": "Local", "healthCheckNodePort": port})
+        };
+        ground.service("web", spec(32000));
+        let local = Ipv4Addr::new(10, 99, 7, 50);
+        endpoints(&ground, &[local, Ipv4Addr::new(10, 99, 7, 51), ELSEWHERE]);
+        ground.start().await;
+        until("the port answers", || health(&ground.outside, 32000).is_ok()).await;
+        let body = |count: usize| {
+            format!(
+                "{{\n\t\"service\": {{\n\t\t\"namespace\": \"default\",\n\t\t\"name\": \"web\"\n\t}},\n\
+                 \t\"localEndpoints\": {count},\n\t\"serviceProxyHealthy\": true\n}}"
+            )
+        };
+        let (status, weight, said) = health(&ground.outside, 32000).expect("an answer");
+        assert_eq!((status.as_str(), weight.as_str(), said), ("HTTP/1.1 200 OK", "2", body(2)));
+        endpoints(&ground, &[ELSEWHERE]);
+        let none = |ground: &Ground| health(&ground.outside, 32000).expect("an answer").2 == body(0);
+        until("none is here", || none(&ground)).await;
+        let (status, weight, _) = health(&ground.outside, 32000).expect("an answer");
+        assert_eq!((status.as_str(), weight.as_str()), ("HTTP/1.1 503 Service Unavailable", "0"));
+        // The port moves, to another Service too, and ends.
+        ground.service("web", spec(32001));
+        until("it has moved", || health(&ground.outside, 32001).is_ok()).await;
+        assert_eq!(health(&ground.outside, 32000), Err(io::ErrorKind::ConnectionRefused));
+        ground.delete_service("web");
+        let refused = Err(io::ErrorKind::ConnectionRefused);
+        until("it is closed", || health(&ground.outside, 32001) == refused).await;
+        ground.stop().await;
+    });
+}
