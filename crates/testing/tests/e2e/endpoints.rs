@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use testing::{Cluster, Shell};
 
-use crate::manifests::{STAY, container, replicated};
+use crate::manifests::{STAY, container, pod, replicated};
 use crate::suite::{Row, Scene};
 
 pub const ROWS: &[Row] = &[
     ("w131a_endpoints_follow_the_pods_of_a_service", follow),
     ("w131b_endpoints_of_users_are_mirrored", mirrored),
-    ("w131c_the_api_service_follows_the_address_of_the_machine", moved),
+    ("w131d_the_api_service_follows_the_address_of_the_machine", moved),
+    ("w131e_endpoints_of_named_ports_are_those_of_each_pod", multiport),
     ("w132a_load_balancers_have_the_nodes_addresses", balanced),
     ("f013_a_server_killed_amid_1000_endpoint_changes_loses_none", killed),
 ];
@@ -62,9 +63,7 @@ fn follow(scene: &Scene) {
     deployment["spec"]["template"]["spec"]["containers"][0]["ports"] =
         json!([{"name": "web", "containerPort": 8080}]);
     sh.apply(&service.to_string());
-    let none =
-        "kubectl wait endpointslice -l kubernetes.io/service-name=web --for=jsonpath={.addressType}=IPv4";
-    sh.ok(none);
+    appears(sh, "web");
     let table = sh.ok("kubectl get endpointslices");
     assert!(
         table.contains("<unset>   <unset>"),
@@ -135,6 +134,52 @@ fn balanced(scene: &Scene) {
     sh.apply(&service("third", 18_082).to_string());
     sh.ok(&format!("kubectl wait service/third {ip}"));
     assert!(sh.ok("kubectl get service other").contains("<pending>"), "somebody else's");
+}
+
+/// A Service of two ports, each of which another pod has.
+fn multiport(scene: &Scene) {
+    let sh = &scene.shell;
+    let ports = json!([{"name": "a", "port": 80, "targetPort": "one"}, {"name": "b", "port": 81, "targetPort": "two"}]);
+    let spec = json!({"selector": {"in": "multi"}, "ports": ports});
+    sh.apply(
+        &json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "multi"}, "spec": spec})
+            .to_string(),
+    );
+    let mut watch = sh.start("kubectl get endpoints -w -o jsonpath='{.subsets[*].ports[*].port};{\"\\n\"}'");
+    // Subsets are in the order of their addresses.
+    let mut until = |ports: &str| {
+        watch.wait_until(ports, |line| {
+            let mut there: Vec<&str> = line.trim_end_matches(';').split_whitespace().collect();
+            there.sort_unstable();
+            line.ends_with(';') && there.join(" ") == ports
+        })
+    };
+    until("");
+    let run = |name: &str, port: u16| {
+        let mut made = pod(name, STAY);
+        made["metadata"]["labels"] = json!({"in": "multi"});
+        made["spec"]["containers"][0]["ports"] = json!([{"name": name, "containerPort": port}]);
+        sh.apply(&made.to_string());
+        sh.ok(&format!("kubectl wait --for=condition=Ready pod/{name} --timeout=60s"));
+    };
+    run("one", 100);
+    until("100");
+    run("two", 101);
+    until("100 101");
+    let mut told: Vec<(Vec<String>, Value)> =
+        slices(sh, "multi").iter().map(|slice| (addresses(slice), slice["ports"].clone())).collect();
+    told.sort_by_key(|(addresses, _)| addresses.clone());
+    let mut real: Vec<(Vec<String>, Value)> = Vec::new();
+    for (name, port, number) in [("one", "a", 100), ("two", "b", 101)] {
+        let ip = sh.ok(&format!("kubectl get pod {name} -o jsonpath={{.status.podIP}}"));
+        real.push((vec![ip], json!([{"name": port, "port": number, "protocol": "TCP"}])));
+    }
+    real.sort_by_key(|(addresses, _)| addresses.clone());
+    assert_eq!(told, real, "a slice for each set of ports");
+    sh.ok("kubectl delete pod one --timeout=60s");
+    until("101");
+    sh.ok("kubectl delete pod two --timeout=60s");
+    until("");
 }
 
 /// In a network namespace of its own, whose only link gets other addresses.
