@@ -9,6 +9,9 @@ use crate::batch::{Family, GET_SET_ELEMENTS, GET_TABLE, Head, NETLINK_NETFILTER,
 use crate::message::{self, FAMILY_HEADER, attributes, messages};
 
 const DUMP: u16 = 0x300;
+/// The most that the kernel puts into a part of a list, if there is room for it. It walks a set from the beginning for each
+/// part, so that the fewer there are the better.
+const ANSWER_BYTES: usize = 32 << 10;
 /// What was listed has changed meanwhile (`NLM_F_DUMP_INTR`).
 const INTERRUPTED: u16 = 0x10;
 /// Attributes of an element.
@@ -114,8 +117,10 @@ fn value(element: &[u8], kind: u16) -> Option<&[u8]> {
 pub(crate) fn dump(family: u8, kind: u16, asked: Attributes, mut take: impl FnMut(&[u8])) -> io::Result<()> {
     let socket = ask(family, kind, REQUEST | DUMP, asked)?;
     let mut interrupted = false;
+    let mut answer = Vec::with_capacity(ANSWER_BYTES);
     loop {
-        let (answer, _) = socket.recv_from_full()?;
+        answer.clear();
+        socket.recv_from(&mut answer, 0)?;
         for message in messages(&answer) {
             interrupted |= message.flags & INTERRUPTED != 0;
             match message.kind {

@@ -182,10 +182,13 @@ impl Table {
                     rule.set_mark_bits(MASQUERADE, SCRATCH);
                 });
                 self.pick(batch, chain, way, (list, count), all);
+                // Not translated it would leave the machine, and all of its connection after it; the sender tries again.
+                batch.new_rule(table, chain, Attributes::discard);
             }
             Treatment::External { count } => {
                 batch.new_rule(table, chain, |rule| rule.set_mark_bits(MASQUERADE, SCRATCH));
                 self.pick(batch, chain, way, (List::Cluster, count), all);
+                batch.new_rule(table, chain, Attributes::discard);
             }
             Treatment::ExternalLocal { cluster, local } => {
                 self.pick(batch, chain, way, (List::Cluster, cluster), from_pods);
@@ -236,6 +239,16 @@ impl Table {
         }
         batch.new_rule(&self.name, chain, |rule| {
             seat(rule);
+            rule.map(ENDPOINTS, KEY, GIVEN);
+            send(rule);
+        });
+        // A transaction may come between two look-ups of one packet. What was chosen is gone then; the first place is
+        // the last that goes.
+        self.enter_pool(batch, chain, way.place, list, &when);
+        batch.new_rule(&self.name, chain, |rule| {
+            when(rule);
+            rule.load_priority(KEY);
+            rule.load_word([0; 4], SECOND);
             rule.map(ENDPOINTS, KEY, GIVEN);
             send(rule);
         });

@@ -60,7 +60,7 @@ pub fn on_a_node(filter: BridgeFilter, test: impl AsyncFnOnce(Ground) + Send + '
     .expect("the test");
 }
 
-fn own_namespace() -> File {
+pub fn own_namespace() -> File {
     File::open("/proc/thread-self/ns/net").expect("the thread's namespace")
 }
 

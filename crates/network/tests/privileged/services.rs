@@ -187,3 +187,43 @@ fn a_flow_of_udp_leaves_an_endpoint_that_is_gone() {
         ground.stop().await;
     });
 }
+
+/// A packet may see one map before a transaction and the next after it.
+#[test]
+fn no_connection_is_lost_while_endpoints_come_and_go() {
+    on_a_node(BridgeFilter::Off, async |mut ground| {
+        let front = SocketAddr::from((CLUSTER_IP, 80));
+        let servers = two_servers(&ground).await;
+        for affinity in ["None", "ClientIP"] {
+            let spec = json!({"clusterIP": CLUSTER_IP, "ports": [{"port": 80}], "sessionAffinity": affinity});
+            ground.service("web", spec);
+            // The last of many is a place that goes often.
+            let (few, many) = ([servers[0].address; 1], [servers[0].address, servers[1].address]);
+            ground.endpoints("web", "TCP", 8080, &many);
+            ground.start().await;
+            until("the Service answers", || ask(front).is_ok()).await;
+            let clients: Vec<_> = (0..2)
+                .map(|_| {
+                    let namespace = servers[1].run(crate::ground::own_namespace);
+                    let ask = move || {
+                        crate::ground::inside(&namespace, move || (0..400).all(|_| ask(front).is_ok()))
+                    };
+                    std::thread::spawn(ask)
+                })
+                .collect();
+            while !clients.iter().all(std::thread::JoinHandle::is_finished) {
+                for addresses in [&few[..], &many[..]] {
+                    ground.endpoints("web", "TCP", 8080, addresses);
+                    tokio::task::yield_now().await;
+                }
+            }
+            for client in clients {
+                assert!(
+                    client.join().expect("the client"),
+                    "every connection is answered, with affinity {affinity}"
+                );
+            }
+            ground.stop().await;
+        }
+    });
+}
