@@ -1,5 +1,6 @@
 //! Pods on the bridge: attaching one, taking it off, and removing everything of a cluster.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::path::Path;
 use nft::Family;
 
 use crate::config::{BridgeConfig, Range};
+use crate::host_ports::{self, PortMapping};
 use crate::{Error, binding, ipam, link, masquerade};
 
 /// A pod's address and the two ends of its interface.
@@ -37,6 +39,7 @@ pub async fn prepare_node(config: &BridgeConfig) -> Result<(), Error> {
         }
         _ => Error::Nft(error),
     })?;
+    host_ports::prepare(&config.bridge, pods).map_err(Error::Nft)?;
     binding::prepare(&config.bridge).map_err(|error| match error.raw_os_error() {
         Some(nix::libc::EPROTONOSUPPORT | nix::libc::EOPNOTSUPP | nix::libc::EAFNOSUPPORT) => Error::Kernel {
             what: "nftables on network devices",
@@ -47,8 +50,8 @@ pub async fn prepare_node(config: &BridgeConfig) -> Result<(), Error> {
     })
 }
 
-/// Gives the namespace at `netns` an interface called `interface` on the bridge. What was made is taken
-/// back when a later step fails.
+/// Gives the namespace at `netns` an interface called `interface` on the bridge, and has ports of the node lead to the
+/// pod. What was made is taken back when a later step fails.
 ///
 /// # Errors
 /// When no address is free, or the kernel refuses.
@@ -57,10 +60,16 @@ pub async fn attach(
     container_id: &str,
     netns: &Path,
     interface: &str,
+    ports: &[PortMapping],
 ) -> Result<Attachment, Error> {
     let range = Range::parse(&config.subnet)?;
     let address = ipam::allocate(&config.ipam_dir, range, container_id)?;
-    match connect(config, range, address, container_id, netns, interface).await {
+    let connected = connect(config, range, address, container_id, netns, interface).await;
+    let opened = connected.and_then(|attachment| {
+        host_ports::open(&config.bridge, address, ports)?;
+        Ok(attachment)
+    });
+    match opened {
         Ok(attachment) => Ok(attachment),
         Err(error) => {
             if let Err(undo) = detach(config, container_id).await {
@@ -105,6 +114,9 @@ pub async fn detach(config: &BridgeConfig, container_id: &str) -> Result<(), Err
     let port = name.clone();
     link::here(|handle| async move { link::remove(&handle, &name).await }).await?;
     binding::release(&config.bridge, &port).map_err(Error::Nft)?;
+    if let Some(address) = ipam::held_by(&config.ipam_dir, container_id)? {
+        host_ports::close(&config.bridge, address).map_err(Error::Nft)?;
+    }
     ipam::release(&config.ipam_dir, container_id)
 }
 
@@ -141,6 +153,11 @@ pub async fn collect_garbage(config: &BridgeConfig, keep: &[String]) -> Result<(
         Ok(())
     })
     .await?;
+    let mut pods = HashSet::new();
+    for id in keep {
+        pods.extend(ipam::held_by(&config.ipam_dir, id)?);
+    }
+    host_ports::retain(&config.bridge, &pods).map_err(Error::Nft)?;
     ipam::retain(&config.ipam_dir, |owner| keep.iter().any(|id| id == owner))
 }
 

@@ -9,6 +9,8 @@ pub enum Error {
     Netlink { what: String, cause: rtnetlink::Error },
     #[error("nftables: {0}")]
     Nft(std::io::Error),
+    #[error(transparent)]
+    Port(#[from] PortError),
     /// The kernel was built without something, or its module is not there.
     #[error("the kernel has no {what} ({option}; try: modprobe {module})")]
     Kernel { what: &'static str, option: &'static str, module: &'static str },
@@ -18,6 +20,19 @@ pub enum Error {
     NoInterface(String),
     #[error("{0}")]
     Config(String),
+}
+
+/// Why a port cannot lead to a pod.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    #[error("the protocol {0:?} is none of tcp, udp and sctp")]
+    Protocol(String),
+    #[error("the host IP {0:?} is no IPv4 address, and the pod network has no other")]
+    Address(String),
+    #[error("host port {port}/{protocol}: {source}")]
+    Kernel { port: u16, protocol: String, source: std::io::Error },
+    #[error("nftables: {0}")]
+    Table(std::io::Error),
 }
 
 impl Error {

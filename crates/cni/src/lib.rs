@@ -1,5 +1,5 @@
 //! The CNI plugin of a node: a bridge with a veth pair to each pod, addresses from the node's pod range that are bound to
-//! the pod's port, and masquerading of what leaves the cluster. Runtimes exec it; the node prepares the bridge before.
+//! the pod's port, ports of the node that lead to pods, and masquerading of what leaves the cluster. Runtimes exec it; the node prepares the bridge before.
 //!
 //! Start with [`main`] (how a runtime calls) and [`bridge`] (what is done). Every interface, table and file carries
 //! its cluster's own name, so that several clusters share a machine, and [`remove_cluster`] finds all of it again.
@@ -10,6 +10,7 @@ mod binding;
 pub mod bridge;
 pub mod config;
 mod error;
+mod host_ports;
 mod ipam;
 mod link;
 mod masquerade;
@@ -17,5 +18,6 @@ mod plugin;
 
 pub use bridge::{Attachment, attach, detach, prepare_node, remove_cluster};
 pub use config::BridgeConfig;
-pub use error::Error;
+pub use error::{Error, PortError};
+pub use host_ports::PortMapping;
 pub use plugin::{Plugin, main};

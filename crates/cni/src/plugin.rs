@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::config::{BridgeConfig, LOOPBACK_TYPE, PLUGIN_TYPE};
+use crate::host_ports::PortMapping;
 use crate::{bridge, link};
 
 const VERSIONS: [&str; 6] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0", "0.2.0"];
@@ -127,10 +128,17 @@ async fn on_loopback(command: &str, version: &str) -> Result<Option<Value>, Fail
 }
 
 async fn on_bridge(command: &str, input: Input, version: &str) -> Result<Option<Value>, Failure> {
+    let ports = match input.config["runtimeConfig"].get("portMappings") {
+        Some(ports) => Vec::<PortMapping>::deserialize(ports),
+        None => Ok(Vec::new()),
+    };
     let config: BridgeConfig = serde_json::from_value(input.config)
         .map_err(|e| failure(BAD_CONFIG, format!("the configuration: {e}")))?;
     match command {
-        "ADD" => add(&config, version).await.map(Some),
+        "ADD" => {
+            let ports = ports.map_err(|e| failure(BAD_CONFIG, format!("runtimeConfig.portMappings: {e}")))?;
+            add(&config, &ports, version).await.map(Some)
+        }
         "DEL" => {
             bridge::detach(&config, &variable("CNI_CONTAINERID")?).await.map_err(|e| failure(FAILED, e))?;
             Ok(None)
@@ -149,11 +157,12 @@ async fn on_bridge(command: &str, input: Input, version: &str) -> Result<Option<
     }
 }
 
-async fn add(config: &BridgeConfig, version: &str) -> Result<Value, Failure> {
+async fn add(config: &BridgeConfig, ports: &[PortMapping], version: &str) -> Result<Value, Failure> {
     let (id, netns, interface) =
         (variable("CNI_CONTAINERID")?, variable("CNI_NETNS")?, variable("CNI_IFNAME")?);
-    let attached =
-        bridge::attach(config, &id, Path::new(&netns), &interface).await.map_err(|e| failure(FAILED, e))?;
+    let attached = bridge::attach(config, &id, Path::new(&netns), &interface, ports)
+        .await
+        .map_err(|e| failure(FAILED, e))?;
     Ok(json!({
         "cniVersion": version,
         "interfaces": [

@@ -37,6 +37,8 @@ fn new_namespace() -> (File, PathBuf) {
 fn on_a_node(test: impl AsyncFnOnce(&Path) + Send + 'static) {
     std::thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("needs root: a new network namespace");
+        // Whatever the machine's setting is, with which a namespace begins.
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("a node forwards");
         let dir = tempfile::tempdir().expect("a temporary folder");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(test(dir.path()));
@@ -77,8 +79,8 @@ fn pods_reach_each_other_and_the_node_and_leave_nothing() {
         prepare_node(&config).await.expect("again");
         let (first, first_path) = new_namespace();
         let (second, second_path) = new_namespace();
-        let a = attach(&config, "aaaaaaaa11", &first_path, "eth0").await.expect("attached");
-        let b = attach(&config, "bbbbbbbb22", &second_path, "eth0").await.expect("attached");
+        let a = attach(&config, "aaaaaaaa11", &first_path, "eth0", &[]).await.expect("attached");
+        let b = attach(&config, "bbbbbbbb22", &second_path, "eth0", &[]).await.expect("attached");
         assert_ne!(a.address, b.address);
         let listener =
             inside(&second, move || std::net::TcpListener::bind((b.address, 7000)).expect("listening"));
@@ -107,6 +109,57 @@ fn pods_reach_each_other_and_the_node_and_leave_nothing() {
         remove_cluster("knarrte", "knt").await.expect("found by what its name begins with");
         let left = std::fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces");
         assert!(!left.contains("kn"), "{left}");
+    });
+}
+
+fn mapping(host_port: u16, host_ip: &str) -> cni::PortMapping {
+    cni::PortMapping { host_port, container_port: 7000, protocol: "tcp".into(), host_ip: host_ip.into() }
+}
+
+#[test]
+fn ports_of_the_node_lead_to_a_pod_as_long_as_there_is_one() {
+    on_a_node(async |dir| {
+        let config = config(dir.join("ipam"));
+        prepare_node(&config).await.expect("the bridge and the table");
+        let (connection, handle, _) = rtnetlink::new_connection().expect("netlink");
+        let mut netlink = tokio::task::JoinSet::new();
+        netlink.spawn(connection);
+        let loopback_up = rtnetlink::LinkUnspec::new_with_index(1).up().build();
+        handle.link().set(loopback_up).execute().await.expect("the loopback is up");
+        let ((pod, pod_path), (other, other_path)) = (new_namespace(), new_namespace());
+        let ports = [mapping(8080, ""), mapping(8081, "127.0.0.2")];
+        let a = attach(&config, "aaaaaaaa11", &pod_path, "eth0", &ports).await.expect("attached");
+        let taken = attach(&config, "bbbbbbbb22", &other_path, "eth0", &[mapping(8080, "")]).await;
+        let taken = taken.expect_err("another pod has the port").to_string();
+        assert!(taken.starts_with("host port 8080/tcp: "), "{taken}");
+        attach(&config, "bbbbbbbb22", &other_path, "eth0", &[]).await.expect("attached");
+        let listener =
+            inside(&pod, move || std::net::TcpListener::bind((a.address, 7000)).expect("listening"));
+        let gateway = a.range.gateway();
+        let reach = |address: std::net::Ipv4Addr, port: u16| {
+            let patience = std::time::Duration::from_secs(2);
+            std::net::TcpStream::connect_timeout(&(address, port).into(), patience).map(drop)
+        };
+        let loopback = |last| std::net::Ipv4Addr::new(127, 0, 0, last);
+        let check = |is_open: bool| {
+            for (address, port) in [(loopback(1), 8080), (gateway, 8080), (loopback(2), 8081)] {
+                let reached = reach(address, port);
+                assert_eq!(reached.is_ok(), is_open, "{address}:{port}: {reached:?}");
+            }
+        };
+        check(true);
+        reach(loopback(1), 8081).expect_err("of another address only");
+        inside(&other, move || reach(gateway, 8080)).expect("from a pod");
+        inside(&pod, move || reach(gateway, 8080)).expect("from the pod itself");
+        // The node starts again: what leads to pods stays.
+        prepare_node(&config).await.expect("again");
+        check(true);
+        detach(&config, "aaaaaaaa11").await.expect("detached");
+        drop(listener);
+        check(false);
+        detach(&config, "aaaaaaaa11").await.expect("again");
+        remove_cluster(&config.bridge, &config.veth_prefix).await.expect("removed");
+        assert_eq!(nft::tables(nft::Family::Ipv4, &config.bridge).expect("asked"), Vec::<String>::new());
     });
 }
 
@@ -154,8 +207,8 @@ fn a_pod_cannot_take_anothers_address() {
         prepare_node(&config).await.expect("the bridge and the tables");
         let (first, first_path) = new_namespace();
         let (second, second_path) = new_namespace();
-        let thief = attach(&config, "aaaaaaaa11", &first_path, "eth0").await.expect("attached");
-        let victim = attach(&config, "bbbbbbbb22", &second_path, "eth0").await.expect("attached");
+        let thief = attach(&config, "aaaaaaaa11", &first_path, "eth0", &[]).await.expect("attached");
+        let victim = attach(&config, "bbbbbbbb22", &second_path, "eth0", &[]).await.expect("attached");
         let forwards = inside(&first, || std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward"));
         assert_eq!(forwards.expect("readable").trim(), "0", "a pod is no router");
         let gateway = Ipv4Addr::new(10, 99, 7, 1);
@@ -219,7 +272,7 @@ fn a_failed_attachment_gives_its_address_back() {
     on_a_node(async |dir| {
         let config = config(dir.join("ipam"));
         prepare_node(&config).await.expect("the bridge and the table");
-        assert!(attach(&config, "cccccccc33", Path::new("/nowhere"), "eth0").await.is_err());
+        assert!(attach(&config, "cccccccc33", Path::new("/nowhere"), "eth0", &[]).await.is_err());
         let records = std::fs::read_dir(&config.ipam_dir).expect("records").flatten();
         let held = records.filter(|e| e.file_name().to_string_lossy().starts_with("10.")).count();
         assert_eq!(held, 0);

@@ -142,7 +142,8 @@ impl Ground {
     pub async fn pod(&self, name: &str) -> Pod {
         let namespace = new_namespace();
         let path = PathBuf::from(format!("/proc/self/fd/{}", namespace.as_raw_fd()));
-        let attached = cni::attach(&self.config, name, Path::new(&path), "eth0").await.expect("attached");
+        let attached =
+            cni::attach(&self.config, name, Path::new(&path), "eth0", &[]).await.expect("attached");
         Pod { namespace, address: attached.address }
     }
 

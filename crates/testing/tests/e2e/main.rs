@@ -19,6 +19,7 @@ mod leftovers;
 mod lifecycle;
 mod lost_node;
 mod manifests;
+mod names;
 mod network;
 mod pods;
 mod replication;
@@ -48,6 +49,7 @@ const AREAS: &[&[suite::Row]] = &[
     replication::ROWS,
     deployments::ROWS,
     deletion::ROWS,
+    names::ROWS,
     network::ROWS,
     endpoints::ROWS,
     services::ROWS,

@@ -70,6 +70,7 @@ async fn make_network(bridge: &BridgeConfig, layout: &NodeLayout) -> Result<()> 
     cni::prepare_node(bridge).await?;
     let mut plugin = serde_json::to_value(bridge)?;
     plugin["type"] = PLUGIN_TYPE.into();
+    plugin["capabilities"] = serde_json::json!({"portMappings": true});
     let list = serde_json::json!({"cniVersion": "1.0.0", "name": "knarr", "plugins": [plugin]});
     let path = layout.cni_conf_dir().join("10-knarr.conflist");
     write_durably(&path, &serde_json::to_vec_pretty(&list)?, 0o644)
