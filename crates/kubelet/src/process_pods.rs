@@ -10,6 +10,7 @@ mod object;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +23,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, PostParams};
 use kube::{Client, Error};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::pod_api::{KubePodApi, PodApi, PodApiError};
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
@@ -51,8 +52,8 @@ pub struct Part {
 #[derive(Debug, Clone)]
 pub struct Process {
     pub node: String,
-    /// The node's address.
-    pub address: String,
+    /// The node's addresses as they are now, the primary one first.
+    pub ips: watch::Receiver<Vec<IpAddr>>,
     pub started: Time,
     /// Name and version of the program.
     pub program: String,
@@ -134,11 +135,15 @@ impl ProcessPods {
         let there = self.node.wait_until(|nodes| nodes.get("", &name).is_some_and(|node| is_ready(&node)));
         there.await;
         let mut failures = 0;
+        let mut ips = self.process.ips.clone();
         loop {
             match self.round(clock).await {
                 Ok(()) => {
                     failures = 0;
-                    self.changed.notified().await;
+                    tokio::select! {
+                        () = self.changed.notified() => {}
+                        Ok(()) = ips.changed() => {}
+                    }
                     if self.deleted.swap(false, Ordering::Relaxed) {
                         tokio::time::sleep(AWAY).await;
                     }

@@ -243,6 +243,7 @@ impl Worker {
         let host_ips = self.tools.facts.host_ips().to_vec();
         let mut want = Desired::new(pod, gone || self.want.gone, host_ips, self.tools.runtime_name.clone());
         (want.refusal, want.eviction) = (self.want.refusal.clone(), self.want.eviction.clone());
+        want.keep_own_ips(&self.want);
         self.want = Arc::new(want);
         if self.seen.volumes_ready {
             let (executor, want) = (self.tools.executor.clone(), self.want.clone());
@@ -366,7 +367,7 @@ impl Worker {
         }
         let sandbox = self.seen.runtime.sandboxes.first();
         let pod_ips = match sandbox {
-            _ if self.want.host_network => self.want.host_ips.clone(),
+            _ if self.want.host_network => self.want.own_ips.clone(),
             Some(sandbox) => sandbox.ips.clone(),
             None => Vec::new(),
         };

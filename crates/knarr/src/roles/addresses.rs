@@ -1,6 +1,6 @@
-//! The machine's addresses while the server runs: the kernel says when an address or a route changes.
+//! The machine's addresses while the process runs: the kernel says when an address or a route changes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context, Result};
 use base::{Supervisor, TaskKind};
@@ -10,16 +10,23 @@ use tokio::sync::watch;
 
 use crate::host;
 
-/// Follows the addresses of this machine, best first. Without any the last ones stay.
+/// The machine's addresses as they are now, best first; never without one.
+pub type Addresses = watch::Receiver<Vec<IpAddr>>;
+
+/// Follows the addresses of this machine. Without any the last ones stay, and the loopback's where there were none yet.
 ///
 /// # Errors
 /// When the kernel cannot be asked.
-pub fn follow(supervisor: &Supervisor) -> Result<watch::Receiver<Vec<IpAddr>>> {
+pub fn follow(supervisor: &Supervisor) -> Result<Addresses> {
     // Which address is the best depends on the routes.
     let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv4Route];
     let (connection, handle, mut messages) =
         rtnetlink::new_multicast_connection(&groups).context("following the machine's addresses")?;
-    let (told, follower) = watch::channel(now());
+    let mut first = now();
+    if first.is_empty() {
+        first.push(Ipv4Addr::LOCALHOST.into());
+    }
+    let (told, follower) = watch::channel(first);
     let shutdown = supervisor.shutdown().clone();
     supervisor.spawn(TaskKind::Background, "addresses", async move {
         let _kept = handle;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::api_access::ApiAccess;
 use super::daemon::{self, DRAIN, wait_for_end};
-use super::node;
+use super::{addresses, node};
 use crate::arguments::Agent;
 use crate::cluster::Cluster;
 use crate::host;
@@ -47,7 +47,7 @@ async fn serve(layout: &Layout, settings: Settings, joined: Joined) -> Result<()
         port: here.kubelet_port(0),
         layout: layout.node(0),
         settings,
-        addresses: host::addresses().into_iter().map(Into::into).collect(),
+        addresses: addresses::follow(&supervisor)?,
         links: here.links(0),
         network: joined.network,
         has_service_addresses: true,
@@ -56,8 +56,7 @@ async fn serve(layout: &Layout, settings: Settings, joined: Joined) -> Result<()
     };
     let deps = node::Deps {
         api: ApiAccess::https(&joined.node, &joined.network_agents)?,
-        serving: joined.serving,
-        ca_pem: joined.node.ca_pem,
+        serving: node::tls(&joined.serving, &joined.node.ca_pem)?,
         clock,
         supervisor: supervisor.clone(),
     };

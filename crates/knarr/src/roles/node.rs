@@ -25,8 +25,10 @@ use kubelet::events::{EventSink, Events, Severity};
 use kubelet::node::{Machine, NodeAgent, NodeConfig, object};
 use kubelet::node_facts::NodeFacts;
 use kubelet::process_pods::Part;
-use tokio::sync::mpsc;
+use serving::ServerTls;
+use tokio::sync::{mpsc, watch};
 
+use super::addresses::Addresses;
 use super::api_access::ApiAccess;
 use crate::cluster::{ClusterNetwork, Links};
 use crate::layout::NodeLayout;
@@ -45,7 +47,7 @@ pub struct Config {
     pub layout: NodeLayout,
     pub settings: Settings,
     /// Addresses of this machine, best first.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Addresses,
     pub links: Links,
     pub network: ClusterNetwork,
     /// The names of all nodes of this machine.
@@ -63,9 +65,7 @@ pub struct Config {
 pub struct Deps {
     pub api: ApiAccess,
     /// The certificate of the node's HTTPS API.
-    pub serving: Pair,
-    /// The cluster's CA: who calls the node's API has a certificate of it.
-    pub ca_pem: String,
+    pub serving: Arc<ServerTls>,
     pub clock: Arc<dyn Clock>,
     pub supervisor: Supervisor,
 }
@@ -77,6 +77,8 @@ struct Kit {
     events: Events,
     runtime: (cri::RuntimeServiceClient, cri::ImageServiceClient),
     facts: Arc<NodeFacts>,
+    /// The node's own addresses as they are now, the primary one first.
+    ips: watch::Receiver<Vec<IpAddr>>,
     /// What the node's `/metrics` shows.
     metrics: Metrics,
     /// The node agent's figures, which `metrics` shows too.
@@ -92,13 +94,15 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
     config.layout.make().context("making the node's folders")?;
     let socket = runtime::start(config, deps).await?;
     let runtime = cri::connect(&socket).await.context("reaching the container runtime")?;
-    let node = node_config(config);
+    let (told, ips) = watch::channel(node_ips(&config.addresses.borrow()));
+    let node = node_config(config, ips.clone());
     let machine = Machine::read(&node.root).context("looking at the machine")?;
     let facts = Arc::new(NodeFacts::new(
         object::allocatable(&node, &machine),
         i64::try_from(machine.memory_bytes).unwrap_or(i64::MAX),
-        node.ips.iter().map(ToString::to_string).collect(),
+        texts(&ips.borrow()),
     ));
+    follow_addresses(config.addresses.clone(), told, facts.clone(), &deps.supervisor);
     let client = deps.api.node.clone();
     let recorder = Recorder::start(
         client.clone(),
@@ -115,6 +119,7 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
         client,
         runtime,
         facts,
+        ips,
         operations: kubelet::metrics::Metrics::registered(&metrics),
         metrics,
     };
@@ -134,12 +139,58 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
     Ok(())
 }
 
-fn node_config(config: &Config) -> NodeConfig {
+/// What the node's HTTPS API is served with; who calls the API has a certificate of the cluster's CA.
+///
+/// # Errors
+/// When a part cannot be used.
+pub fn tls(pair: &Pair, ca_pem: &str) -> Result<Arc<ServerTls>> {
+    Ok(Arc::new(kubelet::server::tls(serving::Pem {
+        chain: pair.certificate_pem.as_bytes(),
+        key: pair.key_pem.as_bytes(),
+        client_ca: ca_pem.as_bytes(),
+    })?))
+}
+
+/// The node's own addresses among the machine's.
+fn node_ips(machine: &[IpAddr]) -> Vec<IpAddr> {
+    machine.iter().copied().filter(IpAddr::is_ipv4).take(1).collect()
+}
+
+fn texts(ips: &[IpAddr]) -> Vec<String> {
+    ips.iter().map(ToString::to_string).collect()
+}
+
+/// Has pods that begin, the Node object and the process's own pods follow the machine's addresses.
+fn follow_addresses(
+    mut machine: Addresses,
+    told: watch::Sender<Vec<IpAddr>>,
+    facts: Arc<NodeFacts>,
+    supervisor: &Supervisor,
+) {
+    let shutdown = supervisor.shutdown().clone();
+    supervisor.spawn(TaskKind::Background, "the node's addresses", async move {
+        let follow = async {
+            while machine.changed().await.is_ok() {
+                let ips = node_ips(&machine.borrow_and_update());
+                if *told.borrow() != ips {
+                    facts.set_host_ips(texts(&ips));
+                    told.send_replace(ips);
+                }
+            }
+        };
+        tokio::select! {
+            () = follow => {}
+            () = shutdown.started() => {}
+        }
+    });
+}
+
+fn node_config(config: &Config, ips: watch::Receiver<Vec<IpAddr>>) -> NodeConfig {
     NodeConfig {
         name: config.name.clone(),
         labels: BTreeMap::new(),
         taints: Vec::new(),
-        ips: config.addresses.iter().copied().filter(IpAddr::is_ipv4).take(1).collect(),
+        ips,
         port: config.port,
         root: config.layout.kubelet_dir(),
         max_pods: MAX_PODS,

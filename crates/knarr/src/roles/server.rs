@@ -12,8 +12,10 @@ use anyhow::{Result, bail};
 use base::{Clock, Shutdown, Supervisor, SystemClock, TaskKind};
 use client::kubeconfig;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use serving::ServerTls;
+use tokio::sync::mpsc;
 
+use super::addresses::Addresses;
 use super::control_plane::ControlPlane;
 use super::daemon::{self, DRAIN, wait_for_end};
 use super::parts::Parts;
@@ -30,9 +32,6 @@ use crate::which::layout_of;
 
 /// How long nodes may take to become Ready before the server says that they are not.
 const NODE_PATIENCE: Duration = Duration::from_mins(1);
-
-/// The machine's addresses as they are now.
-type Addresses = watch::Receiver<Vec<IpAddr>>;
 
 /// What the server says, once, on standard output. The reason why it did not come up is said there too, since its log
 /// may lie on a full disk.
@@ -80,6 +79,7 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
     let cluster = Cluster::load_or_create(&layout, &node_name, settings.nodes)?;
     ProcessRecord::own()?.write(&layout.pid_file())?;
     host::prepare()?;
+    let now = addresses::follow(&supervisor)?;
     let names = names_of(&cluster);
     let pki = Pki::load_or_create(&layout.pki_dir(), &names, clock.now())?;
     let addresses = names.addresses.clone();
@@ -89,9 +89,10 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
     let plane = control_plane::start(&parts).await?;
     kubeconfig::create(&parts.layout.admin_kubeconfig(), &parts.layout.context(), &endpoint)?;
     let mut ready = Ready { nodes: Vec::new(), late: Vec::new(), server: endpoint.server.clone() };
+    let here = Here { tls: node::tls(&parts.pki.kubelet_server, &parts.pki.ca_pem)?, addresses: now };
     let (trouble, mut troubles) = mpsc::channel(1);
     for index in 0..parts.cluster.nodes {
-        start_node(&parts, &plane, index, trouble.clone()).await?;
+        start_node(&parts, &plane, index, &here, trouble.clone()).await?;
         ready.nodes.push(parts.cluster.node_name(index));
     }
     // The node agents may be Ready before that, by the network of the last run.
@@ -108,9 +109,8 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
         up = async { tokio::try_join!(nodes, networks) } => (ready.late, ()) = up?,
         () = shutdown.started() => bail!("a part of the server failed while starting; see the log"),
     }
-    let addresses = addresses::follow(&supervisor)?;
-    keep_certificates(&parts, &plane, addresses.clone());
-    follow_addresses(&parts, &plane, addresses);
+    keep_certificates(&parts, &plane, &here);
+    follow_addresses(&parts, &plane, here.addresses);
     tell(ready)?;
     wait_for_end(&shutdown).await?;
     shutdown.start();
@@ -119,11 +119,19 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
     Ok(())
 }
 
+/// What the nodes of this machine share.
+struct Here {
+    /// The certificate of the nodes' HTTPS APIs.
+    tls: Arc<ServerTls>,
+    addresses: Addresses,
+}
+
 /// A node that reaches the API without a socket.
 async fn start_node(
     parts: &Parts,
     plane: &ControlPlane,
     index: u8,
+    here: &Here,
     trouble: mpsc::Sender<anyhow::Error>,
 ) -> Result<()> {
     let config = node::Config {
@@ -131,7 +139,7 @@ async fn start_node(
         port: parts.cluster.kubelet_port(index),
         layout: parts.layout.node(index),
         settings: parts.settings.clone(),
-        addresses: parts.addresses.clone(),
+        addresses: here.addresses.clone(),
         links: parts.cluster.links(index),
         network: parts.cluster.network(),
         nodes_here: (0..parts.cluster.nodes).map(|index| parts.cluster.node_name(index)).collect(),
@@ -141,8 +149,7 @@ async fn start_node(
     };
     let deps = node::Deps {
         api: plane.access(&config.name),
-        serving: parts.pki.kubelet_server.clone(),
-        ca_pem: parts.pki.ca_pem.clone(),
+        serving: here.tls.clone(),
         clock: parts.clock.clone(),
         supervisor: parts.supervisor.clone(),
     };
@@ -195,10 +202,10 @@ fn follow_addresses(parts: &Parts, plane: &ControlPlane, mut addresses: Addresse
 }
 
 /// Makes certificates anew before they end, and for new addresses of the machine, while the server runs.
-fn keep_certificates(parts: &Parts, plane: &ControlPlane, mut addresses: Addresses) {
+fn keep_certificates(parts: &Parts, plane: &ControlPlane, here: &Here) {
     let (dir, clock) = (parts.layout.pki_dir(), parts.clock.clone());
     let cluster = parts.cluster.clone();
-    let tls = plane.tls();
+    let (tls, nodes, mut addresses) = (plane.tls(), here.tls.clone(), here.addresses.clone());
     let shutdown = parts.supervisor.shutdown().clone();
     parts.supervisor.spawn(TaskKind::Background, "certificates", async move {
         loop {
@@ -209,11 +216,11 @@ fn keep_certificates(parts: &Parts, plane: &ControlPlane, mut addresses: Address
             }
             match Pki::load_or_create(&dir, &names_of(&cluster), clock.now()) {
                 Ok(pki) => {
-                    let pair = &pki.api_server;
-                    if let Err(error) =
-                        tls.replace_serving(pair.certificate_pem.as_bytes(), pair.key_pem.as_bytes())
-                    {
-                        tracing::error!(%error, "the renewed server certificate cannot be used");
+                    for (tls, pair) in [(&tls, &pki.api_server), (&nodes, &pki.kubelet_server)] {
+                        let (chain, key) = (pair.certificate_pem.as_bytes(), pair.key_pem.as_bytes());
+                        if let Err(error) = tls.replace_serving(chain, key) {
+                            tracing::error!(%error, "the renewed server certificate cannot be used");
+                        }
                     }
                 }
                 Err(error) => tracing::error!(%error, "certificates could not be renewed"),

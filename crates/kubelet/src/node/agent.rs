@@ -1,7 +1,7 @@
 //! Registers the node and keeps its object true. Start at [`NodeAgent::run`].
 //!
 //! One timer: at each renewal of the lease the runtime and the machine are looked at too, and the
-//! status is written if it has changed, or after [`HEARTBEAT`].
+//! status is written if it has changed, or after [`HEARTBEAT`]. A change of the node's addresses is written at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,6 +152,7 @@ impl NodeAgent {
     async fn report(&self, mut written: Written) {
         let lease = NodeLease::new(self.client.clone(), &self.config.name);
         let mut failures = 0;
+        let mut ips = self.config.ips.clone();
         loop {
             let renewal = lease.renew(&written.uid, self.clock.now());
             let (renewed, status) = tokio::join!(renewal, self.observe(&written));
@@ -165,6 +166,7 @@ impl NodeAgent {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = self.poke.notified() => {}
+                Ok(()) = ips.changed() => {}
             }
         }
     }

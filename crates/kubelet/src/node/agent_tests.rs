@@ -87,7 +87,10 @@ impl Api {
         }
         let ready =
             body.pointer("/status/conditions/3").map(|c| format!(" {} {}", c["status"], c["message"]));
-        let line = format!("{} {path}{}", parts.method, ready.unwrap_or_default());
+        let ip = body.pointer("/status/addresses/0").filter(|first| first["type"] == "InternalIP");
+        let ip = ip.map(|ip| format!(" {}", ip["address"]));
+        let line = format!("{} {path}{}{}", parts.method, ready.unwrap_or_default(), ip.unwrap_or_default());
+
         drop(self.log.send(line));
         if parts.method == http::Method::PATCH && path.contains("/leases/") {
             let status = json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404,
@@ -115,11 +118,12 @@ async fn the_node_registers_reports_and_takes_its_range() {
     // A runtime that is not there: the node says so instead of failing.
     let channel = tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
     let runtime = (cri::RuntimeServiceClient::new(channel.clone()), cri::ImageServiceClient::new(channel));
+    let (addresses, ips) = watch::channel(Vec::new());
     let config = NodeConfig {
         name: "n1".into(),
         labels: Default::default(),
         taints: Vec::new(),
-        ips: Vec::new(),
+        ips,
         port: 10250,
         root: "/".into(),
         max_pods: 110,
@@ -153,6 +157,11 @@ async fn the_node_registers_reports_and_takes_its_range() {
     feed.send(Ok(Frame::data(Bytes::from(format!("{changed}\n"))))).expect("watched");
     let taken = range.wait_for(Option::is_some).await.expect("taken").clone();
     assert_eq!(taken.as_deref(), Some("10.244.0.0/24"));
+    addresses.send_replace(vec!["203.0.113.7".parse().expect("an address")]);
+    let is_told = |line: &String| {
+        line.starts_with("PATCH /api/v1/nodes/n1/status") && line.ends_with(" \"203.0.113.7\"")
+    };
+    while !is_told(&lines.recv().await.expect("a request")) {}
     shutdown.start();
     tasks.join_next().await.expect("a task").expect("ended");
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Taint;
+use tokio::sync::watch;
 
 /// How the node presents itself.
 #[derive(Debug, Clone)]
@@ -16,8 +17,8 @@ pub struct NodeConfig {
     pub labels: BTreeMap<String, String>,
     /// Taints the node is registered with.
     pub taints: Vec<Taint>,
-    /// Its addresses, the primary one first; see [`detect_ip`].
-    pub ips: Vec<IpAddr>,
+    /// Its addresses as they are now, the primary one first; see [`detect_ip`].
+    pub ips: watch::Receiver<Vec<IpAddr>>,
     /// The port of the node's HTTPS API; 10250 upstream.
     pub port: u16,
     /// The node agent's folder: its file system is the node's ephemeral storage.

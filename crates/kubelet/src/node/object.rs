@@ -95,7 +95,8 @@ pub fn status(config: &NodeConfig, machine: &Machine, runtime_version: &str) -> 
 }
 
 fn addresses(config: &NodeConfig) -> Vec<NodeAddress> {
-    let ips = config.ips.iter().map(|ip| ("InternalIP", ip.to_string()));
+    let ips = config.ips.borrow();
+    let ips = ips.iter().map(|ip| ("InternalIP", ip.to_string()));
     let all = ips.chain([("Hostname", config.name.clone())]);
     all.map(|(kind, address)| NodeAddress { type_: kind.to_owned(), address }).collect()
 }
@@ -160,7 +161,7 @@ mod tests {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
             taints: Vec::new(),
-            ips: vec!["10.0.0.1".parse().expect("an address")],
+            ips: tokio::sync::watch::channel(vec!["10.0.0.1".parse().expect("an address")]).1,
             port: 10250,
             root: "/".into(),
             max_pods: 110,

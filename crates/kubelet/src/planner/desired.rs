@@ -70,6 +70,8 @@ pub struct Desired {
     pub eviction: Option<Rejection>,
     /// The node's addresses, primary first.
     pub host_ips: Vec<String>,
+    /// The pod's own addresses in the node's network: those that the node had first.
+    pub own_ips: Vec<String>,
     /// The scheme of container ids: the runtime's name.
     pub runtime_name: String,
 }
@@ -102,9 +104,17 @@ impl Desired {
             gone,
             refusal: None,
             eviction: None,
+            own_ips: if spec.host_network == Some(true) { host_ips.clone() } else { Vec::new() },
             host_ips,
             runtime_name,
             pod,
+        }
+    }
+
+    /// A pod in the node's network keeps its addresses while the node agent runs, as upstream's does.
+    pub fn keep_own_ips(&mut self, before: &Self) {
+        if !before.own_ips.is_empty() {
+            self.own_ips.clone_from(&before.own_ips);
         }
     }
 
@@ -231,5 +241,30 @@ fn as_container(c: &EphemeralContainer) -> Container {
         volume_mounts: c.volume_mounts,
         working_dir: c.working_dir,
         ..Container::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_of_the_nodes_network_keeps_its_address_when_the_nodes_changes() {
+        let want = |spec: serde_json::Value, ip: &[&str]| {
+            let pod =
+                serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).expect("a pod");
+            let ips = ip.iter().map(|ip| (*ip).to_owned()).collect();
+            Desired::new(Arc::new(pod), false, ips, "knarr".into())
+        };
+        let of_node = || json!({"hostNetwork": true, "containers": []});
+        let mut moved = want(of_node(), &["203.0.113.7"]);
+        moved.keep_own_ips(&want(of_node(), &["192.0.2.1"]));
+        assert_eq!((moved.host_ips, moved.own_ips), (vec!["203.0.113.7".into()], vec!["192.0.2.1".into()]));
+        let mut first = want(of_node(), &["203.0.113.7"]);
+        first.keep_own_ips(&want(of_node(), &[]));
+        assert_eq!(first.own_ips, ["203.0.113.7"], "there was none");
+        assert_eq!(want(json!({"containers": []}), &["192.0.2.1"]).own_ips, [""; 0], "of the pods' network");
     }
 }

@@ -96,12 +96,12 @@ fn reason(
     }
 }
 
-/// The pod's addresses; those already reported stay after its sandbox is gone.
+/// The pod's addresses; those already reported stay after its sandbox is gone, and after the node has got another.
 fn ips(ctx: &Context<'_>) -> Vec<String> {
     let want = ctx.want;
     if want.host_network {
         let started = !ctx.seen.runtime.sandboxes.is_empty();
-        return if started { want.host_ips.clone() } else { Vec::new() };
+        return if started { want.own_ips.clone() } else { Vec::new() };
     }
     let current = ctx.seen.runtime.sandboxes.iter().map(|s| &s.ips).find(|ips| !ips.is_empty());
     match current {

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{MIRROR_ANNOTATION, NAMESPACE, Part, Process, Step};
 
@@ -44,9 +44,19 @@ pub fn step(part: &Part, process: &Process, node: &Node, current: Option<&Pod>, 
     }
     match status(part, process, current) {
         status if current.status.as_ref() == Some(&status) => Step::Nothing,
-        // The lists as a whole: a strategic merge would keep what is not in them.
-        status => Step::Tell(json!({"metadata": {"uid": current.metadata.uid}, "status": status})),
+        status => Step::Tell(json!({"metadata": {"uid": current.metadata.uid}, "status": whole(&status)})),
     }
+}
+
+/// The addresses as a whole: a strategic merge would keep former ones beside them.
+fn whole(status: &PodStatus) -> Value {
+    let mut status = json!(status);
+    for list in ["hostIPs", "podIPs"] {
+        if let Some(items) = status.get_mut(list).and_then(Value::as_array_mut) {
+            items.insert(0, json!({"$patch": "replace"}));
+        }
+    }
+    status
 }
 
 /// Another one asks for another object.
@@ -120,6 +130,7 @@ fn status(part: &Part, process: &Process, current: &Pod) -> PodStatus {
     let since = before.and_then(|status| status.state.as_ref()?.running.as_ref()?.started_at.clone());
     let restarts = before.map_or(0, |status| status.restart_count);
     let restarts = restarts + i32::from(since.is_some_and(|since| since != process.started));
+    let ip = process.ips.borrow().first().map(ToString::to_string);
     let generation = current.metadata.generation;
     let conditions = CONDITIONS.iter().map(|kind| PodCondition {
         type_: (*kind).into(),
@@ -132,10 +143,10 @@ fn status(part: &Part, process: &Process, current: &Pod) -> PodStatus {
         phase: Some("Running".into()),
         observed_generation: generation,
         start_time: Some(process.started.clone()),
-        host_ip: Some(process.address.clone()),
-        host_ips: Some(vec![HostIP { ip: process.address.clone() }]),
-        pod_ip: Some(process.address.clone()),
-        pod_ips: Some(vec![PodIP { ip: process.address.clone() }]),
+        host_ips: ip.clone().map(|ip| vec![HostIP { ip }]),
+        pod_ips: ip.clone().map(|ip| vec![PodIP { ip }]),
+        host_ip: ip.clone(),
+        pod_ip: ip,
         conditions: Some(conditions.collect()),
         container_statuses: Some(vec![ContainerStatus {
             name: part.name.into(),

@@ -15,10 +15,14 @@ fn part() -> Part {
     }
 }
 
+fn at(ip: &str) -> watch::Receiver<Vec<IpAddr>> {
+    watch::channel(vec![ip.parse().expect("an address")]).1
+}
+
 fn process(started: i64) -> Process {
     Process {
         node: "n1".into(),
-        address: "192.0.2.1".into(),
+        ips: at("192.0.2.1"),
         started: time(started),
         program: "knarr:1.0".into(),
         log: None,
@@ -46,10 +50,14 @@ fn created() -> Pod {
 
 /// The object after its status was patched.
 fn told(mut pod: Pod, process: &Process) -> Pod {
-    let Step::Tell(patch) = step(process, &node("u"), Some(&pod)) else {
+    let Step::Tell(mut patch) = step(process, &node("u"), Some(&pod)) else {
         panic!("there is something to tell")
     };
     assert_eq!(patch["metadata"], json!({"uid": "p"}), "no other pod of the name may be told of");
+    for list in ["hostIPs", "podIPs"] {
+        let items = patch["status"][list].as_array_mut().expect("a list");
+        assert_eq!(items.remove(0), json!({"$patch": "replace"}), "no former one stays");
+    }
     pod.status = Some(serde_json::from_value(patch["status"].clone()).expect("a status"));
     pod
 }
@@ -85,6 +93,17 @@ fn a_process_that_began_anew_is_counted_as_a_restart() {
     let status =
         pod.status.as_ref().and_then(|status| status.container_statuses.as_ref()).expect("containers");
     assert_eq!((status[0].restart_count, step(&process(9), &node("u"), Some(&pod))), (1, Step::Nothing));
+}
+
+#[test]
+fn a_part_follows_the_address_of_the_node() {
+    let pod = told(created(), &process(1));
+    let moved = Process { ips: at("203.0.113.7"), ..process(1) };
+    let pod = told(pod, &moved);
+    let status = serde_json::to_value(&pod.status).expect("JSON");
+    assert_eq!((&status["hostIP"], &status["podIP"]), (&json!("203.0.113.7"), &json!("203.0.113.7")));
+    assert_eq!(status["podIPs"], json!([{"ip": "203.0.113.7"}]));
+    assert_eq!(step(&moved, &node("u"), Some(&pod)), Step::Nothing, "and is the same part");
 }
 
 #[test]

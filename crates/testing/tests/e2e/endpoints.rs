@@ -14,6 +14,7 @@ pub const ROWS: &[Row] = &[
     ("w131a_endpoints_follow_the_pods_of_a_service", follow),
     ("w131b_endpoints_of_users_are_mirrored", mirrored),
     ("w131d_the_api_service_follows_the_address_of_the_machine", moved),
+    ("w131f_the_node_follows_the_address_of_the_machine", node_moved),
     ("w131e_endpoints_of_named_ports_are_those_of_each_pod", multiport),
     ("w132a_load_balancers_have_the_nodes_addresses", balanced),
     ("f013_a_server_killed_amid_1000_endpoint_changes_loses_none", killed),
@@ -203,12 +204,50 @@ kubectl wait endpointslice/kubernetes --for='jsonpath={.endpoints[*].addresses[0
 kubectl --server=https://203.0.113.7:$(kubectl get endpoints kubernetes -o 'jsonpath={.subsets[0].ports[0].port}') version
 ";
 
+/// The same, with a node.
+const NODE_MOVES: &str = r#"
+set -e
+ip link set lo up
+ip link add outer type veth peer name inner
+ip link set outer up
+ip link set inner up
+ip addr add 198.51.100.5/24 dev outer
+ip route add default via 198.51.100.1 dev outer
+knarr up --name moves --data-dir $PWD/moves --no-kubeconfig
+trap 'knarr down --name moves --data-dir $PWD/moves' EXIT
+export KUBECONFIG=/etc/knarr/moves.kubeconfig
+kubectl create service loadbalancer web --tcp=80
+node=$(kubectl get nodes -o name)
+part=pod/kube-apiserver-${node#node/}
+kubectl wait $part -n kube-system --for=create --timeout=10s
+at='jsonpath={.status.addresses[?(@.type=="InternalIP")].address}'
+balanced='jsonpath={.status.loadBalancer.ingress[*].ip}'
+kubectl wait $node --for="$at=198.51.100.5" --timeout=10s
+kubectl wait service/web --for="$balanced=198.51.100.5" --timeout=10s
+kubectl wait $part -n kube-system --for='jsonpath={.status.podIPs[*].ip}=198.51.100.5' --timeout=10s
+ip addr add 203.0.113.7/24 dev outer
+ip addr del 198.51.100.5/24 dev outer
+ip route replace default via 203.0.113.1 dev outer
+kubectl wait $node --for="$at=203.0.113.7" --timeout=5s
+kubectl wait service/web --for="$balanced=203.0.113.7" --timeout=5s
+kubectl wait $part -n kube-system --for='jsonpath={.status.podIPs[*].ip}=203.0.113.7' --timeout=5s
+kubectl wait $part -n kube-system --for='jsonpath={.status.hostIP}=203.0.113.7' --timeout=5s
+kubectl get --raw /api/v1/nodes/${node#node/}/proxy/healthz
+"#;
+
 fn moved(scene: &Scene) {
     let sh = &scene.shell;
     sh.file("moves.sh", MOVES);
     let said = sh.ok("unshare --net bash moves.sh");
     assert!(said.contains("198.51.100.5:6"), "{said}");
     assert!(said.contains("Server Version"), "the certificate is for the new address: {said}");
+}
+
+fn node_moved(scene: &Scene) {
+    let sh = &scene.shell;
+    sh.file("moves.sh", NODE_MOVES);
+    let said = sh.ok("unshare --net bash moves.sh");
+    assert!(said.contains("condition met\nok"), "the node's certificate is for the new address: {said}");
 }
 
 fn mirrored(scene: &Scene) {

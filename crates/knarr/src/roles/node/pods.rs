@@ -100,7 +100,7 @@ fn show_process(config: &Config, deps: &Deps, kit: &Kit) -> Arc<ProcessPods> {
     let seconds = deps.clock.now().as_second();
     let process = Process {
         node: config.name.clone(),
-        address: config.addresses.first().map(ToString::to_string).unwrap_or_default(),
+        ips: kit.ips.clone(),
         started: Time(Timestamp::from_second(seconds).unwrap_or_default()),
         program: concat!("knarr:v", env!("CARGO_PKG_VERSION")).into(),
         log: config.log.clone(),
@@ -147,12 +147,6 @@ struct Shown {
 /// The node's HTTPS API: logs, exec and the like, for the API server alone.
 async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, shown: Shown) -> Result<()> {
     let Shown { pods, cgroups, probe_metrics } = shown;
-    let pair = &deps.serving;
-    let tls = Arc::new(kubelet::server::tls(serving::Pem {
-        chain: pair.certificate_pem.as_bytes(),
-        key: pair.key_pem.as_bytes(),
-        client_ca: deps.ca_pem.as_bytes(),
-    })?);
     running::register(&kit.metrics, &config.name, pods.clone());
     let server_deps = ServerDeps {
         node_name: config.name.clone(),
@@ -170,9 +164,10 @@ async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, shown: Shown) -> Res
         access: Access { users: vec![KUBELET_CLIENT_NAME.into()], groups: Vec::new() },
     };
     let port = config.port;
-    let server = kubelet::server::Server::bind(([0, 0, 0, 0], port).into(), tls, server_deps)
-        .await
-        .with_context(|| format!("listening on port {port} for the node's API"))?;
+    let server =
+        kubelet::server::Server::bind(([0, 0, 0, 0], port).into(), deps.serving.clone(), server_deps)
+            .await
+            .with_context(|| format!("listening on port {port} for the node's API"))?;
     let shutdown = deps.supervisor.shutdown().clone();
     deps.supervisor.spawn(TaskKind::Essential, "node API", server.run(shutdown));
     Ok(())
