@@ -26,7 +26,7 @@ mod way;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use nft::Events;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use health::HealthPorts;
 use kernel::Kernel;
@@ -60,8 +60,8 @@ pub struct ServicesConfig {
     pub pods: Ipv4Net,
     /// The nodes that this machine is.
     pub nodes: Vec<String>,
-    /// Addresses of this machine.
-    pub addresses: Vec<Ipv4Addr>,
+    /// Addresses of this machine as they are now.
+    pub addresses: watch::Receiver<Vec<IpAddr>>,
     /// Cluster addresses of Services that the node itself answers on: the proxy leaves these Services alone.
     pub answered: Vec<Ipv4Addr>,
 }
@@ -112,6 +112,7 @@ impl Dirty {
 /// The proxy.
 pub struct Services {
     kernel: Kernel,
+    addresses: watch::Receiver<Vec<IpAddr>>,
     view: ServicesView,
     dirty: Arc<Dirty>,
 }
@@ -122,7 +123,7 @@ impl Services {
         let dirty: Arc<Dirty> = Arc::default();
         let table = Table { name: config.table, pods: config.pods };
         let here = Here { nodes: config.nodes, zone: None };
-        let machine = Machine { here, addresses: config.addresses, answered: config.answered };
+        let machine = Machine { here, addresses: v4(&config.addresses.borrow()), answered: config.answered };
         let kernel = Kernel::new(table, machine, view.services.clone(), view.slices.clone());
         let changed = dirty.clone();
         view.services.subscribe(move |delta| changed.add(delta.object().key.clone()));
@@ -139,7 +140,7 @@ impl Services {
                 changed.add_all();
             }
         });
-        Self { kernel, view, dirty }
+        Self { kernel, addresses: config.addresses, view, dirty }
     }
 
     /// Keeps the kernel's table until `shutdown` starts; the table stays.
@@ -149,7 +150,7 @@ impl Services {
             self.view.slices.wait_synced().await;
             self.view.node.wait_synced().await;
             let health = HealthPorts::new(shutdown.clone());
-            follow(self.kernel, health, &self.view.node, &self.dirty).await;
+            follow(self.kernel, health, &self.view.node, self.addresses, &self.dirty).await;
         };
         tokio::select! {
             () = work => {}
@@ -159,7 +160,13 @@ impl Services {
 }
 
 /// Tells the kernel all, and then what changes, until a round panics.
-async fn follow(kernel: Kernel, mut health: HealthPorts, node: &Cache<Node>, dirty: &Dirty) {
+async fn follow(
+    kernel: Kernel,
+    mut health: HealthPorts,
+    node: &Cache<Node>,
+    mut addresses: watch::Receiver<Vec<IpAddr>>,
+    dirty: &Dirty,
+) {
     let mut kernel = Some(kernel);
     let mut events = None;
     let mut failures = 0u32;
@@ -168,7 +175,9 @@ async fn follow(kernel: Kernel, mut health: HealthPorts, node: &Cache<Node>, dir
     while let Some(mut working) = kernel.take() {
         let news = dirty.take();
         let zone = zone(node);
-        let whole = begins || news.all;
+        let now = v4(&addresses.borrow_and_update());
+        let whole = begins || news.all || now != working.machine.addresses;
+        working.machine.addresses = now;
         // The kernel works in the caller's thread, for as long as a second where there is much.
         let round = tokio::task::spawn_blocking(move || {
             working.machine.here.zone = zone;
@@ -185,7 +194,7 @@ async fn follow(kernel: Kernel, mut health: HealthPorts, node: &Cache<Node>, dir
         health.tell(result.is_ok());
         health.change(working.take_health()).await;
         let waited = match result {
-            Ok(()) => wait(&working, &mut events, dirty).await,
+            Ok(()) => wait(&working, &mut events, &mut addresses, dirty).await,
             Err(error) => Err(error),
         };
         kernel = Some(working);
@@ -201,7 +210,12 @@ async fn follow(kernel: Kernel, mut health: HealthPorts, node: &Cache<Node>, dir
 }
 
 /// Waits for news, and returns whether somebody else has changed the table.
-async fn wait(kernel: &Kernel, events: &mut Option<AsyncFd<Events>>, dirty: &Dirty) -> io::Result<bool> {
+async fn wait(
+    kernel: &Kernel,
+    events: &mut Option<AsyncFd<Events>>,
+    addresses: &mut watch::Receiver<Vec<IpAddr>>,
+    dirty: &Dirty,
+) -> io::Result<bool> {
     let events = match events {
         Some(events) => events,
         // Only now, when all Services are told: the kernel would tell of each element.
@@ -216,6 +230,7 @@ async fn wait(kernel: &Kernel, events: &mut Option<AsyncFd<Events>>, dirty: &Dir
     loop {
         let mut ready = tokio::select! {
             () = dirty.wake.notified() => return Ok(false),
+            Ok(()) = addresses.changed() => return Ok(false),
             ready = events.readable() => ready?,
         };
         let is_touched = kernel.is_touched(ready.get_inner())?;
@@ -225,6 +240,14 @@ async fn wait(kernel: &Kernel, events: &mut Option<AsyncFd<Events>>, dirty: &Dir
             return Ok(true);
         }
     }
+}
+
+fn v4(addresses: &[IpAddr]) -> Vec<Ipv4Addr> {
+    let v4 = |address: &IpAddr| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    };
+    addresses.iter().filter_map(v4).collect()
 }
 
 fn zone(node: &Cache<Node>) -> Option<String> {

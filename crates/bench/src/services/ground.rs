@@ -184,7 +184,7 @@ impl Ground {
             table: TABLE.into(),
             pods: "192.0.2.0/24".parse().expect("a range"),
             nodes: vec!["here".into()],
-            addresses: Vec::new(),
+            addresses: tokio::sync::watch::channel(Vec::new()).1,
             answered: Vec::new(),
         };
         let services = Services::new(config, self.view.clone());

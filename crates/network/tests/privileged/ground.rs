@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use informer::{Cache, Key, Kind};
 use network::services::{Services, ServicesConfig, ServicesView};
 use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 pub const TABLE: &str = "knarrtest-services";
 const BRIDGE: &str = "knarrtest";
@@ -26,6 +27,8 @@ pub struct Ground {
     /// A machine beside the node.
     pub outside: Pod,
     pub view: ServicesView,
+    /// What the proxy takes for the node's addresses.
+    pub addresses: watch::Sender<Vec<IpAddr>>,
     supervisor: Option<Supervisor>,
     _folder: tempfile::TempDir,
 }
@@ -112,7 +115,8 @@ impl Ground {
         view.services.objects().replace(vec![]);
         view.slices.objects().replace(vec![]);
         view.node.objects().replace(vec![]);
-        Self { config, outside, view, supervisor: None, _folder: folder }
+        let addresses = watch::Sender::new(vec![IpAddr::from([192, 0, 2, 1])]);
+        Self { config, outside, view, addresses, supervisor: None, _folder: folder }
     }
 
     /// Starts the proxy, and waits until the kernel has the table.
@@ -121,7 +125,7 @@ impl Ground {
             table: TABLE.into(),
             pods: "10.99.0.0/16".parse().expect("a range"),
             nodes: vec!["here".into()],
-            addresses: vec![Ipv4Addr::new(192, 0, 2, 1)],
+            addresses: self.addresses.subscribe(),
             answered: vec![Ipv4Addr::new(10, 98, 0, 1)],
         };
         let services = Services::new(config, self.view.clone());

@@ -131,6 +131,29 @@ fn the_program_nft_shows_the_table() {
 }
 
 #[test]
+fn an_address_that_the_node_gets_counts_as_its_own() {
+    on_a_node(BridgeFilter::Off, async |mut ground| {
+        let spec = json!({"clusterIP": CLUSTER_IP, "type": "LoadBalancer", "ports": [{"port": 80}],
+            "loadBalancerSourceRanges": ["203.0.113.0/24"]});
+        let status = json!({"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}]}});
+        ground.service_with_status("web", spec, status);
+        ground.endpoints("web", "TCP", 8080, &[Ipv4Addr::new(10, 99, 7, 50)]);
+        ground.start().await;
+        let lists = |source: &str| {
+            let shown = std::process::Command::new("nft").args(["list", "ruleset"]).output().expect("nft");
+            String::from_utf8_lossy(&shown.stdout).contains(&format!("198.51.100.1 . tcp . 80 . {source}"))
+        };
+        until("the range is let in", || lists("203.0.113.0/24")).await;
+        assert!(!lists("198.51.100.1"), "none of the node's addresses is let in");
+        ground.addresses.send_replace(vec![[192, 0, 2, 1].into(), [203, 0, 113, 7].into()]);
+        until("the node is let in", || lists("198.51.100.1")).await;
+        ground.addresses.send_replace(vec![[192, 0, 2, 1].into()]);
+        until("the node is out again", || !lists("198.51.100.1")).await;
+        ground.stop().await;
+    });
+}
+
+#[test]
 fn a_table_that_somebody_deletes_or_changes_comes_back() {
     on_a_node(BridgeFilter::Off, async |mut ground| {
         let front = SocketAddr::from((CLUSTER_IP, 80));

@@ -7,7 +7,6 @@ mod api_address;
 mod dns;
 mod services;
 
-use std::net::IpAddr;
 use std::pin::Pin;
 
 use anyhow::Result;
@@ -16,6 +15,7 @@ use informer::Informers;
 use kubelet::process_pods::Part;
 
 use crate::cluster::ClusterNetwork;
+use crate::roles::addresses::Addresses;
 use crate::roles::api_access::ApiAccess;
 use crate::roles::built::Built;
 
@@ -34,7 +34,7 @@ pub(super) struct AgentDeps {
 /// The nodes of this machine, which share its network namespace, and the agents.
 pub(super) struct MachineNodes {
     pub names: Vec<String>,
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Addresses,
 }
 
 impl AgentDeps {

@@ -22,8 +22,7 @@ pub(super) fn follow_pod_cidr(
 ) {
     let (mut bridge, layout, network) = (bridge(config), config.layout.clone(), config.network.clone());
     let (api, poke, mut range) = (deps.api.clone(), agent.poke(), agent.pod_cidr());
-    let machine =
-        MachineNodes { names: config.nodes_here.clone(), addresses: config.addresses.borrow().clone() };
+    let machine = MachineNodes { names: config.nodes_here.clone(), addresses: config.addresses.clone() };
     let (supervisor, shutdown) = (deps.supervisor.clone(), deps.supervisor.shutdown().clone());
     let task = async move {
         bridge.subnet = match range.wait_for(Option::is_some).await {

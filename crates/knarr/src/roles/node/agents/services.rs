@@ -1,7 +1,5 @@
 //! The Service proxy, for all nodes of the machine.
 
-use std::net::IpAddr;
-
 use anyhow::Result;
 use informer::Scope;
 use network::services::{Services, ServicesConfig, ServicesView};
@@ -22,16 +20,12 @@ pub(super) async fn build(deps: &AgentDeps) -> Result<Built> {
         slices: deps.informers.cache(),
         node: deps.informers.cache_of(Scope::fields(format!("metadata.name={first}"))),
     };
-    let v4 = |address: &IpAddr| match address {
-        IpAddr::V4(address) => Some(*address),
-        IpAddr::V6(_) => None,
-    };
     let config = ServicesConfig {
         // `knarr down` finds the table by the bridge's name.
         table: format!("{}-services", deps.bridge),
         pods: cluster.pod_cidr.parse()?,
         nodes: machine.names.clone(),
-        addresses: machine.addresses.iter().filter_map(v4).collect(),
+        addresses: machine.addresses.clone(),
         answered: vec![cluster.api_service_ip, cluster.dns_ip],
     };
     let services = Services::new(config, view);
