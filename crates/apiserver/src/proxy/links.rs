@@ -101,7 +101,7 @@ impl Links {
         let mut changes: Vec<(Span<usize>, String)> = Vec::new();
         let mut attributes: &[&str] = &[];
         let mut is_link = false;
-        let emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, span: Span<usize>| {
+        let mut emitter = CallbackEmitter::new(|event: CallbackEvent<'_>, span: Span<usize>| {
             match event {
                 CallbackEvent::OpenStartTag { name } => {
                     attributes = attributes_of(name);
@@ -121,7 +121,6 @@ impl Links {
             None::<std::convert::Infallible>
         });
         // Without it, scripts would be taken for markup.
-        let mut emitter = emitter;
         emitter.naively_switch_states(true);
         let Ok(()) = Tokenizer::new_with_emitter(html, emitter).finish();
         if changes.is_empty() {

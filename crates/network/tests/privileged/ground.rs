@@ -19,7 +19,7 @@ use tokio::sync::watch;
 pub const TABLE: &str = "knarrtest-services";
 const BRIDGE: &str = "knarrtest";
 /// For what has to happen; what has not to, happens at once in each of these tests.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The node. Its address is 192.0.2.1.
 pub struct Ground {
@@ -236,7 +236,13 @@ pub fn inside<T: Send + 'static>(namespace: &File, work: impl FnOnce() -> T + Se
 
 /// What a server says on a new connection.
 pub fn ask(address: SocketAddr) -> Result<String, io::ErrorKind> {
-    let connected = TcpStream::connect_timeout(&address, Duration::from_millis(900));
+    ask_within(address, Duration::from_millis(900))
+}
+
+/// The same, with more or less patience for the connection: who gets no answer sends its first packet again after a
+/// second.
+pub fn ask_within(address: SocketAddr, patience: Duration) -> Result<String, io::ErrorKind> {
+    let connected = TcpStream::connect_timeout(&address, patience);
     let mut stream = connected.map_err(|error| error.kind())?;
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     let mut said = String::new();

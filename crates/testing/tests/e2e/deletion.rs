@@ -216,7 +216,8 @@ fn w111_restart(scene: &Scene) {
     sh.ok("kubectl delete namespace doomed --wait=false");
     again();
     sh.ok("kubectl wait --for=delete deployment/web namespace/doomed --timeout=90s");
-    assert_eq!(sh.ok("kubectl get deployments,rs,pods -A -o name"), "");
+    let others = "--field-selector metadata.namespace!=kube-system";
+    assert_eq!(sh.ok(&format!("kubectl get deployments,rs,pods -A -o name {others}")), "");
     let sandboxes = cluster.knarr(&["crictl", "pods"]).expect("the list of sandboxes");
     assert_eq!(sandboxes.lines().count(), 1, "nothing is left on the node:\n{sandboxes}");
 }
