@@ -98,6 +98,7 @@ impl Kernel {
         self.plan(keys);
         self.state.sweep();
         let changes = self.state.take_changes();
+        self.table.make_ways(&mut batch, &changes.ways);
         self.table.write(&mut batch, &changes);
         self.send(batch)?;
         let (fronts, endpoints) = self.state.len();
@@ -115,6 +116,11 @@ impl Kernel {
         let changes = self.state.take_changes();
         if changes.is_empty() {
             return Ok(());
+        }
+        if !changes.ways.is_empty() {
+            let mut batch = Batch::new();
+            self.table.make_ways(&mut batch, &changes.ways);
+            self.send(batch)?;
         }
         let mut batch = Batch::new();
         self.table.write(&mut batch, &changes);

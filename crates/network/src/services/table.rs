@@ -139,8 +139,10 @@ impl Table {
         batch.delete_rules(&self.name, chain);
     }
 
-    /// Makes the chains of ways, and has the map lead to them.
-    fn make_ways(&self, batch: &mut Batch, ways: &[(Way, u32)]) {
+    /// Makes the chains of ways, and has the map lead to them. What leads a packet there is to follow in a transaction of
+    /// its own: a packet that is in the chains while a transaction is made finds the maps as they are after it, and a
+    /// chain that the transaction has made still empty, which would let the packet pass as it came.
+    pub fn make_ways(&self, batch: &mut Batch, ways: &[(Way, u32)]) {
         let ways: Vec<(Way, String, [u8; 4])> =
             ways.iter().map(|(way, number)| (*way, way.to_string(), number.to_ne_bytes())).collect();
         for (way, name, _) in &ways {
@@ -307,9 +309,8 @@ impl Table {
         });
     }
 
-    /// Adds and removes elements.
+    /// Adds and removes elements. The ways that they lead to are there.
     pub fn write(&self, batch: &mut Batch, changes: &Changes) {
-        self.make_ways(batch, &changes.ways);
         let table = &self.name;
         let (gone, come) = (&changes.fronts.gone, &changes.fronts.come);
         remove(batch, table, SERVICES, gone.iter().map(|(front, _)| front.bytes()));

@@ -288,7 +288,8 @@ fn health(client: &Pod, port: u16) -> Result<(String, String, String), io::Error
         stream.read_to_string(&mut said).map(|_| said)
     });
     let said = said.map_err(|error| error.kind())?;
-    let (head, body) = said.split_once("\r\n\r\n").expect("a head and a body");
+    // A port that closes takes connections along that have not been answered.
+    let (head, body) = said.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     let weight = head.lines().find_map(|line| line.strip_prefix("x-load-balancing-endpoint-weight: "));
     let status = head.lines().next().unwrap_or_default().to_owned();
     assert!(

@@ -213,9 +213,9 @@ ip link set outer up
 ip link set inner up
 ip addr add 198.51.100.5/24 dev outer
 ip route add default via 198.51.100.1 dev outer
-knarr up --name moves --data-dir $PWD/moves --no-kubeconfig
-trap 'knarr down --name moves --data-dir $PWD/moves' EXIT
-export KUBECONFIG=/etc/knarr/moves.kubeconfig
+knarr up --name follows --data-dir $PWD/follows --no-kubeconfig
+trap 'knarr down --name follows --data-dir $PWD/follows' EXIT
+export KUBECONFIG=/etc/knarr/follows.kubeconfig
 kubectl create service loadbalancer web --tcp=80
 node=$(kubectl get nodes -o name)
 part=pod/kube-apiserver-${node#node/}
