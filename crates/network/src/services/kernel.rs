@@ -100,6 +100,7 @@ impl Kernel {
         let changes = self.state.take_changes();
         self.table.make_ways(&mut batch, &changes.ways);
         self.table.write(&mut batch, &changes);
+        self.table.forget_loops(&mut batch, &changes.loops.gone);
         self.send(batch)?;
         let (fronts, endpoints) = self.state.len();
         tracing::info!(fronts, endpoints, changed = changes.len(), "the kernel has the Services");
@@ -125,6 +126,11 @@ impl Kernel {
         let mut batch = Batch::new();
         self.table.write(&mut batch, &changes);
         self.send(batch)?;
+        if !changes.loops.gone.is_empty() {
+            let mut batch = Batch::new();
+            self.table.forget_loops(&mut batch, &changes.loops.gone);
+            self.send(batch)?;
+        }
         if changes.loses_flows {
             self.forget_flows(&changes)?;
         }

@@ -309,7 +309,13 @@ impl Table {
         });
     }
 
-    /// Adds and removes elements. The ways that they lead to are there.
+    /// Has addresses be none any more that endpoints reach themselves by. To follow in a transaction of its own: a packet
+    /// that was sent on to the endpoint before it went looks this up last.
+    pub fn forget_loops(&self, batch: &mut Batch, gone: &[(Ipv4Addr, ())]) {
+        remove(batch, &self.name, LOOPS, gone.iter().map(|(address, ())| loop_bytes(*address)));
+    }
+
+    /// Adds and removes elements, all but those of [`Table::forget_loops`]. The ways that they lead to are there.
     pub fn write(&self, batch: &mut Batch, changes: &Changes) {
         let table = &self.name;
         let (gone, come) = (&changes.fronts.gone, &changes.fronts.come);
@@ -338,7 +344,6 @@ impl Table {
         remove(batch, table, ENDS, gone.iter().map(|(handle, _)| handle.to_ne_bytes()));
         add(batch, table, ENDS, come.iter().map(|(handle, end)| (handle.to_ne_bytes(), Some(end.bytes()))));
         let nothing = None::<[u8; 0]>;
-        remove(batch, table, LOOPS, changes.loops.gone.iter().map(|(address, ())| loop_bytes(*address)));
         let loops = changes.loops.come.iter().map(|(address, ())| (loop_bytes(*address), nothing));
         add(batch, table, LOOPS, loops);
         let ends = |(one, ()): &((Front, Range), ())| source_bytes(*one);
