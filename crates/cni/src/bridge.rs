@@ -96,7 +96,7 @@ async fn connect(
             Some(bridge) => bridge.header.index,
             None => link::ensure_bridge(&handle, &config.bridge, range, &config.service_addresses).await?,
         };
-        link::add_veth(&handle, &host_name, interface, &namespace, bridge).await
+        link::add_veth(&handle, &host_name, interface, &namespace, address, bridge).await
     })
     .await?;
     let mac = link::inside(netns, |handle| link::configure_pod(handle, interface, address, range)).await?;

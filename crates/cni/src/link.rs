@@ -94,7 +94,7 @@ async fn index(handle: &Handle, name: &str) -> Result<u32, Error> {
     find(handle, name).await?.map(|link| link.header.index).ok_or_else(|| Error::NoInterface(name.to_owned()))
 }
 
-/// Makes the bridge if it is not there, with its addresses, and sets it up. Answers its index. An interface
+/// Makes the bridge if it is not there, with its addresses, and sets it up. Returns its index. An interface
 /// of another kind under its name is somebody else's.
 pub(crate) async fn ensure_bridge(
     handle: &Handle,
@@ -102,9 +102,11 @@ pub(crate) async fn ensure_bridge(
     range: Range,
     service_addresses: &[Ipv4Addr],
 ) -> Result<u32, Error> {
+    let mac = mac_for(range.gateway());
     match find(handle, name).await? {
         None => {
-            let made = handle.link().add(LinkBridge::new(name).up().build()).execute().await;
+            let bridge = LinkBridge::new(name).address(mac.to_vec()).up();
+            let made = handle.link().add(bridge.build()).execute().await;
             tolerate_existing(made).map_err(|error| match error {
                 rtnetlink::Error::NetlinkError(refused) if refused.raw_code() == -nix::libc::EOPNOTSUPP => {
                     Error::Kernel { what: "bridges", option: "CONFIG_BRIDGE", module: "bridge" }
@@ -114,6 +116,14 @@ pub(crate) async fn ensure_bridge(
         }
         Some(link) if !is_bridge(&link) => {
             return Err(Error::Config(format!("interface {name} is there already and is no bridge")));
+        }
+        Some(link) if mac_of(&link) != Some(mac) => {
+            let bridge = LinkMessageBuilder::<LinkUnspec>::new().index(link.header.index);
+            let setting = handle.link().set(bridge.address(mac.to_vec()).build());
+            setting
+                .execute()
+                .await
+                .map_err(Error::netlink(format!("setting the address of bridge {name}")))?;
         }
         Some(_) => {}
     }
@@ -126,6 +136,22 @@ pub(crate) async fn ensure_bridge(
     }
     set_router(name).map_err(Error::io(format!("setting up bridge {name}")))?;
     Ok(bridge)
+}
+
+/// The MAC address of the interface with an IPv4 address. Whoever has learnt it is right as long as there is an interface
+/// with that IPv4 address, also when it was a former pod's; and a bridge that was given none has the lowest of its ports'
+/// addresses, which is another one whenever such a pod comes or goes.
+fn mac_for(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    // Of those that are locally administered, the block that CNI plugins use.
+    [0x0a, 0x58, a, b, c, d]
+}
+
+fn mac_of(link: &LinkMessage) -> Option<[u8; 6]> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+        _ => None,
+    })
 }
 
 /// What the bridge does as the router of its pods: it tells none of them to go another way, since all packets go by the
@@ -143,16 +169,19 @@ fn is_bridge(link: &LinkMessage) -> bool {
     })
 }
 
-/// Makes a veth pair: `host_name` here, on the bridge; `pod_name` directly inside the namespace.
+/// Makes a veth pair: `host_name` here, on the bridge; `pod_name` directly inside the namespace, with the MAC address that
+/// goes with the pod's.
 pub(crate) async fn add_veth(
     handle: &Handle,
     host_name: &str,
     pod_name: &str,
     namespace: &File,
+    address: Ipv4Addr,
     bridge: u32,
 ) -> Result<(), Error> {
     let peer = LinkMessageBuilder::<LinkUnspec>::new()
         .name(pod_name.to_owned())
+        .address(mac_for(address).to_vec())
         .setns_by_fd(namespace.as_raw_fd())
         .build();
     let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
@@ -210,11 +239,7 @@ pub(crate) async fn configure_pod(
     {
         handle.route().add(route.build()).execute().await.map_err(Error::netlink(what))?;
     }
-    let mac = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Address(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok(),
-        _ => None,
-    });
-    mac.ok_or_else(|| Error::Config(format!("interface {name} has no MAC address")))
+    mac_of(&link).ok_or_else(|| Error::Config(format!("interface {name} has no MAC address")))
 }
 
 async fn up(handle: &Handle, interface: u32, name: &str) -> Result<(), Error> {

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt;
-use rtnetlink::{LinkMessageBuilder, LinkUnspec};
+use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec};
 
 use cni::{BridgeConfig, attach, detach, prepare_node, remove_cluster};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -109,6 +110,50 @@ fn pods_reach_each_other_and_the_node_and_leave_nothing() {
         remove_cluster("knarrte", "knt").await.expect("found by what its name begins with");
         let left = std::fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces");
         assert!(!left.contains("kn"), "{left}");
+    });
+}
+
+/// The MAC address of the interface of this name on this thread's node.
+async fn mac(interface: &str) -> Vec<u8> {
+    let (connection, handle, _) = rtnetlink::new_connection().expect("netlink");
+    let mut netlink = tokio::task::JoinSet::new();
+    netlink.spawn(connection);
+    let link = handle.link().get().match_name(interface.to_owned()).execute().try_next().await;
+    let link = link.expect("an answer").expect("an interface");
+    let address = link.attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(address) => Some(address),
+        _ => None,
+    });
+    address.expect("a MAC address")
+}
+
+#[test]
+fn the_gateway_keeps_its_address_while_pods_come_and_go() {
+    on_a_node(async |dir| {
+        let config = config(dir.join("ipam"));
+        // A bridge that had no address of its own.
+        let (connection, handle, _) = rtnetlink::new_connection().expect("netlink");
+        let mut netlink = tokio::task::JoinSet::new();
+        netlink.spawn(connection);
+        handle.link().add(LinkBridge::new(&config.bridge).build()).execute().await.expect("a bridge");
+        prepare_node(&config).await.expect("the bridge and the table");
+        let gateway = mac(&config.bridge).await;
+        let pods: Vec<(File, PathBuf)> = (0..4).map(|_| new_namespace()).collect();
+        for (number, (_, path)) in pods.iter().enumerate() {
+            let pod =
+                attach(&config, &format!("{number}0000000"), path, "eth0", &[]).await.expect("attached");
+            let [a, b, c, d] = pod.address.octets();
+            // So that nobody knows a former pod's when its address is given again.
+            assert_eq!(pod.mac, format!("0a:58:{a:02x}:{b:02x}:{c:02x}:{d:02x}"));
+            assert_eq!(mac(&config.bridge).await, gateway, "with pod {number}");
+        }
+        for number in 0..pods.len() {
+            detach(&config, &format!("{number}0000000")).await.expect("detached");
+            assert_eq!(mac(&config.bridge).await, gateway, "without pod {number}");
+        }
+        remove_cluster("knarrtest", "knt").await.expect("removed");
+        prepare_node(&config).await.expect("a new bridge");
+        assert_eq!(mac(&config.bridge).await, gateway);
     });
 }
 
