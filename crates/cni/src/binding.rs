@@ -1,6 +1,10 @@
-//! The table that binds a pod's addresses to its port of the bridge: a chain for each port, which lets in what comes from
-//! the pod's own MAC and IPv4 address, and ARP that says so. Everything else a pod sends is dropped, so that no pod takes
-//! another's address, whatever capabilities its processes have.
+//! The table that guards the ports of the bridge, by two chains for each. One lets in what comes from the pod's own MAC and
+//! IPv4 address, and ARP that says so; the other lets in what goes to the gateway, and ARP that asks everybody.
+//! Everything else a pod sends is dropped, so that no pod takes another's address, nor sends past the node's rules to
+//! another pod of the bridge, whatever capabilities its processes have.
+//!
+//! A port that the bridge isolates would not do: where bridges pass packets to the rules of IPv4 (br_netfilter), what a
+//! pod sends to a Service goes from port to port once it is translated and was let in.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -10,6 +14,8 @@ use nft::{Batch, Family};
 /// EtherTypes.
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
+/// The Ethernet address of everybody.
+const EVERYBODY: [u8; 6] = [0xff; 6];
 
 /// Makes the table, also beside the chains of pods that run.
 pub(crate) fn prepare(table: &str) -> io::Result<()> {
@@ -40,12 +46,40 @@ pub(crate) fn bind(table: &str, port: &str, mac: [u8; 6], address: Ipv4Addr) -> 
     batch.send()
 }
 
+/// Has the port's pod send to nobody but the gateway. Ports of earlier versions of this program are given this at the
+/// node's start: what they are bound to stays.
+pub(crate) fn lead_to_gateway(table: &str, port: &str, gateway: [u8; 6]) -> io::Result<()> {
+    let chain = way(port);
+    let mut batch = Batch::of(Family::Device);
+    batch.new_table(table);
+    batch.new_ingress_chain(table, &chain, port);
+    batch.delete_rules(table, &chain);
+    batch.new_rule(table, &chain, |rule| {
+        rule.link_destination(gateway);
+        rule.accept();
+    });
+    batch.new_rule(table, &chain, |rule| {
+        rule.link_destination(EVERYBODY);
+        rule.protocol(ARP);
+        rule.accept();
+    });
+    batch.send()
+}
+
+/// The chain of where the port's pod sends.
+fn way(port: &str) -> String {
+    format!("{port}-way")
+}
+
 /// Forgets a port; fine when it was never bound. Newer kernels keep the chain of an interface that is gone.
 pub(crate) fn release(table: &str, port: &str) -> io::Result<()> {
-    let mut batch = Batch::of(Family::Device);
-    batch.delete_rules(table, port);
-    batch.delete_chain(table, port);
-    tolerate_absent(batch.send())
+    for chain in [port, &way(port)] {
+        let mut batch = Batch::of(Family::Device);
+        batch.delete_rules(table, chain);
+        batch.delete_chain(table, chain);
+        tolerate_absent(batch.send())?;
+    }
+    Ok(())
 }
 
 /// Removes the table; fine when it is gone.

@@ -47,7 +47,16 @@ pub async fn prepare_node(config: &BridgeConfig) -> Result<(), Error> {
             module: "nf_tables",
         },
         _ => Error::Nft(error),
+    })?;
+    link::here(|handle| async move {
+        for port in link::named(&handle, &config.veth_prefix).await? {
+            link::set_port(&handle, &port).await?;
+            binding::lead_to_gateway(&config.bridge, &port, link::mac_for(range.gateway()))
+                .map_err(Error::Nft)?;
+        }
+        Ok(())
     })
+    .await
 }
 
 /// Gives the namespace at `netns` an interface called `interface` on the bridge, and has ports of the node lead to the
@@ -101,6 +110,8 @@ async fn connect(
     .await?;
     let mac = link::inside(netns, |handle| link::configure_pod(handle, interface, address, range)).await?;
     binding::bind(&config.bridge, &host_interface, mac, address).map_err(Error::Nft)?;
+    binding::lead_to_gateway(&config.bridge, &host_interface, link::mac_for(range.gateway()))
+        .map_err(Error::Nft)?;
     let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
     Ok(Attachment { address, range, mac, host_interface })
 }

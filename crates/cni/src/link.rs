@@ -141,7 +141,7 @@ pub(crate) async fn ensure_bridge(
 /// The MAC address of the interface with an IPv4 address. Whoever has learnt it is right as long as there is an interface
 /// with that IPv4 address, also when it was a former pod's; and a bridge that was given none has the lowest of its ports'
 /// addresses, which is another one whenever such a pod comes or goes.
-fn mac_for(address: Ipv4Addr) -> [u8; 6] {
+pub(crate) fn mac_for(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     // Of those that are locally administered, the block that CNI plugins use.
     [0x0a, 0x58, a, b, c, d]
@@ -196,15 +196,21 @@ pub(crate) async fn add_veth(
         .execute()
         .await
         .map_err(Error::netlink(format!("making interface {host_name}")))?;
+    set_port(handle, host_name).await
+}
+
+/// Sets up a pod's port of the bridge.
+pub(crate) async fn set_port(handle: &Handle, name: &str) -> Result<(), Error> {
     // Where bridges pass packets to the rules of IPv4 (br_netfilter), a pod that reaches itself through a Service gets
-    // its packet back by the port that it came from.
-    let port = LinkBridgePort::new(index(handle, host_name).await?).hairpin(true).build();
+    // its packet back by the port that it came from. What a pod sends to everybody is for the node alone.
+    let port =
+        LinkBridgePort::new(index(handle, name).await?).hairpin(true).bcast_flood(false).mcast_flood(false);
     handle
         .link()
-        .set_port(port)
+        .set_port(port.build())
         .execute()
         .await
-        .map_err(Error::netlink(format!("setting up {host_name} as a port")))
+        .map_err(Error::netlink(format!("setting up {name} as a port")))
 }
 
 /// Sets the loopback interface of the network namespace at `netns` up.

@@ -312,6 +312,70 @@ fn a_pod_cannot_take_anothers_address() {
     });
 }
 
+/// How many frames have come in by the pod's interface.
+fn frames(namespace: &File) -> u64 {
+    inside(namespace, || {
+        let devices = std::fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces");
+        let line = devices.lines().find(|line| line.trim_start().starts_with("eth0:")).expect("the pod's");
+        line.split_whitespace().nth(2).and_then(|frames| frames.parse().ok()).expect("a number")
+    })
+}
+
+#[test]
+fn a_pod_sends_to_nobody_but_the_gateway() {
+    on_a_node(async |dir| {
+        let config = config(dir.join("ipam"));
+        // By IPv6 the node would speak to everybody meanwhile.
+        for of in ["all", "default"] {
+            std::fs::write(format!("/proc/sys/net/ipv6/conf/{of}/disable_ipv6"), "1").expect("set");
+        }
+        prepare_node(&config).await.expect("the bridge and the tables");
+        let (first, first_path) = new_namespace();
+        let (second, second_path) = new_namespace();
+        let sender = attach(&config, "aaaaaaaa11", &first_path, "eth0", &[]).await.expect("attached");
+        let other = attach(&config, "bbbbbbbb22", &second_path, "eth0", &[]).await.expect("attached");
+        let mac: Vec<u8> =
+            other.mac.split(':').map(|byte| u8::from_str_radix(byte, 16).expect("a byte")).collect();
+        // Past the node: straight to the other pod's Ethernet address.
+        tamper(&first, async move |handle, eth0| {
+            let route = rtnetlink::RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(Ipv4Addr::new(10, 99, 7, 0), 24)
+                .output_interface(eth0)
+                .scope(rtnetlink::packet_route::route::RouteScope::Link);
+            handle.route().add(route.build()).execute().await.expect("a pod may");
+            let neighbour = handle.neighbours().add(eth0, other.address.into());
+            neighbour.link_layer_address(&mac).execute().await.expect("a pod may");
+        });
+        let socket =
+            inside(&second, move || std::net::UdpSocket::bind((other.address, 7002)).expect("listening"));
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(5))).expect("set");
+        let before = frames(&second);
+        send(&first, sender.address, other.address, "past");
+        // To everybody of the bridge, by an ARP request and by IPv4.
+        send(&first, sender.address, Ipv4Addr::new(10, 99, 7, 77), "who-has");
+        assert_eq!(frames(&second), before, "no frame of another pod comes");
+
+        // Ports of an earlier version, whose chain was another and whose pods have some other Ethernet address.
+        let open = |port: &str| {
+            let mut batch = nft::Batch::of(nft::Family::Device);
+            batch.delete_rules("knarrtest", &format!("{port}-way"));
+            batch.delete_chain("knarrtest", &format!("{port}-way"));
+            batch.send().expect("the chain is there");
+        };
+        open(&sender.host_interface);
+        send(&first, sender.address, other.address, "past");
+        assert_eq!(receive(&socket), ("past".to_owned(), sender.address.into()), "the test would tell");
+        prepare_node(&config).await.expect("the node starts again");
+        let before = frames(&second);
+        send(&first, sender.address, other.address, "past");
+        assert_eq!(frames(&second), before, "now too");
+        detach(&config, "aaaaaaaa11").await.expect("detached");
+        detach(&config, "bbbbbbbb22").await.expect("detached");
+        let again = attach(&config, "aaaaaaaa11", &first_path, "eth0", &[]).await;
+        again.expect("the chains of the port of the same name are gone");
+    });
+}
+
 #[test]
 fn a_failed_attachment_gives_its_address_back() {
     on_a_node(async |dir| {

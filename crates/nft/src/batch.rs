@@ -17,6 +17,7 @@ const NEW_TABLE: u16 = SUBSYSTEM;
 pub(crate) const GET_TABLE: u16 = SUBSYSTEM | 1;
 const DELETE_TABLE: u16 = SUBSYSTEM | 2;
 const NEW_CHAIN: u16 = SUBSYSTEM | 3;
+pub(crate) const GET_CHAIN: u16 = SUBSYSTEM | 4;
 const DELETE_CHAIN: u16 = SUBSYSTEM | 5;
 const NEW_RULE: u16 = SUBSYSTEM | 6;
 const DELETE_RULE: u16 = SUBSYSTEM | 8;
@@ -50,6 +51,10 @@ pub enum Family {
 pub enum Hook {
     /// What comes in, before it is routed.
     Prerouting = 0,
+    /// What comes in for the machine itself.
+    Input = 1,
+    /// What the machine passes on.
+    Forward = 2,
     /// What the machine's own processes send.
     Output = 3,
     /// What leaves, after routing.

@@ -5,7 +5,7 @@ use std::io;
 use netlink_sys::{Socket, SocketAddr};
 
 use crate::Attributes;
-use crate::batch::{Family, GET_SET_ELEMENTS, GET_TABLE, Head, NETLINK_NETFILTER, REQUEST, frame};
+use crate::batch::{Family, GET_CHAIN, GET_SET_ELEMENTS, GET_TABLE, Head, NETLINK_NETFILTER, REQUEST, frame};
 use crate::message::{self, FAMILY_HEADER, attributes, messages};
 
 const DUMP: u16 = 0x300;
@@ -31,6 +31,23 @@ pub fn tables(family: Family, prefix: &str) -> io::Result<Vec<String>> {
     dump(family as u8, GET_TABLE, Attributes::default(), |table| {
         let name = attributes(table).find(|(kind, _)| *kind == 1);
         names.extend(name.map(|(_, value)| text(value)).filter(|name| name.starts_with(prefix)));
+    })?;
+    Ok(names)
+}
+
+/// Names of the chains of a table of IPv4; none where there is no such table. Blocks.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn chains(table: &str) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    // A list of all tables' chains: the kernel knows no other question.
+    dump(Family::Ipv4 as u8, GET_CHAIN, Attributes::default(), |chain| {
+        let of =
+            |kind: u16| attributes(chain).find(|(found, _)| *found == kind).map(|(_, value)| text(value));
+        if of(1).is_some_and(|name| name == table) {
+            names.extend(of(3));
+        }
     })?;
     Ok(names)
 }

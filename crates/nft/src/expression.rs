@@ -3,19 +3,22 @@
 use std::net::Ipv4Addr;
 
 use crate::Attributes;
-use crate::set::GOTO;
+use crate::set::{GOTO, JUMP};
 
 /// The register of a verdict, and register 1.
 const VERDICT: u32 = 0;
 const REGISTER: u32 = 1;
-/// Where a frame's own header begins (Ethernet), and its offset of the source.
+/// Where a frame's own header begins (Ethernet), and its offsets of the addresses.
 const LINK_HEADER: u32 = 0;
+const LINK_DESTINATION_OFFSET: u32 = 0;
 const LINK_SOURCE_OFFSET: u32 = 6;
 /// Where what the frame carries begins, and the offsets of IPv4's and ARP's addresses.
 const NETWORK_HEADER: u32 = 1;
 const ARP_SENDER_OFFSET: u32 = 8;
 const DROP: u32 = 0;
 const ACCEPT: u32 = 1;
+/// `NFT_RETURN`.
+const RETURN: u32 = -5i32 as u32;
 /// Of ICMP's message that something cannot be reached: the port.
 const PORT_UNREACHABLE: u8 = 3;
 /// `NFT_REJECT_ICMP_UNREACH`, `NFT_REJECT_TCP_RST`.
@@ -69,6 +72,12 @@ impl Attributes {
         self.compare(Comparison::Equal, &mac);
     }
 
+    /// Goes on with the rule only if the frame goes to this Ethernet address.
+    pub fn link_destination(&mut self, mac: [u8; 6]) {
+        self.load(LINK_HEADER, LINK_DESTINATION_OFFSET, 6);
+        self.compare(Comparison::Equal, &mac);
+    }
+
     /// Goes on with the rule only if the ARP packet says that it is from these addresses.
     pub fn arp_sender(&mut self, mac: [u8; 6], address: Ipv4Addr) {
         self.load(NETWORK_HEADER, ARP_SENDER_OFFSET, 10);
@@ -88,6 +97,16 @@ impl Attributes {
     /// Continues in a chain, and does not return.
     pub fn goto(&mut self, chain: &str) {
         self.verdict(GOTO, Some(chain));
+    }
+
+    /// Continues in a chain, and returns to the next rule.
+    pub fn jump(&mut self, chain: &str) {
+        self.verdict(JUMP, Some(chain));
+    }
+
+    /// Returns to where the chain was entered from.
+    pub fn leave(&mut self) {
+        self.verdict(RETURN, None);
     }
 
     /// Ends the packet's way; the sender is told that the port cannot be reached, over ICMP.

@@ -19,7 +19,7 @@ mod set;
 
 pub use attributes::Attributes;
 pub use batch::{Batch, Family, Hook, Passing, Sender};
-pub use dump::{contains, elements, ranges, tables, verdicts};
+pub use dump::{chains, contains, elements, ranges, tables, verdicts};
 pub use events::Events;
 pub use expression::Comparison;
 pub use flows::{Flow, forget, udp_flows};

@@ -23,6 +23,10 @@ const META_PRIORITY: u32 = 2;
 const META_MARK: u32 = 3;
 const META_INPUT: u32 = 4;
 const META_TRANSPORT: u32 = 16;
+/// `NFT_CT_STATE`, and bits of it: connections that both sides have spoken on, and what belongs to them.
+const CONNECTION_STATE: u32 = 0;
+const ESTABLISHED: u32 = 1 << 1;
+const RELATED: u32 = 1 << 2;
 /// `NFT_NG_RANDOM`.
 const RANDOM: u32 = 1;
 /// `NFT_NAT_DNAT`, and the family of IPv4.
@@ -177,6 +181,16 @@ impl Attributes {
     pub fn input(&mut self, index: u32, comparison: Comparison, scratch: Register) {
         self.meta(META_INPUT, scratch);
         self.compare_word(scratch, comparison, index.to_ne_bytes());
+    }
+
+    /// Goes on with the rule only if the packet belongs to a connection that was answered, or is related to one.
+    pub fn connection_is_established(&mut self, scratch: Register) {
+        self.expression("ct", |e| {
+            e.number(1, scratch.0);
+            e.number(2, CONNECTION_STATE);
+        });
+        self.bitwise(scratch, ESTABLISHED | RELATED, 0);
+        self.compare_word(scratch, Comparison::NotEqual, [0; 4]);
     }
 
     /// Goes on with the rule only for packets of this transport protocol.

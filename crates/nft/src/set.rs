@@ -15,7 +15,7 @@ const FLAG_RULES: u32 = 0x20;
 /// `NFT_DATA_VERDICT`: the data are verdicts.
 const TYPE_VERDICT: u32 = 0xffff_ff00;
 /// `NFT_JUMP`, `NFT_GOTO`.
-const JUMP: u32 = -3i32 as u32;
+pub(crate) const JUMP: u32 = -3i32 as u32;
 pub(crate) const GOTO: u32 = -4i32 as u32;
 /// How far a list of types shifts for each that is added: `TYPE_BITS` of the program `nft`.
 const TYPE_BITS: u32 = 6;
