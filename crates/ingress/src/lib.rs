@@ -1,0 +1,9 @@
+//! The cluster's Ingress: a reverse proxy for HTTP whose rules are the objects of its class.
+//!
+//! Start with [`router`], which says where a request goes, and [`translate`], which makes the router's rules and the
+//! endpoints behind them out of Ingresses, Services and slices. Both are pure.
+//!
+//! Never here: a rule that is not an object of the API; a write to the store around the API.
+
+pub mod router;
+pub mod translate;
