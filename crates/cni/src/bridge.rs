@@ -105,7 +105,8 @@ async fn connect(
             Some(bridge) => bridge.header.index,
             None => link::ensure_bridge(&handle, &config.bridge, range, &config.service_addresses).await?,
         };
-        link::add_veth(&handle, &host_name, interface, &namespace, address, bridge).await
+        let pair = link::Pair { host_name: &host_name, pod_name: interface, address, mtu: config.mtu };
+        link::add_veth(&handle, pair, &namespace, bridge).await
     })
     .await?;
     let mac = link::inside(netns, |handle| link::configure_pod(handle, interface, address, range)).await?;
@@ -172,12 +173,12 @@ pub async fn collect_garbage(config: &BridgeConfig, keep: &[String]) -> Result<(
     ipam::retain(&config.ipam_dir, |owner| keep.iter().any(|id| id == owner))
 }
 
-/// Removes every interface, bridge and nftables table whose name starts with one of the prefixes: all of a
-/// cluster, whatever became of its records. Repeatable.
+/// Removes every interface, bridge and nftables table whose name starts with one of the prefixes, and every route of the
+/// protocol number: all of a cluster, whatever became of its records. Repeatable.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub async fn remove_cluster(bridge_prefix: &str, veth_prefix: &str) -> Result<(), Error> {
+pub async fn remove_cluster(bridge_prefix: &str, veth_prefix: &str, route_protocol: u8) -> Result<(), Error> {
     let bridges = link::here(|handle| async move {
         for name in link::named(&handle, veth_prefix).await? {
             link::remove(&handle, &name).await?;
@@ -186,6 +187,7 @@ pub async fn remove_cluster(bridge_prefix: &str, veth_prefix: &str) -> Result<()
         for name in &bridges {
             link::remove(&handle, name).await?;
         }
+        link::remove_routes(&handle, route_protocol).await?;
         Ok(bridges)
     })
     .await?;

@@ -29,6 +29,9 @@ pub struct BridgeConfig {
     /// Addresses of Services that the node itself answers on (the API server's, the DNS').
     #[serde(default)]
     pub service_addresses: Vec<Ipv4Addr>,
+    /// The largest packet that pods send, in bytes; the kernel's default where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
 }
 
 /// An IPv4 range.
@@ -128,6 +131,7 @@ mod tests {
                 ipam_dir: "/var/lib/ipam".into(),
                 veth_prefix: "veth".to_owned(),
                 service_addresses: addresses,
+                mtu: Some(1450),
             };
             let mut text = serde_json::to_vec(&config).expect("written");
             prop_assert_eq!(serde_json::from_slice::<BridgeConfig>(&text).ok(), Some(config));

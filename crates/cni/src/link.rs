@@ -169,34 +169,45 @@ fn is_bridge(link: &LinkMessage) -> bool {
     })
 }
 
-/// Makes a veth pair: `host_name` here, on the bridge; `pod_name` directly inside the namespace, with the MAC address that
-/// goes with the pod's.
+/// A pod's veth pair.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair<'a> {
+    /// Here, on the bridge.
+    pub host_name: &'a str,
+    /// Inside the pod's namespace.
+    pub pod_name: &'a str,
+    /// The pod's address, with which the MAC address of its end goes.
+    pub address: Ipv4Addr,
+    /// Of both ends, in bytes.
+    pub mtu: Option<u32>,
+}
+
+/// Makes a veth pair, one end on the bridge, the other directly inside the namespace.
 pub(crate) async fn add_veth(
     handle: &Handle,
-    host_name: &str,
-    pod_name: &str,
+    pair: Pair<'_>,
     namespace: &File,
-    address: Ipv4Addr,
     bridge: u32,
 ) -> Result<(), Error> {
-    let peer = LinkMessageBuilder::<LinkUnspec>::new()
-        .name(pod_name.to_owned())
-        .address(mac_for(address).to_vec())
-        .setns_by_fd(namespace.as_raw_fd())
-        .build();
-    let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
-        .name(host_name.to_owned())
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+    let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(pair.pod_name.to_owned())
+        .address(mac_for(pair.address).to_vec())
+        .setns_by_fd(namespace.as_raw_fd());
+    let mut here = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .name(pair.host_name.to_owned())
         .controller(bridge)
-        .up()
-        .build();
+        .up();
+    if let Some(mtu) = pair.mtu {
+        (here, peer) = (here.mtu(mtu), peer.mtu(mtu));
+    }
+    let message = here.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build()))).build();
     handle
         .link()
         .add(message)
         .execute()
         .await
-        .map_err(Error::netlink(format!("making interface {host_name}")))?;
-    set_port(handle, host_name).await
+        .map_err(Error::netlink(format!("making interface {}", pair.host_name)))?;
+    set_port(handle, pair.host_name).await
 }
 
 /// Sets up a pod's port of the bridge.
@@ -264,6 +275,19 @@ pub(crate) async fn remove(handle: &Handle, name: &str) -> Result<(), Error> {
         Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -nix::libc::ENODEV => Ok(()),
         other => other.map_err(Error::netlink(format!("removing interface {name}"))),
     }
+}
+
+/// Removes all routes of IPv4 that are known by the protocol number.
+pub(crate) async fn remove_routes(handle: &Handle, protocol: u8) -> Result<(), Error> {
+    let all = handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
+    let all: Vec<_> = all.try_collect().await.map_err(Error::netlink("listing routes"))?;
+    for route in all.into_iter().filter(|route| route.header.protocol == protocol.into()) {
+        match handle.route().del(route).execute().await {
+            Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -nix::libc::ESRCH => {}
+            other => other.map_err(Error::netlink("removing a route"))?,
+        }
+    }
+    Ok(())
 }
 
 /// Names of all interfaces that start with `prefix`.

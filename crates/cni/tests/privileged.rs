@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt;
 use rtnetlink::packet_route::link::LinkAttribute;
-use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec};
+use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
 use cni::{BridgeConfig, attach, detach, prepare_node, remove_cluster};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -19,6 +19,7 @@ fn config(ipam_dir: PathBuf) -> BridgeConfig {
         ipam_dir,
         veth_prefix: "knt".into(),
         service_addresses: vec![Ipv4Addr::new(10, 98, 0, 1)],
+        mtu: Some(1400),
     }
 }
 
@@ -102,15 +103,33 @@ fn pods_reach_each_other_and_the_node_and_leave_nothing() {
         drop(node);
         detach(&config, "aaaaaaaa11").await.expect("detached");
         detach(&config, "aaaaaaaa11").await.expect("again");
-        remove_cluster(&config.bridge, &config.veth_prefix).await.expect("removed");
-        remove_cluster(&config.bridge, &config.veth_prefix).await.expect("again");
+        route([198, 51, 100, 0], 107).await;
+        route([203, 0, 113, 0], 108).await;
+        remove_cluster(&config.bridge, &config.veth_prefix, 107).await.expect("removed");
+        remove_cluster(&config.bridge, &config.veth_prefix, 107).await.expect("again");
+        let routes = std::fs::read_to_string("/proc/thread-self/net/route").expect("routes");
+        assert!(!routes.contains("006433C6") && routes.contains("007100CB"), "{routes}");
         let left = std::fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces");
         assert!(!left.contains("kn"), "{left}");
         prepare_node(&config).await.expect("made again");
-        remove_cluster("knarrte", "knt").await.expect("found by what its name begins with");
+        remove_cluster("knarrte", "knt", 107).await.expect("found by what its name begins with");
         let left = std::fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces");
         assert!(!left.contains("kn"), "{left}");
     });
+}
+
+/// Leads to a range by the loopback interface, known by the protocol number.
+async fn route(network: [u8; 4], protocol: u8) {
+    let (connection, handle, _) = rtnetlink::new_connection().expect("netlink");
+    let mut netlink = tokio::task::JoinSet::new();
+    netlink.spawn(connection);
+    let up = LinkMessageBuilder::<LinkUnspec>::new().index(1).up().build();
+    handle.link().set(up).execute().await.expect("up");
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(network.into(), 24)
+        .output_interface(1)
+        .protocol(protocol.into());
+    handle.route().add(route.build()).execute().await.expect("a route");
 }
 
 /// The MAC address of the interface of this name on this thread's node.
@@ -151,7 +170,7 @@ fn the_gateway_keeps_its_address_while_pods_come_and_go() {
             detach(&config, &format!("{number}0000000")).await.expect("detached");
             assert_eq!(mac(&config.bridge).await, gateway, "without pod {number}");
         }
-        remove_cluster("knarrtest", "knt").await.expect("removed");
+        remove_cluster("knarrtest", "knt", 107).await.expect("removed");
         prepare_node(&config).await.expect("a new bridge");
         assert_eq!(mac(&config.bridge).await, gateway);
     });
@@ -203,7 +222,7 @@ fn ports_of_the_node_lead_to_a_pod_as_long_as_there_is_one() {
         drop(listener);
         check(false);
         detach(&config, "aaaaaaaa11").await.expect("again");
-        remove_cluster(&config.bridge, &config.veth_prefix).await.expect("removed");
+        remove_cluster(&config.bridge, &config.veth_prefix, 107).await.expect("removed");
         assert_eq!(nft::tables(nft::Family::Ipv4, &config.bridge).expect("asked"), Vec::<String>::new());
     });
 }
@@ -307,7 +326,7 @@ fn a_pod_cannot_take_anothers_address() {
         detach(&config, "aaaaaaaa11").await.expect("detached");
         detach(&config, "bbbbbbbb22").await.expect("detached");
         assert_eq!(nft::tables(nft::Family::Device, "knarrtest").expect("listed"), ["knarrtest"]);
-        remove_cluster(&config.bridge, &config.veth_prefix).await.expect("removed");
+        remove_cluster(&config.bridge, &config.veth_prefix, 107).await.expect("removed");
         assert_eq!(nft::tables(nft::Family::Device, "knarrtest").expect("listed"), [""; 0]);
     });
 }

@@ -44,6 +44,8 @@ pub struct Links {
     pub bridge: String,
     /// Of the hosts' ends of pods' interfaces.
     pub veth_prefix: String,
+    /// By what the kernel's routes are known that lead to other machines' pods (`rtm_protocol`).
+    pub route_protocol: u8,
 }
 
 fn one() -> u8 {
@@ -75,7 +77,13 @@ impl Cluster {
         Links {
             bridge: format!("{}{index}", self.bridge_prefix()),
             veth_prefix: format!("{}{index}", self.veth_prefix()),
+            route_protocol: self.route_protocol(),
         }
+    }
+
+    /// By what the kernel's routes are known that lead to other machines' pods: numbers that nobody has registered.
+    pub fn route_protocol(&self) -> u8 {
+        107 + self.slot
     }
 
     /// The addresses that all nodes of the cluster agree on.

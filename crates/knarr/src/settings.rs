@@ -25,6 +25,21 @@ pub struct Settings {
     pub registry_mirrors: std::collections::BTreeMap<String, Vec<String>>,
     /// Where Services of type LoadBalancer have their addresses from.
     pub load_balancer: LoadBalancer,
+    /// How pods reach pods of other machines.
+    pub overlay: Overlay,
+}
+
+/// How pods reach pods of other machines. All nodes of a cluster are to be set alike.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Overlay {
+    /// Through a tunnel between the machines.
+    #[default]
+    Vxlan,
+    /// By routes to machines on the same link, and through the tunnel to others.
+    Direct,
+    /// By what the cluster's users have set up themselves.
+    None,
 }
 
 /// Where Services of type LoadBalancer have their addresses from.
@@ -108,6 +123,15 @@ mod tests {
         assert_eq!(told("nodeName: a"), Some(LoadBalancer::Nodes));
         assert_eq!(told("loadBalancer: none"), Some(LoadBalancer::None));
         assert_eq!(told("loadBalancer: cloud"), None);
+    }
+
+    #[test]
+    fn machines_are_connected_by_a_tunnel_unless_told_otherwise() {
+        let told = |text: &str| Settings::parse(text).map(|settings| settings.overlay).ok();
+        assert_eq!(told("nodeName: a"), Some(Overlay::Vxlan));
+        assert_eq!(told("overlay: direct"), Some(Overlay::Direct));
+        assert_eq!(told("overlay: none"), Some(Overlay::None));
+        assert_eq!(told("overlay: gre"), None);
     }
 
     #[test]

@@ -144,7 +144,8 @@ fn remove_cgroups(cgroup: &str) -> Result<()> {
 fn remove_network(slot: u8) -> Result<()> {
     let cluster = Cluster { slot, node_name: String::new(), nodes: 0, has_store: false };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(cni::remove_cluster(&cluster.bridge_prefix(), &cluster.veth_prefix()))?;
+    let (bridges, veths) = (cluster.bridge_prefix(), cluster.veth_prefix());
+    runtime.block_on(cni::remove_cluster(&bridges, &veths, cluster.route_protocol()))?;
     Ok(())
 }
 

@@ -13,7 +13,6 @@
 mod address;
 mod health;
 mod kernel;
-mod listening;
 mod mirror;
 mod numbers;
 mod state;
@@ -40,6 +39,7 @@ use nft::Events;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, watch};
 
+use crate::listening;
 use health::HealthPorts;
 use kernel::Kernel;
 use table::Table;

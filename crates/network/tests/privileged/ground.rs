@@ -35,7 +35,7 @@ pub struct Ground {
 
 /// A namespace on the node's bridge.
 pub struct Pod {
-    namespace: File,
+    pub namespace: File,
     pub address: Ipv4Addr,
 }
 
@@ -84,7 +84,7 @@ fn outside() -> Pod {
     Pod { namespace, address: Ipv4Addr::new(192, 0, 2, 9) }
 }
 
-fn new_namespace() -> File {
+pub fn new_namespace() -> File {
     let maker = std::thread::spawn(|| {
         unshare(CloneFlags::CLONE_NEWNET).expect("a new network namespace");
         own_namespace()
@@ -102,6 +102,7 @@ impl Ground {
             ipam_dir: folder.path().join("ipam"),
             veth_prefix: "knt".into(),
             service_addresses: vec![],
+            mtu: None,
         };
         let outside = outside();
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("a node forwards");

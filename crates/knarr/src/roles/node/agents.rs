@@ -5,6 +5,7 @@
 
 mod api_address;
 mod dns;
+mod overlay;
 mod services;
 
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use anyhow::Result;
 use base::{Supervisor, TaskKind};
 use informer::Informers;
 use kubelet::process_pods::Part;
+use network::overlay::Routing;
 
 use crate::cluster::ClusterNetwork;
 use crate::roles::addresses::Addresses;
@@ -25,10 +27,25 @@ pub(super) struct AgentDeps {
     /// The caches of all agents, under their identity.
     informers: Informers,
     network: ClusterNetwork,
-    /// What the names of the node's own nftables tables begin with.
-    bridge: String,
+    links: NodeLinks,
     machine: MachineNodes,
     supervisor: Supervisor,
+}
+
+/// The node's pod network.
+pub(super) struct NodeLinks {
+    /// What the names of the node's own links and nftables tables begin with.
+    pub bridge: String,
+    /// The node's part of the pods' range.
+    pub subnet: String,
+    pub overlay: OverlaySettings,
+}
+
+/// How other machines' pods are reached.
+pub(super) struct OverlaySettings {
+    /// Nothing where it is not knarr's task.
+    pub routing: Option<Routing>,
+    pub route_protocol: u8,
 }
 
 /// The nodes of this machine, which share its network namespace, and the agents.
@@ -41,12 +58,12 @@ impl AgentDeps {
     pub fn new(
         api: ApiAccess,
         network: ClusterNetwork,
-        bridge: String,
+        links: NodeLinks,
         machine: MachineNodes,
         supervisor: Supervisor,
     ) -> Self {
         let informers = Informers::new(api.network.clone(), supervisor.clone());
-        Self { api, informers, network, bridge, machine, supervisor }
+        Self { api, informers, network, links, machine, supervisor }
     }
 }
 
@@ -60,7 +77,7 @@ struct Agent {
     build: for<'a> fn(&'a AgentDeps) -> Building<'a>,
 }
 
-const AGENTS: [Agent; 3] = [
+const AGENTS: [Agent; 4] = [
     Agent {
         name: "API address",
         without: "pods cannot reach the API by its Service",
@@ -75,6 +92,11 @@ const AGENTS: [Agent; 3] = [
         name: "Service proxy",
         without: "Services are not reached by their addresses",
         build: |deps| Box::pin(services::build(deps)),
+    },
+    Agent {
+        name: "overlay",
+        without: "pods do not reach pods of other machines",
+        build: |deps| Box::pin(overlay::build(deps)),
     },
 ];
 

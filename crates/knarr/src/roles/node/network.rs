@@ -1,16 +1,21 @@
 //! The node's pod network: set up once the control plane has assigned the node's range; then the agents start.
 
+use std::net::IpAddr;
+
 use anyhow::Result;
 use base::TaskKind;
 use cni::BridgeConfig;
 use cni::config::PLUGIN_TYPE;
 use kubelet::node::NodeAgent;
+use network::overlay::{Routing, pod_mtu};
 use tokio::sync::mpsc;
 
-use super::agents::{self, AgentDeps, MachineNodes};
+use super::agents::{self, AgentDeps, MachineNodes, NodeLinks, OverlaySettings};
 use super::{Config, Deps};
 use crate::durable::write_durably;
 use crate::layout::NodeLayout;
+use crate::roles::addresses::Addresses;
+use crate::settings::Overlay;
 
 /// Makes the network, tells the runtime by a CNI configuration, and starts the node's agents where this node
 /// has the Services' addresses.
@@ -23,6 +28,10 @@ pub(super) fn follow_pod_cidr(
     let (mut bridge, layout, network) = (bridge(config), config.layout.clone(), config.network.clone());
     let (api, poke, mut range) = (deps.api.clone(), agent.poke(), agent.pod_cidr());
     let machine = MachineNodes { names: config.nodes_here.clone(), addresses: config.addresses.clone() };
+    let overlay = OverlaySettings {
+        routing: routing(config.settings.overlay),
+        route_protocol: config.links.route_protocol,
+    };
     let (supervisor, shutdown) = (deps.supervisor.clone(), deps.supervisor.shutdown().clone());
     let task = async move {
         bridge.subnet = match range.wait_for(Option::is_some).await {
@@ -30,6 +39,9 @@ pub(super) fn follow_pod_cidr(
             // The agent has stopped before it was given one.
             Err(_) => return,
         };
+        if overlay.routing.is_some() {
+            bridge.mtu = mtu(&machine.addresses).await;
+        }
         if let Err(error) = make_network(&bridge, &layout).await {
             tracing::error!(error = %format!("{error:#}"), "the pod network cannot be made; the node stays NotReady");
             // Nobody listens any more once the server is up.
@@ -38,7 +50,8 @@ pub(super) fn follow_pod_cidr(
         }
         poke.notify_one();
         if !bridge.service_addresses.is_empty() {
-            agents::start(AgentDeps::new(api, network, bridge.bridge, machine, supervisor)).await;
+            let links = NodeLinks { bridge: bridge.bridge, subnet: bridge.subnet, overlay };
+            agents::start(AgentDeps::new(api, network, links, machine, supervisor)).await;
         }
         drop(trouble);
     };
@@ -63,6 +76,29 @@ fn bridge(config: &Config) -> BridgeConfig {
             true => vec![network.api_service_ip, network.dns_ip],
             false => Vec::new(),
         },
+        mtu: None,
+    }
+}
+
+fn routing(setting: Overlay) -> Option<Routing> {
+    match setting {
+        Overlay::Vxlan => Some(Routing::Tunnel),
+        Overlay::Direct => Some(Routing::Direct),
+        Overlay::None => None,
+    }
+}
+
+/// What pods may send so that it fits into the tunnel to other machines; the kernel's default where that cannot be known,
+/// such as on a machine that has no address but the loopback's.
+async fn mtu(addresses: &Addresses) -> Option<u32> {
+    let first = addresses.borrow().first().copied();
+    let Some(IpAddr::V4(address)) = first else { return None };
+    match pod_mtu(address).await {
+        Ok(mtu) => Some(mtu),
+        Err(error) => {
+            tracing::warn!(%error, "pods send packets of any size, which may not fit into the tunnel to other machines");
+            None
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn build(deps: &AgentDeps) -> Result<Built> {
     };
     let config = ServicesConfig {
         // `knarr down` finds the table by the bridge's name.
-        table: format!("{}-services", deps.bridge),
+        table: format!("{}-services", deps.links.bridge),
         pods: cluster.pod_cidr.parse()?,
         nodes: machine.names.clone(),
         addresses: machine.addresses.clone(),

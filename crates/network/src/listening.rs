@@ -8,7 +8,7 @@ use nft::Events;
 use tokio::io::unix::AsyncFd;
 
 /// Hears of changes from now on. Called in the runtime that is to wait.
-pub(super) fn subscribe() -> io::Result<AsyncFd<Events>> {
+pub(crate) fn subscribe() -> io::Result<AsyncFd<Events>> {
     // SAFETY: the events own their socket, always the same one, and close it only when dropped.
     unsafe { AsyncFd::register(Events::subscribe()?) }.map_err(io::Error::from)
 }
