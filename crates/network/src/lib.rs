@@ -8,5 +8,7 @@
 pub mod dns;
 mod listening;
 pub mod overlay;
+mod protocol;
 pub mod relay;
 pub mod services;
+mod tables;

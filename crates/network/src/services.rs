@@ -13,7 +13,6 @@
 mod address;
 mod health;
 mod kernel;
-mod mirror;
 mod numbers;
 mod state;
 mod table;
@@ -35,16 +34,15 @@ use informer::{Cache, Cached, Key};
 use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use nft::Events;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, watch};
 
-use crate::listening;
 use health::HealthPorts;
 use kernel::Kernel;
 use table::Table;
 use topology::Here;
 use wanted::Machine;
+
+use crate::tables::Guard;
 
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -168,7 +166,7 @@ async fn follow(
     dirty: &Dirty,
 ) {
     let mut kernel = Some(kernel);
-    let mut events = None;
+    let mut guard = Guard::default();
     let mut failures = 0u32;
     // Whether what the kernel has is to be looked at.
     let mut begins = true;
@@ -194,7 +192,7 @@ async fn follow(
         health.tell(result.is_ok());
         health.change(working.take_health()).await;
         let waited = match result {
-            Ok(()) => wait(&working, &mut events, &mut addresses, dirty).await,
+            Ok(()) => wait(&working, &mut guard, &mut addresses, dirty).await,
             Err(error) => Err(error),
         };
         kernel = Some(working);
@@ -212,32 +210,17 @@ async fn follow(
 /// Waits for news, and returns whether somebody else has changed the table.
 async fn wait(
     kernel: &Kernel,
-    events: &mut Option<AsyncFd<Events>>,
+    guard: &mut Guard,
     addresses: &mut watch::Receiver<Vec<IpAddr>>,
     dirty: &Dirty,
 ) -> io::Result<bool> {
-    let events = match events {
-        Some(events) => events,
-        // Only now, when all Services are told: the kernel would tell of each element.
-        None => {
-            let new = events.insert(listening::subscribe()?);
-            if !kernel.has_table()? {
-                return Ok(true);
-            }
-            new
-        }
-    };
-    loop {
-        let mut ready = tokio::select! {
-            () = dirty.wake.notified() => return Ok(false),
-            Ok(()) = addresses.changed() => return Ok(false),
-            ready = events.readable() => ready?,
-        };
-        let is_touched = kernel.is_touched(ready.get_inner())?;
-        ready.clear_ready();
-        if is_touched {
+    tokio::select! {
+        () = dirty.wake.notified() => Ok(false),
+        Ok(()) = addresses.changed() => Ok(false),
+        touched = guard.touched(kernel.line()) => {
+            touched?;
             tracing::warn!("somebody has changed the Services' table; it is put right");
-            return Ok(true);
+            Ok(true)
         }
     }
 }

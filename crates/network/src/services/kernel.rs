@@ -7,17 +7,16 @@ use std::net::Ipv4Addr;
 use informer::{Cache, Index, Key};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use nft::{Batch, Events, Family, Sender};
+use nft::Batch;
 
-use super::address::{Endpoint, Front, Protocol};
+use super::address::{Endpoint, Front};
 use super::health::Health;
 use super::service_of;
 use super::state::{Changes, Found, State};
 use super::table::Table;
 use super::wanted::{Machine, Wanted, health, wanted};
-
-/// How often a table is read again that others change at the same time.
-const READINGS: usize = 5;
+use crate::protocol::Protocol;
+use crate::tables::{Line, read_whole};
 
 /// The table, with what the kernel has been told of it.
 pub(super) struct Kernel {
@@ -26,7 +25,7 @@ pub(super) struct Kernel {
     services: Cache<Service>,
     slices_of: Index<EndpointSlice>,
     state: State,
-    sender: Option<Sender>,
+    line: Line,
     /// What health check ports say, and which of it has changed since it was taken.
     health: HashMap<Key, Health>,
     health_changes: HashMap<Key, Option<Health>>,
@@ -44,13 +43,14 @@ impl Kernel {
                 found(&service.to_string());
             }
         });
+        let line = Line::new(&table.name);
         Self {
             table,
             machine,
             services,
             slices_of,
             state: State::of(Found::default()),
-            sender: None,
+            line,
             health: HashMap::new(),
             health_changes: HashMap::new(),
         }
@@ -62,7 +62,7 @@ impl Kernel {
     /// # Errors
     /// When the kernel refuses.
     pub fn correct(&mut self) -> io::Result<()> {
-        let corrected = self.read().and_then(|state| {
+        let corrected = read_whole(|| self.table.read()).map(State::of).and_then(|state| {
             self.state = state;
             let mut batch = Batch::new();
             self.table.prepare(&mut batch);
@@ -79,17 +79,6 @@ impl Kernel {
         self.send_all(batch)
     }
 
-    fn read(&self) -> io::Result<State> {
-        let mut result = self.table.read();
-        for _ in 1..READINGS {
-            match &result {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => result = self.table.read(),
-                _ => break,
-            }
-        }
-        result.map(State::of)
-    }
-
     /// Adds all Services to a transaction that makes the table, and sends it.
     fn send_all(&mut self, mut batch: Batch) -> io::Result<()> {
         let services = self.services.scan("the table begins with all Services");
@@ -101,7 +90,7 @@ impl Kernel {
         self.table.make_ways(&mut batch, &changes.ways);
         self.table.write(&mut batch, &changes);
         self.table.forget_loops(&mut batch, &changes.loops.gone);
-        self.send(batch)?;
+        self.line.send(batch)?;
         let (fronts, endpoints) = self.state.len();
         tracing::info!(fronts, endpoints, changed = changes.len(), "the kernel has the Services");
         // What went while nobody looked may have left flows.
@@ -121,15 +110,15 @@ impl Kernel {
         if !changes.ways.is_empty() {
             let mut batch = Batch::new();
             self.table.make_ways(&mut batch, &changes.ways);
-            self.send(batch)?;
+            self.line.send(batch)?;
         }
         let mut batch = Batch::new();
         self.table.write(&mut batch, &changes);
-        self.send(batch)?;
+        self.line.send(batch)?;
         if !changes.loops.gone.is_empty() {
             let mut batch = Batch::new();
             self.table.forget_loops(&mut batch, &changes.loops.gone);
-            self.send(batch)?;
+            self.line.send(batch)?;
         }
         if changes.loses_flows {
             self.forget_flows(&changes)?;
@@ -137,32 +126,8 @@ impl Kernel {
         Ok(())
     }
 
-    fn send(&mut self, batch: Batch) -> io::Result<()> {
-        let sender = match self.sender.take() {
-            Some(sender) => sender,
-            None => Sender::open()?,
-        };
-        batch.send_by(&sender)?;
-        // After an error its answers are not of use to anybody.
-        self.sender = Some(sender);
-        Ok(())
-    }
-
-    /// Whether somebody else has changed the table, by what has come.
-    ///
-    /// # Errors
-    /// When the subscription breaks.
-    pub fn is_touched(&self, events: &Events) -> io::Result<bool> {
-        let own = self.sender.as_ref().map(Sender::port).transpose()?;
-        events.concern(&self.table.name, own.unwrap_or(0))
-    }
-
-    /// Whether the table is there.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn has_table(&self) -> io::Result<bool> {
-        Ok(nft::tables(Family::Ipv4, &self.table.name)?.contains(&self.table.name))
+    pub fn line(&self) -> &Line {
+        &self.line
     }
 
     /// Forgets flows of UDP to endpoints that are none any more: a client that sends on would send to nobody, since the

@@ -9,11 +9,12 @@ use std::net::Ipv4Addr;
 
 use informer::Key;
 
-use super::address::{Endpoint, Front, Protocol, Range};
-use super::mirror::{Difference, Mirror};
+use super::address::{Endpoint, Front, Range};
 use super::numbers::Numbers;
 use super::wanted::Wanted;
 use super::way::{List, Way};
+use crate::protocol::Protocol;
+use crate::tables::{Difference, Mirror};
 
 /// The number of a pool: of a list of the endpoints of one port of a Service.
 pub type Pool = u32;

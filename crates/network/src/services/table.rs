@@ -23,9 +23,11 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use nft::{Attributes, Batch, Comparison, Data, Element, Field, Holds, Hook, Memory, Passing, Register, Set};
 
-use super::address::{Endpoint, FRONT_BYTES, Front, Protocol, Range};
+use super::address::{Endpoint, FRONT_BYTES, Front, Range};
 use super::state::{Changes, Found, Pool, Seat};
 use super::way::{List, Place, Treatment, Way};
+use crate::protocol::Protocol;
+use crate::tables::{add, remove, tolerate_absent, word};
 
 const SERVICES: &str = "services";
 const WAYS: &str = "ways";
@@ -414,10 +416,6 @@ impl Table {
     }
 }
 
-fn tolerate_absent(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
-}
-
 /// Loads the front of a packet: three words.
 fn front(rule: &mut Attributes, place: Place) {
     match place {
@@ -467,10 +465,6 @@ fn read_seat(bytes: &[u8]) -> Option<(Pool, u32)> {
     Some((word(bytes)?, word(bytes.get(4..)?)?))
 }
 
-fn word(bytes: &[u8]) -> Option<u32> {
-    bytes.first_chunk().copied().map(u32::from_ne_bytes)
-}
-
 fn loop_bytes(address: Ipv4Addr) -> Vec<u8> {
     [address.octets(), address.octets()].concat()
 }
@@ -478,23 +472,4 @@ fn loop_bytes(address: Ipv4Addr) -> Vec<u8> {
 fn source_bytes((front, range): (Front, Range)) -> (Vec<u8>, Vec<u8>) {
     let end = |address: Ipv4Addr| [&front.bytes()[..], &address.octets()].concat();
     (end(range.first), end(range.last))
-}
-
-fn remove<K: AsRef<[u8]>>(batch: &mut Batch, table: &str, set: &str, keys: impl Iterator<Item = K>) {
-    let keys: Vec<K> = keys.collect();
-    batch.delete_elements(table, set, keys.iter().map(AsRef::as_ref));
-}
-
-fn add<K: AsRef<[u8]>, V: AsRef<[u8]>>(
-    batch: &mut Batch,
-    table: &str,
-    set: &str,
-    pairs: impl Iterator<Item = (K, Option<V>)>,
-) {
-    let pairs: Vec<(K, Option<V>)> = pairs.collect();
-    let elements = pairs.iter().map(|(key, value)| Element {
-        key: key.as_ref(),
-        data: value.as_ref().map(|value| Data::Value(value.as_ref())),
-    });
-    batch.add_elements(table, set, elements);
 }

@@ -7,11 +7,12 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use serde_json::{Value, json};
 
-use super::address::{Endpoint, Front, Protocol};
+use super::address::{Endpoint, Front};
 use super::state::{Changes, Found, State};
 use super::wanted::{Machine, wanted};
 use super::way::List;
 use super::*;
+use crate::protocol::Protocol;
 
 /// Compares with the file in `testdata/services`.
 #[track_caller]

@@ -10,10 +10,11 @@ use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint as SliceEndpoint, EndpointSlice};
 
-use super::address::{Endpoint, Front, Protocol, Range};
+use super::address::{Endpoint, Front, Range};
 use super::health::Health;
 use super::topology::{Candidate, Chosen, Here, Uses, choose};
 use super::way::{COUNT_LIMIT, List, Place, Treatment, Way};
+use crate::protocol::Protocol;
 
 /// A Service that another proxy serves.
 const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";

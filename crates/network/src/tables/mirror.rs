@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 /// A map of the kernel (or, without values, a set) as it is to be, with what the kernel still has.
 #[derive(Debug)]
-pub struct Mirror<K, V> {
+pub(crate) struct Mirror<K, V> {
     held: HashMap<K, V>,
     /// What the kernel has for each key that was touched.
     told: HashMap<K, Option<V>>,
@@ -19,7 +19,7 @@ impl<K, V> Default for Mirror<K, V> {
 
 /// The difference between what the kernel has and what it is to have. A key with another value is in both lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference<K, V> {
+pub(crate) struct Difference<K, V> {
     pub gone: Vec<(K, V)>,
     pub come: Vec<(K, V)>,
 }
