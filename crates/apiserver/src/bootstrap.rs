@@ -32,6 +32,11 @@ const ATTEMPTS: usize = 4;
 /// What is known of the cluster from outside.
 #[derive(Debug, Clone)]
 pub struct BootstrapConfig {
+    pub cluster_name: String,
+    /// What the names of Services end with, as `cluster.local`.
+    pub cluster_domain: String,
+    /// The addresses of pods, as `10.244.0.0/16`.
+    pub pod_cidr: String,
     /// The addresses of services, as `10.96.0.0/12`.
     pub service_cidr: String,
     /// The address of the service `kubernetes`: the first of `service_cidr`.
@@ -53,6 +58,13 @@ pub enum BootstrapError {
     /// The table or an object of ours is wrong.
     #[error("the default object {0} has no kind that is served")]
     Kind(String),
+}
+
+impl BootstrapError {
+    /// Whether somebody else has changed something meanwhile.
+    fn is_of_another_writer(&self) -> bool {
+        matches!(self, Self::Request { error, .. } if client::is_conflict(error) || client::is_already_exists(error))
+    }
 }
 
 /// How much was done.
@@ -78,19 +90,37 @@ pub async fn run(client: &Client, config: &BootstrapConfig) -> Result<Summary, B
     for objects in
         [objects::grounds(config), policy::objects().into_iter().chain(objects::others(config)).collect()]
     {
-        for attempt in 1..=ATTEMPTS {
-            match reconcile(client, &objects, &mut summary).await {
-                Err(BootstrapError::Request { error, .. })
-                    if attempt < ATTEMPTS
-                        && (client::is_conflict(&error) || client::is_already_exists(&error)) => {}
-                result => {
-                    result?;
-                    break;
-                }
-            }
-        }
+        persist(client, &objects, &mut summary).await?;
     }
     Ok(summary)
+}
+
+/// Corrects what anybody may know of the cluster, when the server's address has changed. `client` as for [`run`].
+///
+/// # Errors
+/// As [`run`].
+pub async fn publish_cluster_info(client: &Client, config: &BootstrapConfig) -> Result<(), BootstrapError> {
+    let wanted = objects::cluster_info(config);
+    let path = collection(&wanted)?;
+    for attempt in 1..=ATTEMPTS {
+        let found = by_name(request(client, Method::GET, &path, None).await?);
+        let Some(action) = plan(&wanted, found.get(wanted.name())) else { break };
+        match execute(client, &path, action).await {
+            Err(error) if attempt < ATTEMPTS && error.is_of_another_writer() => {}
+            result => return result.map(drop),
+        }
+    }
+    Ok(())
+}
+
+async fn persist(client: &Client, wanted: &[Object], summary: &mut Summary) -> Result<(), BootstrapError> {
+    for _ in 1..ATTEMPTS {
+        match reconcile(client, wanted, summary).await {
+            Err(error) if error.is_of_another_writer() => {}
+            result => return result,
+        }
+    }
+    reconcile(client, wanted, summary).await
 }
 
 async fn reconcile(client: &Client, wanted: &[Object], summary: &mut Summary) -> Result<(), BootstrapError> {

@@ -13,7 +13,9 @@ use crate::cache::{Cache, CacheError};
 use crate::identity::authn::service_account::{
     DEFAULT_ISSUER, Issuer, ServiceAccounts, SigningKey, TokenSettings,
 };
-use crate::identity::authn::{self, Anonymous, Authenticator, ClientCertificate, StaticTokens};
+use crate::identity::authn::{
+    self, Anonymous, Authenticator, BootstrapTokens, ClientCertificate, StaticTokens,
+};
 use crate::identity::authz::node::NodeAuthorizer;
 use crate::identity::authz::rbac::Rbac;
 use crate::identity::authz::{self, Authorizer, PrivilegedGroup};
@@ -83,6 +85,7 @@ impl Security {
             Arc::new(ClientCertificate),
             Arc::new(config.static_tokens),
             Arc::new(ServiceAccounts::new(settings.clone())),
+            Arc::new(BootstrapTokens::new(lookup.clone(), settings.clock.clone())),
         ];
         if config.anonymous {
             authenticators.push(Arc::new(Anonymous::default()));

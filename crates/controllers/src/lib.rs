@@ -7,6 +7,7 @@
 //! Never here: a write outside a plan, a poll, a decision that a restart would forget.
 
 pub mod address_repair;
+pub mod bootstrap_tokens;
 pub mod certificates;
 pub mod cluster_role_aggregation;
 mod collection;

@@ -6,6 +6,8 @@ use informer::Manager;
 use resources::ResourceSource;
 
 use crate::address_repair::AddressRepairController;
+use crate::bootstrap_tokens::cleaner::TokenCleanerController;
+use crate::bootstrap_tokens::signer::BootstrapSignerController;
 use crate::certificates::approving::CsrApprovingController;
 use crate::certificates::authority::Authority;
 use crate::certificates::cleaner::CsrCleanerController;
@@ -72,6 +74,8 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     }
     manager.start::<CsrApprovingController>(());
     manager.start::<CsrCleanerController>(());
+    manager.start::<TokenCleanerController>(());
+    manager.start::<BootstrapSignerController>(());
     if let Some(cidr) = config.cluster_cidr {
         manager.start::<NodeIpamController>(cidr);
     }

@@ -1,6 +1,7 @@
 //! The command line. What each command does is in `commands`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -45,6 +46,9 @@ pub enum Command {
     /// The node's pods, containers and images as the container runtime sees them
     #[command(subcommand)]
     Crictl(Crictl),
+    /// The tokens by which machines join the cluster
+    #[command(subcommand)]
+    Token(Token),
     /// The file that a cluster's objects are kept in; the cluster must be stopped
     #[command(subcommand)]
     Store(Store),
@@ -112,6 +116,79 @@ pub struct Agent {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Create a bootstrap token
+    Create(NewToken),
+    /// List bootstrap tokens
+    #[command(visible_alias = "ls")]
+    List(Which),
+    /// Delete bootstrap tokens
+    Delete {
+        #[command(flatten)]
+        which: Which,
+        /// Tokens, or their ids
+        #[arg(required = true, value_name = "TOKEN")]
+        tokens: Vec<String>,
+    },
+    /// Generate and print a bootstrap token, but do not create it on the server
+    Generate,
+}
+
+#[derive(Debug, Args)]
+pub struct NewToken {
+    #[command(flatten)]
+    pub which: Which,
+    /// The token, of the form "[a-z0-9]{6}.[a-z0-9]{16}" [default: a random one]
+    pub token: Option<String>,
+    /// A human friendly description of how this token is used
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub description: String,
+    /// Extra groups that this token will authenticate as
+    #[arg(long, value_delimiter = ',', default_value = DEFAULT_NODE_GROUP)]
+    pub groups: Vec<String>,
+    /// The ways in which this token can be used
+    #[arg(long, value_delimiter = ',', default_value = "signing,authentication")]
+    pub usages: Vec<String>,
+    /// The duration before the token is automatically deleted (e.g. 1s, 2m, 3h); 0: never
+    #[arg(long, default_value = "24h", value_parser = duration)]
+    pub ttl: Duration,
+    /// Instead of printing only the token, print the whole command line that joins with it
+    #[arg(long)]
+    pub print_join_command: bool,
+}
+
+/// The group of tokens by which nodes join, as kubeadm calls it.
+const DEFAULT_NODE_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
+
+/// A duration as Go writes it: `1h30m`, `1.5h`, `0`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let invalid = || format!("invalid duration {text:?}: use for example 1s, 2m or 3h; 0 for never");
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(invalid)?;
+        let (number, tail) = rest.split_at(digits);
+        let letters = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(letters);
+        let unit_s = match unit {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 0.001,
+            _ => return Err(invalid()),
+        };
+        let number: f64 = number.parse().map_err(|_| invalid())?;
+        let part = Duration::try_from_secs_f64(number * unit_s).map_err(|_| invalid())?;
+        total = total.checked_add(part).ok_or_else(invalid)?;
+        rest = tail;
+    }
+    if text.is_empty() { Err(invalid()) } else { Ok(total) }
+}
+
+#[derive(Debug, Subcommand)]
 pub enum Image {
     /// Import images from an OCI or Docker archive (- for standard input)
     Import {
@@ -160,4 +237,34 @@ pub enum Store {
     Check(Which),
     /// Make a sound file of what is intact; the damaged file is kept beside it
     Repair(Which),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_in_go() {
+        let seconds = |text: &str| duration(text).map(|duration| duration.as_secs_f64()).ok();
+        assert_eq!(
+            [
+                seconds("0"),
+                seconds("24h"),
+                seconds("1h30m"),
+                seconds("1.5h"),
+                seconds("90s"),
+                seconds("250ms")
+            ],
+            [Some(0.0), Some(86_400.0), Some(5400.0), Some(5400.0), Some(90.0), Some(0.25)]
+        );
+        for bad in ["", "1", "h", "-1h", "1d", "1.2.3s", "1h ", "99999999999999999999h"] {
+            assert_eq!(seconds(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
 }

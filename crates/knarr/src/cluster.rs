@@ -11,6 +11,9 @@ use crate::claims::{self, SLOTS};
 use crate::durable::write_durably;
 use crate::layout::{Layout, MAX_NODES};
 
+/// What the names of Services end with, in clusters made here.
+pub const CLUSTER_DOMAIN: &str = "cluster.local";
+
 /// What a cluster keeps from start to start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cluster {
@@ -36,6 +39,8 @@ pub struct ClusterNetwork {
     pub api_service_ip: Ipv4Addr,
     /// The `kube-dns` Service's address.
     pub dns_ip: Ipv4Addr,
+    /// What the names of Services end with.
+    pub domain: String,
 }
 
 /// What a node calls its links on this machine.
@@ -93,6 +98,7 @@ impl Cluster {
             service_cidr: self.service_cidr(),
             api_service_ip: self.api_service_ip(),
             dns_ip: self.dns_ip(),
+            domain: CLUSTER_DOMAIN.to_owned(),
         }
     }
 

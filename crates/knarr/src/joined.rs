@@ -77,7 +77,7 @@ mod tests {
         fs::write(dir.path().join("crt"), "serving").expect("written");
         fs::write(dir.path().join("key"), "serving's").expect("written");
         let text = "nodeKubeconfig: node\nnetworkKubeconfig: agents\nservingCertificate: crt\nservingKey: key\n\
-                    network: {podCidr: 10.244.0.0/16, serviceCidr: 10.96.0.0/16, apiServiceIp: 10.96.0.1, dnsIp: 10.96.0.10}\n";
+                    network: {podCidr: 10.244.0.0/16, serviceCidr: 10.96.0.0/16, apiServiceIp: 10.96.0.1, dnsIp: 10.96.0.10, domain: cluster.local}\n";
         let path = dir.path().join("joined.yaml");
         fs::write(&path, text).expect("written");
         let joined = Joined::read(&path).expect("understood");

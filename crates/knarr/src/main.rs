@@ -11,6 +11,7 @@ mod commands;
 mod durable;
 mod host;
 mod joined;
+mod joining;
 mod layout;
 mod pki;
 mod preflight;
@@ -80,6 +81,7 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Command::Token(token) => asynchronous(commands::token::run(token))?,
         Command::Crictl(view) => asynchronous(commands::crictl::run(view))?,
     }
     Ok(ExitCode::SUCCESS)

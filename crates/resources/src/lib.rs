@@ -4,6 +4,7 @@
 //! Start with [`Resource`] (a row) and [`builtin`] (the table). A row is a value with its own data, so that a custom
 //! resource's is made at run time. The built-in rows are in `kinds`, a file a kind. [`Schema`] is the structure a row refers to.
 
+pub mod bootstrap_token;
 mod builtin;
 pub mod columns;
 mod convert;

@@ -114,7 +114,7 @@ fn join(pki: &Path, dir: &Path, node: &str, joining: &Joining) -> Result<PathBuf
         "servingCertificate": "serving.crt", "servingKey": "serving.key",
         "network": {
             "podCidr": joining.pod_cidr, "serviceCidr": joining.service_cidr,
-            "apiServiceIp": joining.api_service_ip, "dnsIp": joining.dns_ip,
+            "apiServiceIp": joining.api_service_ip, "dnsIp": joining.dns_ip, "domain": "cluster.local",
         },
     });
     write("joined.yaml", joined.to_string())?;

@@ -1,6 +1,10 @@
 //! The objects of a new cluster besides RBAC's defaults.
 
+use std::net::SocketAddr;
+
 use api::Object;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::BootstrapConfig;
@@ -29,6 +33,8 @@ pub(super) fn others(config: &BootstrapConfig) -> Vec<Object> {
         ),
         dns_service(config),
         client_ca(config),
+        cluster_info(config),
+        cluster_configuration(config),
     ];
     objects.into_iter().chain(api_service(config)).collect()
 }
@@ -134,5 +140,40 @@ fn client_ca(config: &BootstrapConfig) -> Object {
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
         "data": {"client-ca-file": config.client_ca_pem},
+    }))
+}
+
+/// What anybody may know of the cluster: where its API is, and by which CA. Controllers sign it with the tokens of machines
+/// that are to join.
+pub(super) fn cluster_info(config: &BootstrapConfig) -> Object {
+    let kubeconfig = format!(
+        "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: {ca}\n    server: https://{server}\n  \
+         name: \"\"\ncontexts: null\ncurrent-context: \"\"\nkind: Config\nusers: null\n",
+        ca = BASE64_STANDARD.encode(&config.client_ca_pem),
+        server = SocketAddr::new(config.advertise_ip, config.secure_port),
+    );
+    object(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "cluster-info", "namespace": "kube-public"},
+        "data": {"kubeconfig": kubeconfig},
+    }))
+}
+
+/// What nodes must know of the cluster's network, in kubeadm's words. As with kubeadm, the API's Service has the first
+/// address of the Services' range and cluster DNS the tenth.
+fn cluster_configuration(config: &BootstrapConfig) -> Object {
+    let configuration = format!(
+        "apiVersion: kubeadm.k8s.io/v1beta4\nclusterName: {name}\nkind: ClusterConfiguration\nkubernetesVersion: \
+         {version}\nnetworking:\n  dnsDomain: {domain}\n  podSubnet: {pods}\n  serviceSubnet: {services}\n",
+        name = config.cluster_name,
+        version = api::TRACKED_VERSION,
+        domain = config.cluster_domain,
+        pods = config.pod_cidr,
+        services = config.service_cidr,
+    );
+    object(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "kubeadm-config", "namespace": "kube-system"},
+        "data": {"ClusterConfiguration": configuration},
     }))
 }

@@ -15,6 +15,9 @@ use crate::{Config, Deps, Server};
 
 fn config() -> BootstrapConfig {
     BootstrapConfig {
+        cluster_name: "knarr".into(),
+        cluster_domain: "cluster.local".into(),
+        pod_cidr: "10.244.0.0/16".into(),
         service_cidr: "10.96.0.0/12".into(),
         service_ip: "10.96.0.1".parse().unwrap(),
         dns_ip: "10.96.0.10".parse().unwrap(),
@@ -148,7 +151,15 @@ async fn a_server_is_set_up_once_and_corrected_later() {
     f.delete("clusterroles/view").await;
     f.delete("rolebindings/kube-public/system:controller:bootstrap-signer").await;
     let moved = BootstrapConfig { advertise_ip: "192.0.2.2".parse().unwrap(), ..config() };
-    assert_eq!(run(&client, &moved).await.unwrap(), Summary { created: 2, updated: 2 });
+    assert_eq!(run(&client, &moved).await.unwrap(), Summary { created: 2, updated: 3 });
+    let told = || {
+        f.lookup.object("", "configmaps", "kube-public", "cluster-info").unwrap().0["data"]["kubeconfig"]
+            .to_string()
+    };
+    assert!(told().contains("server: https://192.0.2.2:6443"), "{}", told());
+    let again = BootstrapConfig { advertise_ip: "2001:db8::1".parse().unwrap(), ..config() };
+    publish_cluster_info(&client, &again).await.unwrap();
+    assert!(told().contains("server: https://[2001:db8::1]:6443"), "{}", told());
     let slice = f.lookup.object("discovery.k8s.io", "endpointslices", "default", "kubernetes").unwrap();
     assert_eq!(slice.at(&["endpoints"]).unwrap()[0]["addresses"], json!(["192.0.2.2"]));
     f.stop().await;

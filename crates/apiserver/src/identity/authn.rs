@@ -1,10 +1,11 @@
 //! Authentication: from a connection and its headers to a [`crate::request::User`].
 //!
 //! [`Union`] asks in order: [`ClientCertificate`], [`StaticTokens`], [`service_account::ServiceAccounts`],
-//! and finally [`Anonymous`].
+//! [`BootstrapTokens`], and finally [`Anonymous`].
 
 mod anonymous;
 mod authenticator;
+mod bootstrap_token;
 mod certificate;
 pub mod service_account;
 mod static_token;
@@ -12,6 +13,7 @@ mod union;
 
 pub use anonymous::Anonymous;
 pub use authenticator::{AUTHENTICATED_GROUP, Authenticator, Credentials, ReviewedToken};
+pub use bootstrap_token::BootstrapTokens;
 pub use certificate::ClientCertificate;
 pub use static_token::StaticTokens;
 pub use union::Union;

@@ -55,6 +55,9 @@ impl Setup {
         let server = crate::Server::build(crate::Config::default(), deps());
         let admin = User { groups: vec!["system:masters".into()], ..User::default() };
         let config = BootstrapConfig {
+            cluster_name: "knarr".into(),
+            cluster_domain: "cluster.local".into(),
+            pod_cidr: "10.244.0.0/16".into(),
             service_cidr: "10.96.0.0/12".into(),
             service_ip: "10.96.0.1".parse().unwrap(),
             dns_ip: "10.96.0.10".parse().unwrap(),
@@ -172,5 +175,39 @@ async fn an_account_gets_a_token_and_what_it_is_bound_to() {
     let gone = s.send(root(), Method::DELETE, &format!("{accounts}/bot"), None).await;
     assert_eq!(gone.0, 200);
     assert_eq!(s.get(By::Token(&token), PODS).await.0, 401);
+    s.f.stop().await;
+}
+
+#[tokio::test]
+async fn a_machine_that_joins_is_known_by_its_token_while_the_token_is_valid() {
+    let s = Setup::new().await;
+    let root = || By::Certificate("root", "system:masters");
+    let secrets = "/api/v1/namespaces/kube-system/secrets";
+    let secret = json!({
+        "metadata": {"name": "bootstrap-token-abcdef"}, "type": "bootstrap.kubernetes.io/token",
+        "stringData": {
+            "token-id": "abcdef", "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true",
+            "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token",
+        },
+    });
+    assert_eq!(s.send(root(), Method::POST, secrets, Some(secret)).await.0, 201);
+    let token = || By::Token("abcdef.0123456789abcdef");
+    let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    assert_eq!(s.get(token(), requests).await.0, 200);
+    assert_eq!(s.get(token(), "/api/v1/nodes/n1").await.0, 404);
+    assert_eq!(s.get(token(), "/api/v1/namespaces/kube-system/configmaps/kubeadm-config").await.0, 200);
+    assert_eq!(
+        s.get(token(), secrets).await,
+        (403, r#"secrets is forbidden: User "system:bootstrap:abcdef" cannot list resource "secrets" in API group "" in the namespace "kube-system""#.into())
+    );
+    assert_eq!(s.get(By::Token("abcdef.0123456789abcdee"), requests).await, (401, "Unauthorized".into()));
+    let info = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
+    let (code, map) = s.send(By::Nobody, Method::GET, info, None).await;
+    assert_eq!(code, 200);
+    assert!(map["data"]["kubeconfig"].as_str().unwrap().contains("server: https://192.0.2.1:6443"), "{map}");
+    assert_eq!(s.get(By::Nobody, "/api/v1/namespaces/kube-public/configmaps").await.0, 403);
+    let gone = s.send(root(), Method::DELETE, &format!("{secrets}/bootstrap-token-abcdef"), None).await;
+    assert_eq!(gone.0, 200);
+    assert_eq!(s.get(token(), requests).await.0, 401);
     s.f.stop().await;
 }

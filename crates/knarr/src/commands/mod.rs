@@ -5,6 +5,7 @@ pub mod down;
 pub mod image;
 pub mod status;
 pub mod store;
+pub mod token;
 pub mod up;
 
 use std::io::Write;

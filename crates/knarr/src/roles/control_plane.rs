@@ -30,9 +30,11 @@ use tokio::net::TcpListener;
 use super::api_access::{ApiAccess, Door};
 use super::built::Built;
 use super::parts::Parts;
-use crate::cluster;
+use crate::cluster::{self, CLUSTER_DOMAIN};
 use crate::settings::LoadBalancer;
 
+/// As whom the API server introduces itself to itself.
+const KUBE_APISERVER: &str = "kube-apiserver";
 /// As whom the controllers introduce themselves.
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 
@@ -82,13 +84,18 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Has the Service of the API server lead to another address of the machine.
+    /// Has the Service of the API server lead to another address of the machine, and machines that join.
     ///
     /// # Errors
-    /// When the Service's objects are not of their kinds.
-    pub fn moved(&self, advertise_ip: IpAddr) -> Result<()> {
+    /// When the Service's objects are not of their kinds, or the API refuses the change.
+    pub async fn moved(&self, advertise_ip: IpAddr) -> Result<()> {
         let config = BootstrapConfig { advertise_ip, ..(*self.bootstrap).clone() };
         self.api_service.replace(api_service(&config)?);
+        bootstrap::publish_cluster_info(
+            &self.client(KUBE_APISERVER, "system:apiserver", &["system:masters"]),
+            &config,
+        )
+        .await?;
         Ok(())
     }
 
@@ -220,7 +227,7 @@ async fn build_server(parts: &Parts, store: Arc<dyn Store>) -> Result<(Server, S
 
 /// Makes what every cluster has: namespaces, roles, priorities, the `kubernetes` Service.
 async fn set_up(plane: &ControlPlane) -> Result<()> {
-    let client = plane.client("kube-apiserver", "system:apiserver", &["system:masters"]);
+    let client = plane.client(KUBE_APISERVER, "system:apiserver", &["system:masters"]);
     let done = bootstrap::run(&client, &plane.bootstrap).await.context("setting up the cluster")?;
     tracing::info!(created = done.created, updated = done.updated, "the cluster's own objects are there");
     Ok(())
@@ -228,6 +235,9 @@ async fn set_up(plane: &ControlPlane) -> Result<()> {
 
 fn bootstrap_config(parts: &Parts) -> BootstrapConfig {
     BootstrapConfig {
+        cluster_name: parts.layout.name.clone(),
+        cluster_domain: CLUSTER_DOMAIN.to_owned(),
+        pod_cidr: parts.cluster.pod_cidr(),
         service_cidr: parts.cluster.service_cidr(),
         service_ip: parts.cluster.api_service_ip().into(),
         dns_ip: parts.cluster.dns_ip().into(),

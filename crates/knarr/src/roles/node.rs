@@ -37,7 +37,6 @@ use crate::settings::Settings;
 
 /// Pods a node takes, as upstream.
 const MAX_PODS: u32 = 110;
-const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// Which node this is.
 pub struct Config {

@@ -189,8 +189,9 @@ fn follow_addresses(parts: &Parts, plane: &ControlPlane, mut addresses: Addresse
         let follow = async {
             while addresses.changed().await.is_ok() {
                 let best = addresses.borrow_and_update().first().copied();
-                if let Some(Err(error)) = best.map(|best| plane.moved(best)) {
-                    tracing::error!(%error, "the API's Service does not follow the machine's address");
+                let Some(best) = best else { continue };
+                if let Err(error) = plane.moved(best).await {
+                    tracing::error!(error = %format!("{error:#}"), "the API's Service does not follow the machine's address");
                 }
             }
         };

@@ -1,4 +1,4 @@
-//! Tokens from the configuration, by which a node joins before it has a certificate.
+//! Tokens from the configuration.
 
 use std::sync::Arc;
 

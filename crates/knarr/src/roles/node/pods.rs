@@ -24,7 +24,7 @@ use kubelet::server::{Access, Configuration, ServerDeps};
 use kubelet::source::PodSource;
 use kubelet::volumes::{self, PodDirs};
 
-use super::{CLUSTER_DOMAIN, Config, Deps, Kit, agents};
+use super::{Config, Deps, Kit, agents};
 use crate::pki::KUBELET_CLIENT_NAME;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -64,7 +64,7 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
                     seccomp_default: SECCOMP_DEFAULT,
                     seccomp_root: config.layout.kubelet_dir().join("seccomp").display().to_string(),
                 },
-                cluster_domain: CLUSTER_DOMAIN.into(),
+                cluster_domain: config.network.domain.clone(),
                 log_root: config.layout.pod_logs_dir(),
             }),
             sandboxes: Arc::new(SandboxConfigBuilder {
@@ -73,7 +73,7 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
                 log_root: config.layout.pod_logs_dir(),
                 cluster_dns: ClusterDns {
                     servers: vec![config.network.dns_ip.to_string()],
-                    domain: CLUSTER_DOMAIN.into(),
+                    domain: config.network.domain.clone(),
                 },
                 resolv_conf: RESOLV_CONF.into(),
                 events: kit.events.clone(),
@@ -181,7 +181,7 @@ fn configuration(config: &Config, kit: &Kit) -> Configuration {
         address: "0.0.0.0".into(),
         port: config.port,
         cluster_dns: vec![config.network.dns_ip.to_string()],
-        cluster_domain: CLUSTER_DOMAIN.into(),
+        cluster_domain: config.network.domain.clone(),
         resolv_conf: RESOLV_CONF.into(),
         cgroup_root: config.layout.cgroup.clone(),
         cgroup_driver: "cgroupfs".into(),

@@ -6,7 +6,6 @@ use network::dns::{Dns, DnsConfig, View};
 
 use super::AgentDeps;
 use crate::roles::built::Built;
-use crate::roles::node::CLUSTER_DOMAIN;
 
 /// Opens the address.
 ///
@@ -21,7 +20,7 @@ pub(super) async fn build(deps: &AgentDeps) -> Result<Built> {
     clients.push("127.0.0.0/8".parse()?);
     let config = DnsConfig {
         listen: (cluster.dns_ip, network::dns::PORT).into(),
-        domain: CLUSTER_DOMAIN.into(),
+        domain: cluster.domain.clone(),
         ranges,
         clients,
         resolv_conf: "/etc/resolv.conf".into(),
