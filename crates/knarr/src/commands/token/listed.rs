@@ -123,7 +123,7 @@ mod tests {
             lines[1],
             [
                 "abcdef.0123456789abcdef",
-                "22h",
+                "23h",
                 "2026-06-02T11:00:00Z",
                 "authentication,signing",
                 "for the rack",
