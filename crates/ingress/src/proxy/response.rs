@@ -1,0 +1,86 @@
+//! [`ResponseBody`]: what a client gets, frame by frame, trailers too; nothing is gathered.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::body::BoxError;
+use super::endpoint::Lease;
+
+/// What a client gets.
+pub enum ResponseBody {
+    /// A text of the proxy's own.
+    Own(Full<Bytes>),
+    /// Passed on from an endpoint.
+    Relayed(Relayed),
+}
+
+/// See [`ResponseBody`].
+pub struct Relayed {
+    inner: Incoming,
+    /// Given back at the end.
+    lease: Option<Lease>,
+}
+
+impl ResponseBody {
+    pub(super) fn relayed(inner: Incoming, lease: Lease) -> Self {
+        let mut relayed = Relayed { inner, lease: Some(lease) };
+        relayed.give_back_at_end();
+        Self::Relayed(relayed)
+    }
+
+    pub(super) fn own(text: impl Into<Bytes>) -> Self {
+        Self::Own(Full::new(text.into()))
+    }
+}
+
+impl Relayed {
+    fn give_back_at_end(&mut self) {
+        if self.inner.is_end_stream()
+            && let Some(lease) = self.lease.take()
+        {
+            lease.give_back();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Own(own) => Pin::new(own).poll_frame(cx).map_err(|never| match never {}),
+            Self::Relayed(relayed) => {
+                let polled = Pin::new(&mut relayed.inner).poll_frame(cx);
+                match &polled {
+                    Poll::Pending => {}
+                    Poll::Ready(None) => drop(relayed.lease.take().map(Lease::give_back)),
+                    Poll::Ready(Some(Err(_))) => drop(relayed.lease.take()),
+                    Poll::Ready(Some(Ok(_))) => relayed.give_back_at_end(),
+                }
+                polled.map_err(Into::into)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(own) => own.is_end_stream(),
+            Self::Relayed(relayed) => relayed.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(own) => own.size_hint(),
+            Self::Relayed(relayed) => relayed.inner.size_hint(),
+        }
+    }
+}

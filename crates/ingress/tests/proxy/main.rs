@@ -1,0 +1,8 @@
+//! The proxy between clients and endpoints on the loopback.
+
+mod ground;
+mod hostile;
+mod protocols;
+mod requests;
+mod rolling;
+mod tls;
