@@ -1,8 +1,8 @@
-//! Requests for certificates: the kubelets' own are approved, approved ones are signed with the cluster's CA, and old
+//! Requests for certificates: the nodes' own are approved, approved ones are signed with the cluster's CA, and old
 //! ones are deleted.
 //!
 //! A controller a file: [`approving`], [`signing`], [`cleaner`]. `request` reads what is asked for, `signers` says who
-//! may get what, [`authority`] signs. Upstream: `pkg/controller/certificates`. Its signer `legacy-unknown` is not
+//! may get what, `serving_names` which names are a node's own, [`authority`] signs. Upstream: `pkg/controller/certificates`. Its signer `legacy-unknown` is not
 //! there: the API's v1 takes no request for it.
 
 pub mod approving;
@@ -10,6 +10,7 @@ pub mod authority;
 pub mod cleaner;
 mod der;
 mod request;
+mod serving_names;
 mod signers;
 pub mod signing;
 

@@ -1,5 +1,7 @@
 //! [`Request`]: what a certificate is asked for, read from the PEM that a client has sent.
 
+use std::net::IpAddr;
+
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::cri_attributes::ParsedCriAttribute;
 use x509_parser::oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME;
@@ -15,8 +17,8 @@ pub(super) struct Request {
     pub public_key: Vec<u8>,
     /// The other names, whole.
     pub other_names: Option<Vec<u8>>,
-    pub dns_names: usize,
-    pub addresses: usize,
+    pub dns_names: Vec<String>,
+    pub addresses: Vec<IpAddr>,
     pub emails: usize,
     pub uris: usize,
 }
@@ -57,8 +59,8 @@ impl Request {
                 request.other_names = Some(extension.value.to_vec());
                 for name in &names.general_names {
                     match name {
-                        GeneralName::DNSName(_) => request.dns_names += 1,
-                        GeneralName::IPAddress(_) => request.addresses += 1,
+                        GeneralName::DNSName(name) => request.dns_names.push((*name).to_owned()),
+                        GeneralName::IPAddress(bytes) => request.addresses.push(address(bytes)?),
                         GeneralName::RFC822Name(_) => request.emails += 1,
                         GeneralName::URI(_) => request.uris += 1,
                         // Names that Go's library drops do not get into a certificate.
@@ -69,4 +71,10 @@ impl Request {
         }
         Ok(request)
     }
+}
+
+fn address(bytes: &[u8]) -> Result<IpAddr, String> {
+    let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let any = four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from));
+    any.map_err(|_| "the request has an address of an unknown length".to_owned())
 }

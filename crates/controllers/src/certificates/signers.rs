@@ -14,8 +14,8 @@ pub(super) enum Signer {
     KubeletServing,
 }
 
-const NODES: &str = "system:nodes";
-const NODE_PREFIX: &str = "system:node:";
+pub(super) const NODES: &str = "system:nodes";
+pub(super) const NODE_PREFIX: &str = "system:node:";
 
 impl Signer {
     /// The signer of a name; `None` for those of others.
@@ -51,9 +51,9 @@ fn client_usages(usages: &[String]) -> Option<String> {
 fn kubelet_client(request: &Request, usages: &[String]) -> Option<String> {
     let faults = [
         (request.organizations != [NODES], "subject organization is not system:nodes"),
-        (request.dns_names > 0, "DNS subjectAltNames are not allowed"),
+        (!request.dns_names.is_empty(), "DNS subjectAltNames are not allowed"),
         (request.emails > 0, "Email subjectAltNames are not allowed"),
-        (request.addresses > 0, "IP subjectAltNames are not allowed"),
+        (!request.addresses.is_empty(), "IP subjectAltNames are not allowed"),
         (request.uris > 0, "URI subjectAltNames are not allowed"),
     ];
     first(&faults)
@@ -64,7 +64,10 @@ fn kubelet_client(request: &Request, usages: &[String]) -> Option<String> {
 fn kubelet_serving(request: &Request, usages: &[String]) -> Option<String> {
     let faults = [
         (request.organizations != [NODES], "subject organization is not system:nodes"),
-        (request.dns_names + request.addresses == 0, "DNS or IP subjectAltName is required"),
+        (
+            request.dns_names.is_empty() && request.addresses.is_empty(),
+            "DNS or IP subjectAltName is required",
+        ),
         (request.emails > 0, "Email subjectAltNames are not allowed"),
         (request.uris > 0, "URI subjectAltNames are not allowed"),
     ];

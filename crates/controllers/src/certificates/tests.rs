@@ -247,6 +247,36 @@ fn kubelets_requests_are_recognized() {
 }
 
 #[test]
+fn a_nodes_other_certificates_are_recognized_and_nobody_elses() {
+    let asks = |signer: &str, pem: Vec<u8>, usages: &[&str], user: &str, group: &str| {
+        let mut request = request(signer, pem, usages, false);
+        request.spec.username = Some(user.to_owned());
+        request.spec.groups = Some(vec![group.to_owned(), "system:authenticated".to_owned()]);
+        approving::recognized(&request).into_iter().map(|(right, _)| right).collect::<Vec<_>>()
+    };
+    let agents =
+        |pem: Vec<u8>, user: &str, group: &str| asks("kube-apiserver-client", pem, &CLIENT, user, group);
+    let proxy = || pem("system:kube-proxy", "", &[]);
+    assert_eq!(agents(proxy(), "system:node:n", "system:nodes"), ["selfnodeproxyclient"]);
+    let none: [&str; 0] = [];
+    assert_eq!(agents(proxy(), "system:bootstrap:x", "system:bootstrappers"), none);
+    assert_eq!(agents(proxy(), "root", "system:masters"), none);
+    assert_eq!(agents(proxy(), "system:node:n", "dev"), none, "no certificate of a node says so");
+    assert_eq!(agents(proxy(), "system:node:", "system:nodes"), none);
+    assert_eq!(agents(pem("system:kube-proxy", "dev", &[]), "system:node:n", "system:nodes"), none);
+    assert_eq!(agents(pem("system:kube-proxy", "", &["x"]), "system:node:n", "system:nodes"), none);
+    assert_eq!(agents(pem("kubernetes-admin", "", &[]), "system:node:n", "system:nodes"), none);
+
+    let serving = |user: &str, group: &str| {
+        asks("kubelet-serving", pem("system:node:n", "system:nodes", &["n"]), &SERVER, user, group)
+    };
+    assert_eq!(serving("system:node:n", "system:nodes"), ["selfnodeserver"]);
+    assert_eq!(serving("system:node:m", "system:nodes"), none);
+    assert_eq!(serving("system:node:n", "dev"), none);
+    assert_eq!(serving("system:bootstrap:x", "system:bootstrappers"), none);
+}
+
+#[test]
 fn old_requests_go() {
     let pending = request("kube-apiserver-client", pem("jane", "dev", &[]), &CLIENT, false);
     assert_eq!(kept_until(&pending), Some(at("2026-06-02T10:00:00Z")));
