@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nft::Family;
 
+use crate::announce::{self, Announcement, PodName};
 use crate::config::{BridgeConfig, Range};
 use crate::host_ports::{self, PortMapping};
 use crate::{Error, binding, ipam, link, masquerade};
@@ -59,11 +60,10 @@ pub async fn prepare_node(config: &BridgeConfig) -> Result<(), Error> {
     .await
 }
 
-/// Gives the namespace at `netns` an interface called `interface` on the bridge, and has ports of the node lead to the
-/// pod. What was made is taken back when a later step fails.
+/// As [`attach_pod`], of something that is no pod of the cluster.
 ///
 /// # Errors
-/// When no address is free, or the kernel refuses.
+/// As [`attach_pod`].
 pub async fn attach(
     config: &BridgeConfig,
     container_id: &str,
@@ -71,9 +71,28 @@ pub async fn attach(
     interface: &str,
     ports: &[PortMapping],
 ) -> Result<Attachment, Error> {
+    attach_pod(config, None, container_id, netns, interface, ports).await
+}
+
+/// Gives the namespace at `netns` an interface called `interface` on the bridge, and has ports of the node lead to the
+/// pod, once the pod's network policies are in force. What was made is taken back when a later step fails.
+///
+/// # Errors
+/// When no address is free, nobody says that the policies are in force, or the kernel refuses.
+pub async fn attach_pod(
+    config: &BridgeConfig,
+    pod: Option<&PodName>,
+    container_id: &str,
+    netns: &Path,
+    interface: &str,
+    ports: &[PortMapping],
+) -> Result<Attachment, Error> {
     let range = Range::parse(&config.subnet)?;
     let address = ipam::allocate(&config.ipam_dir, range, container_id)?;
-    let connected = connect(config, range, address, container_id, netns, interface).await;
+    let connected = match announce_pod(config, pod, address) {
+        Ok(()) => connect(config, range, address, container_id, netns, interface).await,
+        Err(error) => Err(error),
+    };
     let opened = connected.and_then(|attachment| {
         host_ports::open(&config.bridge, address, ports)?;
         Ok(attachment)
@@ -86,6 +105,22 @@ pub async fn attach(
             }
             Err(error)
         }
+    }
+}
+
+/// Waits until the policies of the pod hold for the address.
+fn announce_pod(config: &BridgeConfig, pod: Option<&PodName>, address: Ipv4Addr) -> Result<(), Error> {
+    let (Some(socket), Some(pod)) = (&config.policy_socket, pod) else { return Ok(()) };
+    announce::say(socket, &pod.gets(address), announce::PATIENCE)
+        .map_err(|cause| Error::Policies { socket: socket.display().to_string(), cause })
+}
+
+/// Says that an address is free. Until somebody hears it, nothing passes to and from the address, and who gets it next is
+/// announced anyway.
+fn announce_free(config: &BridgeConfig, address: Ipv4Addr) {
+    let Some(socket) = &config.policy_socket else { return };
+    if let Err(error) = announce::say(socket, &Announcement::Detached { address }, announce::SHORT_PATIENCE) {
+        tracing::warn!(%error, %address, "the agent of network policies does not hear that an address is free");
     }
 }
 
@@ -128,6 +163,7 @@ pub async fn detach(config: &BridgeConfig, container_id: &str) -> Result<(), Err
     binding::release(&config.bridge, &port).map_err(Error::Nft)?;
     if let Some(address) = ipam::held_by(&config.ipam_dir, container_id)? {
         host_ports::close(&config.bridge, address).map_err(Error::Nft)?;
+        announce_free(config, address);
     }
     ipam::release(&config.ipam_dir, container_id)
 }

@@ -32,6 +32,9 @@ pub struct BridgeConfig {
     /// The largest packet that pods send, in bytes; the kernel's default where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
+    /// Where the agent of network policies hears which pod gets which address; pods are attached without it where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_socket: Option<PathBuf>,
 }
 
 /// An IPv4 range.
@@ -132,6 +135,7 @@ mod tests {
                 veth_prefix: "veth".to_owned(),
                 service_addresses: addresses,
                 mtu: Some(1450),
+        policy_socket: None,
             };
             let mut text = serde_json::to_vec(&config).expect("written");
             prop_assert_eq!(serde_json::from_slice::<BridgeConfig>(&text).ok(), Some(config));

@@ -18,6 +18,9 @@ pub enum Error {
     Exhausted(String),
     #[error("there is no interface {0:?}")]
     NoInterface(String),
+    /// Nobody says that the pod's rules are in force.
+    #[error("the node's agent of network policies ({socket}): {cause}")]
+    Policies { socket: String, cause: std::io::Error },
     #[error("{0}")]
     Config(String),
 }

@@ -1,11 +1,12 @@
 //! The CNI plugin of a node: a bridge with a veth pair to each pod, addresses from the node's pod range that are bound to
-//! the pod's port, ports of the node that lead to pods, and masquerading of what leaves the cluster. Runtimes exec it; the node prepares the bridge before.
+//! the pod's port, ports of the node that lead to pods, and masquerading of what leaves the cluster. The node's agent of network policies is told of a pod before the pod is attached ([`announce`]). Runtimes exec it; the node prepares the bridge before.
 //!
 //! Start with [`main`] (how a runtime calls) and [`bridge`] (what is done). Every interface, table and file carries
 //! its cluster's own name, so that several clusters share a machine, and [`remove_cluster`] finds all of it again.
 //!
 //! Never here: the API, nor changes to a host's own interfaces, tables or sysctls.
 
+pub mod announce;
 mod binding;
 pub mod bridge;
 pub mod config;
@@ -16,7 +17,7 @@ mod link;
 mod masquerade;
 mod plugin;
 
-pub use bridge::{Attachment, attach, detach, prepare_node, remove_cluster};
+pub use bridge::{Attachment, attach, attach_pod, detach, prepare_node, remove_cluster};
 pub use config::BridgeConfig;
 pub use error::{Error, PortError};
 pub use host_ports::PortMapping;

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::announce::PodName;
 use crate::config::{BridgeConfig, LOOPBACK_TYPE, PLUGIN_TYPE};
 use crate::host_ports::PortMapping;
 use crate::{bridge, link};
@@ -160,7 +161,8 @@ async fn on_bridge(command: &str, input: Input, version: &str) -> Result<Option<
 async fn add(config: &BridgeConfig, ports: &[PortMapping], version: &str) -> Result<Value, Failure> {
     let (id, netns, interface) =
         (variable("CNI_CONTAINERID")?, variable("CNI_NETNS")?, variable("CNI_IFNAME")?);
-    let attached = bridge::attach(config, &id, Path::new(&netns), &interface, ports)
+    let pod = pod(config)?;
+    let attached = bridge::attach_pod(config, pod.as_ref(), &id, Path::new(&netns), &interface, ports)
         .await
         .map_err(|e| failure(FAILED, e))?;
     Ok(json!({
@@ -178,6 +180,18 @@ async fn add(config: &BridgeConfig, ports: &[PortMapping], version: &str) -> Res
         "routes": [{"dst": "0.0.0.0/0", "gw": attached.range.gateway().to_string()}],
         "dns": {},
     }))
+}
+
+/// The pod that is attached, where its policies are to be in force first.
+fn pod(config: &BridgeConfig) -> Result<Option<PodName>, Failure> {
+    if config.policy_socket.is_none() {
+        return Ok(None);
+    }
+    let arguments = variable("CNI_ARGS")?;
+    match PodName::read(&arguments) {
+        Some(pod) => Ok(Some(pod)),
+        None => Err(failure(BAD_ENVIRONMENT, format!("CNI_ARGS names no pod: {arguments:?}"))),
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ fn config(ipam_dir: PathBuf) -> BridgeConfig {
         veth_prefix: "knt".into(),
         service_addresses: vec![Ipv4Addr::new(10, 98, 0, 1)],
         mtu: Some(1400),
+        policy_socket: None,
     }
 }
 

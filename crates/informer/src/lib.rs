@@ -19,7 +19,7 @@ pub mod queue;
 mod reflector;
 mod scope;
 
-pub use cache::{Cache, Cached, Delta, Index, Item, Meta, Objects, Owner, View};
+pub use cache::{Cache, Cached, Delta, Index, Item, Labels, Meta, Objects, Owner, View};
 pub use complaints::Complaints;
 pub use controller::{
     ClientOf, Context, Controller, Declaration, FIELD_MANAGER, Manager, Round, Sources, controller_of,

@@ -75,6 +75,13 @@ impl Labels {
     }
 }
 
+impl<'l> FromIterator<(&'l str, &'l str)> for Labels {
+    /// From labels in the order of their keys.
+    fn from_iter<I: IntoIterator<Item = (&'l str, &'l str)>>(labels: I) -> Self {
+        Self::pack(labels.into_iter())
+    }
+}
+
 impl std::fmt::Debug for Labels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_map().entries(self.iter()).finish()

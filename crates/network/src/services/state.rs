@@ -4,7 +4,6 @@
 //! next place of its pool, one that goes leaves its place to the last, and the fronts move to the way of the new number.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::Hash;
 use std::net::Ipv4Addr;
 
 use informer::Key;
@@ -124,14 +123,14 @@ impl State {
         let handles = found.ends.iter().map(|(handle, _)| *handle).chain(found.remembered);
         let next_handle = handles.max().and_then(|last| last.checked_add(1)).unwrap_or(FIRST_HANDLE);
         Self {
-            fronts: mirror(found.fronts),
+            fronts: found.fronts.into_iter().collect(),
             pool_numbers: Numbers::of(found.pools.iter().copied()),
-            pools: mirror(found.pools),
-            seats: mirror(found.seats),
-            handles: mirror(found.handles),
-            ends: mirror(found.ends),
-            loops: mirror(found.loops.into_iter().map(|address| (address, ()))),
-            sources: mirror(found.sources.into_iter().map(|source| (source, ()))),
+            pools: found.pools.into_iter().collect(),
+            seats: found.seats.into_iter().collect(),
+            handles: found.handles.into_iter().collect(),
+            ends: found.ends.into_iter().collect(),
+            loops: found.loops.into_iter().map(|address| (address, ())).collect(),
+            sources: found.sources.into_iter().map(|source| (source, ())).collect(),
             counts: places.into_iter().map(|(pool, places)| (pool, until_gap(places))).collect(),
             here: HashMap::new(),
             owners: HashMap::new(),
@@ -363,12 +362,6 @@ impl State {
     pub fn len(&self) -> (usize, usize) {
         (self.fronts.len(), self.seats.len())
     }
-}
-
-fn mirror<K: Copy + Eq + Hash + Ord, V: Copy + Eq>(pairs: impl IntoIterator<Item = (K, V)>) -> Mirror<K, V> {
-    let mut mirror = Mirror::default();
-    pairs.into_iter().for_each(|(key, value)| mirror.found(key, value));
-    mirror
 }
 
 /// The endpoints of a pool by place: those that come take the places of those that go; if more go, the last endpoints

@@ -25,11 +25,6 @@ pub(crate) struct Difference<K, V> {
 }
 
 impl<K: Copy + Eq + Hash + Ord, V: Copy + Eq> Mirror<K, V> {
-    /// Notes that the kernel has an element.
-    pub fn found(&mut self, key: K, value: V) {
-        self.held.insert(key, value);
-    }
-
     pub fn get(&self, key: &K) -> Option<V> {
         self.held.get(key).copied()
     }
@@ -79,14 +74,20 @@ impl<K: Copy + Eq + Hash + Ord, V: Copy + Eq> Mirror<K, V> {
     }
 }
 
+impl<K: Copy + Eq + Hash + Ord, V: Copy + Eq> FromIterator<(K, V)> for Mirror<K, V> {
+    /// From what the kernel has.
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self { held: pairs.into_iter().collect(), told: HashMap::new() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_the_net_difference_is_told() {
-        let mut mirror = Mirror::default();
-        (0..5).for_each(|key| mirror.found(key, 'a'));
+        let mut mirror: Mirror<i32, char> = (0..5).map(|key| (key, 'a')).collect();
         mirror.set(0, 'a');
         mirror.set(1, 'b');
         mirror.remove(&2);

@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 pub const TABLE: &str = "knarrtest-services";
-const BRIDGE: &str = "knarrtest";
+pub const BRIDGE: &str = "knarrtest";
 /// For what has to happen; what has not to, happens at once in each of these tests.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The node. Its address is 192.0.2.1.
 pub struct Ground {
-    config: BridgeConfig,
+    pub config: BridgeConfig,
     /// A machine beside the node.
     pub outside: Pod,
     pub view: ServicesView,
@@ -103,6 +103,7 @@ impl Ground {
             veth_prefix: "knt".into(),
             service_addresses: vec![],
             mtu: None,
+            policy_socket: None,
         };
         let outside = outside();
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("a node forwards");
@@ -118,6 +119,11 @@ impl Ground {
         view.node.objects().replace(vec![]);
         let addresses = watch::Sender::new(vec![IpAddr::from([192, 0, 2, 1])]);
         Self { config, outside, view, addresses, supervisor: None, _folder: folder }
+    }
+
+    /// The node's address on the bridge.
+    pub fn gateway(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 99, 7, 1)
     }
 
     /// Starts the proxy, and waits until the kernel has the table.
@@ -182,7 +188,7 @@ impl Ground {
     }
 }
 
-fn apply<K: Kind + serde::de::DeserializeOwned>(cache: &Cache<K>, object: Value) {
+pub fn apply<K: Kind + serde::de::DeserializeOwned>(cache: &Cache<K>, object: Value) {
     cache.apply(serde_json::from_value(object).expect("an object of its kind"));
 }
 

@@ -105,6 +105,7 @@ impl Machine {
             veth_prefix: "knt".into(),
             service_addresses: vec![],
             mtu: None,
+            policy_socket: None,
         };
         let runtime = runtime.build().expect("a runtime");
         let (mtu, prepared) = {

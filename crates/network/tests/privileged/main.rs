@@ -1,7 +1,10 @@
-//! Needs root: Services as pods and the node reach them, in network namespaces the tests make for themselves.
+//! Needs root: Services as pods and the node reach them, and what policies let pass, in network namespaces the tests make for themselves.
 
+mod fence;
 mod ground;
 mod machines;
 mod outside;
 mod overlay;
+mod policies;
+mod policies_kept;
 mod services;

@@ -77,6 +77,7 @@ fn bridge(config: &Config) -> BridgeConfig {
             false => Vec::new(),
         },
         mtu: None,
+        policy_socket: None,
     }
 }
 
