@@ -43,6 +43,8 @@ pub struct BootstrapConfig {
     pub service_ip: IpAddr,
     /// The address cluster DNS answers on, within `service_cidr`.
     pub dns_ip: IpAddr,
+    /// The first rules of cluster DNS.
+    pub corefile: String,
     /// Where pods and nodes reach the API server.
     pub advertise_ip: IpAddr,
     pub secure_port: u16,

@@ -1,27 +1,41 @@
 //! Cluster DNS: answers pods' questions about the cluster, and passes on all others.
 //!
 //! Start with [`Dns`]: it owns the sockets and the order of things; [`tcp`] serves connections. [`zone`] decides what the cluster's own
-//! names stand for, from the same watches the node has (DNS-based service discovery, version 1.1.0);
-//! [`upstream`] asks the machine's own name servers about the rest. Nothing here writes to the API.
+//! names stand for, from the same watches the node has (DNS-based service discovery, version 1.1.0). What else is known,
+//! and whom questions are passed on to, say the [`rules`] of a ConfigMap, a Corefile ([`corefile`]); [`setup`] has them in
+//! force, [`upstream`] asks other servers. Nothing here writes to the API.
 
+mod corefile;
 mod handler;
+mod health;
+mod loops;
+mod metrics;
+mod rules;
+mod setup;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod upstream;
 mod zone;
 
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 use base::Shutdown;
 use hickory_server::Server;
 use hickory_server::proto::ProtoError;
+use informer::Cache;
 use ipnet::IpNet;
+use k8s_openapi::api::core::v1::ConfigMap;
 use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::Semaphore;
 
 use handler::Handler;
-use upstream::Upstream;
+use metrics::Metrics;
+use rules::Rules;
+use setup::InForce;
+pub use setup::{CONFIG_MAP, Complain, KEY, NAMESPACE};
+use upstream::Shared;
 pub use zone::{Answer, View, Zone};
 
 /// Where DNS listens.
@@ -38,8 +52,22 @@ pub struct DnsConfig {
     pub ranges: Vec<IpNet>,
     /// The clients that may ask; all others are refused, so that hosts near by cannot use the machine as a relay.
     pub clients: Vec<IpNet>,
-    /// The file that names the machine's own name servers (`resolv.conf(5)`); read again when it changes.
-    pub resolv_conf: PathBuf,
+    /// The address to show metrics on, if any.
+    pub metrics: Option<SocketAddr>,
+    /// The rules until there are others, a Corefile.
+    pub corefile: String,
+}
+
+/// Where rules come from, and who is told of those that are not understood.
+pub struct RulesFrom {
+    /// Has the ConfigMap [`CONFIG_MAP`] of [`NAMESPACE`], if it exists.
+    pub maps: Cache<ConfigMap>,
+    pub complain: Complain,
+}
+
+/// What a new cluster's ConfigMap has.
+pub fn default_corefile(domain: &str) -> String {
+    rules::DEFAULT.replace("DOMAIN", domain)
 }
 
 /// Why the server cannot start.
@@ -47,6 +75,8 @@ pub struct DnsConfig {
 pub enum DnsError {
     #[error("{domain:?} is no domain: {source}")]
     Domain { domain: String, source: ProtoError },
+    #[error("the first rules are not understood: {0}")]
+    Rules(corefile::Wrong),
     #[error("listening on {address} for DNS: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
 }
@@ -57,6 +87,9 @@ pub struct Dns {
     tcp: TcpListener,
     handler: Handler,
     clients: Vec<IpNet>,
+    metrics: Option<TcpListener>,
+    rules: InForce,
+    from: Option<RulesFrom>,
 }
 
 impl Dns {
@@ -64,20 +97,34 @@ impl Dns {
     ///
     /// # Errors
     /// When the domain cannot be one, or the address is taken or not the machine's.
-    pub async fn bind(config: DnsConfig, view: View) -> Result<Self, DnsError> {
+    pub async fn bind(config: DnsConfig, view: View, from: Option<RulesFrom>) -> Result<Self, DnsError> {
         let zone = Zone::new(&config.domain, config.ranges.clone(), view)
             .map_err(|source| DnsError::Domain { domain: config.domain.clone(), source })?;
+        let first = Rules::read(&config.corefile, zone.domain()).map_err(DnsError::Rules)?;
+        let shared = Shared {
+            own: config.listen.ip(),
+            in_flight: Arc::new(Semaphore::new(upstream::IN_FLIGHT_LIMIT)),
+            loops: Arc::default(),
+            metrics: Metrics::default(),
+        };
+        let rules = InForce::new(zone.domain().clone(), first, shared);
         let failed = |source| DnsError::Listen { address: config.listen, source };
         let udp = UdpSocket::bind(config.listen).await.map_err(failed)?;
         // Port 0 gives both the same port.
         let address = udp.local_addr().map_err(failed)?;
         let tcp = TcpListener::bind(address).await.map_err(failed)?;
-        let own: IpAddr = config.listen.ip();
-        let handler = Handler::new(zone, Upstream::new(config.resolv_conf, own));
+        let metrics = match config.metrics {
+            None => None,
+            Some(address) => {
+                let failed = |source| DnsError::Listen { address, source };
+                Some(TcpListener::bind(address).await.map_err(failed)?)
+            }
+        };
+        let handler = Handler::new(zone, rules.clone());
         let everybody = ["0.0.0.0/0", "::/0"].map(|range| range.parse().expect("these are ranges"));
         let mut server = Server::with_access(handler.clone(), everybody, config.clients.clone());
         server.register_socket(udp);
-        Ok(Self { udp: server, tcp, handler, clients: config.clients })
+        Ok(Self { udp: server, tcp, handler, clients: config.clients, metrics, rules, from })
     }
 
     /// The address of both sockets.
@@ -90,7 +137,24 @@ impl Dns {
 
     /// Answers until `shutdown` starts.
     pub async fn run(mut self, shutdown: Shutdown) {
+        let shown = self.rules.shared().metrics.clone();
+        let listener = self.metrics.take();
+        let show = async {
+            match listener {
+                Some(listener) => shown.serve(listener, &shutdown).await,
+                None => std::future::pending().await,
+            }
+        };
+        let from = self.from.take();
+        let follow = async {
+            match from {
+                Some(from) => self.rules.follow(from.maps, from.complain).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = show => {}
+            () = follow => {}
             done = self.udp.block_until_done() => {
                 if let Err(error) = done {
                     tracing::error!(%error, "cluster DNS stopped");

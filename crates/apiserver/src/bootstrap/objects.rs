@@ -32,6 +32,7 @@ pub(super) fn others(config: &BootstrapConfig) -> Vec<Object> {
             "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
         ),
         dns_service(config),
+        dns_rules(config),
         client_ca(config),
         cluster_info(config),
         cluster_configuration(config),
@@ -80,7 +81,8 @@ fn service(config: &BootstrapConfig) -> Object {
 /// Under CoreDNS' well-known name and labels, by which `kubectl cluster-info` and add-ons find cluster DNS.
 /// It has no endpoints: every node answers on the address itself.
 fn dns_service(config: &BootstrapConfig) -> Object {
-    let port = |name, protocol| json!({"name": name, "port": 53, "protocol": protocol, "targetPort": 53});
+    let port =
+        |name, port, protocol| json!({"name": name, "port": port, "protocol": protocol, "targetPort": port});
     object(json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {
@@ -88,14 +90,24 @@ fn dns_service(config: &BootstrapConfig) -> Object {
             "labels": {
                 "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS",
             },
+            "annotations": {"prometheus.io/port": "9153", "prometheus.io/scrape": "true"},
         },
         "spec": {
             "type": "ClusterIP",
             "clusterIP": config.dns_ip, "clusterIPs": [config.dns_ip],
             "ipFamilies": [family(config)], "ipFamilyPolicy": "SingleStack",
             "internalTrafficPolicy": "Cluster", "sessionAffinity": "None",
-            "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")],
+            "ports": [port("dns", 53, "UDP"), port("dns-tcp", 53, "TCP"), port("metrics", 9153, "TCP")],
         },
+    }))
+}
+
+/// Under CoreDNS' well-known name and key.
+fn dns_rules(config: &BootstrapConfig) -> Object {
+    object(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "coredns", "namespace": "kube-system"},
+        "data": {"Corefile": config.corefile},
     }))
 }
 

@@ -21,6 +21,7 @@ fn config() -> BootstrapConfig {
         service_cidr: "10.96.0.0/12".into(),
         service_ip: "10.96.0.1".parse().unwrap(),
         dns_ip: "10.96.0.10".parse().unwrap(),
+        corefile: ". {\n}\n".into(),
         advertise_ip: "192.0.2.1".parse().unwrap(),
         secure_port: 6443,
         client_ca_pem: "pem".into(),

@@ -241,6 +241,7 @@ fn bootstrap_config(parts: &Parts) -> BootstrapConfig {
         service_cidr: parts.cluster.service_cidr(),
         service_ip: parts.cluster.api_service_ip().into(),
         dns_ip: parts.cluster.dns_ip().into(),
+        corefile: network::dns::default_corefile(CLUSTER_DOMAIN),
         advertise_ip: parts.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         secure_port: parts.cluster.api_port(),
         client_ca_pem: parts.pki.ca_pem.clone(),

@@ -5,11 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hickory_server::net::runtime::Time;
 use hickory_server::proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode};
-use hickory_server::proto::rr::Record;
+use hickory_server::proto::rr::{Name, Record, RecordType};
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::MessageResponseBuilder;
+use tokio::time::Instant;
 
-use super::upstream::Upstream;
+use super::metrics::Exchange;
+use super::rules::Kubernetes;
+use super::rules::hosts::Said;
+use super::setup::{InForce, Served, Setup};
 use super::zone::{Answer, Zone, alias};
 
 /// The version of EDNS that is spoken (RFC 6891).
@@ -19,11 +23,11 @@ const EDNS_VERSION: u8 = 0;
 const SMALLEST_PAYLOAD: u16 = 512;
 const LARGEST_PAYLOAD: u16 = 4096;
 
-/// Clones share the zone and the resolver.
+/// Clones share the zone and the rules.
 #[derive(Clone)]
 pub(super) struct Handler {
     zone: Arc<Zone>,
-    upstream: Arc<Upstream>,
+    rules: InForce,
     /// Answers so far: by how much the next one's addresses are turned.
     turn: Arc<AtomicUsize>,
 }
@@ -36,21 +40,86 @@ struct Reply {
     answers: Vec<Record>,
     authority: Vec<Record>,
     additional: Vec<Record>,
+    /// Which part of the rules has answered, by the name of CoreDNS' plugin.
+    plugin: &'static str,
+}
+
+impl Reply {
+    fn refused(code: ResponseCode) -> Self {
+        Self { code, ..Self::default() }
+    }
 }
 
 impl Handler {
-    pub fn new(zone: Zone, upstream: Upstream) -> Self {
-        Self { zone: Arc::new(zone), upstream: Arc::new(upstream), turn: Arc::default() }
+    pub fn new(zone: Zone, rules: InForce) -> Self {
+        Self { zone: Arc::new(zone), rules, turn: Arc::default() }
     }
 
     async fn reply(&self, request: &Request) -> Reply {
-        let refused = |code| Reply { code, ..Reply::default() };
         if request.metadata.op_code != OpCode::Query {
-            return refused(ResponseCode::NotImp);
+            return Reply::refused(ResponseCode::NotImp);
         }
-        let Ok(info) = request.request_info() else { return refused(ResponseCode::FormErr) };
+        let Ok(info) = request.request_info() else { return Reply::refused(ResponseCode::FormErr) };
         let (name, kind) = (info.query.original().name(), info.query.query_type());
-        match self.zone.answer(name, kind) {
+        if self.rules.shared().loops.has_asked(name) {
+            return Reply::refused(ResponseCode::Refused);
+        }
+        let (begun, setup) = (Instant::now(), self.rules.get());
+        let Some(served) = setup.served(name) else { return Reply::refused(ResponseCode::Refused) };
+        let reply = self.reply_by(&setup, &served, name, kind).await;
+        self.rules.shared().metrics.answered(&Exchange {
+            zone: served.zone,
+            kind,
+            client: request.src(),
+            protocol: request.protocol(),
+            code: reply.code,
+            plugin: reply.plugin,
+            took: begun.elapsed(),
+        });
+        reply
+    }
+
+    async fn reply_by(&self, setup: &Setup, served: &Served<'_>, name: &Name, kind: RecordType) -> Reply {
+        let plugin = "hosts";
+        match served.block.hosts.as_ref().map(|hosts| hosts.answer(name, kind)) {
+            Some(Said::Records(answers)) => {
+                return Reply { plugin, authoritative: true, answers, ..Reply::default() };
+            }
+            Some(Said::NoData) => return Reply { plugin, authoritative: true, ..Reply::default() },
+            Some(Said::NoName) => {
+                let code = ResponseCode::NXDomain;
+                return Reply { plugin, code, authoritative: true, ..Reply::default() };
+            }
+            Some(Said::Nothing) | None => {}
+        }
+        if let Some(kubernetes) = &served.block.kubernetes
+            && let Some(reply) = self.of_cluster(kubernetes, setup, name, kind).await
+        {
+            return Reply { plugin: "kubernetes", ..reply };
+        }
+        let plugin = "forward";
+        match served.pass_on(name, kind).await {
+            Ok(answers) => Reply { plugin, answers, ..Reply::default() },
+            Err(code) => Reply { plugin, code, ..Reply::default() },
+        }
+    }
+
+    /// The answer of the cluster's zone, if the name is the cluster's.
+    async fn of_cluster(
+        &self,
+        rule: &Kubernetes,
+        setup: &Setup,
+        name: &Name,
+        kind: RecordType,
+    ) -> Option<Reply> {
+        let answer = match self.zone.answer(name, kind) {
+            Answer::Records(_) | Answer::NoData if !rule.has_pods && self.zone.is_of_pods(name) => {
+                Answer::NoName
+            }
+            answer => answer,
+        };
+        let soa = || vec![self.zone.soa()];
+        let mut reply = match answer {
             Answer::Records(mut answers) => {
                 // Most clients take the first address: each answer begins with another one.
                 if answers.iter().all(|answer| answer.name == *name) {
@@ -59,30 +128,23 @@ impl Handler {
                     answers.rotate_left(turn % len);
                 }
                 let additional = self.zone.additional(&answers);
-                Reply { authoritative: true, answers, additional, ..Reply::default() }
+                Reply { answers, additional, ..Reply::default() }
             }
-            Answer::NoData => {
-                Reply { authoritative: true, authority: vec![self.zone.soa()], ..Reply::default() }
-            }
-            Answer::NoName => Reply {
-                code: ResponseCode::NXDomain,
-                authoritative: true,
-                authority: vec![self.zone.soa()],
-                ..Reply::default()
-            },
+            Answer::NoData => Reply { authority: soa(), ..Reply::default() },
+            Answer::NoName => Reply { code: ResponseCode::NXDomain, authority: soa(), ..Reply::default() },
             Answer::Alias(target) => {
                 // The alias leads out of the cluster: its addresses come with the answer.
                 let mut answers = vec![alias(name, target.clone())];
-                if let Ok(found) = self.upstream.ask(&target, kind).await {
-                    answers.extend(found);
-                }
-                Reply { authoritative: true, answers, ..Reply::default() }
+                answers[0].ttl = rule.ttl_s;
+                answers.extend(setup.elsewhere(&target, kind).await.unwrap_or_default());
+                return Some(Reply { authoritative: true, answers, ..Reply::default() });
             }
-            Answer::Elsewhere => match self.upstream.ask(name, kind).await {
-                Ok(answers) => Reply { answers, ..Reply::default() },
-                Err(code) => refused(code),
-            },
-        }
+            Answer::Elsewhere => return None,
+        };
+        reply.authoritative = true;
+        let sections = [&mut reply.answers, &mut reply.authority, &mut reply.additional];
+        sections.into_iter().flatten().for_each(|record| record.ttl = rule.ttl_s);
+        Some(reply)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The server's sockets: who is answered, and how many connections it keeps.
 
+mod rules;
+
 use std::io;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
@@ -51,7 +53,8 @@ async fn start() -> (SocketAddr, Supervisor) {
         domain: "cluster.local".to_owned(),
         ranges: Vec::new(),
         clients: vec!["127.0.0.0/25".parse().expect("a range")],
-        resolv_conf: PathBuf::from("/nonexistent"),
+        metrics: None,
+        corefile: default_corefile("cluster.local"),
     };
     let view = View { services: Cache::new(), slices: Cache::new() };
     view.services.apply(read(json!({
@@ -61,7 +64,7 @@ async fn start() -> (SocketAddr, Supervisor) {
     view.slices.apply(read(json!({
         "metadata": {"name": "large-x", "namespace": "default", "labels": {"kubernetes.io/service-name": "large"}},
         "addressType": "IPv4", "endpoints": endpoints, "ports": []})));
-    let dns = Dns::bind(config, view).await.expect("bound");
+    let dns = Dns::bind(config, view, None).await.expect("bound");
     let (address, supervisor) = (dns.local_addr().expect("an address"), Supervisor::new(Shutdown::new()));
     supervisor.spawn(TaskKind::Essential, "dns", dns.run(supervisor.shutdown().clone()));
     (address, supervisor)

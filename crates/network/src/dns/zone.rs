@@ -79,11 +79,20 @@ impl Zone {
         Ok(Self { domain, ranges, view, slices_of, by_address, headless_by_address })
     }
 
+    pub fn domain(&self) -> &Name {
+        &self.domain
+    }
+
     /// The zone's own record, which says how long a missing name may be remembered.
     pub fn soa(&self) -> Record {
         let below = |label: &str| self.domain.prepend_label(label).unwrap_or_else(|_| self.domain.clone());
         let soa = SOA::new(below("ns.dns"), below("hostmaster"), 1, 7200, 1800, 86_400, TTL_S);
         Record::from_rdata(self.domain.clone(), TTL_S, RData::SOA(soa))
+    }
+
+    /// Whether the name is below the one that all pods' names by address are below.
+    pub fn is_of_pods(&self, name: &Name) -> bool {
+        self.domain.prepend_label("pod").is_ok_and(|pods| pods.zone_of(name))
     }
 
     pub fn answer(&self, name: &Name, kind: RecordType) -> Answer {

@@ -13,6 +13,7 @@ pub const ROWS: &[Row] = &[
     ("w131j_ports_go_to_their_targets", ports),
     ("w133_services_become_variables", w133),
     ("w134_names_are_those_of_the_specification", w134),
+    ("w134a_the_rules_of_dns_are_a_config_map", rules),
 ];
 
 fn inside(sh: &Shell, command: &str) -> String {
@@ -242,4 +243,38 @@ fn w134(scene: &Scene) {
     assert!(resolv.contains(&format!("search {domain} svc.cluster.local cluster.local")), "{resolv}");
     let resolv = sh.ok("kubectl exec configured -- cat /etc/resolv.conf");
     assert_eq!(resolv, "search example.org\nnameserver 192.0.2.53\noptions ndots:2\n");
+}
+
+/// The row changes what all names outside the cluster are answered by: only by adding to it.
+fn rules(scene: &Scene) {
+    let sh = &scene.shell;
+    sh.apply(&pod("client", STAY).to_string());
+    sh.ok("kubectl wait --for=condition=Ready pod/client --timeout=60s");
+    let map = "kubectl -n kube-system get configmap coredns -o jsonpath={.data.Corefile}";
+    let first = sh.ok(map);
+    assert!(first.contains("kubernetes cluster.local in-addr.arpa ip6.arpa {"), "{first}");
+    let put = |corefile: &str| {
+        let patch = json!({"data": {"Corefile": corefile}});
+        sh.ok(&format!("kubectl -n kube-system patch configmap coredns --type=merge -p '{patch}'"));
+    };
+    let asked = "nslookup -type=a host.w134a.example";
+    assert!(!sh.run(&format!("kubectl exec client -- {asked}")).out.contains("192.0.2.134"));
+    let hosts = "w134a.example:53 {\n hosts {\n 192.0.2.134 host.w134a.example\n }\n}\n";
+    put(&format!("{first}{hosts}"));
+    let seen = format!("kubectl exec client -- {asked} 2>/dev/null | grep -q 192.0.2.134");
+    sh.ok(&format!("timeout 30 sh -c 'until {seen}; do :; done'"));
+    // What is not understood is an Event, and the former rules stay.
+    put(&format!("{first}{hosts}x.example {{\n rewrite stop\n}}\n"));
+    let events = "kubectl -n kube-system get events --field-selector involvedObject.name=coredns,reason=InvalidCorefile";
+    let said = sh.ok(&format!("timeout 30 sh -c 'until {events} | grep rewrite; do :; done' 2>/dev/null"));
+    assert!(said.contains("the plugin rewrite is not supported; the former rules stay in force"), "{said}");
+    assert!(sh.ok(&format!("kubectl exec client -- {asked}")).contains("192.0.2.134"));
+    put(&first);
+    let gone = format!("kubectl exec client -- {asked} 2>/dev/null | grep -q 192.0.2.134");
+    sh.ok(&format!("timeout 30 sh -c 'while {gone}; do :; done'"));
+    let dns = value(sh, "service kube-dns -n kube-system", "{.spec.clusterIP}");
+    let figures = sh.ok(&format!("kubectl exec client -- wget -qO- http://{dns}:9153/metrics"));
+    assert!(
+        figures.contains("coredns_dns_requests_total{") && figures.contains("coredns_reload_failed_total 1")
+    );
 }
