@@ -24,6 +24,8 @@ use events::{Event, EventKind, Events};
 /// How long one watch request lasts, in seconds; the next request continues where the last one ended.
 const WATCH_TIMEOUT_S: u32 = 290;
 const RETRY: Policy = Policy::new(Duration::from_millis(50), Duration::from_secs(30));
+/// Failures in a row after which a watch is reported.
+const LASTING: u32 = 8;
 /// How many bytes of an error's body are read.
 const ERROR_LIMIT: usize = 64 * 1024;
 
@@ -91,7 +93,13 @@ impl Reflector {
                 End::Failed(why) => why,
             };
             self.failures += 1;
-            tracing::debug!(path = self.path, %why, failures = self.failures, "watch interrupted");
+            match self.failures {
+                // A server that restarts, or a role that is not there yet, is no news.
+                failures if failures >= LASTING && failures.is_power_of_two() => {
+                    tracing::warn!(path = self.path, %why, failures, "a watch does not come about");
+                }
+                failures => tracing::debug!(path = self.path, %why, failures, "watch interrupted"),
+            }
             tokio::time::sleep(RETRY.delay(self.failures)).await;
         }
     }

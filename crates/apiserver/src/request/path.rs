@@ -112,12 +112,14 @@ impl RequestInfo {
     }
 }
 
-/// The object a selector of one name asks for; authorization by name applies to it.
+/// The object whose name a selector asks for; authorization by name applies to it.
 fn named_by_selector(query: &Query) -> Option<String> {
     let selector = query.get("fieldSelector")?;
-    let name = selector.strip_prefix("metadata.name=")?;
+    // All of its terms hold for what it selects. An escaped comma is part of a value, which may look like a term.
+    let mut terms = (!selector.contains('\\')).then_some(selector)?.split(',');
+    let name = terms.find_map(|term| term.strip_prefix("metadata.name="))?;
     let name = name.strip_prefix('=').unwrap_or(name);
-    (!name.is_empty() && !name.contains([',', '/', '%', '\\'])).then(|| name.to_owned())
+    (!name.is_empty() && !name.contains(['/', '%'])).then(|| name.to_owned())
 }
 
 fn resource_verb(method: &Method) -> &'static str {
@@ -182,6 +184,11 @@ mod tests {
         check(Method::POST, "/api/v1/namespaces/a/pods/b/exec", "create /v1 ns=a pods/b/exec rest=");
         check(get.clone(), "/api/v1/nodes/n/proxy/a/b%20c", "get /v1 ns= nodes/n/proxy rest=a/b c");
         check(get.clone(), "/api/v1/pods?fieldSelector=metadata.name%3Db", "list /v1 ns= pods/b/ rest=");
+        let both = "/api/v1/pods?fieldSelector=metadata.namespace%3Da%2Cmetadata.name%3D%3Db";
+        check(get.clone(), both, "list /v1 ns= pods/b/ rest=");
+        check(get.clone(), "/api/v1/pods?fieldSelector=metadata.name!%3Db", "list /v1 ns= pods// rest=");
+        let value = "/api/v1/pods?fieldSelector=metadata.namespace!%3Dx%5C%2Cmetadata.name%3Db";
+        check(get.clone(), value, "list /v1 ns= pods// rest=");
         check(get.clone(), "/apis/apps/v1", "get / ns= // rest=");
         check(Method::POST, "/version", "post / ns= // rest=");
     }
