@@ -143,12 +143,15 @@ async fn reconcile(client: &Client, wanted: &[Object], summary: &mut Summary) ->
             plan(object, found.get(object.name())).into_iter().map(move |a| (path, a))
         })
     });
-    let done: Vec<Summary> = stream::iter(actions.collect::<Vec<_>>())
+    // All of them end, also when one fails: one that nobody waits for any more may be on its way to the store, and would
+    // get in the way of the next attempt.
+    let done: Vec<Result<Summary, BootstrapError>> = stream::iter(actions.collect::<Vec<_>>())
         .map(|(path, action)| execute(client, path, action))
         .buffer_unordered(CONCURRENCY)
-        .try_collect()
-        .await?;
+        .collect()
+        .await;
     for one in done {
+        let one = one?;
         summary.created += one.created;
         summary.updated += one.updated;
     }

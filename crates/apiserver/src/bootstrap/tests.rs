@@ -36,6 +36,9 @@ fn find(name: &str) -> Object {
 fn the_table_is_read_as_upstream_has_it() {
     let objects = policy::objects();
     assert!(objects.len() > 100, "{}", objects.len());
+    let name = |object: &Object| format!("{} {}/{}", object.kind(), object.namespace(), object.name());
+    let names: std::collections::BTreeSet<String> = objects.iter().map(name).collect();
+    assert_eq!(names.len(), objects.len(), "none is twice in it");
     let view = find("view");
     assert_eq!(view.label("kubernetes.io/bootstrapping"), Some("rbac-defaults"));
     assert_eq!(view.label("rbac.authorization.k8s.io/aggregate-to-edit"), Some("true"));
