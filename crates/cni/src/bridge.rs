@@ -206,7 +206,9 @@ pub async fn collect_garbage(config: &BridgeConfig, keep: &[String]) -> Result<(
         pods.extend(ipam::held_by(&config.ipam_dir, id)?);
     }
     host_ports::retain(&config.bridge, &pods).map_err(Error::Nft)?;
-    ipam::retain(&config.ipam_dir, |owner| keep.iter().any(|id| id == owner))
+    let freed = ipam::retain(&config.ipam_dir, |owner| keep.iter().any(|id| id == owner))?;
+    freed.into_iter().for_each(|address| announce_free(config, address));
+    Ok(())
 }
 
 /// Removes every interface, bridge and nftables table whose name starts with one of the prefixes, and every route of the

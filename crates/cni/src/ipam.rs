@@ -49,13 +49,14 @@ pub(crate) fn held_by(dir: &Path, owner: &str) -> Result<Option<Ipv4Addr>, Error
 
 /// Releases the addresses of `owner`; returns no error if it has none.
 pub(crate) fn release(dir: &Path, owner: &str) -> Result<(), Error> {
-    retain(dir, |holder| holder != owner)
+    retain(dir, |holder| holder != owner).map(drop)
 }
 
-/// Takes back every address whose owner is not kept; an empty record is a crashed allocation.
-pub(crate) fn retain(dir: &Path, keep: impl Fn(&str) -> bool) -> Result<(), Error> {
+/// Takes back every address whose owner is not kept, and returns them; an empty record is a crashed allocation.
+pub(crate) fn retain(dir: &Path, keep: impl Fn(&str) -> bool) -> Result<Vec<Ipv4Addr>, Error> {
+    let mut freed = Vec::new();
     if !dir.exists() {
-        return Ok(());
+        return Ok(freed);
     }
     let _lock = lock(dir)?;
     for (address, holder) in records(dir)? {
@@ -66,10 +67,10 @@ pub(crate) fn retain(dir: &Path, keep: impl Fn(&str) -> bool) -> Result<(), Erro
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(Error::io("releasing an address")(error));
             }
-            _ => {}
+            _ => freed.push(address),
         }
     }
-    Ok(())
+    Ok(freed)
 }
 
 fn records(dir: &Path) -> Result<Vec<(Ipv4Addr, String)>, Error> {
@@ -110,7 +111,7 @@ mod tests {
         release(dir.path(), "b").expect("again");
         release(dir.path(), "a").expect("released");
         assert_eq!(allocate(dir.path(), range, "f").expect("a freed one").octets()[3], 2);
-        retain(dir.path(), |owner| owner == "c").expect("collected");
+        assert_eq!(retain(dir.path(), |owner| owner == "c").expect("collected").len(), 3);
         assert_eq!(held_by(dir.path(), "c").expect("read"), Some(given[2]));
         assert_eq!(held_by(dir.path(), "d").expect("read"), None);
     }

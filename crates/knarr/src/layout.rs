@@ -148,6 +148,11 @@ impl NodeLayout {
         self.run_dir.join("import.sock")
     }
 
+    /// Where the CNI plugins of all nodes of the machine reach the agent of network policies, which is the first node's.
+    pub fn policy_socket(&self) -> PathBuf {
+        self.run_dir.join("policies.sock")
+    }
+
     /// Makes the node's folders, closed to everybody but root: pods' secrets lie in them.
     ///
     /// # Errors
@@ -234,7 +239,7 @@ mod tests {
     #[test]
     fn the_sockets_of_the_longest_name_have_addresses() {
         let node = Layout::new(&"n".repeat(MAX_NAME), None).node(MAX_NODES - 1);
-        for socket in [node.cri_socket(), node.import_socket()] {
+        for socket in [node.cri_socket(), node.import_socket(), node.policy_socket()] {
             assert!(socket.as_os_str().len() <= 107, "{}", socket.display());
         }
     }

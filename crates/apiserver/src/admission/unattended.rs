@@ -29,7 +29,7 @@ const STORED: [(&str, &str); 17] = [
 ];
 
 /// Policies that are not enforced, by group and plural, and what that lets pass.
-const NOT_ENFORCED: [(&str, &str, &str); 9] = [
+const NOT_ENFORCED: [(&str, &str, &str); 8] = [
     (
         "admissionregistration.k8s.io",
         "mutatingadmissionpolicies",
@@ -62,7 +62,6 @@ const NOT_ENFORCED: [(&str, &str, &str); 9] = [
     ),
     ("flowcontrol.apiserver.k8s.io", "flowschemas", "requests that it matches are not set apart"),
     ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "no request is limited or queued by it"),
-    ("networking.k8s.io", "networkpolicies", "traffic that it does not allow is not refused"),
 ];
 
 /// Warns of what is stored only. No plugin of upstream's.

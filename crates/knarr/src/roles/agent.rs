@@ -51,6 +51,7 @@ async fn serve(layout: &Layout, settings: Settings, joined: Joined) -> Result<()
         links: here.links(0),
         network: joined.network,
         has_service_addresses: true,
+        policy_socket: layout.node(0).policy_socket(),
         parts: Vec::new(),
         log: None,
     };

@@ -54,6 +54,9 @@ pub struct Config {
     /// Whether the Services' addresses are this node's: the nodes of a machine share one network namespace, in which
     /// only one of them can have the addresses.
     pub has_service_addresses: bool,
+    /// Where the CNI plugins of all nodes of this machine reach the agent of network policies, which is with the Services'
+    /// addresses.
+    pub policy_socket: PathBuf,
     /// What of a control plane runs in the same process. The node shows each part as a pod, and so its own agents.
     pub parts: Vec<Part>,
     /// The file that the process logs to, if it does.
@@ -91,6 +94,10 @@ struct Kit {
 /// Says which part could not be started.
 pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::Error>) -> Result<()> {
     config.layout.make().context("making the node's folders")?;
+    // Before the runtime is there that calls plugins: whoever is early waits for the agent.
+    let policy_calls =
+        config.has_service_addresses.then(|| network::listen(&config.policy_socket)).transpose();
+    let policy_calls = policy_calls.context("opening the socket of network policies")?;
     let socket = runtime::start(config, deps).await?;
     let runtime = cri::connect(&socket).await.context("reaching the container runtime")?;
     let (told, ips) = watch::channel(node_ips(&config.addresses.borrow()));
@@ -131,7 +138,7 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
         deps.clock.clone(),
         kit.events.clone(),
     ));
-    network::follow_pod_cidr(config, deps, &agent, trouble);
+    network::follow_pod_cidr(config, deps, &agent, policy_calls, trouble);
     pods::start(config, deps, &kit).await?;
     let shutdown = deps.supervisor.shutdown().clone();
     deps.supervisor.spawn(TaskKind::Essential, "node agent", agent.run(shutdown));

@@ -144,6 +144,7 @@ async fn start_node(
         network: parts.cluster.network(),
         nodes_here: (0..parts.cluster.nodes).map(|index| parts.cluster.node_name(index)).collect(),
         has_service_addresses: index == 0,
+        policy_socket: parts.layout.node(0).policy_socket(),
         parts: if index == 0 { control_plane::shown(parts.cluster.api_port()) } else { Vec::new() },
         log: daemon::in_background().then(|| parts.layout.server_log()),
     };

@@ -22,6 +22,7 @@ mod manifests;
 mod names;
 mod network;
 mod pods;
+mod policies;
 mod replication;
 mod requests;
 mod services;
@@ -51,6 +52,7 @@ const AREAS: &[&[suite::Row]] = &[
     deletion::ROWS,
     names::ROWS,
     network::ROWS,
+    policies::ROWS,
     endpoints::ROWS,
     services::ROWS,
     inside::ROWS,

@@ -6,8 +6,10 @@
 mod api_address;
 mod dns;
 mod overlay;
+mod policies;
 mod services;
 
+use std::os::unix::net::UnixListener;
 use std::pin::Pin;
 
 use anyhow::Result;
@@ -29,6 +31,8 @@ pub(super) struct AgentDeps {
     network: ClusterNetwork,
     links: NodeLinks,
     machine: MachineNodes,
+    /// On which CNI plugins say which pod gets which address.
+    policy_calls: UnixListener,
     supervisor: Supervisor,
 }
 
@@ -60,10 +64,11 @@ impl AgentDeps {
         network: ClusterNetwork,
         links: NodeLinks,
         machine: MachineNodes,
+        policy_calls: UnixListener,
         supervisor: Supervisor,
     ) -> Self {
         let informers = Informers::new(api.network.clone(), supervisor.clone());
-        Self { api, informers, network, links, machine, supervisor }
+        Self { api, informers, network, links, machine, policy_calls, supervisor }
     }
 }
 
@@ -77,7 +82,7 @@ struct Agent {
     build: for<'a> fn(&'a AgentDeps) -> Building<'a>,
 }
 
-const AGENTS: [Agent; 4] = [
+const AGENTS: [Agent; 5] = [
     Agent {
         name: "API address",
         without: "pods cannot reach the API by its Service",
@@ -94,15 +99,23 @@ const AGENTS: [Agent; 4] = [
         build: |deps| Box::pin(services::build(deps)),
     },
     Agent {
+        name: "network policies",
+        without: "no pod starts, since nobody keeps what NetworkPolicies do not let pass",
+        build: |deps| Box::pin(policies::build(deps)),
+    },
+    Agent {
         name: "overlay",
         without: "pods do not reach pods of other machines",
         build: |deps| Box::pin(overlay::build(deps)),
     },
 ];
 
+/// Of the pod that stands for the cluster's DNS, as upstream's.
+const DNS_LABELS: [(&str, &str); 1] = [("k8s-app", "kube-dns")];
+
 /// The agents that upstream has pods for, as a user looks for them.
 pub(super) fn parts() -> Vec<Part> {
-    vec![Part { name: "kube-dns", labels: [("k8s-app", "kube-dns")].into(), port: None }]
+    vec![Part { name: "kube-dns", labels: DNS_LABELS.into(), port: None }]
 }
 
 /// Builds the agents one after the other, and lets them run.

@@ -1,6 +1,11 @@
 //! The node's pod network: set up once the control plane has assigned the node's range; then the agents start.
 
+use std::fs::Permissions;
+use std::io;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use anyhow::Result;
 use base::TaskKind;
@@ -17,12 +22,28 @@ use crate::layout::NodeLayout;
 use crate::roles::addresses::Addresses;
 use crate::settings::Overlay;
 
+/// Opens the socket on which CNI plugins say which pod gets which address. What an earlier process has left is replaced.
+///
+/// # Errors
+/// When it cannot be made.
+pub(super) fn listen(socket: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
 /// Makes the network, tells the runtime by a CNI configuration, and starts the node's agents where this node
-/// has the Services' addresses.
+/// has the Services' addresses, and with them `policy_calls`.
 pub(super) fn follow_pod_cidr(
     config: &Config,
     deps: &Deps,
     agent: &NodeAgent,
+    policy_calls: Option<UnixListener>,
     trouble: mpsc::Sender<anyhow::Error>,
 ) {
     let (mut bridge, layout, network) = (bridge(config), config.layout.clone(), config.network.clone());
@@ -49,9 +70,10 @@ pub(super) fn follow_pod_cidr(
             return;
         }
         poke.notify_one();
-        if !bridge.service_addresses.is_empty() {
+        if let Some(policy_calls) = policy_calls {
             let links = NodeLinks { bridge: bridge.bridge, subnet: bridge.subnet, overlay };
-            agents::start(AgentDeps::new(api, network, links, machine, supervisor)).await;
+            let parts = AgentDeps::new(api, network, links, machine, policy_calls, supervisor);
+            agents::start(parts).await;
         }
         drop(trouble);
     };
@@ -77,7 +99,7 @@ fn bridge(config: &Config) -> BridgeConfig {
             false => Vec::new(),
         },
         mtu: None,
-        policy_socket: None,
+        policy_socket: Some(config.policy_socket.clone()),
     }
 }
 
