@@ -103,12 +103,7 @@ impl Cluster {
 
     /// Processor time the server has used, in seconds.
     pub fn cpu_s(&self) -> Result<f64> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).context("the server is gone")?;
-        // The program's name, in parentheses, may hold spaces.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks =
-            |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-        Ok((ticks(11) + ticks(12)) / TICKS_PER_S)
+        cpu_s(self.pid).context("the server is gone")
     }
 
     /// Processor time of each of the server's threads so far, in nanoseconds.
@@ -159,6 +154,18 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// Processor time that a process has used, in seconds.
+///
+/// # Errors
+/// When there is no such process.
+pub fn cpu_s(pid: i32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The program's name, in parentheses, may hold spaces.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    Ok((ticks(11) + ticks(12)) / TICKS_PER_S)
 }
 
 /// Processor time of each of a process's threads, in nanoseconds.

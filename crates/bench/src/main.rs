@@ -7,6 +7,7 @@
 mod burst;
 mod cluster;
 mod connection;
+mod ingress;
 mod load;
 mod objects;
 mod pods;
@@ -69,7 +70,10 @@ fn main() -> Result<()> {
 async fn measure(arguments: &Arguments) -> Result<Report> {
     let wanted = |section: Section| arguments.only.is_empty() || arguments.only.contains(&section);
     let mut report = Report::new()?;
-    if [Section::Rest, Section::Pods, Section::Burst, Section::Requests].into_iter().any(wanted) {
+    if [Section::Rest, Section::Pods, Section::Burst, Section::Requests, Section::Ingress]
+        .into_iter()
+        .any(wanted)
+    {
         measure_node(arguments, wanted, &mut report).await?;
     }
     if wanted(Section::Scale) {
@@ -110,6 +114,9 @@ async fn measure_node(
     }
     if wanted(Section::Requests) {
         report.requests(&requests::measure(&cluster, &target).await?);
+    }
+    if wanted(Section::Ingress) {
+        report.ingress(&ingress::measure(&cluster, &target).await?);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::{fmt, fs, thread};
 use anyhow::{Context, Result};
 
 use crate::burst::{self, Burst, Size};
+use crate::ingress::{self, Ingress};
 use crate::pods::{Pods, REPLICAS};
 use crate::requests::Requests;
 use crate::rest::Rest;
@@ -25,6 +26,7 @@ pub enum Section {
     Scale,
     Scheduler,
     Services,
+    Ingress,
 }
 
 impl Section {
@@ -38,6 +40,7 @@ impl Section {
             Self::Scale => "scale",
             Self::Scheduler => "scheduler",
             Self::Services => "services",
+            Self::Ingress => "ingress",
         };
         (format!("<!-- figures: {name} -->\n"), format!("<!-- end of figures: {name} -->\n"))
     }
@@ -233,6 +236,28 @@ impl Report {
             table.row(&[what.to_owned(), direct, service]);
         }
         self.add(Section::Services, table);
+    }
+
+    pub fn ingress(&mut self, found: &Ingress) {
+        let mut table = Tables::of(&[
+            "requests through a proxy (connections)",
+            "knarr: a second; p50, p99",
+            "… for a second of its processor time",
+            "nginx: a second; p50, p99",
+            "… for a second of its processor time",
+        ]);
+        for row in &found.rows {
+            let of = |figures: Option<ingress::Figures>| {
+                let Some(found) = figures else { return ["–".to_owned(), "–".to_owned()] };
+                let ms = |time: Duration| time.as_secs_f64() * 1e3;
+                let speed =
+                    format!("{:.0}; {:.2} ms, {:.2} ms", found.requests_per_s, ms(found.p50), ms(found.p99));
+                [speed, format!("{:.0}", found.requests_per_cpu_s)]
+            };
+            let cells = [row.what.clone()].into_iter().chain(of(Some(row.knarr))).chain(of(row.nginx));
+            table.row(&cells.collect::<Vec<_>>());
+        }
+        self.add(Section::Ingress, table);
     }
 
     fn add(&mut self, section: Section, tables: Tables) {

@@ -79,7 +79,7 @@ impl Default for Limits {
             kept: Duration::from_secs(4),
             kept_of_endpoint: 256,
             attempts: 4,
-            drain: Duration::from_secs(5),
+            drain: Duration::from_secs(3),
         }
     }
 }

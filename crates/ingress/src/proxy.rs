@@ -29,6 +29,7 @@ use crate::limits::Limits;
 use crate::metrics::{Answers, Metrics};
 use crate::router::Router;
 use crate::tls::Certificates;
+use crate::translate::endpoints::Offer;
 use clients::Clients;
 use connection::Port;
 use endpoint::Dialer;
@@ -96,16 +97,16 @@ impl Proxy {
         &self.shared.router
     }
 
-    /// A pool without endpoints for a Service's requests, to be led to by rules.
-    pub fn pool(&self, namespace: &str, service: &str) -> Arc<Pool> {
+    /// A pool for a Service's requests, to be led to by rules.
+    pub fn pool(&self, namespace: &str, service: &str, offer: Offer) -> Pool {
         let answers = self.shared.metrics.of_service(namespace, service);
-        Arc::new(Pool::new(Arc::clone(&self.shared.dialer), answers))
+        Pool::new(Arc::clone(&self.shared.dialer), answers, offer)
     }
 
     /// Serves a port until `shutdown` starts; then requests in progress end, or are ended. `number` is the port as
     /// clients know it.
-    pub async fn serve(&self, listener: TcpListener, number: u16, is_secure: bool, shutdown: Shutdown) {
-        let port = Port::new(Arc::clone(&self.shared), number, is_secure);
-        port.serve(listener, self.clients.clone(), shutdown).await;
+    pub async fn serve(self, listener: TcpListener, number: u16, is_secure: bool, shutdown: Shutdown) {
+        let port = Port::new(self.shared, number, is_secure);
+        port.serve(listener, self.clients, shutdown).await;
     }
 }

@@ -127,6 +127,12 @@ impl Certificates {
         Ok(())
     }
 
+    /// How many of these hosts have a certificate.
+    #[cfg(test)]
+    pub(crate) fn count(&self, hosts: &[&str]) -> usize {
+        hosts.iter().filter(|host| self.shown.names.find(host).iter().any(Option::is_some)).count()
+    }
+
     /// For the next handshake.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         self.config.load_full()

@@ -1,5 +1,6 @@
 //! The server's settings file: strict YAML; an unknown key is an error with its line and column.
 
+use std::num::NonZeroU16;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -27,6 +28,26 @@ pub struct Settings {
     pub load_balancer: LoadBalancer,
     /// How pods reach pods of other machines.
     pub overlay: Overlay,
+    /// The built-in Ingress controller.
+    pub ingress: Ingress,
+}
+
+/// The built-in Ingress controller and its ports, which are open only while there is an Ingress of its class.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Ingress {
+    /// Without it Ingresses are left to controllers of the cluster's users.
+    pub enabled: bool,
+    pub http_port: NonZeroU16,
+    pub https_port: NonZeroU16,
+}
+
+impl Default for Ingress {
+    fn default() -> Self {
+        const HTTP: NonZeroU16 = NonZeroU16::new(80).expect("80 is not 0");
+        const HTTPS: NonZeroU16 = NonZeroU16::new(443).expect("443 is not 0");
+        Self { enabled: true, http_port: HTTP, https_port: HTTPS }
+    }
 }
 
 /// How pods reach pods of other machines. All nodes of a cluster are to be set alike.
@@ -132,6 +153,18 @@ mod tests {
         assert_eq!(told("overlay: direct"), Some(Overlay::Direct));
         assert_eq!(told("overlay: none"), Some(Overlay::None));
         assert_eq!(told("overlay: gre"), None);
+    }
+
+    #[test]
+    fn ingress_is_on_at_the_usual_ports_unless_told_otherwise() {
+        let told = |text: &str| Settings::parse(text).map(|settings| settings.ingress).ok();
+        let ports = |ingress: &Ingress| (ingress.enabled, ingress.http_port.get(), ingress.https_port.get());
+        assert_eq!(told("nodeName: a").as_ref().map(ports), Some((true, 80, 443)));
+        let some = told("ingress: {enabled: false, httpPort: 8080}");
+        assert_eq!(some.as_ref().map(ports), Some((false, 8080, 443)));
+        for wrong in ["{httpPort: 0}", "{httpsPort: 70000}", "{port: 80}"] {
+            assert_eq!(told(&format!("ingress: {wrong}")), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use api::{Error, Object};
 use super::plugin::{Immediate, Operation, Review};
 
 /// Kinds without a controller, by group and plural.
-const STORED: [(&str, &str); 17] = [
+const STORED: [(&str, &str); 16] = [
     ("", "persistentvolumeclaims"),
     ("", "persistentvolumes"),
     ("apiextensions.k8s.io", "customresourcedefinitions"),
@@ -18,7 +18,6 @@ const STORED: [(&str, &str); 17] = [
     ("autoscaling", "horizontalpodautoscalers"),
     ("batch", "cronjobs"),
     ("batch", "jobs"),
-    ("networking.k8s.io", "ingresses"),
     ("policy", "poddisruptionbudgets"),
     ("resource.k8s.io", "deviceclasses"),
     ("resource.k8s.io", "resourceclaims"),

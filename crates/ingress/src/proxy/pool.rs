@@ -30,8 +30,11 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(dialer: Arc<Dialer>, answers: Arc<Answers>) -> Self {
-        let state = State { endpoints: Vec::new(), lack: Some(Lack::Service) };
+    pub(super) fn new(dialer: Arc<Dialer>, answers: Arc<Answers>, offer: Offer) -> Self {
+        let Offer { wire, endpoints, lack } = offer;
+        let endpoints =
+            endpoints.into_iter().map(|at| Arc::new(Endpoint::new(at, wire, Arc::clone(&dialer))));
+        let state = State { endpoints: endpoints.collect(), lack };
         Self { state: ArcSwap::from_pointee(state), next: AtomicUsize::new(0), dialer, answers }
     }
 
@@ -51,6 +54,11 @@ impl Pool {
         for endpoint in gone {
             endpoint.retire().await;
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn addresses(&self) -> Vec<String> {
+        self.state.load().endpoints.iter().map(|endpoint| endpoint.address().to_string()).collect()
     }
 
     /// An endpoint for a request: of a few in turn the one with the fewest requests, one that could not be reached

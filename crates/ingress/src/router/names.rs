@@ -1,5 +1,7 @@
 //! [`Names`]: values by host name, exact or with a wildcard for its first label.
 
+use std::fmt;
+
 use http::uri::Authority;
 
 use super::shards::Shards;
@@ -22,6 +24,16 @@ impl Pattern {
             ("" | "*", _) => Self::Any,
             (_, Some(suffix)) => Self::Wildcard(suffix.into()),
             (_, None) => Self::Exact(host.into()),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Exact(host) => f.write_str(host),
+            Self::Wildcard(suffix) => write!(f, "*.{suffix}"),
         }
     }
 }

@@ -126,6 +126,19 @@ impl<T> Site<T> {
         self.default.get_or_insert(to);
     }
 
+    /// The same rules with other destinations.
+    pub fn map<U>(self, mut other: impl FnMut(T) -> U) -> Site<U> {
+        let Self { exact, prefixes, default } = self;
+        let mut map = |rules: Rules<T>| {
+            let rules = rules.0.into_iter();
+            Rules(rules.map(|(conditions, to)| (conditions, to.map(&mut other))).collect())
+        };
+        let exact = exact.into_iter().map(|(path, rules)| (path, map(rules))).collect();
+        let prefixes =
+            prefixes.into_iter().map(|node| Node { below: node.below, rules: map(node.rules) }).collect();
+        Site { exact, prefixes, default: default.map(|to| to.map(other)) }
+    }
+
     pub(super) fn fallback(&self) -> Option<&Split<T>> {
         self.default.as_ref()
     }

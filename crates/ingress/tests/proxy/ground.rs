@@ -71,14 +71,13 @@ impl Ground {
     }
 
     /// Leads all requests for a host to a pool of these backends.
-    pub async fn lead(&self, host: &str, wire: Wire, backends: &[&Backend]) -> Arc<Pool> {
+    pub fn lead(&self, host: &str, wire: Wire, backends: &[&Backend]) -> Arc<Pool> {
         let addresses: Vec<SocketAddr> = backends.iter().map(|backend| backend.address).collect();
-        self.lead_to(host, wire, &addresses).await
+        self.lead_to(host, wire, &addresses)
     }
 
-    pub async fn lead_to(&self, host: &str, wire: Wire, addresses: &[SocketAddr]) -> Arc<Pool> {
-        let pool = self.proxy.pool("ns", "service");
-        pool.replace(offer(wire, addresses)).await;
+    pub fn lead_to(&self, host: &str, wire: Wire, addresses: &[SocketAddr]) -> Arc<Pool> {
+        let pool = Arc::new(self.proxy.pool("ns", "service", offer(wire, addresses)));
         let mut site = Site::default();
         site.add(Rule {
             path: PathMatch::Prefix("/".into()),

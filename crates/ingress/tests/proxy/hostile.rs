@@ -14,7 +14,7 @@ const SHORT: Duration = Duration::from_millis(300);
 async fn heads_that_are_too_large_are_refused() {
     let ground = Ground::start().await;
     let backend = Backend::named("ok").await;
-    ground.lead("a", HTTP, &[&backend]).await;
+    ground.lead("a", HTTP, &[&backend]);
     let request = |lines: &str| format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{lines}\r\n");
     let long = request(&format!("X-Long: {}\r\n", "x".repeat(200_000)));
     let many = request(&"X-A: 1\r\n".repeat(200));
@@ -33,7 +33,7 @@ async fn heads_that_are_too_large_are_refused() {
 async fn who_takes_too_long_over_a_head_or_has_nothing_to_say_is_left() {
     let ground = Ground::with(Limits { head_patience: SHORT, ..Limits::default() }).await;
     let backend = Backend::named("ok").await;
-    ground.lead("a", HTTP, &[&backend]).await;
+    ground.lead("a", HTTP, &[&backend]);
     let mut silent = ground.raw().await;
     let mut slow = ground.raw().await;
     slow.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n").await.expect("written");
@@ -64,7 +64,7 @@ async fn a_body_that_stops_coming_is_given_up() {
         hyper::Response::new(text(if body.is_ok() { "whole" } else { "broken" }))
     })
     .await;
-    ground.lead("a", HTTP, &[&backend]).await;
+    ground.lead("a", HTTP, &[&backend]);
     let head = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nonly this";
     let mut socket = ground.raw().await;
     socket.write_all(head.as_bytes()).await.expect("written");
@@ -85,7 +85,7 @@ async fn a_body_that_stops_coming_is_given_up() {
 async fn a_client_that_takes_no_answer_loses_its_connection_and_the_endpoints() {
     let ground = Ground::with(Limits { stall_patience: SHORT, ..Limits::default() }).await;
     let backend = Backend::start(|_| async { hyper::Response::new(text(vec![0; 64 << 20])) }).await;
-    ground.lead("a", HTTP, &[&backend]).await;
+    ground.lead("a", HTTP, &[&backend]);
     let mut socket = ground.raw().await;
     socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.expect("written");
     let mut first = [0; 16];
@@ -99,7 +99,7 @@ async fn a_client_that_takes_no_answer_loses_its_connection_and_the_endpoints() 
 async fn one_client_cannot_have_all_connections() {
     let ground = Ground::with(Limits { connections_of_client: 2, ..Limits::default() }).await;
     let backend = Backend::named("ok").await;
-    ground.lead("a", HTTP, &[&backend]).await;
+    ground.lead("a", HTTP, &[&backend]);
     let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut held = Vec::new();
     for _ in 0..2 {
@@ -137,7 +137,7 @@ async fn who_opens_and_resets_streams_in_a_flood_loses_its_connection() {
         hyper::Response::new(text("late"))
     })
     .await;
-    ground.lead("a", HTTP, &[&backend]).await;
+    ground.lead("a", HTTP, &[&backend]);
     let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     flood.extend(frame(4, 0, 0, &[]));
     for number in 0..5_000u32 {

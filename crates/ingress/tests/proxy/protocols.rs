@@ -33,7 +33,7 @@ async fn rpc(request: Request<Incoming>) -> Response<Body> {
 async fn grpc_passes_with_its_trailers() {
     let ground = Ground::start().await;
     let backend = Backend::start(rpc).await;
-    ground.lead("grpc.example", H2C, &[&backend]).await;
+    ground.lead("grpc.example", H2C, &[&backend]);
     let stream = ground.raw().await;
     let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
@@ -86,7 +86,7 @@ async fn echo(mut request: Request<Incoming>) -> Response<Body> {
 async fn upgrades_pass_bytes_both_ways_until_both_sides_end() {
     let ground = Ground::start().await;
     let backend = Backend::start(echo).await;
-    ground.lead("a", HTTP, &[&backend]).await;
+    ground.lead("a", HTTP, &[&backend]);
     let mut client = ground.raw().await;
     let request = "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Key: x\r\n\r\nearly";
@@ -118,7 +118,7 @@ async fn an_upgrade_to_http_2_is_a_plain_request_and_one_that_is_refused_too() {
         Response::new(text(asked))
     })
     .await;
-    ground.lead("a", HTTP, &[&backend]).await;
+    ground.lead("a", HTTP, &[&backend]);
     for (protocol, wanted) in [("h2c", "nothing"), ("websocket", "\"websocket\"")] {
         let request = format!(
             "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, Upgrade, HTTP2-Settings\r\nUpgrade: {protocol}\r\n\

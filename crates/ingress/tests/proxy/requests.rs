@@ -39,7 +39,7 @@ async fn seen(request: Request<Incoming>) -> Response<Body> {
 async fn an_endpoint_sees_the_request_and_who_asks() {
     let ground = Ground::start().await;
     let backend = Backend::start(seen).await;
-    ground.lead("a.example", HTTP, &[&backend]).await;
+    ground.lead("a.example", HTTP, &[&backend]);
     let request = "POST /x/../y?q=%20 HTTP/1.1\r\nHost: A.Example:80\r\nX-Forwarded-For: 1.2.3.4\r\n\
                    Connection: close, x-drop\r\nX-Drop: 1\r\nX-Kept: 2\r\nTransfer-Encoding: chunked\r\n\r\n\
                    3\r\nabc\r\n0\r\n\r\n";
@@ -60,7 +60,7 @@ async fn an_endpoint_sees_the_request_and_who_asks() {
 async fn a_second_request_hidden_in_the_first_is_none() {
     let ground = Ground::start().await;
     let backend = Backend::start(seen).await;
-    ground.lead("a", HTTP, &[&backend]).await;
+    ground.lead("a", HTTP, &[&backend]);
     // Both lengths: the chunks count, and what follows is not read at all.
     let request = "POST /one HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\nTransfer-Encoding: chunked\r\n\r\n\
                    0\r\n\r\nGET /two HTTP/1.1\r\nHost: nowhere\r\nConnection: close\r\n\r\n";
@@ -90,9 +90,9 @@ async fn what_cannot_be_answered_is_explained() {
         let (closed, silent) = (bind().await, bind().await);
         (closed.local_addr().expect("bound"), silent)
     };
-    ground.lead_to("none", HTTP, &[]).await;
-    ground.lead_to("refused", HTTP, &[free]).await;
-    ground.lead_to("silent", HTTP, &[silent.local_addr().expect("bound")]).await;
+    ground.lead_to("none", HTTP, &[]);
+    ground.lead_to("refused", HTTP, &[free]);
+    ground.lead_to("silent", HTTP, &[silent.local_addr().expect("bound")]);
     for (host, status, says) in [
         ("nowhere", 404, "no Ingress has a rule for this host and path"),
         ("none", 503, "the Service has no endpoint that is ready"),
@@ -114,7 +114,7 @@ async fn an_endpoint_that_does_not_listen_costs_no_request() {
     let ground = Ground::start().await;
     let backend = Backend::named("here").await;
     let closed = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("bound");
-    ground.lead_to("a", HTTP, &[closed, backend.address]).await;
+    ground.lead_to("a", HTTP, &[closed, backend.address]);
     for _ in 0..8 {
         assert_eq!(get(&ground, "a", "/").await, (200, "here".to_owned()));
         let post = "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc";
@@ -144,7 +144,7 @@ async fn a_request_on_a_connection_that_its_endpoint_closes_is_repeated_only_if_
     let served = Arc::new(AtomicUsize::new(0));
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(fickle(listener, served.clone()));
-    ground.lead_to("a", HTTP, &[address]).await;
+    ground.lead_to("a", HTTP, &[address]);
     for round in 1..=3 {
         assert_eq!(get(&ground, "a", "/").await, (200, "ok".to_owned()));
         assert_eq!(served.load(Ordering::Relaxed), round);
@@ -162,7 +162,7 @@ async fn bodies_stream_both_ways_at_once() {
         Response::new(request.into_body().map_err(Into::into).boxed_unsync())
     })
     .await;
-    ground.lead("a", HTTP, &[&backend]).await;
+    ground.lead("a", HTTP, &[&backend]);
     let stream = ground.raw().await;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.expect("connected");
@@ -193,7 +193,7 @@ async fn bodies_stream_both_ways_at_once() {
 async fn connections_to_endpoints_are_used_again_and_closed_after_a_while() {
     let ground = Ground::with(Limits { kept: Duration::from_millis(300), ..Limits::default() }).await;
     let backend = Backend::named("x").await;
-    let pool = ground.lead("a", HTTP, &[&backend]).await;
+    let pool = ground.lead("a", HTTP, &[&backend]);
     for _ in 0..10 {
         assert_eq!(get(&ground, "a", "/").await.0, 200);
     }

@@ -27,7 +27,7 @@ async fn an_endpoint_that_goes_finishes_its_requests_and_gets_no_new_one() {
         .await
     };
     let new = Backend::named("new").await;
-    let pool = ground.lead("a", HTTP, &[&slow]).await;
+    let pool = ground.lead("a", HTTP, &[&slow]);
     let waiting = exchange(ground.raw().await, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     let mut waiting = std::pin::pin!(waiting);
     tokio::select! {
@@ -75,7 +75,7 @@ async fn a_rolling_update_of_servers_that_end_well_fails_no_request() {
     for _ in 0..3 {
         servers.push(Backend::start(answer).await);
     }
-    let pool = ground.lead("a", HTTP, &servers.iter().collect::<Vec<_>>()).await;
+    let pool = ground.lead("a", HTTP, &servers.iter().collect::<Vec<_>>());
     let over = Arc::new(AtomicBool::new(false));
     let mut clients = JoinSet::new();
     for _ in 0..8 {

@@ -68,7 +68,7 @@ async fn the_protocol_is_agreed_upon_and_endpoints_hear_that_the_client_is_safe(
         hyper::Response::new(crate::ground::text(proto))
     })
     .await;
-    ground.lead("a.example", HTTP, &[&backend]).await;
+    ground.lead("a.example", HTTP, &[&backend]);
     let stream = connect(&ground, "a.example", &["h2", "http/1.1"]).await;
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let io = hyper_util::rt::TokioIo::new(stream);

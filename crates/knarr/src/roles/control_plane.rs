@@ -27,6 +27,7 @@ use serving::{Pem, ServerTls};
 use store::{Embedded, Store};
 use tokio::net::TcpListener;
 
+use super::addresses::Addresses;
 use super::api_access::{ApiAccess, Door};
 use super::built::Built;
 use super::parts::Parts;
@@ -136,7 +137,7 @@ impl Door for ControlPlane {
 ///
 /// # Errors
 /// Says which part could not be started.
-pub async fn start(parts: &Parts) -> Result<ControlPlane> {
+pub async fn start(parts: &Parts, addresses: Addresses) -> Result<ControlPlane> {
     let store = open_store(parts).await?;
     let (server, security) = build_server(parts, store.clone()).await?;
     let tls = Arc::new(apiserver::tls(Pem {
@@ -152,7 +153,7 @@ pub async fn start(parts: &Parts) -> Result<ControlPlane> {
     set_up(&plane).await?;
     security.settled().await;
     plane.listen(SocketAddr::from(([0, 0, 0, 0], parts.cluster.api_port()))).await?;
-    start_loops(parts, &plane)?;
+    start_loops(parts, &plane, addresses).await?;
     Ok(plane)
 }
 
@@ -266,8 +267,14 @@ fn load_balancer(parts: &Parts) -> Option<ReservedPorts> {
     (parts.settings.load_balancer == LoadBalancer::Nodes).then(|| cluster::ports().collect())
 }
 
-/// Controllers and scheduler.
-fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
+fn ingress_config(parts: &Parts, addresses: Addresses) -> Option<ingress::Config> {
+    let settings = &parts.settings.ingress;
+    let (http_port, https_port) = (settings.http_port, settings.https_port);
+    settings.enabled.then(|| ingress::Config { http_port, https_port, addresses })
+}
+
+/// Controllers, Ingress and scheduler.
+async fn start_loops(parts: &Parts, plane: &ControlPlane, addresses: Addresses) -> Result<()> {
     let supervisor = &parts.supervisor;
     let server = plane.server.clone();
     let manager = plane.client(CONTROLLER_MANAGER, "system:kube-controller-manager", &[]);
@@ -294,6 +301,9 @@ fn start_loops(parts: &Parts, plane: &ControlPlane) -> Result<()> {
         kinds: Arc::new(Builtin),
     };
     controllers::start_all(&mut manager, config);
+    if let Some(config) = ingress_config(parts, addresses) {
+        ingress::start(config, &mut manager, plane.server.metrics()).await.context("starting Ingress")?;
+    }
     let client = plane.client("kube-scheduler", "system:kube-scheduler", &[]);
     scheduler::Scheduler::build(
         scheduler::Config::default(),

@@ -86,7 +86,7 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
     let parts = Parts { layout, settings, cluster, pki, addresses, clock, supervisor: supervisor.clone() };
     let endpoint =
         admin::endpoint(parts.cluster.api_port(), parts.pki.ca_pem.clone(), parts.pki.admin.clone());
-    let plane = control_plane::start(&parts).await?;
+    let plane = control_plane::start(&parts, now.clone()).await?;
     kubeconfig::create(&parts.layout.admin_kubeconfig(), &parts.layout.context(), &endpoint)?;
     let mut ready = Ready { nodes: Vec::new(), late: Vec::new(), server: endpoint.server.clone() };
     let here = Here { tls: node::tls(&parts.pki.kubelet_server, &parts.pki.ca_pem)?, addresses: now };

@@ -13,6 +13,7 @@ mod deletion;
 mod deployments;
 mod endpoints;
 mod faults;
+mod ingress;
 mod inside;
 mod labels;
 mod leftovers;
@@ -55,6 +56,7 @@ const AREAS: &[&[suite::Row]] = &[
     policies::ROWS,
     endpoints::ROWS,
     services::ROWS,
+    ingress::ROWS,
     inside::ROWS,
     requests::ROWS,
 ];

@@ -8,7 +8,7 @@ use crate::columns::service;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::status;
-use crate::validation::network;
+use crate::validation::ingress;
 use crate::validation::warnings;
 
 pub(in crate::kinds) fn kind() -> Kind {
@@ -27,11 +27,15 @@ impl Logic for Ingress {
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
-        network::ingress(object)
+        ingress::ingress(object)
     }
 
     fn changes(&self) -> Changes<'_> {
-        Changes::Any("routes are free")
+        Changes::Judged(&ingress::ingress_update)
+    }
+
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        ingress::ingress_status_update(new, old)
     }
 
     fn warnings_on_create(&self, object: &Object) -> Vec<String> {

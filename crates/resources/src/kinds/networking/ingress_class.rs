@@ -1,11 +1,13 @@
 //! Classes of ingresses.
 
 use api::Object;
+use api::field::ErrorList;
 
 use crate::columns::service;
 use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
+use crate::validation::ingress;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("networking.k8s.io/v1", "ingressclasses", IngressClass)
@@ -20,7 +22,11 @@ impl Logic for IngressClass {
         defaults::ingress_class(object);
     }
 
+    fn validate(&self, object: &Object) -> ErrorList {
+        ingress::ingress_class(object)
+    }
+
     fn changes(&self) -> Changes<'_> {
-        Changes::NotYetJudged("the controller of a class is immutable")
+        Changes::Judged(&ingress::ingress_class_update)
     }
 }

@@ -1,4 +1,4 @@
-//! Services, ingresses, network policies, endpoints.
+//! Services, network policies, endpoints.
 
 use super::*;
 
@@ -201,47 +201,6 @@ fn addresses_and_their_ranges() {
     assert_eq!(
         updated("servicecidrs", &one, &range(&["10.0.0.0/24", "fd00::/64"])),
         ["spec.cidrs: Invalid value: [\"10.0.0.0/24\"]: field is immutable"]
-    );
-}
-
-#[test]
-fn ingresses() {
-    let with_path = |path: Value| json!({"spec": {"rules": [{"host": "a.b", "http": {"paths": [path]}}]}});
-    let backend = json!({"service": {"name": "s", "port": {"number": 80}}});
-    let sound = with_path(json!({"path": "/", "pathType": "Prefix", "backend": backend}));
-    assert_eq!(created("ingresses", &sound), [""; 0]);
-    for (ingress, expect) in [
-        (
-            json!({"spec": {}}),
-            "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified",
-        ),
-        (
-            with_path(json!({"path": "/", "backend": backend})),
-            "spec.rules[0].http.paths[0].pathType: Required value: pathType must be specified",
-        ),
-        (
-            with_path(json!({"path": "a", "pathType": "Exact", "backend": backend})),
-            "spec.rules[0].http.paths[0].path: Invalid value: \"a\": must be an absolute path",
-        ),
-        (
-            with_path(json!({"path": "/", "pathType": "Exact", "backend": {}})),
-            "spec.rules[0].http.paths[0].backend: Invalid value: \"\": resource or service backend is required",
-        ),
-        (
-            with_path(json!({"path": "/", "pathType": "Exact", "backend": {"service": {"name": "s"}}})),
-            "spec.rules[0].http.paths[0].backend: Required value: port name or number is required",
-        ),
-        (
-            with(&sound, "/spec/rules/0/host", json!("10.0.0.1")),
-            "spec.rules[0].host: Invalid value: \"10.0.0.1\": must be a DNS name, not an IP address",
-        ),
-    ] {
-        assert_eq!(created("ingresses", &ingress), [expect]);
-    }
-    let hosts = created("ingresses", &with(&sound, "/spec/tls", json!([{"hosts": ["*.a.b", "A"]}])));
-    assert!(
-        hosts.len() == 1 && hosts[0].starts_with("spec.tls[0].hosts[1]: Invalid value: \"A\""),
-        "{hosts:?}"
     );
 }
 
