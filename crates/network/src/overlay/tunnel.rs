@@ -82,7 +82,6 @@ impl Tunnel {
     /// When the kernel refuses.
     pub async fn ensure(&mut self, shape: Shape) -> Result<(), Error> {
         let mtu = underlay_mtu(&self.handle, shape.machine).await?.saturating_sub(OVERHEAD_BYTES);
-        let mac = mac_of(shape.machine).to_vec();
         let mut found = self.find().await?;
         if let Some(link) = found.take_if(|link| !is_tunnel(link, shape)) {
             let removed = self.handle.link().del(link.header.index).execute().await;
@@ -90,24 +89,18 @@ impl Tunnel {
         }
         if found.is_none() {
             let link = LinkVxlan::new(&self.name, shape.number).port(shape.port).learning(false);
-            let made =
-                self.handle.link().add(link.address(mac.clone()).mtu(mtu).up().build()).execute().await;
+            // Peers take packets from the address that the Node has, whatever others the machine has.
+            let link = link.local(shape.machine).address(mac_of(shape.machine).to_vec()).mtu(mtu).up();
+            let made = self.handle.link().add(link.build()).execute().await;
             made.map_err(|error| match error {
                 unknown if is(&unknown, Errno::OPNOTSUPP) => Error::NoVxlan,
                 other => Error::netlink("making the tunnel")(other),
             })?;
             found = self.find().await?;
         }
-        let found = found.ok_or(Error::NoLink)?;
-        let link = found.header.index;
-        let change = || LinkMessageBuilder::<LinkUnspec>::new().index(link);
-        let has_mac = |one: &LinkAttribute| matches!(one, LinkAttribute::Address(has) if *has == mac);
-        if !found.attributes.iter().any(has_mac) {
-            // A link that is up keeps its address. Its routes go with it for the moment, and are read after this.
-            let changed = self.handle.link().set(change().down().build()).execute().await;
-            changed.map_err(Error::netlink("setting down the tunnel"))?;
-        }
-        let changed = self.handle.link().set(change().address(mac).mtu(mtu).up().build()).execute().await;
+        let link = found.ok_or(Error::NoLink)?.header.index;
+        let change = LinkMessageBuilder::<LinkUnspec>::new().index(link).mtu(mtu).up();
+        let changed = self.handle.link().set(change.build()).execute().await;
         changed.map_err(Error::netlink("setting up the tunnel"))?;
         let added = self.handle.address().add(link, IpAddr::V4(shape.address), 32).execute().await;
         tolerate(added, Errno::EXIST).map_err(Error::netlink("giving the tunnel its address"))?;
@@ -311,7 +304,12 @@ fn is_tunnel(link: &LinkMessage, shape: Shape) -> bool {
         _ => None,
     });
     data.is_some_and(|data| {
-        let wanted = [InfoVxlan::Id(shape.number), InfoVxlan::Port(shape.port), InfoVxlan::Learning(false)];
+        let wanted = [
+            InfoVxlan::Id(shape.number),
+            InfoVxlan::Port(shape.port),
+            InfoVxlan::Learning(false),
+            InfoVxlan::Local(shape.machine),
+        ];
         wanted.iter().all(|one| data.contains(one))
     })
 }

@@ -21,7 +21,7 @@ use crate::ground::{PATIENCE, Pod, inside, new_namespace, sh};
 /// The name of the tunnel on each machine.
 pub const TUNNEL: &str = "knarrtestvx";
 
-/// A machine of the cluster, 192.0.2.N, whose pods have addresses of 10.99.N.0/24.
+/// A machine of the cluster, 192.0.2.N (and 192.0.2.10N), whose pods have addresses of 10.99.N.0/24.
 pub struct Machine {
     pub number: u8,
     pub namespace: File,
@@ -87,7 +87,10 @@ impl Machine {
         });
         inside(&namespace, move || {
             sh("ip link set lo up; ip link set eth0 up");
-            sh(&format!("ip address add 192.0.2.{number}/24 dev eth0"));
+            // The machine has another address, by which the kernel sends what is not told otherwise.
+            sh(&format!(
+                "ip address add 192.0.2.10{number}/24 dev eth0; ip address add 192.0.2.{number}/24 dev eth0"
+            ));
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("a node forwards");
         });
         let own = namespace.try_clone().expect("a handle");

@@ -181,17 +181,17 @@ fn only_nodes_send_into_the_tunnel() {
     let (machine, to) = (machines.all[1].address(), pods[1].address);
     let receiver = pods[1].run(move || UdpSocket::bind((to, 9000)).expect("the pod listens"));
     receiver.set_read_timeout(Some(PATIENCE)).expect("set");
-    let send = move |text: &'static str| {
+    let send = move |from: Ipv4Addr, text: &'static str| {
         let packet = tunnelled(machine, Ipv4Addr::new(10, 99, 1, 200), to, text.as_bytes());
         move || {
-            let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+            let socket = UdpSocket::bind((from, 0)).expect("a socket");
             socket.send_to(&packet, (machine, PORT)).expect("sent");
         }
     };
-    pods[0].run(send("a pod of a node"));
-    pods[1].run(send("a pod of the same node"));
-    machines.all[2].run(send("a machine that is no node"));
-    machines.all[0].run(send("a node"));
+    pods[0].run(send(pods[0].address, "a pod of a node"));
+    pods[1].run(send(to, "a pod of the same node"));
+    machines.all[2].run(send(machines.all[2].address(), "a machine that is no node"));
+    machines.all[0].run(send(machines.all[0].address(), "a node"));
     let mut said = [0; 100];
     let (length, from) = receiver.recv_from(&mut said).expect("a datagram");
     assert_eq!(String::from_utf8_lossy(&said[..length]), "a node");
