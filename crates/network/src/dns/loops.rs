@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hickory_server::proto::rr::{Name, RecordType};
 use hickory_server::resolver::TokioResolver;
@@ -25,7 +25,7 @@ impl Loops {
         if self.count.load(Ordering::Acquire) == 0 {
             return false;
         }
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = self.lock();
         let came = asked.get(&name.to_lowercase());
         came.inspect(|came| came.store(true, Ordering::Relaxed)).is_some()
     }
@@ -35,13 +35,28 @@ impl Loops {
         let text = format!("{}.{ZONE}", base::random::uuid());
         let Ok(name) = Name::from_ascii(&text) else { return false };
         let came: Arc<AtomicBool> = Arc::default();
-        let lock = || self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        lock().insert(name.clone(), came.clone());
+        self.lock().insert(name.clone(), came.clone());
         self.count.fetch_add(1, Ordering::Release);
+        let _asking = Asking { loops: self, name: &name };
         // Whatever the answer is.
         let _ = resolver.lookup(name.clone(), RecordType::HINFO).await;
-        self.count.fetch_sub(1, Ordering::Release);
-        lock().remove(&name);
         came.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Arc<AtomicBool>>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A name that is being asked about, also if nobody waits for the answer any more.
+struct Asking<'a> {
+    loops: &'a Loops,
+    name: &'a Name,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.loops.lock().remove(self.name);
+        self.loops.count.fetch_sub(1, Ordering::Release);
     }
 }

@@ -19,6 +19,7 @@ use hickory_server::resolver::TokioResolver;
 use hickory_server::resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_server::resolver::system_conf::parse_resolv_conf;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::health::Health;
@@ -55,6 +56,8 @@ pub(super) struct Upstream {
 struct Made {
     modified: Vec<SystemTime>,
     servers: Arc<[Arc<Server>]>,
+    /// Find out which of the servers ask us in turn; given up with the servers.
+    _trials: JoinSet<()>,
 }
 
 struct Server {
@@ -139,9 +142,10 @@ impl Upstream {
             return Ok(made.servers.clone());
         }
         let servers: Arc<[Arc<Server>]> = self.make()?.into();
+        let mut trials = JoinSet::new();
         for server in servers.iter().cloned() {
             let loops = self.shared.loops.clone();
-            tokio::spawn(async move {
+            trials.spawn(async move {
                 if loops.leads_here(&server.resolver).await {
                     tracing::error!(
                         server = %server.address,
@@ -151,7 +155,7 @@ impl Upstream {
                 }
             });
         }
-        *current = Some(Made { modified, servers: servers.clone() });
+        *current = Some(Made { modified, servers: servers.clone(), _trials: trials });
         Ok(servers)
     }
 
