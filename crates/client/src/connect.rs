@@ -1,5 +1,7 @@
 //! The two transports of a `kube::Client`.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::{Request, Response};
@@ -40,21 +42,73 @@ pub enum ConnectError {
     Client(#[from] Box<kube::Error>),
 }
 
+/// Whom a client takes for the server.
+#[derive(Clone, Copy)]
+pub enum Trust<'a> {
+    /// Whoever a CA of these vouches for, in PEM.
+    Ca(&'a str),
+    /// Whoever answers: nothing is sent that others must not know, and nothing is believed that is not proven otherwise.
+    Anybody,
+}
+
+/// As whom a client introduces itself.
+#[derive(Clone, Copy)]
+pub enum Credentials<'a> {
+    None,
+    /// A bearer token.
+    Token(&'a str),
+    /// A certificate and its key, in PEM.
+    Certificate {
+        chain: &'a str,
+        key: &'a str,
+    },
+}
+
 /// A client over HTTPS with a client certificate. No connection is made yet.
 ///
 /// # Errors
 /// When the address or a certificate cannot be parsed.
 pub fn https(endpoint: &Endpoint) -> Result<Client, ConnectError> {
-    let uri = endpoint.server.parse().map_err(|_| ConnectError::Address(endpoint.server.clone()))?;
+    let credentials = Credentials::Certificate { chain: &endpoint.certificate_pem, key: &endpoint.key_pem };
+    https_as(&endpoint.server, Trust::Ca(&endpoint.ca_pem), credentials, None)
+}
+
+/// A client over HTTPS. No connection is made yet. A `patience` is for connecting, and for each read of an answer.
+///
+/// # Errors
+/// As [`https`].
+pub fn https_as(
+    server: &str,
+    trust: Trust<'_>,
+    credentials: Credentials<'_>,
+    patience: Option<Duration>,
+) -> Result<Client, ConnectError> {
+    let uri = server.parse().map_err(|_| ConnectError::Address(server.to_owned()))?;
     let mut config = Config::new(uri);
-    let ca = rustls::pki_types::pem::PemObject::pem_slice_iter(endpoint.ca_pem.as_bytes())
+    match trust {
+        Trust::Ca(pem) => config.root_cert = Some(certificates(pem)?),
+        Trust::Anybody => config.accept_invalid_certs = true,
+    }
+    match credentials {
+        Credentials::None => {}
+        Credentials::Token(token) => config.auth_info.token = Some(token.to_owned().into()),
+        Credentials::Certificate { chain, key } => {
+            config.auth_info.client_certificate_data = Some(BASE64_STANDARD.encode(chain));
+            config.auth_info.client_key_data = Some(BASE64_STANDARD.encode(key).into());
+        }
+    }
+    if let Some(patience) = patience {
+        config.connect_timeout = Some(patience);
+        config.read_timeout = Some(patience);
+    }
+    Client::try_from(config).map_err(|e| ConnectError::Client(Box::new(e)))
+}
+
+fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, ConnectError> {
+    rustls::pki_types::pem::PemObject::pem_slice_iter(pem.as_bytes())
         .map(|der: Result<rustls::pki_types::CertificateDer<'_>, _>| der.map(|d| d.to_vec()))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| ConnectError::Ca(e.to_string()))?;
-    config.root_cert = Some(ca);
-    config.auth_info.client_certificate_data = Some(BASE64_STANDARD.encode(&endpoint.certificate_pem));
-    config.auth_info.client_key_data = Some(BASE64_STANDARD.encode(&endpoint.key_pem).into());
-    Client::try_from(config).map_err(|e| ConnectError::Client(Box::new(e)))
+        .map_err(|e| ConnectError::Ca(e.to_string()))
 }
 
 /// A client that hands its requests to `service`: an API server in this process.

@@ -8,11 +8,13 @@ pub mod error;
 pub mod events;
 pub mod kubeconfig;
 pub mod managed_fields;
+pub mod replaceable;
 
-pub use connect::{Endpoint, https, in_process};
+pub use connect::{Credentials, Endpoint, Trust, https, https_as, in_process};
 pub use error::{
     is_already_exists, is_conflict, is_expired, is_forbidden_by_terminating_namespace, is_not_found,
     is_not_found_of, is_without_namespace, message,
 };
 pub use events::{EventType, Recorder, reference};
 pub use kube;
+pub use replaceable::Replaceable;

@@ -36,9 +36,7 @@ pub enum Command {
     Status(Which),
     /// Run the control plane and this machine's node in the foreground
     Server(Server),
-    /// Run this machine's node of a cluster whose control plane is elsewhere, in the foreground
-    // Hidden until a node can join by itself.
-    #[command(hide = true)]
+    /// Join a cluster whose control plane is elsewhere, and run this machine's node of it, in the foreground
     Agent(Agent),
     /// The node's images
     #[command(subcommand)]
@@ -104,9 +102,15 @@ pub struct Agent {
     /// How this machine calls the cluster
     #[command(flatten)]
     pub which: Which,
-    /// What the node joined with, a YAML file
-    #[arg(long, value_name = "FILE")]
-    pub joined: PathBuf,
+    /// Where the cluster's API is, at first [default: where it was when the machine joined]
+    #[arg(long, value_name = "https://HOST:PORT")]
+    pub server: Option<String>,
+    /// A bootstrap token (`knarr token create`), with which the machine joins; not needed once it has joined
+    #[arg(long)]
+    pub token: Option<String>,
+    /// The hash of the CA's public key, sha256:…; without it the token alone vouches for the cluster
+    #[arg(long, value_name = "HASH", value_delimiter = ',')]
+    pub discovery_token_ca_cert_hash: Vec<String>,
     /// Settings, a YAML file; flags win over it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -28,7 +28,7 @@ pub struct Cluster {
 }
 
 /// The addresses that all nodes of a cluster agree on, on whatever machine they run.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClusterNetwork {
     /// The range pods of all nodes get addresses from.

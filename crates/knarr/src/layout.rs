@@ -55,6 +55,11 @@ impl Layout {
         self.data_dir.join("pki")
     }
 
+    /// What a node without a server beside it joined with, for root alone.
+    pub fn joined_dir(&self) -> PathBuf {
+        self.data_dir.join("joined")
+    }
+
     /// What `knarr server` says when it runs in the background.
     pub fn server_log(&self) -> PathBuf {
         self.data_dir.join("server.log")

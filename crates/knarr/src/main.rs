@@ -4,7 +4,9 @@
 //! pod's shim, the CNI plugin), which must not have more than one thread, or a command of the command line.
 
 mod admin;
+mod api_error;
 mod arguments;
+mod certificates;
 mod claims;
 mod cluster;
 mod commands;

@@ -1,8 +1,9 @@
 //! [`Metrics`]: the node agent's figures under upstream's names (`pkg/kubelet/metrics/metrics.go`).
 //!
-//! [`running`] has the figures that are computed from the pods, [`probes`] those of probes, `sheet` is for those that are
-//! made when they are asked for.
+//! [`running`] has the figures that are computed from the pods, [`probes`] those of probes, [`certificates`] those of the
+//! node's certificates, `sheet` is for those that are made when they are asked for.
 
+pub mod certificates;
 pub mod probes;
 pub mod running;
 pub(crate) mod sheet;

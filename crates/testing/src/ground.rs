@@ -1,6 +1,7 @@
 //! [`Ground`]: the folder of one cluster, or of one machine's part of a cluster, and its name. Whatever a run left
 //! behind there that was killed with its keeper is taken down first.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::fixtures::Fixtures;
 use crate::keeper::Keeper;
+use crate::machine::Machine;
 
 pub(crate) struct Ground {
     /// The name that the cluster has on this machine.
@@ -17,6 +19,8 @@ pub(crate) struct Ground {
     /// Takes everything down, also when the test is killed.
     pub keeper: Keeper,
     knarr: PathBuf,
+    /// What command lines begin with.
+    prefix: Vec<String>,
 }
 
 impl Ground {
@@ -26,20 +30,35 @@ impl Ground {
     /// When what was left behind cannot be taken down, or the folder cannot be made.
     pub fn new(fixtures: &Fixtures, name: &str) -> Result<Self> {
         let name = format!("{name}-{}", fixtures.tag);
-        let dir = std::env::temp_dir().join(format!("knarr-test-{name}"));
-        let data_dir = dir.join("data");
-        if dir.exists() {
-            knarr(&fixtures.knarr, &name, &data_dir, &["down", "--purge"])?;
-            fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
-        }
+        Self::made(fixtures, name, None)
+    }
+
+    /// The same on a machine of its own, which goes with it. Machines at the same time have different subnets.
+    ///
+    /// # Errors
+    /// As [`Self::new`], or when the machine cannot be made.
+    pub fn on_machine(fixtures: &Fixtures, name: &str, subnet: u8) -> Result<(Self, Machine)> {
+        let name = format!("{name}-{}", fixtures.tag);
+        let left = Machine::left_behind(&name, subnet);
+        clear(fixtures, &name, left.as_ref())?;
+        left.map_or(Ok(()), |left| left.remove())?;
+        let machine = Machine::make(&name, subnet)?;
+        Ok((Self::made(fixtures, name, Some(&machine))?, machine))
+    }
+
+    fn made(fixtures: &Fixtures, name: String, machine: Option<&Machine>) -> Result<Self> {
+        clear(fixtures, &name, machine)?;
+        let dir = folder(&name);
         fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
+        let prefix = machine.map(Machine::prefix).unwrap_or_default();
         let keeper = Keeper::start(&format!(
-            "KUBECONFIG={dir}/nobodys {knarr} down --purge --name {name} --data-dir {data_dir} && rm -rf {dir}",
+            "KUBECONFIG={dir}/nobodys {prefix} {knarr} down --purge --name {name} --data-dir {dir}/data && rm -rf {dir}{last}",
+            prefix = prefix.join(" "),
             knarr = fixtures.knarr.display(),
-            data_dir = data_dir.display(),
             dir = dir.display(),
+            last = machine.map(|machine| format!(" && {}", machine.removal())).unwrap_or_default(),
         ))?;
-        Ok(Self { name, dir, keeper, knarr: fixtures.knarr.clone() })
+        Ok(Self { name, dir, keeper, knarr: fixtures.knarr.clone(), prefix })
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -51,12 +70,36 @@ impl Ground {
     /// # Errors
     /// When the command fails, with what it said.
     pub fn knarr(&self, arguments: &[&str]) -> Result<String> {
-        knarr(&self.knarr, &self.name, &self.data_dir(), arguments)
+        knarr(&self.prefix, &self.knarr, &self.name, &self.data_dir(), arguments)
     }
 }
 
-fn knarr(program: &Path, name: &str, data_dir: &Path, arguments: &[&str]) -> Result<String> {
-    let done = Command::new(program)
+fn folder(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("knarr-test-{name}"))
+}
+
+/// Takes down what a run left behind that was killed with its keeper.
+fn clear(fixtures: &Fixtures, name: &str, machine: Option<&Machine>) -> Result<()> {
+    let dir = folder(name);
+    if dir.exists() {
+        let prefix = machine.map(Machine::prefix).unwrap_or_default();
+        knarr(&prefix, &fixtures.knarr, name, &dir.join("data"), &["down", "--purge"])?;
+        fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
+    }
+    Ok(())
+}
+
+fn knarr(
+    prefix: &[String],
+    program: &Path,
+    name: &str,
+    data_dir: &Path,
+    arguments: &[&str],
+) -> Result<String> {
+    let mut words = prefix.iter().map(OsStr::new).chain([program.as_os_str()]);
+    let first = words.next().context("a program")?;
+    let done = Command::new(first)
+        .args(words)
         .args(arguments)
         .args(["--name", name, "--data-dir"])
         .arg(data_dir)

@@ -8,14 +8,16 @@ mod cluster;
 mod fixtures;
 mod ground;
 mod keeper;
+mod machine;
 mod registry;
 mod shell;
 mod stream;
 mod transcript;
 
-pub use agent::{Agent, Joining};
+pub use agent::Agent;
 pub use cluster::Cluster;
 pub use fixtures::Fixtures;
+pub use machine::Machine;
 pub use registry::Registry;
 pub use shell::{Shell, Spoken};
 pub use stream::Stream;

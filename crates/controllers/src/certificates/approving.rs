@@ -75,7 +75,7 @@ impl Controller for CsrApprovingController {
         let nodes: Cache<Node> =
             sources.mapped(move |delta: &Delta<Node>| waiting.keys(delta.object().name()));
         let nodes_by_address = nodes.index("address", |node, found| {
-            node.typed().into_iter().flat_map(|node| addresses_of(node)).for_each(|address| found(address));
+            node.typed().into_iter().flat_map(|node| addresses_of(node)).for_each(found);
         });
         Self { requests, nodes, nodes_by_address, slices: sources.reads(), ranges: sources.reads() }
     }

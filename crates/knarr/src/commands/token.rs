@@ -19,6 +19,7 @@ use resources::bootstrap_token::{self, ID_PATTERN, NAMESPACE, PATTERN, SECRET_TY
 
 use super::say;
 use crate::admin;
+use crate::api_error::words;
 use crate::arguments::{NewToken, Token};
 use crate::joining::cluster_info;
 use crate::layout::Layout;
@@ -49,14 +50,6 @@ fn secrets(client: &Client) -> Api<Secret> {
     Api::namespaced(client.clone(), NAMESPACE)
 }
 
-/// An API call's failure in the server's words.
-fn refused(error: kube::Error) -> anyhow::Error {
-    match &error {
-        kube::Error::Api(_) => anyhow::anyhow!("{}", client::message(&error)),
-        _ => error.into(),
-    }
-}
-
 async fn create(new: &NewToken) -> Result<()> {
     let layout = layout_of(&new.which)?;
     let client = client(&layout)?;
@@ -65,7 +58,7 @@ async fn create(new: &NewToken) -> Result<()> {
         if client::is_already_exists(&error) {
             bail!("a token with id {:?} already exists", token.id);
         }
-        return Err(refused(error)).context("failed to create the bootstrap token");
+        return Err(words(error)).context("failed to create the bootstrap token");
     }
     if new.usages.iter().any(|usage| usage == "signing") {
         signed(&client, &token.id).await?;
@@ -81,9 +74,9 @@ async fn signed(client: &Client, id: &str) -> Result<()> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), cluster_info::NAMESPACE);
     let watched = WatchParams::default().fields(&format!("metadata.name={}", cluster_info::NAME));
     let appears = async {
-        let mut changes = maps.watch(&watched, "0").await.map_err(refused)?.boxed();
+        let mut changes = maps.watch(&watched, "0").await.map_err(words)?.boxed();
         while let Some(change) = changes.next().await {
-            match change.map_err(refused)? {
+            match change.map_err(words)? {
                 WatchEvent::Added(map) | WatchEvent::Modified(map)
                     if cluster_info::signature(&map, id).is_some() =>
                 {
@@ -108,7 +101,7 @@ async fn signed(client: &Client, id: &str) -> Result<()> {
 async fn list(layout: &Layout) -> Result<()> {
     let parameters = ListParams::default().fields(&format!("type={SECRET_TYPE}"));
     let found = secrets(&client(layout)?).list(&parameters).await;
-    let found = found.map_err(refused).context("failed to list bootstrap tokens")?;
+    let found = found.map_err(words).context("failed to list bootstrap tokens")?;
     let (shown, complaints) = listed::table(&found.items, SystemClock.now())?;
     for complaint in complaints {
         eprintln!("{complaint}");
@@ -126,7 +119,7 @@ async fn delete(layout: &Layout, tokens: &[String]) -> Result<()> {
         };
         api.delete(&bootstrap_token::secret_name(&id), &DeleteParams::default())
             .await
-            .map_err(refused)
+            .map_err(words)
             .with_context(|| format!("failed to delete bootstrap token {id:?}"))?;
         say(&format!("bootstrap token {id:?} deleted\n"))?;
     }

@@ -5,9 +5,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose,
 };
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::Pair;
+use super::facts::Facts;
 
 const DAY_S: i64 = 86_400;
 /// Life of the CA.
@@ -44,7 +44,7 @@ impl<'a> Subject<'a> {
 pub(super) fn make_ca(now: jiff::Timestamp) -> Result<Pair> {
     let key = KeyPair::generate().context("making the CA's key")?;
     let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name = named("knarr-ca", None);
+    params.distinguished_name = distinguished_name("knarr-ca", None);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages =
         vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
@@ -60,7 +60,7 @@ pub(super) fn issue(
 ) -> Result<Pair> {
     let key = KeyPair::generate().context("making a key")?;
     let mut params = CertificateParams::new(subject.names.to_vec()).context("a certificate's names")?;
-    params.distinguished_name = named(subject.common_name, subject.organization);
+    params.distinguished_name = distinguished_name(subject.common_name, subject.organization);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![subject.usage.clone()];
     params.use_authority_key_identifier_extension = true;
@@ -71,7 +71,8 @@ pub(super) fn issue(
     Ok(Pair { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
 }
 
-fn named(common_name: &str, organization: Option<&str>) -> DistinguishedName {
+/// A subject.
+pub fn distinguished_name(common_name: &str, organization: Option<&str>) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     if let Some(organization) = organization {
         name.push(DnType::OrganizationName, organization);
@@ -93,37 +94,9 @@ fn set_life(params: &mut CertificateParams, now: jiff::Timestamp, days: i64) -> 
     Ok(())
 }
 
-/// When a PEM certificate ends; `None` when it cannot be read.
-pub(super) fn expires_at(pem: &str) -> Option<jiff::Timestamp> {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
-    let (_, certificate) = X509Certificate::from_der(&pem.contents).ok()?;
-    jiff::Timestamp::from_second(certificate.validity().not_after.timestamp()).ok()
-}
-
 /// Whether a certificate has at least a third of its life left and is made for the subject's names.
 pub(super) fn still_good(pem: &str, subject: &Subject<'_>, now: jiff::Timestamp) -> bool {
-    let Some(end) = expires_at(pem) else { return false };
-    if end.as_second() - now.as_second() < LEAF_DAYS * DAY_S / 3 {
-        return false;
-    }
-    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(pem.as_bytes()) else { return false };
-    let Ok((_, certificate)) = X509Certificate::from_der(&pem.contents) else { return false };
-    let mut present: Vec<String> = Vec::new();
-    if let Ok(Some(extension)) = certificate.subject_alternative_name() {
-        for name in &extension.value.general_names {
-            match name {
-                GeneralName::DNSName(name) => present.push((*name).to_owned()),
-                GeneralName::IPAddress(bytes) => present.extend(address(bytes)),
-                _ => {}
-            }
-        }
-    }
-    subject.names.iter().all(|wanted| present.contains(wanted))
-}
-
-fn address(bytes: &[u8]) -> Option<String> {
-    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
-        return Some(std::net::IpAddr::from(v4).to_string());
-    }
-    <[u8; 16]>::try_from(bytes).ok().map(|v6| std::net::IpAddr::from(v6).to_string())
+    let Some(facts) = Facts::read(pem) else { return false };
+    let left_s = facts.ends.as_second() - now.as_second();
+    left_s >= LEAF_DAYS * DAY_S / 3 && facts.covers(subject.names)
 }

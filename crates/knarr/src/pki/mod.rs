@@ -4,6 +4,7 @@
 //! Start with [`Pki::load_or_create`]. Certificates are valid for a year and are renewed when less than a
 //! third of the year is left, at start and while running.
 
+pub mod facts;
 mod issue;
 
 use std::fs;
@@ -15,7 +16,10 @@ use anyhow::{Context, Result};
 use rcgen::{ExtendedKeyUsagePurpose, Issuer, KeyPair};
 
 use crate::durable::write_durably;
-use issue::{Subject, expires_at, issue, make_ca};
+use facts::Facts;
+use issue::{Subject, issue, make_ca};
+
+pub use issue::distinguished_name;
 
 /// A certificate and its key, in PEM.
 #[derive(Clone)]
@@ -128,9 +132,7 @@ fn load_or_make_ca(dir: &Path, now: jiff::Timestamp) -> Result<Pair> {
     let (crt, key) = pair_paths(dir, "ca");
     match (fs::read_to_string(&crt), fs::read_to_string(&key)) {
         (Ok(certificate_pem), Ok(key_pem)) => {
-            if let Some(end) = expires_at(&certificate_pem)
-                && end < now
-            {
+            if Facts::read(&certificate_pem).is_some_and(|facts| facts.ends < now) {
                 anyhow::bail!("the cluster's CA ({}) has expired", crt.display());
             }
             Ok(Pair { certificate_pem, key_pem })

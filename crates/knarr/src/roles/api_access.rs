@@ -27,16 +27,12 @@ pub struct ApiAccess {
 }
 
 impl ApiAccess {
-    /// The ways of a node without a server beside it. No connection is made yet.
+    /// The ways of a node without a server beside it.
     ///
     /// # Errors
-    /// When an address or a certificate cannot be parsed.
-    pub fn https(node: &Endpoint, network: &Endpoint) -> Result<Self> {
-        Ok(Self {
-            node: client::https(node)?,
-            network: client::https(network)?,
-            door: Arc::new(Relayed { server: node.authority()? }),
-        })
+    /// When the server's address cannot be parsed.
+    pub fn https(node: Client, network: Client, server: &Endpoint) -> Result<Self> {
+        Ok(Self { node, network, door: Arc::new(Relayed { server: server.authority()? }) })
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Deps {
     pub serving: Arc<ServerTls>,
     pub clock: Arc<dyn Clock>,
     pub supervisor: Supervisor,
+    /// What the node's `/metrics` shows.
+    pub metrics: Metrics,
 }
 
 /// What the parts of one node share.
@@ -100,7 +102,7 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
     let policy_calls = policy_calls.context("opening the socket of network policies")?;
     let socket = runtime::start(config, deps).await?;
     let runtime = cri::connect(&socket).await.context("reaching the container runtime")?;
-    let (told, ips) = watch::channel(node_ips(&config.addresses.borrow()));
+    let (told, ips) = watch::channel(own_ips(&config.addresses.borrow()));
     let node = node_config(config, ips.clone());
     let machine = Machine::read(&node.root).context("looking at the machine")?;
     let facts = Arc::new(NodeFacts::new(
@@ -117,7 +119,7 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
         deps.clock.clone(),
         &deps.supervisor,
     );
-    let metrics = Metrics::default();
+    let metrics = deps.metrics.clone();
     metrics.register_process();
     let kit = Kit {
         informers: Informers::new(client.clone(), deps.supervisor.clone()),
@@ -158,7 +160,7 @@ pub fn tls(pair: &Pair, ca_pem: &str) -> Result<Arc<ServerTls>> {
 }
 
 /// The node's own addresses among the machine's.
-fn node_ips(machine: &[IpAddr]) -> Vec<IpAddr> {
+pub fn own_ips(machine: &[IpAddr]) -> Vec<IpAddr> {
     machine.iter().copied().filter(IpAddr::is_ipv4).take(1).collect()
 }
 
@@ -177,7 +179,7 @@ fn follow_addresses(
     supervisor.spawn(TaskKind::Background, "the node's addresses", async move {
         let follow = async {
             while machine.changed().await.is_ok() {
-                let ips = node_ips(&machine.borrow_and_update());
+                let ips = own_ips(&machine.borrow_and_update());
                 if *told.borrow() != ips {
                     facts.set_host_ips(texts(&ips));
                     told.send_replace(ips);

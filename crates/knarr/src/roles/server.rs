@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use base::{Clock, Shutdown, Supervisor, SystemClock, TaskKind};
+use base::{Clock, Metrics, Shutdown, Supervisor, SystemClock, TaskKind};
 use client::kubeconfig;
 use serde::{Deserialize, Serialize};
 use serving::ServerTls;
@@ -153,6 +153,7 @@ async fn start_node(
         serving: here.tls.clone(),
         clock: parts.clock.clone(),
         supervisor: parts.supervisor.clone(),
+        metrics: Metrics::default(),
     };
     node::start(&config, &deps, trouble).await
 }

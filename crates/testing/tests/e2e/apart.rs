@@ -1,27 +1,21 @@
-//! A node without a server beside it: all it has of its cluster are certificates and addresses.
+//! Nodes without a server beside them: machines that join with a token, and that cannot join.
 
-use std::net::Ipv4Addr;
-
-use testing::{Agent, Joining, Shell};
+use testing::{Agent, Cluster, Shell};
 
 use crate::manifests::{STAY, pod};
 use crate::suite::{Row, Scene};
 
-pub const ROWS: &[Row] = &[("w001b_a_node_runs_pods_of_a_control_plane_elsewhere", w001b)];
+pub const ROWS: &[Row] = &[
+    ("w001b_a_node_runs_pods_of_a_control_plane_elsewhere", w001b),
+    ("w001j_a_machine_that_cannot_join_says_why_in_one_line", w001j),
+];
 
 fn w001b(scene: &Scene) {
     let (cluster, sh) = scene.own_cluster("apart", 0);
     assert!(sh.ok("kubectl get nodes 2>&1").contains("No resources found"));
-    let joining = joining(&sh);
-    let agent = Agent::start(&cluster, "far", "far", &joining).expect("an agent");
-    sh.ok("kubectl wait --for=create node/far --timeout=30s");
-    sh.ok("kubectl wait --for=condition=Ready node/far --timeout=60s");
-    for image in &cluster.fixtures.images {
-        agent.knarr(&["image", "import", image.to_str().expect("UTF-8")]).expect("imported");
-    }
+    let (mut agent, token) = join(&cluster, &sh, "far", 1, "far");
 
     // Decided by the scheduler elsewhere, run here, with the cluster's tokens, DNS and logs.
-    sh.ok("kubectl wait --for=create serviceaccount/default --timeout=30s");
     let script = format!(
         "cat /var/run/secrets/kubernetes.io/serviceaccount/namespace; \
          nslookup kubernetes.default.svc.cluster.local; echo $KUBERNETES_SERVICE_HOST; {STAY}"
@@ -29,7 +23,7 @@ fn w001b(scene: &Scene) {
     sh.apply(&pod("here", &script).to_string());
     sh.ok("kubectl wait --for=condition=Ready pod/here --timeout=60s");
     assert_eq!(sh.ok("kubectl get pod here -o jsonpath={.spec.nodeName}"), "far");
-    let address = joining.api_service_ip.to_string();
+    let address = sh.ok("kubectl get service kubernetes -o jsonpath={.spec.clusterIP}");
     let logs = sh.ok("kubectl logs here");
     assert!(logs.starts_with("default"), "{logs}");
     assert!(
@@ -38,8 +32,28 @@ fn w001b(scene: &Scene) {
     );
     assert_eq!(sh.ok("kubectl exec here -- hostname"), "here\n");
     // The API by its Service: the node passes connections on, TLS goes from end to end.
-    assert_eq!(sh.ok(&format!("kubectl --server https://{address} get --raw /readyz")), "ok");
+    agent
+        .machine
+        .run(&format!(
+            "kubectl --kubeconfig {} --server https://{address} get --raw /readyz",
+            sh.kubeconfig().display()
+        ))
+        .expect("the API answers on the node");
     sh.ok(&format!("kubectl exec here -- sh -c 'nc -w 5 {address} 443 </dev/null'"));
+    // What the node asked for was approved and signed; nobody else was asked.
+    let requests = sh.ok(
+        "kubectl get csr -o jsonpath='{range .items[*]}{.spec.signerName} {.spec.username} {.status.conditions[*].type}{\"\\n\"}{end}' \
+         | sort",
+    );
+    let id = token.split('.').next().expect("an id");
+    assert_eq!(
+        requests,
+        format!(
+            "kubernetes.io/kube-apiserver-client system:node:far Approved\n\
+             kubernetes.io/kube-apiserver-client-kubelet system:bootstrap:{id} Approved\n\
+             kubernetes.io/kubelet-serving system:node:far Approved\n"
+        )
+    );
 
     // The server may go and come back; the node goes on, and works for the new one.
     let pid = cluster.server_pid().expect("the server's process");
@@ -47,24 +61,109 @@ fn w001b(scene: &Scene) {
     cluster.knarr(&["up", "--no-kubeconfig"]).expect("the control plane comes up again");
     sh.apply(&pod("later", STAY).to_string());
     sh.ok("kubectl wait --for=condition=Ready pod/later pod/here --timeout=60s");
+
+    // Without its token the machine is still the node.
+    cluster.knarr(&["token", "delete", id]).expect("deleted");
+    agent.stop().expect("stopped");
+    agent.go(&[]).expect("started");
+    sh.apply(&pod("third", STAY).to_string());
+    sh.ok("kubectl wait --for=condition=Ready pod/third pod/here --timeout=60s");
     assert_eq!(sh.ok("kubectl get pod here -o jsonpath={.status.containerStatuses[0].restartCount}"), "0");
-    sh.ok("kubectl delete pod here later --timeout=60s");
+    sh.ok("kubectl delete pod here later third --timeout=60s");
     agent.take_down().expect("nothing of it is left");
 }
 
-/// What a node has to know, from what the API says.
-fn joining(sh: &Shell) -> Joining {
-    let slice = "kubectl get endpointslice kubernetes -o jsonpath=";
-    let address = |text: String| text.parse::<Ipv4Addr>().expect("an address");
-    let api_service_ip = address(sh.ok("kubectl get service kubernetes -o jsonpath={.spec.clusterIP}"));
-    let [_, range, ..] = api_service_ip.octets();
-    Joining {
-        address: address(sh.ok(&format!("{slice}{{.endpoints[0].addresses[0]}}"))),
-        api_port: sh.ok(&format!("{slice}{{.ports[0].port}}")).parse().expect("a port"),
-        api_service_ip,
-        dns_ip: address(sh.ok("kubectl get service -n kube-system kube-dns -o jsonpath={.spec.clusterIP}")),
-        service_cidr: format!("10.{range}.0.0/16"),
-        // Clusters of a machine count both ranges up together: Services' from 96, pods' from 244.
-        pod_cidr: format!("10.{}.0.0/16", range - 96 + 244),
+/// A node of the cluster that can run pods, and the token it has joined with.
+fn join(cluster: &Cluster, sh: &Shell, name: &str, subnet: u8, node: &str) -> (Agent, String) {
+    let line = cluster.knarr(&["token", "create", "--print-join-command"]).expect("a token");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let ["knarr", "agent", joining @ ..] = words.as_slice() else { panic!("{line}") };
+    let agent = Agent::start(cluster, name, subnet, node, joining).expect("an agent");
+    sh.ok(&format!("kubectl wait --for=create node/{node} --timeout=60s"));
+    sh.ok(&format!("kubectl wait --for=condition=Ready node/{node} --timeout=60s"));
+    for image in &cluster.fixtures.images {
+        agent.knarr(&["image", "import", image.to_str().expect("UTF-8")]).expect("imported");
     }
+    sh.ok("kubectl wait --for=create serviceaccount/default --timeout=30s");
+    let token = joining.iter().skip_while(|word| **word != "--token").nth(1).expect("a token");
+    (agent, (*token).to_owned())
+}
+
+/// What an agent on the test's own machine says that cannot join.
+fn refusal(sh: &Shell, node: &str, arguments: &str) -> String {
+    let spoken = sh
+        .run(&format!("knarr agent --name w001j --data-dir $PWD/w001j --node-name {node} {arguments} 2>&1"));
+    let said = &spoken.out;
+    assert_eq!(spoken.code, 1, "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert_eq!(said.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{said}");
+    last.strip_prefix("error: ").unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
+fn w001j(scene: &Scene) {
+    let (cluster, sh) = (scene.cluster(), &scene.shell);
+    let line = cluster.knarr(&["token", "create", "--print-join-command"]).expect("a token");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let after = |flag: &str| *words.iter().skip_while(|word| **word != flag).nth(1).expect(flag);
+    let (server, token) = (after("--server"), after("--token"));
+    let hash = after("--discovery-token-ca-cert-hash");
+    let (id, secret) = token.split_once('.').expect("a token");
+    let says = |arguments: &str| refusal(sh, "w001j", arguments);
+
+    assert!(says("").starts_with("this machine has not joined a cluster: `knarr token create"));
+    assert_eq!(
+        says(&format!("--server {server} --token nonsense")),
+        r#"the bootstrap token "nonsense" was not of the form "\\A([a-z0-9]{6})\\.([a-z0-9]{16})\\z""#
+    );
+    let wrong: String = secret.chars().rev().collect();
+    assert!(
+        says(&format!("--server {server} --token {id}.{wrong}"))
+            .starts_with(&format!("the token's secret is not that of token id {id:?} in this cluster"))
+    );
+    assert!(
+        says(&format!("--server {server} --token zzzzzz.{secret}"))
+            .starts_with(r#"token id "zzzzzz" is invalid for this cluster or it has expired"#)
+    );
+    let other = format!("sha256:{}", "0".repeat(64));
+    assert_eq!(
+        says(&format!("--server {server} --token {token} --discovery-token-ca-cert-hash {other}")),
+        format!("the cluster's CA is another one than was given: its public key has the hash {hash}")
+    );
+    assert!(
+        says(&format!("--server https://127.0.0.1:1 --token {token}"))
+            .starts_with("the server https://127.0.0.1:1 cannot be reached: Connection refused")
+    );
+
+    // A token whose time has come.
+    let short = cluster.knarr(&["token", "create", "--ttl", "1s"]).expect("a token");
+    let (short, gone) = (short.trim(), short.split('.').next().expect("an id"));
+    sh.ok(&format!("kubectl wait -n kube-system --for=delete secret/bootstrap-token-{gone} --timeout=30s"));
+    assert!(
+        says(&format!("--server {server} --token {short}"))
+            .starts_with(&format!("token id {gone:?} is invalid for this cluster or it has expired"))
+    );
+    // A token that identifies nobody.
+    let signs = cluster.knarr(&["token", "create", "--usages", "signing", "--groups", ""]).expect("a token");
+    assert!(
+        says(&format!("--server {server} --token {}", signs.trim()))
+            .starts_with("the server does not take the token to identify this machine")
+    );
+
+    // Another machine is the node already.
+    sh.apply(r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w001j"}}"#);
+    let status = r#"{"status": {
+        "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
+        "nodeInfo": {"machineID": "another", "systemUUID": "another", "bootID": "", "kernelVersion": "", "osImage": "",
+            "containerRuntimeVersion": "", "kubeletVersion": "", "kubeProxyVersion": "", "operatingSystem": "", "architecture": ""}}}"#;
+    sh.ok(&format!("kubectl patch node w001j --subresource=status --type=merge -p '{status}'"));
+    let said = says(&format!("--server {server} --token {token}"));
+    sh.ok("kubectl delete node w001j");
+    assert!(
+        said.starts_with(r#"a node with name "w001j" and status "Ready" already exists in the cluster"#),
+        "{said}"
+    );
+    // Nothing was asked for, and nothing is left.
+    assert!(!sh.ok("kubectl get csr -o name 2>&1").contains("csr/"));
+    sh.ok("knarr down --purge --name w001j --data-dir $PWD/w001j");
+    cluster.knarr(&["token", "delete", id]).expect("deleted");
 }
