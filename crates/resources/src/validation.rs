@@ -13,6 +13,7 @@ pub(crate) mod config;
 mod cron;
 pub(crate) mod ingress;
 pub(crate) mod network;
+pub(crate) mod network_policy;
 pub(crate) mod pod;
 pub(crate) mod policy;
 pub(crate) mod rbac;

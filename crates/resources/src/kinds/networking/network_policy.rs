@@ -7,7 +7,7 @@ use crate::columns::basic;
 use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
-use crate::validation::network;
+use crate::validation::network_policy;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("networking.k8s.io/v1", "networkpolicies", NetworkPolicy)
@@ -24,7 +24,11 @@ impl Logic for NetworkPolicy {
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
-        network::network_policy(object)
+        network_policy::network_policy(object)
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        network_policy::warnings(object)
     }
 
     fn changes(&self) -> Changes<'_> {

@@ -211,6 +211,30 @@ fn network_policies() {
     for (policy, expect) in [
         (from(json!({})), "spec.ingress[0].from[0]: Required value: must specify a peer"),
         (
+            from(json!({"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/16"]}})),
+            "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"11.0.0.0/16\": must be a strict subset of `cidr`",
+        ),
+        (
+            from(json!({"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/9", "10.0.0.0/8"]}})),
+            "spec.ingress[0].from[0].ipBlock.except[1]: Invalid value: \"10.0.0.0/8\": must be a strict subset of `cidr`",
+        ),
+        (
+            from(json!({"ipBlock": {"cidr": "0.0.0.0/0", "except": ["2001:db8::/32"]}})),
+            "spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: \"2001:db8::/32\": must be a strict subset of `cidr`",
+        ),
+        (
+            json!({"spec": {"podSelector": {}, "policyTypes": ["Both"]}}),
+            "spec.policyTypes[0]: Unsupported value: \"Both\": supported values: \"Ingress\", \"Egress\"",
+        ),
+        (
+            json!({"spec": {"podSelector": {}, "egress": [{"ports": [{"protocol": "ICMP"}]}]}}),
+            "spec.egress[0].ports[0].protocol: Unsupported value: \"ICMP\": supported values: \"TCP\", \"UDP\", \"SCTP\"",
+        ),
+        (
+            json!({"spec": {"podSelector": {}, "egress": [{"ports": [{"port": "web", "endPort": 70}]}]}}),
+            "spec.egress[0].ports[0].endPort: Invalid value: 70: may not be specified when `port` is non-numeric",
+        ),
+        (
             from(json!({"ipBlock": {"cidr": "10.0.0.0/8"}, "podSelector": {}})),
             "spec.ingress[0].from[0]: Forbidden: may not specify both ipBlock and another peer",
         ),

@@ -138,3 +138,24 @@ fn a_service_account_that_guards_its_secrets_is_told() {
         ]
     );
 }
+
+#[test]
+fn ranges_of_a_network_policy_are_to_be_unambiguous() {
+    let block = json!({"cidr": "10.0.0.8/24", "except": ["10.0.0.0/25", "::ffff:192.0.2.0/120", "2001:db8:0:0::/64"]});
+    let peers = json!([{"podSelector": {}}, {"ipBlock": block}]);
+    let path = "spec.egress[0].to[1].ipBlock";
+    assert_eq!(
+        warned("networkpolicies", &json!({"spec": {"podSelector": {}, "egress": [{"to": peers}]}})),
+        [
+            format!(
+                "{path}.cidr: CIDR value \"10.0.0.8/24\" is ambiguous in this context (should be \"10.0.0.0/24\" or \"10.0.0.8/32\"?)"
+            ),
+            format!(
+                "{path}.except[1]: non-standard CIDR value \"::ffff:192.0.2.0/120\" will be considered invalid in a future Kubernetes release: use \"192.0.2.0/24\""
+            ),
+            format!(
+                "{path}.except[2]: IPv6 CIDR value \"2001:db8:0:0::/64\" should be in RFC 5952 canonical format (\"2001:db8::/64\")"
+            ),
+        ]
+    );
+}
