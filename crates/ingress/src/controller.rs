@@ -89,8 +89,10 @@ impl Controller for IngressController {
         let Some(ingress) = cached.typed().cloned() else { return Ok(None) };
         if self.view.is_ours(&cached) {
             self.left.keys().remove(round.key);
+            // Comes again when it is known.
+            let Some(reach) = self.told.reach() else { return Ok(None) };
             let problems = self.problems(&cached);
-            return Ok(Some(Observed { ingress, reach: Some(self.told.reach()), problems }));
+            return Ok(Some(Observed { ingress, reach: Some(reach), problems }));
         }
         // Told once: what is written there afterwards is somebody else's. A write that fails comes again as this.
         let has_left = self.left.keys().remove(round.key) || round.failure.is_some();

@@ -130,7 +130,7 @@ impl Feed {
 
     async fn apply(&mut self, news: News) {
         for service in &news.services {
-            self.pools.update(service).await;
+            self.pools.update(service);
         }
         for host in &news.hosts {
             self.route(host);

@@ -45,10 +45,10 @@ impl Pools {
     }
 
     /// A Service or its endpoints have changed.
-    pub async fn update(&mut self, service: &Key) {
+    pub fn update(&self, service: &Key) {
         for backend in self.by_service.get(service).into_iter().flatten() {
             if let Some(pool) = self.pools.get(backend).and_then(Weak::upgrade) {
-                pool.replace(self.view.offer(backend)).await;
+                pool.replace(self.view.offer(backend));
             }
         }
     }

@@ -168,10 +168,13 @@ impl Endpoint {
     }
 
     /// Ends the connections that have no request; the others end with theirs.
-    pub(super) async fn retire(&self) {
+    pub(super) fn retire(&self) {
         self.is_retired.store(true, Ordering::Release);
         self.kept().connections.clear();
-        self.shared.lock().await.take();
+        // Who holds the lock makes a connection that nobody will share, and the endpoint goes with its last request.
+        if let Ok(mut shared) = self.shared.try_lock() {
+            shared.take();
+        }
     }
 
     /// A connection, kept or new. A request that cannot be sent twice gets a new one unless the kept one was used a

@@ -53,14 +53,12 @@ pub(super) fn authority<B>(request: &Request<B>) -> Result<Option<Authority>, Ba
     if second.is_some() {
         return Err(BadHost);
     }
-    if let Some(authority) = request.uri().authority() {
-        return Ok(Some(authority.clone()));
-    }
-    match first {
-        Some(host) => match Authority::try_from(host.as_bytes()) {
-            Ok(authority) if !authority.as_str().contains('@') => Ok(Some(authority)),
-            _ => Err(BadHost),
-        },
+    let named = request.uri().authority().cloned().map(Ok);
+    let named = named.or_else(|| first.map(|host| Authority::try_from(host.as_bytes())));
+    match named {
+        // Of a user's name and password nothing is passed on.
+        Some(Ok(authority)) if !authority.as_str().contains('@') => Ok(Some(authority)),
+        Some(_) => Err(BadHost),
         None if request.version() == Version::HTTP_10 || request.version() == Version::HTTP_09 => Ok(None),
         None => Err(BadHost),
     }
@@ -236,6 +234,7 @@ mod tests {
         assert_eq!(named("/x", Version::HTTP_11, &["a:80"]), some("a:80"));
         assert_eq!(named("http://b/x", Version::HTTP_11, &["a"]), some("b"));
         assert_eq!(named("https://b/x", Version::HTTP_2, &[]), some("b"));
+        assert_eq!(named("https://me@b/x", Version::HTTP_2, &[]), Err(BadHost));
         assert_eq!(named("/x", Version::HTTP_10, &[]), Ok(None));
         assert_eq!(named("/x", Version::HTTP_11, &[]), Err(BadHost));
         assert_eq!(named("/x", Version::HTTP_11, &["a", "b"]), Err(BadHost));

@@ -40,7 +40,7 @@ impl Pool {
 
     /// Has the pool consist of these endpoints from now on. Those that stay keep their connections; those that go get
     /// no new request, and their requests in progress end by themselves.
-    pub async fn replace(&self, offer: Offer) {
+    pub fn replace(&self, offer: Offer) {
         let before = self.state.load_full();
         let is_kept = |endpoint: &Arc<Endpoint>| {
             endpoint.wire() == offer.wire && offer.endpoints.contains(&endpoint.address())
@@ -52,7 +52,7 @@ impl Pool {
         let endpoints = kept.into_iter().chain(new).collect();
         self.state.store(Arc::new(State { endpoints, lack: offer.lack }));
         for endpoint in gone {
-            endpoint.retire().await;
+            endpoint.retire();
         }
     }
 

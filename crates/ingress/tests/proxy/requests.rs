@@ -204,7 +204,7 @@ async fn connections_to_endpoints_are_used_again_and_closed_after_a_while() {
     })
     .await
     .expect("kept connections are closed");
-    pool.replace(offer(HTTP, &[])).await;
+    pool.replace(offer(HTTP, &[]));
     assert_eq!(get(&ground, "a", "/").await.0, 503);
     ground.stop().await;
 }

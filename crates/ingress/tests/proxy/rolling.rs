@@ -34,7 +34,7 @@ async fn an_endpoint_that_goes_finishes_its_requests_and_gets_no_new_one() {
         _ = &mut waiting => panic!("the endpoint waits"),
         () = entered.notified() => {}
     }
-    pool.replace(offer(HTTP, &[new.address])).await;
+    pool.replace(offer(HTTP, &[new.address]));
     for _ in 0..5 {
         assert_eq!(get(&ground, "a", "/").await, (200, "new".to_owned()));
     }
@@ -84,7 +84,7 @@ async fn a_rolling_update_of_servers_that_end_well_fails_no_request() {
     for _ in 0..12 {
         servers.push(Backend::start(answer).await);
         let addresses: Vec<_> = servers[1..].iter().map(|server| server.address).collect();
-        pool.replace(offer(HTTP, &addresses)).await;
+        pool.replace(offer(HTTP, &addresses));
         tokio::time::sleep(Duration::from_millis(30)).await;
         servers.remove(0).stop().await;
     }
