@@ -17,6 +17,7 @@ pub const ROWS: &[Row] = &[
     ("w135_requests_reach_services_by_host_path_and_tls", routed),
     ("w135r_a_rolling_update_behind_an_ingress_fails_no_request", rolling),
     ("w135c_ingresses_of_other_classes_are_left_alone", classes),
+    ("w135s_clusters_side_by_side_share_the_ports_one_after_the_other", side_by_side),
     ("w135h_hostile_clients_and_thousands_of_rules_cost_others_nothing", hostile),
 ];
 
@@ -236,6 +237,38 @@ fn classes(scene: &Scene) {
     assert_eq!(address(sh, "mine"), at);
     comes(sh, &curl("mine.w135c.test"), "hit solo");
     sh.ok("kubectl delete ingressclass w135c-other");
+}
+
+fn side_by_side(scene: &Scene) {
+    let sh = &scene.shell;
+    sh.ok("kubectl create ingress first --rule=first.w135s.test/*=none:80");
+    let at = address(sh, "first");
+    let (cluster, other) = scene.own_cluster("side", 1);
+    other.ok("kubectl wait --for=create serviceaccount/default --timeout=30s");
+    served(&other, "solo");
+    other.ok("kubectl create ingress second --rule=second.w135s.test/*=solo:80");
+    other.ok("timeout 60 bash -c 'until kubectl describe ingress second | grep -q \"PortUnavailable.*:80 cannot be opened: \
+              Address already in use\"; do sleep 0.2; done'");
+    assert_eq!(other.ok("kubectl get ingress second -o jsonpath={.status.loadBalancer.ingress}"), "");
+    other.ok("kubectl wait --for=condition=Ready pod/solo --timeout=60s");
+
+    // The rows beside this one have Ingresses too, each for a while.
+    sh.ok("kubectl delete ingress first");
+    other.ok(
+        "kubectl wait ingress/second --for=jsonpath='{.status.loadBalancer.ingress[0].ip}' --timeout=170s",
+    );
+    let curl = format!("--resolve second.w135s.test:80:{at} http://second.w135s.test/");
+    comes(&other, &curl, "hit solo");
+
+    // A server that is killed and comes back does not take the address away meanwhile.
+    let version = "kubectl get ingress second -o jsonpath={.metadata.resourceVersion}";
+    let before = other.ok(version);
+    let pid = cluster.server_pid().expect("the server's process");
+    other.ok(&format!("kill -KILL {pid} && timeout 30 tail --pid={pid} -f /dev/null"));
+    cluster.knarr(&["up", "--no-kubeconfig"]).expect("the server comes up again");
+    comes(&other, &curl, "hit solo");
+    assert_eq!(other.ok(version), before);
+    cluster.take_down().expect("nothing of it is left");
 }
 
 /// An Ingress with rules for hosts of a number range, all to one Service.
