@@ -5,7 +5,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::{Request, Response};
-use kube::client::Body;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
 use tower::{BoxError, Service};
 
@@ -42,6 +44,10 @@ pub enum ConnectError {
     Client(#[from] Box<kube::Error>),
 }
 
+/// How long a peer may be silent while something is expected of it: a node whose connections are dead has time enough to
+/// renew its lease by new ones.
+pub const PEER_PATIENCE: Duration = Duration::from_secs(15);
+
 /// Whom a client takes for the server.
 #[derive(Clone, Copy)]
 pub enum Trust<'a> {
@@ -70,10 +76,13 @@ pub enum Credentials<'a> {
 /// When the address or a certificate cannot be parsed.
 pub fn https(endpoint: &Endpoint) -> Result<Client, ConnectError> {
     let credentials = Credentials::Certificate { chain: &endpoint.certificate_pem, key: &endpoint.key_pem };
-    https_as(&endpoint.server, Trust::Ca(&endpoint.ca_pem), credentials, None)
+    https_as(&endpoint.server, Trust::Ca(&endpoint.ca_pem), credentials)
 }
 
-/// A client over HTTPS. No connection is made yet. A `patience` is for connecting, and for each read of an answer.
+/// A client over HTTPS. No connection is made yet.
+///
+/// A peer that is gone, or is no longer reached from the address that a connection was made from, is noticed within
+/// [`PEER_PATIENCE`], also by a watch that only waits.
 ///
 /// # Errors
 /// As [`https`].
@@ -81,7 +90,6 @@ pub fn https_as(
     server: &str,
     trust: Trust<'_>,
     credentials: Credentials<'_>,
-    patience: Option<Duration>,
 ) -> Result<Client, ConnectError> {
     let uri = server.parse().map_err(|_| ConnectError::Address(server.to_owned()))?;
     let mut config = Config::new(uri);
@@ -97,11 +105,28 @@ pub fn https_as(
             config.auth_info.client_key_data = Some(BASE64_STANDARD.encode(key).into());
         }
     }
-    if let Some(patience) = patience {
-        config.connect_timeout = Some(patience);
-        config.read_timeout = Some(patience);
-    }
-    Client::try_from(config).map_err(|e| ConnectError::Client(Box::new(e)))
+    let failed = |error: kube::Error| ConnectError::Client(Box::new(error));
+    let connector = config.rustls_https_connector_with_connector(tcp()).map_err(failed)?;
+    let service = tower::ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer().map_err(failed)?)
+        .map_err(BoxError::from)
+        .service(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector));
+    Ok(Client::new(service, config.default_namespace))
+}
+
+/// Connections that end when the peer is silent.
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(PEER_PATIENCE));
+    // Probes while nothing is on its way, and the same patience for what is.
+    tcp.set_keepalive(Some(PEER_PATIENCE / 2));
+    tcp.set_keepalive_interval(Some(PEER_PATIENCE / 6));
+    tcp.set_keepalive_retries(Some(3));
+    tcp.set_tcp_user_timeout(Some(PEER_PATIENCE));
+    tcp
 }
 
 fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, ConnectError> {

@@ -117,7 +117,7 @@ async fn join(
     }
     let info = discovery::discover(server, token, &ask.ca_hashes, now).await?;
     let text = token.to_string();
-    let newcomer = client::https_as(&info.server, Trust::Ca(&info.ca_pem), Credentials::Token(&text), None)?;
+    let newcomer = client::https_as(&info.server, Trust::Ca(&info.ca_pem), Credentials::Token(&text))?;
     std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let machine = Machine::read(folder).context("looking at the machine")?;
     namesake::check(&newcomer, node, &machine).await?;

@@ -3,6 +3,7 @@
 //! Start with [`Cluster`], which starts and always removes a cluster ([`Agent`] adds a node to it), and [`Shell`], which
 //! runs what a user would type. Nothing here reaches into the product's crates: tests see what users see.
 
+mod aged;
 mod agent;
 mod cluster;
 mod fixtures;
@@ -14,6 +15,7 @@ mod shell;
 mod stream;
 mod transcript;
 
+pub use aged::age;
 pub use agent::Agent;
 pub use cluster::Cluster;
 pub use fixtures::Fixtures;

@@ -55,11 +55,12 @@ pub async fn discover(server: &str, token: &Token, pinned: &[String], now: Times
 
 /// The ConfigMap that a stranger is told, and when by the server's clock.
 async fn told(server: &str) -> Result<(ConfigMap, Option<Timestamp>)> {
-    let stranger = client::https_as(server, Trust::Anybody, Credentials::None, Some(PATIENCE))?;
+    let stranger = client::https_as(server, Trust::Anybody, Credentials::None)?;
     let unreachable = || format!("the server {server} cannot be reached");
     let path = format!("/api/v1/namespaces/{}/configmaps/{}", cluster_info::NAMESPACE, cluster_info::NAME);
     let request = Request::get(path).body(kube::client::Body::empty())?;
-    let answer = stranger.send(request).await.map_err(words).with_context(unreachable)?;
+    let answer = in_time(stranger.send(request)).await.with_context(unreachable)?.map_err(words);
+    let answer = answer.with_context(unreachable)?;
     let at = date(answer.headers());
     match answer.status() {
         StatusCode::OK => {}
@@ -71,10 +72,17 @@ async fn told(server: &str) -> Result<(ConfigMap, Option<Timestamp>)> {
         }
         status => bail!("{server} answers with {status} when it is asked for its cluster"),
     }
-    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+    let body =
+        in_time(Limited::new(answer.into_body(), MAX_ANSWER).collect()).await.with_context(unreachable)?;
     let body = body.map_err(|error| anyhow::anyhow!("{error}")).with_context(unreachable)?;
     let map = serde_json::from_slice(&body.to_bytes());
     Ok((map.with_context(|| format!("{server} is no API server of Kubernetes"))?, at))
+}
+
+/// What a server says, unless it takes too long.
+async fn in_time<T>(answer: impl Future<Output = T>) -> Result<T> {
+    let answer = tokio::time::timeout(PATIENCE, answer).await;
+    answer.map_err(|_| anyhow::anyhow!("it does not answer within {} s", PATIENCE.as_secs()))
 }
 
 /// The time by the server's clock.
@@ -85,11 +93,12 @@ fn date(headers: &HeaderMap) -> Option<Timestamp> {
 
 /// The server's version, from a server that the CA vouches for.
 async fn version(info: &ClusterInfo, clocks: Clocks) -> Result<Info> {
-    let client: Client =
-        client::https_as(&info.server, Trust::Ca(&info.ca_pem), Credentials::None, Some(PATIENCE))?;
-    client.apiserver_version().await.map_err(|error| match cause::<rustls::Error>(&error) {
+    let client: Client = client::https_as(&info.server, Trust::Ca(&info.ca_pem), Credentials::None)?;
+    let answer = in_time(client.apiserver_version()).await;
+    let asking = || format!("asking {} for its version", info.server);
+    answer.with_context(asking)?.map_err(|error| match cause::<rustls::Error>(&error) {
         Some(rustls::Error::InvalidCertificate(wrong)) => distrust(&info.server, wrong, clocks),
-        _ => words(error).context(format!("asking {} for its version", info.server)),
+        _ => words(error).context(asking()),
     })
 }
 

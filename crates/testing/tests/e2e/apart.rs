@@ -1,13 +1,21 @@
-//! Nodes without a server beside them: machines that join with a token, and that cannot join.
+//! Nodes without a server beside them: machines that join with a token, that cannot join, and whose certificates are
+//! renewed.
+
+use std::fs;
+use std::time::Duration;
 
 use testing::{Agent, Cluster, Shell};
 
 use crate::manifests::{STAY, pod};
 use crate::suite::{Row, Scene};
 
+/// How long aged certificates are still valid.
+const LEFT: Duration = Duration::from_secs(12);
+
 pub const ROWS: &[Row] = &[
     ("w001b_a_node_runs_pods_of_a_control_plane_elsewhere", w001b),
     ("w001j_a_machine_that_cannot_join_says_why_in_one_line", w001j),
+    ("w001k_a_nodes_certificates_are_renewed_while_it_runs", w001k),
 ];
 
 fn w001b(scene: &Scene) {
@@ -166,4 +174,60 @@ fn w001j(scene: &Scene) {
     assert!(!sh.ok("kubectl get csr -o name 2>&1").contains("csr/"));
     sh.ok("knarr down --purge --name w001j --data-dir $PWD/w001j");
     cluster.knarr(&["token", "delete", id]).expect("deleted");
+}
+
+fn w001k(scene: &Scene) {
+    let (cluster, sh) = scene.own_cluster("renew", 0);
+    let (mut agent, _) = join(&cluster, &sh, "old", 2, "old");
+    sh.apply(&pod("here", &format!("echo hello; {STAY}")).to_string());
+    sh.ok("kubectl wait --for=condition=Ready pod/here --timeout=60s");
+    assert_eq!(sh.ok("kubectl logs here"), "hello\n");
+
+    // Another address of the machine: the node is reached there, with a certificate for it.
+    let (first, second) = (agent.machine.address(2), agent.machine.address(3));
+    let gateway = agent.machine.address(1);
+    agent
+        .machine
+        .run(&format!(
+            "ip addr add {second}/29 dev eth0 && ip addr del {first}/29 dev eth0 && ip addr add {second}/29 dev eth0; \
+             ip route replace default via {gateway}"
+        ))
+        .expect("the address changes");
+    sh.ok(&format!(
+        "kubectl wait --for=jsonpath='{{.status.addresses[0].address}}'={second} node/old --timeout=60s"
+    ));
+    sh.ok("timeout 30 bash -c 'until kubectl logs here; do sleep 0.2; done'");
+    assert_eq!(sh.ok("kubectl logs here"), "hello\n");
+
+    // Certificates that are at their end, as after a year: each is renewed at once, and the new one is used.
+    agent.stop().expect("stopped");
+    let aged = |file: &str, user: &str, group: Option<&str>| {
+        let path = agent.joined_dir().join(file);
+        testing::age(&cluster, &path, user, group, LEFT).expect("a certificate at its end");
+        (path.clone(), fs::read_to_string(path).expect("readable"))
+    };
+    let old = [
+        aged("node.kubeconfig", "system:node:old", Some("system:nodes")),
+        aged("network.kubeconfig", "system:kube-proxy", None),
+    ];
+    agent.go(&[]).expect("started");
+    for (path, before) in &old {
+        sh.file("before", before);
+        let line = format!("timeout 30 bash -c 'while cmp -s before {}; do sleep 0.2; done'", path.display());
+        assert_eq!(sh.run(&line).code, 0, "{}", agent.log());
+    }
+    // The old ones end meanwhile.
+    sh.ok(&format!("sleep {}", LEFT.as_secs()));
+    sh.apply(&pod("later", STAY).to_string());
+    sh.ok("kubectl wait --for=condition=Ready pod/later node/old --timeout=60s");
+    assert_eq!(sh.ok("kubectl logs here"), "hello\n");
+    let metrics =
+        sh.ok("kubectl get --raw /api/v1/nodes/old/proxy/metrics | grep ^kubelet_certificate_manager");
+    let left =
+        metrics.lines().find_map(|line| line.strip_prefix("kubelet_certificate_manager_client_ttl_seconds "));
+    let left: f64 = left.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{metrics}"));
+    assert!(left > 300.0 * 86_400.0, "{metrics}");
+    assert!(metrics.contains("kubelet_certificate_manager_client_expiration_renew_errors 0"), "{metrics}");
+    sh.ok("kubectl delete pod here later --timeout=60s");
+    agent.take_down().expect("nothing of it is left");
 }
