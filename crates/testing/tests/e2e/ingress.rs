@@ -276,8 +276,11 @@ fn many(name: &str, numbers: std::ops::Range<u32>) -> Value {
     let backend = json!({"service": {"name": "solo", "port": {"number": 80}}});
     let rule = |number: u32| {
         let paths = [json!({"path": format!("/p{number}"), "pathType": "Prefix", "backend": backend})];
-        let host =
-            if number % 2 == 0 { "one.w135h.test".to_owned() } else { format!("h{number}.w135h.test") };
+        let host = if number.is_multiple_of(2) {
+            "one.w135h.test".to_owned()
+        } else {
+            format!("h{number}.w135h.test")
+        };
         json!({"host": host, "http": {"paths": paths}})
     };
     json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": {"name": name},
