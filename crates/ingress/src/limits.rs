@@ -12,7 +12,7 @@ const CONNECTIONS_MIN: u64 = 64;
 /// The limits of the proxy. What exceeds one is refused or ends; nothing waits for a client for ever.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections of all clients. One more is closed at once.
+    /// Connections of all clients, on all ports. One more is closed at once.
     pub connections: usize,
     /// Connections of one client address. One more is closed at once.
     pub connections_of_client: usize,

@@ -72,7 +72,7 @@ impl Metrics {
             );
             registry.register(
                 "knarr_ingress_refused_connections",
-                "Connections of clients that were closed because a client had too many",
+                "Connections of clients that were closed because there were too many",
                 metrics.refused.clone(),
             );
             registry.register(

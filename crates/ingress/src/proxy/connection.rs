@@ -157,9 +157,9 @@ impl Port {
         shutdown: Shutdown,
     ) {
         let limits = &self.shared.dialer.limits;
-        let Some(_place) = clients.enter(peer.ip(), limits.connections_of_client) else {
+        let Some(_place) = clients.enter(peer.ip(), limits) else {
             self.shared.metrics.refused.inc();
-            tracing::debug!(%peer, "the client has too many connections; this one is closed");
+            tracing::debug!(%peer, "there are too many connections; this one is closed");
             return;
         };
         if let Err(error) = notice_loss(&socket) {
