@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serving::TlsError;
 
-/// The server's identity towards nodes, and the CA it knows them by.
+/// The server's identity towards nodes, and the CA it knows them by. Replaced while the server runs: new connections show
+/// the new one.
 pub struct KubeletClient {
-    pub(crate) tls: Arc<ClientConfig>,
+    present: ArcSwap<ClientConfig>,
 }
 
 impl KubeletClient {
@@ -19,6 +21,23 @@ impl KubeletClient {
     /// # Errors
     /// When a part cannot be parsed.
     pub fn from_pem(ca: &[u8], chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        Ok(Self { present: ArcSwap::new(Self::config(ca, chain, key)?) })
+    }
+
+    /// Replaces the identity and the CA.
+    ///
+    /// # Errors
+    /// As [`Self::from_pem`]; the old ones stay then.
+    pub fn replace(&self, ca: &[u8], chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
+        self.present.store(Self::config(ca, chain, key)?);
+        Ok(())
+    }
+
+    pub(crate) fn tls(&self) -> Arc<ClientConfig> {
+        self.present.load_full()
+    }
+
+    fn config(ca: &[u8], chain: &[u8], key: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
         let bad = |what: &'static str| {
             move |e: rustls::pki_types::pem::Error| TlsError::Pem { what, why: e.to_string() }
         };
@@ -35,6 +54,6 @@ impl KubeletClient {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)?;
-        Ok(Self { tls: Arc::new(config) })
+        Ok(Arc::new(config))
     }
 }

@@ -232,7 +232,7 @@ pub(crate) async fn dial(
         Security::Agent => {
             let identity = context.deps.kubelet.as_ref();
             let without = || Error::not_implemented("reaching nodes without a client certificate for them");
-            identity.ok_or_else(without)?.tls.clone()
+            identity.ok_or_else(without)?.tls()
         }
         Security::Unverified => serving::unverified_client().map_err(Error::internal)?,
     };

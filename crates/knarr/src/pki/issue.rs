@@ -97,6 +97,10 @@ fn set_life(params: &mut CertificateParams, now: jiff::Timestamp, days: i64) -> 
 /// Whether a certificate has at least a third of its life left and is made for the subject's names.
 pub(super) fn still_good(pem: &str, subject: &Subject<'_>, now: jiff::Timestamp) -> bool {
     let Some(facts) = Facts::read(pem) else { return false };
-    let left_s = facts.ends.as_second() - now.as_second();
-    left_s >= LEAF_DAYS * DAY_S / 3 && facts.covers(subject.names)
+    due(&facts).is_some_and(|due| now <= due) && facts.covers(subject.names)
+}
+
+/// Until when a certificate has at least a third of its life left.
+pub(super) fn due(facts: &Facts) -> Option<jiff::Timestamp> {
+    facts.ends.checked_sub(jiff::SignedDuration::from_secs(LEAF_DAYS * DAY_S / 3)).ok()
 }

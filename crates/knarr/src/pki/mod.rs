@@ -10,7 +10,6 @@ mod issue;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rcgen::{ExtendedKeyUsagePurpose, Issuer, KeyPair};
@@ -97,10 +96,13 @@ impl Pki {
             ca_key_pem: ca.key_pem,
         })
     }
-}
 
-/// When certificates should be looked at again: often enough for a third of a year's life.
-pub const RENEWAL_CHECK: Duration = Duration::from_secs(12 * 3600);
+    /// When the first of the certificates is to be made anew; `None` when none can be read.
+    pub fn due(&self) -> Option<jiff::Timestamp> {
+        let pairs = [&self.api_server, &self.admin, &self.kubelet_client, &self.kubelet_server];
+        pairs.iter().filter_map(|pair| issue::due(&Facts::read(&pair.certificate_pem)?)).min()
+    }
+}
 
 struct Keeper<'a> {
     dir: &'a Path,
@@ -192,6 +194,13 @@ mod tests {
         let later = Pki::load_or_create(dir.path(), &names(), at("2026-11-01T00:00:00Z")).expect("renewed");
         assert_ne!(first.api_server.certificate_pem, later.api_server.certificate_pem);
         assert_eq!(first.ca_pem, later.ca_pem);
+        let due = first.due().expect("a time");
+        assert!(due > at("2026-08-31T00:00:00Z") && due < at("2026-09-02T00:00:00Z"), "{due}");
+        let before = Pki::load_or_create(dir.path(), &names(), later.due().expect("a time")).expect("read");
+        assert_eq!(before.api_server.certificate_pem, later.api_server.certificate_pem);
+        let just = later.due().expect("a time") + jiff::SignedDuration::from_secs(1);
+        let after = Pki::load_or_create(dir.path(), &names(), just).expect("renewed");
+        assert_ne!(after.api_server.certificate_pem, later.api_server.certificate_pem);
         assert_eq!(first.service_account_key_pem, later.service_account_key_pem);
     }
 

@@ -32,6 +32,7 @@ use super::api_access::{ApiAccess, Door};
 use super::built::Built;
 use super::parts::Parts;
 use crate::cluster::{self, CLUSTER_DOMAIN};
+use crate::pki::Pki;
 use crate::settings::LoadBalancer;
 
 /// As whom the API server introduces itself to itself.
@@ -44,6 +45,8 @@ const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 pub struct ControlPlane {
     server: Server,
     tls: Arc<ServerTls>,
+    /// The API server's identity towards nodes.
+    kubelets: Arc<KubeletClient>,
     store: Arc<dyn Store>,
     supervisor: Supervisor,
     /// What the cluster's own objects are made of.
@@ -60,9 +63,15 @@ impl ControlPlane {
         client::in_process(self.server.in_process(user).named(component))
     }
 
-    /// The serving certificate, to be replaced when renewed.
-    pub fn tls(&self) -> Arc<ServerTls> {
-        self.tls.clone()
+    /// Shows renewed certificates from now on.
+    ///
+    /// # Errors
+    /// When one cannot be used; the old one stays then.
+    pub fn renew(&self, pki: &Pki) -> Result<()> {
+        let (serving, own) = (&pki.api_server, &pki.kubelet_client);
+        self.tls.replace_serving(serving.certificate_pem.as_bytes(), serving.key_pem.as_bytes())?;
+        let (chain, key) = (own.certificate_pem.as_bytes(), own.key_pem.as_bytes());
+        Ok(self.kubelets.replace(pki.ca_pem.as_bytes(), chain, key)?)
     }
 
     /// What the node of this name reaches the API by, without a socket.
@@ -139,7 +148,12 @@ impl Door for ControlPlane {
 /// Says which part could not be started.
 pub async fn start(parts: &Parts, addresses: Addresses) -> Result<ControlPlane> {
     let store = open_store(parts).await?;
-    let (server, security) = build_server(parts, store.clone()).await?;
+    let kubelets = Arc::new(KubeletClient::from_pem(
+        parts.pki.ca_pem.as_bytes(),
+        parts.pki.kubelet_client.certificate_pem.as_bytes(),
+        parts.pki.kubelet_client.key_pem.as_bytes(),
+    )?);
+    let (server, security) = build_server(parts, store.clone(), kubelets.clone()).await?;
     let tls = Arc::new(apiserver::tls(Pem {
         chain: parts.pki.api_server.certificate_pem.as_bytes(),
         key: parts.pki.api_server.key_pem.as_bytes(),
@@ -148,7 +162,7 @@ pub async fn start(parts: &Parts, addresses: Addresses) -> Result<ControlPlane> 
     let bootstrap = Arc::new(bootstrap_config(parts));
     let api_service = ApiServiceFeed::new(api_service(&bootstrap)?);
     let supervisor = parts.supervisor.clone();
-    let plane = ControlPlane { server, tls, store, supervisor, bootstrap, api_service };
+    let plane = ControlPlane { server, tls, kubelets, store, supervisor, bootstrap, api_service };
     plane.server.metrics().register_process();
     set_up(&plane).await?;
     security.settled().await;
@@ -187,7 +201,11 @@ fn store_error(parts: &Parts, error: store::Error) -> anyhow::Error {
 }
 
 /// The API server with who may come in, what they may do and what may pass.
-async fn build_server(parts: &Parts, store: Arc<dyn Store>) -> Result<(Server, Security)> {
+async fn build_server(
+    parts: &Parts,
+    store: Arc<dyn Store>,
+    kubelets: Arc<KubeletClient>,
+) -> Result<(Server, Security)> {
     let kinds = Arc::new(Builtin);
     let cache = Cache::start(store.clone(), &parts.supervisor, cache_specs(&kinds.table()))
         .await
@@ -198,11 +216,6 @@ async fn build_server(parts: &Parts, store: Arc<dyn Store>) -> Result<(Server, S
         .context("loading the watch cache")?;
     let key = SigningKey::from_pem(&parts.pki.service_account_key_pem)?;
     let security = Security::start(SecurityConfig::new(key), &cache, parts.clock.clone(), &parts.supervisor)?;
-    let kubelet = KubeletClient::from_pem(
-        parts.pki.ca_pem.as_bytes(),
-        parts.pki.kubelet_client.certificate_pem.as_bytes(),
-        parts.pki.kubelet_client.key_pem.as_bytes(),
-    )?;
     let deps = Deps {
         clock: parts.clock.clone(),
         supervisor: parts.supervisor.clone(),
@@ -216,7 +229,7 @@ async fn build_server(parts: &Parts, store: Arc<dyn Store>) -> Result<(Server, S
         converter: Arc::new(apiserver::conversion::ByRow),
         tokens: Some(security.tokens.clone()),
         rules: Some(security.rules.clone()),
-        kubelet: Some(Arc::new(kubelet)),
+        kubelet: Some(kubelets),
     };
     let mut config = Config { commit: env!("KNARR_COMMIT"), ..Config::default() };
     if let Some(path) = &parts.settings.audit_log {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use base::{Clock, Metrics, Shutdown, Supervisor, SystemClock, TaskKind};
 use client::kubeconfig;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serving::ServerTls;
 use tokio::sync::mpsc;
@@ -32,6 +33,9 @@ use crate::which::layout_of;
 
 /// How long nodes may take to become Ready before the server says that they are not.
 const NODE_PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long until certificates that could not be renewed are tried again.
+const RENEWAL_RETRY: Duration = Duration::from_mins(10);
 
 /// What the server says, once, on standard output. The reason why it did not come up is said there too, since its log
 /// may lie on a full disk.
@@ -206,28 +210,47 @@ fn follow_addresses(parts: &Parts, plane: &ControlPlane, mut addresses: Addresse
 
 /// Makes certificates anew before they end, and for new addresses of the machine, while the server runs.
 fn keep_certificates(parts: &Parts, plane: &ControlPlane, here: &Here) {
-    let (dir, clock) = (parts.layout.pki_dir(), parts.clock.clone());
-    let cluster = parts.cluster.clone();
-    let (tls, nodes, mut addresses) = (plane.tls(), here.tls.clone(), here.addresses.clone());
+    let (layout, clock, cluster) = (parts.layout.clone(), parts.clock.clone(), parts.cluster.clone());
+    let (plane, nodes, mut addresses) = (plane.clone(), here.tls.clone(), here.addresses.clone());
+    let mut due = parts.pki.due();
     let shutdown = parts.supervisor.shutdown().clone();
     parts.supervisor.spawn(TaskKind::Background, "certificates", async move {
         loop {
+            // What is due is one more second away: until then a third of the life is left.
+            let left = due.map(|due| due.duration_since(clock.now()) + SignedDuration::from_secs(1));
+            let wait = left.map_or(RENEWAL_RETRY, |left| left.max(SignedDuration::ZERO).unsigned_abs());
             tokio::select! {
-                () = tokio::time::sleep(crate::pki::RENEWAL_CHECK) => {}
+                () = tokio::time::sleep(wait) => {}
                 Ok(()) = addresses.changed() => {}
                 () = shutdown.started() => return,
             }
-            match Pki::load_or_create(&dir, &names_of(&cluster), clock.now()) {
+            due = match Pki::load_or_create(&layout.pki_dir(), &names_of(&cluster), clock.now()) {
                 Ok(pki) => {
-                    for (tls, pair) in [(&tls, &pki.api_server), (&nodes, &pki.kubelet_server)] {
-                        let (chain, key) = (pair.certificate_pem.as_bytes(), pair.key_pem.as_bytes());
-                        if let Err(error) = tls.replace_serving(chain, key) {
-                            tracing::error!(%error, "the renewed server certificate cannot be used");
-                        }
+                    if let Err(error) = renew(&layout, &cluster, &plane, &nodes, &pki) {
+                        tracing::error!(error = %format!("{error:#}"), "a renewed certificate cannot be used");
                     }
+                    pki.due()
                 }
-                Err(error) => tracing::error!(%error, "certificates could not be renewed"),
-            }
+                Err(error) => {
+                    tracing::error!(error = %format!("{error:#}"), "certificates could not be renewed");
+                    None
+                }
+            };
         }
     });
+}
+
+/// Has everything on this machine use the certificates.
+fn renew(
+    layout: &Layout,
+    cluster: &Cluster,
+    plane: &ControlPlane,
+    nodes: &ServerTls,
+    pki: &Pki,
+) -> Result<()> {
+    plane.renew(pki)?;
+    let (chain, key) = (&pki.kubelet_server.certificate_pem, &pki.kubelet_server.key_pem);
+    nodes.replace_serving(chain.as_bytes(), key.as_bytes())?;
+    let endpoint = admin::endpoint(cluster.api_port(), pki.ca_pem.clone(), pki.admin.clone());
+    Ok(kubeconfig::create(&layout.admin_kubeconfig(), &layout.context(), &endpoint)?)
 }
