@@ -134,6 +134,11 @@ pub struct Overlay {
     peers: Peers,
 }
 
+/// The tunnel's number: clusters that share a machine have ranges of their own, and all machines of a cluster the same.
+fn number(config: &OverlayConfig) -> u32 {
+    config.pods.network().to_bits() >> 8
+}
+
 fn view(node: &Cached<Node>) -> Arc<NodeView> {
     node.view()
 }
@@ -179,7 +184,11 @@ impl Overlay {
         let (connection, handle, messages) = new_multicast_connection(&groups)?;
         let kernel = Kernel {
             tunnel: Tunnel::new(self.config.name.clone(), self.config.route_protocol, handle),
-            guard: Arc::new(Guard { table: self.config.name.clone(), pods: self.config.pods, port: PORT }),
+            guard: Arc::new(Guard {
+                table: self.config.name.clone(),
+                port: PORT,
+                number: number(&self.config),
+            }),
             sender: None,
             hops: BTreeMap::new(),
             users: HashMap::new(),
@@ -355,9 +364,8 @@ impl Kernel {
 
     async fn make_tunnel(&mut self, config: &OverlayConfig, here: &Here) -> Result<(), Error> {
         let machine = here.addresses.first().copied().ok_or(Error::NoMachine)?;
-        // Clusters that share a machine have ranges of their own, and all machines of a cluster the same.
-        let number = config.pods.network().to_bits() >> 8;
-        self.tunnel.ensure(Shape { number, port: PORT, machine, address: config.range.network() }).await
+        let (number, address) = (number(config), config.range.network());
+        self.tunnel.ensure(Shape { number, port: PORT, machine, address }).await
     }
 
     /// The kernel works in the caller's thread.

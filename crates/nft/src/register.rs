@@ -18,6 +18,8 @@ const TRANSPORT_HEADER: u32 = 2;
 const SOURCE_OFFSET: u32 = 12;
 const DESTINATION_OFFSET: u32 = 16;
 const DESTINATION_PORT_OFFSET: u32 = 2;
+/// Behind the header of UDP and the flags of VXLAN.
+const TUNNEL_NUMBER_OFFSET: u32 = 12;
 /// Keys of `meta`.
 const META_PRIORITY: u32 = 2;
 const META_MARK: u32 = 3;
@@ -80,6 +82,11 @@ impl Attributes {
     /// The packet's destination port, for the transport protocols that have ports.
     pub fn load_destination_port(&mut self, to: Register) {
         self.load_header(TRANSPORT_HEADER, DESTINATION_PORT_OFFSET, 2, to);
+    }
+
+    /// The number of the tunnel that a datagram of VXLAN is for (RFC 7348), in the first three bytes of the register.
+    pub fn load_tunnel_number(&mut self, to: Register) {
+        self.load_header(TRANSPORT_HEADER, TUNNEL_NUMBER_OFFSET, 3, to);
     }
 
     /// The packet's transport protocol.

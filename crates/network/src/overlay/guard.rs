@@ -1,13 +1,13 @@
 //! [`Guard`]: the table that lets tunnelled packets in from the cluster's nodes only.
 //!
 //! Whoever can send a datagram to the tunnel's port could otherwise send as any pod. A pod cannot either: what a pod
-//! sends to the port of a node is dropped before it is masqueraded as its own node's.
+//! sends to the port of a node is dropped before it is masqueraded as its own node's. Tunnels of other clusters of the
+//! machine, which have other numbers, are left alone.
 
 use std::io;
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
-use nft::{Batch, Comparison, Element, Field, Holds, Hook, Passing, Register, Sender, Set};
+use nft::{Attributes, Batch, Comparison, Element, Field, Holds, Hook, Passing, Register, Sender, Set};
 
 const NODES: &str = "nodes";
 const TUNNEL: &str = "tunnel";
@@ -17,15 +17,16 @@ const BEFORE_TRACKING: i32 = -300;
 const UDP: u8 = 17;
 const KEY: Register = Register::at(0);
 const SECOND: Register = Register::at(1);
+const THIRD: Register = Register::at(2);
 const SCRATCH: Register = Register::at(15);
 
 #[derive(Debug, Clone)]
 pub struct Guard {
     pub table: String,
-    /// All pods of the cluster.
-    pub pods: Ipv4Net,
     /// The tunnel's port.
     pub port: u16,
+    /// The tunnel's number, of three bytes.
+    pub number: u32,
 }
 
 impl Guard {
@@ -40,28 +41,29 @@ impl Guard {
         batch.delete_table(table);
         batch.new_table(table);
         let sets: [(&str, &[Field]); 2] =
-            [(NODES, &[Field::Address]), (TUNNEL, &[Field::Protocol, Field::Port])];
+            [(NODES, &[Field::Address]), (TUNNEL, &[Field::Protocol, Field::Port, Field::Number])];
         for ((name, key), id) in sets.into_iter().zip(1..) {
             batch.new_set(Set { table, name, key, holds: Holds::Members }, id);
         }
-        let [high, low] = self.port.to_be_bytes();
-        let tunnel = [UDP, 0, 0, 0, high, low, 0, 0];
+        let ([high, low], [_, a, b, c]) = (self.port.to_be_bytes(), self.number.to_be_bytes());
+        let tunnel = [UDP, 0, 0, 0, high, low, 0, 0, a, b, c, 0];
         batch.add_elements(table, TUNNEL, [Element { key: &tunnel, data: None }]);
         batch.new_hooked_chain(table, CHAIN, Passing::Every, Hook::Prerouting, BEFORE_TRACKING);
-        batch.new_rule(table, CHAIN, |rule| {
+        let from_elsewhere = |rule: &mut Attributes| {
             rule.load_transport(KEY);
             rule.load_destination_port(SECOND);
+            rule.load_tunnel_number(THIRD);
             rule.member(TUNNEL, KEY, Comparison::Equal);
             rule.load_source(KEY);
             rule.member(NODES, KEY, Comparison::NotEqual);
+        };
+        batch.new_rule(table, CHAIN, |rule| {
+            from_elsewhere(rule);
             rule.destination_is_local(Comparison::Equal, SCRATCH);
             rule.discard();
         });
         batch.new_rule(table, CHAIN, |rule| {
-            rule.source(self.pods.network(), self.pods.netmask(), Comparison::Equal);
-            rule.load_transport(KEY);
-            rule.load_destination_port(SECOND);
-            rule.member(TUNNEL, KEY, Comparison::Equal);
+            from_elsewhere(rule);
             rule.load_destination(KEY);
             rule.member(NODES, KEY, Comparison::Equal);
             rule.discard();

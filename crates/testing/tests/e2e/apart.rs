@@ -4,9 +4,10 @@
 use std::fs;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use testing::{Agent, Cluster, Shell};
 
-use crate::manifests::{STAY, pod};
+use crate::manifests::{STAY, kubia, pod};
 use crate::suite::{Row, Scene};
 
 /// How long aged certificates are still valid.
@@ -14,6 +15,7 @@ const LEFT: Duration = Duration::from_secs(12);
 
 pub const ROWS: &[Row] = &[
     ("w001b_a_node_runs_pods_of_a_control_plane_elsewhere", w001b),
+    ("w130b_pods_reach_pods_of_other_machines", across),
     ("w001j_a_machine_that_cannot_join_says_why_in_one_line", w001j),
     ("w001k_a_nodes_certificates_are_renewed_while_it_runs", w001k),
 ];
@@ -78,6 +80,62 @@ fn w001b(scene: &Scene) {
     sh.ok("kubectl wait --for=condition=Ready pod/third pod/here --timeout=60s");
     assert_eq!(sh.ok("kubectl get pod here -o jsonpath={.status.containerStatuses[0].restartCount}"), "0");
     sh.ok("kubectl delete pod here later third --timeout=60s");
+    agent.take_down().expect("nothing of it is left");
+}
+
+/// One machine with the control plane and a node, and one that has joined.
+fn across(scene: &Scene) {
+    let (cluster, sh) = scene.own_cluster("wide", 1);
+    let near = sh.ok("kubectl get nodes -o jsonpath={.items[0].metadata.name}");
+    let (agent, _) = join(&cluster, &sh, "wfar", 9, "far");
+    let on = |mut manifest: Value, app: &str, node: &str| {
+        manifest["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": node});
+        manifest["metadata"]["labels"] = json!({"app": app});
+        manifest
+    };
+    let all = [
+        on(kubia("web-near"), "kubia", &near),
+        on(kubia("web-far"), "kubia", "far"),
+        on(pod("near", STAY), "client", &near),
+        on(pod("far", STAY), "client", "far"),
+    ];
+    sh.apply(&all.map(|manifest| manifest.to_string()).join("\n"));
+    sh.ok("kubectl wait --for=condition=Ready pod --all --timeout=90s");
+    let ip = |pod: &str| sh.ok(&format!("kubectl get pod {pod} -o jsonpath={{.status.podIP}}"));
+    for (from, to) in [("near", "web-far"), ("far", "web-near"), ("far", "web-far")] {
+        let (client, server) = (ip(from), ip(to));
+        let hit = sh.ok(&format!("kubectl exec {from} -- wget -qO- http://{server}:8080"));
+        assert!(hit.contains(&format!("You've hit {to}")), "{hit}");
+        let seen = sh.ok(&format!("kubectl exec {from} -- wget -qO- http://{server}:8080/client"));
+        assert_eq!(seen.trim(), client, "{to} sees the pod's own address");
+    }
+    // A Service leads to endpoints of both machines, from both, and by the address of either.
+    sh.ok("kubectl create service nodeport kubia --tcp=80:8080");
+    let port = sh.ok("kubectl get service kubia -o jsonpath={.spec.ports[0].nodePort}");
+    let far = agent.machine.address(2);
+    for ask in [
+        "kubectl exec near -- wget -qO- http://kubia".to_owned(),
+        "kubectl exec far -- wget -qO- http://kubia".to_owned(),
+        format!("curl -s -m 5 http://{far}:{port}"),
+    ] {
+        for pod in ["web-near", "web-far"] {
+            sh.ok(&format!("timeout 60 sh -c 'until {ask} | grep -q {pod}; do :; done' 2>/dev/null"));
+        }
+    }
+    // What is in the tunnel obeys policies.
+    let policy = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "far-only"},
+        "spec": {"podSelector": {"matchLabels": {"app": "kubia"}},
+            "ingress": [{"from": [{"podSelector": {"matchLabels": {"from": "far"}}}]}]}});
+    sh.apply(&policy.to_string());
+    sh.ok("kubectl label pod far from=far");
+    let (web_near, web_far) = (ip("web-near"), ip("web-far"));
+    for server in [&web_near, &web_far] {
+        let closed = format!("kubectl exec near -- timeout 1 wget -qO- http://{server}:8080");
+        sh.ok(&format!("timeout 60 sh -c 'while {closed}; do :; done' >/dev/null 2>&1"));
+        let open = format!("kubectl exec far -- timeout 5 wget -qO- http://{server}:8080");
+        sh.ok(&format!("timeout 60 sh -c 'until {open}; do :; done' 2>/dev/null"));
+    }
+    sh.ok("kubectl delete pod --all --timeout=60s");
     agent.take_down().expect("nothing of it is left");
 }
 
