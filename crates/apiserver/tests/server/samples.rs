@@ -51,6 +51,7 @@ pub fn sample(row: &Resource, name: &str) -> Value {
         }),
         "PodDisruptionBudget" => json!({"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}),
         "Ingress" => json!({"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}),
+        "IngressClass" => json!({"controller": "example.org/ingress"}),
         "RoleBinding" | "ClusterRoleBinding" => {
             object["roleRef"] = json!({"kind": "ClusterRole", "name": "r"});
             return object;

@@ -3,6 +3,7 @@
 //! The registry writes OpenMetrics; the other is made from that. They differ in what a counter's family is called,
 //! in two types, and in what stands at the end.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use prometheus_client::encoding::text;
@@ -53,9 +54,22 @@ impl Format {
 pub(super) fn render(registry: &Registry, format: Format) -> Result<String, fmt::Error> {
     let mut open = String::new();
     text::encode(&mut open, registry)?;
+    // The encoder writes infinite values as Rust does.
+    if open.contains("inf\n") {
+        open = open.lines().map(|line| format!("{}\n", with_infinity(line))).collect();
+    }
     match format {
         Format::OpenMetrics => Ok(open),
         Format::Prometheus => to_prometheus(&open),
+    }
+}
+
+/// A line whose value, if it is infinite, is written as scrapers read it.
+fn with_infinity(line: &str) -> Cow<'_, str> {
+    match line.rsplit_once(' ') {
+        Some((start, "inf")) if !line.starts_with('#') => format!("{start} +Inf").into(),
+        Some((start, "-inf")) if !line.starts_with('#') => format!("{start} -Inf").into(),
+        _ => line.into(),
     }
 }
 
@@ -87,6 +101,8 @@ fn to_prometheus(open: &str) -> Result<String, fmt::Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
     use prometheus_client::metrics::counter::Counter;
     use prometheus_client::metrics::family::Family;
     use prometheus_client::metrics::gauge::Gauge;
@@ -113,6 +129,27 @@ mod tests {
         });
         metrics.register_process();
         metrics
+    }
+
+    #[test]
+    fn infinite_values_are_written_as_scrapers_read_them() {
+        let metrics = Metrics::default();
+        let left = Gauge::<f64, AtomicU64>::default();
+        left.set(f64::INFINITY);
+        let lost = Gauge::<f64, AtomicU64>::default();
+        lost.set(f64::NEG_INFINITY);
+        metrics.register(|registry| {
+            registry.register("left_seconds", "How long it is inf", left);
+            registry.register("lost_seconds", "How long it was", lost);
+        });
+        for format in [Format::Prometheus, Format::OpenMetrics] {
+            let text = metrics.render(format).expect("text");
+            assert!(
+                text.contains("\nleft_seconds +Inf\n") && text.contains("\nlost_seconds -Inf\n"),
+                "{text}"
+            );
+            strict::read(&text, format).unwrap_or_else(|why| panic!("{why}\n{text}"));
+        }
     }
 
     #[test]
