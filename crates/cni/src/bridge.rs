@@ -51,9 +51,17 @@ pub async fn prepare_node(config: &BridgeConfig) -> Result<(), Error> {
     })?;
     link::here(|handle| async move {
         for port in link::named(&handle, &config.veth_prefix).await? {
-            link::set_port(&handle, &port).await?;
-            binding::lead_to_gateway(&config.bridge, &port, link::mac_for(range.gateway()))
-                .map_err(Error::Nft)?;
+            let set = match link::set_port(&handle, &port).await {
+                Ok(()) => binding::lead_to_gateway(&config.bridge, &port, link::mac_for(range.gateway()))
+                    .map_err(Error::Nft),
+                Err(error) => Err(error),
+            };
+            // A pod may end while the node starts.
+            if let Err(error) = set
+                && link::find(&handle, &port).await?.is_some()
+            {
+                return Err(error);
+            }
         }
         Ok(())
     })

@@ -182,7 +182,7 @@ fn w111_finalizers(scene: &Scene) {
 }
 
 fn w111_restart(scene: &Scene) {
-    let (cluster, sh) = scene.own_cluster("again", 1);
+    let (cluster, sh) = scene.own_cluster("anew", 1);
     let again = || {
         let pid = cluster.server_pid().expect("the server's process");
         sh.ok(&format!("kill -KILL {pid} && timeout 30 tail --pid={pid} -f /dev/null"));
