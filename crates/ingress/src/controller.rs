@@ -15,7 +15,7 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass, IngressLoadBalance
 use serde_json::{Value, json};
 
 use crate::told::{Reach, Told};
-use crate::translate::problems::{Problem, problems};
+use crate::translate::problems::{Problem, conflict, problems};
 use crate::view::{View, is_own_class, view};
 
 /// See the module's documentation. Keys are Ingresses.
@@ -58,7 +58,9 @@ impl Controller for IngressController {
             if delta.old().is_some_and(|old| of.is_ours(old)) && !of.is_ours(ingress) {
                 gone.keys().insert(ingress.key.clone());
             }
-            vec![ingress.key.clone()]
+            let mut keys = vec![ingress.key.clone()];
+            keys.extend(of.losers(delta));
+            keys
         });
         let (of, gone) = (seen.clone(), left.clone());
         sources.mapped(move |delta: &Delta<IngressClass>| {
@@ -109,7 +111,10 @@ impl IngressController {
     fn problems(&self, ingress: &Cached<Ingress>) -> BTreeSet<Problem> {
         let certificate =
             |secret: &Key| self.view.certificate(secret).map(|_| ()).map_err(|error| error.to_string());
-        problems(ingress.namespace(), &view(ingress), |key| self.view.services.get_key(key), certificate)
+        let mut found =
+            problems(ingress.namespace(), &view(ingress), |key| self.view.services.get_key(key), certificate);
+        found.extend(conflict(&self.view.lost(ingress)));
+        found
     }
 }
 

@@ -4,7 +4,7 @@
 //! and at nothing else.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::Shutdown;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::claims::Claims;
 use crate::pools::Pools;
-use crate::ports::Ports;
+use crate::ports::{self, Ports};
 use crate::proxy::Proxy;
 use crate::router::{Pattern, Split};
 use crate::tls::{self, Certificates};
@@ -119,13 +119,15 @@ impl Feed {
         let mut wanted = BTreeSet::new();
         if self.deps.view.has_any() {
             wanted.extend(machine.iter().copied().chain([Ipv4Addr::LOCALHOST.into()]));
+            // Nobody else on the machine has addresses of IPv6 with these ports.
+            wanted.extend(ports::has_v6().then_some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
         }
         self.deps.ports.want(&wanted).await;
-        let ports = &self.deps.ports;
+        let open = &self.deps.ports;
         // The address of the machine's nodes, which Services of type LoadBalancer get as well.
         let best = machine.into_iter().find(IpAddr::is_ipv4);
-        let addresses = best.filter(|best| ports.serves(*best)).into_iter().collect();
-        self.deps.told.replace(Reach { addresses, troubles: ports.troubles() });
+        let addresses = best.filter(|best| open.serves(*best)).into_iter().collect();
+        self.deps.told.replace(Reach { addresses, troubles: open.troubles() });
     }
 
     async fn apply(&mut self, news: News) {

@@ -36,7 +36,7 @@ impl Pools {
             Backend::Service(backend) => (&*backend.service.namespace, &*backend.service.name),
             Backend::Resource(_) => ("", ""),
         };
-        let pool = Arc::new(self.proxy.pool(namespace, name, self.view.offer(&backend)));
+        let pool = Arc::new(self.proxy.pool(namespace, name, backend.manner(), self.view.offer(&backend)));
         if let Backend::Service(of) = &backend {
             self.by_service.entry(of.service.clone()).or_default().insert(backend.clone());
         }

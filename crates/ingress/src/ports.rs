@@ -4,12 +4,14 @@
 //! API's Service address.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use base::backoff::Policy;
 use base::{Shutdown, Supervisor, TaskKind};
-use tokio::net::TcpListener;
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::Instant;
 
 use crate::proxy::Proxy;
@@ -78,7 +80,7 @@ impl Ports {
 }
 
 async fn open(port: &mut Port, at: SocketAddr, is_secure: bool, proxy: &Proxy, supervisor: &Supervisor) {
-    match TcpListener::bind(at).await {
+    match listen(at) {
         Ok(listener) => {
             tracing::info!(%at, "Ingresses are served");
             let shutdown = supervisor.shutdown().child();
@@ -95,6 +97,25 @@ async fn open(port: &mut Port, at: SocketAddr, is_secure: bool, proxy: &Proxy, s
             port.trouble = Some((format!("{at} cannot be opened: {error}"), Instant::now() + wait));
         }
     }
+}
+
+/// How many connections may wait to be accepted, as `TcpListener::bind` has it.
+const BACKLOG: u32 = 1024;
+
+/// An address of IPv6 is for clients of IPv6 alone, those of IPv4 are listened on by themselves.
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if at.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    socket.set_reuseaddr(true)?;
+    if at.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    socket.bind(at)?;
+    socket.listen(BACKLOG)
+}
+
+/// Whether the kernel has IPv6.
+pub(crate) fn has_v6() -> bool {
+    TcpSocket::new_v6().is_ok()
 }
 
 #[cfg(test)]
@@ -117,6 +138,7 @@ mod tests {
             certificates: certificates.into(),
             limits: Limits::default(),
             metrics: Metrics::default(),
+            https_port: 443,
             supervisor: supervisor.clone(),
         });
         let here = IpAddr::from(Ipv4Addr::LOCALHOST);

@@ -2,7 +2,8 @@
 //!
 //! Start with [`Proxy`]. [`connection`] owns a port's connections with their limits, `forward` is a request's way,
 //! [`pool`](Pool) divides requests among the endpoints of a Service, `endpoint` keeps connections to one of them,
-//! `headers` changes what is to be changed, `tunnel` is a connection after an upgrade.
+//! `headers` changes what is to be changed, `redirect` sends clients to HTTPS, `tunnel` is a connection after an upgrade, to
+//! which `extended` makes a stream of HTTP/2.
 //!
 //! Never here: an object of the API. Who knows them replaces the router's rules and the pools' endpoints.
 
@@ -11,9 +12,11 @@ mod body;
 mod clients;
 mod connection;
 mod endpoint;
+mod extended;
 mod forward;
 mod headers;
 mod pool;
+mod redirect;
 mod response;
 mod stall;
 mod tunnel;
@@ -30,6 +33,7 @@ use crate::metrics::{Answers, Metrics};
 use crate::router::Router;
 use crate::tls::Certificates;
 use crate::translate::endpoints::Offer;
+use crate::translate::manner::Manner;
 use clients::Clients;
 use connection::Port;
 use endpoint::Dialer;
@@ -46,6 +50,8 @@ pub(crate) struct Shared {
     metrics: Metrics,
     /// Counts requests that no rule takes.
     unrouted: Arc<Answers>,
+    /// Where clients find the hosts over TLS.
+    https_port: u16,
     rolled: AtomicU32,
 }
 
@@ -67,6 +73,8 @@ pub struct ProxyDeps {
     pub certificates: Arc<Certificates>,
     pub limits: Limits,
     pub metrics: Metrics,
+    /// The port of HTTPS, as clients know it.
+    pub https_port: u16,
     /// Runs the connections to endpoints.
     pub supervisor: Supervisor,
 }
@@ -77,7 +85,7 @@ impl Proxy {
     /// # Errors
     /// When the cryptography lacks what TLS needs.
     pub fn new(deps: ProxyDeps) -> Result<Self, serving::TlsError> {
-        let ProxyDeps { certificates, limits, metrics, supervisor } = deps;
+        let ProxyDeps { certificates, limits, metrics, https_port, supervisor } = deps;
         let tls = |protocol: &[u8]| {
             let mut config = rustls::ClientConfig::clone(&*serving::unverified_client()?);
             config.alpn_protocols = vec![protocol.to_vec()];
@@ -88,7 +96,8 @@ impl Proxy {
         let dialer = Arc::new(Dialer { limits, supervisor, tls, slots });
         let unrouted = metrics.of_service("", "");
         let router = Arc::default();
-        let shared = Shared { router, certificates, dialer, metrics, unrouted, rolled: AtomicU32::new(0) };
+        let rolled = AtomicU32::new(0);
+        let shared = Shared { router, certificates, dialer, metrics, unrouted, https_port, rolled };
         Ok(Self { shared: Arc::new(shared), clients: Clients::default() })
     }
 
@@ -98,9 +107,9 @@ impl Proxy {
     }
 
     /// A pool for a Service's requests, to be led to by rules.
-    pub fn pool(&self, namespace: &str, service: &str, offer: Offer) -> Pool {
+    pub fn pool(&self, namespace: &str, service: &str, manner: Manner, offer: Offer) -> Pool {
         let answers = self.shared.metrics.of_service(namespace, service);
-        Pool::new(Arc::clone(&self.shared.dialer), answers, offer)
+        Pool::new(Arc::clone(&self.shared.dialer), answers, manner, offer)
     }
 
     /// Serves a port until `shutdown` starts; then requests in progress end, or are ended. `number` is the port as

@@ -56,6 +56,7 @@ pub async fn start(config: Config, manager: &mut Manager, metrics: &base::Metric
         certificates: Arc::clone(&certificates),
         limits: Limits::of_process(),
         metrics: Metrics::registered(metrics),
+        https_port: config.https_port.get(),
         supervisor: supervisor.clone(),
     })?;
     let told = Told::default();

@@ -1,11 +1,12 @@
 //! Ingresses as rules of the router. Pure.
 //!
 //! Start with [`site`]: the rules of one host out of all Ingresses that name the host, the oldest first. [`backend`]
-//! says which port of a Service a rule leads to, [`endpoints`] which addresses are behind it, [`problems`] what an
-//! Ingress asks for and does not get.
+//! says which port of a Service a rule leads to, [`manner`] how its requests are treated, [`endpoints`] which addresses are
+//! behind it, [`problems`] what an Ingress asks for and does not get.
 
 pub mod backend;
 pub mod endpoints;
+pub mod manner;
 pub mod problems;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 
 use crate::router::{Conditions, PathMatch, Pattern, Rule, Site, Split};
 use backend::{Backend, PROTOCOL_ANNOTATION, Wire};
+use manner::Manner;
 
 /// The `spec.controller` of the classes that are served here.
 pub const CONTROLLER: &str = "knarr.dev/ingress";
@@ -66,7 +68,35 @@ impl IngressView {
         let paths = self.spec.rules.iter().flatten().filter_map(|rule| rule.http.as_ref());
         let backends = paths.flat_map(|http| &http.paths).map(|path| &path.backend);
         let backends = backends.chain(&self.spec.default_backend);
-        backends.map(move |backend| Backend::of(namespace, backend, self.wire()))
+        backends.map(move |backend| Backend::of(namespace, backend, self.wire(), Manner::default()))
+    }
+
+    /// What the Ingress claims: hosts with paths, of which an older Ingress may have some.
+    pub fn claims(&self) -> BTreeSet<Claim> {
+        let rules = self.spec.rules.iter().flatten();
+        let claims = rules.flat_map(|rule| {
+            let host = Pattern::parse(rule.host.as_deref().unwrap_or(""));
+            let paths = rule.http.iter().flat_map(|http| &http.paths);
+            paths.map(move |path| Claim { host: host.clone(), path: path_match(path) })
+        });
+        claims.collect()
+    }
+}
+
+/// A path of a host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    pub host: Pattern,
+    pub path: PathMatch,
+}
+
+/// The same for claims of the same requests.
+impl std::fmt::Display for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.path {
+            PathMatch::Exact(path) => write!(f, "{} = {path}", self.host),
+            PathMatch::Prefix(path) => write!(f, "{} ~ {}", self.host, path.trim_end_matches('/')),
+        }
     }
 }
 
@@ -84,7 +114,7 @@ impl Source {
     }
 
     /// The order in which Ingresses have a right to what several ask for.
-    fn seniority(&self) -> (Option<Timestamp>, &Key) {
+    pub fn seniority(&self) -> (Option<Timestamp>, &Key) {
         (self.created, &self.key)
     }
 }
@@ -99,13 +129,14 @@ pub fn site(host: &Pattern, sources: &[Source]) -> Option<Site<Backend>> {
     let mut site = Site::default();
     let mut is_named = false;
     for Source { key, view, .. } in sources {
+        let manner = view.manner(Some(host));
         let rules = view.spec.rules.iter().flatten();
         let rules = rules.filter(|rule| Pattern::parse(rule.host.as_deref().unwrap_or("")) == *host);
         let mut is_of_source = false;
         for rule in rules {
             is_of_source = true;
             for path in rule.http.iter().flat_map(|http| &http.paths) {
-                let backend = Backend::of(&key.namespace, &path.backend, view.wire());
+                let backend = Backend::of(&key.namespace, &path.backend, view.wire(), manner);
                 let rule = Rule {
                     path: path_match(path),
                     conditions: Conditions::default(),
@@ -118,7 +149,7 @@ pub fn site(host: &Pattern, sources: &[Source]) -> Option<Site<Backend>> {
         }
         is_named |= is_of_source;
         if let Some(default) = view.spec.default_backend.as_ref().filter(|_| is_of_source) {
-            site.add_default(Split::whole(Backend::of(&key.namespace, default, view.wire())));
+            site.add_default(Split::whole(Backend::of(&key.namespace, default, view.wire(), manner)));
         }
     }
     is_named.then_some(site)
@@ -131,7 +162,7 @@ pub fn default(sources: &[Source]) -> Option<Backend> {
     let mut candidates = sources.iter().filter(with_default);
     let source = candidates.clone().find(has_no_rules).or_else(|| candidates.next())?;
     let backend = source.view.spec.default_backend.as_ref()?;
-    Some(Backend::of(&source.key.namespace, backend, source.view.wire()))
+    Some(Backend::of(&source.key.namespace, backend, source.view.wire(), source.view.manner(None)))
 }
 
 /// `ImplementationSpecific` is a prefix here.

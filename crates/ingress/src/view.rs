@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use informer::{Cache, Cached, Index, Informers, Key};
+use informer::{Cache, Cached, Delta, Index, Informers, Key};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::tls::{self, CertificateError};
 use crate::translate::backend::{Backend, ServiceBackend};
 use crate::translate::endpoints::{self, Lack, Offer};
-use crate::translate::{CONTROLLER, IngressView};
+use crate::translate::{CONTROLLER, Claim, IngressView, Source, by_age};
 
 const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
@@ -49,6 +49,8 @@ pub(crate) struct View {
     pub by_host: Index<Ingress>,
     /// Those with a default backend, by the names of their classes.
     pub with_default: Index<Ingress>,
+    /// By the paths of their hosts, as [`crate::translate::Claim`] writes them.
+    pub by_claim: Index<Ingress>,
     by_service: Index<Ingress>,
     by_secret: Index<Ingress>,
     slices_by_service: Index<EndpointSlice>,
@@ -86,6 +88,9 @@ impl View {
         let by_host = ingresses.index("ingress-host", |ingress, found| {
             view(ingress).hosts().iter().for_each(|host| found(&host.to_string()));
         });
+        let by_claim = ingresses.index("ingress-claim", |ingress, found| {
+            view(ingress).claims().iter().for_each(|claim| found(&claim.to_string()));
+        });
         let by_service = ingresses.index("ingress-service", |ingress, found| {
             services_of(ingress).iter().for_each(|service| found(&service.to_string()));
         });
@@ -106,6 +111,7 @@ impl View {
             by_class,
             by_host,
             with_default,
+            by_claim,
             by_service,
             by_secret,
             slices_by_service,
@@ -151,6 +157,32 @@ impl View {
     /// The Ingresses that show the certificate of a Secret.
     pub fn of_secret(&self, secret: &Key) -> Vec<Key> {
         self.by_secret.keys(&secret.to_string())
+    }
+
+    /// The paths of an Ingress that an older one has, with the one that has them.
+    pub fn lost(&self, ingress: &Cached<Ingress>) -> Vec<(Claim, Key)> {
+        let own = Source::of(ingress);
+        let lost = own.view.claims().into_iter().filter_map(|claim| {
+            let rivals = self.by_claim.get(&claim.to_string());
+            let rivals =
+                rivals.iter().filter(|rival| rival.key != own.key && self.is_ours(rival)).map(Source::of);
+            let mut older: Vec<Source> = rivals.filter(|rival| rival.seniority() < own.seniority()).collect();
+            by_age(&mut older);
+            older.into_iter().next().map(|older| (claim, older.key))
+        });
+        lost.collect()
+    }
+
+    /// Younger Ingresses that have a path which an Ingress has come to have.
+    pub fn losers(&self, delta: &Delta<Ingress>) -> Vec<Key> {
+        let Delta::Applied { new, old } = delta else { return Vec::new() };
+        let before = old.as_ref().map(|old| view(old).claims()).unwrap_or_default();
+        let own = Source::of(new);
+        let come = own.view.claims().into_iter().filter(|claim| !before.contains(claim));
+        let rivals = come.flat_map(|claim| self.by_claim.get(&claim.to_string()));
+        let younger =
+            rivals.map(|rival| Source::of(&rival)).filter(|rival| rival.seniority() > own.seniority());
+        younger.map(|rival| rival.key).collect()
     }
 
     /// The endpoints of a backend as they are now.

@@ -26,6 +26,7 @@ impl Ground {
             certificates: certificates.clone(),
             limits: Limits::default(),
             metrics: Metrics::default(),
+            https_port: 443,
             supervisor: supervisor.clone(),
         };
         let proxy = Proxy::new(deps).expect("a proxy");

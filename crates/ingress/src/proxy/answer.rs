@@ -29,6 +29,8 @@ pub(super) enum Refusal {
     Slow,
     #[error("the client has stopped sending the request")]
     Stalled,
+    #[error("the backend is spoken to over HTTP/2, and is not asked for WebSocket")]
+    NoWebSocket,
 }
 
 impl Refusal {
@@ -41,6 +43,7 @@ impl Refusal {
             Self::Unreachable | Self::Broken | Self::Odd => StatusCode::BAD_GATEWAY,
             Self::Slow => StatusCode::GATEWAY_TIMEOUT,
             Self::Stalled => StatusCode::REQUEST_TIMEOUT,
+            Self::NoWebSocket => StatusCode::NOT_IMPLEMENTED,
         }
     }
 

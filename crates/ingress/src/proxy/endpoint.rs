@@ -23,6 +23,7 @@ use super::body::{RequestBody, Sent};
 use super::stall::Steady;
 use crate::limits::Limits;
 use crate::translate::backend::Wire;
+use crate::translate::manner::Manner;
 
 /// How long an endpoint that could not be reached is asked last.
 const SHUNNED: Duration = Duration::from_secs(2);
@@ -55,6 +56,7 @@ pub(super) struct Dialer {
 pub struct Endpoint {
     address: SocketAddr,
     wire: Wire,
+    manner: Manner,
     dialer: Arc<Dialer>,
     in_progress: AtomicUsize,
     /// Gets no new request.
@@ -128,10 +130,11 @@ impl Connection {
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr, wire: Wire, dialer: Arc<Dialer>) -> Self {
+    pub(super) fn new(address: SocketAddr, wire: Wire, manner: Manner, dialer: Arc<Dialer>) -> Self {
         Self {
             address,
             wire,
+            manner,
             dialer,
             in_progress: AtomicUsize::new(0),
             is_retired: AtomicBool::new(false),
@@ -243,9 +246,9 @@ impl Endpoint {
             Ok(Box::new(tls.connect(name, stream).await?) as Box<dyn Stream>)
         };
         let limits = &self.dialer.limits;
-        let stream: io::Result<_> =
-            timeout(limits.connect_patience, dial).await.map_err(|_| ConnectError::Slow)?;
-        Ok((Steady::new(stream?, limits.stall_patience), slot))
+        let patience = self.manner.connect.unwrap_or(limits.connect_patience);
+        let stream: io::Result<_> = timeout(patience, dial).await.map_err(|_| ConnectError::Slow)?;
+        Ok((Steady::new(stream?, self.manner.send.unwrap_or(limits.stall_patience)), slot))
     }
 
     /// Runs a connection to its end.

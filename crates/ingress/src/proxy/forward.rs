@@ -20,6 +20,7 @@ use super::headers::{self, Client};
 use super::pool::Pool;
 use super::response::ResponseBody;
 use super::tunnel::Tunnel;
+use super::{extended, redirect};
 use crate::router::{Asked, host_of};
 use crate::translate::backend::Wire;
 
@@ -41,6 +42,13 @@ struct Outgoing {
     sent: Option<Arc<Sent>>,
 }
 
+/// A client that asks for another protocol.
+struct Waiting {
+    on: OnUpgrade,
+    /// By a stream of HTTP/2, whose connection goes on beside.
+    is_extended: bool,
+}
+
 /// What became of one attempt.
 enum Attempt {
     Answered(Box<Response<Incoming>>, Lease),
@@ -55,7 +63,11 @@ impl Forwarder {
         let start = Instant::now();
         let (response, answers) = match self.route(&request) {
             Ok((pool, authority)) => {
-                let response = self.forward(&pool, authority, request).await;
+                let is_elsewhere = pool.manner.to_https && !self.client.is_secure;
+                let response = match is_elsewhere && redirect::is_for(request.uri().path()) {
+                    true => redirect::to_https(request.uri(), authority.as_ref(), self.shared.https_port),
+                    false => self.forward(&pool, authority, request).await,
+                };
                 (response.unwrap_or_else(|refusal| refusal.response()), pool.answers.clone())
             }
             Err(refusal) => (refusal.response(), self.shared.unrouted.clone()),
@@ -66,7 +78,8 @@ impl Forwarder {
     }
 
     fn route(&self, request: &Request<Incoming>) -> Result<(Arc<Pool>, Option<Authority>), Refusal> {
-        if request.method() == Method::CONNECT {
+        let is_extended = extended::is_asked(request);
+        if request.method() == Method::CONNECT && !is_extended {
             return Err(Refusal::Connect);
         }
         let authority = headers::authority(request).map_err(|_| Refusal::Host)?;
@@ -74,7 +87,7 @@ impl Forwarder {
         let asked = Asked {
             host: &host,
             path: request.uri().path(),
-            method: request.method(),
+            method: if is_extended { &Method::GET } else { request.method() },
             headers: request.headers(),
             roll: self.shared.roll(),
         };
@@ -92,13 +105,22 @@ impl Forwarder {
         let mut tried: Vec<Arc<Endpoint>> = Vec::new();
         let mut endpoint = choose(pool, &tried)?;
         let wire = endpoint.wire();
+        let is_extended = extended::is_asked(&request);
+        if is_extended && wire.h2 {
+            return Err(Refusal::NoWebSocket);
+        }
         let protocol = headers::upgrade(request.version(), request.headers()).filter(|_| !wire.h2);
-        let upgrade = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
+        let upgrade = (protocol.is_some() || is_extended).then(|| hyper::upgrade::on(&mut request));
+        let protocol = match is_extended {
+            true => Some(extended::to_upgrade(&mut request, base::random::bytes())),
+            false => protocol,
+        };
+        let client = upgrade.map(|on| Waiting { on, is_extended });
         let mut outgoing = self.outgoing(authority, request, wire, protocol)?;
         let mut is_fresh = false;
         for attempt in 1.. {
-            let refusal = match self.attempt(&endpoint, outgoing, is_fresh).await {
-                Attempt::Answered(response, lease) => return self.respond(*response, lease, upgrade),
+            let refusal = match self.attempt(pool, &endpoint, outgoing, is_fresh).await {
+                Attempt::Answered(response, lease) => return self.respond(pool, *response, lease, client),
                 Attempt::Failed(refusal) => return Err(refusal),
                 Attempt::Again(left, refusal) => {
                     outgoing = *left;
@@ -143,7 +165,13 @@ impl Forwarder {
         Ok(Outgoing { again, request: Request::from_parts(parts, body), sent })
     }
 
-    async fn attempt(&self, endpoint: &Arc<Endpoint>, outgoing: Outgoing, is_fresh: bool) -> Attempt {
+    async fn attempt(
+        &self,
+        pool: &Pool,
+        endpoint: &Arc<Endpoint>,
+        outgoing: Outgoing,
+        is_fresh: bool,
+    ) -> Attempt {
         let mut lease = endpoint.begin(outgoing.sent.clone());
         let connection = match is_fresh {
             true => endpoint.fresh().await,
@@ -159,7 +187,7 @@ impl Forwarder {
             }
         };
         let Outgoing { again, request, sent } = outgoing;
-        let patience = self.shared.dialer.limits.response_patience;
+        let patience = pool.manner.read.unwrap_or(self.shared.dialer.limits.response_patience);
         let outcome = tokio::select! {
             outcome = connection.send(request) => outcome,
             () = response_deadline(sent.as_deref(), patience) => return Attempt::Failed(Refusal::Slow),
@@ -179,19 +207,24 @@ impl Forwarder {
 
     fn respond(
         &self,
+        pool: &Pool,
         response: Response<Incoming>,
         lease: Lease,
-        upgrade: Option<OnUpgrade>,
+        client: Option<Waiting>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let client = upgrade.ok_or(Refusal::Odd)?;
+            let client = client.ok_or(Refusal::Odd)?;
             return self.switch(response, lease, client);
+        }
+        // A client of HTTP/2 would take any success for consent.
+        if client.is_some_and(|client| client.is_extended) && response.status().is_success() {
+            return Err(Refusal::Odd);
         }
         let (mut parts, body) = response.into_parts();
         headers::of_response(&mut parts.headers);
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
-        Ok(Response::from_parts(parts, ResponseBody::relayed(body, lease)))
+        Ok(Response::from_parts(parts, ResponseBody::relayed(body, lease, pool.manner.read)))
     }
 
     /// The endpoint has agreed to go over to another protocol.
@@ -199,16 +232,22 @@ impl Forwarder {
         &self,
         mut response: Response<Incoming>,
         lease: Lease,
-        client: OnUpgrade,
+        client: Waiting,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let protocol = response.headers().get(http::header::UPGRADE).cloned().ok_or(Refusal::Odd)?;
         let endpoint = hyper::upgrade::on(&mut response);
         let (mut parts, _) = response.into_parts();
         headers::of_response(&mut parts.headers);
-        headers::set_upgrade(&mut parts.headers, protocol);
         parts.extensions.clear();
-        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Tunnel { client, endpoint, lease });
+        let tunnel = Tunnel { client: client.on, endpoint, lease };
+        if client.is_extended {
+            extended::of_consent(&mut parts.headers);
+            parts.status = StatusCode::OK;
+            tunnel.run_beside(&self.shared.dialer.supervisor);
+        } else {
+            headers::set_upgrade(&mut parts.headers, protocol);
+            *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+        }
         Ok(Response::from_parts(parts, ResponseBody::own("")))
     }
 }

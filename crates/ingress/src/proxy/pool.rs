@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::endpoint::{Dialer, Endpoint};
 use crate::metrics::Answers;
 use crate::translate::endpoints::{Lack, Offer};
+use crate::translate::manner::Manner;
 
 /// How many endpoints are compared at most for one request.
 const COMPARED: usize = 8;
@@ -22,6 +23,8 @@ pub struct Pool {
     next: AtomicUsize,
     dialer: Arc<Dialer>,
     pub(super) answers: Arc<Answers>,
+    /// How its requests are treated.
+    pub(super) manner: Manner,
 }
 
 struct State {
@@ -30,12 +33,12 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(dialer: Arc<Dialer>, answers: Arc<Answers>, offer: Offer) -> Self {
+    pub(super) fn new(dialer: Arc<Dialer>, answers: Arc<Answers>, manner: Manner, offer: Offer) -> Self {
         let Offer { wire, endpoints, lack } = offer;
         let endpoints =
-            endpoints.into_iter().map(|at| Arc::new(Endpoint::new(at, wire, Arc::clone(&dialer))));
+            endpoints.into_iter().map(|at| Arc::new(Endpoint::new(at, wire, manner, Arc::clone(&dialer))));
         let state = State { endpoints: endpoints.collect(), lack };
-        Self { state: ArcSwap::from_pointee(state), next: AtomicUsize::new(0), dialer, answers }
+        Self { state: ArcSwap::from_pointee(state), next: AtomicUsize::new(0), dialer, answers, manner }
     }
 
     /// Has the pool consist of these endpoints from now on. Those that stay keep their connections; those that go get
@@ -48,7 +51,8 @@ impl Pool {
         let (kept, gone): (Vec<_>, Vec<_>) = before.endpoints.iter().cloned().partition(is_kept);
         let known: BTreeSet<SocketAddr> = kept.iter().map(|endpoint| endpoint.address()).collect();
         let new = offer.endpoints.difference(&known);
-        let new = new.map(|at| Arc::new(Endpoint::new(*at, offer.wire, Arc::clone(&self.dialer))));
+        let new =
+            new.map(|at| Arc::new(Endpoint::new(*at, offer.wire, self.manner, Arc::clone(&self.dialer))));
         let endpoints = kept.into_iter().chain(new).collect();
         self.state.store(Arc::new(State { endpoints, lack: offer.lack }));
         for endpoint in gone {

@@ -2,10 +2,12 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
 
 use super::body::BoxError;
 use super::endpoint::Lease;
@@ -23,11 +25,20 @@ pub struct Relayed {
     inner: Incoming,
     /// Given back at the end.
     lease: Option<Lease>,
+    /// How long nothing may come, where there is a limit.
+    patience: Option<Duration>,
+    /// Runs while nothing comes.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
+/// The endpoint has stopped sending.
+#[derive(Debug, thiserror::Error)]
+#[error("the endpoint has sent nothing of the body for {0:?}")]
+struct Stalled(Duration);
+
 impl ResponseBody {
-    pub(super) fn relayed(inner: Incoming, lease: Lease) -> Self {
-        let mut relayed = Relayed { inner, lease: Some(lease) };
+    pub(super) fn relayed(inner: Incoming, lease: Lease, patience: Option<Duration>) -> Self {
+        let mut relayed = Relayed { inner, lease: Some(lease), patience, deadline: None };
         relayed.give_back_at_end();
         Self::Relayed(relayed)
     }
@@ -38,6 +49,15 @@ impl ResponseBody {
 }
 
 impl Relayed {
+    /// Nothing comes now.
+    fn limit(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(patience) = self.patience else { return Poll::Pending };
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(patience)));
+        std::task::ready!(deadline.as_mut().poll(cx));
+        self.lease.take();
+        Poll::Ready(Some(Err(Stalled(patience).into())))
+    }
+
     fn give_back_at_end(&mut self) {
         if self.inner.is_end_stream()
             && let Some(lease) = self.lease.take()
@@ -60,11 +80,12 @@ impl Body for ResponseBody {
             Self::Relayed(relayed) => {
                 let polled = Pin::new(&mut relayed.inner).poll_frame(cx);
                 match &polled {
-                    Poll::Pending => {}
+                    Poll::Pending => return relayed.limit(cx),
                     Poll::Ready(None) => drop(relayed.lease.take().map(Lease::give_back)),
                     Poll::Ready(Some(Err(_))) => drop(relayed.lease.take()),
                     Poll::Ready(Some(Ok(_))) => relayed.give_back_at_end(),
                 }
+                relayed.deadline = None;
                 polled.map_err(Into::into)
             }
         }

@@ -1,5 +1,6 @@
 //! [`Tunnel`]: a connection that has gone over to another protocol, passed on byte by byte.
 
+use base::{Supervisor, TaskKind};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
@@ -14,6 +15,17 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
+    /// Passes bytes on in a task of its own, until both sides have ended or all stops.
+    pub fn run_beside(self, supervisor: &Supervisor) {
+        let shutdown = supervisor.shutdown().clone();
+        supervisor.spawn(TaskKind::Background, "ingress tunnel", async move {
+            tokio::select! {
+                () = self.run() => {}
+                () = shutdown.started() => {}
+            }
+        });
+    }
+
     /// Passes bytes on until both sides have ended.
     pub async fn run(self) {
         let Self { client, endpoint, lease } = self;

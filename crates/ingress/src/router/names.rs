@@ -28,6 +28,19 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Whether all hosts of `other` are among these.
+    pub fn has(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) => true,
+            (Self::Wildcard(suffix), Self::Exact(host)) => {
+                host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == &**suffix)
+            }
+            _ => self == other,
+        }
+    }
+}
+
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method};
 use super::{Asked, Split};
 
 /// The paths of a rule. A query is never looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PathMatch {
     /// This path alone.
     Exact(Box<str>),

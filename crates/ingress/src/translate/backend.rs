@@ -5,6 +5,8 @@ use std::sync::Arc;
 use informer::Key;
 use k8s_openapi::api::networking::v1::IngressBackend;
 
+use super::manner::Manner;
+
 /// The annotation of an Ingress that says how all its backends are spoken to: `HTTP`, `HTTPS`, `H2C`, `GRPC` or `GRPCS`.
 pub const PROTOCOL_ANNOTATION: &str = "ingress.knarr.dev/backend-protocol";
 
@@ -54,6 +56,7 @@ pub struct ServiceBackend {
     pub port: Port,
     /// How it is spoken to, where the Ingress says so; else the Service does.
     pub wire: Option<Wire>,
+    pub manner: Manner,
 }
 
 /// What a rule of an Ingress leads to.
@@ -65,7 +68,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    pub(super) fn of(namespace: &str, backend: &IngressBackend, wire: Option<Wire>) -> Self {
+    pub(super) fn of(namespace: &str, backend: &IngressBackend, wire: Option<Wire>, manner: Manner) -> Self {
         let Some(service) = &backend.service else {
             let of = backend.resource.as_ref();
             let text = of.map(|of| format!("{} {}", of.kind, of.name)).unwrap_or_default();
@@ -75,6 +78,14 @@ impl Backend {
         let name = port.and_then(|port| port.name.as_deref()).filter(|name| !name.is_empty());
         let number = || Port::Number(port.and_then(|port| port.number).unwrap_or(0));
         let port = name.map_or_else(number, |name| Port::Name(name.into()));
-        Self::Service(ServiceBackend { service: Key::new(namespace, &service.name), port, wire })
+        Self::Service(ServiceBackend { service: Key::new(namespace, &service.name), port, wire, manner })
+    }
+
+    /// How requests are treated that go there.
+    pub fn manner(&self) -> Manner {
+        match self {
+            Self::Service(backend) => backend.manner,
+            Self::Resource(_) => Manner::default(),
+        }
     }
 }

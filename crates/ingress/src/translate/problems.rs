@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::Service;
 
 use super::backend::{Backend, PROTOCOL_ANNOTATION, Port, Wire};
 use super::endpoints::{self, Lack};
-use super::{CLASS_ANNOTATION, IngressView};
+use super::{CLASS_ANNOTATION, Claim, IngressView, manner};
+use crate::router::PathMatch;
 
 /// Annotations of other Ingress controllers, which change there what an Ingress does.
 const FOREIGN: [&str; 9] = [
@@ -53,6 +54,18 @@ pub fn problems(
     found
 }
 
+/// The paths of an Ingress that older ones have, each with the older one.
+pub fn conflict(lost: &[(Claim, Key)]) -> Option<Problem> {
+    let (Claim { host, path }, owner) = lost.first()?;
+    let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = path;
+    let more = match lost.len() - 1 {
+        0 => String::new(),
+        more => format!(", and {more} more of this Ingress' paths are others'"),
+    };
+    let message = format!("host \"{host}\" and path \"{path}\" is already defined in ingress {owner}{more}");
+    Some(Problem { reason: "PathConflict", message })
+}
+
 fn of_backend(backend: &Backend, service: &impl Fn(&Key) -> Option<Arc<Service>>) -> Option<Problem> {
     let backend = match backend {
         Backend::Service(backend) => backend,
@@ -78,7 +91,8 @@ fn of_annotations(view: &IngressView) -> Option<Problem> {
         let is_known = match name.as_str() {
             PROTOCOL_ANNOTATION => Wire::of_annotation(value).is_some(),
             CLASS_ANNOTATION => true,
-            name => !FOREIGN.iter().chain([&OWN]).any(|prefix| name.starts_with(prefix)),
+            name => manner::is_understood(name, value)
+                .unwrap_or_else(|| !FOREIGN.iter().chain([&OWN]).any(|prefix| name.starts_with(prefix))),
         };
         !is_known
     });

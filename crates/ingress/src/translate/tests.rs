@@ -116,7 +116,11 @@ fn slice(family: &str, endpoints: &Value) -> EndpointSlice {
 }
 
 fn offered(port: Port, service: Option<&Service>, slices: &[EndpointSlice]) -> Offer {
-    offer(&ServiceBackend { service: Key::new("ns", "s"), port, wire: None }, service, slices.iter())
+    offer(
+        &ServiceBackend { service: Key::new("ns", "s"), port, wire: None, manner: manner::Manner::default() },
+        service,
+        slices.iter(),
+    )
 }
 
 fn addresses(offer: &Offer) -> Vec<String> {

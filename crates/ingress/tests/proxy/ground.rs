@@ -23,6 +23,7 @@ use ingress::router::{Conditions, PathMatch, Pattern, Rule, Site, Split};
 use ingress::tls::Certificates;
 use ingress::translate::backend::Wire;
 use ingress::translate::endpoints::{Lack, Offer};
+use ingress::translate::manner::Manner;
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -56,6 +57,7 @@ impl Ground {
             certificates: certificates.clone(),
             limits,
             metrics: Metrics::default(),
+            https_port: 443,
             supervisor: Supervisor::new(shutdown.clone()),
         };
         let proxy = Proxy::new(deps).expect("a proxy");
@@ -77,7 +79,11 @@ impl Ground {
     }
 
     pub fn lead_to(&self, host: &str, wire: Wire, addresses: &[SocketAddr]) -> Arc<Pool> {
-        let pool = Arc::new(self.proxy.pool("ns", "service", offer(wire, addresses)));
+        self.lead_in(host, wire, Manner::default(), addresses)
+    }
+
+    pub fn lead_in(&self, host: &str, wire: Wire, manner: Manner, addresses: &[SocketAddr]) -> Arc<Pool> {
+        let pool = Arc::new(self.proxy.pool("ns", "service", manner, offer(wire, addresses)));
         let mut site = Site::default();
         site.add(Rule {
             path: PathMatch::Prefix("/".into()),

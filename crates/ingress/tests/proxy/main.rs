@@ -2,6 +2,7 @@
 
 mod ground;
 mod hostile;
+mod manners;
 mod protocols;
 mod requests;
 mod rolling;

@@ -129,3 +129,59 @@ async fn an_upgrade_to_http_2_is_a_plain_request_and_one_that_is_refused_too() {
     }
     ground.stop().await;
 }
+
+#[tokio::test]
+async fn websocket_passes_in_streams_of_http_2_beside_other_requests() {
+    let ground = Ground::start().await;
+    let chat = Backend::start(|mut request: Request<Incoming>| {
+        let headers = request.headers_mut();
+        assert_eq!(headers["sec-websocket-version"], "13");
+        let key = headers.insert("sec-websocket-key", HeaderValue::from_static("x"));
+        assert_eq!(key.map(|key| key.len()), Some(24), "the proxy's own");
+        echo(request)
+    })
+    .await;
+    let plain = Backend::named("plain").await;
+    ground.lead("a", HTTP, &[&chat]);
+    ground.lead("b", HTTP, &[&plain]);
+    ground.lead("c", H2C, &[&plain]);
+    let handshake =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(ground.raw().await));
+    let (mut sender, connection) = handshake.await.expect("connected");
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { drop(connection.await) });
+    let get = || Request::get("http://b/").body(text("")).expect("a request");
+    // With the first answer the client knows that the server takes such streams.
+    assert_eq!(sender.send_request(get()).await.expect("a response").status(), 200);
+    let open = |host: &str| {
+        let mut request = Request::connect(format!("http://{host}/chat")).body(text("")).expect("a request");
+        request.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+        request.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
+        request
+    };
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut response = sender.send_request(open("a")).await.expect("a response");
+        assert_eq!(response.status(), 200);
+        for name in ["upgrade", "connection", "sec-websocket-accept"] {
+            assert!(!response.headers().contains_key(name), "{name}");
+        }
+        let stream = hyper::upgrade::on(&mut response).await.expect("a stream");
+        streams.push(TokioIo::new(stream));
+    }
+    for (stream, said) in streams.iter_mut().zip(["one", "two", "three"]) {
+        stream.write_all(said.as_bytes()).await.expect("written");
+        let mut got = vec![0; "hello".len() + said.len()];
+        tokio::time::timeout(PATIENCE, stream.read_exact(&mut got)).await.expect("in time").expect("read");
+        assert_eq!(String::from_utf8_lossy(&got), format!("hello{said}"));
+    }
+    assert_eq!(sender.send_request(get()).await.expect("a response").status(), 200, "beside the streams");
+    // A server that answers and does not go over has not agreed; one that speaks HTTP/2 is not asked.
+    assert_eq!(sender.send_request(open("b")).await.expect("a response").status(), 502);
+    assert_eq!(sender.send_request(open("c")).await.expect("a response").status(), 501);
+    let mut plain = Request::connect("http://a:80").body(text("")).expect("a request");
+    *plain.uri_mut() = hyper::Uri::from_static("a:80");
+    assert_eq!(sender.send_request(plain).await.expect("a response").status(), 405);
+    drop(streams);
+    ground.stop().await;
+}

@@ -1,8 +1,7 @@
 //! Endpoints that come and go while requests are under way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hyper::Response;
 use tokio::sync::Notify;
@@ -67,13 +66,24 @@ async fn ask(address: std::net::SocketAddr, over: Arc<AtomicBool>) -> (usize, Ve
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_update_of_servers_that_end_well_fails_no_request() {
     let ground = Ground::start().await;
-    let answer = |_| async {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-        Response::new(text("ok"))
+    let answered = Arc::new(AtomicUsize::new(0));
+    let answer = {
+        let answered = answered.clone();
+        move |_| {
+            let answered = answered.clone();
+            async move {
+                // Requests are in progress at any time.
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+                answered.fetch_add(1, Ordering::Relaxed);
+                Response::new(text("ok"))
+            }
+        }
     };
     let mut servers = Vec::new();
     for _ in 0..3 {
-        servers.push(Backend::start(answer).await);
+        servers.push(Backend::start(answer.clone()).await);
     }
     let pool = ground.lead("a", HTTP, &servers.iter().collect::<Vec<_>>());
     let over = Arc::new(AtomicBool::new(false));
@@ -82,10 +92,14 @@ async fn a_rolling_update_of_servers_that_end_well_fails_no_request() {
         clients.spawn(ask(ground.plain, over.clone()));
     }
     for _ in 0..12 {
-        servers.push(Backend::start(answer).await);
+        servers.push(Backend::start(answer.clone()).await);
         let addresses: Vec<_> = servers[1..].iter().map(|server| server.address).collect();
         pool.replace(offer(HTTP, &addresses));
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        let newest = servers.last().expect("the one that has come");
+        let before = answered.load(Ordering::Relaxed);
+        while newest.connections() == 0 || answered.load(Ordering::Relaxed) < before + 50 {
+            tokio::task::yield_now().await;
+        }
         servers.remove(0).stop().await;
     }
     over.store(true, Ordering::Relaxed);
