@@ -3,10 +3,12 @@
 //!
 //! Start with [`ServiceAllocation`]. `spec` decides which families and how many addresses, `ranges` knows from where,
 //! `addresses` takes and gives back. `ports` decides which node ports, `book` knows which are taken. A dry run takes
-//! nothing. Of several servers on one store each counts node ports as its cache shows them when a request begins. Upstream: `pkg/registry/core/service/storage`.
+//! nothing. Of several servers on one store each counts node ports as its cache shows them, and `locks` keep them
+//! from giving out one at the same time. Upstream: `pkg/registry/core/service/storage`.
 
 mod addresses;
 mod book;
+mod locks;
 mod ports;
 mod ranges;
 mod spec;
@@ -25,7 +27,8 @@ use crate::cache::lookup::Lookup;
 use crate::eventual::Eventual;
 use addresses::{Addresses, Grant, Parent, Refusal};
 use book::{Book, Claim, ClaimId};
-use ports::Taking;
+use locks::{Lock, Locks};
+use ports::{Hints, Taking};
 use ranges::{Family, Ranges};
 use spec::Addressing;
 
@@ -34,7 +37,11 @@ pub struct ServiceAllocation {
     lookup: Lookup,
     addresses: Arc<Addresses>,
     ports: Arc<Ports>,
+    locks: Arc<Locks>,
 }
+
+/// How often ports are chosen anew that another server has taken meanwhile.
+const CHOICES: usize = 16;
 
 /// The node ports, counted from the first time that somebody asks.
 struct Ports {
@@ -58,8 +65,9 @@ impl ServiceAllocation {
     pub fn new(cache: &Cache, clock: Arc<dyn Clock>, supervisor: Supervisor) -> Self {
         let lookup = Lookup::new(cache.clone());
         let ports = Ports { lookup: lookup.clone(), clock: Arc::clone(&clock), book: Mutex::default() };
-        let addresses = Addresses::new(cache.clone(), clock, supervisor);
-        Self { lookup, addresses, ports: Arc::new(ports) }
+        let addresses = Addresses::new(cache.clone(), clock, supervisor.clone());
+        let locks = Locks::new(cache.clone(), supervisor);
+        Self { lookup, addresses, ports: Arc::new(ports), locks }
     }
 
     async fn allocate(
@@ -73,8 +81,58 @@ impl ServiceAllocation {
         }
         let held = held.as_ref().and_then(Reservation::hold::<Taken>);
         let mut taken = self.allocate_addresses(review, service, held).await?;
-        taken.claim = Mutex::new(self.allocate_ports(review, service, held)?);
+        if self.lookup.may_lag() {
+            self.allocate_ports_among_servers(review, service, held, &mut taken).await?;
+        } else {
+            taken.claim = Mutex::new(self.allocate_ports(review, service, held, &Hints::default())?);
+        }
         Ok(taken.reservation())
+    }
+
+    /// Fills in node ports that no other server gives out at the same time.
+    async fn allocate_ports_among_servers(
+        &self,
+        review: &Review<'_>,
+        service: &mut Object,
+        held: Option<&Taken>,
+        taken: &mut Taken,
+    ) -> Result<(), Error> {
+        let mut known = held.map(Taken::take_locks).unwrap_or_default();
+        let mut hints = Hints::default();
+        for _ in 0..CHOICES {
+            let mut filled = service.clone();
+            let Some(claim) = self.allocate_ports(review, &mut filled, held, &hints)? else {
+                *service = filled;
+                return Ok(());
+            };
+            let ports = self.ports.with_book(|book| book.claimed(claim)).unwrap_or_default();
+            let withdraw = || self.ports.with_book(|book| book.withdraw(claim));
+            let (locks, missed) = self.locks.take(&ports, known).await.map_err(|error| {
+                withdraw();
+                Error::internal(format!("failed to allocate a nodePort: {error}"))
+            })?;
+            if let Some(refused) = missed.iter().find_map(|port| ports::refused(service, *port)) {
+                withdraw();
+                return Err(refused);
+            }
+            // What others have written before the locks were this server's.
+            self.lookup.freshen().await;
+            let is_sole = self.ports.with_book(|book| {
+                book.catch_up(self.ports.clock.now());
+                book.is_sole(claim)
+            });
+            if missed.is_empty() && is_sole != Some(false) {
+                *service = filled;
+                taken.claim = Mutex::new(Some(claim));
+                taken.locks = Mutex::new(locks);
+                return Ok(());
+            }
+            withdraw();
+            hints.preferred = locks.iter().map(|lock| lock.port).collect();
+            hints.avoided.extend(missed);
+            known = locks;
+        }
+        Err(Error::internal("failed to allocate a nodePort: other servers took each that was chosen"))
     }
 
     async fn allocate_addresses(
@@ -122,6 +180,7 @@ impl ServiceAllocation {
         review: &Review<'_>,
         service: &mut Object,
         held: Option<&Taken>,
+        hints: &Hints,
     ) -> Result<Option<ClaimId>, Error> {
         let claimed = self.ports.with_book(|book| {
             book.catch_up(self.ports.clock.now());
@@ -129,7 +188,7 @@ impl ServiceAllocation {
             if let Some(id) = held.and_then(Taken::take_claim) {
                 book.withdraw(id);
             }
-            let mut taking = Taking::new(book, review.dry_run);
+            let mut taking = Taking::new(book, hints, review.dry_run);
             taking.fill(service, review.old)?;
             let ports = std::mem::take(&mut taking.taken);
             let base = review.old.and_then(|old| old.resource_version().parse().ok());
@@ -175,6 +234,7 @@ impl ServiceAllocation {
         Taken {
             grants: Mutex::default(),
             claim: Mutex::default(),
+            locks: Mutex::default(),
             freed_if_written: Vec::new(),
             freed_if_removed: Vec::new(),
             parent: Parent::of(service),
@@ -305,6 +365,8 @@ impl Why {
 struct Taken {
     grants: Mutex<Vec<Grant>>,
     claim: Mutex<Option<ClaimId>>,
+    /// Of the claimed ports, where other servers could give them out; given back after the write.
+    locks: Mutex<Vec<Lock>>,
     freed_if_written: Vec<IpAddr>,
     freed_if_removed: Vec<IpAddr>,
     parent: Parent,
@@ -326,6 +388,11 @@ impl Taken {
     /// The addresses that are held, from now on the caller's.
     fn take_grants(&self) -> Vec<Grant> {
         std::mem::take(&mut *open(&self.grants))
+    }
+
+    /// The locks of ports, from now on the caller's.
+    fn take_locks(&self) -> Vec<Lock> {
+        std::mem::take(&mut *open(&self.locks))
     }
 
     /// The claim of ports, from now on the caller's.
@@ -365,6 +432,7 @@ impl Hold for Taken {
     /// Addresses stay taken: the repairing controller finds out whether there is a Service.
     fn leave_open(self: Box<Self>, _attempt: &Attempt) {
         self.take_grants().into_iter().for_each(Grant::keep);
+        self.take_locks().into_iter().for_each(Lock::leave);
         if let Some(id) = self.take_claim() {
             let now = self.ports.clock.now();
             self.ports.with_book(|book| book.doubt(id, now));

@@ -230,6 +230,46 @@ async fn two_servers_on_one_store_never_give_out_an_address_twice() {
 }
 
 #[tokio::test]
+async fn two_servers_on_one_store_never_give_out_a_node_port_twice() {
+    let store = Memory::new(Config { shared: true, ..Config::default() });
+    let second = store.another();
+    let (one, other) = (on(store).await, on(second).await);
+    add_range(&one, "kubernetes", &["10.96.0.0/16"]).await;
+    while other.get(&format!("{RANGES}/kubernetes")).await.status != 200 {}
+    let of = |i: usize| if i % 2 == 0 { &one } else { &other };
+    let at_once = async |services: &[Value]| {
+        join_all(services.iter().enumerate().map(|(i, service)| of(i).post(SERVICES, service))).await
+    };
+    // The same one, many times at the same instant.
+    for round in 0..20 {
+        let port = 30_000 + round;
+        let same: Vec<_> = (0..8).map(|i| node_port(&format!("same-{round}-{i}"), port)).collect();
+        let answers = at_once(&same).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1, "{port}");
+        for answer in answers.into_iter().filter(|answer| answer.status != 201) {
+            assert!(
+                answer
+                    .refused(422)
+                    .ends_with(&format!("Invalid value: {port}: provided port is already allocated"))
+            );
+        }
+    }
+    let asked = |i| json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30_040, "ports": [{"port": 80 + i}]});
+    let same: Vec<_> = (0..8).map(|i| service(&format!("health-{i}"), &asked(i))).collect();
+    assert_eq!(at_once(&same).await.iter().filter(|answer| answer.status == 201).count(), 1);
+    // Any: most of what there is.
+    let many = |i: usize| {
+        let ports: Vec<_> = (1..=80).map(|port| json!({"name": format!("p{port}"), "port": port})).collect();
+        service(&format!("any-{i}"), &json!({"type": "NodePort", "ports": ports}))
+    };
+    let services: Vec<_> = (0..30).map(many).collect();
+    let answers = at_once(&services).await;
+    let ports: Vec<_> = answers.into_iter().flat_map(|answer| node_ports(&answer.ok())).collect();
+    let different: HashSet<_> = ports.iter().collect();
+    assert_eq!((ports.len(), different.len()), (2400, 2400));
+}
+
+#[tokio::test]
 async fn a_change_of_type_takes_and_frees() {
     let harness = serve(&["10.96.0.0/16"]).await;
     harness.post(SERVICES, &service("a", &json!({"clusterIP": "10.96.0.5"}))).await.ok();

@@ -117,6 +117,16 @@ impl Book {
         id
     }
 
+    /// The ports of a claim that the cache has not shown yet.
+    pub fn claimed(&self, id: ClaimId) -> Vec<u16> {
+        self.pending.get(&id).map(|pending| pending.claim.ports.clone()).unwrap_or_default()
+    }
+
+    /// Whether nobody else has a port of the claim.
+    pub fn is_sole(&self, id: ClaimId) -> bool {
+        self.claimed(id).iter().all(|port| self.uses.get(port) == Some(&1))
+    }
+
     /// Takes a claim back. One that the cache has shown since is gone already.
     pub fn withdraw(&mut self, id: ClaimId) {
         if let Some(pending) = self.pending.remove(&id) {

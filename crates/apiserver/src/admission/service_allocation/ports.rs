@@ -3,7 +3,7 @@
 //!
 //! The lower part of the range is for ports that users ask for (KEP-3668).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use api::field::{FieldError, Path};
 use api::{Error, GroupKind, Object, Reason};
@@ -30,16 +30,24 @@ enum Refusal {
     Full,
 }
 
+/// Which ports are chosen where any would do.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    pub preferred: Vec<u16>,
+    pub avoided: HashSet<u16>,
+}
+
 /// The ports taken for one Service.
 pub(super) struct Taking<'a> {
     book: &'a Book,
+    hints: &'a Hints,
     dry_run: bool,
     pub taken: Vec<u16>,
 }
 
 impl<'a> Taking<'a> {
-    pub fn new(book: &'a Book, dry_run: bool) -> Self {
-        Self { book, dry_run, taken: Vec::new() }
+    pub fn new(book: &'a Book, hints: &'a Hints, dry_run: bool) -> Self {
+        Self { book, hints, dry_run, taken: Vec::new() }
     }
 
     /// Fills in the ports of a Service, given what it was.
@@ -83,7 +91,9 @@ impl<'a> Taking<'a> {
             self.taken.push(port);
             return Ok(port);
         }
-        let port = ring(UPPER, LAST + 1).chain(ring(FIRST, UPPER)).find(|port| !self.is_taken(*port));
+        let any =
+            ring(UPPER, LAST + 1).chain(ring(FIRST, UPPER)).filter(|port| !self.hints.avoided.contains(port));
+        let port = self.hints.preferred.iter().copied().chain(any).find(|port| !self.is_taken(*port));
         let port = port.ok_or(Refusal::Full)?;
         self.taken.push(port);
         Ok(port)
@@ -148,21 +158,13 @@ impl<'a> Taking<'a> {
             let any = self.take_any().map(i64::from);
             return any.map_err(|why| Error::internal(format!("failed to allocate a nodePort: {why}")));
         }
-        self.take(port).map(|()| port).map_err(|why| {
-            let spec = Path::root("spec");
-            let ports = spec.child("ports");
-            let at = ports.index(index);
-            let error = FieldError::invalid(&at.child("nodePort"), port, why.to_string());
-            Error::invalid(&GroupKind::new("", "Service"), service.name(), &vec![error])
-        })
+        self.take(port).map(|()| port).map_err(|why| not_had(service, index, port, why))
     }
 
     fn health_check(&mut self, service: &mut Object) -> Result<(), Error> {
         let asked = service.at(&["spec", "healthCheckNodePort"]).and_then(Value::as_i64).unwrap_or(0);
         if asked != 0 {
-            return self.take(asked).map_err(|why| {
-                Error::internal(format!("failed to allocate requested HealthCheck NodePort {asked}: {why}"))
-            });
+            return self.take(asked).map_err(|why| health_not_had(asked, why));
         }
         let port = self.take_any();
         let port = port
@@ -170,6 +172,29 @@ impl<'a> Taking<'a> {
         service.set_at(&["spec", "healthCheckNodePort"], port.into());
         Ok(())
     }
+}
+
+/// Why a Service that asks for this port does not get it, which another has; `None` where it asks for others.
+pub(super) fn refused(service: &Object, port: u16) -> Option<Error> {
+    let asks = |asked: i64| asked == i64::from(port);
+    if let Some(index) = ports(service).iter().position(|one| asks(int(one, "nodePort"))) {
+        return Some(not_had(service, index, i64::from(port), Refusal::Taken));
+    }
+    let health =
+        service.at(&["spec", "healthCheckNodePort"]).and_then(Value::as_i64).filter(|port| asks(*port))?;
+    Some(health_not_had(health, Refusal::Taken))
+}
+
+fn not_had(service: &Object, index: usize, port: i64, why: Refusal) -> Error {
+    let spec = Path::root("spec");
+    let ports = spec.child("ports");
+    let at = ports.index(index);
+    let error = FieldError::invalid(&at.child("nodePort"), port, why.to_string());
+    Error::invalid(&GroupKind::new("", "Service"), service.name(), &vec![error])
+}
+
+fn health_not_had(port: i64, why: Refusal) -> Error {
+    Error::internal(format!("failed to allocate requested HealthCheck NodePort {port}: {why}"))
 }
 
 /// The ports from `first` up to, not including, `end`, each once, beginning anywhere.
