@@ -17,15 +17,15 @@ const ARP: u16 = 0x0806;
 /// The Ethernet address of everybody.
 const EVERYBODY: [u8; 6] = [0xff; 6];
 
-/// Makes the table, also beside the chains of pods that run.
-pub(crate) fn prepare(table: &str) -> io::Result<()> {
+/// The transaction that makes the table, also beside the chains of pods that run.
+pub(crate) fn prepare(table: &str) -> Batch {
     let mut batch = Batch::of(Family::Device);
     batch.new_table(table);
-    batch.send()
+    batch
 }
 
-/// Binds the port, the host's end of a pod's interface, to the pod's addresses.
-pub(crate) fn bind(table: &str, port: &str, mac: [u8; 6], address: Ipv4Addr) -> io::Result<()> {
+/// The transaction that binds the port, the host's end of a pod's interface, to the pod's addresses.
+pub(crate) fn bind(table: &str, port: &str, mac: [u8; 6], address: Ipv4Addr) -> Batch {
     let mut batch = Batch::of(Family::Device);
     // Each is made or there already; what a port of the same name once had is replaced.
     batch.new_table(table);
@@ -43,12 +43,12 @@ pub(crate) fn bind(table: &str, port: &str, mac: [u8; 6], address: Ipv4Addr) -> 
         rule.arp_sender(mac, address);
         rule.accept();
     });
-    batch.send()
+    batch
 }
 
-/// Has the port's pod send to nobody but the gateway. Ports of earlier versions of this program are given this at the
-/// node's start: what they are bound to stays.
-pub(crate) fn lead_to_gateway(table: &str, port: &str, gateway: [u8; 6]) -> io::Result<()> {
+/// The transaction that has the port's pod send to nobody but the gateway. Ports of earlier versions of this program are
+/// given this at the node's start.
+pub(crate) fn lead_to_gateway(table: &str, port: &str, gateway: [u8; 6]) -> Batch {
     let chain = way(port);
     let mut batch = Batch::of(Family::Device);
     batch.new_table(table);
@@ -63,12 +63,19 @@ pub(crate) fn lead_to_gateway(table: &str, port: &str, gateway: [u8; 6]) -> io::
         rule.protocol(ARP);
         rule.accept();
     });
-    batch.send()
+    batch
 }
 
-/// The chain of where the port's pod sends.
+/// What the name of the chain of where a port's pod sends ends with.
+const WAY: &str = "-way";
+
 fn way(port: &str) -> String {
-    format!("{port}-way")
+    format!("{port}{WAY}")
+}
+
+/// The port that a chain is of.
+pub(crate) fn port_of(chain: &str) -> &str {
+    chain.strip_suffix(WAY).unwrap_or(chain)
 }
 
 /// Forgets a port; fine when it was never bound. Newer kernels keep the chain of an interface that is gone.

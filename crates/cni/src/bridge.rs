@@ -5,12 +5,12 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use nft::Family;
+use nft::{Batch, Family};
 
 use crate::announce::{self, Announcement, PodName};
 use crate::config::{BridgeConfig, Range};
 use crate::host_ports::{self, PortMapping};
-use crate::{Error, binding, ipam, link, masquerade};
+use crate::{Error, binding, ipam, link, masquerade, port_records};
 
 /// A pod's address and the two ends of its interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,14 +34,14 @@ pub async fn prepare_node(config: &BridgeConfig) -> Result<(), Error> {
         link::ensure_bridge(&handle, &config.bridge, range, &config.service_addresses).await.map(|_| ())
     })
     .await?;
-    masquerade::make(&config.bridge, pods).map_err(|error| match error.raw_os_error() {
+    masquerade::make(&config.bridge, pods).send().map_err(|error| match error.raw_os_error() {
         Some(nix::libc::EPROTONOSUPPORT | nix::libc::EOPNOTSUPP) => {
             Error::Kernel { what: "nftables", option: "CONFIG_NF_TABLES", module: "nf_tables" }
         }
         _ => Error::Nft(error),
     })?;
-    host_ports::prepare(&config.bridge, pods).map_err(Error::Nft)?;
-    binding::prepare(&config.bridge).map_err(|error| match error.raw_os_error() {
+    host_ports::prepare(&config.bridge, pods).send().map_err(Error::Nft)?;
+    binding::prepare(&config.bridge).send().map_err(|error| match error.raw_os_error() {
         Some(nix::libc::EPROTONOSUPPORT | nix::libc::EOPNOTSUPP | nix::libc::EAFNOSUPPORT) => Error::Kernel {
             what: "nftables on network devices",
             option: "CONFIG_NF_TABLES_NETDEV",
@@ -53,6 +53,7 @@ pub async fn prepare_node(config: &BridgeConfig) -> Result<(), Error> {
         for port in link::named(&handle, &config.veth_prefix).await? {
             let set = match link::set_port(&handle, &port).await {
                 Ok(()) => binding::lead_to_gateway(&config.bridge, &port, link::mac_for(range.gateway()))
+                    .send()
                     .map_err(Error::Nft),
                 Err(error) => Err(error),
             };
@@ -102,7 +103,8 @@ pub async fn attach_pod(
         Err(error) => Err(error),
     };
     let opened = connected.and_then(|attachment| {
-        host_ports::open(&config.bridge, address, ports)?;
+        port_records::note(&config.ipam_dir, address, ports)?;
+        host_ports::open(&config.bridge, address, ports, Batch::send)?;
         Ok(attachment)
     });
     match opened {
@@ -153,8 +155,9 @@ async fn connect(
     })
     .await?;
     let mac = link::inside(netns, |handle| link::configure_pod(handle, interface, address, range)).await?;
-    binding::bind(&config.bridge, &host_interface, mac, address).map_err(Error::Nft)?;
+    binding::bind(&config.bridge, &host_interface, mac, address).send().map_err(Error::Nft)?;
     binding::lead_to_gateway(&config.bridge, &host_interface, link::mac_for(range.gateway()))
+        .send()
         .map_err(Error::Nft)?;
     let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
     Ok(Attachment { address, range, mac, host_interface })
@@ -170,6 +173,8 @@ pub async fn detach(config: &BridgeConfig, container_id: &str) -> Result<(), Err
     link::here(|handle| async move { link::remove(&handle, &name).await }).await?;
     binding::release(&config.bridge, &port).map_err(Error::Nft)?;
     if let Some(address) = ipam::held_by(&config.ipam_dir, container_id)? {
+        // First, so that nobody opens them again.
+        port_records::forget(&config.ipam_dir, address)?;
         host_ports::close(&config.bridge, address).map_err(Error::Nft)?;
         announce_free(config, address);
     }
@@ -213,6 +218,7 @@ pub async fn collect_garbage(config: &BridgeConfig, keep: &[String]) -> Result<(
     for id in keep {
         pods.extend(ipam::held_by(&config.ipam_dir, id)?);
     }
+    port_records::retain(&config.ipam_dir, &pods)?;
     host_ports::retain(&config.bridge, &pods).map_err(Error::Nft)?;
     let freed = ipam::retain(&config.ipam_dir, |owner| keep.iter().any(|id| id == owner))?;
     freed.into_iter().for_each(|address| announce_free(config, address));
@@ -249,7 +255,7 @@ pub async fn remove_cluster(bridge_prefix: &str, veth_prefix: &str, route_protoc
 }
 
 /// The host's end of a pod's interface: the prefix and the start of the container's id.
-fn host_interface(config: &BridgeConfig, container_id: &str) -> String {
+pub(crate) fn host_interface(config: &BridgeConfig, container_id: &str) -> String {
     let id: String = container_id.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
     format!("{}{id}", config.veth_prefix)
 }

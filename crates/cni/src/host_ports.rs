@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use std::io;
 use std::net::Ipv4Addr;
 
+use nft::places::{self, END, FRONT, FRONT_BYTES};
 use nft::{Batch, Comparison, Data, Element, Field, Holds, Hook, Passing, Register, Set};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Range;
 use crate::error::PortError;
@@ -17,14 +18,17 @@ use crate::error::PortError;
 const PORTS: &str = "ports";
 /// Pods that reach themselves by a port of the node: twice the pod's address.
 const LOOPS: &str = "loops";
-const FRONT: [Field; 3] = [Field::Address, Field::Protocol, Field::Port];
-const END: [Field; 2] = [Field::Address, Field::Port];
 /// After what turns packets away, before the Services' ports (`NF_IP_PRI_NAT_DST` and `NF_IP_PRI_NAT_SRC`).
 const DESTINATION: i32 = -101;
 const SOURCE: i32 = 99;
 /// How often a listing is begun anew that others' changes have spoiled.
 const TRIES: usize = 20;
 const LOOPBACK: (Ipv4Addr, Ipv4Addr) = (Ipv4Addr::new(127, 0, 0, 0), Ipv4Addr::new(255, 0, 0, 0));
+
+/// Numbers of transport protocols.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const SCTP: u8 = 132;
 
 /// The words of a key, what the map gives, and one for what is looked at once.
 const KEY: Register = Register::at(0);
@@ -35,7 +39,7 @@ const TO_PORT: Register = Register::at(9);
 const SCRATCH: Register = Register::at(15);
 
 /// A port of the node, as runtimes write it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
     pub host_port: u16,
@@ -48,12 +52,12 @@ pub struct PortMapping {
 }
 
 /// The name of the table beside a bridge's.
-fn table_of(bridge: &str) -> String {
+pub(crate) fn table_of(bridge: &str) -> String {
     format!("{bridge}-ports")
 }
 
-/// Makes the table where it is not there, and its rules anew; what it holds stays.
-pub(crate) fn prepare(bridge: &str, pods: Range) -> io::Result<()> {
+/// The transaction that makes the table where it is not there, and its rules anew; what it holds stays.
+pub(crate) fn prepare(bridge: &str, pods: Range) -> Batch {
     let table = &table_of(bridge);
     let mut batch = Batch::new();
     batch.new_table(table);
@@ -99,14 +103,19 @@ pub(crate) fn prepare(bridge: &str, pods: Range) -> io::Result<()> {
         rule.member(LOOPS, KEY, Comparison::Equal);
         rule.masquerade_from_any_port();
     });
-    batch.send()
+    batch
 }
 
-/// Has the ports lead to the pod's address.
+/// Has the ports lead to the pod's address. What is so already stays.
 ///
 /// # Errors
 /// When a mapping cannot be, or another pod has the port.
-pub(crate) fn open(bridge: &str, pod: Ipv4Addr, mappings: &[PortMapping]) -> Result<(), PortError> {
+pub(crate) fn open(
+    bridge: &str,
+    pod: Ipv4Addr,
+    mappings: &[PortMapping],
+    send: impl Fn(Batch) -> io::Result<()>,
+) -> Result<(), PortError> {
     if mappings.is_empty() {
         return Ok(());
     }
@@ -114,12 +123,12 @@ pub(crate) fn open(bridge: &str, pod: Ipv4Addr, mappings: &[PortMapping]) -> Res
     let mut batch = Batch::new();
     let loops = twice(pod);
     batch.add_elements(table, LOOPS, [Element { key: &loops, data: None }]);
-    batch.send().map_err(PortError::Table)?;
+    send(batch).map_err(PortError::Table)?;
     for mapping in mappings {
-        let (key, end) = (front(mapping)?, end(pod, mapping.container_port));
+        let (key, end) = (front(mapping)?, places::end(pod, mapping.container_port));
         let mut batch = Batch::new();
         batch.add_elements(table, PORTS, [Element { key: &key, data: Some(Data::Value(&end)) }]);
-        batch.send().map_err(|source| PortError::Kernel {
+        send(batch).map_err(|source| PortError::Kernel {
             port: mapping.host_port,
             protocol: mapping.protocol.to_ascii_lowercase(),
             source,
@@ -182,30 +191,18 @@ fn address_of(bytes: &[u8]) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?))
 }
 
-/// A word for each field; the kernel compares all of a word's bytes.
-fn front(mapping: &PortMapping) -> Result<[u8; 12], PortError> {
+fn front(mapping: &PortMapping) -> Result<[u8; FRONT_BYTES], PortError> {
     let protocol = match mapping.protocol.to_ascii_lowercase().as_str() {
-        "tcp" => nix::libc::IPPROTO_TCP,
-        "udp" => nix::libc::IPPROTO_UDP,
-        "sctp" => nix::libc::IPPROTO_SCTP,
+        "tcp" => TCP,
+        "udp" => UDP,
+        "sctp" => SCTP,
         _ => return Err(PortError::Protocol(mapping.protocol.clone())),
     };
     let address: Ipv4Addr = match mapping.host_ip.as_str() {
         "" => Ipv4Addr::UNSPECIFIED,
         text => text.parse().map_err(|_| PortError::Address(text.to_owned()))?,
     };
-    let mut key = [0; 12];
-    key[..4].copy_from_slice(&address.octets());
-    key[4] = u8::try_from(protocol).unwrap_or_default();
-    key[8..10].copy_from_slice(&mapping.host_port.to_be_bytes());
-    Ok(key)
-}
-
-fn end(pod: Ipv4Addr, port: u16) -> [u8; 8] {
-    let mut end = [0; 8];
-    end[..4].copy_from_slice(&pod.octets());
-    end[4..6].copy_from_slice(&port.to_be_bytes());
-    end
+    Ok(places::front(address, protocol, mapping.host_port))
 }
 
 fn twice(pod: Ipv4Addr) -> [u8; 8] {

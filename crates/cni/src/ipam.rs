@@ -73,7 +73,8 @@ pub(crate) fn retain(dir: &Path, keep: impl Fn(&str) -> bool) -> Result<Vec<Ipv4
     Ok(freed)
 }
 
-fn records(dir: &Path) -> Result<Vec<(Ipv4Addr, String)>, Error> {
+/// All addresses that are handed out, each with its owner.
+pub(crate) fn records(dir: &Path) -> Result<Vec<(Ipv4Addr, String)>, Error> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(Error::io("reading the address records"))? {
         let entry = entry.map_err(Error::io("reading the address records"))?;
@@ -84,7 +85,8 @@ fn records(dir: &Path) -> Result<Vec<(Ipv4Addr, String)>, Error> {
     Ok(found)
 }
 
-fn lock(dir: &Path) -> Result<fs::File, Error> {
+/// Keeps others from changing the records until the lock is dropped.
+pub(crate) fn lock(dir: &Path) -> Result<fs::File, Error> {
     fs::create_dir_all(dir).map_err(Error::io(format!("making {}", dir.display())))?;
     let file = fs::File::create(dir.join(LOCK)).map_err(Error::io("locking the address records"))?;
     rustix::fs::flock(file.as_fd(), rustix::fs::FlockOperation::LockExclusive)

@@ -16,9 +16,12 @@ mod ipam;
 mod link;
 mod masquerade;
 mod plugin;
+mod port_records;
+mod restoring;
 
 pub use bridge::{Attachment, attach, attach_pod, detach, prepare_node, remove_cluster};
 pub use config::BridgeConfig;
 pub use error::{Error, PortError};
 pub use host_ports::PortMapping;
 pub use plugin::{Plugin, main};
+pub use restoring::{Damage, restore};

@@ -8,8 +8,8 @@ use crate::config::Range;
 
 const CHAIN: &str = "postrouting";
 
-/// Makes (or makes anew) the table.
-pub(crate) fn make(table: &str, pods: Range) -> io::Result<()> {
+/// The transaction that makes (or makes anew) the table.
+pub(crate) fn make(table: &str, pods: Range) -> Batch {
     let mut batch = Batch::new();
     // Adding before deleting makes the deletion succeed whether or not the table was there.
     batch.new_table(table);
@@ -21,7 +21,7 @@ pub(crate) fn make(table: &str, pods: Range) -> io::Result<()> {
         rule.destination(pods.network, pods.mask(), Comparison::NotEqual);
         rule.masquerade();
     });
-    batch.send()
+    batch
 }
 
 /// Removes the table; fine when it is gone.

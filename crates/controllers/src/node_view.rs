@@ -64,21 +64,20 @@ impl From<Raw> for NodeView {
             .allocatable
             .as_ref()
             .and_then(|all| all.get("cpu")?.0.parse::<api::quantity::Quantity>().ok());
-        let internal = status.addresses.iter().flatten().filter(|address| address.type_ == "InternalIP");
+        let addresses = status.addresses.iter().flatten();
+        let internal = pods::node::internal_ips(addresses.map(|one| (&*one.type_, &*one.address)));
         let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
         let taints = spec.taints.unwrap_or_default();
         let is_ready = ready.as_ref().is_some_and(|condition| condition.status == "True");
         let out_of_service = !is_ready && taints.iter().any(|taint| taint.key == OUT_OF_SERVICE);
-        let mut ranges = spec.pod_cidrs.unwrap_or_default();
-        ranges.extend(spec.pod_cidr.filter(|range| !ranges.contains(range)));
         Self {
             heartbeat: ready.as_ref().and_then(|c| c.last_heartbeat_time.as_ref()).map(|time| time.0),
             ready: ready.map(|condition| condition.status.into()).unwrap_or_default(),
             no_execute: taints.into_iter().filter(|taint| taint.effect == "NoExecute").collect(),
             out_of_service,
-            ranges,
+            ranges: pods::node::ranges(spec.pod_cidrs, spec.pod_cidr),
             cpu_m: cpu.map_or(0, |cpu| cpu.milli_value()),
-            internal_ips: internal.filter_map(|internal| internal.address.parse().ok()).collect(),
+            internal_ips: internal.collect(),
         }
     }
 }

@@ -14,12 +14,12 @@ use crate::certificates::cleaner::CsrCleanerController;
 use crate::certificates::signing::CsrSigningController;
 use crate::cluster_role_aggregation::ClusterRoleAggregationController;
 use crate::deployment::DeploymentController;
-use crate::endpoint_slice::EndpointSliceController;
+use crate::endpoint_slice::{self, EndpointSliceController};
 use crate::endpoint_slice_mirroring::EndpointSliceMirroringController;
 use crate::endpoints::EndpointsController;
 use crate::garbage_collector;
 use crate::kubernetes_service::{ApiServiceFeed, KubernetesServiceController};
-use crate::load_balancer::{LoadBalancerController, ReservedPorts};
+use crate::load_balancer::{self, LoadBalancerController};
 use crate::namespace::NamespaceController;
 use crate::node_ipam::{ClusterCidr, NodeIpamController};
 use crate::node_lifecycle::NodeLifecycleController;
@@ -43,8 +43,10 @@ pub struct Config {
     pub cluster_cidr: Option<ClusterCidr>,
     /// The Service of the API server and its endpoints, which are kept; with `None` nobody here does.
     pub api_service: Option<ApiServiceFeed>,
-    /// The nodes' ports that Services of type LoadBalancer do not get; with `None` these Services are somebody else's.
-    pub load_balancer: Option<ReservedPorts>,
+    /// Where Services of type LoadBalancer have their addresses from; with `None` these Services are somebody else's.
+    pub load_balancer: Option<load_balancer::Source>,
+    /// What the process shows; controllers add figures of their own.
+    pub metrics: base::Metrics,
     /// The served kinds, for the namespace controller and the garbage collector.
     pub kinds: Arc<dyn ResourceSource>,
 }
@@ -61,10 +63,10 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     if let Some(api_service) = config.api_service {
         manager.start::<KubernetesServiceController>(api_service);
     }
-    if let Some(reserved) = config.load_balancer {
-        manager.start::<LoadBalancerController>(reserved);
+    if let Some(source) = config.load_balancer {
+        manager.start::<LoadBalancerController>(source);
     }
-    manager.start::<EndpointSliceController>(());
+    manager.start::<EndpointSliceController>(endpoint_slice::metrics::Metrics::registered(&config.metrics));
     manager.start::<EndpointsController>(());
     manager.start::<EndpointSliceMirroringController>(());
     manager.start::<RootCaController>(config.root_ca_pem);

@@ -61,7 +61,16 @@ pub trait Controller: Send + Sync + Sized + 'static {
 
     /// Decides. No client, no clock but `now`, no randomness but what is in the observation.
     fn reconcile(observed: &Self::Observed, now: jiff::Timestamp) -> Plan;
+
+    /// What counts the round once it has ended, of controllers that have figures of their own. Nothing is decided where
+    /// the key's object is gone.
+    fn tally(&self, _: &Key, _: Option<(&Self::Observed, &Plan)>) -> Option<Tally> {
+        None
+    }
 }
+
+/// Counts a round; called with whether the round's plan was carried out.
+pub type Tally = Box<dyn FnOnce(bool) + Send>;
 
 /// The inputs of an observation.
 #[derive(Clone, Copy)]
@@ -338,13 +347,17 @@ impl<C: Controller> Worker<C> {
         let round = Round { key, client: &self.client, now, failure: failure.as_ref() };
         let observed = match self.controller.observe(&round).await {
             Ok(Some(observed)) => observed,
-            Ok(None) => return self.went_well(key),
+            Ok(None) => {
+                self.controller.tally(key, None).into_iter().for_each(|tally| tally(true));
+                return self.went_well(key);
+            }
             Err(error) => {
                 self.complaints.log(key, "the state could not be read", &client::message(&error));
                 return self.queue.retry(key.clone());
             }
         };
         let plan = C::reconcile(&observed, now);
+        let tally = self.controller.tally(key, Some((&observed, &plan)));
         drop(observed);
         for reason in &plan.reasons {
             tracing::debug!(controller = C::NAME, %key, reason);
@@ -352,6 +365,7 @@ impl<C: Controller> Worker<C> {
         let mut effects = Vec::new();
         let outcome = self.executor.run(&plan, &mut effects).await;
         self.wait_for_echoes(&effects).await;
+        tally.into_iter().for_each(|tally| tally(matches!(outcome, Outcome::Done)));
         match outcome {
             Outcome::Done => {
                 self.went_well(key);

@@ -22,7 +22,7 @@ mod scope;
 pub use cache::{Cache, Cached, Delta, Index, Item, Labels, Meta, Objects, Owner, View};
 pub use complaints::Complaints;
 pub use controller::{
-    ClientOf, Context, Controller, Declaration, FIELD_MANAGER, Manager, Round, Sources, controller_of,
+    ClientOf, Context, Controller, Declaration, FIELD_MANAGER, Manager, Round, Sources, Tally, controller_of,
 };
 pub use executor::{FailedWrite, Failure};
 pub use informers::Informers;

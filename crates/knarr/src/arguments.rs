@@ -65,6 +65,14 @@ pub struct Up {
     /// Settings for the server, a YAML file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Addresses for Services of type LoadBalancer, announced on the nodes' link: CIDRs, ranges (FIRST-LAST) and addresses
+    /// of IPv4 that nobody has [default: these Services get the nodes' own]
+    #[arg(long, value_name = "RANGE,...", value_delimiter = ',')]
+    pub load_balancer_pool: Vec<String>,
+    /// On which addresses of the machine node ports are reached: CIDRs, or "primary" for the node's own
+    /// [default: all, the loopback's included]
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
+    pub nodeport_addresses: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +103,14 @@ pub struct Server {
     /// A CRI v1 socket to use instead of the built-in runtime (unix:///run/containerd/containerd.sock)
     #[arg(long, value_name = "ENDPOINT")]
     pub container_runtime_endpoint: Option<String>,
+    /// Addresses for Services of type LoadBalancer, announced on the nodes' link: CIDRs, ranges (FIRST-LAST) and addresses
+    /// of IPv4 that nobody has [default: these Services get the nodes' own]
+    #[arg(long, value_name = "RANGE,...", value_delimiter = ',')]
+    pub load_balancer_pool: Vec<String>,
+    /// On which addresses of the machine node ports are reached: CIDRs, or "primary" for the node's own
+    /// [default: all, the loopback's included]
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
+    pub nodeport_addresses: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -117,6 +133,10 @@ pub struct Agent {
     /// The node's name [default: the host's name]
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// On which addresses of the machine node ports are reached: CIDRs, or "primary" for the node's own
+    /// [default: all, the loopback's included]
+    #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
+    pub nodeport_addresses: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,6 +14,9 @@ use crate::layout::{Layout, MAX_NODES};
 /// What the names of Services end with, in clusters made here.
 pub const CLUSTER_DOMAIN: &str = "cluster.local";
 
+/// What the names of the bridges (and nftables tables) of all clusters begin with.
+pub const BRIDGES: &str = "knarr";
+
 /// What a cluster keeps from start to start.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cluster {
@@ -104,7 +107,7 @@ impl Cluster {
 
     /// What the names of the cluster's bridges (and nftables tables) begin with.
     pub fn bridge_prefix(&self) -> String {
-        format!("knarr{}n", self.slot)
+        format!("{BRIDGES}{}n", self.slot)
     }
 
     /// What the names of the hosts' ends of pods' interfaces begin with.

@@ -4,6 +4,8 @@ use std::num::NonZeroU16;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
+use controllers::load_balancer::Pool;
+use network::services::NodePorts;
 use serde::Deserialize;
 
 use crate::arguments::{Agent, Server};
@@ -26,6 +28,10 @@ pub struct Settings {
     pub registry_mirrors: std::collections::BTreeMap<String, Vec<String>>,
     /// Where Services of type LoadBalancer have their addresses from.
     pub load_balancer: LoadBalancer,
+    /// Addresses for Services of type LoadBalancer, one each, in place of the nodes': CIDRs, ranges and addresses of IPv4.
+    pub load_balancer_pool: Vec<String>,
+    /// On which addresses of the machine node ports are reached: CIDRs, or `primary` alone; all where nothing is said.
+    pub node_port_addresses: Vec<String>,
     /// How pods reach pods of other machines.
     pub overlay: Overlay,
     /// The built-in Ingress controller.
@@ -98,11 +104,15 @@ impl Settings {
         if server.container_runtime_endpoint.is_some() {
             settings.container_runtime_endpoint.clone_from(&server.container_runtime_endpoint);
         }
+        if !server.load_balancer_pool.is_empty() {
+            settings.load_balancer_pool.clone_from(&server.load_balancer_pool);
+        }
+        settings.take_node_ports(&server.nodeport_addresses);
         settings.nodes = match server.disable_agent {
             true => Some(0),
             false => server.nodes.or(settings.nodes),
         };
-        Ok(settings)
+        settings.check()
     }
 
     /// The same for a node without a server beside it.
@@ -114,7 +124,23 @@ impl Settings {
         if agent.node_name.is_some() {
             settings.node_name.clone_from(&agent.node_name);
         }
-        Ok(settings)
+        settings.take_node_ports(&agent.nodeport_addresses);
+        settings.check()
+    }
+
+    fn take_node_ports(&mut self, flag: &[String]) {
+        if !flag.is_empty() {
+            self.node_port_addresses = flag.to_vec();
+        }
+    }
+
+    /// Whether what is only used later can be used.
+    fn check(self) -> Result<Self> {
+        NodePorts::parse(&self.node_port_addresses)?;
+        if !self.load_balancer_pool.is_empty() {
+            Pool::parse(&self.load_balancer_pool)?;
+        }
+        Ok(self)
     }
 
     fn file(path: Option<&Path>) -> Result<Self> {
@@ -144,6 +170,27 @@ mod tests {
         assert_eq!(told("nodeName: a"), Some(LoadBalancer::Nodes));
         assert_eq!(told("loadBalancer: none"), Some(LoadBalancer::None));
         assert_eq!(told("loadBalancer: cloud"), None);
+    }
+
+    #[test]
+    fn a_pool_is_a_list() {
+        let told = |text: &str| Settings::parse(text).map(|settings| settings.load_balancer_pool).ok();
+        assert_eq!(
+            told("loadBalancerPool: [192.0.2.8/29, 192.0.2.20-192.0.2.29]").map(|pool| pool.len()),
+            Some(2)
+        );
+        assert_eq!(told("nodeName: a"), Some(vec![]));
+        assert_eq!(told("loadBalancerPool: {a: b}"), None);
+    }
+
+    #[test]
+    fn what_is_used_later_is_checked_at_once() {
+        let checked =
+            |text: &str| Settings::parse(text).and_then(Settings::check).map_err(|error| error.to_string());
+        assert!(checked("loadBalancerPool: [192.0.2.8/29]\nnodePortAddresses: [primary]").is_ok());
+        let error = checked("nodePortAddresses: [primary, 192.0.2.0/24]").expect_err("refused");
+        assert_eq!(error, "node port addresses: \"primary\" stands alone or not at all");
+        assert!(checked("loadBalancerPool: [x]").expect_err("refused").starts_with("\"x\" is no address"));
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Changes of tables as something that tokio waits on.
+//! Descriptors as something that tokio waits on.
 
-#![expect(unsafe_code, reason = "registers a descriptor that the returned value owns with tokio")]
+#![expect(unsafe_code, reason = "registers descriptors that the returned values own with tokio")]
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use nft::Events;
 use tokio::io::unix::AsyncFd;
@@ -11,4 +12,10 @@ use tokio::io::unix::AsyncFd;
 pub(crate) fn subscribe() -> io::Result<AsyncFd<Events>> {
     // SAFETY: the events own their socket, always the same one, and close it only when dropped.
     unsafe { AsyncFd::register(Events::subscribe()?) }.map_err(io::Error::from)
+}
+
+/// Waits on a descriptor. Called in the runtime that is to wait.
+pub(crate) fn watch(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the value owns the descriptor, and closes it only when dropped.
+    unsafe { AsyncFd::register(file) }.map_err(io::Error::from)
 }

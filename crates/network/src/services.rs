@@ -2,9 +2,8 @@
 //!
 //! Start with [`Services`]: the agent, which follows Services and their slices and tells the kernel what has changed, in
 //! one transaction. [`wanted`] says what a Service asks for, [`topology`] which endpoints are used, [`health`] who asks
-//! whether there are any; [`state`] is what
-//! the sets of the table are to hold, [`table`] how these are laid out and what happens to a packet. Everything but
-//! `kernel` is pure. Only the table of this name is touched, and one table serves all nodes of a machine, which share
+//! whether there are any; [`state`] is what the sets of the table are to hold, [`table`] how these are laid out and what
+//! happens to a packet. What cannot be done for a Service is said to [`Notices`]. Everything but `kernel` is pure. Only the table of this name is touched, and one table serves all nodes of a machine, which share
 //! the machine's network namespace.
 //!
 //! Never here: packets. The agent may end, and connections go on; when it starts again, it corrects what has changed
@@ -13,6 +12,8 @@
 mod address;
 mod health;
 mod kernel;
+mod node_ports;
+mod notices;
 mod numbers;
 mod state;
 mod table;
@@ -38,6 +39,8 @@ use tokio::sync::{Notify, watch};
 
 use health::HealthPorts;
 use kernel::Kernel;
+pub use node_ports::{NodePorts, NodePortsError};
+pub use notices::Notices;
 use table::Table;
 use topology::Here;
 use wanted::Machine;
@@ -50,10 +53,12 @@ const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 const BACKOFF: Policy = Policy::new(Duration::from_millis(100), Duration::from_secs(30));
 
 /// The settings of the proxy.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ServicesConfig {
     /// The table's name.
     pub table: String,
+    /// What the names of the tables of all clusters of the machine begin and end with.
+    pub kin: (String, String),
     /// All pods of the cluster.
     pub pods: Ipv4Net,
     /// The nodes that this machine is.
@@ -62,6 +67,9 @@ pub struct ServicesConfig {
     pub addresses: watch::Receiver<Vec<IpAddr>>,
     /// Cluster addresses of Services that the node itself answers on: the proxy leaves these Services alone.
     pub answered: Vec<Ipv4Addr>,
+    /// On which of the machine's addresses node ports are.
+    pub node_ports: NodePorts,
+    pub notices: Arc<dyn Notices>,
 }
 
 /// The watches that the proxy follows.
@@ -110,7 +118,7 @@ impl Dirty {
 /// The proxy.
 pub struct Services {
     kernel: Kernel,
-    addresses: watch::Receiver<Vec<IpAddr>>,
+    config: ServicesConfig,
     view: ServicesView,
     dirty: Arc<Dirty>,
 }
@@ -119,10 +127,13 @@ impl Services {
     /// Follows the watches from now on; the kernel is told once [`Services::run`] runs.
     pub fn new(config: ServicesConfig, view: ServicesView) -> Self {
         let dirty: Arc<Dirty> = Arc::default();
-        let table = Table { name: config.table, pods: config.pods };
-        let here = Here { nodes: config.nodes, zone: None };
-        let machine = Machine { here, addresses: v4(&config.addresses.borrow()), answered: config.answered };
-        let kernel = Kernel::new(table, machine, view.services.clone(), view.slices.clone());
+        let addresses = v4(&config.addresses.borrow());
+        let node_ports = config.node_ports.ranges(&addresses);
+        let table = Table { name: config.table.clone(), pods: config.pods, node_ports };
+        let here = Here { nodes: config.nodes.clone(), zone: None };
+        let machine = Machine { here, addresses, answered: config.answered.clone() };
+        let kernel =
+            Kernel::new(table, config.kin.clone(), machine, view.services.clone(), view.slices.clone());
         let changed = dirty.clone();
         view.services.subscribe(move |delta| changed.add(delta.object().key.clone()));
         let changed = dirty.clone();
@@ -138,7 +149,7 @@ impl Services {
                 changed.add_all();
             }
         });
-        Self { kernel, addresses: config.addresses, view, dirty }
+        Self { kernel, config, view, dirty }
     }
 
     /// Keeps the kernel's table until `shutdown` starts; the table stays.
@@ -147,8 +158,7 @@ impl Services {
             self.view.services.wait_synced().await;
             self.view.slices.wait_synced().await;
             self.view.node.wait_synced().await;
-            let health = HealthPorts::new(shutdown.clone());
-            follow(self.kernel, health, &self.view.node, self.addresses, &self.dirty).await;
+            follow(self.kernel, self.config, &self.view, &self.dirty, &shutdown).await;
         };
         tokio::select! {
             () = work => {}
@@ -160,11 +170,13 @@ impl Services {
 /// Tells the kernel all, and then what changes, until a round panics.
 async fn follow(
     kernel: Kernel,
-    mut health: HealthPorts,
-    node: &Cache<Node>,
-    mut addresses: watch::Receiver<Vec<IpAddr>>,
+    config: ServicesConfig,
+    view: &ServicesView,
     dirty: &Dirty,
+    shutdown: &Shutdown,
 ) {
+    let ServicesConfig { mut addresses, node_ports, notices, nodes, .. } = config;
+    let mut health = HealthPorts::new(nodes.first().cloned().unwrap_or_default(), shutdown.clone());
     let mut kernel = Some(kernel);
     let mut guard = Guard::default();
     let mut failures = 0u32;
@@ -172,10 +184,11 @@ async fn follow(
     let mut begins = true;
     while let Some(mut working) = kernel.take() {
         let news = dirty.take();
-        let zone = zone(node);
+        let zone = zone(&view.node);
         let now = v4(&addresses.borrow_and_update());
         let whole = begins || news.all || now != working.machine.addresses;
-        working.machine.addresses = now;
+        health.listen_on(node_ports.listening(&now)).await;
+        working.move_to(node_ports.ranges(&now), now);
         // The kernel works in the caller's thread, for as long as a second where there is much.
         let round = tokio::task::spawn_blocking(move || {
             working.machine.here.zone = zone;
@@ -191,8 +204,11 @@ async fn follow(
         };
         health.tell(result.is_ok());
         health.change(working.take_health()).await;
+        for notice in working.take_notices().into_iter().chain(health.take_notices()) {
+            notice.say(&view.services, &*notices);
+        }
         let waited = match result {
-            Ok(()) => wait(&working, &mut guard, &mut addresses, dirty).await,
+            Ok(()) => wait(&working, &mut guard, &mut addresses, &mut health, dirty).await,
             Err(error) => Err(error),
         };
         kernel = Some(working);
@@ -212,10 +228,12 @@ async fn wait(
     kernel: &Kernel,
     guard: &mut Guard,
     addresses: &mut watch::Receiver<Vec<IpAddr>>,
+    health: &mut HealthPorts,
     dirty: &Dirty,
 ) -> io::Result<bool> {
     tokio::select! {
         () = dirty.wake.notified() => Ok(false),
+        () = health.try_again() => Ok(false),
         Ok(()) = addresses.changed() => Ok(false),
         touched = guard.touched(kernel.line()) => {
             touched?;
@@ -239,6 +257,6 @@ fn zone(node: &Cache<Node>) -> Option<String> {
 }
 
 /// The Service that a slice belongs to.
-fn service_of(slice: &Cached<EndpointSlice>) -> Option<Key> {
+pub(crate) fn service_of(slice: &Cached<EndpointSlice>) -> Option<Key> {
     slice.label(SERVICE_NAME_LABEL).map(|name| Key::new(slice.namespace(), name))
 }

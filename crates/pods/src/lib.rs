@@ -1,5 +1,6 @@
 //! What a pod is, said once: what it asks for, which ports of its node it takes, how it is classed, which taints it
-//! tolerates, which nodes it selects, and whether it is ready, active or at its end.
+//! tolerates, which nodes it selects, and whether it is ready, active or at its end; and by which addresses its node and
+//! the node's pods are reached ([`node`]).
 //!
 //! The kind table, scheduler, node agent and controllers decide by these functions, so that a pod which one of them accepts is not
 //! refused by another. Start with [`requests()`] and [`Amounts`].
@@ -10,6 +11,7 @@ mod amounts;
 mod container;
 mod fit;
 mod host_ports;
+pub mod node;
 mod node_selector;
 mod qos;
 mod requests;

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use base::{Shutdown, Supervisor, TaskKind};
 use informer::{Cache, Item};
-use network::services::{Services, ServicesConfig, ServicesView};
+use network::services::{NodePorts, Services, ServicesConfig, ServicesView};
 use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -186,6 +187,9 @@ impl Ground {
             nodes: vec!["here".into()],
             addresses: tokio::sync::watch::channel(Vec::new()).1,
             answered: Vec::new(),
+            node_ports: NodePorts::All,
+            kin: (TABLE.into(), String::new()),
+            notices: Arc::new(()),
         };
         let services = Services::new(config, self.view.clone());
         let supervisor = Supervisor::new(Shutdown::new());

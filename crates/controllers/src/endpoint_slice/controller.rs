@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use informer::{Cache, Cached, Controller, Delta, Index, Key, Plan, Round, Sources};
+use informer::{Cache, Cached, Controller, Delta, Index, Key, Plan, Round, Sources, Tally};
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 
 use super::desired::{self, Candidate};
+use super::metrics::{self, Metrics};
 use super::plan::{self, Observed};
 use super::slice::MANAGER;
 use super::topology::{self, Shares};
@@ -29,6 +30,7 @@ pub struct EndpointSliceController {
     pods: Selected,
     nodes: Cache<Node>,
     slices: Slices,
+    metrics: Metrics,
 }
 
 impl Controller for EndpointSliceController {
@@ -36,10 +38,10 @@ impl Controller for EndpointSliceController {
     const EVENT_SOURCE: &'static str = "endpoint-slice-controller";
     const QUEUE: &'static str = "endpoint_slice";
     const WORKERS: usize = 5;
-    type Config = ();
+    type Config = Metrics;
     type Observed = Observed;
 
-    fn sources(sources: &mut Sources<'_>, (): ()) -> Self {
+    fn sources(sources: &mut Sources<'_>, metrics: Metrics) -> Self {
         let services: Cache<Service> = sources.primary();
         let selecting = Services::new(&services);
         let concerned = selecting.clone();
@@ -64,7 +66,7 @@ impl Controller for EndpointSliceController {
             }
             Vec::new()
         });
-        Self { services, pods: Selected::new(&pods), nodes, slices: Slices::new(&slices) }
+        Self { services, pods: Selected::new(&pods), nodes, slices: Slices::new(&slices), metrics }
     }
 
     async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
@@ -82,6 +84,12 @@ impl Controller for EndpointSliceController {
 
     fn reconcile(observed: &Observed, _: jiff::Timestamp) -> Plan {
         plan::plan(observed)
+    }
+
+    fn tally(&self, service: &Key, decided: Option<(&Observed, &Plan)>) -> Option<Tally> {
+        let done = decided.map(|(observed, plan)| metrics::done(observed, plan));
+        let (metrics, service) = (self.metrics.clone(), service.clone());
+        Some(Box::new(move |is_success| metrics.note(&service, done.as_ref(), is_success)))
     }
 }
 

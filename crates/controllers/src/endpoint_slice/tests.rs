@@ -433,3 +433,53 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn figures_say_what_rounds_have_done() {
+    let process = base::Metrics::default();
+    let metrics = super::metrics::Metrics::registered(&process);
+    let key = informer::Key::new("ns", "web");
+    let mut c = Cluster::new(&json!({"trafficDistribution": "PreferSameZone"}));
+    let note = |c: &mut Cluster| {
+        let observed = c.observe();
+        metrics.note(&key, Some(&super::metrics::done(&observed, &plan(&observed))), true);
+        c.round();
+    };
+    note(&mut c);
+    for number in 0..101 {
+        c.run(&format!("p{number:03}"), &format!("10.0.0.{number}"), &json!({}), true);
+    }
+    note(&mut c);
+    c.pods.remove("p000");
+    note(&mut c);
+    let shown = |line: &str| {
+        let text = process.render(base::metrics::Format::Prometheus).expect("text");
+        let name = format!("endpoint_slice_controller_{line}");
+        assert!(text.lines().any(|shown| shown == name), "{name} in {text}");
+    };
+    for line in [
+        "endpoints_desired 100",
+        "num_endpoint_slices 2",
+        "desired_endpoint_slices 1",
+        "changes{operation=\"create\"} 2",
+        "changes{operation=\"update\"} 2",
+        "endpoints_added_per_sync_sum 101.0",
+        "endpoints_removed_per_sync_sum 1.0",
+        "endpoints_removed_per_sync_count 3",
+        "syncs{result=\"success\"} 3",
+        "services_count_by_traffic_distribution{traffic_distribution=\"PreferSameZone\"} 1",
+        "endpointslices_changed_per_sync_count{topology=\"Disabled\",traffic_distribution=\"PreferSameZone\"} 3",
+    ] {
+        shown(line);
+    }
+    metrics.note(&key, None, true);
+    metrics.note(&key, None, false);
+    for line in [
+        "endpoints_desired 0",
+        "num_endpoint_slices 0",
+        "syncs{result=\"error\"} 1",
+        "services_count_by_traffic_distribution{traffic_distribution=\"PreferSameZone\"} 0",
+    ] {
+        shown(line);
+    }
+}

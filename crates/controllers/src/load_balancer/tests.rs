@@ -8,10 +8,13 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Self {
+        Self::of(Source::Nodes(BTreeSet::from([6443])))
+    }
+
+    fn of(source: Source) -> Self {
         let services = Cache::new();
         let wanting = wanting(&services);
-        let reserved = BTreeSet::from([6443]);
-        Self { controller: LoadBalancerController { services, nodes: Cache::new(), wanting, reserved } }
+        Self { controller: LoadBalancerController { services, nodes: Cache::new(), wanting, source } }
     }
 
     fn node(&self, name: &str, ip: &str, ready: &str, labels: &Value) {
@@ -23,10 +26,14 @@ impl Cluster {
 
     /// A Service made at this second, with these parts of the specification and these addresses.
     fn service(&self, name: &str, second: u8, spec: &Value, ips: &[&str]) {
+        self.service_with(name, second, spec, json!({"loadBalancer": {"ingress": entries(ips)}}));
+    }
+
+    fn service_with(&self, name: &str, second: u8, spec: &Value, status: Value) {
         let mut whole = json!({"metadata": {"namespace": "d", "name": name, "uid": name, "resourceVersion": "7",
                 "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z")},
             "spec": {"type": "LoadBalancer", "ipFamilies": ["IPv4"], "ports": [{"port": 80, "protocol": "TCP"}]},
-            "status": {"loadBalancer": {"ingress": ips.iter().map(|ip| json!({"ip": ip})).collect::<Vec<_>>()}}});
+            "status": status});
         for (key, value) in spec.as_object().expect("an object") {
             whole["spec"][key] = value.clone();
         }
@@ -36,22 +43,28 @@ impl Cluster {
     /// What is done about a Service, in words.
     fn done(&self, name: &str) -> Vec<String> {
         let service = self.controller.services.get("d", name).expect(name);
-        if !wants(&service) {
+        if !wants(&service) && !has_left(&service) {
             return Vec::new();
         }
         let offer = self.controller.offer(&service);
-        let plan = plan(&Observed { service, offer, failure: None });
+        let is_from_pool = matches!(self.controller.source, Source::Pool(_));
+        let plan = plan(&Observed { service, offer, is_from_pool, failure: None }, Timestamp::UNIX_EPOCH);
         let told = |action: &Action| match action {
             Action::Event { reason, message, .. } => format!("{reason}: {message}"),
             Action::MergePatch { target, patch } => {
                 assert_eq!(target.path(), format!("/api/v1/namespaces/d/services/{name}/status"));
                 assert_eq!(patch["metadata"], json!({"uid": name, "resourceVersion": "7"}));
-                patch["status"]["loadBalancer"]["ingress"].to_string()
+                let conditions = patch["status"].get("conditions").map(|conditions| format!(" {conditions}"));
+                patch["status"]["loadBalancer"]["ingress"].to_string() + &conditions.unwrap_or_default()
             }
             other => panic!("unexpected {other:?}"),
         };
         plan.actions.iter().map(told).collect()
     }
+}
+
+fn entries(ips: &[&str]) -> Vec<Value> {
+    ips.iter().map(|ip| json!({"ip": ip})).collect()
 }
 
 const ENSURING: &str = "EnsuringLoadBalancer: Ensuring load balancer";
@@ -126,4 +139,109 @@ fn a_change_that_frees_a_port_says_so() {
     assert_eq!(change(service(json!({"type": "ClusterIP"}), &[])), ["80/TCP"]);
     assert_eq!(change(service(json!({"ports": [{"port": 81}]}), &["192.0.2.2"])), ["80/TCP"]);
     assert_eq!(change(held()), Vec::<String>::new());
+}
+
+const ANNOUNCED: &str = r#"[{"lastTransitionTime":"1970-01-01T00:00:00Z","message":"The address is of the pool, and one node announces it","reason":"AddressAllocated","status":"True","type":"knarr.dev/AddressFromPool"}]"#;
+
+fn pooled(texts: &[&str]) -> Cluster {
+    Cluster::of(Source::Pool(Pool::parse(texts).expect("a pool")))
+}
+
+impl Cluster {
+    /// A Service that has an address of the pool.
+    fn served(&self, name: &str, second: u8, spec: &Value, ip: &str) {
+        let conditions: Value = serde_json::from_str(ANNOUNCED).expect("conditions");
+        let status = json!({"loadBalancer": {"ingress": entries(&[ip])}, "conditions": conditions});
+        self.service_with(name, second, spec, status);
+    }
+
+    fn delta(&self, name: &str) -> Cached<Service> {
+        self.controller.services.find(&Key::new("d", name)).expect("a Service")
+    }
+
+    /// Which Services are looked at after a change, beside the one that has changed.
+    fn next(&self, delta: &Delta<Service>) -> Vec<String> {
+        next_in_line(delta, &self.controller.wanting).into_iter().map(|key| key.name.to_string()).collect()
+    }
+}
+
+#[test]
+fn each_service_has_an_address_of_the_pool_to_itself() {
+    let c = pooled(&["192.0.2.8/31"]);
+    c.node("a", "192.0.2.1", "True", &json!({}));
+    let given = |ip: &str| {
+        [ENSURING.to_owned(), format!(r#"[{{"ip":"{ip}","ipMode":"VIP"}}] {ANNOUNCED}"#), ENSURED.to_owned()]
+    };
+    c.service("one", 1, &json!({}), &[]);
+    assert_eq!(c.done("one"), given("192.0.2.8"));
+    c.served("one", 1, &json!({}), "192.0.2.8");
+    assert_eq!(c.done("one"), Vec::<String>::new(), "who has one keeps it");
+    // The same port, and another address.
+    c.service("two", 2, &json!({}), &[]);
+    assert_eq!(c.done("two"), given("192.0.2.9"));
+    c.served("two", 2, &json!({}), "192.0.2.9");
+    c.service("three", 3, &json!({}), &[]);
+    let none = r#"AllocationFailed: Failed to allocate IP for "d/three": no available IPs in the pool"#;
+    assert_eq!(c.done("three"), [none]);
+    c.service("three", 3, &json!({"loadBalancerIP": "192.0.2.9"}), &[]);
+    let taken = r#"AllocationFailed: Failed to allocate IP for "d/three": the address 192.0.2.9 is in use by Service d/two"#;
+    assert_eq!(c.done("three"), [taken]);
+    c.service("three", 3, &json!({"loadBalancerIP": "192.0.2.7"}), &[]);
+    let foreign =
+        r#"AllocationFailed: Failed to allocate IP for "d/three": "192.0.2.7" is not an address of the pool"#;
+    assert_eq!(c.done("three"), [foreign]);
+    c.service("three", 3, &json!({"ipFamilies": ["IPv6"]}), &[]);
+    assert_eq!(c.done("three").len(), 1);
+    // Two have one address: the older keeps it.
+    c.served("three", 3, &json!({}), "192.0.2.8");
+    assert_eq!(c.done("one"), Vec::<String>::new());
+    assert_eq!(c.done("three"), [none.to_owned(), "null null".to_owned()]);
+    // One that is about to go has its address until it is gone.
+    c.service("three", 3, &json!({}), &[]);
+    c.controller.services.objects().remove(&Key::new("d", "two"));
+    assert_eq!(c.done("three"), given("192.0.2.9"));
+}
+
+#[test]
+fn a_node_keeps_its_address_and_the_pool_takes_over_from_the_nodes() {
+    let c = pooled(&["192.0.2.1-192.0.2.2"]);
+    c.node("a", "192.0.2.1", "False", &json!({}));
+    c.service("web", 1, &json!({}), &["192.0.2.1"]);
+    let moved = format!(r#"[{{"ip":"192.0.2.2","ipMode":"VIP"}}] {ANNOUNCED}"#);
+    assert_eq!(c.done("web"), [&moved, "UpdatedLoadBalancer: Updated load balancer with new hosts"]);
+    c.service("web", 1, &json!({"loadBalancerIP": "192.0.2.1"}), &[]);
+    assert!(c.done("web")[0].ends_with("the address 192.0.2.1 is in use by a node"));
+    c.served("web", 1, &json!({"type": "ClusterIP"}), "192.0.2.2");
+    assert_eq!(c.done("web"), ["null null"], "the condition alone goes");
+    // And back, where the pool is gone: what others have said of the Service stays.
+    let c = Cluster::new();
+    c.node("a", "192.0.2.1", "True", &json!({}));
+    c.served("web", 1, &json!({}), "192.0.2.2");
+    let back = r#"[{"ip":"192.0.2.1","ipMode":"VIP"}] null"#;
+    assert_eq!(c.done("web"), [back, "UpdatedLoadBalancer: Updated load balancer with new hosts"]);
+}
+
+#[test]
+fn an_address_that_becomes_free_goes_to_the_next_in_line() {
+    let c = pooled(&["192.0.2.8/31"]);
+    c.served("one", 1, &json!({}), "192.0.2.8");
+    for (name, spec) in [
+        ("b", json!({})),
+        ("c", json!({})),
+        ("asks", json!({"loadBalancerIP": "192.0.2.8"})),
+        ("other", json!({"loadBalancerIP": "192.0.2.9"})),
+    ] {
+        c.service(name, 2, &spec, &[]);
+    }
+    let had = c.delta("one");
+    assert_eq!(c.next(&Delta::Deleted(had.clone())), ["asks", "b"]);
+    c.served("one", 1, &json!({"type": "ClusterIP"}), "192.0.2.8");
+    assert_eq!(c.next(&Delta::Applied { new: c.delta("one"), old: Some(had.clone()) }), ["asks", "b"]);
+    assert_eq!(c.next(&Delta::Applied { new: had.clone(), old: Some(had) }), Vec::<String>::new());
+    // As one is served, or goes, the next one's turn comes.
+    let waited = c.delta("b");
+    c.served("b", 2, &json!({}), "192.0.2.8");
+    assert_eq!(c.next(&Delta::Applied { new: c.delta("b"), old: Some(waited) }), ["c"]);
+    assert_eq!(c.next(&Delta::Deleted(c.delta("c"))), ["c"], "the line as it was before");
+    assert_eq!(c.next(&Delta::Applied { new: c.delta("c"), old: None }), Vec::<String>::new());
 }

@@ -97,6 +97,12 @@ fn start_server(up: &Up, layout: &Layout) -> Result<Ready> {
         let config = fs::canonicalize(config).with_context(|| format!("reading {}", config.display()))?;
         command.arg("--config").arg(config);
     }
+    if !up.load_balancer_pool.is_empty() {
+        command.arg("--load-balancer-pool").arg(up.load_balancer_pool.join(","));
+    }
+    if !up.nodeport_addresses.is_empty() {
+        command.arg("--nodeport-addresses").arg(up.nodeport_addresses.join(","));
+    }
     command.env(BACKGROUND, "1").current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut server = command.spawn().context("starting the server")?;
     let output = server.stdout.take().context("the server's output")?;

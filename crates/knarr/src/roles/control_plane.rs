@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use apiserver::bootstrap::{self, BootstrapConfig};
 use apiserver::cache::{Cache, CacheError};
 use apiserver::identity::authn::service_account::SigningKey;
@@ -18,7 +18,7 @@ use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
 use controllers::certificates::authority::Authority;
 use controllers::kubernetes_service::{ApiService, ApiServiceFeed};
-use controllers::load_balancer::ReservedPorts;
+use controllers::load_balancer::{Pool, Source};
 use informer::{Informers, Manager};
 use kube::Client;
 use kubelet::process_pods::Part;
@@ -275,9 +275,30 @@ fn api_service(config: &BootstrapConfig) -> Result<ApiService> {
     typed().context("the Service of the API server")
 }
 
-/// The ports of the nodes that clusters themselves need, where the nodes' addresses are load balancers'.
-fn load_balancer(parts: &Parts) -> Option<ReservedPorts> {
-    (parts.settings.load_balancer == LoadBalancer::Nodes).then(|| cluster::ports().collect())
+/// Where load balancers have their addresses from: the nodes, but for ports that clusters themselves need, or a pool.
+///
+/// # Errors
+/// When the pool is wrong, or somebody else is to give the addresses.
+fn load_balancer(parts: &Parts) -> Result<Option<Source>> {
+    let (settings, ranges) = (&parts.settings, [parts.cluster.pod_cidr(), parts.cluster.service_cidr()]);
+    match (settings.load_balancer, settings.load_balancer_pool.as_slice()) {
+        (LoadBalancer::None, []) => Ok(None),
+        (LoadBalancer::None, _) => {
+            bail!("a pool of load balancers' addresses is set, and `loadBalancer: none` too: only one can be")
+        }
+        (LoadBalancer::Nodes, []) => Ok(Some(Source::Nodes(cluster::ports().collect()))),
+        (LoadBalancer::Nodes, texts) => {
+            let pool = Pool::parse(texts)?;
+            for range in ranges {
+                if pool.overlaps(range.parse()?) {
+                    bail!(
+                        "the pool of load balancers' addresses holds some of the cluster's own range {range}"
+                    );
+                }
+            }
+            Ok(Some(Source::Pool(pool)))
+        }
+    }
 }
 
 fn ingress_config(parts: &Parts, addresses: Addresses) -> Option<ingress::Config> {
@@ -309,8 +330,9 @@ async fn start_loops(parts: &Parts, plane: &ControlPlane, addresses: Addresses) 
         root_ca_pem: parts.pki.ca_pem.as_str().into(),
         authority: Some(Arc::new(authority)),
         cluster_cidr: Some(parts.cluster.pod_cidr().parse::<ClusterCidr>()?),
-        load_balancer: load_balancer(parts),
+        load_balancer: load_balancer(parts)?,
         api_service: Some(plane.api_service.clone()),
+        metrics: plane.server.metrics().clone(),
         kinds: Arc::new(Builtin),
     };
     controllers::start_all(&mut manager, config);

@@ -1,7 +1,7 @@
 //! [`Peers`]: which node of another machine has which part of the pods' range, and by which address it is reached. Pure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use serde::Deserialize;
@@ -50,11 +50,14 @@ impl From<Raw> for NodeView {
     fn from(raw: Raw) -> Self {
         let spec = raw.spec.unwrap_or_default();
         let addresses = raw.status.unwrap_or_default().addresses.unwrap_or_default();
-        let internal = addresses.iter().filter(|address| address.kind == "InternalIP");
-        let texts = spec.pod_cidrs.unwrap_or_else(|| spec.pod_cidr.into_iter().collect());
+        let mut internal = pods::node::internal_ips(addresses.iter().map(|one| (&*one.kind, &*one.address)));
+        let texts = pods::node::ranges(spec.pod_cidrs, spec.pod_cidr);
         let ranges = texts.iter().filter_map(|text| text.parse::<Ipv4Net>().ok());
         Self {
-            address: internal.filter_map(|address| address.address.parse().ok()).next(),
+            address: internal.find_map(|address| match address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            }),
             ranges: ranges.map(|range| range.trunc()).collect(),
         }
     }

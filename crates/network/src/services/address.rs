@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use nft::places::{self, END_BYTES, FRONT_BYTES};
+
 use crate::protocol::Protocol;
 
 /// Where clients reach a port of a Service. The address of a node port is unspecified: it is any of the node's.
@@ -12,25 +14,32 @@ pub struct Front {
     pub port: u16,
 }
 
-/// The bytes of a front: three words.
-pub const FRONT_BYTES: usize = 12;
-
 impl Front {
     pub fn bytes(self) -> [u8; FRONT_BYTES] {
-        let ([a, b, c, d], [high, low]) = (self.address.octets(), self.port.to_be_bytes());
-        [a, b, c, d, self.protocol as u8, 0, 0, 0, high, low, 0, 0]
+        places::front(self.address, self.protocol as u8, self.port)
     }
 
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let [a, b, c, d, protocol, _, _, _, high, low, _, _] = *bytes.first_chunk::<FRONT_BYTES>()?;
-        let protocol = Protocol::numbered(protocol)?;
-        Some(Self { address: Ipv4Addr::new(a, b, c, d), protocol, port: u16::from_be_bytes([high, low]) })
+        let (address, protocol, port) = places::read_front(bytes)?;
+        Some(Self { address, protocol: Protocol::numbered(protocol)?, port })
     }
 }
 
 impl std::fmt::Display for Front {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?} {}:{}", self.protocol, self.address, self.port)
+    }
+}
+
+impl Front {
+    /// As users know it: `the address 192.0.2.1:80/TCP`, `the node port 30080/TCP`.
+    pub fn told(self) -> String {
+        let Self { address, protocol, port } = self;
+        let protocol = protocol.name();
+        match address.is_unspecified() {
+            true => format!("the node port {port}/{protocol}"),
+            false => format!("the address {address}:{port}/{protocol}"),
+        }
     }
 }
 
@@ -41,18 +50,13 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// The bytes of an endpoint: two words.
-const ENDPOINT_BYTES: usize = 8;
-
 impl Endpoint {
-    pub fn bytes(self) -> [u8; ENDPOINT_BYTES] {
-        let ([a, b, c, d], [high, low]) = (self.address.octets(), self.port.to_be_bytes());
-        [a, b, c, d, high, low, 0, 0]
+    pub fn bytes(self) -> [u8; END_BYTES] {
+        places::end(self.address, self.port)
     }
 
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let [a, b, c, d, high, low, _, _] = *bytes.first_chunk::<ENDPOINT_BYTES>()?;
-        Some(Self { address: Ipv4Addr::new(a, b, c, d), port: u16::from_be_bytes([high, low]) })
+        places::read_end(bytes).map(|(address, port)| Self { address, port })
     }
 }
 

@@ -5,22 +5,29 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use informer::{Cache, Index, Key};
+use ipnet::Ipv4Net;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use nft::Batch;
+use nft::{Batch, Family};
 
 use super::address::{Endpoint, Front};
 use super::health::Health;
+use super::notices::Notice;
 use super::service_of;
-use super::state::{Changes, Found, State};
+use super::state::{Changes, Conflict, Found, State};
 use super::table::Table;
 use super::wanted::{Machine, Wanted, health, wanted};
 use crate::protocol::Protocol;
 use crate::tables::{Line, read_whole};
 
+/// The reason of an event: two Services have one address and port.
+const CONFLICT: &str = "AddressConflict";
+
 /// The table, with what the kernel has been told of it.
 pub(super) struct Kernel {
     table: Table,
+    /// What the names of the tables of all clusters of the machine begin and end with.
+    kin: (String, String),
     pub machine: Machine,
     services: Cache<Service>,
     slices_of: Index<EndpointSlice>,
@@ -29,11 +36,13 @@ pub(super) struct Kernel {
     /// What health check ports say, and which of it has changed since it was taken.
     health: HashMap<Key, Health>,
     health_changes: HashMap<Key, Option<Health>>,
+    notices: Vec<Notice>,
 }
 
 impl Kernel {
     pub fn new(
         table: Table,
+        kin: (String, String),
         machine: Machine,
         services: Cache<Service>,
         slices: Cache<EndpointSlice>,
@@ -46,6 +55,7 @@ impl Kernel {
         let line = Line::new(&table.name);
         Self {
             table,
+            kin,
             machine,
             services,
             slices_of,
@@ -53,7 +63,14 @@ impl Kernel {
             line,
             health: HashMap::new(),
             health_changes: HashMap::new(),
+            notices: Vec::new(),
         }
+    }
+
+    /// The machine has other addresses, or node ports are elsewhere. The table is to be corrected next.
+    pub fn move_to(&mut self, node_ports: Vec<Ipv4Net>, addresses: Vec<Ipv4Addr>) {
+        self.table.node_ports = node_ports;
+        self.machine.addresses = addresses;
     }
 
     /// Reads what the kernel has and corrects it: elements that are right stay, so that no connection notices. A table
@@ -93,8 +110,45 @@ impl Kernel {
         self.line.send(batch)?;
         let (fronts, endpoints) = self.state.len();
         tracing::info!(fronts, endpoints, changed = changes.len(), "the kernel has the Services");
+        self.look_for_rivals(&changes)?;
         // What went while nobody looked may have left flows.
         self.forget_flows(&changes)
+    }
+
+    /// Looks whether another cluster of the machine has a front that has come: nodes' addresses are shared, and only one
+    /// of the tables is asked.
+    fn look_for_rivals(&mut self, changes: &Changes) -> io::Result<()> {
+        let gone: HashSet<Front> = changes.fronts.gone.iter().map(|(front, _)| *front).collect();
+        let mut come = changes
+            .fronts
+            .come
+            .iter()
+            .map(|(front, _)| *front)
+            .filter(|front| !gone.contains(front))
+            .peekable();
+        if come.peek().is_none() {
+            return Ok(());
+        }
+        let (first, last) = &self.kin;
+        let mut rivals = nft::tables(Family::Ipv4, first)?;
+        rivals.retain(|table| table.ends_with(last) && *table != self.table.name);
+        for front in come.filter(|_| !rivals.is_empty()) {
+            let (Some(table), Some(service)) = (Table::other_with(&rivals, front)?, self.state.owner(front))
+            else {
+                continue;
+            };
+            let message = format!(
+                "{} is also a Service's of another cluster of this machine (nftables table {table}): one of the two is \
+                 not reached",
+                front.told()
+            );
+            self.notices.push(Notice { service: service.clone(), reason: CONFLICT, message });
+        }
+        Ok(())
+    }
+
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Tells the kernel what has changed of these Services.
@@ -120,6 +174,7 @@ impl Kernel {
             self.table.forget_loops(&mut batch, &changes.loops.gone);
             self.line.send(batch)?;
         }
+        self.look_for_rivals(&changes)?;
         if changes.loses_flows {
             self.forget_flows(&changes)?;
         }
@@ -161,6 +216,10 @@ impl Kernel {
             self.note(&service, health);
             // Those that waited for what this Service has given up.
             services.extend(self.state.apply(&service, wanted));
+        }
+        for Conflict { front, owner, waiting } in self.state.take_conflicts() {
+            let message = format!("{} is Service {owner}'s, which keeps it", front.told());
+            self.notices.push(Notice { service: waiting, reason: CONFLICT, message });
         }
     }
 

@@ -54,6 +54,16 @@ pub struct State {
     next_handle: Handle,
     /// Whether an endpoint or a front of UDP has gone.
     loses_flows: bool,
+    conflicts: Vec<Conflict>,
+}
+
+/// A front that two Services want.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    pub front: Front,
+    pub owner: Key,
+    /// Gets it once the owner gives it up.
+    pub waiting: Key,
 }
 
 /// What the kernel is to be told.
@@ -141,7 +151,18 @@ impl State {
             way_numbers: Numbers::of(found.ways.into_iter().map(|(number, name)| (name, number))),
             next_handle: next_handle.max(FIRST_HANDLE),
             loses_flows: false,
+            conflicts: Vec::new(),
         }
+    }
+
+    /// The Service whose front this is.
+    pub fn owner(&self, front: Front) -> Option<&Key> {
+        self.owners.get(&front)
+    }
+
+    /// The conflicts that have come up.
+    pub fn take_conflicts(&mut self) -> Vec<Conflict> {
+        std::mem::take(&mut self.conflicts)
     }
 
     /// Has a Service's ports be what is wanted; nothing where the Service is gone. Returns the Services that waited for a
@@ -239,7 +260,7 @@ impl State {
             return true;
         }
         if self.waiting.entry(front).or_default().insert(service.clone()) {
-            tracing::warn!(%service, %owner, %front, "two Services have the same address and port; the first keeps it");
+            self.conflicts.push(Conflict { front, owner: owner.clone(), waiting: service.clone() });
         }
         false
     }

@@ -21,9 +21,10 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use nft::places::{END as ENDPOINT, FRONT, FRONT_BYTES};
 use nft::{Attributes, Batch, Comparison, Data, Element, Field, Holds, Hook, Memory, Passing, Register, Set};
 
-use super::address::{Endpoint, FRONT_BYTES, Front, Range};
+use super::address::{Endpoint, Front, Range};
 use super::state::{Changes, Found, Pool, Seat};
 use super::way::{List, Place, Treatment, Way};
 use crate::protocol::Protocol;
@@ -39,10 +40,8 @@ const AFFINITY: &str = "affinity";
 const LOOPS: &str = "loops";
 const SOURCES: &str = "sources";
 
-const FRONT: [Field; 3] = [Field::Address, Field::Protocol, Field::Port];
 const NUMBER: [Field; 1] = [Field::Class];
 const SEAT: [Field; 2] = [Field::Class, Field::Number];
-const ENDPOINT: [Field; 2] = [Field::Address, Field::Port];
 /// Clients that are kept with an endpoint; beyond them, a client is sent anywhere.
 const AFFINITY_LIMIT: u32 = 1 << 18;
 
@@ -75,6 +74,8 @@ pub struct Table {
     pub name: String,
     /// All pods of the cluster.
     pub pods: Ipv4Net,
+    /// Where node ports are: of the addresses within these ranges, the machine's own.
+    pub node_ports: Vec<Ipv4Net>,
 }
 
 impl Table {
@@ -110,17 +111,9 @@ impl Table {
             rule.discard();
         });
         for chain in ["prerouting", "output"] {
-            for place in [Place::Address, Place::NodePort] {
-                batch.new_rule(&self.name, chain, |rule| {
-                    front(rule, place);
-                    rule.map(SERVICES, KEY, GIVEN);
-                    if place == Place::NodePort {
-                        rule.destination_is_local(Comparison::Equal, SCRATCH);
-                    }
-                    rule.set_priority(GIVEN);
-                    rule.load_priority(KEY);
-                    rule.follow(WAYS, KEY);
-                });
+            self.enter_way(batch, chain, Place::Address, Ipv4Net::default());
+            for range in &self.node_ports {
+                self.enter_way(batch, chain, Place::NodePort, *range);
             }
         }
         batch.new_rule(&self.name, "postrouting", |rule| {
@@ -133,6 +126,23 @@ impl Table {
             rule.load_destination(SECOND);
             rule.member(LOOPS, KEY, Comparison::Equal);
             rule.masquerade_from_any_port();
+        });
+    }
+
+    /// The rule that leads packets for a front within the range to the front's way.
+    fn enter_way(&self, batch: &mut Batch, chain: &str, place: Place, range: Ipv4Net) {
+        batch.new_rule(&self.name, chain, |rule| {
+            if range.prefix_len() > 0 {
+                rule.destination_in(range.network(), range.netmask(), SCRATCH);
+            }
+            front(rule, place);
+            rule.map(SERVICES, KEY, GIVEN);
+            if place == Place::NodePort {
+                rule.destination_is_local(Comparison::Equal, SCRATCH);
+            }
+            rule.set_priority(GIVEN);
+            rule.load_priority(KEY);
+            rule.follow(WAYS, KEY);
         });
     }
 
@@ -353,6 +363,19 @@ impl Table {
         batch.delete_ranges(table, SOURCES, gone.iter().map(|(from, to)| (&from[..], &to[..])));
         let come: Vec<_> = changes.sources.come.iter().map(ends).collect();
         batch.add_ranges(table, SOURCES, come.iter().map(|(from, to)| (&from[..], &to[..])));
+    }
+
+    /// The table of another cluster of the machine that has a front too: where both lead somewhere, one never does.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn other_with(rivals: &[String], front: Front) -> io::Result<Option<&String>> {
+        for rival in rivals {
+            if nft::contains(rival, SERVICES, &front.bytes())? {
+                return Ok(Some(rival));
+            }
+        }
+        Ok(None)
     }
 
     /// What the kernel has; nothing where there is no table of this shape.

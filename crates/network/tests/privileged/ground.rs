@@ -6,12 +6,14 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base::{Shutdown, Supervisor, TaskKind};
 use cni::BridgeConfig;
 use informer::{Cache, Key, Kind};
-use network::services::{Services, ServicesConfig, ServicesView};
+use k8s_openapi::api::core::v1::ObjectReference;
+use network::services::{NodePorts, Notices, Services, ServicesConfig, ServicesView};
 use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -29,8 +31,32 @@ pub struct Ground {
     pub view: ServicesView,
     /// What the proxy takes for the node's addresses.
     pub addresses: watch::Sender<Vec<IpAddr>>,
+    /// On which of them node ports are, from the next start on.
+    pub node_ports: NodePorts,
+    pub notices: Arc<Heard>,
     supervisor: Option<Supervisor>,
     _folder: tempfile::TempDir,
+}
+
+/// What the proxy has said of Services: the name, the reason and the message.
+#[derive(Default)]
+pub struct Heard(Mutex<Vec<(String, String, String)>>);
+
+impl Notices for Heard {
+    fn warn(&self, service: &ObjectReference, reason: &'static str, message: String) {
+        let name = service.name.clone().unwrap_or_default();
+        self.0.lock().expect("unpoisoned").push((name, reason.to_owned(), message));
+    }
+}
+
+impl Heard {
+    /// What was said of a Service, since this was last asked.
+    pub fn take(&self, service: &str) -> Vec<(String, String)> {
+        let mut all = self.0.lock().expect("unpoisoned");
+        let (told, others): (Vec<_>, Vec<_>) = all.drain(..).partition(|(name, ..)| name == service);
+        *all = others;
+        told.into_iter().map(|(_, reason, message)| (reason, message)).collect()
+    }
 }
 
 /// A namespace on the node's bridge.
@@ -118,7 +144,8 @@ impl Ground {
         view.slices.objects().replace(vec![]);
         view.node.objects().replace(vec![]);
         let addresses = watch::Sender::new(vec![IpAddr::from([192, 0, 2, 1])]);
-        Self { config, outside, view, addresses, supervisor: None, _folder: folder }
+        let (node_ports, notices) = (NodePorts::All, Arc::default());
+        Self { config, outside, view, addresses, node_ports, notices, supervisor: None, _folder: folder }
     }
 
     /// The node's address on the bridge.
@@ -134,6 +161,9 @@ impl Ground {
             nodes: vec!["here".into()],
             addresses: self.addresses.subscribe(),
             answered: vec![Ipv4Addr::new(10, 98, 0, 1)],
+            node_ports: self.node_ports.clone(),
+            kin: ("knarrtest".into(), "-services".into()),
+            notices: self.notices.clone(),
         };
         let services = Services::new(config, self.view.clone());
         let supervisor = Supervisor::new(Shutdown::new());

@@ -1,16 +1,19 @@
-//! Machines in network namespaces of their own, on one link, each with pods on its bridge and an overlay that is fed by
+//! Machines in network namespaces of their own, on one link, each with pods on its bridge and agents that are fed by
 //! hand.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base::{Shutdown, Supervisor, TaskKind};
 use cni::BridgeConfig;
 use informer::{Cache, Key};
 use k8s_openapi::api::core::v1::Node;
+use network::announce::{AnnounceConfig, AnnounceView, Announcer};
 use network::overlay::{Overlay, OverlayConfig, Routing, pod_mtu};
+use network::services::{NodePorts, Services, ServicesConfig, ServicesView};
 use nix::sched::{CloneFlags, setns};
 use serde_json::json;
 use tokio::runtime::Runtime;
@@ -30,6 +33,8 @@ pub struct Machine {
     config: BridgeConfig,
     addresses: watch::Sender<Vec<IpAddr>>,
     overlay: Option<Supervisor>,
+    /// The Service proxy and who announces load balancers' addresses.
+    services: Option<Supervisor>,
     _folder: tempfile::TempDir,
 }
 
@@ -37,8 +42,13 @@ pub struct Machine {
 pub struct Machines {
     pub all: Vec<Machine>,
     pub nodes: Cache<Node>,
-    _switch: File,
+    switch: File,
 }
+
+/// The condition by which Services say that their addresses are announced.
+pub const ANNOUNCED: &str = "knarrtest/Announced";
+/// The link of load balancers' addresses on each machine.
+pub const ADDRESSES: &str = "knarrtestl";
 
 impl Machines {
     /// Connects as many machines by one link.
@@ -48,7 +58,7 @@ impl Machines {
         let all: Vec<Machine> = (1..=count).map(|number| Machine::new(number, &switch)).collect();
         let nodes = Cache::new();
         nodes.objects().replace(vec![]);
-        let machines = Self { all, nodes, _switch: switch };
+        let machines = Self { all, nodes, switch };
         for machine in &machines.all {
             machines.node(machine.number, machine.address());
         }
@@ -57,16 +67,43 @@ impl Machines {
 
     /// Says where a machine is.
     pub fn node(&self, number: u8, address: Ipv4Addr) {
+        self.node_that_is(number, address, "True");
+    }
+
+    /// The same, with the status of its condition Ready.
+    pub fn node_that_is(&self, number: u8, address: Ipv4Addr, ready: &str) {
         let node = json!({
             "metadata": {"name": format!("node-{number}")},
             "spec": {"podCIDR": format!("10.99.{number}.0/24")},
-            "status": {"addresses": [{"type": "InternalIP", "address": address.to_string()}]},
+            "status": {"addresses": [{"type": "InternalIP", "address": address.to_string()}],
+                "conditions": [{"type": "Ready", "status": ready}]},
         });
         self.nodes.apply(serde_json::from_value(node).expect("a Node"));
     }
 
     pub fn remove_node(&self, number: u8) {
         self.nodes.objects().remove(&Key::new("", &format!("node-{number}")));
+    }
+
+    /// A machine of nobody's cluster on the same link, 192.0.2.200.
+    pub fn stranger(&self) -> Pod {
+        let (namespace, address) = (new_namespace(), Ipv4Addr::new(192, 0, 2, 200));
+        let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
+        inside(&self.switch, move || {
+            sh(&format!("ip link add stranger type veth peer name eth0 netns {path}"));
+            sh("ip link set stranger master switch; ip link set stranger up");
+        });
+        inside(&namespace, move || {
+            sh(&format!("ip link set lo up; ip address add {address}/24 dev eth0; ip link set eth0 up"));
+        });
+        Pod { namespace, address }
+    }
+
+    /// Starts the Service proxy of each machine, and who announces load balancers' addresses.
+    pub fn serve(&mut self, view: &AnnounceView) {
+        for machine in &mut self.all {
+            machine.serve(view);
+        }
     }
 
     /// Starts the overlay of each machine.
@@ -119,7 +156,7 @@ impl Machine {
         prepared.expect("the bridge");
         config.mtu = Some(mtu.expect("the link's"));
         let addresses = watch::Sender::new(vec![address.into()]);
-        Self { number, namespace, runtime, config, addresses, overlay: None, _folder: folder }
+        Self { number, namespace, runtime, config, addresses, overlay: None, services: None, _folder: folder }
     }
 
     pub fn address(&self) -> Ipv4Addr {
@@ -141,6 +178,41 @@ impl Machine {
         let _in_the_namespace = self.runtime.enter();
         supervisor.spawn(TaskKind::Essential, "overlay", Overlay::new(config, nodes).run(shutdown));
         self.overlay = Some(supervisor);
+    }
+
+    pub fn serve(&mut self, view: &AnnounceView) {
+        let nodes = vec![format!("node-{}", self.number)];
+        let node = Cache::new();
+        node.objects().replace(vec![]);
+        let proxied = ServicesView { services: view.services.clone(), slices: view.slices.clone(), node };
+        let services = ServicesConfig {
+            table: "knarrtest-services".into(),
+            pods: "10.99.0.0/16".parse().expect("a range"),
+            nodes: nodes.clone(),
+            addresses: self.addresses.subscribe(),
+            answered: vec![],
+            node_ports: NodePorts::All,
+            kin: ("knarrtest".into(), "-services".into()),
+            notices: Arc::new(()),
+        };
+        let addresses = self.addresses.subscribe();
+        let announce = AnnounceConfig { name: ADDRESSES.into(), condition: ANNOUNCED, nodes, addresses };
+        let supervisor = Supervisor::new(Shutdown::new());
+        let shutdown = supervisor.shutdown().clone();
+        let _in_the_namespace = self.runtime.enter();
+        let proxy = Services::new(services, proxied).run(shutdown.clone());
+        supervisor.spawn(TaskKind::Essential, "Service proxy", proxy);
+        let announcer = Announcer::new(announce, view.clone()).run(shutdown);
+        supervisor.spawn(TaskKind::Essential, "addresses", announcer);
+        self.services = Some(supervisor);
+    }
+
+    /// Stops what [`Machine::serve`] has started, as a kill would: what the kernel has stays.
+    pub fn stop_serving(&mut self) {
+        if let Some(supervisor) = self.services.take() {
+            supervisor.shutdown().start();
+            self.runtime.block_on(supervisor.drain(PATIENCE));
+        }
     }
 
     /// Stops the overlay, as a kill would: what the kernel has stays.

@@ -337,3 +337,118 @@ fn a_health_check_port_says_whether_the_node_has_endpoints() {
         ground.stop().await;
     });
 }
+
+#[test]
+fn a_health_check_port_that_is_taken_is_told_and_tried_again() {
+    on_a_node(BridgeFilter::Off, async |mut ground| {
+        let taken = TcpListener::bind(at(NODE, 32000)).expect("a server of somebody else's");
+        let spec = json!({"clusterIP": CLUSTER_IP, "type": "LoadBalancer", "ports": [{"port": 80}],
+            "externalTrafficPolicy": "Local", "healthCheckNodePort": 32000});
+        ground.service("web", spec);
+        endpoints(&ground, &[Ipv4Addr::new(10, 99, 7, 50)]);
+        ground.start().await;
+        let mut told = Vec::new();
+        until("the Service is told", || {
+            told.extend(ground.notices.take("web"));
+            !told.is_empty()
+        })
+        .await;
+        let message = "node here failed to start healthcheck \"default/web\" on port 32000: Address already in use (os error 98)";
+        assert_eq!(told, [("FailedToStartServiceHealthcheck".to_owned(), message.to_owned())]);
+        drop(taken);
+        until("the port answers once it is free", || health(&ground.outside, 32000).is_ok()).await;
+        assert_eq!(ground.notices.take("web"), [], "told once");
+        ground.stop().await;
+    });
+}
+
+#[test]
+fn node_ports_are_on_the_addresses_that_they_are_to_be_on() {
+    on_a_node(BridgeFilter::Off, async |mut ground| {
+        let pod = server(&ground).await;
+        let client = ground.pod("cccccccc").await;
+        ground.service(
+            "web",
+            json!({"clusterIP": CLUSTER_IP, "type": "LoadBalancer", "externalTrafficPolicy": "Local",
+                "healthCheckNodePort": 32000, "ports": [{"port": 80, "nodePort": 30080}]}),
+        );
+        endpoints(&ground, &[pod.address]);
+        let places = [[127, 0, 0, 1], [10, 99, 7, 1], NODE.octets()].map(|address| at(address, 30080));
+        let refused = || Err(io::ErrorKind::ConnectionRefused);
+        for (setting, answers) in [
+            (vec!["primary"], [false, false, true]),
+            (vec!["127.0.0.0/8", "10.99.7.0/24"], [true, true, false]),
+            (vec!["198.51.100.0/24"], [false, false, false]),
+            (vec![], [true, true, true]),
+        ] {
+            ground.node_ports = network::services::NodePorts::parse(&setting).expect("a setting");
+            ground.start().await;
+            until("each is as it is to be", || {
+                places.iter().zip(answers).all(|(place, is_on)| match ask(*place) {
+                    Ok(_) => is_on,
+                    other => !is_on && other == refused(),
+                })
+            })
+            .await;
+            assert_eq!(ground.outside.ask(places[2]).is_ok(), answers[2], "{setting:?}");
+            assert_eq!(client.ask(places[1]).is_ok(), answers[1], "{setting:?}");
+            assert_eq!(health(&ground.outside, 32000).is_ok(), answers[2], "{setting:?}");
+            assert!(ask(at(CLUSTER_IP, 80)).is_ok(), "the cluster's address is none of these");
+            ground.stop().await;
+        }
+    });
+}
+
+#[test]
+fn an_address_that_another_cluster_of_the_machine_has_is_told() {
+    on_a_node(BridgeFilter::Off, async |mut ground| {
+        let pod = server(&ground).await;
+        // Another cluster, of which only the table is seen.
+        let front = [192, 0, 2, 1, 6, 0, 0, 0, 0, 80, 0, 0];
+        let other = "knarrtest2-services";
+        let mut batch = nft::Batch::new();
+        batch.new_table(other);
+        let key = [nft::Field::Address, nft::Field::Protocol, nft::Field::Port];
+        let holds = nft::Holds::Values(&[nft::Field::Class]);
+        batch.new_set(nft::Set { table: other, name: "services", key: &key, holds }, 1);
+        let data = Some(nft::Data::Value(&[1, 0, 0, 0]));
+        batch.add_elements(other, "services", [nft::Element { key: &front, data }]);
+        batch.send().expect("sent");
+        let balancer = |ip: &str| {
+            (
+                json!({"clusterIP": CLUSTER_IP, "type": "LoadBalancer", "ports": [{"port": 80}]}),
+                json!({"loadBalancer": {"ingress": [{"ip": ip}]}}),
+            )
+        };
+        let (spec, status) = balancer("198.51.100.1");
+        ground.service_with_status("web", spec, status);
+        endpoints(&ground, &[pod.address]);
+        ground.start().await;
+        until("it answers", || ask(at([198, 51, 100, 1], 80)).is_ok()).await;
+        assert_eq!(ground.notices.take("web"), []);
+        let (spec, status) = balancer("192.0.2.1");
+        ground.service_with_status("web", spec, status);
+        let mut told = Vec::new();
+        until("the Service is told", || {
+            told.extend(ground.notices.take("web"));
+            !told.is_empty()
+        })
+        .await;
+        let message = "the address 192.0.2.1:80/TCP is also a Service's of another cluster of this machine (nftables \
+                       table knarrtest2-services): one of the two is not reached";
+        assert_eq!(told, [("AddressConflict".to_owned(), message.to_owned())]);
+        // And of the same cluster.
+        ground.service(
+            "second",
+            json!({"clusterIP": "10.98.0.8", "ports": [{"port": 80}], "externalIPs": ["192.0.2.1"]}),
+        );
+        until("the second is told", || {
+            let told = ground.notices.take("second");
+            told.iter().any(|(_, message)| {
+                message == "the address 192.0.2.1:80/TCP is Service default/web's, which keeps it"
+            })
+        })
+        .await;
+        ground.stop().await;
+    });
+}

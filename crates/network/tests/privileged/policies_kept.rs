@@ -26,10 +26,13 @@ fn a_pod_is_attached_once_its_rules_are_in_force() {
         assert!(has("ingress", web.address) && has("egress", web.address), "before anything else happens");
 
         // The watch shows the pod while the plugin waits.
-        let view = fence.view.clone();
+        let (view, records) = (fence.view.clone(), ground.config.ipam_dir.clone());
+        let addresses = move || std::fs::read_dir(&records).expect("the records of addresses").count();
+        let before = addresses();
         let mut late = tokio::task::JoinSet::new();
         late.spawn(async move {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            // The pod has its address, with which the plugin goes to the agent.
+            until("the plugin has begun", || addresses() > before).await;
             let metadata = json!({"name": "late", "namespace": "here", "uid": "uid-late"});
             let object = json!({"metadata": metadata, "spec": {"nodeName": "node"}});
             view.pods.apply(serde_json::from_value(object).expect("a pod"));

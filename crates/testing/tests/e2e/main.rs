@@ -6,6 +6,7 @@
 
 mod admission;
 mod apart;
+mod balancers;
 mod cluster;
 mod configuration;
 mod containers;
@@ -39,6 +40,7 @@ const AREAS: &[&[suite::Row]] = &[
     lost_node::ROWS,
     admission::ROWS,
     apart::ROWS,
+    balancers::ROWS,
     cluster::ROWS,
     pods::ROWS,
     streams::ROWS,

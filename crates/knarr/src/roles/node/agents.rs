@@ -3,7 +3,9 @@
 //! All agents are in one list, [`AGENTS`]. An agent is a module with a `build`; an agent reaches the API only through
 //! [`AgentDeps`], never through a control plane. An agent that cannot be built is reported, and the others run.
 
+mod announce;
 mod api_address;
+mod conntrack;
 mod dns;
 mod overlay;
 mod policies;
@@ -11,9 +13,11 @@ mod services;
 
 use std::os::unix::net::UnixListener;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use anyhow::Result;
-use base::{Supervisor, TaskKind};
+use base::{Clock, Metrics, Supervisor, TaskKind};
+use client::Recorder;
 use informer::Informers;
 use kubelet::process_pods::Part;
 use network::overlay::Routing;
@@ -33,7 +37,18 @@ pub(super) struct AgentDeps {
     machine: MachineNodes,
     /// On which CNI plugins say which pod gets which address.
     policy_calls: UnixListener,
+    /// Writes what agents have to say of objects, as upstream's network agent does.
+    recorder: Recorder,
+    metrics: Metrics,
     supervisor: Supervisor,
+}
+
+/// What agents share with the rest of the node.
+pub(super) struct Common {
+    pub clock: Arc<dyn Clock>,
+    /// What the node's `/metrics` shows.
+    pub metrics: Metrics,
+    pub supervisor: Supervisor,
 }
 
 /// The node's pod network.
@@ -43,6 +58,8 @@ pub(super) struct NodeLinks {
     /// The node's part of the pods' range.
     pub subnet: String,
     pub overlay: OverlaySettings,
+    /// On which addresses of the machine node ports are: CIDRs or `primary`; empty for all.
+    pub node_ports: Vec<String>,
 }
 
 /// How other machines' pods are reached.
@@ -65,10 +82,13 @@ impl AgentDeps {
         links: NodeLinks,
         machine: MachineNodes,
         policy_calls: UnixListener,
-        supervisor: Supervisor,
+        common: Common,
     ) -> Self {
+        let Common { clock, metrics, supervisor } = common;
         let informers = Informers::new(api.network.clone(), supervisor.clone());
-        Self { api, informers, network, links, machine, policy_calls, supervisor }
+        let host = machine.names.first().cloned();
+        let recorder = Recorder::start(api.network.clone(), "kube-proxy", host, clock, &supervisor);
+        Self { api, informers, network, links, machine, policy_calls, recorder, metrics, supervisor }
     }
 }
 
@@ -82,7 +102,7 @@ struct Agent {
     build: for<'a> fn(&'a AgentDeps) -> Building<'a>,
 }
 
-const AGENTS: [Agent; 5] = [
+const AGENTS: [Agent; 7] = [
     Agent {
         name: "API address",
         without: "pods cannot reach the API by its Service",
@@ -107,6 +127,16 @@ const AGENTS: [Agent; 5] = [
         name: "overlay",
         without: "pods do not reach pods of other machines",
         build: |deps| Box::pin(overlay::build(deps)),
+    },
+    Agent {
+        name: "load balancers' addresses",
+        without: "nobody on the machine's link hears of load balancers' addresses",
+        build: |deps| Box::pin(announce::build(deps)),
+    },
+    Agent {
+        name: "connection table",
+        without: "nobody says so when the kernel's table of connections is full",
+        build: |deps| Box::pin(conntrack::build(deps)),
     },
 ];
 

@@ -15,7 +15,7 @@ use kubelet::node::NodeAgent;
 use network::overlay::{Routing, pod_mtu};
 use tokio::sync::mpsc;
 
-use super::agents::{self, AgentDeps, MachineNodes, NodeLinks, OverlaySettings};
+use super::agents::{self, AgentDeps, Common, MachineNodes, NodeLinks, OverlaySettings};
 use super::{Config, Deps};
 use crate::durable::write_durably;
 use crate::layout::NodeLayout;
@@ -53,6 +53,8 @@ pub(super) fn follow_pod_cidr(
         routing: routing(config.settings.overlay),
         route_protocol: config.links.route_protocol,
     };
+    let (clock, metrics) = (deps.clock.clone(), deps.metrics.clone());
+    let node_ports = config.settings.node_port_addresses.clone();
     let (supervisor, shutdown) = (deps.supervisor.clone(), deps.supervisor.shutdown().clone());
     let task = async move {
         bridge.subnet = match range.wait_for(Option::is_some).await {
@@ -70,9 +72,13 @@ pub(super) fn follow_pod_cidr(
             return;
         }
         poke.notify_one();
+        let (kept, ending) = (bridge.clone(), supervisor.shutdown().clone());
+        let keep = async move { network::pod_tables::keep(kept, ending).await };
+        supervisor.spawn(TaskKind::Background, "pod network's tables", keep);
         if let Some(policy_calls) = policy_calls {
-            let links = NodeLinks { bridge: bridge.bridge, subnet: bridge.subnet, overlay };
-            let parts = AgentDeps::new(api, network, links, machine, policy_calls, supervisor);
+            let links = NodeLinks { bridge: bridge.bridge, subnet: bridge.subnet, overlay, node_ports };
+            let common = Common { clock, metrics, supervisor };
+            let parts = AgentDeps::new(api, network, links, machine, policy_calls, common);
             agents::start(parts).await;
         }
         drop(trouble);
