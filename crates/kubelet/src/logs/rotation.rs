@@ -75,7 +75,8 @@ impl Rotation {
                 () = shutdown.started() => return Ok(()),
                 () = tokio::time::sleep(self.policy.pace) => {}
             }
-            for event in watch.next().await? {
+            // A wait here would have no end at shutdown: `happened` may say so once too often.
+            for event in watch.take()? {
                 if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
                     due.extend(folders.add_tree(&watch, &self.root, 0)?);
                 } else if event.mask.contains(AddWatchFlags::IN_IGNORED) {
@@ -205,6 +206,29 @@ mod tests {
             self.0.send(log.to_owned()).map_err(|e| e.to_string())?;
             Ok(true)
         }
+    }
+
+    #[tokio::test]
+    async fn a_rotation_ends_at_shutdown_also_after_a_false_alarm() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (told, _heard) = mpsc::unbounded_channel();
+        let policy = Policy { max_bytes: 100, max_files: 3, pace: Duration::from_millis(1) };
+        let root = dir.path().join("pods");
+        let reopen = Arc::new(Record(told));
+        let rotation = Rotation { root: root.clone(), policy, reopen, clock: Arc::new(SystemClock) };
+        let shutdown = Shutdown::new();
+        let stop = shutdown.clone();
+        let scenario = async {
+            let folder = root.join("ns_p_u/c");
+            fs::create_dir_all(&folder).expect("made");
+            fs::write(folder.join("0.log"), "short").expect("written");
+            // Long enough for the change to be looked at, and for what only may have happened after it.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            stop.start();
+        };
+        let run = tokio::time::timeout(Duration::from_secs(10), rotation.run(shutdown));
+        let (run, ()) = tokio::join!(run, scenario);
+        run.expect("it ends").expect("ran");
     }
 
     #[tokio::test]
