@@ -1,9 +1,11 @@
 //! Registers the node and keeps its object true. Start at [`NodeAgent::run`].
 //!
 //! One timer: at each renewal of the lease the runtime and the machine are looked at too, and the
-//! status is written if it has changed, or after [`HEARTBEAT`]. A change of the node's addresses is written at once.
+//! status is written if it has changed, or after [`HEARTBEAT`]. A change of the node's addresses is written at once, and so
+//! is what somebody else has changed meanwhile.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base::backoff::Policy;
@@ -43,6 +45,10 @@ pub struct NodeAgent {
     events: Events,
     poke: Arc<Notify>,
     pod_cidr: watch::Sender<Option<String>>,
+    /// The conditions that were last written.
+    conditions: Mutex<Vec<NodeCondition>>,
+    /// The API has other conditions than that, such as those of a node that was not heard of for a while.
+    is_disputed: AtomicBool,
 }
 
 /// What was last written.
@@ -64,7 +70,21 @@ impl NodeAgent {
         events: Events,
     ) -> Self {
         let (poke, pod_cidr) = (Arc::default(), watch::Sender::new(None));
-        Self { config, machine, client, runtime, images, operations, clock, events, poke, pod_cidr }
+        let (conditions, is_disputed) = (Mutex::default(), AtomicBool::new(false));
+        Self {
+            config,
+            machine,
+            client,
+            runtime,
+            images,
+            operations,
+            clock,
+            events,
+            poke,
+            pod_cidr,
+            conditions,
+            is_disputed,
+        }
     }
 
     /// The addresses pods here get theirs from, once the control plane has decided.
@@ -199,17 +219,20 @@ impl NodeAgent {
         status
     }
 
-    /// Writes the status if it is news or due. Whether the API knows it now.
+    /// Writes the status if it is news, disputed or due. Whether the API knows it now.
     async fn write(&self, status: NodeStatus, written: &mut Written) -> bool {
         let now = self.clock.now();
         let due = written.at.is_none_or(|at| at.duration_until(now) >= HEARTBEAT);
-        if !due && same(&status, &written.status) {
+        let was_disputed = self.is_disputed.swap(false, Ordering::Relaxed);
+        if !due && !was_disputed && same(&status, &written.status) {
             return true;
         }
         let before = written.status.conditions.clone().unwrap_or_default();
         let after = status.conditions.clone().unwrap_or_default();
         let api: Api<Node> = Api::all(self.client.clone());
         let patch = Patch::Strategic(json!({"status": status}));
+        // What comes by the watch from now on is compared with this.
+        self.conditions.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&after);
         match api.patch_status(&self.config.name, &PatchParams::default(), &patch).await {
             Ok(_) => {
                 for reason in conditions::events(&before, &after) {
@@ -228,8 +251,20 @@ impl NodeAgent {
             }
             Err(error) => {
                 tracing::warn!(%error, "the node's status could not be written");
+                self.is_disputed.fetch_or(was_disputed, Ordering::Relaxed);
                 false
             }
+        }
+    }
+
+    /// Has the status written again where the API says something else of the node than the node itself, as after a time
+    /// in which the node was not heard of. Upstream's kubelet compares at each of its reports.
+    fn compare(&self, node: &Node) {
+        let ours = self.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        let theirs = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        if is_disputed(&ours, theirs) {
+            self.is_disputed.store(true, Ordering::Relaxed);
+            self.poke.notify_one();
         }
     }
 
@@ -250,6 +285,7 @@ impl NodeAgent {
                             WatchEvent::Added(node) | WatchEvent::Modified(node) => {
                                 failures = 0;
                                 version = node.metadata.resource_version.clone().unwrap_or_default();
+                                self.compare(&node);
                                 self.take_pod_cidr(&node).await;
                             }
                             WatchEvent::Bookmark(mark) => version = mark.metadata.resource_version,
@@ -309,6 +345,12 @@ fn runtime_problems(state: Result<tonic::Response<v1::StatusResponse>, tonic::St
         }
     }
     out
+}
+
+/// Whether a condition of ours has another status in the API.
+fn is_disputed<'a>(ours: &[NodeCondition], theirs: impl Iterator<Item = &'a NodeCondition> + Clone) -> bool {
+    ours.iter()
+        .any(|our| !theirs.clone().any(|their| (&their.type_, &their.status) == (&our.type_, &our.status)))
 }
 
 /// Whether two statuses say the same, heartbeats aside.

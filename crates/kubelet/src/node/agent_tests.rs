@@ -62,6 +62,21 @@ fn heartbeats_alone_are_no_news() {
     assert!(!same(&status(1, "True"), &status(1, "False")));
 }
 
+#[test]
+fn what_others_say_of_the_node_is_disputed() {
+    let condition = |kind: &str, status: &str| NodeCondition {
+        type_: kind.into(),
+        status: status.into(),
+        ..NodeCondition::default()
+    };
+    let ours = [condition("DiskPressure", "False"), condition("Ready", "True")];
+    let disputed = |theirs: &[NodeCondition]| is_disputed(&ours, theirs.iter());
+    assert!(!disputed(&ours) && !is_disputed(&[], ours.iter()), "nothing was written yet");
+    assert!(!disputed(&[ours[0].clone(), condition("Theirs", "Unknown"), ours[1].clone()]));
+    assert!(disputed(&[ours[0].clone(), condition("Ready", "Unknown")]), "the node was not heard of");
+    assert!(disputed(&ours[..1]) && disputed(&[]));
+}
+
 type Feed = mpsc::UnboundedReceiver<Result<Frame<Bytes>, Infallible>>;
 
 /// Records what is asked; has no lease at first and a watch that the test feeds.
@@ -161,6 +176,12 @@ async fn the_node_registers_reports_and_takes_its_range() {
     let is_told = |line: &String| {
         line.starts_with("PATCH /api/v1/nodes/n1/status") && line.ends_with(" \"203.0.113.7\"")
     };
+    while !is_told(&lines.recv().await.expect("a request")) {}
+    // The node was not heard of for a while: it says how it is, long before it would anyway.
+    let lost = json!({"type": "MODIFIED", "object": {"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": "n1", "resourceVersion": "7"},
+        "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}});
+    feed.send(Ok(Frame::data(Bytes::from(format!("{lost}\n"))))).expect("watched");
     while !is_told(&lines.recv().await.expect("a request")) {}
     shutdown.start();
     tasks.join_next().await.expect("a task").expect("ended");
