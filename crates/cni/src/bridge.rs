@@ -151,7 +151,8 @@ async fn connect(
             None => link::ensure_bridge(&handle, &config.bridge, range, &config.service_addresses).await?,
         };
         let pair = link::Pair { host_name: &host_name, pod_name: interface, address, mtu: config.mtu };
-        link::add_veth(&handle, pair, &namespace, bridge).await
+        link::add_veth(&handle, pair, &namespace, bridge).await?;
+        link::set_port(&handle, &host_name).await
     })
     .await?;
     let mac = link::inside(netns, |handle| link::configure_pod(handle, interface, address, range)).await?;

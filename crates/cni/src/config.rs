@@ -64,6 +64,11 @@ impl Range {
         address.to_bits() & mask(self.prefix) == self.network.to_bits()
     }
 
+    /// Whether another range, not the one of all addresses, has an address of this one.
+    pub fn meets(self, network: Ipv4Addr, prefix: u8) -> bool {
+        prefix > 0 && (self.network.to_bits() ^ network.to_bits()) & mask(prefix.min(self.prefix)) == 0
+    }
+
     pub fn mask(self) -> Ipv4Addr {
         Ipv4Addr::from_bits(mask(self.prefix))
     }
@@ -77,6 +82,12 @@ impl Range {
     pub fn pod_addresses(self) -> (Ipv4Addr, Ipv4Addr) {
         let last = self.network.to_bits() | !mask(self.prefix);
         (Ipv4Addr::from_bits(self.network.to_bits() + 2), Ipv4Addr::from_bits(last - 1))
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
     }
 }
 
@@ -97,6 +108,11 @@ mod tests {
         assert_eq!(range.gateway(), Ipv4Addr::new(10, 244, 3, 1));
         assert_eq!(range.pod_addresses(), (Ipv4Addr::new(10, 244, 3, 2), Ipv4Addr::new(10, 244, 3, 254)));
         assert!(range.contains(Ipv4Addr::new(10, 244, 3, 255)));
+        let meets = |address: [u8; 4], prefix| range.meets(address.into(), prefix);
+        assert!(meets([10, 0, 0, 0], 8) && meets([10, 244, 3, 9], 32) && meets([10, 244, 3, 0], 24));
+        assert!(!meets([0, 0, 0, 0], 0), "the default route leads elsewhere");
+        assert!(!meets([10, 244, 4, 0], 24) && !meets([10, 244, 2, 255], 32));
+        assert_eq!(range.to_string(), "10.244.3.0/24");
         for bad in ["", "10.0.0.0", "10.0.0.0/31", "x/24", "10.0.0.0/4"] {
             assert!(Range::parse(bad).is_err(), "{bad}");
         }

@@ -14,6 +14,8 @@ pub enum Error {
     /// The kernel was built without something, or its module is not there.
     #[error("the kernel has no {what} ({option}; try: modprobe {module})")]
     Kernel { what: &'static str, option: &'static str, module: &'static str },
+    #[error("the addresses {range} are in use on this machine: {by}")]
+    Taken { range: String, by: String },
     #[error("no free address is left in {0}")]
     Exhausted(String),
     #[error("there is no interface {0:?}")]

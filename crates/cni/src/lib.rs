@@ -1,7 +1,8 @@
 //! The CNI plugin of a node: a bridge with a veth pair to each pod, addresses from the node's pod range that are bound to
 //! the pod's port, ports of the node that lead to pods, and masquerading of what leaves the cluster. The node's agent of network policies is told of a pod before the pod is attached ([`announce`]). Runtimes exec it; the node prepares the bridge before.
 //!
-//! Start with [`main`] (how a runtime calls) and [`bridge`] (what is done). Every interface, table and file carries
+//! Start with [`main`] (how a runtime calls) and [`bridge`] (what is done); [`members`] is the network of nodes that share a
+//! machine. Every interface, table and file carries
 //! its cluster's own name, so that several clusters share a machine, and [`remove_cluster`] finds all of it again.
 //!
 //! Never here: the API, nor changes to a host's own interfaces, tables or sysctls.
@@ -15,6 +16,7 @@ mod host_ports;
 mod ipam;
 mod link;
 mod masquerade;
+pub mod members;
 mod plugin;
 mod port_records;
 mod restoring;

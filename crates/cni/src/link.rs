@@ -9,7 +9,7 @@ use std::path::Path;
 use futures::TryStreamExt;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
-use rtnetlink::packet_route::route::RouteScope;
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteScope};
 use rtnetlink::{
     Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     new_connection,
@@ -31,9 +31,29 @@ where
 }
 
 /// Runs `work` with a netlink connection inside the pod's namespace at `path`, which forwards nothing and follows no
-/// redirects from then on. A short-lived thread enters the namespace to open the socket; the socket stays there, no
-/// other thread ever does.
+/// redirects from then on.
 pub(crate) async fn inside<T, F>(path: &Path, work: impl FnOnce(Handle) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    enter(path, behave_as_host, work).await
+}
+
+/// The same inside a node's namespace, which forwards from then on.
+pub(crate) async fn inside_router<T, F>(path: &Path, work: impl FnOnce(Handle) -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    enter(path, || set("/proc/sys/net/ipv4/ip_forward", "1"), work).await
+}
+
+/// A short-lived thread enters the namespace, `behave`s there and opens the socket; the socket stays there, no other
+/// thread ever does.
+async fn enter<T, F>(
+    path: &Path,
+    behave: fn() -> std::io::Result<()>,
+    work: impl FnOnce(Handle) -> F,
+) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
@@ -42,7 +62,7 @@ where
     let opener = std::thread::spawn(move || {
         let _context = runtime.enter();
         nix::sched::setns(&namespace, nix::sched::CloneFlags::CLONE_NEWNET)?;
-        behave_as_host()?;
+        behave()?;
         new_connection()
     });
     let opened = opener.join().map_err(|_| Error::Config("the thread that opens netlink panicked".into()))?;
@@ -54,19 +74,19 @@ where
 /// set later. Nor does it follow redirects: every packet of a pod goes by the node. What the calling thread sees of the
 /// settings is its own namespace's.
 fn behave_as_host() -> std::io::Result<()> {
-    turn_off("/proc/sys/net/ipv4/ip_forward")?;
+    set("/proc/sys/net/ipv4/ip_forward", "0")?;
     // A namespace's `all` and an interface's own setting both turn redirects on.
     for entry in std::fs::read_dir("/proc/sys/net/ipv4/conf")? {
-        turn_off(entry?.path().join("accept_redirects"))?;
+        set(entry?.path().join("accept_redirects"), "0")?;
     }
     Ok(())
 }
 
-fn turn_off(setting: impl AsRef<Path>) -> std::io::Result<()> {
-    if std::fs::read_to_string(&setting)?.trim() == "0" {
+fn set(setting: impl AsRef<Path>, value: &str) -> std::io::Result<()> {
+    if std::fs::read_to_string(&setting)?.trim() == value {
         return Ok(());
     }
-    std::fs::write(setting, "0")
+    std::fs::write(setting, value)
 }
 
 /// A connection only moves while it is polled: beside the work it serves.
@@ -94,9 +114,25 @@ async fn index(handle: &Handle, name: &str) -> Result<u32, Error> {
     find(handle, name).await?.map(|link| link.header.index).ok_or_else(|| Error::NoInterface(name.to_owned()))
 }
 
-/// Makes the bridge if it is not there, with its addresses, and sets it up. Returns its index. An interface
-/// of another kind under its name is somebody else's.
+/// Makes the bridge of pods if it is not there, with its addresses, and sets it up. Returns its index.
 pub(crate) async fn ensure_bridge(
+    handle: &Handle,
+    name: &str,
+    range: Range,
+    service_addresses: &[Ipv4Addr],
+) -> Result<u32, Error> {
+    let bridge = make_bridge(handle, name, range, service_addresses).await?;
+    set_router(name).map_err(Error::io(format!("setting up bridge {name}")))?;
+    Ok(bridge)
+}
+
+/// The same for a bridge of nodes, which reach one another without the machine.
+pub(crate) async fn ensure_switch(handle: &Handle, name: &str, range: Range) -> Result<u32, Error> {
+    make_bridge(handle, name, range, &[]).await
+}
+
+/// An interface of another kind under the bridge's name is somebody else's.
+async fn make_bridge(
     handle: &Handle,
     name: &str,
     range: Range,
@@ -134,7 +170,6 @@ pub(crate) async fn ensure_bridge(
         let added = handle.address().add(bridge, IpAddr::V4(address), prefix).execute().await;
         tolerate_existing(added).map_err(Error::netlink(format!("giving {address} to bridge {name}")))?;
     }
-    set_router(name).map_err(Error::io(format!("setting up bridge {name}")))?;
     Ok(bridge)
 }
 
@@ -169,20 +204,21 @@ fn is_bridge(link: &LinkMessage) -> bool {
     })
 }
 
-/// A pod's veth pair.
+/// The veth pair of a pod or a node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pair<'a> {
     /// Here, on the bridge.
     pub host_name: &'a str,
-    /// Inside the pod's namespace.
+    /// Inside the namespace.
     pub pod_name: &'a str,
-    /// The pod's address, with which the MAC address of its end goes.
+    /// The address inside, with which the MAC address of its end goes.
     pub address: Ipv4Addr,
     /// Of both ends, in bytes.
     pub mtu: Option<u32>,
 }
 
-/// Makes a veth pair, one end on the bridge, the other directly inside the namespace.
+/// Makes a veth pair, one end on the bridge, the other directly inside the namespace. The former is not set up as a
+/// pod's port yet.
 pub(crate) async fn add_veth(
     handle: &Handle,
     pair: Pair<'_>,
@@ -201,13 +237,12 @@ pub(crate) async fn add_veth(
         (here, peer) = (here.mtu(mtu), peer.mtu(mtu));
     }
     let message = here.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build()))).build();
-    handle
-        .link()
-        .add(message)
-        .execute()
-        .await
-        .map_err(Error::netlink(format!("making interface {}", pair.host_name)))?;
-    set_port(handle, pair.host_name).await
+    handle.link().add(message).execute().await.map_err(|error| match error {
+        rtnetlink::Error::NetlinkError(refused) if refused.raw_code() == -nix::libc::EOPNOTSUPP => {
+            Error::Kernel { what: "pairs of interfaces", option: "CONFIG_VETH", module: "veth" }
+        }
+        other => Error::netlink(format!("making interface {}", pair.host_name))(other),
+    })
 }
 
 /// Sets up a pod's port of the bridge.
@@ -257,6 +292,52 @@ pub(crate) async fn configure_pod(
         handle.route().add(route.build()).execute().await.map_err(Error::netlink(what))?;
     }
     mac_of(&link).ok_or_else(|| Error::Config(format!("interface {name} has no MAC address")))
+}
+
+/// Inside a node's namespace: loopback up, address and default route on its interface. What is there already stays.
+pub(crate) async fn configure_member(
+    handle: Handle,
+    name: &str,
+    address: Ipv4Addr,
+    range: Range,
+) -> Result<(), Error> {
+    up(&handle, LOOPBACK, "lo").await?;
+    let interface = index(&handle, name).await?;
+    let added = handle.address().add(interface, IpAddr::V4(address), range.prefix).execute().await;
+    tolerate_existing(added).map_err(Error::netlink(format!("giving {address} to {name}")))?;
+    up(&handle, interface, name).await?;
+    let default = RouteMessageBuilder::<Ipv4Addr>::new().gateway(range.gateway()).build();
+    let added = handle.route().add(default).execute().await;
+    tolerate_existing(added).map_err(Error::netlink("setting the default route"))
+}
+
+/// Who else of this namespace uses addresses of the range: what a route leads to that is not `own`'s, and its interface.
+pub(crate) async fn leads_to(handle: &Handle, range: Range, own: &str) -> Result<Option<String>, Error> {
+    let all = handle.route().get(RouteMessageBuilder::<Ipv4Addr>::new().build()).execute();
+    let all: Vec<_> = all.try_collect().await.map_err(Error::netlink("listing routes"))?;
+    let own = find(handle, own).await?.map(|link| link.header.index);
+    for route in all {
+        let (mut to, mut by) = (None, None);
+        for attribute in &route.attributes {
+            match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(address)) => to = Some(*address),
+                RouteAttribute::Oif(index) => by = Some(*index),
+                _ => {}
+            }
+        }
+        let prefix = route.header.destination_prefix_length;
+        let Some(to) = to.filter(|to| by != own && range.meets(*to, prefix)) else { continue };
+        let link = match by {
+            Some(index) => handle.link().get().match_index(index).execute().try_next().await.ok().flatten(),
+            None => None,
+        };
+        let name = link.into_iter().flat_map(|link| link.attributes).find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name),
+            _ => None,
+        });
+        return Ok(Some(format!("the route to {to}/{prefix} by {}", name.as_deref().unwrap_or("nothing"))));
+    }
+    Ok(None)
 }
 
 async fn up(handle: &Handle, interface: u32, name: &str) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use futures::TryStreamExt;
 use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 
+use cni::members::{self, MembersNetwork};
 use cni::{BridgeConfig, attach, detach, prepare_node, remove_cluster};
 use nix::sched::{CloneFlags, setns, unshare};
 
@@ -405,5 +406,59 @@ fn a_failed_attachment_gives_its_address_back() {
         let records = std::fs::read_dir(&config.ipam_dir).expect("records").flatten();
         let held = records.filter(|e| e.file_name().to_string_lossy().starts_with("10.")).count();
         assert_eq!(held, 0);
+    });
+}
+
+#[test]
+fn members_reach_one_another_the_machine_and_what_is_beyond() {
+    on_a_node(async |dir| {
+        let range = cni::config::Range::parse("192.0.2.0/24").expect("a range");
+        let network = MembersNetwork { bridge: "knarrtestodes".into(), range, mtu: Some(1400) };
+        let names = [dir.join("one"), dir.join("two")];
+        // Again beside members that are there, as a server does that starts again.
+        for _ in 0..2 {
+            members::prepare(&network).await.expect("bridge and table");
+            for (number, name) in (1..).zip(&names) {
+                members::admit(&network, number, name).await.expect("connected");
+            }
+        }
+        let [one, two] = names.clone().map(|name| File::open(name).expect("a namespace"));
+        let second = network.address(2);
+        let listener = inside(&two, move || std::net::TcpListener::bind((second, 7000)).expect("listening"));
+        for (from, expected) in [(Some(&one), network.address(1)), (None, range.gateway())] {
+            let connect = move || std::net::TcpStream::connect((second, 7000)).expect("a way");
+            let _stream = from.map_or_else(connect, |from| inside(from, connect));
+            let (_, seen) = listener.accept().expect("accepted");
+            assert_eq!(seen.ip(), IpAddr::V4(expected));
+        }
+        // Beyond is a namespace that knows of the machine alone.
+        let (beyond, beyond_path) = new_namespace();
+        let config = BridgeConfig { cluster_cidr: "10.99.7.0/24".into(), ..config(dir.join("ipam")) };
+        prepare_node(&config).await.expect("another bridge");
+        let there = attach(&config, "aaaaaaaa11", &beyond_path, "eth0", &[]).await.expect("attached");
+        let listener =
+            inside(&beyond, move || std::net::TcpListener::bind((there.address, 7000)).expect("listening"));
+        let _stream =
+            inside(&one, move || std::net::TcpStream::connect((there.address, 7000)).expect("a way"));
+        let (_, seen) = listener.accept().expect("accepted");
+        assert_eq!(seen.ip(), IpAddr::V4(Ipv4Addr::new(10, 99, 7, 1)), "the machine speaks for its members");
+        let forwards =
+            inside(&one, || std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").expect("set"));
+        assert_eq!(forwards.trim(), "1", "a member is the router of its pods");
+
+        let taken = MembersNetwork { bridge: "knarrothers".into(), ..network.clone() };
+        let why = members::prepare(&taken).await.expect_err("the addresses are taken").to_string();
+        assert!(
+            why.starts_with("the addresses 192.0.2.0/24 are in use on this machine: the route to 192.0.2."),
+            "{why}"
+        );
+        assert!(why.ends_with(" by knarrtestodes"), "{why}");
+        for name in &names {
+            nix::mount::umount2(name, nix::mount::MntFlags::MNT_DETACH).expect("it is a mount");
+        }
+        remove_cluster("knarrtest", "knt", 107).await.expect("removed");
+        let left = std::fs::read_to_string("/proc/thread-self/net/dev").expect("interfaces");
+        assert!(!left.contains("kn"), "{left}");
+        assert_eq!(nft::tables(nft::Family::Ipv4, "knarrtest").expect("listed"), [""; 0]);
     });
 }

@@ -28,13 +28,13 @@ pub struct Which {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start a cluster on this machine, in the background, and wait until its node is ready
+    /// Start a cluster on this machine, in the background, and wait until its nodes are ready
     Up(Up),
     /// Stop a cluster and take everything of it off this machine, but for its data directory
     Down(Down),
     /// Tell how a cluster is
     Status(Which),
-    /// Run the control plane and this machine's node in the foreground
+    /// Run the control plane and the nodes of this machine in the foreground
     Server(Server),
     /// Join a cluster whose control plane is elsewhere, and run this machine's node of it, in the foreground
     Agent(Agent),
@@ -56,7 +56,8 @@ pub enum Command {
 pub struct Up {
     #[command(flatten)]
     pub which: Which,
-    /// Nodes of the cluster; 0 for the control plane alone [default: as many as before; 1 at first]
+    /// Nodes of the cluster, all on this machine; adds nodes to a cluster that has fewer; 0 for the control plane alone
+    /// [default: as many as before; 1 at first]
     #[arg(long, value_parser = clap::value_parser!(u8).range(..=i64::from(MAX_NODES)))]
     pub nodes: Option<u8>,
     /// Leave the user's kubeconfig alone
@@ -137,6 +138,9 @@ pub struct Agent {
     /// [default: all, the loopback's included]
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub nodeport_addresses: Vec<String>,
+    /// Run the node of this position of the cluster whose server started this process
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u8).range(1..i64::from(MAX_NODES)))]
+    pub member: Option<u8>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -162,6 +166,16 @@ pub enum Token {
 pub struct NewToken {
     #[command(flatten)]
     pub which: Which,
+    #[command(flatten)]
+    pub wanted: WantedToken,
+    /// Instead of printing only the token, print the whole command line that joins with it
+    #[arg(long)]
+    pub print_join_command: bool,
+}
+
+/// What a new token is to be.
+#[derive(Debug, Args)]
+pub struct WantedToken {
     /// The token, of the form "[a-z0-9]{6}.[a-z0-9]{16}" [default: a random one]
     pub token: Option<String>,
     /// A human friendly description of how this token is used
@@ -176,9 +190,14 @@ pub struct NewToken {
     /// The duration before the token is automatically deleted (e.g. 1s, 2m, 3h); 0: never
     #[arg(long, default_value = "24h", value_parser = duration)]
     pub ttl: Duration,
-    /// Instead of printing only the token, print the whole command line that joins with it
-    #[arg(long)]
-    pub print_join_command: bool,
+}
+
+impl WantedToken {
+    /// A random one by which a node joins.
+    pub fn for_node(description: String, ttl: Duration) -> Self {
+        let usages = ["signing", "authentication"].map(str::to_owned).into();
+        Self { token: None, description, groups: vec![DEFAULT_NODE_GROUP.to_owned()], usages, ttl }
+    }
 }
 
 /// The group of tokens by which nodes join, as kubeadm calls it.

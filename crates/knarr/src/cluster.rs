@@ -22,7 +22,7 @@ pub const BRIDGES: &str = "knarr";
 pub struct Cluster {
     pub slot: u8,
     pub node_name: String,
-    /// How many nodes run on this machine: the last number that was asked for.
+    /// How many nodes run on this machine: the largest number that was asked for, or 0 if that was the last.
     #[serde(default = "one")]
     pub nodes: u8,
     /// Whether a store was made: from then on a missing one is a loss, not a beginning.
@@ -70,9 +70,19 @@ impl Cluster {
         6443 + u16::from(self.slot)
     }
 
-    /// The port of a node's HTTPS API; the nodes of a cluster share the machine.
-    pub fn kubelet_port(&self, index: u8) -> u16 {
-        10250 + 20 * u16::from(self.slot) + u16::from(index)
+    /// The port of the nodes' HTTPS APIs; clusters share the machine, its nodes have addresses of their own.
+    pub fn kubelet_port(&self) -> u16 {
+        10250 + 20 * u16::from(self.slot)
+    }
+
+    /// The bridge of the members, and what the names of their links begin with.
+    pub fn members_bridge(&self) -> String {
+        format!("{}odes", self.bridge_prefix())
+    }
+
+    /// The members' addresses where the settings name no others.
+    pub fn members_range(&self) -> String {
+        format!("192.168.{}.0/24", 49 + 9 * self.slot)
     }
 
     /// The name of the node at `index`: the machine's own, or one like `NAME-m02`.
@@ -167,9 +177,9 @@ impl Cluster {
                 );
             }
             claims::claim(layout, cluster.slot)?;
-            if nodes.is_some_and(|nodes| nodes != cluster.nodes) {
-                cluster.nodes = nodes.unwrap_or(cluster.nodes);
-                write_durably(&path, &serde_json::to_vec_pretty(&cluster)?, 0o644)?;
+            if let Some(nodes) = nodes.filter(|nodes| cluster.changes_to(*nodes)) {
+                cluster.nodes = nodes;
+                cluster.write(layout)?;
             }
             return Ok(cluster);
         }
@@ -179,9 +189,30 @@ impl Cluster {
         };
         let cluster =
             Self { slot, node_name: node_name.to_owned(), nodes: nodes.unwrap_or(1), has_store: false };
-        write_durably(&path, &serde_json::to_vec_pretty(&cluster)?, 0o644)?;
+        cluster.write(layout)?;
         claims::claim(layout, slot)?;
         Ok(cluster)
+    }
+
+    /// Whether another number of nodes is another cluster: nodes are added, and none is removed but all.
+    fn changes_to(&self, nodes: u8) -> bool {
+        nodes > self.nodes || (nodes == 0 && self.nodes > 0)
+    }
+
+    /// Notes durably that the cluster has more nodes from now on.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn add_nodes(layout: &Layout, nodes: u8) -> Result<Self> {
+        let _guard = claims::lock()?;
+        let present = Self::load(layout)?;
+        let more = Self { nodes: nodes.max(present.nodes), ..present };
+        more.write(layout)?;
+        Ok(more)
+    }
+
+    fn write(&self, layout: &Layout) -> Result<()> {
+        write_durably(&layout.cluster_file(), &serde_json::to_vec_pretty(self)?, 0o644)
     }
 
     /// Notes durably that the cluster's store was made.
@@ -189,8 +220,7 @@ impl Cluster {
     /// # Errors
     /// When the file cannot be written.
     pub fn note_store(&self, layout: &Layout) -> Result<()> {
-        let noted = Self { has_store: true, ..self.clone() };
-        write_durably(&layout.cluster_file(), &serde_json::to_vec_pretty(&noted)?, 0o644)
+        Self { has_store: true, ..self.clone() }.write(layout)
     }
 
     /// Refuses to begin anew where objects have been kept.
@@ -232,8 +262,7 @@ impl Cluster {
 pub fn ports() -> impl Iterator<Item = u16> {
     (0..SLOTS).flat_map(|slot| {
         let cluster = at(slot);
-        let kubelets: Vec<u16> = (0..MAX_NODES).map(|index| cluster.kubelet_port(index)).collect();
-        kubelets.into_iter().chain([cluster.api_port()])
+        [cluster.kubelet_port(), cluster.api_port()]
     })
 }
 
@@ -243,7 +272,7 @@ fn at(slot: u8) -> Cluster {
 
 fn ports_are_free(slot: u8) -> bool {
     let probe = at(slot);
-    [probe.api_port(), probe.kubelet_port(0)]
+    [probe.api_port(), probe.kubelet_port()]
         .into_iter()
         .all(|port| TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], port))).is_ok())
 }
@@ -273,6 +302,17 @@ mod tests {
         assert!(empty.contains("store.redb is empty"), "{empty}");
         fs::write(layout.store_file(), "something").expect("written");
         assert!(known.check_store(&layout).is_ok());
+    }
+
+    #[test]
+    fn nodes_are_added_and_none_is_removed_but_all() {
+        let cluster = Cluster { slot: 2, node_name: "n".into(), nodes: 3, has_store: true };
+        let changes: Vec<u8> = (0..=5).filter(|nodes| cluster.changes_to(*nodes)).collect();
+        assert_eq!(changes, [0, 4, 5]);
+        assert_eq!(cluster.members_bridge(), "knarr2nodes");
+        assert_eq!(cluster.members_range(), "192.168.67.0/24");
+        let last = Cluster { slot: SLOTS - 1, ..cluster };
+        assert_eq!(last.members_range(), "192.168.130.0/24");
     }
 
     #[test]

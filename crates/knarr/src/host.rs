@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use kubelet::resolv::Resolv;
+
 use crate::durable::write_durably;
 
 const SAVED: &str = "/run/knarr/host.json";
@@ -101,6 +103,28 @@ fn sysctl(name: &str) -> PathBuf {
     Path::new("/proc/sys").join(name)
 }
 
+/// Where the machine says which name servers it asks.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where programs that have themselves asked on the loopback say which servers they ask: systemd-resolved, NetworkManager.
+const BEHIND: [&str; 2] = ["/run/systemd/resolve/resolv.conf", "/run/NetworkManager/no-stub-resolv.conf"];
+
+/// The file that names the machine's name servers for a node that does not have the machine's loopback.
+pub fn resolv_conf() -> PathBuf {
+    let named = |path: &str| Resolv::parse(&fs::read_to_string(path).unwrap_or_default()).servers;
+    without_loopback([RESOLV_CONF].into_iter().chain(BEHIND), named).into()
+}
+
+/// The first file that names a server elsewhere, or the first one.
+fn without_loopback<'a>(
+    mut files: impl Iterator<Item = &'a str> + Clone,
+    named: impl Fn(&str) -> Vec<String>,
+) -> &'a str {
+    let is_elsewhere =
+        |server: &String| server.parse::<std::net::IpAddr>().is_ok_and(|address| !address.is_loopback());
+    let found = files.clone().find(|path| named(path).iter().any(is_elsewhere));
+    found.or_else(|| files.next()).unwrap_or(RESOLV_CONF)
+}
+
 /// The addresses of this machine that others may use to reach it, best first; loopback is left out.
 pub fn addresses() -> Vec<std::net::Ipv4Addr> {
     let mut found = Vec::new();
@@ -135,6 +159,17 @@ pub fn addresses() -> Vec<std::net::Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn name_servers_are_looked_for_behind_the_loopback() {
+        let find = |own: &str, behind: &str| {
+            let named = |path: &str| vec![if path == "own" { own.to_owned() } else { behind.to_owned() }];
+            without_loopback(["own", "behind"].into_iter(), named).to_owned()
+        };
+        assert_eq!(find("192.0.2.1", "192.0.2.2"), "own");
+        assert_eq!(find("127.0.0.53", "192.0.2.2"), "behind");
+        assert_eq!(find("::1", "127.0.0.1"), "own", "nothing better is known");
+    }
 
     #[test]
     fn a_full_disk_is_named_with_what_is_missing() {

@@ -75,6 +75,21 @@ pub async fn enter(folder: &Path, node: &str, ask: &Ask, now: Timestamp) -> Resu
     Ok(joined)
 }
 
+/// Whether a token is needed to be the node of a cluster. What was written down for another address of the server, or has
+/// expired, counts no more and is removed.
+///
+/// # Errors
+/// When what was written down is damaged, or cannot be removed.
+pub fn needs_token(folder: &Path, server: &str, now: Timestamp) -> Result<bool> {
+    let Some(joined) = Joined::read(folder)? else { return Ok(true) };
+    let is_valid = Facts::read(&joined.node.certificate_pem).is_some_and(|facts| facts.ends > now);
+    if joined.node.server == server && is_valid {
+        return Ok(false);
+    }
+    std::fs::remove_dir_all(folder).with_context(|| format!("removing {}", folder.display()))?;
+    Ok(true)
+}
+
 /// The server's address in full.
 fn address(text: &str) -> Result<String> {
     let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
@@ -165,6 +180,24 @@ mod tests {
         }
         for bad in ["http://192.0.2.1:6443", "https://", "https://a/b", "", "ftp://x", "https://a b"] {
             assert!(address(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_written_down_counts_for_its_server_and_its_time() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = folder.path().join("joined");
+        let server = "https://192.0.2.1:6443";
+        let joined = crate::joined::tests::joined("n1");
+        let ends = Facts::read(&joined.node.certificate_pem).expect("read").ends;
+        let before = ends - jiff::SignedDuration::from_secs(1);
+        assert!(needs_token(&folder, server, before).expect("nothing is wrong"), "it has not joined yet");
+        for (server, now, needs) in
+            [(server, before, false), (server, ends, true), ("https://192.0.2.9:6443", before, true)]
+        {
+            joined.write(&folder).expect("written");
+            assert_eq!(needs_token(&folder, server, now).expect("nothing is wrong"), needs, "{server} {now}");
+            assert_eq!(folder.exists(), !needs);
         }
     }
 

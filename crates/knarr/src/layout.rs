@@ -84,7 +84,7 @@ impl Layout {
         format!("/knarr-{}", self.name)
     }
 
-    /// The paths of the cluster's node of this position; the first node is this machine itself.
+    /// The paths of the cluster's node of this position; the first node is this machine itself, the others are members.
     pub fn node(&self, index: u8) -> NodeLayout {
         NodeLayout {
             data_dir: self.data_dir.join(format!("node{index}")),
@@ -148,12 +148,32 @@ impl NodeLayout {
         self.run_dir.join("cri.sock")
     }
 
+    /// The process id and start time of a member's agent.
+    pub fn pid_file(&self) -> PathBuf {
+        self.run_dir.join("agent.pid")
+    }
+
+    /// The name of a member's network namespace.
+    pub fn netns(&self) -> PathBuf {
+        self.run_dir.join("netns")
+    }
+
+    /// What a member joined with, for root alone.
+    pub fn joined_dir(&self) -> PathBuf {
+        self.data_dir.join("joined")
+    }
+
+    /// What a member's agent says.
+    pub fn log(&self) -> PathBuf {
+        self.data_dir.join("agent.log")
+    }
+
     /// The socket of `knarr image import`, for root alone.
     pub fn import_socket(&self) -> PathBuf {
         self.run_dir.join("import.sock")
     }
 
-    /// Where the CNI plugins of all nodes of the machine reach the agent of network policies, which is the first node's.
+    /// Where the node's CNI plugins reach the agent of network policies.
     pub fn policy_socket(&self) -> PathBuf {
         self.run_dir.join("policies.sock")
     }

@@ -21,6 +21,7 @@ mod process;
 mod roles;
 mod settings;
 mod teardown;
+mod tokens;
 mod which;
 
 use std::io::Write;

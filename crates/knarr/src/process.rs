@@ -51,6 +51,22 @@ impl ProcessRecord {
         (start_ticks(self.pid)? == self.start_ticks).then_some(handle)
     }
 
+    /// Sends the process a signal that it waits for; whether it did. A process that does not wait for it is left alone,
+    /// since most signals end such a process.
+    ///
+    /// # Errors
+    /// When the process cannot be looked at or signalled.
+    pub fn tell(&self, signal: Signal) -> Result<bool> {
+        let Some(handle) = self.open() else { return Ok(false) };
+        let path = format!("/proc/{}/status", self.pid);
+        let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        if !waits_for(&status, signal) {
+            return Ok(false);
+        }
+        pidfd_send_signal(&handle, signal).context("telling the server")?;
+        Ok(true)
+    }
+
     /// Asks the process to stop and, if it has not after `patience`, kills it. Returns once it is gone.
     ///
     /// # Errors
@@ -74,6 +90,13 @@ pub fn ended_within(handle: &OwnedFd, patience: Duration) -> bool {
     let timeout = Timespec::try_from(patience).ok();
     let mut fds = [PollFd::new(handle, PollFlags::IN)];
     matches!(poll(&mut fds, timeout.as_ref()), Ok(n) if n > 0)
+}
+
+/// Whether a process with this `/proc/PID/status` handles the signal (proc_pid_status(5), `SigCgt`).
+fn waits_for(status: &str, signal: Signal) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
 /// Field 22 of `/proc/PID/stat` (proc_pid_stat(5)); the process's name, in brackets, may hold anything.
@@ -101,6 +124,20 @@ mod tests {
         assert_eq!(ProcessRecord::running(&file), Some(own.clone()));
         ProcessRecord { start_ticks: own.start_ticks + 1, ..own }.write(&file).expect("written");
         assert_eq!(ProcessRecord::running(&file), None);
+    }
+
+    #[test]
+    fn only_who_waits_for_a_signal_is_told() {
+        let status = "SigIgn:\t0000000000001000\nSigCgt:\t0000000100004202\n";
+        assert!(waits_for(status, Signal::USR1) && waits_for(status, Signal::TERM));
+        assert!(!waits_for(status, Signal::USR2) && !waits_for("", Signal::USR1));
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("a process");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        let record = ProcessRecord { pid, start_ticks: start_ticks(pid).expect("running") };
+        assert!(!record.tell(Signal::USR1).expect("looked at"), "it would end");
+        assert!(child.try_wait().expect("a child").is_none());
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
     }
 
     #[test]

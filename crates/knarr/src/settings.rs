@@ -36,6 +36,8 @@ pub struct Settings {
     pub overlay: Overlay,
     /// The built-in Ingress controller.
     pub ingress: Ingress,
+    /// The addresses of this machine's further nodes (`192.168.49.0/24`), the first of which is the machine's own.
+    pub node_subnet: Option<String>,
 }
 
 /// The built-in Ingress controller and its ports, which are open only while there is an Ingress of its class.

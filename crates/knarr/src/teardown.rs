@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::claims;
 use crate::cluster::Cluster;
-use crate::layout::Layout;
+use crate::layout::{Layout, MAX_NODES};
 use crate::process::{ProcessRecord, ended_within};
 
 /// How long the server may take to stop by itself.
@@ -28,6 +28,12 @@ const KILL_ROUNDS: usize = 20;
 pub fn tear_down(layout: &Layout, slot: Option<u8>) -> Result<()> {
     if let Some(server) = ProcessRecord::running(&layout.pid_file()) {
         server.end(SERVER_PATIENCE)?;
+    }
+    // Members end with their server, and yet may take their time.
+    for index in 0..MAX_NODES {
+        if let Some(member) = ProcessRecord::running(&layout.node(index).pid_file()) {
+            member.end(SERVER_PATIENCE)?;
+        }
     }
     let mut failures = Vec::new();
     let mut attempt = |what: &str, result: Result<()>| {

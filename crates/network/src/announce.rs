@@ -49,8 +49,8 @@ pub struct AnnounceConfig {
     pub name: String,
     /// The condition of Services whose addresses are announced.
     pub condition: &'static str,
-    /// The nodes that this machine is.
-    pub nodes: Vec<String>,
+    /// The node that this is.
+    pub node: String,
     /// Addresses of this machine as they are now, the node's own first.
     pub addresses: watch::Receiver<Vec<IpAddr>>,
 }
@@ -281,7 +281,7 @@ impl Announcer {
         }
         let is_own = |address: &&Ipv4Addr| {
             let owner = owners::owner(**address, able.iter().copied());
-            owner.is_some_and(|owner| self.config.nodes.iter().any(|node| node == owner))
+            owner.is_some_and(|owner| owner == self.config.node)
         };
         wish.addresses.iter().filter(is_own).copied().collect()
     }

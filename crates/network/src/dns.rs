@@ -19,6 +19,7 @@ mod upstream;
 mod zone;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::Shutdown;
@@ -40,6 +41,8 @@ pub use zone::{Answer, View, Zone};
 
 /// Where DNS listens.
 pub const PORT: u16 = 53;
+/// The machine's own name servers.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// The settings of the server: which names it answers, and for which clients.
 #[derive(Debug, Clone)]
@@ -56,6 +59,8 @@ pub struct DnsConfig {
     pub metrics: Option<SocketAddr>,
     /// The rules until there are others, a Corefile.
     pub corefile: String,
+    /// The file that is meant where the rules name [`RESOLV_CONF`].
+    pub resolv_conf: PathBuf,
 }
 
 /// Where rules come from, and who is told of those that are not understood.
@@ -106,6 +111,7 @@ impl Dns {
             in_flight: Arc::new(Semaphore::new(upstream::IN_FLIGHT_LIMIT)),
             loops: Arc::default(),
             metrics: Metrics::default(),
+            resolv_conf: config.resolv_conf.into(),
         };
         let rules = InForce::new(zone.domain().clone(), first, shared);
         let failed = |source| DnsError::Listen { address: config.listen, source };

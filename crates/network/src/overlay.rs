@@ -64,8 +64,8 @@ pub struct OverlayConfig {
     pub pods: Ipv4Net,
     /// This machine's part of them.
     pub range: Ipv4Net,
-    /// The nodes that this machine is.
-    pub nodes: Vec<String>,
+    /// The node that this is.
+    pub node: String,
     /// Addresses of this machine as they are now, the node's own first.
     pub addresses: watch::Receiver<Vec<IpAddr>>,
 }
@@ -98,12 +98,20 @@ impl Error {
 /// The largest packet, in bytes, that pods may send where this address is the node's, so that it fits into the tunnel.
 ///
 /// # Errors
-/// When no interface has the address, or the kernel cannot be asked.
+/// As [`underlay_mtu`].
 pub async fn pod_mtu(machine: Ipv4Addr) -> Result<u32, Error> {
+    Ok(underlay_mtu(machine).await?.saturating_sub(OVERHEAD_BYTES))
+}
+
+/// The largest packet, in bytes, that leaves by the interface with an address of this machine.
+///
+/// # Errors
+/// When no interface has the address, or the kernel cannot be asked.
+pub async fn underlay_mtu(machine: Ipv4Addr) -> Result<u32, Error> {
     let (connection, handle, _) = new_connection()?;
     tokio::select! {
         biased;
-        mtu = tunnel::underlay_mtu(&handle, machine) => Ok(mtu?.saturating_sub(OVERHEAD_BYTES)),
+        mtu = tunnel::underlay_mtu(&handle, machine) => mtu,
         () = connection => Err(Error::Ended),
     }
 }
@@ -253,7 +261,7 @@ impl Overlay {
         };
         Here {
             pods: self.config.pods,
-            nodes: self.config.nodes.clone(),
+            node: self.config.node.clone(),
             ranges: vec![self.config.range],
             addresses: self.config.addresses.borrow().iter().filter_map(v4).collect(),
         }

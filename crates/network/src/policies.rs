@@ -1,12 +1,11 @@
 //! Network policies: has the kernel drop what the cluster's NetworkPolicies do not let pass, on its way to and from the pods
-//! of this machine.
+//! of this node.
 //!
 //! Start with [`Policies`]: the agent, which follows policies, namespaces and pods and tells the kernel what has changed.
 //! `policy` is what a NetworkPolicy says and `shape` what of it holds for a pod; `groups` are the pods that rules speak of,
 //! `chains` the rules that pods share, `holders` who has an address; `state` puts these together, and `table` is how the
 //! kernel has them and what happens to a packet. `desk` hears from the CNI plugin that a pod gets an address, and answers
-//! once the kernel has the pod's rules: no packet is earlier. Everything but `kernel` and `desk` is pure. One table
-//! serves all nodes of a machine, which share the machine's network namespace.
+//! once the kernel has the pod's rules: no packet is earlier. Everything but `kernel` and `desk` is pure.
 //!
 //! Never here: packets. The agent may end, and what it told the kernel stays in force.
 
@@ -55,8 +54,8 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from
 pub struct PoliciesConfig {
     /// The table's name.
     pub table: String,
-    /// The nodes that this machine is.
-    pub nodes: Vec<String>,
+    /// The node that this is.
+    pub node: String,
     /// What the node answers itself on the addresses of Services, as if it were pods.
     pub answered: Vec<Answered>,
     /// Where the CNI plugin says which pod gets which address.
@@ -180,7 +179,7 @@ impl Policies {
                 news.pods.insert(delta.object().key.clone());
             });
         });
-        let kernel = Kernel::new(config.table, config.nodes, config.answered, view.clone());
+        let kernel = Kernel::new(config.table, config.node, config.answered, view.clone());
         Self { kernel, view, dirty, socket: config.socket }
     }
 

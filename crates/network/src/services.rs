@@ -3,8 +3,8 @@
 //! Start with [`Services`]: the agent, which follows Services and their slices and tells the kernel what has changed, in
 //! one transaction. [`wanted`] says what a Service asks for, [`topology`] which endpoints are used, [`health`] who asks
 //! whether there are any; [`state`] is what the sets of the table are to hold, [`table`] how these are laid out and what
-//! happens to a packet. What cannot be done for a Service is said to [`Notices`]. Everything but `kernel` is pure. Only the table of this name is touched, and one table serves all nodes of a machine, which share
-//! the machine's network namespace.
+//! happens to a packet. What cannot be done for a Service is said to [`Notices`]. Everything but `kernel` is pure. Only
+//! the table of this name is touched.
 //!
 //! Never here: packets. The agent may end, and connections go on; when it starts again, it corrects what has changed
 //! meanwhile.
@@ -61,8 +61,8 @@ pub struct ServicesConfig {
     pub kin: (String, String),
     /// All pods of the cluster.
     pub pods: Ipv4Net,
-    /// The nodes that this machine is.
-    pub nodes: Vec<String>,
+    /// The node that this is.
+    pub node: String,
     /// Addresses of this machine as they are now.
     pub addresses: watch::Receiver<Vec<IpAddr>>,
     /// Cluster addresses of Services that the node itself answers on: the proxy leaves these Services alone.
@@ -130,7 +130,7 @@ impl Services {
         let addresses = v4(&config.addresses.borrow());
         let node_ports = config.node_ports.ranges(&addresses);
         let table = Table { name: config.table.clone(), pods: config.pods, node_ports };
-        let here = Here { nodes: config.nodes.clone(), zone: None };
+        let here = Here { node: config.node.clone(), zone: None };
         let machine = Machine { here, addresses, answered: config.answered.clone() };
         let kernel =
             Kernel::new(table, config.kin.clone(), machine, view.services.clone(), view.slices.clone());
@@ -175,8 +175,8 @@ async fn follow(
     dirty: &Dirty,
     shutdown: &Shutdown,
 ) {
-    let ServicesConfig { mut addresses, node_ports, notices, nodes, .. } = config;
-    let mut health = HealthPorts::new(nodes.first().cloned().unwrap_or_default(), shutdown.clone());
+    let ServicesConfig { mut addresses, node_ports, notices, node, .. } = config;
+    let mut health = HealthPorts::new(node, shutdown.clone());
     let mut kernel = Some(kernel);
     let mut guard = Guard::default();
     let mut failures = 0u32;

@@ -71,6 +71,11 @@ impl Agent {
         Ok(())
     }
 
+    /// What the machine calls the cluster.
+    pub fn name(&self) -> &str {
+        &self.ground.name
+    }
+
     /// Runs a `knarr` command about what the machine has of the cluster; its standard output.
     ///
     /// # Errors

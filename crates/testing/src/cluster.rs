@@ -91,14 +91,15 @@ impl Cluster {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// The server's process id.
+    /// The server's process id, also while a node is not Ready.
     ///
     /// # Errors
-    /// When `knarr status` does not tell it.
+    /// When there is no server.
     pub fn server_pid(&self) -> Result<String> {
-        let status = self.knarr(&["status"])?;
-        let (_, rest) = status.split_once("server process ").context("no process in the status")?;
-        Ok(rest.chars().take_while(char::is_ascii_digit).collect())
+        let record = fs::read_to_string(format!("/run/knarr/{}/server.pid", self.name()));
+        let record = record.context("reading the server's process id")?;
+        let digits = record.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit);
+        Ok(digits.collect())
     }
 
     /// A user's terminal with the administrator's rights, which writes what happens into an account.

@@ -50,6 +50,14 @@ impl Machine {
         vec!["nsenter".to_owned(), format!("--net=/run/netns/{}", self.name)]
     }
 
+    /// Takes the machine's cable out, or puts it in again.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn connect(&self, connected: bool) -> Result<()> {
+        bash(&format!("ip link set {}-veth {}", self.name, if connected { "up" } else { "down" }))
+    }
+
     /// Runs a line of bash on the machine.
     ///
     /// # Errors

@@ -184,7 +184,7 @@ impl Ground {
         let config = ServicesConfig {
             table: TABLE.into(),
             pods: "192.0.2.0/24".parse().expect("a range"),
-            nodes: vec!["here".into()],
+            node: "here".into(),
             addresses: tokio::sync::watch::channel(Vec::new()).1,
             answered: Vec::new(),
             node_ports: NodePorts::All,

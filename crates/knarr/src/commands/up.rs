@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use base::{Shutdown, Supervisor};
 use client::kubeconfig;
+use rustix::process::Signal;
 
 use super::{say, user_kubeconfig};
 use crate::admin;
@@ -18,7 +20,8 @@ use crate::layout::Layout;
 use crate::preflight;
 use crate::process::{ProcessRecord, ended_within};
 use crate::roles::daemon::BACKGROUND;
-use crate::roles::server::{Ready, Word};
+use crate::roles::readiness;
+use crate::roles::server::{NODE_PATIENCE, Ready, Word};
 use crate::which::layout_of;
 
 /// How many lines of the server's log are shown when it does not come up.
@@ -28,7 +31,7 @@ const KILLED_NOTICE: Duration = Duration::from_millis(100);
 /// How long a server that answers no more may take to end.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts the cluster and returns when its node is Ready.
+/// Starts the cluster, or adds nodes to one that runs, and returns when its nodes are Ready.
 ///
 /// # Errors
 /// Says what is missing, or why the server did not come up.
@@ -38,14 +41,27 @@ pub fn run(up: &Up) -> Result<()> {
         let more = rest.iter().map(|line| format!("\n{line}")).collect::<String>();
         bail!("{first}{more}");
     }
-    if let Some(server) = ProcessRecord::running(&layout.pid_file())
-        && !is_ending(&server, &layout)
-    {
-        say(&format!("cluster {:?} is running already\n", layout.name))?;
-        return merge_kubeconfig(up, &layout);
-    }
     let started = Instant::now();
-    let ready = start_server(up, &layout)?;
+    let nodes = Cluster::load(&layout).ok().map(|cluster| cluster.nodes);
+    if let (Some(present), Some(wanted @ 1..)) = (nodes, up.nodes)
+        && wanted < present
+    {
+        say(&format!(
+            "cluster {:?} keeps its {present} nodes: --nodes adds nodes and removes none\n",
+            layout.name
+        ))?;
+    }
+    let ready = match ProcessRecord::running(&layout.pid_file()).filter(|server| !is_ending(server, &layout))
+    {
+        Some(server) => match up.nodes.filter(|wanted| nodes.is_none_or(|present| *wanted > present)) {
+            Some(wanted) => add_nodes(&layout, &server, wanted)?,
+            None => {
+                say(&format!("cluster {:?} is running already\n", layout.name))?;
+                return merge_kubeconfig(up, &layout);
+            }
+        },
+        None => start_server(up, &layout)?,
+    };
     merge_kubeconfig(up, &layout)?;
     if !ready.late.is_empty() {
         bail!("cluster {:?} runs, but {}", layout.name, ready.late.join("; "));
@@ -74,6 +90,40 @@ fn is_ending(server: &ProcessRecord, layout: &Layout) -> bool {
         port.is_some_and(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())
     };
     ended_within(&handle, KILLED_NOTICE) || (!answers() && ended_within(&handle, END_PATIENCE))
+}
+
+/// Has a running server start more nodes, and waits until all are Ready.
+fn add_nodes(layout: &Layout, server: &ProcessRecord, nodes: u8) -> Result<Ready> {
+    let before = Cluster::load(layout)?.nodes;
+    if before == 0 {
+        bail!(
+            "cluster {:?} runs its control plane alone: `knarr down` it before it is given nodes",
+            layout.name
+        );
+    }
+    let cluster = Cluster::add_nodes(layout, nodes)?;
+    if !server.tell(Signal::USR1)? {
+        bail!(
+            "the server of cluster {:?} adds no nodes while it runs: the nodes are there after `knarr down {}` and \
+             another `knarr up`",
+            layout.name,
+            layout.flags()
+        );
+    }
+    let endpoint = admin::of(layout)?;
+    let names: Vec<String> = (0..cluster.nodes).map(|index| cluster.node_name(index)).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let late = runtime.block_on(async {
+        let supervisor = Supervisor::new(Shutdown::new());
+        let late =
+            readiness::wait_ready(client::https(&endpoint)?, &names, &supervisor, NODE_PATIENCE).await?;
+        supervisor.shutdown().start();
+        supervisor.drain(NODE_PATIENCE).await;
+        Ok::<_, anyhow::Error>(late)
+    })?;
+    let log = layout.server_log();
+    let late = late.into_iter().map(|(_, line)| format!("{line} (see {})", log.display())).collect();
+    Ok(Ready { nodes: names, late, server: endpoint.server })
 }
 
 /// Starts `knarr server` in a session of its own and waits for its word on standard output.

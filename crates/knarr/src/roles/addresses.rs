@@ -13,18 +13,19 @@ use crate::host;
 /// The machine's addresses as they are now, best first; never without one.
 pub type Addresses = watch::Receiver<Vec<IpAddr>>;
 
-/// Follows the addresses of this machine. Without any the last ones stay, and the loopback's where there were none yet.
+/// Follows the addresses of this machine. Without any the last ones stay; where there were none yet, `otherwise` counts, or
+/// the loopback's.
 ///
 /// # Errors
 /// When the kernel cannot be asked.
-pub fn follow(supervisor: &Supervisor) -> Result<Addresses> {
+pub fn follow(supervisor: &Supervisor, otherwise: Option<Ipv4Addr>) -> Result<Addresses> {
     // Which address is the best depends on the routes.
     let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv4Route];
     let (connection, handle, mut messages) =
         rtnetlink::new_multicast_connection(&groups).context("following the machine's addresses")?;
     let mut first = now();
     if first.is_empty() {
-        first.push(Ipv4Addr::LOCALHOST.into());
+        first.push(otherwise.unwrap_or(Ipv4Addr::LOCALHOST).into());
     }
     let (told, follower) = watch::channel(first);
     let shutdown = supervisor.shutdown().clone();

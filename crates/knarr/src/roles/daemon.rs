@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,20 +11,19 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::logging;
-use crate::layout::Layout;
 use crate::preflight;
 use crate::process::ProcessRecord;
 
-/// Set by `knarr up` for the server it starts: run in a session of its own, log as JSON.
+/// Set by `knarr up` for the server it starts, and by the server for its members: run in a session of its own, log as JSON.
 pub const BACKGROUND: &str = "KNARR_BACKGROUND";
 /// How long tasks may take to end after a signal.
 pub const DRAIN: Duration = Duration::from_secs(5);
 
-/// Makes this process the one of its cluster and runs `role` to its end.
+/// Makes this process the one of its pid file and runs `role` to its end. `what` is what the process is called.
 ///
 /// # Errors
 /// What the machine lacks, whether such a process runs already, and how the role failed.
-pub fn run(layout: &Layout, role: impl Future<Output = Result<()>>) -> Result<()> {
+pub fn run(what: &str, pid_file: &Path, role: impl Future<Output = Result<()>>) -> Result<()> {
     let missing = preflight::missing();
     if !missing.is_empty() {
         bail!("{}", missing.join("\n"));
@@ -38,11 +38,11 @@ pub fn run(layout: &Layout, role: impl Future<Output = Result<()>>) -> Result<()
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a cryptography provider is installed already"))?;
-    if let Some(other) = ProcessRecord::running(&layout.pid_file()) {
-        bail!("cluster {:?} is running already, as process {}", layout.name, other.pid);
+    if let Some(other) = ProcessRecord::running(pid_file) {
+        bail!("{what} is running already, as process {}", other.pid);
     }
-    std::fs::create_dir_all(&layout.run_dir)
-        .with_context(|| format!("making {}", layout.run_dir.display()))?;
+    let folder = pid_file.parent().context("a pid file lies in a folder")?;
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).min(8))
         .thread_name("knarr")
@@ -54,11 +54,11 @@ pub fn run(layout: &Layout, role: impl Future<Output = Result<()>>) -> Result<()
         .unwrap_or_else(|panic| Err(anyhow::anyhow!("a fault in knarr: {}", panic_message(&*panic))));
     runtime.shutdown_timeout(DRAIN);
     // Only a process that ended by itself takes its pid file along; `down` handles the rest.
-    let _ = std::fs::remove_file(layout.pid_file());
+    let _ = std::fs::remove_file(pid_file);
     result
 }
 
-/// Whether `knarr up` started this process.
+/// Whether `knarr up`, or the server that it started, started this process.
 pub fn in_background() -> bool {
     std::env::var_os(BACKGROUND).is_some()
 }

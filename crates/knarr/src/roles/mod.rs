@@ -7,6 +7,7 @@ pub mod built;
 pub mod control_plane;
 pub mod daemon;
 pub mod logging;
+mod members;
 pub mod node;
 pub mod parts;
 pub mod readiness;

@@ -49,18 +49,14 @@ pub struct Config {
     pub addresses: Addresses,
     pub links: Links,
     pub network: ClusterNetwork,
-    /// The names of all nodes of this machine.
-    pub nodes_here: Vec<String>,
-    /// Whether the Services' addresses are this node's: the nodes of a machine share one network namespace, in which
-    /// only one of them can have the addresses.
-    pub has_service_addresses: bool,
-    /// Where the CNI plugins of all nodes of this machine reach the agent of network policies, which is with the Services'
-    /// addresses.
-    pub policy_socket: PathBuf,
     /// What of a control plane runs in the same process. The node shows each part as a pod, and so its own agents.
     pub parts: Vec<Part>,
     /// The file that the process logs to, if it does.
     pub log: Option<PathBuf>,
+    /// The file that names the node's name servers.
+    pub resolv_conf: PathBuf,
+    /// Beside those that every node has.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What a node is built from.
@@ -97,8 +93,7 @@ struct Kit {
 pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::Error>) -> Result<()> {
     config.layout.make().context("making the node's folders")?;
     // Before the runtime is there that calls plugins: whoever is early waits for the agent.
-    let policy_calls =
-        config.has_service_addresses.then(|| network::listen(&config.policy_socket)).transpose();
+    let policy_calls = network::listen(&config.layout.policy_socket());
     let policy_calls = policy_calls.context("opening the socket of network policies")?;
     let socket = runtime::start(config, deps).await?;
     let runtime = cri::connect(&socket).await.context("reaching the container runtime")?;
@@ -196,7 +191,7 @@ fn follow_addresses(
 fn node_config(config: &Config, ips: watch::Receiver<Vec<IpAddr>>) -> NodeConfig {
     NodeConfig {
         name: config.name.clone(),
-        labels: BTreeMap::new(),
+        labels: config.labels.clone(),
         taints: Vec::new(),
         ips,
         port: config.port,

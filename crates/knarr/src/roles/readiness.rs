@@ -11,8 +11,8 @@ use kube::Client;
 
 const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 
-/// Waits until every node named is Ready, but not longer than `patience`; what is returned says of each that
-/// is not yet, why. The first one is labelled as the control plane's: a node may not give itself a role.
+/// Waits until every node named is Ready, but not longer than `patience`; what is returned names each that
+/// is not yet, and says why. The first one is labelled as the control plane's: a node may not give itself a role.
 ///
 /// # Errors
 /// When the label cannot be written.
@@ -21,7 +21,7 @@ pub async fn wait_ready(
     names: &[String],
     supervisor: &Supervisor,
     patience: Duration,
-) -> Result<Vec<String>> {
+) -> Result<Vec<(String, String)>> {
     let Some(first) = names.first() else { return Ok(Vec::new()) };
     let waiting = Supervisor::new(supervisor.shutdown().child());
     let nodes = Informers::new(client.clone(), waiting.clone()).cache::<Node>();
@@ -32,7 +32,11 @@ pub async fn wait_ready(
     });
     let late = match tokio::time::timeout(patience, all).await {
         Ok(_) => Vec::new(),
-        Err(_) => names.iter().filter_map(|name| why_not(name, nodes.get("", name).as_deref())).collect(),
+        Err(_) => {
+            let why_not =
+                |name: &String| Some((name.clone(), why_not(name, nodes.get("", name).as_deref())?));
+            names.iter().filter_map(why_not).collect()
+        }
     };
     waiting.shutdown().start();
     Ok(late)

@@ -1,26 +1,30 @@
-//! `knarr server`: the control plane and this machine's node in one process.
+//! `knarr server`: the control plane and this machine's first node in one process, and its other nodes beside it.
 //!
-//! Start with [`run`]: identity, keys, host settings, then the control plane, then the node, then waiting
-//! for a signal. `control_plane` and `node` assemble the two.
+//! Start with [`run`]: identity, keys, host settings, then the control plane, then the nodes, then waiting
+//! for a signal. `control_plane` assembles the control plane, `nodes` starts the nodes of this machine.
+
+mod nodes;
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use base::{Clock, Metrics, Shutdown, Supervisor, SystemClock, TaskKind};
+use anyhow::{Context, Result, bail};
+use base::{Clock, Shutdown, Supervisor, SystemClock, TaskKind};
 use client::kubeconfig;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serving::ServerTls;
-use tokio::sync::mpsc;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::addresses::Addresses;
 use super::control_plane::ControlPlane;
 use super::daemon::{self, DRAIN, wait_for_end};
+use super::members::MembersNetwork;
 use super::parts::Parts;
-use super::{addresses, control_plane, node, readiness};
+use super::{addresses, control_plane, node};
 use crate::admin;
 use crate::arguments::Server;
 use crate::cluster::Cluster;
@@ -30,9 +34,13 @@ use crate::pki::{Names, Pki};
 use crate::process::ProcessRecord;
 use crate::settings::Settings;
 use crate::which::layout_of;
+use nodes::Nodes;
 
 /// How long nodes may take to become Ready before the server says that they are not.
-const NODE_PATIENCE: Duration = Duration::from_mins(1);
+pub const NODE_PATIENCE: Duration = Duration::from_mins(1);
+
+/// Tells the server that the cluster is to have more nodes than before.
+const MORE_NODES: SignalKind = SignalKind::user_defined1();
 
 /// How long until certificates that could not be renewed are tried again.
 const RENEWAL_RETRY: Duration = Duration::from_mins(10);
@@ -65,7 +73,9 @@ pub struct Ready {
 pub fn run(server: &Server) -> Result<()> {
     let layout = layout_of(&server.which)?;
     let settings = Settings::load(server)?;
-    let result = daemon::run(&layout, serve(layout.clone(), settings));
+    let what = format!("cluster {:?}", layout.name);
+    let result =
+        daemon::run(&what, &layout.pid_file(), serve(layout.clone(), settings, server.config.clone()));
     if let Err(error) = &result
         && daemon::in_background()
     {
@@ -74,17 +84,25 @@ pub fn run(server: &Server) -> Result<()> {
     result
 }
 
-async fn serve(layout: Layout, settings: Settings) -> Result<()> {
+async fn serve(layout: Layout, settings: Settings, config: Option<PathBuf>) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let shutdown = Shutdown::new();
     let supervisor = Supervisor::new(shutdown.clone());
+    // Before anybody knows of this process: the signal ends one that does not wait for it.
+    let mut more_nodes = signal(MORE_NODES).context("waiting for signals")?;
     host::check_room(&[&layout.data_dir, &layout.run_dir])?;
     let node_name = settings.node_name.clone().map_or_else(host::name, Ok)?;
     let cluster = Cluster::load_or_create(&layout, &node_name, settings.nodes)?;
     ProcessRecord::own()?.write(&layout.pid_file())?;
     host::prepare()?;
-    let now = addresses::follow(&supervisor)?;
-    let names = names_of(&cluster);
+    let mut network = MembersNetwork::of(&cluster, &settings)?;
+    let gateway = network.gateway();
+    let has_members = cluster.nodes > 1;
+    if has_members {
+        network.make(host::addresses().first().copied().map(IpAddr::V4)).await?;
+    }
+    let now = addresses::follow(&supervisor, has_members.then_some(gateway))?;
+    let names = names_of(&cluster, gateway);
     let pki = Pki::load_or_create(&layout.pki_dir(), &names, clock.now())?;
     let addresses = names.addresses.clone();
     let parts = Parts { layout, settings, cluster, pki, addresses, clock, supervisor: supervisor.clone() };
@@ -92,74 +110,38 @@ async fn serve(layout: Layout, settings: Settings) -> Result<()> {
         admin::endpoint(parts.cluster.api_port(), parts.pki.ca_pem.clone(), parts.pki.admin.clone());
     let plane = control_plane::start(&parts, now.clone()).await?;
     kubeconfig::create(&parts.layout.admin_kubeconfig(), &parts.layout.context(), &endpoint)?;
-    let mut ready = Ready { nodes: Vec::new(), late: Vec::new(), server: endpoint.server.clone() };
-    let here = Here { tls: node::tls(&parts.pki.kubelet_server, &parts.pki.ca_pem)?, addresses: now };
-    let (trouble, mut troubles) = mpsc::channel(1);
-    for index in 0..parts.cluster.nodes {
-        start_node(&parts, &plane, index, &here, trouble.clone()).await?;
-        ready.nodes.push(parts.cluster.node_name(index));
-    }
-    // The node agents may be Ready before that, by the network of the last run.
-    drop(trouble);
-    let networks = async {
-        match tokio::time::timeout(NODE_PATIENCE, troubles.recv()).await {
-            Ok(Some(error)) => Err(error),
-            Ok(None) | Err(_) => Ok(()),
-        }
-    };
-    let client = plane.client("kube-apiserver", "system:apiserver", &["system:masters"]);
-    let nodes = readiness::wait_ready(client, &ready.nodes, &supervisor, NODE_PATIENCE);
-    tokio::select! {
-        up = async { tokio::try_join!(nodes, networks) } => (ready.late, ()) = up?,
+    let tls = node::tls(&parts.pki.kubelet_server, &parts.pki.ca_pem)?;
+    let here = Here { tls, addresses: now, gateway };
+    let mut nodes = Nodes::start(&parts, &plane, &here, network, config).await?;
+    let late = tokio::select! {
+        late = nodes.wait_ready(NODE_PATIENCE) => late?,
         () = shutdown.started() => bail!("a part of the server failed while starting; see the log"),
-    }
+    };
+    let ready = Ready { nodes: nodes.names(), late, server: endpoint.server.clone() };
     keep_certificates(&parts, &plane, &here);
-    follow_addresses(&parts, &plane, here.addresses);
+    follow_addresses(&parts, &plane, here.addresses.clone());
     tell(ready)?;
-    wait_for_end(&shutdown).await?;
+    let mut end = std::pin::pin!(wait_for_end(&shutdown));
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut end => break ended?,
+            Some(()) = more_nodes.recv() => nodes.add().await,
+        }
+    }
     shutdown.start();
     supervisor.drain(DRAIN).await;
     plane.close().await;
     Ok(())
 }
 
-/// What the nodes of this machine share.
+/// What the server and the nodes of this machine share.
 struct Here {
-    /// The certificate of the nodes' HTTPS APIs.
+    /// The certificate of the first node's HTTPS API.
     tls: Arc<ServerTls>,
     addresses: Addresses,
-}
-
-/// A node that reaches the API without a socket.
-async fn start_node(
-    parts: &Parts,
-    plane: &ControlPlane,
-    index: u8,
-    here: &Here,
-    trouble: mpsc::Sender<anyhow::Error>,
-) -> Result<()> {
-    let config = node::Config {
-        name: parts.cluster.node_name(index),
-        port: parts.cluster.kubelet_port(index),
-        layout: parts.layout.node(index),
-        settings: parts.settings.clone(),
-        addresses: here.addresses.clone(),
-        links: parts.cluster.links(index),
-        network: parts.cluster.network(),
-        nodes_here: (0..parts.cluster.nodes).map(|index| parts.cluster.node_name(index)).collect(),
-        has_service_addresses: index == 0,
-        policy_socket: parts.layout.node(0).policy_socket(),
-        parts: if index == 0 { control_plane::shown(parts.cluster.api_port()) } else { Vec::new() },
-        log: daemon::in_background().then(|| parts.layout.server_log()),
-    };
-    let deps = node::Deps {
-        api: plane.access(&config.name),
-        serving: here.tls.clone(),
-        clock: parts.clock.clone(),
-        supervisor: parts.supervisor.clone(),
-        metrics: Metrics::default(),
-    };
-    node::start(&config, &deps, trouble).await
+    /// The machine's address in the network of its members.
+    gateway: Ipv4Addr,
 }
 
 fn tell(ready: Ready) -> Result<()> {
@@ -178,10 +160,12 @@ fn say(word: &Word) -> Result<()> {
 }
 
 /// The names and addresses certificates are made for.
-fn names_of(cluster: &Cluster) -> Names {
+fn names_of(cluster: &Cluster, gateway: Ipv4Addr) -> Names {
     let mut addresses: Vec<IpAddr> = host::addresses().into_iter().map(IpAddr::V4).collect();
     addresses.push(IpAddr::from([127, 0, 0, 1]));
     addresses.push(cluster.api_service_ip().into());
+    // Also before there are members, which may be added while the server runs.
+    addresses.push(gateway.into());
     Names { node_name: cluster.node_name.clone(), addresses }
 }
 
@@ -212,6 +196,7 @@ fn follow_addresses(parts: &Parts, plane: &ControlPlane, mut addresses: Addresse
 fn keep_certificates(parts: &Parts, plane: &ControlPlane, here: &Here) {
     let (layout, clock, cluster) = (parts.layout.clone(), parts.clock.clone(), parts.cluster.clone());
     let (plane, nodes, mut addresses) = (plane.clone(), here.tls.clone(), here.addresses.clone());
+    let gateway = here.gateway;
     let mut due = parts.pki.due();
     let shutdown = parts.supervisor.shutdown().clone();
     parts.supervisor.spawn(TaskKind::Background, "certificates", async move {
@@ -224,7 +209,7 @@ fn keep_certificates(parts: &Parts, plane: &ControlPlane, here: &Here) {
                 Ok(()) = addresses.changed() => {}
                 () = shutdown.started() => return,
             }
-            due = match Pki::load_or_create(&layout.pki_dir(), &names_of(&cluster), clock.now()) {
+            due = match Pki::load_or_create(&layout.pki_dir(), &names_of(&cluster, gateway), clock.now()) {
                 Ok(pki) => {
                     if let Err(error) = renew(&layout, &cluster, &plane, &nodes, &pki) {
                         tracing::error!(error = %format!("{error:#}"), "a renewed certificate cannot be used");

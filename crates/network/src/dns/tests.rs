@@ -48,6 +48,7 @@ const ENDPOINTS: usize = 100;
 
 async fn start() -> (SocketAddr, Supervisor) {
     let config = DnsConfig {
+        resolv_conf: RESOLV_CONF.into(),
         // No connection of a client takes a port of this address.
         listen: (Ipv4Addr::new(127, 0, 1, 1), 0).into(),
         domain: "cluster.local".to_owned(),

@@ -6,7 +6,7 @@
 //! again. A server that asks us in turn ([`Loops`]) is never asked.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub in_flight: Arc<Semaphore>,
     pub loops: Arc<Loops>,
     pub metrics: Metrics,
+    /// The file that is meant where a rule names the machine's own.
+    pub resolv_conf: Arc<Path>,
 }
 
 pub(super) struct Upstream {
@@ -159,11 +161,15 @@ impl Upstream {
         Ok(servers)
     }
 
-    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+    fn files(&self) -> impl Iterator<Item = &Path> {
         self.rule.to.iter().filter_map(|target| match target {
-            Target::File(path) => Some(path),
+            Target::File(path) => Some(self.meant(path)),
             Target::Server(_) => None,
         })
+    }
+
+    fn meant<'a>(&'a self, path: &'a Path) -> &'a Path {
+        if path == Path::new(super::RESOLV_CONF) { &self.shared.resolv_conf } else { path }
     }
 
     fn make(&self) -> Result<Vec<Arc<Server>>, NetError> {
@@ -172,6 +178,7 @@ impl Upstream {
             match target {
                 Target::Server(address) => addresses.push(*address),
                 Target::File(path) => {
+                    let path = self.meant(path);
                     if std::fs::metadata(path)?.len() > FILE_LIMIT_BYTES {
                         return Err(NetError::from("the file of name servers is too long"));
                     }
@@ -209,5 +216,41 @@ impl Upstream {
             }
         }
         Ok(Server { address, resolver: builder.build()?, health: Health::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn another_file_may_stand_in_for_the_machines_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str, server: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, format!("nameserver {server}\n")).expect("written");
+            path
+        };
+        let (stands_in, other) = (file("own", "192.0.2.1"), file("other", "192.0.2.2"));
+        let rule = Forward {
+            from: Name::root(),
+            except: Vec::new(),
+            to: vec![Target::File(crate::dns::RESOLV_CONF.into()), Target::File(other)],
+            policy: Policy::Sequential,
+            force_tcp: false,
+            cache: None,
+        };
+        let shared = Shared {
+            own: Ipv4Addr::LOCALHOST.into(),
+            in_flight: Arc::new(Semaphore::new(1)),
+            loops: Arc::default(),
+            metrics: Metrics::default(),
+            resolv_conf: stands_in.into(),
+        };
+        let made = Upstream::new(rule, shared).make().expect("made");
+        let addresses: Vec<String> = made.iter().map(|server| server.address.to_string()).collect();
+        assert_eq!(addresses, ["192.0.2.1:53", "192.0.2.2:53"]);
     }
 }

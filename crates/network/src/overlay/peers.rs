@@ -67,8 +67,8 @@ impl From<Raw> for NodeView {
 #[derive(Debug, Clone, Default)]
 pub struct Here {
     pub pods: Ipv4Net,
-    /// The nodes of this machine.
-    pub nodes: Vec<String>,
+    /// The node that this is.
+    pub node: String,
     /// The parts of the range that are this machine's.
     pub ranges: Vec<Ipv4Net>,
     /// This machine's addresses.
@@ -120,7 +120,7 @@ impl Peers {
 /// A node's address and parts, if it is on another machine. What a node has no right to is left out: ranges that are not
 /// the pods', or this machine's.
 fn peer(name: &str, node: &NodeView, here: &Here) -> Option<(Ipv4Addr, Vec<Ipv4Net>)> {
-    if here.nodes.iter().any(|own| own == name) {
+    if here.node == name {
         return None;
     }
     let is_machine = |address: &Ipv4Addr| {
@@ -145,7 +145,7 @@ mod tests {
     fn here() -> Here {
         Here {
             pods: net("10.244.0.0/16"),
-            nodes: vec!["here".into()],
+            node: "here".into(),
             ranges: vec![net("10.244.0.0/24")],
             addresses: vec![[192, 0, 2, 1].into()],
         }

@@ -18,7 +18,7 @@ use crate::tables::{Line, read_whole};
 /// The table, with what the kernel has been told of it.
 pub(super) struct Kernel {
     table: Table,
-    nodes: Vec<String>,
+    node: String,
     answered: Vec<Answered>,
     view: PoliciesView,
     state: State,
@@ -26,11 +26,11 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    pub fn new(table: String, nodes: Vec<String>, answered: Vec<Answered>, view: PoliciesView) -> Self {
+    pub fn new(table: String, node: String, answered: Vec<Answered>, view: PoliciesView) -> Self {
         let line = Line::new(&table);
         let table = Table { name: table, answered: answered.iter().map(|one| one.address).collect() };
         let state = State::of(Found::default(), Holders::default());
-        Self { table, nodes, answered, view, state, line }
+        Self { table, node, answered, view, state, line }
     }
 
     pub fn line(&self) -> &Line {
@@ -76,7 +76,7 @@ impl Kernel {
             self.state.pod(&answered.key(), Some(answered.pod()));
         }
         for pod in self.view.pods.scan("the table begins with all pods") {
-            self.state.pod(&pod.key, Pod::of(&pod, &self.nodes));
+            self.state.pod(&pod.key, Pod::of(&pod, &self.node));
         }
         for policy in self.view.policies.scan("the table begins with all policies") {
             let said = policy.typed().map(|typed| Policy::of(&policy.key.namespace, typed));
@@ -126,7 +126,7 @@ impl Kernel {
 
     fn look(&mut self, key: &Key) {
         let pod = self.view.pods.find(key);
-        self.state.pod(key, pod.and_then(|pod| Pod::of(&pod, &self.nodes)));
+        self.state.pod(key, pod.and_then(|pod| Pod::of(&pod, &self.node)));
     }
 
     /// Notes what the plugin says. Those calls stay whose pods are not known yet; the others are answered once the

@@ -89,7 +89,7 @@ struct PodIp {
 
 impl Pod {
     /// The pod, unless it is in the node's network or has ended.
-    pub fn of(pod: &Cached<v1::Pod>, nodes: &[String]) -> Option<Self> {
+    pub fn of(pod: &Cached<v1::Pod>, node: &str) -> Option<Self> {
         let Fields { spec, status } = &*pod.view::<Fields>();
         if spec.host_network || matches!(status.phase.as_str(), "Succeeded" | "Failed") {
             return None;
@@ -102,7 +102,7 @@ impl Pod {
         Some(Self {
             uid: pod.uid.clone(),
             labels: pod.labels.clone(),
-            is_here: nodes.contains(&spec.node_name),
+            is_here: spec.node_name == node,
             address: addresses.filter_map(|address| address.parse().ok()).next(),
             ports: ports.filter_map(named).collect(),
             seniority: Seniority { stays: !pod.is_being_deleted(), created: pod.created },

@@ -29,7 +29,7 @@ fn check(name: &str, text: &str) {
 
 fn machine() -> Machine {
     Machine {
-        here: Here { nodes: vec!["here".into()], zone: Some("east".into()) },
+        here: Here { node: "here".into(), zone: Some("east".into()) },
         addresses: vec![Ipv4Addr::new(192, 0, 2, 1)],
         answered: vec![Ipv4Addr::new(10, 96, 0, 1)],
     }

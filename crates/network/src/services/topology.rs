@@ -14,7 +14,7 @@ pub struct Candidate {
     pub is_ready: bool,
     /// It is about to end, and still answers.
     pub is_leaving: bool,
-    /// On a node of this machine.
+    /// On this node.
     pub is_here: bool,
     /// Nodes and zones that it is meant for; empty where its slice does not say.
     pub nodes: Vec<String>,
@@ -24,8 +24,8 @@ pub struct Candidate {
 /// Where the proxy is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Here {
-    /// The nodes that this machine is.
-    pub nodes: Vec<String>,
+    /// The node that this is.
+    pub node: String,
     /// Its zone, if it has one.
     pub zone: Option<String>,
 }
@@ -62,7 +62,7 @@ pub fn choose(candidates: &[Candidate], uses: Uses, here: &Here) -> Chosen {
         let preference = preference(candidates, here);
         let suits = |candidate: &&Candidate| match preference {
             Preference::None => true,
-            Preference::SameNode => is_meant(&candidate.nodes, &here.nodes),
+            Preference::SameNode => is_meant(&candidate.nodes, std::slice::from_ref(&here.node)),
             Preference::SameZone => is_meant(&candidate.zones, here.zone.as_slice()),
         };
         chosen.cluster = endpoints(candidates.iter().filter(|one| one.is_ready).filter(suits));
@@ -103,7 +103,7 @@ fn preference(candidates: &[Candidate], here: &Here) -> Preference {
     let holds = |hints: fn(&Candidate) -> &[String], here: &[String]| {
         ready().all(|one| !hints(one).is_empty()) && ready().any(|one| is_meant(hints(one), here))
     };
-    if holds(|one| &one.nodes, &here.nodes) {
+    if holds(|one| &one.nodes, std::slice::from_ref(&here.node)) {
         return Preference::SameNode;
     }
     match holds(|one| &one.zones, here.zone.as_slice()) {

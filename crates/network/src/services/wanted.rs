@@ -268,7 +268,7 @@ fn candidate(endpoint: &SliceEndpoint, port: u16, here: &Here) -> Option<Candida
         endpoint: Endpoint { address, port },
         is_ready: is(conditions.and_then(|one| one.ready), true),
         is_leaving: is_serving && is_terminating,
-        is_here: endpoint.node_name.as_ref().is_some_and(|name| here.nodes.contains(name)),
+        is_here: endpoint.node_name.as_ref() == Some(&here.node),
         nodes: nodes.map(|node| node.name.clone()).collect(),
         zones: zones.map(|zone| zone.name.clone()).collect(),
     })

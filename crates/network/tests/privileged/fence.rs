@@ -51,7 +51,7 @@ impl Fence {
         let _ = std::fs::remove_file(&self.socket);
         let config = PoliciesConfig {
             table: TABLE.into(),
-            nodes: vec!["node".into()],
+            node: "node".into(),
             answered: vec![Answered {
                 address: DNS,
                 namespace: "kube-system".into(),

@@ -158,7 +158,7 @@ impl Ground {
         let config = ServicesConfig {
             table: TABLE.into(),
             pods: "10.99.0.0/16".parse().expect("a range"),
-            nodes: vec!["here".into()],
+            node: "here".into(),
             addresses: self.addresses.subscribe(),
             answered: vec![Ipv4Addr::new(10, 98, 0, 1)],
             node_ports: self.node_ports.clone(),

@@ -170,7 +170,7 @@ impl Machine {
             routing,
             pods: "10.99.0.0/16".parse().expect("a range"),
             range: self.config.subnet.parse().expect("a range"),
-            nodes: vec![format!("node-{}", self.number)],
+            node: format!("node-{}", self.number),
             addresses: self.addresses.subscribe(),
         };
         let supervisor = Supervisor::new(Shutdown::new());
@@ -181,14 +181,14 @@ impl Machine {
     }
 
     pub fn serve(&mut self, view: &AnnounceView) {
-        let nodes = vec![format!("node-{}", self.number)];
+        let name = format!("node-{}", self.number);
         let node = Cache::new();
         node.objects().replace(vec![]);
         let proxied = ServicesView { services: view.services.clone(), slices: view.slices.clone(), node };
         let services = ServicesConfig {
             table: "knarrtest-services".into(),
             pods: "10.99.0.0/16".parse().expect("a range"),
-            nodes: nodes.clone(),
+            node: name.clone(),
             addresses: self.addresses.subscribe(),
             answered: vec![],
             node_ports: NodePorts::All,
@@ -196,7 +196,7 @@ impl Machine {
             notices: Arc::new(()),
         };
         let addresses = self.addresses.subscribe();
-        let announce = AnnounceConfig { name: ADDRESSES.into(), condition: ANNOUNCED, nodes, addresses };
+        let announce = AnnounceConfig { name: ADDRESSES.into(), condition: ANNOUNCED, node: name, addresses };
         let supervisor = Supervisor::new(Shutdown::new());
         let shutdown = supervisor.shutdown().clone();
         let _in_the_namespace = self.runtime.enter();

@@ -140,7 +140,7 @@ fn across(scene: &Scene) {
 }
 
 /// A node of the cluster that can run pods, and the token it has joined with.
-fn join(cluster: &Cluster, sh: &Shell, name: &str, subnet: u8, node: &str) -> (Agent, String) {
+pub fn join(cluster: &Cluster, sh: &Shell, name: &str, subnet: u8, node: &str) -> (Agent, String) {
     let line = cluster.knarr(&["token", "create", "--print-join-command"]).expect("a token");
     let words: Vec<&str> = line.split_whitespace().collect();
     let ["knarr", "agent", joining @ ..] = words.as_slice() else { panic!("{line}") };

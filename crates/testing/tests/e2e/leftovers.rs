@@ -15,13 +15,13 @@ pub const ROWS: &[Row] = &[
 
 /// What of a cluster the machine shows, one line each: processes, mounts, cgroups, links, tables, files. `slot` is
 /// the digit its links carry.
-fn traces(scene: &Scene, name: &str, slot: &str) -> String {
+pub fn traces(scene: &Scene, name: &str, slot: &str) -> String {
     let line = format!(
-        "pgrep -af -- '[k]narr server --name {name} '; \
+        "pgrep -af -- '[k]narr (server|agent) --name {name} '; \
          for p in /proc/[0-9]*; do case $(readlink $p/cwd) in /run/knarr/{name}/*) cat $p/comm;; esac; done; \
          grep -e /run/knarr/{name}/ -e {name}/data/ /proc/mounts; \
          find /sys/fs/cgroup -type d -name knarr-{name}; \
-         ip -o link | grep -oE ' (knarr{slot}n|kn{slot}v)[0-9a-f]+'; \
+         ip -o link | grep -oE ' (knarr{slot}n|kn{slot}v)[0-9a-z]+'; \
          nft list tables | grep knarr{slot}n; \
          ls -d /run/knarr/{name} /etc/knarr/{name}.kubeconfig 2>/dev/null; \
          true"
@@ -50,7 +50,7 @@ fn kill_all(scene: &Scene, name: &str, server: &str) {
 }
 
 /// The slot the cluster got: the digit after `knarr` in its bridge's name.
-fn slot(scene: &Scene, name: &str) -> String {
+pub fn slot(scene: &Scene, name: &str) -> String {
     let claim = fs::read_to_string(format!("/run/knarr/{name}/claim.json")).expect("a claim");
     scene.shell.run_with("sed 's/.*\"slot\":\\([0-9]*\\).*/\\1/'", Some(&claim)).out.trim().to_owned()
 }

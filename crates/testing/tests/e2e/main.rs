@@ -21,6 +21,7 @@ mod leftovers;
 mod lifecycle;
 mod lost_node;
 mod manifests;
+mod members;
 mod names;
 mod network;
 mod pods;
@@ -38,6 +39,7 @@ use libtest_mimic::Arguments;
 /// Every file of rows.
 const AREAS: &[&[suite::Row]] = &[
     lost_node::ROWS,
+    members::ROWS,
     admission::ROWS,
     apart::ROWS,
     balancers::ROWS,

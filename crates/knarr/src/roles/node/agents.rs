@@ -12,6 +12,7 @@ mod policies;
 mod services;
 
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ pub(super) struct AgentDeps {
     informers: Informers,
     network: ClusterNetwork,
     links: NodeLinks,
-    machine: MachineNodes,
+    node: OwnNode,
     /// On which CNI plugins say which pod gets which address.
     policy_calls: UnixListener,
     /// Writes what agents have to say of objects, as upstream's network agent does.
@@ -69,10 +70,12 @@ pub(super) struct OverlaySettings {
     pub route_protocol: u8,
 }
 
-/// The nodes of this machine, which share its network namespace, and the agents.
-pub(super) struct MachineNodes {
-    pub names: Vec<String>,
+/// The node that the agents belong to.
+pub(super) struct OwnNode {
+    pub name: String,
     pub addresses: Addresses,
+    /// The file that names the node's name servers.
+    pub resolv_conf: PathBuf,
 }
 
 impl AgentDeps {
@@ -80,15 +83,15 @@ impl AgentDeps {
         api: ApiAccess,
         network: ClusterNetwork,
         links: NodeLinks,
-        machine: MachineNodes,
+        node: OwnNode,
         policy_calls: UnixListener,
         common: Common,
     ) -> Self {
         let Common { clock, metrics, supervisor } = common;
         let informers = Informers::new(api.network.clone(), supervisor.clone());
-        let host = machine.names.first().cloned();
+        let host = Some(node.name.clone());
         let recorder = Recorder::start(api.network.clone(), "kube-proxy", host, clock, &supervisor);
-        Self { api, informers, network, links, machine, policy_calls, recorder, metrics, supervisor }
+        Self { api, informers, network, links, node, policy_calls, recorder, metrics, supervisor }
     }
 }
 

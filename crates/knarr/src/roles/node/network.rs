@@ -15,7 +15,7 @@ use kubelet::node::NodeAgent;
 use network::overlay::{Routing, pod_mtu};
 use tokio::sync::mpsc;
 
-use super::agents::{self, AgentDeps, Common, MachineNodes, NodeLinks, OverlaySettings};
+use super::agents::{self, AgentDeps, Common, NodeLinks, OverlaySettings, OwnNode};
 use super::{Config, Deps};
 use crate::durable::write_durably;
 use crate::layout::NodeLayout;
@@ -37,18 +37,18 @@ pub(super) fn listen(socket: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Makes the network, tells the runtime by a CNI configuration, and starts the node's agents where this node
-/// has the Services' addresses, and with them `policy_calls`.
+/// Makes the network, tells the runtime by a CNI configuration, and starts the node's agents.
 pub(super) fn follow_pod_cidr(
     config: &Config,
     deps: &Deps,
     agent: &NodeAgent,
-    policy_calls: Option<UnixListener>,
+    policy_calls: UnixListener,
     trouble: mpsc::Sender<anyhow::Error>,
 ) {
     let (mut bridge, layout, network) = (bridge(config), config.layout.clone(), config.network.clone());
     let (api, poke, mut range) = (deps.api.clone(), agent.poke(), agent.pod_cidr());
-    let machine = MachineNodes { names: config.nodes_here.clone(), addresses: config.addresses.clone() };
+    let (name, addresses, resolv_conf) =
+        (config.name.clone(), config.addresses.clone(), config.resolv_conf.clone());
     let overlay = OverlaySettings {
         routing: routing(config.settings.overlay),
         route_protocol: config.links.route_protocol,
@@ -63,7 +63,7 @@ pub(super) fn follow_pod_cidr(
             Err(_) => return,
         };
         if overlay.routing.is_some() {
-            bridge.mtu = mtu(&machine.addresses).await;
+            bridge.mtu = mtu(&addresses).await;
         }
         if let Err(error) = make_network(&bridge, &layout).await {
             tracing::error!(error = %format!("{error:#}"), "the pod network cannot be made; the node stays NotReady");
@@ -75,12 +75,10 @@ pub(super) fn follow_pod_cidr(
         let (kept, ending) = (bridge.clone(), supervisor.shutdown().clone());
         let keep = async move { network::pod_tables::keep(kept, ending).await };
         supervisor.spawn(TaskKind::Background, "pod network's tables", keep);
-        if let Some(policy_calls) = policy_calls {
-            let links = NodeLinks { bridge: bridge.bridge, subnet: bridge.subnet, overlay, node_ports };
-            let common = Common { clock, metrics, supervisor };
-            let parts = AgentDeps::new(api, network, links, machine, policy_calls, common);
-            agents::start(parts).await;
-        }
+        let links = NodeLinks { bridge: bridge.bridge, subnet: bridge.subnet, overlay, node_ports };
+        let (node, common) =
+            (OwnNode { name, addresses, resolv_conf }, Common { clock, metrics, supervisor });
+        agents::start(AgentDeps::new(api, network, links, node, policy_calls, common)).await;
         drop(trouble);
     };
     deps.supervisor.spawn(TaskKind::Background, "pod network", async move {
@@ -100,12 +98,9 @@ fn bridge(config: &Config) -> BridgeConfig {
         cluster_cidr: network.pod_cidr.clone(),
         ipam_dir: config.layout.ipam_dir(),
         veth_prefix: config.links.veth_prefix.clone(),
-        service_addresses: match config.has_service_addresses {
-            true => vec![network.api_service_ip, network.dns_ip],
-            false => Vec::new(),
-        },
+        service_addresses: vec![network.api_service_ip, network.dns_ip],
         mtu: None,
-        policy_socket: Some(config.policy_socket.clone()),
+        policy_socket: Some(config.layout.policy_socket()),
     }
 }
 

@@ -27,7 +27,6 @@ use kubelet::volumes::{self, PodDirs};
 use super::{Config, Deps, Kit, agents};
 use crate::pki::KUBELET_CLIENT_NAME;
 
-const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// Whether containers without a profile get the runtime's default, as upstream's `--seccomp-default`.
 const SECCOMP_DEFAULT: bool = false;
 
@@ -75,7 +74,7 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
                     servers: vec![config.network.dns_ip.to_string()],
                     domain: config.network.domain.clone(),
                 },
-                resolv_conf: RESOLV_CONF.into(),
+                resolv_conf: config.resolv_conf.clone(),
                 events: kit.events.clone(),
             }),
             events: kit.events.clone(),
@@ -106,9 +105,7 @@ fn show_process(config: &Config, deps: &Deps, kit: &Kit) -> Arc<ProcessPods> {
         log: config.log.clone(),
     };
     let mut parts = config.parts.clone();
-    if config.has_service_addresses {
-        parts.extend(agents::parts());
-    }
+    parts.extend(agents::parts());
     let pods = kit.informers.cache_of(PodSource::scope(&config.name));
     let node = kit.informers.cache_of(Scope::fields(format!("metadata.name={}", config.name)));
     let shown = Arc::new(ProcessPods::new(process, parts, pods, node, kit.client.clone()));
@@ -182,7 +179,7 @@ fn configuration(config: &Config, kit: &Kit) -> Configuration {
         port: config.port,
         cluster_dns: vec![config.network.dns_ip.to_string()],
         cluster_domain: config.network.domain.clone(),
-        resolv_conf: RESOLV_CONF.into(),
+        resolv_conf: config.resolv_conf.display().to_string(),
         cgroup_root: config.layout.cgroup.clone(),
         cgroup_driver: "cgroupfs".into(),
         cgroups_per_qos: true,

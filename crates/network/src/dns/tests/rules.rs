@@ -1,5 +1,6 @@
 //! The rules of the ConfigMap in force, and the servers that they pass questions on to.
 
+use std::path::Path;
 use std::sync::Mutex;
 
 use hickory_server::proto::rr::RData;
@@ -26,6 +27,7 @@ async fn following() -> Following {
     let metrics_address = metrics.local_addr().expect("an address");
     drop(metrics);
     let config = DnsConfig {
+        resolv_conf: RESOLV_CONF.into(),
         listen: (Ipv4Addr::new(127, 0, 1, 1), 0).into(),
         domain: "cluster.local".to_owned(),
         ranges: Vec::new(),
@@ -172,6 +174,7 @@ async fn a_silent_server_costs_one_question_its_time_and_not_all() {
         cache: None,
     };
     let shared = Shared {
+        resolv_conf: Path::new(RESOLV_CONF).into(),
         own: Ipv4Addr::new(127, 0, 1, 1).into(),
         in_flight: Arc::new(Semaphore::new(10)),
         loops: Arc::default(),

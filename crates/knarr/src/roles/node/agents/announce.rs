@@ -1,4 +1,4 @@
-//! Addresses of load balancers on the machine's link, for all nodes of the machine.
+//! Addresses of load balancers on the machine's link.
 
 use anyhow::Result;
 use network::announce::{AnnounceConfig, AnnounceView, Announcer};
@@ -18,8 +18,8 @@ pub(super) async fn build(deps: &AgentDeps) -> Result<Built> {
         // `knarr down` finds the link and the table by the bridge's name.
         name: format!("{}l", deps.links.bridge),
         condition: controllers::load_balancer::FROM_POOL,
-        nodes: deps.machine.names.clone(),
-        addresses: deps.machine.addresses.clone(),
+        node: deps.node.name.clone(),
+        addresses: deps.node.addresses.clone(),
     };
     let announcer = Announcer::new(config, view);
     Ok(Built::new(|shutdown| announcer.run(shutdown)))

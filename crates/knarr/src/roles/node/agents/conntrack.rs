@@ -32,7 +32,7 @@ impl Alarm for Events {
 /// When the kernel's log cannot be read.
 #[expect(clippy::unused_async, reason = "agents are built alike")]
 pub(super) async fn build(deps: &AgentDeps) -> Result<Built> {
-    let name = deps.machine.names.first().cloned();
+    let name = Some(deps.node.name.clone());
     // As the node agent refers to its node.
     let node = ObjectReference {
         kind: Some("Node".to_owned()),

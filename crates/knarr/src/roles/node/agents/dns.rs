@@ -34,6 +34,7 @@ pub(super) async fn build(deps: &AgentDeps) -> Result<Built> {
         clients,
         metrics: Some((cluster.dns_ip, METRICS_PORT).into()),
         corefile: default_corefile(&cluster.domain),
+        resolv_conf: deps.node.resolv_conf.clone(),
     };
     let dns = Dns::bind(config, view, Some(rules(deps))).await?;
     Ok(Built::new(|shutdown| dns.run(shutdown)))
@@ -45,7 +46,7 @@ fn rules(deps: &AgentDeps) -> RulesFrom {
     let recorder = Recorder::start(
         deps.api.network.clone(),
         "kube-dns",
-        deps.machine.names.first().cloned(),
+        Some(deps.node.name.clone()),
         Arc::new(SystemClock),
         &deps.supervisor,
     );

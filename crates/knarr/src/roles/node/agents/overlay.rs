@@ -1,4 +1,4 @@
-//! The way to pods of other machines, for all nodes of the machine.
+//! The way to pods of other machines.
 
 use anyhow::Result;
 use network::overlay::{Overlay, OverlayConfig};
@@ -12,7 +12,7 @@ use crate::roles::built::Built;
 /// When a range of pods cannot be parsed.
 #[expect(clippy::unused_async, reason = "agents are built alike")]
 pub(super) async fn build(deps: &AgentDeps) -> Result<Built> {
-    let (links, machine) = (&deps.links, &deps.machine);
+    let (links, node) = (&deps.links, &deps.node);
     let Some(routing) = links.overlay.routing else {
         return Ok(Built::new(|shutdown| async move { shutdown.started().await }));
     };
@@ -23,8 +23,8 @@ pub(super) async fn build(deps: &AgentDeps) -> Result<Built> {
         routing,
         pods: deps.network.pod_cidr.parse()?,
         range: links.subnet.parse()?,
-        nodes: machine.names.clone(),
-        addresses: machine.addresses.clone(),
+        node: node.name.clone(),
+        addresses: node.addresses.clone(),
     };
     let overlay = Overlay::new(config, deps.informers.cache());
     Ok(Built::new(|shutdown| overlay.run(shutdown)))

@@ -1,4 +1,4 @@
-//! Network policies, for all nodes of the machine.
+//! Network policies.
 
 use anyhow::Result;
 use network::policies::{Answered, Policies, PoliciesConfig, PoliciesView};
@@ -28,7 +28,7 @@ pub(super) async fn build(deps: &AgentDeps) -> Result<Built> {
     let config = PoliciesConfig {
         // `knarr down` finds the table by the bridge's name.
         table: format!("{}-policies", deps.links.bridge),
-        nodes: deps.machine.names.clone(),
+        node: deps.node.name.clone(),
         answered: vec![dns],
         socket: UnixListener::from_std(deps.policy_calls.try_clone()?)?,
     };

@@ -1,4 +1,4 @@
-//! The Service proxy, for all nodes of the machine.
+//! The Service proxy.
 
 use std::sync::Arc;
 
@@ -30,19 +30,18 @@ impl Notices for Events {
 /// When the range of pods or the addresses of node ports cannot be parsed.
 #[expect(clippy::unused_async, reason = "agents are built alike")]
 pub(super) async fn build(deps: &AgentDeps) -> Result<Built> {
-    let (network, machine) = (&deps.network, &deps.machine);
-    let first = machine.names.first().map_or("", String::as_str);
+    let (network, node) = (&deps.network, &deps.node);
     let view = ServicesView {
         services: deps.informers.cache(),
         slices: deps.informers.cache(),
-        node: deps.informers.cache_of(Scope::fields(format!("metadata.name={first}"))),
+        node: deps.informers.cache_of(Scope::fields(format!("metadata.name={}", node.name))),
     };
     let config = ServicesConfig {
         // `knarr down` finds the table by the bridge's name.
         table: format!("{}{TABLE}", deps.links.bridge),
         pods: network.pod_cidr.parse()?,
-        nodes: machine.names.clone(),
-        addresses: machine.addresses.clone(),
+        node: node.name.clone(),
+        addresses: node.addresses.clone(),
         answered: vec![network.api_service_ip, network.dns_ip],
         kin: (cluster::BRIDGES.to_owned(), TABLE.to_owned()),
         node_ports: NodePorts::parse(&deps.links.node_ports)?,

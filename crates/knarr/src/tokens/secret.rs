@@ -9,13 +9,13 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::ObjectMeta;
 use resources::bootstrap_token::{self, NAMESPACE, PATTERN, SECRET_TYPE, Token, USAGES, check_group, key};
 
-use crate::arguments::NewToken;
+use crate::arguments::WantedToken;
 
 /// The token and its Secret, as the command line describes them.
 ///
 /// # Errors
 /// Says what is wrong with the command line, in kubeadm's words.
-pub(super) fn secret(new: &NewToken, now: Timestamp) -> Result<(Token, Secret)> {
+pub(super) fn secret(new: &WantedToken, now: Timestamp) -> Result<(Token, Secret)> {
     let token = match &new.token {
         None => Token::generate(),
         Some(text) => Token::parse(text)
@@ -54,11 +54,11 @@ pub(super) fn secret(new: &NewToken, now: Timestamp) -> Result<(Token, Secret)> 
 }
 
 /// An empty argument stands for none.
-fn groups(new: &NewToken) -> impl Iterator<Item = &str> {
+fn groups(new: &WantedToken) -> impl Iterator<Item = &str> {
     new.groups.iter().map(String::as_str).filter(|group| !group.is_empty())
 }
 
-fn check(new: &NewToken) -> Result<()> {
+fn check(new: &WantedToken) -> Result<()> {
     let mut unknown: Vec<&str> =
         new.usages.iter().map(String::as_str).filter(|usage| !USAGES.contains(usage)).collect();
     unknown.sort_unstable();
@@ -83,14 +83,14 @@ mod tests {
     use super::*;
     use crate::arguments::{Arguments, Command};
 
-    fn asked(arguments: &[&str]) -> NewToken {
+    fn asked(arguments: &[&str]) -> WantedToken {
         let words = ["knarr", "token", "create"].iter().chain(arguments);
         let Command::Token(crate::arguments::Token::Create(new)) =
             Arguments::try_parse_from(words).expect("understood").command
         else {
             panic!("another command")
         };
-        new
+        new.wanted
     }
 
     fn now() -> Timestamp {
