@@ -312,6 +312,14 @@ impl Kernel {
         Ok(())
     }
 
+    /// Whether packets to the peer need no tunnel, and those from the peer come without one.
+    async fn is_direct(&self, config: &OverlayConfig, here: &Here, peer: Ipv4Addr) -> bool {
+        match here.addresses.first() {
+            Some(own) if config.routing == Routing::Direct => self.tunnel.is_on_link(peer, *own).await,
+            _ => false,
+        }
+    }
+
     /// Has the kernel lead to these parts as the peers say.
     async fn update(
         &mut self,
@@ -323,9 +331,7 @@ impl Kernel {
         for range in ranges {
             let hop = match peers.owner(range) {
                 None => None,
-                Some(peer) if config.routing == Routing::Direct && self.tunnel.is_on_link(peer).await => {
-                    Some(Hop::Direct(peer))
-                }
+                Some(peer) if self.is_direct(config, here, peer).await => Some(Hop::Direct(peer)),
                 Some(peer) => Some(Hop::Tunnel(peer)),
             };
             if self.hops.get(&range).copied() != hop {

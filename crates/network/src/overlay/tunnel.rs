@@ -267,15 +267,19 @@ impl Tunnel {
         }
     }
 
-    /// Whether the machine at the address shares a link with this one.
-    pub async fn is_on_link(&self, machine: Ipv4Addr) -> bool {
+    /// Whether the machine at the address is on the link that has this machine's own address. On another link of this
+    /// machine it would not be enough: the machine there may know the own address by a router alone, and sends what it has
+    /// for this machine through the tunnel.
+    pub async fn is_on_link(&self, machine: Ipv4Addr, own: Ipv4Addr) -> bool {
         let question = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(machine, 32).build();
         let answer = self.handle.route().get(question).execute().try_next().await;
-        let has_gateway = |route: &RouteMessage| {
-            route.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Gateway(_)))
-        };
         // No route is no link either.
-        matches!(answer, Ok(Some(route)) if !has_gateway(&route))
+        let (Ok(Some(route)), Ok(link)) = (answer, link_of(&self.handle, own).await) else { return false };
+        let has_gateway =
+            route.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Gateway(_)));
+        let is_there =
+            |attribute: &RouteAttribute| matches!(attribute, RouteAttribute::Oif(index) if *index == link);
+        !has_gateway && route.attributes.iter().any(is_there)
     }
 }
 
@@ -319,14 +323,7 @@ fn is_tunnel(link: &LinkMessage, shape: Shape) -> bool {
 /// # Errors
 /// When there is no such interface, or the kernel cannot be asked.
 pub(super) async fn underlay_mtu(handle: &Handle, machine: Ipv4Addr) -> Result<u32, Error> {
-    let mut asking = handle.address().get().set_address_filter(machine.into()).execute();
-    let found = asking.try_next().await.map_err(Error::netlink("looking for the machine's address"))?;
-    let is_machine = |attribute: &AddressAttribute| {
-        matches!(attribute, AddressAttribute::Address(address) | AddressAttribute::Local(address)
-            if *address == IpAddr::V4(machine))
-    };
-    let found = found.filter(|address| address.attributes.iter().any(is_machine));
-    let index = found.ok_or(Error::NoAddress(machine))?.header.index;
+    let index = link_of(handle, machine).await?;
     let link = handle.link().get().match_index(index).execute().try_next().await;
     let link = link.map_err(Error::netlink("looking at the machine's interface"))?;
     let mtu = link.into_iter().flat_map(|link| link.attributes).find_map(|attribute| match attribute {
@@ -334,6 +331,18 @@ pub(super) async fn underlay_mtu(handle: &Handle, machine: Ipv4Addr) -> Result<u
         _ => None,
     });
     mtu.ok_or(Error::NoAddress(machine))
+}
+
+/// The index of the interface with an address of this machine.
+async fn link_of(handle: &Handle, machine: Ipv4Addr) -> Result<u32, Error> {
+    let mut asking = handle.address().get().set_address_filter(machine.into()).execute();
+    let found = asking.try_next().await.map_err(Error::netlink("looking for the machine's address"))?;
+    let is_machine = |attribute: &AddressAttribute| {
+        matches!(attribute, AddressAttribute::Address(address) | AddressAttribute::Local(address)
+            if *address == IpAddr::V4(machine))
+    };
+    let found = found.filter(|address| address.attributes.iter().any(is_machine));
+    Ok(found.ok_or(Error::NoAddress(machine))?.header.index)
 }
 
 fn is(error: &rtnetlink::Error, code: Errno) -> bool {

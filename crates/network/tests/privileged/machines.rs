@@ -31,7 +31,7 @@ pub struct Machine {
     /// Runs in the machine's namespace.
     runtime: Runtime,
     config: BridgeConfig,
-    addresses: watch::Sender<Vec<IpAddr>>,
+    pub addresses: watch::Sender<Vec<IpAddr>>,
     overlay: Option<Supervisor>,
     /// The Service proxy and who announces load balancers' addresses.
     services: Option<Supervisor>,

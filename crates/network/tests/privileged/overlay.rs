@@ -147,6 +147,31 @@ fn machines_on_one_link_need_no_tunnel_where_the_settings_say_so() {
     answer(|| pods[0].ask((pods[1].address, 80)));
 }
 
+#[test]
+fn a_machine_that_is_known_by_a_router_alone_is_reached_through_the_tunnel() {
+    let mut machines = Machines::new(2);
+    let pods: Vec<Pod> = machines.all.iter().map(|machine| machine.pod("00000001")).collect();
+    pods.iter().for_each(|pod| pod.serve("pod", 80));
+    // The first machine's own address is on another of its links: the second has the former for its gateway, as a
+    // member of a machine has.
+    let own = Ipv4Addr::new(203, 0, 113, 1);
+    output(
+        &machines.all[0],
+        "ip link add elsewhere type bridge; ip address add 203.0.113.1/24 dev elsewhere; ip link set elsewhere up",
+    );
+    output(&machines.all[1], "ip route add 203.0.113.0/24 via 192.0.2.1");
+    machines.all[0].addresses.send_replace(vec![own.into()]);
+    machines.node(1, own);
+    machines.start(Routing::Direct);
+    assert_eq!(answer(|| pods[0].ask((pods[1].address, 80))), format!("pod {}", pods[0].address));
+    assert_eq!(answer(|| pods[1].ask((pods[0].address, 80))), format!("pod {}", pods[1].address));
+    for (machine, route) in
+        machines.all.iter().zip(["ip route show 10.99.2.0/24", "ip route show 10.99.1.0/24"])
+    {
+        shown(machine, route, |route| route.contains(TUNNEL));
+    }
+}
+
 /// A datagram as the tunnel carries it: to the pod's port 9000, from an address of the sender's choice.
 fn tunnelled(machine: Ipv4Addr, from: Ipv4Addr, to: Ipv4Addr, text: &[u8]) -> Vec<u8> {
     let [a, b, c, d] = machine.octets();
