@@ -95,12 +95,17 @@ impl<K: Kind> Cache<K> {
 
     /// The typed object.
     pub fn get_key(&self, key: &Key) -> Option<Arc<K>> {
-        self.objects.get(key)?.decode()
+        self.objects.get(key)?.decode().map(|decoded| decoded.object)
     }
 
     /// The object, not decoded.
     pub fn find(&self, key: &Key) -> Option<Cached<K>> {
         self.objects.get(key).map(Cached::new)
+    }
+
+    /// How many changes there have been: what was made of the objects is up to date while this number is the same.
+    pub fn changes(&self) -> u64 {
+        self.objects.changes()
     }
 
     /// Whether the cache holds the object.

@@ -51,7 +51,7 @@ pub(super) struct LastSeen {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Heartbeats(Mutex<HashMap<String, Memory>>);
+pub(super) struct Heartbeats(Mutex<HashMap<Arc<str>, Memory>>);
 
 impl Heartbeats {
     /// Records a node's present state.
@@ -60,7 +60,7 @@ impl Heartbeats {
             lease: lease.and_then(|lease| lease.view::<LeaseView>().spec.as_ref()?.renew_time),
             status: node_view(node).heartbeat,
         };
-        let name = node.name().to_owned();
+        let name = node.key.name.clone();
         let mut known = self.0.lock().unwrap_or_else(|e| e.into_inner());
         match known.get_mut(&name) {
             Some(memory) if memory.uid == node.uid => {

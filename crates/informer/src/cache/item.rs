@@ -18,10 +18,25 @@ type Shared = Arc<dyn Any + Send + Sync>;
 pub struct Item {
     meta: Meta,
     json: Bytes,
-    /// The typed object, for as long as a caller holds it.
-    typed: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
+    /// The typed object, for as long as a caller holds a [`Decoded`] of it.
+    typed: Mutex<Weak<Shared>>,
     /// The view that [`Item::view`] made.
     view: OnceLock<Shared>,
+}
+
+/// A typed object, shared with all who ask for it while this lives.
+///
+/// What an item refers to is the small allocation of `shared`: a weak reference to the object itself would keep the
+/// object's memory.
+pub(crate) struct Decoded<K> {
+    pub object: Arc<K>,
+    _shared: Arc<Shared>,
+}
+
+impl<K> Clone for Decoded<K> {
+    fn clone(&self) -> Self {
+        Self { object: self.object.clone(), _shared: self._shared.clone() }
+    }
 }
 
 /// A few fields of a kind that are read often, kept beside the bytes. Absent fields are at their defaults.
@@ -68,19 +83,22 @@ impl Item {
         })
     }
 
-    /// The typed object without its managed fields; `None` for one that cannot be read, which is logged. Shared with all callers that hold it at the moment.
-    pub fn decode<K: Kind>(&self) -> Option<Arc<K>> {
+    /// The typed object without its managed fields; `None` for one that cannot be read, which is logged.
+    pub(crate) fn decode<K: Kind>(&self) -> Option<Decoded<K>> {
         let mut typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
-        let alive = typed.as_ref().and_then(Weak::upgrade).and_then(|shared| shared.downcast::<K>().ok());
+        let alive = typed.upgrade().and_then(|shared| {
+            let object = Shared::clone(&shared).downcast::<K>().ok()?;
+            Some(Decoded { object, _shared: shared })
+        });
         if alive.is_some() {
             return alive;
         }
         match K::from_json(&self.json) {
             Ok(object) => {
                 let object = Arc::new(object);
-                let shared: Shared = object.clone();
-                *typed = Some(Arc::downgrade(&shared));
-                Some(object)
+                let shared: Arc<Shared> = Arc::new(object.clone());
+                *typed = Arc::downgrade(&shared);
+                Some(Decoded { object, _shared: shared })
             }
             Err(error) => {
                 let kind = K::kind(&());
@@ -110,7 +128,7 @@ impl std::fmt::Debug for Item {
 pub struct Cached<K> {
     item: Arc<Item>,
     /// Kept for as long as this handle lives, so that an object is decoded once for all readers of one change.
-    typed: OnceLock<Option<Arc<K>>>,
+    typed: OnceLock<Option<Decoded<K>>>,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -133,7 +151,7 @@ impl<K: Kind> Cached<K> {
 
     /// The typed object; see [`Item::decode`].
     pub fn typed(&self) -> Option<&Arc<K>> {
-        self.typed.get_or_init(|| self.item.decode()).as_ref()
+        self.typed.get_or_init(|| self.item.decode()).as_ref().map(|decoded| &decoded.object)
     }
 
     /// See [`Item::view`].
@@ -189,11 +207,11 @@ mod tests {
             r#"{"metadata":{"name":"a","managedFields":[{"manager":"m","fieldsV1":{"f:data":{}}}],"uid":"u"},"data":{"k":"v"}}"#,
         );
         let first = item.decode::<ConfigMap>().expect("a config map");
-        assert_eq!(first.metadata.managed_fields, None);
-        assert_eq!(first.metadata.uid.as_deref(), Some("u"));
+        assert_eq!(first.object.metadata.managed_fields, None);
+        assert_eq!(first.object.metadata.uid.as_deref(), Some("u"));
         let second = item.decode::<ConfigMap>().expect("a config map");
-        assert!(Arc::ptr_eq(&first, &second));
-        let weak = Arc::downgrade(&first);
+        assert!(Arc::ptr_eq(&first.object, &second.object));
+        let weak = Arc::downgrade(&first.object);
         drop((first, second));
         assert!(weak.upgrade().is_none(), "nobody keeps the typed object");
         assert_eq!(item.view::<Data>().data["k"], "v");

@@ -246,6 +246,11 @@ impl Objects {
         self.0.newest.fetch_max(version, Ordering::Release);
     }
 
+    /// How many changes there have been. What was found out before and after is the same while this is.
+    pub(super) fn changes(&self) -> u64 {
+        *self.0.changes.borrow()
+    }
+
     fn changed(&self) {
         self.0.changes.send_modify(|n| *n += 1);
     }
