@@ -1,4 +1,5 @@
-//! A new node takes no pods before it has reported that it is ready.
+//! A new node takes no pods before it has reported that it is ready. One that reports so while it is made needs no
+//! taint, which the node lifecycle controller would take away at once.
 
 use api::{Error, Object};
 use serde_json::{Value, json};
@@ -19,6 +20,9 @@ impl Immediate for TaintNewNodes {
     fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
         let concerned = review.operation == Operation::Create && review.is_about_whole("", "nodes");
         let Some(node) = object.filter(|_| concerned) else { return Ok(()) };
+        if is_ready(node) {
+            return Ok(());
+        }
         let mut taints = match node.at(&["spec", "taints"]) {
             Some(Value::Array(list)) => list.clone(),
             _ => Vec::new(),
@@ -29,4 +33,9 @@ impl Immediate for TaintNewNodes {
         }
         Ok(())
     }
+}
+
+fn is_ready(node: &Object) -> bool {
+    let Some(Value::Array(conditions)) = node.at(&["status", "conditions"]) else { return false };
+    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }

@@ -229,6 +229,15 @@ fn new_nodes_take_no_pods() {
         json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}])
     );
     assert_eq!(admit(&TaintNewNodes, &create, Some(out.clone())).unwrap(), out);
+    let with_condition = |status: &str| json!({"metadata": {"name": "n"}, "status": {"conditions": [{"type": "Ready", "status": status}]}});
+    let ready = with_condition("True");
+    assert_eq!(
+        admit(&TaintNewNodes, &create, Some(ready.clone())).unwrap(),
+        ready,
+        "it takes pods from the start"
+    );
+    let unready = admit(&TaintNewNodes, &create, Some(with_condition("False"))).unwrap();
+    assert_eq!(unready["spec"]["taints"], out["spec"]["taints"]);
 }
 
 #[test]
