@@ -7,6 +7,7 @@
 mod burst;
 mod cluster;
 mod connection;
+mod dns;
 mod ingress;
 mod load;
 mod objects;
@@ -70,7 +71,7 @@ fn main() -> Result<()> {
 async fn measure(arguments: &Arguments) -> Result<Report> {
     let wanted = |section: Section| arguments.only.is_empty() || arguments.only.contains(&section);
     let mut report = Report::new()?;
-    if [Section::Rest, Section::Pods, Section::Burst, Section::Requests, Section::Ingress]
+    if [Section::Rest, Section::Pods, Section::Burst, Section::Requests, Section::Ingress, Section::Dns]
         .into_iter()
         .any(wanted)
     {
@@ -117,6 +118,9 @@ async fn measure_node(
     }
     if wanted(Section::Ingress) {
         report.ingress(&ingress::measure(&cluster, &target).await?);
+    }
+    if wanted(Section::Dns) {
+        report.dns(&dns::measure(&cluster, &target).await?);
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::{fmt, fs, thread};
 use anyhow::{Context, Result};
 
 use crate::burst::{self, Burst, Size};
+use crate::dns::{self, Dns};
 use crate::ingress::{self, Ingress};
 use crate::pods::{Pods, REPLICAS};
 use crate::requests::Requests;
@@ -27,6 +28,7 @@ pub enum Section {
     Scheduler,
     Services,
     Ingress,
+    Dns,
 }
 
 impl Section {
@@ -41,6 +43,7 @@ impl Section {
             Self::Scheduler => "scheduler",
             Self::Services => "services",
             Self::Ingress => "ingress",
+            Self::Dns => "dns",
         };
         (format!("<!-- figures: {name} -->\n"), format!("<!-- end of figures: {name} -->\n"))
     }
@@ -258,6 +261,28 @@ impl Report {
             table.row(&cells.collect::<Vec<_>>());
         }
         self.add(Section::Ingress, table);
+    }
+
+    pub fn dns(&mut self, found: &Dns) {
+        let mut table = Tables::of(&[
+            "questions of the cluster's DNS by UDP (at once)",
+            "knarr: a second; p50, p99",
+            "… for a second of its processor time",
+            "unbound: a second; p50, p99",
+            "… for a second of its processor time",
+        ]);
+        for row in &found.rows {
+            let of = |figures: Option<dns::Figures>| {
+                let Some(found) = figures else { return ["–".to_owned(), "–".to_owned()] };
+                let ms = |time: Duration| time.as_secs_f64() * 1e3;
+                let speed =
+                    format!("{:.0}; {:.2} ms, {:.2} ms", found.answers_per_s, ms(found.p50), ms(found.p99));
+                [speed, format!("{:.0}", found.answers_per_cpu_s)]
+            };
+            let cells = [row.what.clone()].into_iter().chain(of(Some(row.knarr))).chain(of(row.unbound));
+            table.row(&cells.collect::<Vec<_>>());
+        }
+        self.add(Section::Dns, table);
     }
 
     fn add(&mut self, section: Section, tables: Tables) {
