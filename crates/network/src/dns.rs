@@ -1,6 +1,7 @@
 //! Cluster DNS: answers pods' questions about the cluster, and passes on all others.
 //!
-//! Start with [`Dns`]: it owns the sockets and the order of things; [`tcp`] serves connections. [`zone`] decides what the cluster's own
+//! Start with [`Dns`]: it owns the sockets and the order of things; [`udp`] serves messages, from what is
+//! [`remembered`] where it can, [`tcp`] serves connections. [`zone`] decides what the cluster's own
 //! names stand for, from the same watches the node has (DNS-based service discovery, version 1.1.0). What else is known,
 //! and whom questions are passed on to, say the [`rules`] of a ConfigMap, a Corefile ([`corefile`]); [`setup`] has them in
 //! force, [`upstream`] asks other servers. Nothing here writes to the API.
@@ -10,25 +11,26 @@ mod handler;
 mod health;
 mod loops;
 mod metrics;
+mod remembered;
 mod rules;
 mod setup;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod udp;
 mod upstream;
 mod zone;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::Shutdown;
-use hickory_server::Server;
 use hickory_server::proto::ProtoError;
 use informer::Cache;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ConfigMap;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use handler::Handler;
@@ -88,7 +90,7 @@ pub enum DnsError {
 
 /// A DNS server whose sockets are open.
 pub struct Dns {
-    udp: Server<Handler>,
+    udp: UdpSocket,
     tcp: TcpListener,
     handler: Handler,
     clients: Vec<IpNet>,
@@ -115,7 +117,7 @@ impl Dns {
         };
         let rules = InForce::new(zone.domain().clone(), first, shared);
         let failed = |source| DnsError::Listen { address: config.listen, source };
-        let udp = UdpSocket::bind(config.listen).await.map_err(failed)?;
+        let udp = UdpSocket::bind(config.listen).map_err(failed)?;
         // Port 0 gives both the same port.
         let address = udp.local_addr().map_err(failed)?;
         let tcp = TcpListener::bind(address).await.map_err(failed)?;
@@ -127,10 +129,7 @@ impl Dns {
             }
         };
         let handler = Handler::new(zone, rules.clone());
-        let everybody = ["0.0.0.0/0", "::/0"].map(|range| range.parse().expect("these are ranges"));
-        let mut server = Server::with_access(handler.clone(), everybody, config.clients.clone());
-        server.register_socket(udp);
-        Ok(Self { udp: server, tcp, handler, clients: config.clients, metrics, rules, from })
+        Ok(Self { udp, tcp, handler, clients: config.clients, metrics, rules, from })
     }
 
     /// The address of both sockets.
@@ -161,15 +160,8 @@ impl Dns {
         tokio::select! {
             () = show => {}
             () = follow => {}
-            done = self.udp.block_until_done() => {
-                if let Err(error) = done {
-                    tracing::error!(%error, "cluster DNS stopped");
-                }
-            }
+            () = udp::serve(self.udp, self.handler.clone(), self.clients.clone(), &shutdown) => {}
             () = tcp::serve(self.tcp, self.handler, self.clients, &shutdown) => {}
-        }
-        if let Err(error) = self.udp.shutdown_gracefully().await {
-            tracing::warn!(%error, "cluster DNS did not stop cleanly");
         }
     }
 }

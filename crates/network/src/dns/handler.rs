@@ -1,16 +1,18 @@
 //! Answers one question: from the cluster's zone, or else through the machine's name servers.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hickory_server::net::runtime::Time;
-use hickory_server::proto::op::{Edns, Header, HeaderCounts, Metadata, OpCode, ResponseCode};
+use hickory_server::net::xfer::Protocol;
+use hickory_server::proto::op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode};
 use hickory_server::proto::rr::{Name, Record, RecordType};
-use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
-use hickory_server::zone_handler::MessageResponseBuilder;
+use hickory_server::proto::serialize::binary::{BinDecodable, BinDecoder, BinEncoder};
+use hickory_server::server::Request;
+use hickory_server::zone_handler::{MessageResponseBuilder, Queries};
 use tokio::time::Instant;
 
-use super::metrics::Exchange;
+use super::metrics::{Counted, Exchange};
 use super::rules::Kubernetes;
 use super::rules::hosts::Said;
 use super::setup::{InForce, Served, Setup};
@@ -42,6 +44,8 @@ struct Reply {
     additional: Vec<Record>,
     /// Which part of the rules has answered, by the name of CoreDNS' plugin.
     plugin: &'static str,
+    /// The same question has the same answer until a Service, an endpoint or the rules change.
+    is_lasting: bool,
 }
 
 impl Reply {
@@ -55,19 +59,20 @@ impl Handler {
         Self { zone: Arc::new(zone), rules, turn: Arc::default() }
     }
 
-    async fn reply(&self, request: &Request) -> Reply {
+    async fn reply(&self, request: &Request) -> (Reply, Option<Counted>) {
+        let refused = |code| (Reply::refused(code), None);
         if request.metadata.op_code != OpCode::Query {
-            return Reply::refused(ResponseCode::NotImp);
+            return refused(ResponseCode::NotImp);
         }
-        let Ok(info) = request.request_info() else { return Reply::refused(ResponseCode::FormErr) };
+        let Ok(info) = request.request_info() else { return refused(ResponseCode::FormErr) };
         let (name, kind) = (info.query.original().name(), info.query.query_type());
         if self.rules.shared().loops.has_asked(name) {
-            return Reply::refused(ResponseCode::Refused);
+            return refused(ResponseCode::Refused);
         }
         let (begun, setup) = (Instant::now(), self.rules.get());
-        let Some(served) = setup.served(name) else { return Reply::refused(ResponseCode::Refused) };
+        let Some(served) = setup.served(name) else { return refused(ResponseCode::Refused) };
         let reply = self.reply_by(&setup, &served, name, kind).await;
-        self.rules.shared().metrics.answered(&Exchange {
+        let counted = self.rules.shared().metrics.answered(&Exchange {
             zone: served.zone,
             kind,
             client: request.src(),
@@ -76,7 +81,7 @@ impl Handler {
             plugin: reply.plugin,
             took: begun.elapsed(),
         });
-        reply
+        (reply, Some(counted))
     }
 
     async fn reply_by(&self, setup: &Setup, served: &Served<'_>, name: &Name, kind: RecordType) -> Reply {
@@ -142,19 +147,61 @@ impl Handler {
             Answer::Elsewhere => return None,
         };
         reply.authoritative = true;
+        // Several answers change their order from question to question.
+        reply.is_lasting = reply.answers.len() <= 1;
         let sections = [&mut reply.answers, &mut reply.authority, &mut reply.additional];
         sections.into_iter().flatten().for_each(|record| record.ttl = rule.ttl_s);
         Some(reply)
     }
 }
 
-#[async_trait::async_trait]
-impl RequestHandler for Handler {
-    async fn handle_request<R: ResponseHandler, T: Time>(
-        &self,
-        request: &Request,
-        mut responses: R,
-    ) -> ResponseInfo {
+/// A message to send back.
+pub(super) struct Answered {
+    pub bytes: Vec<u8>,
+    /// Where the same question has this answer for as long as [`Handler::changes`] stays: what it counts in.
+    pub lasting: Option<Counted>,
+}
+
+/// By what an answer is up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Changes {
+    zone: (u64, u64),
+    rules: u64,
+}
+
+impl Handler {
+    pub fn changes(&self) -> Changes {
+        Changes { zone: self.zone.changes(), rules: self.rules.changes() }
+    }
+
+    /// Answers one message; nothing where it is too short to be one, or is itself a response.
+    pub async fn answer(&self, message: Vec<u8>, client: SocketAddr, protocol: Protocol) -> Option<Answered> {
+        let header = Header::read(&mut BinDecoder::new(&message)).ok()?;
+        if header.message_type == MessageType::Response {
+            return None;
+        }
+        match Request::from_bytes(message, client, protocol) {
+            Ok(request) => self.answer_request(&request).await,
+            Err(error) => {
+                tracing::debug!(%error, %client, "a DNS message cannot be read");
+                let none = Queries::read(&mut BinDecoder::new(&[]), 0).ok()?;
+                Some(Answered { bytes: error_message(&header, &none, ResponseCode::FormErr)?, lasting: None })
+            }
+        }
+    }
+
+    /// What a client is told that may not ask; nothing where the message is none.
+    pub fn refuse(message: &[u8]) -> Option<Vec<u8>> {
+        let mut decoder = BinDecoder::new(message);
+        let header = Header::read(&mut decoder).ok()?;
+        if header.message_type == MessageType::Response {
+            return None;
+        }
+        let queries = Queries::read(&mut decoder, usize::from(header.counts.queries)).ok()?;
+        error_message(&header, &queries, ResponseCode::Refused)
+    }
+
+    async fn answer_request(&self, request: &Request) -> Option<Answered> {
         let edns = request.edns.as_ref().map(|asked| {
             let mut edns = Edns::new();
             edns.set_version(EDNS_VERSION).set_dnssec_ok(asked.flags().dnssec_ok);
@@ -162,8 +209,8 @@ impl RequestHandler for Handler {
             edns
         });
         let is_unknown = request.edns.as_ref().is_some_and(|asked| asked.version() > EDNS_VERSION);
-        let reply = match is_unknown {
-            true => Reply { code: ResponseCode::BADVERS, ..Reply::default() },
+        let (reply, counted) = match is_unknown {
+            true => (Reply { code: ResponseCode::BADVERS, ..Reply::default() }, None),
             false => self.reply(request).await,
         };
         let mut metadata = Metadata::response_from_request(&request.metadata);
@@ -175,12 +222,31 @@ impl RequestHandler for Handler {
             builder.edns(edns);
         }
         let response = builder.build(metadata, &reply.answers, [], &reply.authority, &reply.additional);
-        match responses.send_response(response).await {
-            Ok(info) => info,
-            Err(error) => {
-                tracing::debug!(%error, client = %request.src(), "a DNS answer could not be sent");
-                ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() })
-            }
+        let most = match request.protocol() {
+            Protocol::Udp => edns.as_ref().map_or(SMALLEST_PAYLOAD, Edns::max_payload),
+            _ => u16::MAX,
+        };
+        let mut bytes = Vec::with_capacity(usize::from(SMALLEST_PAYLOAD));
+        let mut encoder = BinEncoder::new(&mut bytes);
+        encoder.set_max_size(most);
+        if let Err(error) = response.destructive_emit(&mut encoder) {
+            tracing::error!(%error, client = %request.src(), "a DNS answer cannot be written");
+            let header = Header { metadata: request.metadata, counts: HeaderCounts::default() };
+            let bytes = error_message(&header, &request.queries, ResponseCode::ServFail)?;
+            return Some(Answered { bytes, lasting: None });
+        }
+        Some(Answered { bytes, lasting: counted.filter(|_| reply.is_lasting) })
+    }
+}
+
+fn error_message(header: &Header, queries: &Queries, code: ResponseCode) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let response = MessageResponseBuilder::new(queries, None).error_msg(header, code);
+    match response.destructive_emit(&mut BinEncoder::new(&mut bytes)) {
+        Ok(_) => Some(bytes),
+        Err(error) => {
+            tracing::debug!(%error, "a DNS error cannot be written");
+            None
         }
     }
 }

@@ -117,6 +117,21 @@ pub(super) struct Exchange<'a> {
     pub took: Duration,
 }
 
+/// The figures that an exchange counts in, for others like it.
+pub(super) struct Counted {
+    requests: Counter,
+    responses: Counter,
+    took: Histogram,
+}
+
+impl Counted {
+    pub fn again(&self, took: Duration) {
+        self.requests.inc();
+        self.responses.inc();
+        self.took.observe(took.as_secs_f64());
+    }
+}
+
 impl Metrics {
     fn register(&self) {
         self.shown.register(|registry| {
@@ -164,7 +179,7 @@ impl Metrics {
         });
     }
 
-    pub fn answered(&self, exchange: &Exchange<'_>) {
+    pub fn answered(&self, exchange: &Exchange<'_>) -> Counted {
         let zone = || Escaped(exchange.zone.to_ascii());
         let asked = Asked {
             server: SERVER,
@@ -174,7 +189,6 @@ impl Metrics {
             family: if exchange.client.is_ipv4() { "1" } else { "2" },
             r#type: kind(exchange.kind),
         };
-        self.requests.get_or_create(&asked).inc();
         let answered = Answered {
             server: SERVER,
             zone: zone(),
@@ -182,9 +196,14 @@ impl Metrics {
             rcode: code(exchange.code),
             plugin: exchange.plugin,
         };
-        self.responses.get_or_create(&answered).inc();
         let took = Took { server: SERVER, zone: zone(), view: "" };
-        self.took.get_or_create(&took).observe(exchange.took.as_secs_f64());
+        let counted = Counted {
+            requests: self.requests.get_or_create(&asked).clone(),
+            responses: self.responses.get_or_create(&answered).clone(),
+            took: self.took.get_or_create(&took).clone(),
+        };
+        counted.again(exchange.took);
+        counted
     }
 
     pub fn passed_on(&self, to: SocketAddr, said: ResponseCode, took: Duration) {

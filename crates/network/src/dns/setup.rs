@@ -1,5 +1,6 @@
 //! [`Setup`]: the rules in force, with the servers that they pass questions on to; and how they follow a ConfigMap.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use hickory_server::proto::op::ResponseCode;
@@ -24,6 +25,8 @@ pub type Complain = Box<dyn Fn(&ConfigMap, &str) + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct InForce {
     current: Arc<RwLock<Arc<Setup>>>,
+    /// How often they were replaced.
+    changes: Arc<AtomicU64>,
     shared: Shared,
     domain: Name,
 }
@@ -84,11 +87,16 @@ impl InForce {
     /// What a new cluster has.
     pub fn new(domain: Name, rules: Rules, shared: Shared) -> Self {
         let current = Arc::new(RwLock::new(Arc::new(Setup::new(rules, &shared))));
-        Self { current, shared, domain }
+        Self { current, changes: Arc::default(), shared, domain }
     }
 
     pub fn get(&self) -> Arc<Setup> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often the rules were replaced.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     pub fn shared(&self) -> &Shared {
@@ -124,6 +132,7 @@ impl InForce {
             (Ok(rules), _) => {
                 let setup = Arc::new(Setup::new(rules, &self.shared));
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = setup;
+                self.changes.fetch_add(1, Ordering::Release);
                 tracing::info!("cluster DNS answers by the rules of the ConfigMap {NAMESPACE}/{CONFIG_MAP}");
             }
             (Err(wrong), map) => {

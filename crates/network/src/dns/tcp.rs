@@ -12,15 +12,12 @@ use std::time::Duration;
 
 use base::Shutdown;
 use futures::StreamExt;
-use hickory_server::net::BufDnsStreamHandle;
-use hickory_server::net::runtime::TokioTime;
+use hickory_server::net::DnsStreamHandle;
 use hickory_server::net::runtime::iocompat::AsyncIoTokioAsStd;
 use hickory_server::net::tcp::TcpStream as DnsStream;
 use hickory_server::net::xfer::Protocol;
-use hickory_server::proto::op::{Header, MessageType, ResponseCode};
-use hickory_server::proto::serialize::binary::{BinDecodable, BinDecoder};
-use hickory_server::server::{Request, RequestHandler, ResponseHandle, ResponseHandler, TimeoutStream};
-use hickory_server::zone_handler::{MessageResponseBuilder, Queries};
+use hickory_server::proto::op::SerialMessage;
+use hickory_server::server::TimeoutStream;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -62,38 +59,20 @@ pub(super) async fn serve(listener: TcpListener, handler: Handler, clients: Vec<
 
 /// Answers the questions of one connection, one after the other, until its end or silence.
 async fn converse(socket: TcpStream, peer: SocketAddr, handler: Handler) {
-    let (questions, answers) =
+    let (questions, mut answers) =
         DnsStream::from_stream_with_buffer_size(AsyncIoTokioAsStd(socket), peer, ANSWERS);
     let mut questions = TimeoutStream::new(questions, IDLE);
     while let Some(question) = questions.next().await {
         match question {
-            Ok(question) => answer(&handler, question.into_parts().0, peer, answers.clone()).await,
-            Err(error) => return tracing::debug!(%error, client = %peer, "a DNS connection ends"),
-        }
-    }
-}
-
-/// Answers one message, as hickory's server does over UDP: what is too short to be a message and what is itself a
-/// response gets no answer, what cannot be read an error.
-async fn answer(handler: &Handler, message: Vec<u8>, peer: SocketAddr, answers: BufDnsStreamHandle) {
-    let Ok(header) = Header::read(&mut BinDecoder::new(&message)) else { return };
-    if header.message_type == MessageType::Response {
-        return;
-    }
-    let mut responses = ResponseHandle::new(peer, answers, Protocol::Tcp);
-    match Request::from_bytes(message, peer, Protocol::Tcp) {
-        Ok(request) => {
-            handler.handle_request::<_, TokioTime>(&request, responses).await;
-        }
-        Err(error) => {
-            tracing::debug!(%error, client = %peer, "a DNS message cannot be read");
-            let queries =
-                Queries::read(&mut BinDecoder::new(&[]), 0).expect("no bytes are enough for no queries");
-            let refusal =
-                MessageResponseBuilder::new(&queries, None).error_msg(&header, ResponseCode::FormErr);
-            if let Err(error) = responses.send_response(refusal).await {
-                tracing::debug!(%error, client = %peer, "a DNS answer could not be sent");
+            Ok(question) => {
+                let Some(answer) = handler.answer(question.into_parts().0, peer, Protocol::Tcp).await else {
+                    continue;
+                };
+                if let Err(error) = answers.send(SerialMessage::new(answer.bytes, peer)) {
+                    return tracing::debug!(%error, client = %peer, "a DNS answer could not be sent");
+                }
             }
+            Err(error) => return tracing::debug!(%error, client = %peer, "a DNS connection ends"),
         }
     }
 }

@@ -47,6 +47,12 @@ fn read<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
 const ENDPOINTS: usize = 100;
 
 async fn start() -> (SocketAddr, Supervisor) {
+    let (server, supervisor, _) = start_with(None).await;
+    (server, supervisor)
+}
+
+/// With metrics shown at an address of this machine, if any; the view that answers are made from.
+async fn start_with(metrics: Option<SocketAddr>) -> (SocketAddr, Supervisor, View) {
     let config = DnsConfig {
         resolv_conf: RESOLV_CONF.into(),
         // No connection of a client takes a port of this address.
@@ -54,7 +60,7 @@ async fn start() -> (SocketAddr, Supervisor) {
         domain: "cluster.local".to_owned(),
         ranges: Vec::new(),
         clients: vec!["127.0.0.0/25".parse().expect("a range")],
-        metrics: None,
+        metrics,
         corefile: default_corefile("cluster.local"),
     };
     let view = View { services: Cache::new(), slices: Cache::new() };
@@ -65,10 +71,10 @@ async fn start() -> (SocketAddr, Supervisor) {
     view.slices.apply(read(json!({
         "metadata": {"name": "large-x", "namespace": "default", "labels": {"kubernetes.io/service-name": "large"}},
         "addressType": "IPv4", "endpoints": endpoints, "ports": []})));
-    let dns = Dns::bind(config, view, None).await.expect("bound");
+    let dns = Dns::bind(config, view.clone(), None).await.expect("bound");
     let (address, supervisor) = (dns.local_addr().expect("an address"), Supervisor::new(Shutdown::new()));
     supervisor.spawn(TaskKind::Essential, "dns", dns.run(supervisor.shutdown().clone()));
-    (address, supervisor)
+    (address, supervisor, view)
 }
 
 async fn end(supervisor: Supervisor) {
@@ -101,12 +107,63 @@ async fn ask_udp(server: SocketAddr) -> ResponseCode {
 }
 
 async fn exchange_udp(server: SocketAddr, question: &[u8]) -> Vec<u8> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
+    let socket = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
     socket.send_to(question, server).await.expect("sent");
     let mut answer = vec![0; 65_536];
     let length = socket.recv(&mut answer).await.expect("answered");
     answer.truncate(length);
     answer
+}
+
+/// The addresses in an answer, and its number.
+fn addresses(answer: &[u8]) -> (u16, Vec<String>) {
+    let message = Message::from_vec(answer).expect("a message");
+    (message.metadata.id, message.answers.iter().map(|record| record.data.to_string()).collect())
+}
+
+#[tokio::test]
+async fn an_answer_is_given_again_until_something_changes() {
+    let metrics = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+    let metrics = metrics.expect("a free port");
+    let (server, supervisor, view) = start_with(Some(metrics)).await;
+    let put = |ip: &str| {
+        view.services.apply(read(json!({
+            "metadata": {"name": "web", "namespace": "default", "resourceVersion": "0"},
+            "spec": {"clusterIP": ip, "clusterIPs": [ip]}})));
+    };
+    let ask = async |number: u16, name: &str| {
+        let mut question = question_of(name, None);
+        question[..2].copy_from_slice(&number.to_be_bytes());
+        exchange_udp(server, &question).await
+    };
+    let has = |number: u16, ip: &str| (number, vec![ip.to_owned()]);
+    assert_eq!(code(&ask(1, "web").await), ResponseCode::NXDomain);
+    assert_eq!(code(&ask(2, "web").await), ResponseCode::NXDomain);
+    put("10.96.0.7");
+    let first = ask(3, "web").await;
+    assert_eq!(addresses(&first), has(3, "10.96.0.7"), "that there was none is not remembered");
+    let second = ask(4, "web").await;
+    assert_eq!(addresses(&second), has(4, "10.96.0.7"));
+    assert_eq!(first[2..], second[2..]);
+    let mut shouted = question_of("web", None);
+    shouted.iter_mut().for_each(|byte| byte.make_ascii_uppercase());
+    let letters = exchange_udp(server, &shouted).await;
+    assert!(String::from_utf8_lossy(&letters).contains("WEB"), "a client's letters come back");
+    put("10.96.0.8");
+    assert_eq!(addresses(&ask(6, "web").await), has(6, "10.96.0.8"));
+    view.services.objects().remove(&informer::Key::new("default", "web"));
+    assert_eq!(code(&ask(7, "web").await), ResponseCode::NXDomain);
+    let mut scraper = TcpStream::connect(metrics).await.expect("connected");
+    scraper
+        .write_all(b"GET /metrics HTTP/1.1\r\nhost: dns\r\nconnection: close\r\n\r\n")
+        .await
+        .expect("sent");
+    let mut text = String::new();
+    scraper.read_to_string(&mut text).await.expect("answered");
+    let line = |wanted: &str| text.lines().find(|line| line.starts_with(wanted)).unwrap_or(wanted).to_owned();
+    assert!(line("coredns_dns_requests_total{").ends_with(" 7"), "{text}");
+    assert!(line("coredns_dns_request_duration_seconds_count{").ends_with(" 7"), "{text}");
+    end(supervisor).await;
 }
 
 #[tokio::test]

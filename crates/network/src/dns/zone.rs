@@ -79,6 +79,11 @@ impl Zone {
         Ok(Self { domain, ranges, view, slices_of, by_address, headless_by_address })
     }
 
+    /// How often what answers are made from has changed.
+    pub fn changes(&self) -> (u64, u64) {
+        (self.view.services.changes(), self.view.slices.changes())
+    }
+
     pub fn domain(&self) -> &Name {
         &self.domain
     }

@@ -164,7 +164,7 @@ async fn a_server_that_asks_us_in_turn_is_not_asked() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_costs_one_question_its_time_and_not_all() {
-    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
+    let silent = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bound");
     let rule = Forward {
         from: Name::root(),
         except: Vec::new(),
