@@ -18,6 +18,7 @@ mod headers;
 mod pool;
 mod redirect;
 mod response;
+mod single;
 mod stall;
 mod tunnel;
 

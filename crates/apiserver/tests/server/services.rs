@@ -236,7 +236,7 @@ async fn two_servers_on_one_store_never_give_out_a_node_port_twice() {
     let (one, other) = (on(store).await, on(second).await);
     add_range(&one, "kubernetes", &["10.96.0.0/16"]).await;
     while other.get(&format!("{RANGES}/kubernetes")).await.status != 200 {}
-    let of = |i: usize| if i % 2 == 0 { &one } else { &other };
+    let of = |i: usize| if i.is_multiple_of(2) { &one } else { &other };
     let at_once = async |services: &[Value]| {
         join_all(services.iter().enumerate().map(|(i, service)| of(i).post(SERVICES, service))).await
     };

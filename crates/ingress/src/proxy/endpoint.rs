@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use base::{Shutdown, Supervisor, TaskKind};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,6 +21,7 @@ use tokio::time::{Duration, Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::body::{RequestBody, Sent};
+use super::single::Single;
 use super::stall::Steady;
 use crate::limits::Limits;
 use crate::translate::backend::Wire;
@@ -71,14 +72,14 @@ pub struct Endpoint {
 /// Connections of HTTP/1.1 without a request, the one used last at the end.
 #[derive(Default)]
 struct Kept {
-    connections: VecDeque<(Instant, http1::SendRequest<RequestBody>)>,
+    connections: VecDeque<(Instant, Single)>,
     /// A task closes those that are kept too long.
     is_swept: bool,
 }
 
 /// A connection that takes a request now.
 pub(super) enum Connection {
-    One(http1::SendRequest<RequestBody>),
+    One(Single),
     Shared(http2::SendRequest<RequestBody>),
 }
 
@@ -86,7 +87,7 @@ pub(super) enum Connection {
 pub struct Lease {
     _progress: Progress,
     endpoint: Arc<Endpoint>,
-    sender: Option<http1::SendRequest<RequestBody>>,
+    connection: Option<Single>,
     sent: Option<Arc<Sent>>,
 }
 
@@ -103,15 +104,29 @@ impl Lease {
     /// The response is over: the connection takes another request, if all of this one has been sent.
     pub(super) fn give_back(mut self) {
         if self.sent.as_ref().is_none_or(|sent| sent.is_over())
-            && let Some(sender) = self.sender.take()
+            && let Some(connection) = self.connection.take()
         {
-            self.endpoint.keep(sender);
+            self.endpoint.keep(connection);
         }
     }
 
-    pub(super) fn holds(&mut self, connection: Connection) {
-        if let Connection::One(sender) = connection {
-            self.sender = Some(sender);
+    /// The response has begun on this connection. What still moves on it besides the response's body gets a task of its
+    /// own: the rest of the request, and whatever follows a change of protocols.
+    pub(super) fn holds(&mut self, connection: Connection, response: &Response<Incoming>) {
+        let Connection::One(mut single) = connection else { return };
+        let is_sent = self.sent.as_ref().is_none_or(|sent| sent.is_over());
+        if (!is_sent || response.status() == StatusCode::SWITCHING_PROTOCOLS)
+            && let Some((slot, driver)) = single.detach()
+        {
+            self.endpoint.drive(slot, driver);
+        }
+        self.connection = Some(single);
+    }
+
+    /// Moves what is there for the response's body.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection {
+            connection.drive(cx);
         }
     }
 }
@@ -124,7 +139,7 @@ impl Connection {
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         match self {
-            Self::One(sender) => sender.try_send_request(request).await,
+            Self::One(single) => single.send(request).await,
             Self::Shared(sender) => sender.try_send_request(request).await,
         }
     }
@@ -168,7 +183,7 @@ impl Endpoint {
     /// A request begins.
     pub(super) fn begin(self: &Arc<Self>, sent: Option<Arc<Sent>>) -> Lease {
         self.in_progress.fetch_add(1, Ordering::Relaxed);
-        Lease { _progress: Progress(Arc::clone(self)), endpoint: Arc::clone(self), sender: None, sent }
+        Lease { _progress: Progress(Arc::clone(self)), endpoint: Arc::clone(self), connection: None, sent }
     }
 
     /// Ends the connections that have no request; the others end with theirs.
@@ -192,9 +207,9 @@ impl Endpoint {
         }
         let oldest = if is_replayable { self.dialer.limits.kept } else { self.dialer.limits.kept / 4 };
         loop {
-            let Some((since, mut sender)) = self.kept().connections.pop_back() else { break };
-            if since.elapsed() < oldest && !sender.is_closed() && sender.ready().await.is_ok() {
-                return Ok(Connection::One(sender));
+            let Some((since, mut single)) = self.kept().connections.pop_back() else { break };
+            if since.elapsed() < oldest && single.ready().await {
+                return Ok(Connection::One(single));
             }
         }
         self.fresh().await
@@ -211,8 +226,7 @@ impl Endpoint {
             .max_buf_size(self.dialer.limits.header_bytes.max(8192))
             .handshake(TokioIo::new(stream))
             .await?;
-        self.drive(slot, connection.with_upgrades());
-        Ok(Connection::One(sender))
+        Ok(Connection::One(Single::new(sender, connection.with_upgrades(), slot)))
     }
 
     async fn shared_connection(self: &Arc<Self>) -> Result<Connection, ConnectError> {
@@ -273,17 +287,17 @@ impl Endpoint {
         });
     }
 
-    fn keep(self: &Arc<Self>, sender: http1::SendRequest<RequestBody>) {
+    fn keep(self: &Arc<Self>, connection: Single) {
         let limits = &self.dialer.limits;
         let mut kept = self.kept();
         // Looked at within the lock, which the one who retires the endpoint takes after that.
-        if sender.is_closed() || self.is_retired.load(Ordering::Acquire) {
+        if connection.is_closed() || self.is_retired.load(Ordering::Acquire) {
             return;
         }
         if kept.connections.len() >= limits.kept_of_endpoint {
             kept.connections.pop_front();
         }
-        kept.connections.push_back((Instant::now(), sender));
+        kept.connections.push_back((Instant::now(), connection));
         if std::mem::replace(&mut kept.is_swept, true) {
             return;
         }

@@ -194,7 +194,7 @@ impl Forwarder {
         };
         match outcome {
             Ok(response) => {
-                lease.holds(connection);
+                lease.holds(connection, &response);
                 Attempt::Answered(Box::new(response), lease)
             }
             Err(mut error) => {

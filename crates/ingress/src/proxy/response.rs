@@ -58,6 +58,21 @@ impl Relayed {
         Poll::Ready(Some(Err(Stalled(patience).into())))
     }
 
+    /// What the endpoint's connection has for the body. Asking for a frame may let the connection read on, so that there
+    /// is one after all.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        for _ in 0..2 {
+            if let Some(lease) = &mut self.lease {
+                lease.drive(cx);
+            }
+            let polled = Pin::new(&mut self.inner).poll_frame(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+        }
+        Poll::Pending
+    }
+
     fn give_back_at_end(&mut self) {
         if self.inner.is_end_stream()
             && let Some(lease) = self.lease.take()
@@ -78,7 +93,7 @@ impl Body for ResponseBody {
         match self.get_mut() {
             Self::Own(own) => Pin::new(own).poll_frame(cx).map_err(|never| match never {}),
             Self::Relayed(relayed) => {
-                let polled = Pin::new(&mut relayed.inner).poll_frame(cx);
+                let polled = relayed.next(cx);
                 match &polled {
                     Poll::Pending => return relayed.limit(cx),
                     Poll::Ready(None) => drop(relayed.lease.take().map(Lease::give_back)),
