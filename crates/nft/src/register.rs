@@ -28,6 +28,7 @@ const META_TRANSPORT: u32 = 16;
 /// `NFT_CT_STATE`, and bits of it: connections that both sides have spoken on, and what belongs to them.
 const CONNECTION_STATE: u32 = 0;
 const ESTABLISHED: u32 = 1 << 1;
+const NEW: u32 = 1 << 3;
 const RELATED: u32 = 1 << 2;
 /// `NFT_NG_RANDOM`.
 const RANDOM: u32 = 1;
@@ -192,11 +193,20 @@ impl Attributes {
 
     /// Goes on with the rule only if the packet belongs to a connection that was answered, or is related to one.
     pub fn connection_is_established(&mut self, scratch: Register) {
+        self.connection_is(ESTABLISHED | RELATED, scratch);
+    }
+
+    /// Goes on with the rule only if the packet begins a connection: what refuses one, which the kernel sends, is related.
+    pub fn connection_is_new(&mut self, scratch: Register) {
+        self.connection_is(NEW, scratch);
+    }
+
+    fn connection_is(&mut self, states: u32, scratch: Register) {
         self.expression("ct", |e| {
             e.number(1, scratch.0);
             e.number(2, CONNECTION_STATE);
         });
-        self.bitwise(scratch, ESTABLISHED | RELATED, 0);
+        self.bitwise(scratch, states, 0);
         self.compare_word(scratch, Comparison::NotEqual, [0; 4]);
     }
 

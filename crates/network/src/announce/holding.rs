@@ -23,9 +23,10 @@ use crate::protocol::Protocol;
 use crate::tables::{Guard, Line};
 
 const ADDRESSES: &str = "addresses";
-const CHAIN: &str = "input";
 /// After what else looks at packets for the machine (`NF_IP_PRI_NAT_SRC`).
 const LATE: i32 = 100;
+/// After connections to Services are translated (`NF_IP_PRI_NAT_DST`): they pass no other chain then.
+const AFTER_SERVICES: i32 = -99;
 const KEY: Register = Register::at(0);
 const SCRATCH: Register = Register::at(15);
 
@@ -217,15 +218,19 @@ fn table_of(table: &str, addresses: &BTreeSet<Ipv4Addr>) -> Batch {
     batch.new_set(Set { table, name: ADDRESSES, key: &[Field::Address], holds: Holds::Members }, 1);
     let keys: Vec<[u8; 4]> = addresses.iter().map(Ipv4Addr::octets).collect();
     batch.add_elements(table, ADDRESSES, keys.iter().map(|key| Element { key, data: None }));
-    // Answers to the machine's own connections from these addresses pass: they are no first packets.
-    batch.new_hooked_chain(table, CHAIN, Passing::Connections, Hook::Input, LATE);
-    for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
-        batch.new_rule(table, CHAIN, |rule| {
-            rule.load_destination(KEY);
-            rule.member(ADDRESSES, KEY, Comparison::Equal);
-            rule.transport(protocol as u8, SCRATCH);
-            if protocol == Protocol::Tcp { rule.reset() } else { rule.reject() }
-        });
+    // Answers to the machine's own connections from these addresses pass: they are no first packets. What the machine
+    // sends to itself is looked at as it is sent: it comes in as a connection that is known.
+    for (chain, hook, priority) in [("input", Hook::Input, LATE), ("output", Hook::Output, AFTER_SERVICES)] {
+        batch.new_hooked_chain(table, chain, Passing::Connections, hook, priority);
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+            batch.new_rule(table, chain, |rule| {
+                rule.connection_is_new(SCRATCH);
+                rule.load_destination(KEY);
+                rule.member(ADDRESSES, KEY, Comparison::Equal);
+                rule.transport(protocol as u8, SCRATCH);
+                if protocol == Protocol::Tcp { rule.reset() } else { rule.reject() }
+            });
+        }
     }
     batch
 }

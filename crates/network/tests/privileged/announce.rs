@@ -142,6 +142,12 @@ fn an_address_is_on_one_node_and_moves_when_the_node_is_lost() {
     let own = cluster.machines.all[usize::from(first) - 1]
         .run(|| TcpListener::bind("0.0.0.0:2222").expect("a server"));
     assert_eq!(cluster.ask(2222), Err(io::ErrorKind::ConnectionRefused));
+    let itself = |port: u16| {
+        cluster.machines.all[usize::from(first) - 1]
+            .run(move || crate::ground::ask(SocketAddr::from((BALANCED, port))))
+    };
+    assert_eq!(itself(2222), Err(io::ErrorKind::ConnectionRefused), "by the owner itself neither");
+    assert!(itself(80).is_ok(), "which reaches the Service");
     drop(own);
     // The agent may go and come back: the address stays.
     let owner = usize::from(first) - 1;
