@@ -10,6 +10,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use nft::Sender;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
@@ -56,6 +57,14 @@ pub async fn prepare(network: &MembersNetwork) -> Result<(), Error> {
     })
     .await?;
     masquerade::make(&network.bridge, network.range).send().map_err(Error::Nft)
+}
+
+/// Makes the table again, by a transaction of the sender.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn restore(network: &MembersNetwork, sender: &Sender) -> Result<(), Error> {
+    masquerade::make(&network.bridge, network.range).send_by(sender).map_err(Error::Nft)
 }
 
 /// Connects the namespace named by the file `netns` as the member of a number, from 1; makes the namespace where there is

@@ -124,11 +124,21 @@ impl Members {
         let first = u8::try_from(self.started.len()).unwrap_or(u8::MAX).saturating_add(1);
         for index in first..nodes {
             self.network.make(machine).await?;
+            if self.started.is_empty() {
+                self.keep_table();
+            }
             let name = self.deps.cluster.node_name(index);
             let told = self.start_one(index, &name).await;
             self.started.push(told.with_context(|| format!("node {name}"))?);
         }
         Ok(())
+    }
+
+    /// Has the network's table made again when somebody takes the table away.
+    fn keep_table(&self) {
+        let shutdown = self.deps.supervisor.shutdown().clone();
+        let keep = network::pod_tables::keep_members(self.network.network.clone(), shutdown);
+        self.deps.supervisor.spawn(TaskKind::Background, "table of this machine's nodes", keep);
     }
 
     async fn start_one(&self, index: u8, name: &str) -> Result<watch::Receiver<Option<String>>> {

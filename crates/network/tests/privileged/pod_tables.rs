@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use base::{Shutdown, Supervisor, TaskKind};
 use cni::PortMapping;
+use cni::members::MembersNetwork;
+use network::pod_tables;
 
 use crate::ground::{
     BRIDGE, BridgeFilter, Ground, PATIENCE, Pod, ask_within, new_namespace, on_a_node, sh, until,
@@ -81,6 +83,31 @@ fn tables_that_somebody_takes_away_come_back() {
         let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
         assert!(shown.contains("kntaaaaaaaa-way") && !shown.contains("kntbbbbbbbb"), "{shown}");
         assert!(shown.contains("8888") && !shown.contains("9999"), "{shown}");
+        supervisor.shutdown().start();
+        supervisor.drain(PATIENCE).await;
+    });
+}
+
+#[test]
+fn the_table_of_nodes_that_share_a_machine_comes_back() {
+    on_a_node(BridgeFilter::Off, async |_| {
+        let range = cni::config::Range::parse("198.51.100.0/24").expect("a range");
+        let network = MembersNetwork { bridge: "knarrtestodes".into(), range, mtu: None };
+        cni::members::prepare(&network).await.expect("bridge and table");
+        let supervisor = Supervisor::new(Shutdown::new());
+        let keep = pod_tables::keep_members(network, supervisor.shutdown().clone());
+        supervisor.spawn(TaskKind::Background, "table", keep);
+        let is_whole = || {
+            let shown = std::process::Command::new("nft").args(["list", "ruleset"]).output();
+            let shown = String::from_utf8_lossy(&shown.expect("the program nft").stdout).into_owned();
+            shown.contains("table ip knarrtestodes") && shown.contains("ip saddr 198.51.100.0/24")
+        };
+        for damage in
+            ["flush ruleset", "delete table ip knarrtestodes", "flush chain ip knarrtestodes postrouting"]
+        {
+            sh(&format!("nft '{damage}'"));
+            until(&format!("all is there again after {damage}"), is_whole).await;
+        }
         supervisor.shutdown().start();
         supervisor.drain(PATIENCE).await;
     });

@@ -58,6 +58,13 @@ fn three(scene: &Scene) {
     let signed = "kubectl get csr --no-headers | grep -c Approved,Issued";
     sh.ok(&format!("timeout 30 bash -c 'until [ $({signed}) = 6 ]; do sleep 0.2; done'"));
 
+    // Each has parts of its own to show.
+    sh.ok("kubectl wait -n kube-system --for=condition=Ready pod --all --timeout=30s");
+    let parts =
+        sh.ok("kubectl get pods -n kube-system -l k8s-app=kube-dns -o jsonpath={.items[*].spec.nodeName}");
+    assert_eq!(parts, names, "the cluster's DNS answers on each node");
+    assert_eq!(sh.ok("kubectl get pods -n kube-system -l tier=control-plane -o name").lines().count(), 3);
+
     populate(&sh, &nodes);
     reach_each_other(&sh, &addresses);
     for (number, node) in nodes.iter().enumerate() {
