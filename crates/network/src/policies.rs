@@ -186,22 +186,25 @@ impl Policies {
     /// Keeps the kernel's table until `shutdown` starts; the table stays.
     pub async fn run(self, shutdown: Shutdown) {
         let dirty = self.dirty.clone();
+        let busy = Arc::new(tokio::sync::Mutex::new(()));
         let work = async {
             self.view.namespaces.wait_synced().await;
             self.view.policies.wait_synced().await;
             self.view.pods.wait_synced().await;
-            follow(self.kernel, &self.dirty).await;
+            follow(self.kernel, &self.dirty, &busy).await;
         };
         tokio::select! {
             () = work => {}
             () = desk::serve(self.socket, dirty) => {}
             () = shutdown.started() => {}
         }
+        // A round that has begun comes to its end: two agents that correct one table would undo each other's work.
+        drop(busy.lock().await);
     }
 }
 
-/// Tells the kernel all, and then what changes, until a round panics.
-async fn follow(kernel: Kernel, dirty: &Dirty) {
+/// Tells the kernel all, and then what changes, until a round panics. `busy` is held by a round.
+async fn follow(kernel: Kernel, dirty: &Dirty, busy: &Arc<tokio::sync::Mutex<()>>) {
     let mut kernel = Some(kernel);
     let mut guard = Guard::default();
     let mut failures = 0u32;
@@ -211,7 +214,9 @@ async fn follow(kernel: Kernel, dirty: &Dirty) {
     while let Some(mut working) = kernel.take() {
         let mut news = dirty.take(std::mem::take(&mut left));
         // The kernel works in the caller's thread, for as long as a second where there is much.
+        let held = busy.clone().lock_owned().await;
         let round = tokio::task::spawn_blocking(move || {
+            let _held = held;
             let result = if begins { working.correct(&mut news) } else { working.update(&mut news) };
             (working, news, result)
         });
