@@ -154,26 +154,30 @@ impl Services {
 
     /// Keeps the kernel's table until `shutdown` starts; the table stays.
     pub async fn run(self, shutdown: Shutdown) {
+        let busy = Arc::new(tokio::sync::Mutex::new(()));
         let work = async {
             self.view.services.wait_synced().await;
             self.view.slices.wait_synced().await;
             self.view.node.wait_synced().await;
-            follow(self.kernel, self.config, &self.view, &self.dirty, &shutdown).await;
+            follow(self.kernel, self.config, &self.view, &self.dirty, &shutdown, &busy).await;
         };
         tokio::select! {
             () = work => {}
             () = shutdown.started() => {}
         }
+        // A round that has begun comes to its end: two proxies that correct one table would undo each other's work.
+        drop(busy.lock().await);
     }
 }
 
-/// Tells the kernel all, and then what changes, until a round panics.
+/// Tells the kernel all, and then what changes, until a round panics. `busy` is held by a round.
 async fn follow(
     kernel: Kernel,
     config: ServicesConfig,
     view: &ServicesView,
     dirty: &Dirty,
     shutdown: &Shutdown,
+    busy: &Arc<tokio::sync::Mutex<()>>,
 ) {
     let ServicesConfig { mut addresses, node_ports, notices, node, .. } = config;
     let mut health = HealthPorts::new(node, shutdown.clone());
@@ -190,7 +194,9 @@ async fn follow(
         health.listen_on(node_ports.listening(&now)).await;
         working.move_to(node_ports.ranges(&now), now);
         // The kernel works in the caller's thread, for as long as a second where there is much.
+        let held = busy.clone().lock_owned().await;
         let round = tokio::task::spawn_blocking(move || {
+            let _held = held;
             working.machine.here.zone = zone;
             let result = if whole { working.correct() } else { working.update(news.services) };
             (working, result)
