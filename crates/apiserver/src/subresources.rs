@@ -6,6 +6,7 @@
 mod binding;
 mod companion;
 mod components;
+mod condition;
 mod connect;
 mod eviction;
 mod log_options;

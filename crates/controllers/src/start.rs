@@ -14,6 +14,7 @@ use crate::certificates::cleaner::CsrCleanerController;
 use crate::certificates::signing::CsrSigningController;
 use crate::cluster_role_aggregation::ClusterRoleAggregationController;
 use crate::deployment::DeploymentController;
+use crate::disruption::{DisruptionController, StaleDisruptionController};
 use crate::endpoint_slice::{self, EndpointSliceController};
 use crate::endpoint_slice_mirroring::EndpointSliceMirroringController;
 use crate::endpoints::EndpointsController;
@@ -55,6 +56,8 @@ pub struct Config {
 pub fn start_all(manager: &mut Manager, config: Config) {
     garbage_collector::start(manager, config.kinds.clone());
     manager.start::<ResourceQuotaController>(config.kinds.clone());
+    manager.start::<DisruptionController>(config.kinds.clone());
+    manager.start::<StaleDisruptionController>(());
     manager.start::<NamespaceController>(config.kinds);
     manager.start::<ServiceAccountController>(());
     manager.start::<ServiceCidrController>(());

@@ -37,7 +37,7 @@ pub async fn create(client: &Client, wanted: &WantedToken, now: Timestamp) -> Re
         return Err(words(error)).context("failed to create the bootstrap token");
     }
     if wanted.usages.iter().any(|usage| usage == "signing") {
-        signed(client, &token.id).await?;
+        signed(client, &token.id, wanted.ttl).await?;
     }
     Ok(token)
 }
@@ -52,8 +52,9 @@ pub async fn delete(client: &Client, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until what machines are told of the cluster is signed with the token.
-async fn signed(client: &Client, id: &str) -> Result<()> {
+/// Waits until what machines are told of the cluster is signed with the token, at most as long as the token lives (zero
+/// for ever).
+async fn signed(client: &Client, id: &str, lives: Duration) -> Result<()> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), cluster_info::NAMESPACE);
     let watched = WatchParams::default().fields(&format!("metadata.name={}", cluster_info::NAME));
     let appears = async {
@@ -71,8 +72,14 @@ async fn signed(client: &Client, id: &str) -> Result<()> {
         }
         bail!("the API ended the watch")
     };
-    match tokio::time::timeout(SIGNING_PATIENCE, appears).await {
+    let expires = !lives.is_zero() && lives < SIGNING_PATIENCE;
+    match tokio::time::timeout(if expires { lives } else { SIGNING_PATIENCE }, appears).await {
         Ok(done) => done.context("waiting until machines can join with the token"),
+        Err(_) if expires => bail!(
+            "the token has expired before the ConfigMap {}/{} was signed with it: give it a longer --ttl",
+            cluster_info::NAMESPACE,
+            cluster_info::NAME
+        ),
         Err(_) => bail!(
             "the token exists, but the ConfigMap {}/{} is not signed with it: no machine can join with it yet",
             cluster_info::NAMESPACE,

@@ -8,7 +8,7 @@ use api::{Error, Object};
 use super::plugin::{Immediate, Operation, Review};
 
 /// Kinds without a controller, by group and plural.
-const STORED: [(&str, &str); 16] = [
+const STORED: [(&str, &str); 15] = [
     ("", "persistentvolumeclaims"),
     ("", "persistentvolumes"),
     ("apiextensions.k8s.io", "customresourcedefinitions"),
@@ -18,7 +18,6 @@ const STORED: [(&str, &str); 16] = [
     ("autoscaling", "horizontalpodautoscalers"),
     ("batch", "cronjobs"),
     ("batch", "jobs"),
-    ("policy", "poddisruptionbudgets"),
     ("resource.k8s.io", "deviceclasses"),
     ("resource.k8s.io", "resourceclaims"),
     ("resource.k8s.io", "resourceclaimtemplates"),

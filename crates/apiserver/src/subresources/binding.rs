@@ -4,7 +4,7 @@ use api::{Error, GroupVersionKind, Object};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::companion;
+use super::{companion, condition};
 use crate::admission::Operation;
 use crate::handlers::decode;
 use crate::handlers::exchange::read_body;
@@ -98,18 +98,9 @@ fn assign(target: &Target, pod: &mut Object, binding: &Object, node: &str, now: 
     for (key, value) in binding.annotations() {
         pod.set_at(&["metadata", "annotations", key], value.into());
     }
-    set_condition(
+    condition::set(
         pod,
         json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}),
     );
     Ok(())
-}
-
-/// Puts a condition in the place of the one of its type.
-fn set_condition(object: &mut Object, condition: Value) {
-    let mut conditions =
-        object.at(&["status", "conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
-    conditions.retain(|c| c["type"] != condition["type"]);
-    conditions.push(condition);
-    object.set_at(&["status", "conditions"], conditions.into());
 }

@@ -4,6 +4,7 @@ mod applying;
 mod cost;
 mod counting;
 mod discovery;
+mod evictions;
 mod faults;
 mod gate;
 mod harness;

@@ -28,29 +28,6 @@ async fn a_binding_assigns_a_pod_once() {
     assert!(again.contains("is already assigned to node \"n1\""), "{again}");
 }
 
-#[tokio::test]
-async fn an_eviction_deletes_unless_a_budget_covers_the_pod() {
-    let harness = Harness::start().await;
-    let mut covered = pod("covered");
-    covered["metadata"]["labels"] = json!({"app": "x"});
-    for body in [pod("free"), covered] {
-        harness.post(PODS, &body).await.ok();
-        let path = format!("{PODS}/{}/status", body["metadata"]["name"].as_str().unwrap());
-        harness.merge(&path, &json!({"status": {"phase": "Running"}})).await.ok();
-    }
-    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}});
-    harness.post("/apis/policy/v1/namespaces/default/poddisruptionbudgets", &budget).await.ok();
-    let evict = async |name: &str| {
-        let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name},
-                              "deleteOptions": {"gracePeriodSeconds": 0}});
-        harness.post(&format!("{PODS}/{name}/eviction"), &eviction).await.status
-    };
-    assert_eq!(evict("free").await, 201);
-    assert_eq!(harness.get(&format!("{PODS}/free")).await.status, 404);
-    assert_eq!(evict("covered").await, 501);
-    assert_eq!(harness.get(&format!("{PODS}/covered")).await.status, 200);
-}
-
 /// Notes what it is asked about.
 #[derive(Clone, Default)]
 struct Witness(Arc<Mutex<Vec<String>>>);

@@ -3,6 +3,8 @@
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::scaled::scaled;
+
 /// The number of pods wanted.
 pub(super) fn replicas(deployment: &Deployment) -> i32 {
     deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
@@ -36,19 +38,6 @@ impl Limits {
             max_unavailable = 1;
         }
         Self { max_surge, max_unavailable: max_unavailable.min(replicas) }
-    }
-}
-
-/// A number, or a percentage of `total`. An unreadable value counts as 0; validation rejects such values.
-fn scaled(value: &IntOrString, total: i32, up: bool) -> i32 {
-    match value {
-        IntOrString::Int(number) => (*number).max(0),
-        IntOrString::String(text) => {
-            let percent: i64 = text.trim_end_matches('%').parse().unwrap_or(0).clamp(0, 100_000);
-            let hundredfold = percent * i64::from(total);
-            let rounded = if up { (hundredfold + 99) / 100 } else { hundredfold / 100 };
-            i32::try_from(rounded).unwrap_or(i32::MAX)
-        }
     }
 }
 

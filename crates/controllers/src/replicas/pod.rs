@@ -42,6 +42,8 @@ pub(crate) struct Facts {
     /// The most restarts of any container, and of any init container.
     pub restarts: (i32, i32),
     pub evicted: bool,
+    /// Something has said that it is about to end the pod.
+    pub disruption_target: bool,
     /// The pod's addresses, of each family at most one.
     pub ips: Box<[IpAddr]>,
     pub hostname: Box<str>,
@@ -164,6 +166,7 @@ impl From<Raw> for Facts {
             deletion_cost: cost.and_then(|text| text.parse().ok()).unwrap_or(0),
             restarts: (most(status.container_statuses), most(status.init_container_statuses)),
             evicted: status.reason.as_deref() == Some("Evicted"),
+            disruption_target: conditions.iter().any(|c| c.type_ == "DisruptionTarget" && c.status == "True"),
             ips,
             hostname: spec.hostname.unwrap_or_default(),
             subdomain: spec.subdomain.unwrap_or_default(),

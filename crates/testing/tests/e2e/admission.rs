@@ -119,8 +119,14 @@ fn a007(scene: &Scene) {
         "{said}"
     );
     sh.ok("kubectl delete validatingadmissionpolicy a007");
-    let said = sh.ok("kubectl create job j --image=busybox:1.36 2>&1");
-    assert!(said.contains("Warning: Job is stored; knarr runs no controller for it yet"), "{said}");
+    let autoscaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
+        "spec": {"maxReplicas": 2, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}});
+    sh.file("autoscaler.json", &autoscaler.to_string());
+    let said = sh.ok("kubectl apply -f autoscaler.json 2>&1");
+    assert!(
+        said.contains("Warning: HorizontalPodAutoscaler is stored; knarr runs no controller for it yet"),
+        "{said}"
+    );
     let said = sh.ok("kubectl create configmap c --from-literal=a=b 2>&1");
     assert!(!said.contains("Warning"), "{said}");
 }

@@ -201,8 +201,10 @@ fn w001j(scene: &Scene) {
     );
 
     // A token whose time has come.
-    let short = cluster.knarr(&["token", "create", "--ttl", "1s"]).expect("a token");
+    let short = cluster.knarr(&["token", "create"]).expect("a token");
     let (short, gone) = (short.trim(), short.split('.').next().expect("an id"));
+    let past = r#"{"stringData": {"expiration": "2026-01-01T00:00:00Z"}}"#;
+    sh.ok(&format!("kubectl patch -n kube-system secret bootstrap-token-{gone} -p '{past}'"));
     sh.ok(&format!("kubectl wait -n kube-system --for=delete secret/bootstrap-token-{gone} --timeout=30s"));
     assert!(
         says(&format!("--server {server} --token {short}"))

@@ -12,6 +12,7 @@ mod configuration;
 mod containers;
 mod deletion;
 mod deployments;
+mod disruption;
 mod endpoints;
 mod faults;
 mod ingress;
@@ -55,6 +56,7 @@ const AREAS: &[&[suite::Row]] = &[
     replication::ROWS,
     deployments::ROWS,
     deletion::ROWS,
+    disruption::ROWS,
     names::ROWS,
     network::ROWS,
     policies::ROWS,

@@ -125,6 +125,17 @@ fn cordon_and_drain(cluster: &Cluster, sh: &Shell, node: &str) {
     sh.ok("kubectl create deployment moves --image=luksa/kubia --replicas=4 && kubectl rollout status deployment/moves --timeout=60s");
     let on_node = format!("kubectl get pods -o name --field-selector spec.nodeName={node}");
     assert!(!sh.ok(&on_node).contains("moves"), "nothing new comes to it");
+    // A budget keeps its pods where they are, until it lets go.
+    sh.apply(&on(pod("kept", STAY), node).to_string());
+    sh.ok("kubectl wait --for=condition=Ready pod/kept --timeout=60s");
+    sh.ok("kubectl create poddisruptionbudget kept --selector=app=kept --min-available=1");
+    let refused = sh.fails(&format!("kubectl drain {node} --force --ignore-daemonsets --timeout=8s"));
+    assert!(
+        refused.contains("Cannot evict pod as it would violate the pod's disruption budget."),
+        "{refused}"
+    );
+    assert!(sh.ok(&on_node).contains("kept"));
+    sh.ok("kubectl patch pdb kept -p '{\"spec\": {\"minAvailable\": 0}}'");
     let drained = sh.ok(&format!("kubectl drain {node} --force --ignore-daemonsets --timeout=60s"));
     assert!(drained.contains(&format!("node/{node} drained")), "{drained}");
     assert_eq!(sh.ok(&on_node), "");
