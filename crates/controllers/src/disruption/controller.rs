@@ -30,7 +30,7 @@ impl Controller for DisruptionController {
 
     fn sources(sources: &mut Sources<'_>, kinds: Arc<dyn ResourceSource>) -> Self {
         let budgets: Cache<PodDisruptionBudget> = sources.primary();
-        let covering = Selecting::new(&budgets, |budget| selector(budget));
+        let covering = Selecting::new(&budgets, selector);
         let pods: Cache<Pod> = sources.mapped(move |delta| concerned(&covering, delta));
         Self { budgets, pods: Selected::new(&pods), scales: Scales::new(sources, kinds) }
     }

@@ -124,10 +124,7 @@ impl Scales {
 }
 
 /// The owner of that name, if it is the very one meant.
-fn named<K: Kind>(cache: &Cache<K>, key: &Key, uid: &str, replicas: fn(&K) -> Option<i32>) -> Option<Wish>
-where
-    K: serde::de::DeserializeOwned,
-{
+fn named<K: Kind>(cache: &Cache<K>, key: &Key, uid: &str, replicas: fn(&K) -> Option<i32>) -> Option<Wish> {
     let owner = cache.get_key(key)?;
     let found = owner.meta().uid.clone().filter(|found| found == uid)?;
     Some((found, replicas(&owner).unwrap_or(1)))
