@@ -9,6 +9,7 @@
 pub mod address_repair;
 pub mod bootstrap_tokens;
 pub mod certificates;
+mod claim;
 pub mod cluster_role_aggregation;
 mod collection;
 pub mod deployment;
@@ -19,6 +20,7 @@ pub mod endpoints;
 pub mod garbage_collector;
 #[cfg(test)]
 mod golden;
+mod history;
 pub mod kubernetes_service;
 pub mod load_balancer;
 #[cfg(test)]
@@ -39,8 +41,10 @@ pub mod service_account;
 pub mod service_cidr;
 mod service_endpoints;
 pub mod start;
+pub mod stateful_set;
 pub mod taint_eviction;
 mod target;
+mod template;
 mod tolerations;
 
 pub use node_ipam::{ClusterCidr, InvalidCidr};

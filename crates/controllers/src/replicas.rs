@@ -2,9 +2,8 @@
 //! ReplicationControllers.
 //!
 //! Start with [`controller`], the loop; [`workload`] is the engine's common form of both kinds, [`plan`]
-//! the decision, of which [`claim`] (whose pods), [`rank`] (which go first) and [`status`] are the parts.
+//! the decision, of which [`rank`] (which go first) and [`status`] are the parts.
 
-mod claim;
 pub mod controller;
 mod plan;
 pub(crate) mod pod;

@@ -31,6 +31,7 @@ use crate::resource_quota::ResourceQuotaController;
 use crate::root_ca::RootCaController;
 use crate::service_account::ServiceAccountController;
 use crate::service_cidr::ServiceCidrController;
+use crate::stateful_set::StatefulSetController;
 use crate::taint_eviction::TaintEvictionController;
 
 /// What the operator of the cluster sets.
@@ -90,4 +91,5 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<ReplicationControllerController>(());
     manager.start::<ReplicaSetController>(());
     manager.start::<DeploymentController>(());
+    manager.start::<StatefulSetController>(());
 }

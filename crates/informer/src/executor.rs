@@ -8,7 +8,7 @@ use kube::Client;
 use serde_json::{Value, json};
 
 use crate::metrics::Metrics;
-use crate::plan::{Action, DeletePolicy, EventWords, Plan, Target};
+use crate::plan::{Action, DeletePolicy, EventWords, Plan, Target, Words};
 
 /// How many writes of one batch may be under way at once.
 const BATCH_LIMIT: usize = 32;
@@ -85,7 +85,7 @@ impl Executor {
         for action in &plan.actions {
             let result = match action {
                 Action::Batch(batch) => self.batch(batch, plan, effects).await,
-                one => self.one(one, plan).await.map(|effect| effects.extend(effect)),
+                other => self.series_of(other, plan, effects).await,
             };
             if let Err(Refused { write, target, gone, error }) = result {
                 if client::is_conflict(&error) || client::is_already_exists(&error) {
@@ -108,13 +108,16 @@ impl Executor {
         let mut round = 1;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(round.min(rest.len()));
-            let mut running: FuturesUnordered<_> = now.iter().map(|a| self.one(a, plan)).collect();
+            let carried_out = |action| async move {
+                let mut own = Vec::new();
+                let result = self.series_of(action, plan, &mut own).await;
+                (own, result)
+            };
+            let mut running: FuturesUnordered<_> = now.iter().map(carried_out).collect();
             let mut failure = None;
-            while let Some(result) = running.next().await {
-                match result {
-                    Ok(effect) => effects.extend(effect),
-                    Err(error) => failure = Some(error),
-                }
+            while let Some((own, result)) = running.next().await {
+                effects.extend(own);
+                failure = result.err().or(failure);
             }
             if let Some(error) = failure {
                 return Err(error);
@@ -125,8 +128,29 @@ impl Executor {
         Ok(())
     }
 
+    /// Carries out the writes of a series, or a single write.
+    async fn series_of(
+        &self,
+        action: &Action,
+        plan: &Plan,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refused> {
+        let one = std::slice::from_ref(action);
+        for action in if let Action::Series(actions) = action { actions } else { one } {
+            effects.extend(self.one(action, plan).await?);
+        }
+        Ok(())
+    }
+
     async fn one(&self, action: &Action, plan: &Plan) -> Result<Option<Effect>, Refused> {
+        let (action, words) = match action {
+            Action::Told { action, words } => (&**action, Some(&**words)),
+            plain => (plain, None),
+        };
         let result = self.write(action).await;
+        if let Some(words) = words {
+            self.tell_in(words, &result);
+        }
         if let Some((metrics, controller)) = &self.counted {
             metrics.wrote(controller, action, &result);
         }
@@ -153,6 +177,29 @@ impl Executor {
             let target = target_of(action).map(|target| target.name.clone()).unwrap_or_default();
             Refused { write, target, gone: is_gone(action, &error), error }
         })
+    }
+
+    /// Records what `words` says of a write's result.
+    fn tell_in(&self, words: &Words, result: &Result<Option<Effect>, kube::Error>) {
+        match result {
+            // What was to be deleted was gone already.
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                let (reason, message) = &words.done;
+                self.recorder.event(&words.about, EventType::Normal, reason, message.clone());
+            }
+            Err(error)
+                if client::is_forbidden_by_terminating_namespace(error)
+                    || client::is_conflict(error)
+                    || client::is_already_exists(error) => {}
+            Err(error) => {
+                let error = client::message(error);
+                for (reason, prefix) in &words.failed {
+                    let message = format!("{prefix}{error}");
+                    self.recorder.event(&words.about, EventType::Warning, reason, message);
+                }
+            }
+        }
     }
 
     /// Records the event that `words` has for an action, if any.
@@ -198,7 +245,9 @@ impl Executor {
                 self.recorder.event(about, *event_type, reason, message.clone());
                 Ok(None)
             }
-            Action::Batch(_) => Err(kube::Error::Service("a batch cannot stand inside a batch".into())),
+            Action::Batch(_) | Action::Series(_) | Action::Told { .. } => Err(kube::Error::Service(
+                "only a single write can stand inside a series or be told of".into(),
+            )),
         }
     }
 
@@ -262,7 +311,7 @@ fn target_of(action: &Action) -> Option<&Target> {
         | Action::JsonPatch { target, .. }
         | Action::Delete { target, .. }
         | Action::DeleteCollection { target, .. } => Some(target),
-        Action::Event { .. } | Action::Batch(_) => None,
+        Action::Event { .. } | Action::Batch(_) | Action::Series(_) | Action::Told { .. } => None,
     }
 }
 

@@ -3,7 +3,7 @@
 //! How an object is read is compiled here, once, not again in every crate that reads one: the code that reads a Pod
 //! is larger than most crates.
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -47,6 +47,7 @@ kinds!(
     ClusterRole,
     ClusterRoleBinding,
     ConfigMap,
+    ControllerRevision,
     CronJob,
     DaemonSet,
     Deployment,

@@ -29,6 +29,6 @@ pub use informers::Informers;
 pub use key::Key;
 pub use kind::Kind;
 pub use metrics::Metrics;
-pub use plan::{Action, DeletePolicy, EventWords, Plan, Target};
+pub use plan::{Action, DeletePolicy, EventWords, Plan, Target, Words};
 pub use queue::Queue;
 pub use scope::Scope;

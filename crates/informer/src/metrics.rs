@@ -155,7 +155,7 @@ impl Metrics {
             Action::MergePatch { .. } | Action::StrategicPatch { .. } | Action::JsonPatch { .. } => "patch",
             Action::Delete { .. } => "delete",
             Action::DeleteCollection { .. } => "deletecollection",
-            Action::Event { .. } | Action::Batch(_) => return,
+            Action::Event { .. } | Action::Batch(_) | Action::Series(_) | Action::Told { .. } => return,
         };
         let code = match result {
             Ok(_) => "2xx".to_owned(),

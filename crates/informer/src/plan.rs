@@ -112,9 +112,42 @@ pub enum Action {
         reason: &'static str,
         message: String,
     },
+    /// One write, whose events have words of their own.
+    Told {
+        action: Box<Action>,
+        words: Box<Words>,
+    },
+    /// Writes in order, the first failure ends the series. It may stand in a batch.
+    Series(Vec<Action>),
     /// Actions that need no order among themselves, carried out concurrently; upstream's slow start
     /// (1, 2, 4, …) guards the API against a flood of doomed creates.
     Batch(Vec<Action>),
+}
+
+impl Action {
+    /// This write, reported by events in these words.
+    pub fn told(self, words: Words) -> Self {
+        Self::Told { action: Box::new(self), words: Box::new(words) }
+    }
+
+    /// The writes of which the action consists, in order.
+    pub fn writes(&self) -> Vec<&Self> {
+        match self {
+            Self::Batch(actions) | Self::Series(actions) => actions.iter().flat_map(Self::writes).collect(),
+            Self::Told { action, .. } => action.writes(),
+            one => vec![one],
+        }
+    }
+}
+
+/// The events of one write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Words {
+    pub about: ObjectReference,
+    /// Reason and message once the write is done.
+    pub done: (&'static str, String),
+    /// Reasons and messages when it has failed, to which the error is added. Not told of an object that exists already.
+    pub failed: Vec<(&'static str, String)>,
 }
 
 /// What to do about one key.

@@ -25,6 +25,7 @@ pub(crate) mod stateful_set;
 pub(crate) mod storage;
 pub(crate) mod warnings;
 pub(crate) mod workload;
+pub(crate) mod workload_status;
 
 pub(crate) use check::IMMUTABLE;
 pub use service::service_address_errors;

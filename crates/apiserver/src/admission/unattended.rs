@@ -8,13 +8,12 @@ use api::{Error, Object};
 use super::plugin::{Immediate, Operation, Review};
 
 /// Kinds without a controller, by group and plural.
-const STORED: [(&str, &str); 15] = [
+const STORED: &[(&str, &str)] = &[
     ("", "persistentvolumeclaims"),
     ("", "persistentvolumes"),
     ("apiextensions.k8s.io", "customresourcedefinitions"),
     ("apiregistration.k8s.io", "apiservices"),
     ("apps", "daemonsets"),
-    ("apps", "statefulsets"),
     ("autoscaling", "horizontalpodautoscalers"),
     ("batch", "cronjobs"),
     ("batch", "jobs"),
@@ -109,8 +108,8 @@ mod tests {
     #[test]
     fn the_warning_names_what_is_not_done() {
         assert_eq!(
-            warning("apps", "statefulsets", "StatefulSet").as_deref(),
-            Some("StatefulSet is stored; knarr runs no controller for it yet")
+            warning("resource.k8s.io", "resourceslices", "ResourceSlice").as_deref(),
+            Some("ResourceSlice is stored; knarr runs no controller for it yet")
         );
         assert_eq!(
             warning(

@@ -6,10 +6,10 @@ use api::selector::LabelSelector;
 use informer::{Cache, Cached, Controller, Delta, Index, Key, Plan, Round, Sources};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 
 use super::limits;
 use super::plan::{self, Observed};
+use crate::claim;
 use crate::orphans::Orphans;
 use crate::replicas::{pod, selector_of};
 use crate::selecting::Selecting;
@@ -35,7 +35,7 @@ impl Controller for DeploymentController {
         let selecting = Selecting::new(&deployments, |deployment: &Deployment| {
             selector_of(Some(&deployment.spec.as_ref()?.selector))
         });
-        let sets: Cache<ReplicaSet> = sources.mapped(move |delta| concerned(&selecting, delta));
+        let sets: Cache<ReplicaSet> = sources.mapped(move |delta| claim::concerned(&selecting, delta));
         let (known, owners) = (deployments.clone(), sets.clone());
         let pods: Cache<Pod> = sources.mapped(move |delta| waiting_for_end(&known, &owners, delta));
         Self {
@@ -59,7 +59,10 @@ impl Controller for DeploymentController {
         let mut sets = typed(&selected);
         let mut orphans = self.orphans.selected(namespace, &selector);
         orphans.retain(|set| !set.is_being_deleted());
-        if !orphans.is_empty() && self.may_adopt(round, &deployment).await? {
+        if !orphans.is_empty()
+            && deployment.metadata.deletion_timestamp.is_none()
+            && claim::still_there(round, &*deployment).await?
+        {
             sets.extend(typed(&orphans));
         }
         let mut namesakes = self.sets.named_like(namespace, &format!("{}-", round.key.name));
@@ -76,18 +79,6 @@ impl Controller for DeploymentController {
 }
 
 impl DeploymentController {
-    /// Whether the API, not only the cache, still has the deployment with this uid, and it is not being deleted.
-    async fn may_adopt(&self, round: &Round<'_>, deployment: &Deployment) -> Result<bool, kube::Error> {
-        if deployment.metadata.deletion_timestamp.is_some() {
-            return Ok(false);
-        }
-        let api: Api<Deployment> = Api::namespaced(round.client.clone(), &round.key.namespace);
-        let live = api.get_opt(&round.key.name).await?;
-        Ok(live.is_some_and(|live| {
-            live.metadata.uid == deployment.metadata.uid && live.metadata.deletion_timestamp.is_none()
-        }))
-    }
-
     fn pods_of(&self, sets: &[Arc<ReplicaSet>]) -> Vec<Arc<Pod>> {
         let uids = sets.iter().filter_map(|set| set.metadata.uid.as_deref());
         typed(&uids.flat_map(|uid| self.pods_of.get(uid)).collect::<Vec<_>>())
@@ -102,20 +93,6 @@ fn owner_key<K: informer::Kind>(object: &Cached<K>, kind: &str) -> Option<Key> {
     let owner =
         object.controller().filter(|owner| &*owner.kind == kind && &*owner.api_version == "apps/v1")?;
     Some(Key { namespace: object.key.namespace.clone(), name: owner.name.clone() })
-}
-
-/// The deployments a set's change concerns: its controllers, old and new, or, for an orphan, all that might
-/// adopt it.
-fn concerned(selecting: &Selecting<Deployment>, delta: &Delta<ReplicaSet>) -> Vec<Key> {
-    let new = delta.object();
-    let mut keys: Vec<Key> = owner_key(new, "Deployment").into_iter().collect();
-    if let Some(old) = delta.old() {
-        keys.extend(owner_key(old, "Deployment").filter(|key| !keys.contains(key)));
-    }
-    if new.controller().is_none() && matches!(delta, Delta::Applied { .. }) {
-        keys.extend(selecting.of(new));
-    }
-    keys
 }
 
 /// A deployment that recreates its pods waits for the end of every old one.

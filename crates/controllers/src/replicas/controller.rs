@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use informer::{Cache, Cached, Controller, Delta, Index, Key, Plan, Round, Sources};
+use informer::{Cache, Cached, Controller, Index, Key, Plan, Round, Sources};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Pod, ReplicationController};
-use kube::Api;
 
 use super::plan::{self, Observed};
 use super::pod::Replica;
 use super::workload::Replicated;
+use crate::claim;
 use crate::orphans::Orphans;
 use crate::selecting::Selecting;
 
@@ -38,7 +38,7 @@ where
     fn sources(sources: &mut Sources<'_>, (): ()) -> Self {
         let workloads: Cache<K> = sources.primary();
         let selecting = Selecting::new(&workloads, K::selector);
-        let pods: Cache<Pod> = sources.mapped(move |delta| concerned::<K>(&selecting, delta));
+        let pods: Cache<Pod> = sources.mapped(move |delta| claim::concerned(&selecting, delta));
         Self {
             siblings: workloads.by_controller(),
             owned: pods.by_controller(),
@@ -60,8 +60,7 @@ where
             owned.chain(orphans).map(|pod| (pod.key.clone(), pod)).collect();
         let pods: Vec<Replica> = all.into_values().map(Replica::of).collect();
         if adopting && !workload.deleting {
-            // Adopting for a workload that is gone would undo what its deletion asked for.
-            workload.deleting = !still_there(round, &*object).await?;
+            workload.deleting = !claim::still_there(round, &*object).await?;
         }
         let active = pods.iter().filter(|p| p.is_active()).count();
         let too_many = i64::try_from(active).unwrap_or(i64::MAX) > i64::from(workload.replicas);
@@ -97,41 +96,4 @@ impl<K: Replicated> ReplicaController<K> {
         }
         by_node
     }
-}
-
-/// Whether the API, not only the cache, still has the object with this uid, and it is not being deleted.
-async fn still_there<K>(round: &Round<'_>, object: &K) -> Result<bool, kube::Error>
-where
-    K: Replicated + serde::de::DeserializeOwned + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
-{
-    let api: Api<K> = Api::namespaced(round.client.clone(), &round.key.namespace);
-    let live = api.get_opt(&round.key.name).await?;
-    Ok(live
-        .is_some_and(|live| live.meta().uid == object.meta().uid && live.meta().deletion_timestamp.is_none()))
-}
-
-/// The workloads a pod's change concerns: its controllers, old and new, or, for an orphan, all that might
-/// adopt it.
-fn concerned<K: Replicated>(selecting: &Selecting<K>, delta: &Delta<Pod>) -> Vec<Key> {
-    let mut keys = Vec::new();
-    let mut add = |key: Key| {
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    };
-    let (new, old) = (delta.object(), delta.old());
-    for state in std::iter::once(new).chain(old) {
-        if let Some(owner) = state.controller()
-            && *owner.kind == *K::kind(&())
-            && *owner.api_version == *K::api_version(&())
-        {
-            add(Key { namespace: new.key.namespace.clone(), name: owner.name.clone() });
-        }
-    }
-    let orphan = matches!(delta, Delta::Applied { .. }) && new.controller().is_none();
-    let changed = old.is_none_or(|old| old.labels != new.labels || old.controller().is_some());
-    if orphan && changed {
-        selecting.of(new).into_iter().for_each(add);
-    }
-    keys
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use informer::{Action, DeletePolicy, EventWords, FailedWrite, Failure, Plan};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::ObjectMeta;
 
-use super::claim::{self, Claim};
 use super::pod::{Availability, Replica};
 use super::rank;
 use super::report::{self, Trouble};
 use super::workload::Workload;
+use crate::claim::Claim;
 use crate::target::{dynamic, target};
+use crate::template;
 
 /// Upstream's limit of creates or deletes in one round; the pods' own events bring the next one.
 const BURST: usize = 500;
@@ -41,13 +41,15 @@ pub(super) fn plan(observed: &Observed, now: Timestamp) -> Plan {
     let mut terminating = 0;
     let mut claims = Vec::new();
     for candidate in &observed.pods {
-        match claim::of(workload, candidate) {
+        match workload.relation(candidate) {
             Claim::Foreign => continue,
             Claim::Release => {
-                claims.push(claim::release(workload, candidate));
+                claims.push(workload.claimant().release::<Pod>(candidate));
                 continue;
             }
-            Claim::Adopt if candidate.is_active() => claims.push(claim::adoption(workload, candidate)),
+            Claim::Adopt if candidate.is_active() => {
+                claims.push(workload.claimant().adoption::<Pod>(candidate));
+            }
             Claim::Adopt => continue,
             Claim::Owned => {}
         }
@@ -121,28 +123,8 @@ fn failures(workload: &Workload) -> EventWords {
 }
 
 fn creation(workload: &Workload) -> Action {
-    let meta = workload.template.metadata.clone().unwrap_or_default();
-    let made = Pod {
-        metadata: ObjectMeta {
-            generate_name: Some(name_prefix(&workload.owner.name)),
-            namespace: Some(workload.target.namespace.clone()),
-            labels: meta.labels,
-            annotations: meta.annotations,
-            finalizers: meta.finalizers,
-            owner_references: Some(vec![workload.owner.clone()]),
-            ..ObjectMeta::default()
-        },
-        spec: workload.template.spec.clone(),
-        status: None,
-    };
+    let made = template::pod(&workload.template, &workload.target.namespace, &workload.owner);
     Action::Create { target: target::<Pod>(&workload.target.namespace, ""), object: dynamic(&made) }
-}
-
-/// The owner's name and a dash, as long as that can begin a pod's name.
-fn name_prefix(owner: &str) -> String {
-    let prefix = format!("{owner}-");
-    let faults = api::names::object_name(api::names::dns1123_subdomain, &prefix, true);
-    if faults.is_empty() { prefix } else { owner.to_owned() }
 }
 
 fn deletion(doomed: &Replica) -> Action {

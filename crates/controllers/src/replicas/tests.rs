@@ -15,6 +15,7 @@ use super::plan::{Observed, plan};
 use super::pod::Replica;
 use super::status::Status;
 use super::workload::Replicated;
+use crate::claim::Claim;
 use crate::{golden, merge};
 
 fn replica(pod: &Pod) -> Replica {
@@ -330,8 +331,7 @@ proptest! {
             }
             let wanted = usize::try_from(c.set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(0)).unwrap_or(0);
             let count = |c: &Cluster| c.pods.values().filter(|p| {
-                pods::is_active(p) && super::claim::of(&c.set.workload().expect("whole"), &replica(p)) != super::claim::Claim::Release
-                    && super::claim::of(&c.set.workload().expect("whole"), &replica(p)) != super::claim::Claim::Foreign
+                pods::is_active(p) && !matches!(c.set.workload().expect("whole").relation(&replica(p)), Claim::Release | Claim::Foreign)
             }).count();
             let before = count(&c);
             c.round();

@@ -10,7 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as SelectorOb
 use kube::core::ObjectMeta;
 use serde_json::json;
 
+use super::pod::Replica;
 use super::status::Status;
+use crate::claim::{Claim, Claimant};
 use crate::target::{controller_reference, target_of};
 
 /// One object that wants replicas.
@@ -33,6 +35,14 @@ pub struct Workload {
 }
 
 impl Workload {
+    pub(super) fn claimant(&self) -> Claimant<'_> {
+        Claimant { owner: &self.owner, deleting: self.deleting }
+    }
+
+    pub(super) fn relation(&self, candidate: &Replica) -> Claim {
+        self.claimant().relation(self.selector.matches(|key| candidate.label(key)), candidate)
+    }
+
     /// Writes the status, if the object is still the version that was read. The spec is left out: a write
     /// of the status ignores it.
     pub(super) fn status_update(&self, status: &Status) -> Action {

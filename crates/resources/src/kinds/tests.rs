@@ -147,6 +147,18 @@ fn annotations_of_deployments_and_templates_of_daemon_sets_count() {
 }
 
 #[test]
+fn stateful_sets_have_no_number_of_unavailable_pods_unless_they_had_it() {
+    let rolling =
+        json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": 1, "maxUnavailable": 2}}}});
+    let made = created("apps", "StatefulSet", rolling.clone());
+    assert_eq!(made["spec"]["updateStrategy"]["rollingUpdate"], json!({"partition": 1}));
+    let kept = updated("apps", "StatefulSet", rolling.clone(), &rolling);
+    assert_eq!(kept["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"], 2);
+    let new = updated("apps", "StatefulSet", rolling, &made);
+    assert_eq!(new["spec"]["updateStrategy"]["rollingUpdate"], json!({"partition": 1}));
+}
+
+#[test]
 fn a_held_namespace_shows_that_it_ends() {
     let logic = &row("", "Namespace").logic;
     let mut namespace = object(json!({"spec": {"finalizers": ["kubernetes"]}}));

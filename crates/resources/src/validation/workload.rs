@@ -1,4 +1,4 @@
-//! What keeps pods running: replication controllers, replica sets, deployments, daemon sets.
+//! What keeps pods running: replication controllers, replica sets, deployments, daemon sets, and the revisions of their templates.
 //! Stateful sets have a file of their own.
 
 use api::Object;
@@ -235,29 +235,12 @@ fn daemon_rolling_update(errors: &mut ErrorList, path: &Path<'_>, rolling: &Valu
     }
 }
 
-/// The status of a kind with replicas: none is negative, no part is more than the whole.
-pub(crate) fn replicas_status(new: &Object, _old: &Object) -> ErrorList {
+pub(crate) fn controller_revision(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    let path = Path::root("status");
-    let status = read::top(new, "status");
-    let parts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
-    for key in ["replicas"].into_iter().chain(parts).chain(["observedGeneration"]) {
-        check::nonnegative(&mut errors, &path.child(key), read::int(status, key));
+    if read::top(object, "data").is_null() {
+        errors.push(FieldError::required(&Path::root("data"), "data is mandatory"));
     }
-    let count = |key| read::int(status, key).unwrap_or(0);
-    for key in parts {
-        if count(key) > count("replicas") {
-            let detail = "cannot be greater than status.replicas";
-            errors.push(FieldError::invalid(&path.child(key), count(key), detail));
-        }
-    }
-    if count("availableReplicas") > count("readyReplicas") {
-        let detail = "cannot be greater than readyReplicas";
-        errors.push(FieldError::invalid(
-            &path.child("availableReplicas"),
-            count("availableReplicas"),
-            detail,
-        ));
-    }
+    let number = read::top_raw(object, "revision").and_then(Value::as_i64);
+    check::nonnegative(&mut errors, &Path::root("revision"), number);
     errors
 }

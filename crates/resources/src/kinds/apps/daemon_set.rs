@@ -13,6 +13,7 @@ use crate::status;
 use crate::validation::IMMUTABLE;
 use crate::validation::pod;
 use crate::validation::workload as valid;
+use crate::validation::workload_status;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("apps/v1", "daemonsets", DaemonSet)
@@ -44,6 +45,10 @@ impl Logic for DaemonSet {
 
     fn changes(&self) -> Changes<'_> {
         Changes::AllButImmutable
+    }
+
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        workload_status::daemon_set(new, old)
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {

@@ -15,6 +15,7 @@ use crate::validation::IMMUTABLE;
 use crate::validation::pod;
 use crate::validation::warnings;
 use crate::validation::workload as valid;
+use crate::validation::workload_status;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("apps/v1", "deployments", Deployment)
@@ -51,6 +52,10 @@ impl Logic for Deployment {
 
     fn changes(&self) -> Changes<'_> {
         Changes::AllButImmutable
+    }
+
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        workload_status::deployment(new, old)
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {

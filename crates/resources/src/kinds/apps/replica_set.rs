@@ -15,6 +15,7 @@ use crate::validation::IMMUTABLE;
 use crate::validation::pod;
 use crate::validation::warnings;
 use crate::validation::workload as valid;
+use crate::validation::workload_status;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("apps/v1", "replicasets", ReplicaSet)
@@ -47,7 +48,7 @@ impl Logic for ReplicaSet {
     }
 
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
-        valid::replicas_status(new, old)
+        workload_status::replicas(new, old)
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {

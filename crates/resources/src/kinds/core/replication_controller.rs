@@ -13,6 +13,7 @@ use crate::status;
 use crate::validation::pod;
 use crate::validation::warnings;
 use crate::validation::workload as valid;
+use crate::validation::workload_status;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("v1", "replicationcontrollers", ReplicationController)
@@ -46,7 +47,7 @@ impl Logic for ReplicationController {
     }
 
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
-        valid::replicas_status(new, old)
+        workload_status::replicas(new, old)
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {

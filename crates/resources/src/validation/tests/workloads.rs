@@ -154,11 +154,6 @@ fn strategies_of_stateful_sets() {
     for (pointer, value, expect) in [
         (
             "/spec/updateStrategy",
-            json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}}),
-            "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: 0: cannot be 0",
-        ),
-        (
-            "/spec/updateStrategy",
             json!({"type": "OnDelete", "rollingUpdate": {"partition": 1}}),
             "spec.updateStrategy.rollingUpdate: Invalid value: {\"partition\":1}: only allowed for updateStrategy 'RollingUpdate'",
         ),
@@ -170,6 +165,17 @@ fn strategies_of_stateful_sets() {
     ] {
         assert_eq!(created("statefulsets", &with(&database(), pointer, value)), [expect], "{pointer}");
     }
+    // The field is not served: a new object loses it, and an object that has it keeps it and has it checked.
+    let none = with(
+        &database(),
+        "/spec/updateStrategy",
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}}),
+    );
+    assert_eq!(created("statefulsets", &none), [""; 0]);
+    assert_eq!(
+        updated("statefulsets", &none, &database()),
+        ["spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: 0: cannot be 0"]
+    );
     let plain = json!({"type": "OnDelete"});
     assert_eq!(created("statefulsets", &with(&database(), "/spec/updateStrategy", plain)), [""; 0]);
 }
@@ -186,4 +192,57 @@ fn a_template_may_leave_the_image_of_a_volume_open() {
         "containers": [{"name": "a", "image": "b:1"}], "volumes": volume,
     }});
     assert_eq!(created("pods", &pod), ["spec.volumes[0].image.reference: Required value"]);
+}
+
+#[test]
+fn statuses_hold_together() {
+    let with_status = |status: Value| with(&database(), "/status", status);
+    let old = with_status(json!({"replicas": 2, "collisionCount": 1}));
+    assert_eq!(
+        status_updated(
+            "statefulsets",
+            &with_status(json!({"replicas": 1, "readyReplicas": 2, "currentReplicas": -1})),
+            &old
+        ),
+        [
+            "status.currentReplicas: Invalid value: -1: must be greater than or equal to 0",
+            "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas",
+            "status.collisionCount: Invalid value: null: cannot be decremented",
+        ]
+    );
+    let sound = json!({"replicas": 2, "readyReplicas": 2, "availableReplicas": 1, "collisionCount": 1});
+    assert_eq!(status_updated("statefulsets", &with_status(sound), &old), [""; 0]);
+    let ready = json!({"replicas": 2, "readyReplicas": 1, "availableReplicas": 2, "collisionCount": 1});
+    assert_eq!(
+        status_updated("statefulsets", &with_status(ready), &old),
+        ["status.availableReplicas: Invalid value: 2: cannot be greater than status.readyReplicas"]
+    );
+    let daemons = json!({"metadata": {"name": "d"}, "status": {"numberReady": -1}});
+    assert_eq!(
+        status_updated("daemonsets", &daemons, &json!({"metadata": {"name": "d"}})),
+        ["status.numberReady: Invalid value: -1: must be greater than or equal to 0"]
+    );
+    let deployment = json!({"metadata": {"name": "d"}, "status": {"replicas": 1, "updatedReplicas": 2}});
+    assert_eq!(
+        status_updated("deployments", &deployment, &json!({"metadata": {"name": "d"}})),
+        ["status.updatedReplicas: Invalid value: 2: cannot be greater than status.replicas"]
+    );
+}
+
+#[test]
+fn the_data_of_a_revision_stays() {
+    let revision = json!({"metadata": {"name": "r"}, "data": {"a": 1}, "revision": 1});
+    assert_eq!(created("controllerrevisions", &revision), [""; 0]);
+    assert_eq!(
+        created("controllerrevisions", &json!({"metadata": {"name": "r"}, "revision": -1})),
+        [
+            "data: Required value: data is mandatory",
+            "revision: Invalid value: -1: must be greater than or equal to 0",
+        ]
+    );
+    assert_eq!(updated("controllerrevisions", &with(&revision, "/revision", json!(2)), &revision), [""; 0]);
+    assert_eq!(
+        updated("controllerrevisions", &with(&revision, "/data/a", json!(2)), &revision),
+        ["data: Invalid value: {\"a\":2}: field is immutable"]
+    );
 }
