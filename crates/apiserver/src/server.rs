@@ -12,6 +12,7 @@ mod router;
 use std::sync::Arc;
 
 use base::Shutdown;
+use resources::ResourceSource;
 use serving::{Pem, Policy, ServerTls, TlsError, Unverified};
 use tokio::net::TcpListener;
 
@@ -63,6 +64,11 @@ impl Server {
     /// Serves HTTPS on `listener` until `shutdown`, then lets open requests end (5 s at most).
     pub async fn run(&self, listener: TcpListener, tls: Arc<ServerTls>, shutdown: Shutdown) {
         connection::serve(Arc::clone(&self.context), listener, tls, shutdown).await;
+    }
+
+    /// The kinds that are served, as they come and go.
+    pub fn kinds(&self) -> Arc<dyn ResourceSource> {
+        Arc::clone(&self.context.deps.resources)
     }
 
     /// What `/metrics` shows; other parts of the process add theirs.

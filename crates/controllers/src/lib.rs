@@ -12,6 +12,7 @@ pub mod certificates;
 mod claim;
 pub mod cluster_role_aggregation;
 mod collection;
+pub mod custom_resource_definition;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoint_slice;

@@ -13,6 +13,7 @@ use crate::certificates::authority::Authority;
 use crate::certificates::cleaner::CsrCleanerController;
 use crate::certificates::signing::CsrSigningController;
 use crate::cluster_role_aggregation::ClusterRoleAggregationController;
+use crate::custom_resource_definition::CustomResourceDefinitionController;
 use crate::deployment::DeploymentController;
 use crate::disruption::{DisruptionController, StaleDisruptionController};
 use crate::endpoint_slice::{self, EndpointSliceController};
@@ -60,6 +61,7 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<DisruptionController>(config.kinds.clone());
     manager.start::<StaleDisruptionController>(());
     manager.start::<NamespaceController>(config.kinds);
+    manager.start::<CustomResourceDefinitionController>(());
     manager.start::<ServiceAccountController>(());
     manager.start::<ServiceCidrController>(());
     manager.start::<AddressRepairController>(());

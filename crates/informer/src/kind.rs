@@ -18,6 +18,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// Kinds a cache can hold: the typed objects of `k8s_openapi` that components work with.
 pub trait Kind:
@@ -49,6 +50,7 @@ kinds!(
     ConfigMap,
     ControllerRevision,
     CronJob,
+    CustomResourceDefinition,
     DaemonSet,
     Deployment,
     EndpointSlice,

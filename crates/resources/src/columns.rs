@@ -23,6 +23,8 @@ use api::Object;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub(crate) use read::since;
+
 /// The head of a column, as in `meta.k8s.io/v1` `TableColumnDefinition`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head<'a> {

@@ -192,6 +192,8 @@ pub struct Resource {
     pub group: Cow<'static, str>,
     pub version: Cow<'static, str>,
     pub kind: Cow<'static, str>,
+    /// The kind of lists of the kind.
+    pub list_kind: Cow<'static, str>,
     pub plural: Cow<'static, str>,
     pub singular: Cow<'static, str>,
     pub short_names: Vec<Cow<'static, str>>,

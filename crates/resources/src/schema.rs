@@ -8,7 +8,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use api::codec::protobuf::Messages;
+use api::codec::structure::Report;
+use api::codec::{self, structure};
 use api::schema::{Struct, StructId, Types};
+use api::{Error, Object};
+
+use crate::custom::Custom;
 
 /// A structure and the types it refers to. Cheap to clone.
 #[derive(Clone)]
@@ -16,6 +21,7 @@ pub struct Schema {
     types: Arc<Types>,
     id: StructId,
     messages: Option<fn() -> &'static Messages>,
+    custom: Option<Arc<Custom>>,
 }
 
 impl Schema {
@@ -25,12 +31,43 @@ impl Schema {
     /// When `id` is not in `types`.
     pub fn new(types: Arc<Types>, id: StructId) -> Self {
         assert!(id < types.next_id(), "the structure belongs to the types");
-        Self { types, id, messages: None }
+        Self { types, id, messages: None, custom: None }
     }
 
     /// The same, with the numbers of the fields in protobuf.
     pub(crate) fn with_messages(self, messages: fn() -> &'static Messages) -> Self {
         Self { messages: Some(messages), ..self }
+    }
+
+    /// The same, of a custom kind, whose objects are judged by what its definition says.
+    pub(crate) fn with_custom(self, custom: Arc<Custom>) -> Self {
+        Self { custom: Some(custom), ..self }
+    }
+
+    /// What the definition of a custom kind says of the structure; `None` for a built-in one.
+    pub fn custom(&self) -> Option<&Custom> {
+        self.custom.as_deref()
+    }
+
+    /// Holds a decoded object against the structure: fields that it does not know are dropped and reported. Values of
+    /// a wrong type are an error here for built-in kinds; custom kinds find them when an object is validated, as
+    /// upstream.
+    ///
+    /// # Errors
+    /// 400 in upstream's words.
+    pub fn check(&self, object: &mut Object) -> Result<Report, Error> {
+        match &self.custom {
+            None => structure::check(&self.types, self.id, object),
+            Some(custom) => custom.check(&self.types, object),
+        }
+    }
+
+    /// Takes away what upstream's types leave out when they are written; nothing from objects of custom kinds, which
+    /// are kept as they were sent.
+    pub fn omit_empty(&self, object: &mut Object) {
+        if self.custom.is_none() {
+            codec::omit_empty(&self.types, self.id, object);
+        }
     }
 
     pub fn types(&self) -> &Types {

@@ -6,6 +6,7 @@
 pub(crate) mod order;
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use api::GroupVersion;
@@ -101,6 +102,15 @@ impl KindTable {
 pub trait ResourceSource: Send + Sync {
     /// A snapshot: a request uses one from its start to its end.
     fn table(&self) -> Arc<KindTable>;
+
+    /// Waits until [`ResourceSource::table`] shows every definition that was acknowledged before this call. Ready at
+    /// once where all kinds are built in.
+    fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Has `told` called after each change of the table, as long as the source lives.
+    fn on_change(&self, _told: Box<dyn Fn() + Send + Sync>) {}
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod check;
 pub(crate) mod cluster;
 pub(crate) mod config;
 mod cron;
+pub(crate) mod definition;
 pub(crate) mod ingress;
 pub(crate) mod network;
 pub(crate) mod network_policy;

@@ -11,7 +11,6 @@ use super::plugin::{Immediate, Operation, Review};
 const STORED: &[(&str, &str)] = &[
     ("", "persistentvolumeclaims"),
     ("", "persistentvolumes"),
-    ("apiextensions.k8s.io", "customresourcedefinitions"),
     ("apiregistration.k8s.io", "apiservices"),
     ("apps", "daemonsets"),
     ("autoscaling", "horizontalpodautoscalers"),

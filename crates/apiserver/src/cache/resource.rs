@@ -59,6 +59,11 @@ impl ResourceCache {
         self.matching(&namespace.map_or_else(Scope::default, Scope::namespace))
     }
 
+    /// The last change of any of the objects, or the revision they were loaded at.
+    pub(crate) fn changed(&self) -> Revision {
+        self.read().changed
+    }
+
     /// The objects in the scope.
     pub fn matching(&self, scope: &Scope) -> Snapshot {
         let prefix = self.spec.key(scope.namespace.as_deref().unwrap_or_default(), "");

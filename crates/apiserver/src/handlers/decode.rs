@@ -97,7 +97,7 @@ fn check(
 ) -> Result<Object, Error> {
     let mut object = decoded.object;
     settle_type(row, &mut object)?;
-    let report = structure::check(row.schema.types(), row.schema.id(), &mut object)?;
+    let report = row.schema.check(&mut object)?;
     let strictness = Strictness { duplicates: decoded.duplicates, unknown: report.unknown };
     warnings.extend(strictness.judge(options.field_validation, &object)?);
     Ok(object)

@@ -162,7 +162,7 @@ pub(crate) async fn respond(target: &Target, call: &Call, answer: Answer, page: 
             let (kind, version) = if partial {
                 ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned())
             } else {
-                (format!("{}List", target.row.kind), target.row.group_version().to_string())
+                (target.row.list_kind.to_string(), target.row.group_version().to_string())
             };
             let list = json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items});
             respond::value(StatusCode::OK, answer, &list)?
@@ -173,9 +173,8 @@ pub(crate) async fn respond(target: &Target, call: &Call, answer: Answer, page: 
 
 /// The list's JSON as pieces: head, the entries' own bytes, each in one or more pieces, with commas between, tail.
 async fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeque<Bytes>, Error> {
-    let (kind, version) = (&target.row.kind, target.row.group_version());
-    let start =
-        json!({"kind": format!("{kind}List"), "apiVersion": version.to_string(), "metadata": metadata});
+    let (kind, version) = (&target.row.list_kind, target.row.group_version());
+    let start = json!({"kind": kind, "apiVersion": version.to_string(), "metadata": metadata});
     let mut head = serde_json::to_string(&Laid(&start)).map_err(Error::internal)?;
     head.truncate(head.len() - 1);
     head.push_str(",\"items\":[");

@@ -116,9 +116,11 @@ pub(crate) fn prepare_update(new: &mut Object, old: &Object) {
     }
 }
 
-/// Counts a change of anything but metadata and status.
-pub(crate) fn bump_generation(new: &mut Object, old: &Object) {
-    let differs = |key: &str| !matches!(key, "metadata" | "status") && new.0.get(key) != old.0.get(key);
+/// Counts a change of anything but metadata and of a status that has its own subresource.
+pub(crate) fn bump_generation(row: &Resource, new: &mut Object, old: &Object) {
+    let has_status = row.part("status").is_some() || row.schema.custom().is_none();
+    let counts = |key: &str| key != "metadata" && !(has_status && key == "status");
+    let differs = |key: &str| counts(key) && new.0.get(key) != old.0.get(key);
     let changed = new.0.keys().any(|k| differs(k)) || old.0.keys().any(|k| differs(k));
     if changed {
         let next = old.generation() + 1;

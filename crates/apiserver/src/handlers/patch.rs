@@ -1,11 +1,11 @@
 //! PATCH: JSON patch, merge patch, strategic merge patch and server-side apply.
 
-use api::codec::{self, Limits, Strictness, structure};
+use api::codec::{self, Limits, Strictness};
 use api::managed::{self, Writer};
 use api::{Error, Object, patch};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use resources::Schema;
+use resources::{Schema, Verb};
 use serde_json::Value;
 
 use super::decode;
@@ -28,6 +28,9 @@ pub(crate) enum PatchType {
     Apply,
 }
 
+/// What is taken for kinds that have no strategy of merging.
+const ACCEPTED_OF_CUSTOM: &str =
+    "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, \
                         application/strategic-merge-patch+json, application/apply-patch+yaml";
 
@@ -99,6 +102,9 @@ impl Patch {
 pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers)?;
     let kind = PatchType::of(&call.headers)?;
+    if kind == PatchType::Strategic && target.row.schema.custom().is_some() {
+        return Err(unsupported_media_type(media_type(&call.headers), ACCEPTED_OF_CUSTOM));
+    }
     let options = WriteOptions::parse("PatchOptions", &call.query, &call.headers, kind == PatchType::Apply)?;
     let bytes = read_body(&target, &mut call).await?;
     if kind == PatchType::Apply {
@@ -116,7 +122,7 @@ pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
         .update(current, |write, old| {
             let mut object = change.apply(old, schema)?;
             check_type(&object, old)?;
-            let report = structure::check(schema.types(), schema.id(), &mut object)?;
+            let report = schema.check(&mut object)?;
             let strictness = Strictness { duplicates: duplicates.clone(), unknown: report.unknown };
             write.warnings.extend(strictness.judge(write.options.field_validation, &object)?);
             metadata::check_name(&object, &namespace, &call.info.name)?;
@@ -164,6 +170,9 @@ async fn apply(target: Target, call: Call, answer: Answer, options: WriteOptions
     let Some(current) = target.read(&namespace, &call.info.name).await? else {
         if !call.info.subresource.is_empty() {
             return Err(target.not_found(&call.info.name));
+        }
+        if !target.row.supports(Verb::Create) {
+            return Err(Error::method_not_allowed(&target.group_resource(), "create"));
         }
         if !config.uid().is_empty() {
             let why = format!(

@@ -2,7 +2,6 @@
 //! validation, commit. PUT, PATCH, apply and the subresources differ only in how they build the new
 //! object.
 
-use api::codec;
 use api::managed::{self, Writer};
 use api::{Error, Object};
 use bytes::Bytes;
@@ -141,7 +140,7 @@ impl Write<'_> {
         managed: bool,
         held: &mut Reservations,
     ) -> Result<(), Error> {
-        codec::omit_empty(self.schema().types(), self.schema().id(), object);
+        self.schema().omit_empty(object);
         self.logic().default(object);
         // What the server adds from here on is nobody's.
         if !managed {
@@ -211,7 +210,7 @@ impl Write<'_> {
         let Change { object: mut new, managed } = change;
         self.check_preconditions(&new, old)?;
         managed::keep_reset(&mut new);
-        codec::omit_empty(self.schema().types(), self.schema().id(), &mut new);
+        self.schema().omit_empty(&mut new);
         self.logic().default(&mut new);
         self.admit(Operation::Update, &mut new, Some(old)).await?;
         self.logic().default(&mut new);
@@ -223,7 +222,7 @@ impl Write<'_> {
         }
         // What a subresource changes by its own rules (a pod's binding) is no change of what was asked for.
         if self.rules().has_generation && matches!(self.part, Part::Main | Part::Picked) {
-            metadata::bump_generation(&mut new, old);
+            metadata::bump_generation(&self.target.row, &mut new, old);
         }
         if !managed {
             self.track_fields(Some(old), &mut new);

@@ -17,6 +17,9 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
     }
     let path = call.info.path.trim_end_matches('/');
     let parts: Vec<&str> = path.split('/').skip(1).collect();
+    if matches!(parts.first(), Some(&("api" | "apis" | "openapi"))) {
+        context.deps.resources.settled().await;
+    }
     match parts.as_slice() {
         [kind @ ("healthz" | "livez" | "readyz")] => {
             context.health.answer(kind, None, &call.query, &context.metrics).ok_or_else(Error::no_such_path)

@@ -27,19 +27,28 @@ async fn find(context: Arc<Context>, call: Call) -> Outcome {
     if !call.info.is_resource {
         return paths::answer(&context, &call).await;
     }
-    let table = context.deps.resources.table();
-    let info = &call.info;
-    let row = table.find(&info.group, &info.version, &info.resource).ok_or_else(Error::no_such_path)?;
-    let row = Arc::clone(row);
+    let row = row(&context, &call).await?;
     let deprecated = row.deprecated.clone();
     if deprecated.is_some() {
-        context.metrics.used_deprecated(&row, &info.subresource);
+        context.metrics.used_deprecated(&row, &call.info.subresource);
     }
     let mut response = resource(context, row, call).await?;
     if let Some(warning) = deprecated {
         respond::add_warnings(&mut response, &[warning.into_owned()]);
     }
     Ok(response)
+}
+
+/// The row of a request, as of every definition that was acknowledged before.
+async fn row(context: &Context, call: &Call) -> Result<Arc<Resource>, Error> {
+    let (kinds, info) = (&context.deps.resources, &call.info);
+    let sought = || kinds.table().find(&info.group, &info.version, &info.resource).cloned();
+    // Built-in rows do not change.
+    if let Some(row) = sought().filter(|row| row.schema.custom().is_none()) {
+        return Ok(row);
+    }
+    kinds.settled().await;
+    sought().ok_or_else(Error::no_such_path)
 }
 
 async fn resource(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {

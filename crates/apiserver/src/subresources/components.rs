@@ -53,7 +53,7 @@ pub(super) async fn answer(context: Arc<Context>, row: Arc<Resource>, call: Call
             } else {
                 let (kind, version) = match shape {
                     Shape::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
-                    _ => (format!("{}List", row.kind), row.group_version().to_string()),
+                    _ => (row.list_kind.to_string(), row.group_version().to_string()),
                 };
                 json!({"kind": kind, "apiVersion": version, "metadata": {}, "items": items})
             }

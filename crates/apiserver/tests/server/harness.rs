@@ -11,7 +11,9 @@ use apiserver::identity::authn::{Authenticator, Credentials};
 use apiserver::identity::authz::{Authorizer, Decision};
 use apiserver::identity::{RuleResolver, Rules};
 use apiserver::request::{Attributes, User};
-use apiserver::{Body, Config, Deps, Eventual, InProcess, KubeletClient, Limits, Server, cache_specs};
+use apiserver::{
+    Body, Config, CustomKinds, Deps, Eventual, InProcess, KubeletClient, Limits, Server, cache_specs,
+};
 use base::{Shutdown, Supervisor, SystemClock};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
@@ -114,40 +116,45 @@ impl Harness {
     ) -> Self {
         let store = Memory::new(store::memory::Config::default());
         let parts = |deps: &mut Deps| (deps.admission, deps.kubelet) = (admission, kubelet);
-        Self::build(store, Arc::new(resources::Builtin), limits, parts).await
+        Self::build(store, None, limits, parts).await
     }
 
     /// A server with other parts than the usual ones.
     pub async fn made_of(change: impl FnOnce(&mut Deps)) -> Self {
         let store = Memory::new(store::memory::Config::default());
-        Self::build(store, Arc::new(resources::Builtin), Limits::default(), change).await
+        Self::build(store, None, Limits::default(), change).await
     }
 
     /// The same, that keeps its objects in this store.
     pub async fn made_on(store: Memory, change: impl FnOnce(&mut Deps)) -> Self {
-        Self::build(store, Arc::new(resources::Builtin), Limits::default(), change).await
+        Self::build(store, None, Limits::default(), change).await
     }
 
     /// A server that keeps its objects in this store.
     pub async fn on(store: Memory) -> Self {
-        Self::build(store, Arc::new(resources::Builtin), Limits::default(), |_| ()).await
+        Self::build(store, None, Limits::default(), |_| ()).await
     }
 
     /// A server of these kinds.
     pub async fn serving(kinds: Arc<dyn ResourceSource>) -> Self {
         let store = Memory::new(store::memory::Config::default());
-        Self::build(store, kinds, Limits::default(), |_| ()).await
+        Self::build(store, Some(kinds), Limits::default(), |_| ()).await
     }
 
     async fn build(
         store: Memory,
-        kinds: Arc<dyn ResourceSource>,
+        kinds: Option<Arc<dyn ResourceSource>>,
         limits: Limits,
         change: impl FnOnce(&mut Deps),
     ) -> Self {
         let supervisor = Supervisor::new(Shutdown::new());
         let shared = Arc::new(store.clone());
-        let cache = Cache::start(shared.clone(), &supervisor, cache_specs(&kinds.table())).await.unwrap();
+        let table = kinds.as_ref().map_or_else(|| resources::Builtin.table(), |kinds| kinds.table());
+        let cache = Cache::start(shared.clone(), &supervisor, cache_specs(&table)).await.unwrap();
+        let kinds = match kinds {
+            Some(kinds) => kinds,
+            None => CustomKinds::start(&cache, &supervisor).await.unwrap(),
+        };
         let tokens = Issuer::new(TokenSettings {
             issuer: DEFAULT_ISSUER.to_owned(),
             keys: [SigningKey::generate().unwrap()].into(),

@@ -3,6 +3,7 @@
 mod applying;
 mod cost;
 mod counting;
+mod custom;
 mod discovery;
 mod evictions;
 mod faults;

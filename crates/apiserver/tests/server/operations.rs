@@ -18,8 +18,8 @@ const NAME: &str = "walked";
 
 /// The name of the object that a path is about.
 fn name_in(template: &str) -> String {
-    let plural = if template.contains("/ipaddresses/") { "ipaddresses" } else { "" };
-    named(plural, NAME)
+    let plural = template.split("/{name}").next().and_then(|path| path.rsplit('/').next());
+    named(plural.unwrap_or_default(), NAME)
 }
 
 struct Walk {

@@ -126,6 +126,7 @@ fn widgets() -> Resource {
         group: "example.com".into(),
         version: "v1".into(),
         kind: "Widget".into(),
+        list_kind: "WidgetList".into(),
         plural: "widgets".into(),
         singular: "widget".into(),
         short_names: vec!["wd".into()],

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 /// The name of an object of the kind: another for each name, and the name itself where the kind takes it.
 pub fn named(plural: &str, name: &str) -> String {
+    if plural == "customresourcedefinitions" {
+        return format!("{name}.example.com");
+    }
     if plural != "ipaddresses" {
         return name.to_owned();
     }
@@ -14,6 +17,7 @@ pub fn named(plural: &str, name: &str) -> String {
 
 /// An object of the kind that passes validation.
 pub fn sample(row: &Resource, name: &str) -> Value {
+    let short = name;
     let name = named(&row.plural, name);
     let mut object = json!({
         "apiVersion": row.group_version().to_string(), "kind": row.kind,
@@ -29,6 +33,12 @@ pub fn sample(row: &Resource, name: &str) -> Value {
     let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     let spec = match &*row.kind {
         "Pod" => template["spec"].clone(),
+        "CustomResourceDefinition" => json!({
+            "group": "example.com", "scope": "Cluster",
+            "names": {"plural": short, "singular": short, "kind": short, "listKind": format!("{short}list")},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object"}}}],
+        }),
         "ReplicationController" => json!({"selector": {"a": "b"}, "template": template}),
         "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => {
             json!({"selector": {"matchLabels": {"a": "b"}}, "template": template})

@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use base::{Shutdown, Supervisor, TaskKind};
 use client::{EventType, Recorder};
@@ -16,11 +15,6 @@ use tokio::sync::watch;
 
 use super::graph::{Graph, InvalidReference, News, Work};
 use crate::collection::{collection, followed};
-
-/// The group whose objects define kinds.
-const KIND_DEFINITIONS: &str = "apiextensions.k8s.io";
-/// How long after a definition changed the table of kinds is read again.
-const TABLE_DELAY: Duration = Duration::from_secs(2);
 
 /// The graph and all that feeds it.
 pub(super) struct Monitors {
@@ -46,6 +40,8 @@ impl Monitors {
         supervisor: Supervisor,
         queue: Queue<Work>,
     ) -> Arc<Self> {
+        let changed = queue.clone();
+        kinds.on_change(Box::new(move || changed.add(Work::Kinds)));
         Arc::new(Self {
             client,
             informers,
@@ -127,9 +123,6 @@ impl Monitors {
             self.graph().seen(&self.table(), row, meta)
         };
         self.take(news);
-        if row.group == KIND_DEFINITIONS {
-            self.queue.add_after(Work::Kinds, TABLE_DELAY);
-        }
     }
 
     fn add(&self, work: Vec<Work>) {

@@ -12,7 +12,7 @@ use apiserver::cache::{Cache, CacheError};
 use apiserver::identity::authn::service_account::SigningKey;
 use apiserver::request::User;
 use apiserver::security::{Security, SecurityConfig};
-use apiserver::{Config, Deps, KubeletClient, Server, audit, cache_specs};
+use apiserver::{Config, CustomKinds, Deps, KubeletClient, Server, audit, cache_specs};
 use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
@@ -206,14 +206,14 @@ async fn build_server(
     store: Arc<dyn Store>,
     kubelets: Arc<KubeletClient>,
 ) -> Result<(Server, Security)> {
-    let kinds = Arc::new(Builtin);
-    let cache = Cache::start(store.clone(), &parts.supervisor, cache_specs(&kinds.table()))
+    let cache = Cache::start(store.clone(), &parts.supervisor, cache_specs(&Builtin.table()))
         .await
         .map_err(|error| match error {
             CacheError::Store(error) => store_error(parts, error),
             other => anyhow::Error::new(other),
         })
         .context("loading the watch cache")?;
+    let kinds = CustomKinds::start(&cache, &parts.supervisor).await.context("loading the custom kinds")?;
     let key = SigningKey::from_pem(&parts.pki.service_account_key_pem)?;
     let security = Security::start(SecurityConfig::new(key), &cache, parts.clock.clone(), &parts.supervisor)?;
     let deps = Deps {
@@ -333,7 +333,7 @@ async fn start_loops(parts: &Parts, plane: &ControlPlane, addresses: Addresses) 
         load_balancer: load_balancer(parts)?,
         api_service: Some(plane.api_service.clone()),
         metrics: plane.server.metrics().clone(),
-        kinds: Arc::new(Builtin),
+        kinds: plane.server.kinds(),
     };
     controllers::start_all(&mut manager, config);
     if let Some(config) = ingress_config(parts, addresses) {

@@ -79,6 +79,7 @@ fn row(line: &Line<'_>, kind: Kind, faults: &mut Vec<String>) -> Option<Resource
         group: line.group_version.group.clone().into(),
         version: line.group_version.version.clone().into(),
         kind: line.kind.to_owned().into(),
+        list_kind: format!("{}List", line.kind).into(),
         plural: line.plural.to_owned().into(),
         singular: line.kind.to_ascii_lowercase().into(),
         short_names: kind.short_names.iter().map(|name| (*name).into()).collect(),
