@@ -22,6 +22,7 @@ pub mod garbage_collector;
 #[cfg(test)]
 mod golden;
 mod history;
+pub mod job;
 pub mod kubernetes_service;
 pub mod load_balancer;
 #[cfg(test)]

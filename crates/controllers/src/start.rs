@@ -20,6 +20,7 @@ use crate::endpoint_slice::{self, EndpointSliceController};
 use crate::endpoint_slice_mirroring::EndpointSliceMirroringController;
 use crate::endpoints::EndpointsController;
 use crate::garbage_collector;
+use crate::job::{JobController, JobOrphanController};
 use crate::kubernetes_service::{ApiServiceFeed, KubernetesServiceController};
 use crate::load_balancer::{self, LoadBalancerController};
 use crate::namespace::NamespaceController;
@@ -94,4 +95,6 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<ReplicaSetController>(());
     manager.start::<DeploymentController>(());
     manager.start::<StatefulSetController>(());
+    manager.start::<JobController>(());
+    manager.start::<JobOrphanController>(());
 }

@@ -15,7 +15,6 @@ const STORED: &[(&str, &str)] = &[
     ("apps", "daemonsets"),
     ("autoscaling", "horizontalpodautoscalers"),
     ("batch", "cronjobs"),
-    ("batch", "jobs"),
     ("resource.k8s.io", "deviceclasses"),
     ("resource.k8s.io", "resourceclaims"),
     ("resource.k8s.io", "resourceclaimtemplates"),

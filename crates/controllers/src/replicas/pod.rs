@@ -1,7 +1,8 @@
 //! What controllers read of a pod: [`Facts`], kept beside the cached bytes, and [`Replica`], a cached pod with
 //! its facts.
 
-use std::collections::BTreeMap;
+pub(crate) mod attempt;
+
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize;
 
+use attempt::{Attempt, RawMeta, RawState};
 pub(crate) use pods::{is_ready, is_terminal, ready_condition};
 
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -50,6 +52,8 @@ pub(crate) struct Facts {
     pub subdomain: Box<str>,
     /// The ports that have a name: of containers, then of sidecars.
     pub named_ports: Box<[NamedPort]>,
+    /// Of Jobs' pods.
+    pub attempt: Option<Box<Attempt>>,
 }
 
 /// A container's port that Services can refer to by name.
@@ -80,12 +84,6 @@ struct Raw {
 }
 
 #[derive(Deserialize, Default)]
-#[serde(default)]
-struct RawMeta {
-    annotations: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct RawSpec {
     node_name: Option<Box<str>>,
@@ -99,6 +97,7 @@ struct RawSpec {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct RawTemplate {
+    name: Box<str>,
     restart_policy: Option<Box<str>>,
     ports: Option<Vec<RawPort>>,
 }
@@ -143,7 +142,9 @@ struct RawCondition {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct RawContainer {
+    name: Box<str>,
     restart_count: i32,
+    state: RawState,
 }
 
 impl From<Raw> for Facts {
@@ -151,6 +152,8 @@ impl From<Raw> for Facts {
         let (spec, status) = (raw.spec.unwrap_or_default(), raw.status.unwrap_or_default());
         let ips = addresses(&status);
         let named_ports = named_ports(&spec);
+        let sidecars: Vec<&str> = sidecars(&spec).map(|init| &*init.name).collect();
+        let attempt = Attempt::of(&raw.metadata, &status, &sidecars);
         let conditions = status.conditions.unwrap_or_default();
         let ready = conditions.iter().find(|c| c.type_ == "Ready");
         let most = |all: Option<Vec<RawContainer>>| {
@@ -171,6 +174,7 @@ impl From<Raw> for Facts {
             hostname: spec.hostname.unwrap_or_default(),
             subdomain: spec.subdomain.unwrap_or_default(),
             named_ports,
+            attempt,
         }
     }
 }
@@ -184,10 +188,15 @@ fn addresses(status: &RawStatus) -> Box<[IpAddr]> {
     ips.into()
 }
 
-fn named_ports(spec: &RawSpec) -> Box<[NamedPort]> {
+/// The init containers that run beside the others.
+fn sidecars(spec: &RawSpec) -> impl Iterator<Item = &RawTemplate> {
     let is_sidecar = |init: &&RawTemplate| init.restart_policy.as_deref() == Some("Always");
-    let sidecars = spec.init_containers.iter().flatten().filter(is_sidecar);
-    let ports = spec.containers.iter().flatten().chain(sidecars).flat_map(|one| one.ports.iter().flatten());
+    spec.init_containers.iter().flatten().filter(is_sidecar)
+}
+
+fn named_ports(spec: &RawSpec) -> Box<[NamedPort]> {
+    let ports =
+        spec.containers.iter().flatten().chain(sidecars(spec)).flat_map(|one| one.ports.iter().flatten());
     let named = ports.filter_map(|port| {
         let name = port.name.clone().filter(|name| !name.is_empty())?;
         let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".into());
