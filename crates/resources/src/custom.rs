@@ -19,5 +19,4 @@ pub(crate) use path::JsonPath;
 pub(crate) use prune::prune;
 pub(crate) use rows::condition_is_true;
 pub use rows::rows;
-pub use shape::Custom;
 pub use structural::{Additional, Keywords, ListType, Structural, Type};

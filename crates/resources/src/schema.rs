@@ -13,7 +13,18 @@ use api::codec::{self, structure};
 use api::schema::{Struct, StructId, Types};
 use api::{Error, Object};
 
-use crate::custom::Custom;
+/// What a definition says of a custom kind's structure, beside its types.
+pub struct Custom {
+    /// The schema as the definition has it, in JSON.
+    pub published: Arc<str>,
+    pub(crate) form: Box<dyn Form>,
+}
+
+/// What a definition's schema does to objects.
+pub(crate) trait Form: Send + Sync {
+    /// See [`Schema::check`].
+    fn check(&self, types: &Types, object: &mut Object) -> Result<Report, Error>;
+}
 
 /// A structure and the types it refers to. Cheap to clone.
 #[derive(Clone)]
@@ -58,7 +69,7 @@ impl Schema {
     pub fn check(&self, object: &mut Object) -> Result<Report, Error> {
         match &self.custom {
             None => structure::check(&self.types, self.id, object),
-            Some(custom) => custom.check(&self.types, object),
+            Some(custom) => custom.form.check(&self.types, object),
         }
     }
 

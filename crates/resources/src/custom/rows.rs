@@ -62,10 +62,9 @@ fn row(definition: &Object, version: &Value, stored: &Value) -> Arc<Resource> {
     let (plural, kind) = (text(names, "plural"), text(names, "kind"));
     let (own_version, stored_version) = (text(version, "name"), text(stored, "name"));
     let gvk = GroupVersionKind::new(group, own_version, kind);
-    let schema = schema(version, &gvk);
-    let structural = schema.custom().map(|custom| Arc::clone(&custom.structural)).unwrap_or_default();
+    let (schema, structural) = schema(version, &gvk);
     let stored_schema =
-        if own_version == stored_version { schema.clone() } else { self::schema(stored, &gvk) };
+        if own_version == stored_version { schema.clone() } else { self::schema(stored, &gvk).0 };
     let scale = scale(version);
     let has_status = version.get("subresources").and_then(|parts| parts.get("status")).is_some();
     let mut parts: Vec<Part> = scale.iter().cloned().map(Part::scale).collect();
@@ -121,11 +120,12 @@ fn row(definition: &Object, version: &Value, stored: &Value) -> Arc<Resource> {
     })
 }
 
-fn schema(version: &Value, gvk: &GroupVersionKind) -> Schema {
+/// The schema of a version, as the types that patches know and as the definition's own form.
+fn schema(version: &Value, gvk: &GroupVersionKind) -> (Schema, Arc<Structural>) {
     let given =
         version.get("schema").and_then(|schema| schema.get("openAPIV3Schema")).unwrap_or(&Value::Null);
     let structural = Arc::new(Structural::read(given));
-    shape::schema(&published_name(gvk), structural, given.to_string().into())
+    (shape::schema(&published_name(gvk), Arc::clone(&structural), given.to_string().into()), structural)
 }
 
 /// The name of a custom kind's schema in documents: the group's labels turned round, version and kind.

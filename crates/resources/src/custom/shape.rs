@@ -8,7 +8,7 @@ use api::{Error, Object};
 
 use super::structural::{Additional, ListType, Structural, Type};
 use super::{defaulting, prune};
-use crate::schema::Schema;
+use crate::schema::{Custom, Form, Schema};
 use crate::schema_data::builtin_types;
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
@@ -21,22 +21,19 @@ pub(super) fn schema(name: &str, structural: Arc<Structural>, published: Arc<str
     let root = build.structure(&structural, true);
     let frame = build.frame();
     let types = Arc::new(Types::extending(base, build.structs));
-    Schema::new(types, root).with_custom(Arc::new(Custom { structural, frame, published }))
+    let form = Box::new(Held { structural, frame });
+    Schema::new(types, root).with_custom(Arc::new(Custom { published, form }))
 }
 
-/// What a definition says of a structure, beside its types.
-#[derive(Debug)]
-pub struct Custom {
-    pub structural: Arc<Structural>,
+/// What a structural schema does to objects.
+struct Held {
+    structural: Arc<Structural>,
     /// The structure of any object of which only type and metadata are known.
     frame: StructId,
-    /// The schema as the definition has it, in JSON.
-    pub published: Arc<str>,
 }
 
-impl Custom {
-    /// See [`Schema::check`].
-    pub(crate) fn check(&self, types: &Types, object: &mut Object) -> Result<Report, Error> {
+impl Form for Held {
+    fn check(&self, types: &Types, object: &mut Object) -> Result<Report, Error> {
         let mut report = structure::check(types, self.frame, object)?;
         report.unknown.extend(prune::prune(&self.structural, &mut object.0));
         defaulting::fill(&self.structural, &mut object.0);

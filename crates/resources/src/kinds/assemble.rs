@@ -66,9 +66,8 @@ fn row(line: &Line<'_>, kind: Kind, faults: &mut Vec<String>) -> Option<Resource
             format!("{what} keeps fields that no change is judged by")
         });
     }
-    let selectable = kind.selectable.iter();
     let steps = |path: &'static str| path.split('.').map(Into::into).collect();
-    let selectable_fields = selectable.map(|field| {
+    let selectable_fields = kind.selectable.iter().map(|field| {
         let selectable = SelectableField::new(field.name.into(), steps(field.path), &stored);
         match field.or {
             Some(path) => selectable.or(steps(path)),
