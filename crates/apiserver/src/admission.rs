@@ -23,6 +23,7 @@ mod runtime_class;
 mod service_account;
 mod service_allocation;
 mod signing_request;
+mod storage_protection;
 mod taint_new_nodes;
 mod unattended;
 
@@ -51,6 +52,7 @@ pub use resource_quota::ResourceQuota;
 pub use runtime_class::RuntimeClass;
 pub use service_account::ServiceAccount;
 pub use service_allocation::ServiceAllocation;
+pub use storage_protection::StorageProtection;
 pub use taint_new_nodes::TaintNewNodes;
 pub use unattended::Unattended;
 
@@ -118,6 +120,7 @@ pub fn plugins(
         Arc::new(Priority::new(lookup.clone())),
         Arc::new(DefaultTolerationSeconds),
         Arc::new(DefaultStorageClass::new(lookup.clone())),
+        Arc::new(StorageProtection),
         Arc::new(ClaimResize::new(lookup.clone())),
         Arc::new(RuntimeClass::new(lookup.clone())),
         Arc::new(CertificateRights::approval(Arc::clone(authorizer))),

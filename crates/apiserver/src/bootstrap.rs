@@ -19,7 +19,7 @@ use api::{GroupVersion, Object};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use http::{Method, Request};
 use kube::Client;
-use reconcile::{Action, plan};
+use reconcile::{Action, plan, plan_missing};
 use serde_json::Value;
 
 pub use policy::{controller_identity, node_rules};
@@ -92,8 +92,9 @@ pub async fn run(client: &Client, config: &BootstrapConfig) -> Result<Summary, B
     for objects in
         [objects::grounds(config), policy::objects().into_iter().chain(objects::others(config)).collect()]
     {
-        persist(client, &objects, &mut summary).await?;
+        persist(client, &objects, plan, &mut summary).await?;
     }
+    persist(client, &objects::firsts(), plan_missing, &mut summary).await?;
     Ok(summary)
 }
 
@@ -115,17 +116,30 @@ pub async fn publish_cluster_info(client: &Client, config: &BootstrapConfig) -> 
     Ok(())
 }
 
-async fn persist(client: &Client, wanted: &[Object], summary: &mut Summary) -> Result<(), BootstrapError> {
+/// What makes an object that is found, if any, into the wanted one.
+type Planner = fn(&Object, Option<&Object>) -> Option<Action>;
+
+async fn persist(
+    client: &Client,
+    wanted: &[Object],
+    plan: Planner,
+    summary: &mut Summary,
+) -> Result<(), BootstrapError> {
     for _ in 1..ATTEMPTS {
-        match reconcile(client, wanted, summary).await {
+        match reconcile(client, wanted, plan, summary).await {
             Err(error) if error.is_of_another_writer() => {}
             result => return result,
         }
     }
-    reconcile(client, wanted, summary).await
+    reconcile(client, wanted, plan, summary).await
 }
 
-async fn reconcile(client: &Client, wanted: &[Object], summary: &mut Summary) -> Result<(), BootstrapError> {
+async fn reconcile(
+    client: &Client,
+    wanted: &[Object],
+    plan: Planner,
+    summary: &mut Summary,
+) -> Result<(), BootstrapError> {
     let mut collections: BTreeMap<String, Vec<&Object>> = BTreeMap::new();
     for object in wanted {
         collections.entry(collection(object)?).or_default().push(object);

@@ -48,6 +48,7 @@ pub mod taint_eviction;
 mod target;
 mod template;
 mod tolerations;
+pub mod volumes;
 
 pub use node_ipam::{ClusterCidr, InvalidCidr};
 pub use start::{Config, start_all};

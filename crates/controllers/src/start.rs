@@ -35,6 +35,7 @@ use crate::service_account::ServiceAccountController;
 use crate::service_cidr::ServiceCidrController;
 use crate::stateful_set::StatefulSetController;
 use crate::taint_eviction::TaintEvictionController;
+use crate::volumes::{BinderController, ClaimProtectionController, VolumeProtectionController};
 
 /// What the operator of the cluster sets.
 #[derive(Clone)]
@@ -90,6 +91,9 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     }
     manager.start::<NodeLifecycleController>(());
     manager.start::<TaintEvictionController>(());
+    manager.start::<BinderController>(());
+    manager.start::<ClaimProtectionController>(());
+    manager.start::<VolumeProtectionController>(());
     manager.start::<PodGcController>(());
     manager.start::<ReplicationControllerController>(());
     manager.start::<ReplicaSetController>(());

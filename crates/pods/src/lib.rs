@@ -1,6 +1,6 @@
 //! What a pod is, said once: what it asks for, which ports of its node it takes, how it is classed, which taints it
 //! tolerates, which nodes it selects, and whether it is ready, active or at its end; and by which addresses its node and
-//! the node's pods are reached ([`node`]).
+//! the node's pods are reached ([`node`]); and which persistent volume satisfies which claim ([`volumes`]).
 //!
 //! The kind table, scheduler, node agent and controllers decide by these functions, so that a pod which one of them accepts is not
 //! refused by another. Start with [`requests()`] and [`Amounts`].
@@ -17,6 +17,7 @@ mod qos;
 mod requests;
 mod state;
 mod tolerations;
+pub mod volumes;
 
 pub use amounts::Amounts;
 pub use container::{Figure, at_peak, is_sidecar};

@@ -559,6 +559,23 @@ async fn certificates_are_given_by_who_may_and_make_no_master() {
     f.stop().await;
 }
 
+#[test]
+fn claims_and_volumes_are_made_with_the_finalizer_that_keeps_them() {
+    let finalizers = |resource, object: Value, operation| {
+        let ask = Ask { resource, operation, ..CREATE_POD };
+        admit(&StorageProtection, &ask, Some(object)).unwrap()["metadata"]["finalizers"].clone()
+    };
+    let bare = || json!({"metadata": {"name": "x"}});
+    let claim = |object| finalizers("persistentvolumeclaims", object, Operation::Create);
+    assert_eq!(claim(bare()), json!(["kubernetes.io/pvc-protection"]));
+    let own = json!({"metadata": {"name": "x", "finalizers": ["a/b", "kubernetes.io/pvc-protection"]}});
+    assert_eq!(claim(own), json!(["a/b", "kubernetes.io/pvc-protection"]));
+    let volume = finalizers("persistentvolumes", bare(), Operation::Create);
+    assert_eq!(volume, json!(["kubernetes.io/pv-protection"]));
+    assert_eq!(finalizers("persistentvolumes", bare(), Operation::Update), Value::Null);
+    assert_eq!(finalizers("pods", bare(), Operation::Create), Value::Null);
+}
+
 #[tokio::test]
 async fn the_default_class_is_the_newest_and_says_whether_claims_grow() {
     let f = Fixture::new().await;

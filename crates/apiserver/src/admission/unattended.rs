@@ -9,8 +9,6 @@ use super::plugin::{Immediate, Operation, Review};
 
 /// Kinds without a controller, by group and plural.
 const STORED: &[(&str, &str)] = &[
-    ("", "persistentvolumeclaims"),
-    ("", "persistentvolumes"),
     ("apiregistration.k8s.io", "apiservices"),
     ("apps", "daemonsets"),
     ("autoscaling", "horizontalpodautoscalers"),
@@ -19,7 +17,6 @@ const STORED: &[(&str, &str)] = &[
     ("resource.k8s.io", "resourceclaims"),
     ("resource.k8s.io", "resourceclaimtemplates"),
     ("resource.k8s.io", "resourceslices"),
-    ("storage.k8s.io", "storageclasses"),
     ("storage.k8s.io", "volumeattachments"),
 ];
 

@@ -40,6 +40,19 @@ pub(super) fn others(config: &BootstrapConfig) -> Vec<Object> {
     objects.into_iter().chain(api_service(config)).collect()
 }
 
+/// What a new cluster has and its administrator may change: the class of claims that name none, whose volumes are
+/// directories of the nodes.
+pub(super) fn firsts() -> Vec<Object> {
+    vec![object(json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {
+            "name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "knarr.dev/directory", "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": true,
+    }))]
+}
+
 /// The Service of the API server, its Endpoints and its slice.
 pub(super) fn api_service(config: &BootstrapConfig) -> [Object; 3] {
     [service(config), endpoints(config), endpoint_slice(config)]

@@ -43,6 +43,11 @@ pub(super) fn plan(wanted: &Object, found: Option<&Object>) -> Option<Action> {
     (next != *found).then_some(Action::Update(next))
 }
 
+/// Makes what is missing and leaves what is found as its owner has it.
+pub(super) fn plan_missing(wanted: &Object, found: Option<&Object>) -> Option<Action> {
+    found.is_none().then(|| Action::Create(wanted.clone()))
+}
+
 /// Puts `value` under `key`: objects are merged, everything else is replaced, lists if they differ.
 fn add(into: &mut Map<String, Value>, key: &str, value: &Value) {
     match (into.get_mut(key), value) {

@@ -98,9 +98,8 @@ fn what_is_missing_is_added_and_what_was_added_stays() {
     assert_eq!(next.0["subjects"].as_array().unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn a_server_is_set_up_once_and_corrected_later() {
-    let f = Fixture::new().await;
+/// The administrator of a whole server.
+fn served(f: &Fixture) -> (Security, Client) {
     let clock = Arc::new(SystemClock);
     let security = SecurityConfig::new(SigningKey::generate().unwrap());
     let security = Security::start(security, &f.cache, clock.clone(), &f.supervisor).unwrap();
@@ -124,11 +123,20 @@ async fn a_server_is_set_up_once_and_corrected_later() {
     );
     let admin =
         User { name: "system:apiserver".into(), groups: vec!["system:masters".into()], ..User::default() };
-    let client = ::client::in_process(server.in_process(admin));
+    (security, ::client::in_process(server.in_process(admin)))
+}
+
+#[tokio::test]
+async fn a_server_is_set_up_once_and_corrected_later() {
+    let f = Fixture::new().await;
+    let (security, client) = served(&f);
     let first = run(&client, &config()).await.unwrap();
     assert_eq!(
         first.created,
-        policy::objects().len() + objects::grounds(&config()).len() + objects::others(&config()).len()
+        policy::objects().len()
+            + objects::grounds(&config()).len()
+            + objects::others(&config()).len()
+            + objects::firsts().len()
     );
     assert_eq!(run(&client, &config()).await.unwrap(), Summary::default());
     security.settled().await;
@@ -166,5 +174,20 @@ async fn a_server_is_set_up_once_and_corrected_later() {
     assert!(told().contains("server: https://[2001:db8::1]:6443"), "{}", told());
     let slice = f.lookup.object("discovery.k8s.io", "endpointslices", "default", "kubernetes").unwrap();
     assert_eq!(slice.at(&["endpoints"]).unwrap()[0]["addresses"], json!(["192.0.2.2"]));
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_administrator_has_made_of_a_first_object_stays() {
+    let f = Fixture::new().await;
+    let (_security, client) = served(&f);
+    run(&client, &config()).await.unwrap();
+    let class = json!({"metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "false"}}, "provisioner": "knarr.dev/directory"});
+    f.put("storageclasses/standard", &class).await;
+    run(&client, &config()).await.unwrap();
+    let kept = f.lookup.object("storage.k8s.io", "storageclasses", "", "standard").unwrap();
+    assert_eq!(kept.annotation("storageclass.kubernetes.io/is-default-class"), Some("false"));
+    f.delete("storageclasses/standard").await;
+    assert_eq!(run(&client, &config()).await.unwrap(), Summary { created: 1, updated: 0 });
     f.stop().await;
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use informer::Cached;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
+use pods::volumes::UsedClaim;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use attempt::{Attempt, RawMeta, RawState};
 pub(crate) use pods::{is_ready, is_terminal, ready_condition};
@@ -54,6 +56,8 @@ pub(crate) struct Facts {
     pub named_ports: Box<[NamedPort]>,
     /// Of Jobs' pods.
     pub attempt: Option<Box<Attempt>>,
+    /// The claims that the pod's volumes use.
+    pub claims: Box<[UsedClaim]>,
 }
 
 /// A container's port that Services can refer to by name.
@@ -91,6 +95,21 @@ struct RawSpec {
     subdomain: Option<Box<str>>,
     containers: Option<Vec<RawTemplate>>,
     init_containers: Option<Vec<RawTemplate>>,
+    volumes: Option<Vec<RawVolume>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawVolume {
+    name: Box<str>,
+    persistent_volume_claim: Option<RawClaim>,
+    ephemeral: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawClaim {
+    claim_name: Box<str>,
 }
 
 /// A container as the specification describes it.
@@ -154,6 +173,7 @@ impl From<Raw> for Facts {
         let named_ports = named_ports(&spec);
         let sidecars: Vec<&str> = sidecars(&spec).map(|init| &*init.name).collect();
         let attempt = Attempt::of(&raw.metadata, &status, &sidecars);
+        let claims = claims(raw.metadata.name.as_deref().unwrap_or_default(), &spec);
         let conditions = status.conditions.unwrap_or_default();
         let ready = conditions.iter().find(|c| c.type_ == "Ready");
         let most = |all: Option<Vec<RawContainer>>| {
@@ -175,8 +195,22 @@ impl From<Raw> for Facts {
             subdomain: spec.subdomain.unwrap_or_default(),
             named_ports,
             attempt,
+            claims,
         }
     }
+}
+
+/// As [`pods::volumes::claims_of`] reads them from the typed object.
+fn claims(pod: &str, spec: &RawSpec) -> Box<[UsedClaim]> {
+    let used = spec.volumes.iter().flatten().filter_map(|volume| {
+        if let Some(source) = &volume.persistent_volume_claim {
+            return Some(UsedClaim { name: source.claim_name.clone(), is_ephemeral: false });
+        }
+        volume.ephemeral?;
+        let name = pods::volumes::ephemeral_claim(pod, &volume.name);
+        Some(UsedClaim { name: name.into(), is_ephemeral: true })
+    });
+    used.collect()
 }
 
 fn addresses(status: &RawStatus) -> Box<[IpAddr]> {

@@ -126,6 +126,46 @@ pub(crate) fn volume(object: &Object) -> ErrorList {
     errors
 }
 
+/// What a volume's specification says besides where its data are.
+const NO_SOURCE: [&str; 9] = [
+    "accessModes",
+    "capacity",
+    "claimRef",
+    "mountOptions",
+    "nodeAffinity",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "volumeAttributesClassName",
+    "volumeMode",
+];
+
+/// A volume's data stay where they are, and what they are.
+pub(crate) fn volume_update(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = volume(new);
+    let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
+    let source = |spec: &Value| {
+        let mut spec = spec.as_object().cloned().unwrap_or_default();
+        spec.retain(|key, _| !NO_SOURCE.contains(&key.as_str()));
+        spec
+    };
+    if source(after) != source(before) {
+        let at = Path::root("spec");
+        let detail = "spec.persistentvolumesource is immutable after creation";
+        errors.push(FieldError::forbidden(&at.child("persistentvolumesource"), detail));
+    }
+    let mode = read::text(after, "volumeMode");
+    if mode != read::text(before, "volumeMode") {
+        errors.push(FieldError::invalid(&Path::root("volumeMode"), mode.to_owned(), super::IMMUTABLE));
+    }
+    let affinity = |spec| read::raw(spec, "nodeAffinity");
+    if affinity(before).is_some() && affinity(after) != affinity(before) {
+        let detail = format!("{}, except for updating from beta label to GA", super::IMMUTABLE);
+        let value = affinity(after).cloned().unwrap_or(Value::Null);
+        errors.push(FieldError::invalid(&Path::root("nodeAffinity"), value, detail));
+    }
+    errors
+}
+
 pub(crate) fn storage_class(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let text = |key: &str| read::top_raw(object, key).and_then(Value::as_str).unwrap_or("");

@@ -31,6 +31,7 @@ pub(crate) struct Attempt {
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct RawMeta {
+    pub name: Option<Box<str>>,
     pub annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<RawOwner>>,
     finalizers: Option<Vec<Box<str>>>,

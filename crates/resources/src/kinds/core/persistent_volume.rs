@@ -35,7 +35,7 @@ impl Logic for PersistentVolume {
     }
 
     fn changes(&self) -> Changes<'_> {
-        Changes::NotYetJudged("the source of a volume and its node affinity are immutable")
+        Changes::Judged(&storage::volume_update)
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {

@@ -84,3 +84,28 @@ fn volumes_and_classes() {
         ["provisioner: Forbidden: updates to provisioner are forbidden."]
     );
 }
+
+#[test]
+fn a_volumes_data_stay_where_they_are() {
+    let affinity = json!({"required": {"nodeSelectorTerms": [{"matchExpressions": [
+        {"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]}});
+    let old = json!({"metadata": {"name": "v"}, "spec": {"capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain", "volumeMode": "Filesystem",
+        "local": {"path": "/data"}, "nodeAffinity": affinity}});
+    let changed =
+        |pointer: &str, value: Value| updated("persistentvolumes", &with(&old, pointer, value), &old);
+    assert_eq!(changed("/spec/capacity/storage", json!("2Gi")), [""; 0]);
+    assert_eq!(changed("/spec/persistentVolumeReclaimPolicy", json!("Delete")), [""; 0]);
+    assert_eq!(
+        changed("/spec/local/path", json!("/other")),
+        ["spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"]
+    );
+    assert_eq!(
+        changed("/spec/volumeMode", json!("Block")),
+        ["volumeMode: Invalid value: \"Block\": field is immutable"]
+    );
+    let moved = json!(["n2"]);
+    let said = changed("/spec/nodeAffinity/required/nodeSelectorTerms/0/matchExpressions/0/values", moved);
+    assert!(said[0].starts_with("nodeAffinity: Invalid value:"), "{said:?}");
+    assert!(said[0].ends_with("field is immutable, except for updating from beta label to GA"), "{said:?}");
+}

@@ -1,0 +1,28 @@
+//! Persistent volumes and claims: which belongs to which, what becomes of a volume whose claim is gone, and what keeps
+//! both while they are in use.
+//!
+//! Start with [`binder`], the loop that decides about claims ([`claim`]) and volumes ([`volume`]). [`protection`] takes
+//! the finalizers away. What both sides mean is in `pods::volumes`.
+
+pub mod binder;
+mod claim;
+pub mod protection;
+mod volume;
+
+pub use binder::BinderController;
+pub use protection::{ClaimProtectionController, VolumeProtectionController};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// Sets an annotation; returns whether it had another value.
+fn annotate(meta: &mut ObjectMeta, key: &str, value: &str) -> bool {
+    let annotations = meta.annotations.get_or_insert_default();
+    if annotations.get(key).is_some_and(|held| held == value) {
+        return false;
+    }
+    annotations.insert(key.to_owned(), value.to_owned());
+    true
+}
+
+#[cfg(test)]
+mod tests;
