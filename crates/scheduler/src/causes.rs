@@ -23,10 +23,12 @@ pub enum Cause {
     Near,
     Apart,
     Repelled,
+    /// Claims or volumes.
+    Storage,
 }
 
 impl Cause {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Cordon,
         Self::Taints,
         Self::Labels,
@@ -39,6 +41,7 @@ impl Cause {
         Self::Near,
         Self::Apart,
         Self::Repelled,
+        Self::Storage,
     ];
 
     /// `None` if the node suits the pod, or if the pod names another node, which no change of this node can cure.
@@ -52,6 +55,11 @@ impl Cause {
             Rule::Resources if verdict.is_short_of_cpu() => Self::Cpu,
             Rule::Resources if verdict.is_short_of_memory() => Self::Memory,
             Rule::Resources => Self::Amounts,
+            Rule::ClaimTaken
+            | Rule::VolumeGone
+            | Rule::VolumeElsewhere
+            | Rule::NoVolume
+            | Rule::VolumeZone => Self::Storage,
             Rule::NoPlace => Self::Place,
             Rule::Spread => Self::Spread,
             Rule::Near => Self::Near,
@@ -60,9 +68,9 @@ impl Cause {
         })
     }
 
-    /// Whether the cause depends on pods of other nodes, or on other nodes.
+    /// Whether the cause depends on pods of other nodes, on other nodes, or on no node.
     pub fn is_social(self) -> bool {
-        matches!(self, Self::Spread | Self::Near | Self::Apart | Self::Repelled)
+        matches!(self, Self::Spread | Self::Near | Self::Apart | Self::Repelled | Self::Storage)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::nodes::Nodes;
 use crate::pod::{Needs, PodInfo};
 use crate::refusal::Refusal;
 use crate::score::{Candidate, scores};
+use crate::storage::Wanted;
 use crate::verdict::Verdict;
 
 /// Below this many nodes all of them are looked at (upstream: `minFeasibleNodesToFind`).
@@ -65,6 +66,10 @@ pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, us
         let message = "no nodes available to schedule pods".to_owned();
         return (Decision::Unschedulable(Refusal { message, causes: Causes::default() }), 0);
     }
+    if pod.shape.claims.is_some() {
+        // Volumes change what fits beside nodes and pods, which is all that the memory knows.
+        return decide_with_volumes(pod, nodes, chance);
+    }
     let slots = nodes.slots().len();
     let mut memory = std::mem::take(&mut nodes.memory);
     let remembered = if pod.node_name.is_none() { memory.failure(&pod.shape, nodes.stamp()) } else { None };
@@ -84,7 +89,7 @@ pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, us
                 (check_named(needs, Some(name), node), merits(needs, node))
             }
         };
-        let search = search(pod, nodes, &neighbours, chance.start, look);
+        let search = search(pod, nodes, &neighbours, chance.start, None, look);
         if search.candidates.is_empty() {
             let message = explain(&pod.shape.needs, nodes.count(), &search);
             let causes = search.refusals.0.iter().filter_map(|(verdict, _)| Cause::of(*verdict)).collect();
@@ -104,11 +109,42 @@ pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, us
     (decision, next)
 }
 
+/// The same for a pod that has claims.
+fn decide_with_volumes(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, usize) {
+    nodes.attend(&pod.shape);
+    let nodes = &*nodes;
+    let needs = &pod.shape.needs;
+    let wanted = match nodes.storage.wanted(pod) {
+        Ok(wanted) => wanted,
+        Err(why) => {
+            let message = nowhere(needs, nodes.count(), &why);
+            let causes = [Cause::Storage].into_iter().collect();
+            let next = chance.start % nodes.slots().len();
+            return (Decision::Unschedulable(Refusal { message, causes }), next);
+        }
+    };
+    let neighbours = Neighbours::of(&pod.shape, nodes);
+    let look = |slot: usize, _: u64| {
+        let node = &nodes.slots()[slot];
+        (check_named(needs, pod.node_name.as_deref(), node), merits(needs, node))
+    };
+    let search = search(pod, nodes, &neighbours, chance.start, wanted.as_ref(), look);
+    let decision = if search.candidates.is_empty() {
+        let message = explain(needs, nodes.count(), &search);
+        let causes = search.refusals.0.iter().filter_map(|(verdict, _)| Cause::of(*verdict)).collect();
+        Decision::Unschedulable(Refusal { message, causes })
+    } else {
+        Decision::Bind(best(&search.candidates, &neighbours, nodes, chance.tie).to_string())
+    };
+    (decision, search.next)
+}
+
 fn search(
     pod: &PodInfo,
     nodes: &Nodes,
     neighbours: &Neighbours<'_>,
     start: usize,
+    volumes: Option<&Wanted<'_>>,
     mut look: impl FnMut(usize, u64) -> (Verdict, Merits),
 ) -> Search {
     let stamps = nodes.stamps();
@@ -125,6 +161,11 @@ fn search(
             continue;
         }
         let (mut verdict, merits) = look(slot, stamps[slot]);
+        if verdict.fits()
+            && let Some(volumes) = volumes
+        {
+            verdict = volumes.check(&nodes.slots()[slot]);
+        }
         if verdict.fits() && !silent {
             verdict = neighbours.check(slot);
         }
@@ -200,6 +241,16 @@ fn explain(needs: &Needs, present: usize, search: &Search) -> String {
     format!(
         "0/{present} nodes are available: {reasons}. no new claims to deallocate, preemption: {preemption}"
     )
+}
+
+/// The sentence for a pod that no node is looked at for.
+fn nowhere(needs: &Needs, present: usize, why: &str) -> String {
+    let preemption = if needs.can_preempt {
+        format!("0/{present} nodes are available: {present} Preemption is not helpful for scheduling.")
+    } else {
+        "not eligible due to preemptionPolicy=Never.".to_owned()
+    };
+    format!("0/{present} nodes are available: {why}. no new claims to deallocate, preemption: {preemption}")
 }
 
 /// `2 Insufficient cpu, 1 …`, in the order of the text, as upstream sorts it.

@@ -3,12 +3,13 @@
 //! Start with [`cycle::decide`], the pure decision: from one pod and the node table to a node or the reasons why none
 //! suits. [`nodes`] is that table; [`crowds`] keeps in the table how many pods of each group are at each place.
 //! [`filters`], [`neighbours`] and [`score`] are the rules, [`queue`] decides which pod is next, and [`waitlist`]
-//! finds the pods that fit nowhere by the changes that could help them. [`state`] puts these together, and [`run`] is
+//! finds the pods that fit nowhere by the changes that could help them. [`storage`] knows where pods can have their volumes, [`state`] puts these together, and [`run`] is
 //! the only part that waits or talks to the API. A pod is kept as a [`pod::PodInfo`]: without its object, and with
 //! one shape shared by all pods of a template.
 //!
-//! Never here: a write other than bindings, pod conditions and events; a poll.
+//! Never here: a write other than bindings, of pods and of the volumes they wait for, pod conditions and events; a poll.
 
+mod binding;
 pub mod causes;
 mod condition;
 pub mod crowds;
@@ -33,6 +34,7 @@ pub mod run;
 mod samples;
 pub mod score;
 pub mod state;
+pub mod storage;
 mod topology;
 pub mod verdict;
 pub mod waitlist;

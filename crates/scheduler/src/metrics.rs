@@ -46,6 +46,8 @@ pub enum Why {
     NodeLabel,
     NodeTaint,
     NamespaceUpdate,
+    ClaimUpdate,
+    VolumeUpdate,
 }
 
 /// How much the scheduler holds.
@@ -268,6 +270,8 @@ impl Why {
             Self::NodeLabel => "NodeUpdateNodeLabel",
             Self::NodeTaint => "NodeUpdateNodeTaint",
             Self::NamespaceUpdate => "NamespaceUpdate",
+            Self::ClaimUpdate => "PersistentVolumeClaimUpdate",
+            Self::VolumeUpdate => "PersistentVolumeUpdate",
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::node::{Aspects, NodeInfo};
 use crate::pod::{PodInfo, Shape};
 use crate::pool::Pool;
 use crate::relations::{Labels, Namespaces};
+use crate::storage::Storage;
 
 /// What is kept of a placed pod.
 #[derive(Debug)]
@@ -57,6 +58,7 @@ pub struct Nodes {
     priorities: BTreeMap<i32, usize>,
     pub(crate) crowds: Crowds,
     pub(crate) memory: Memory,
+    pub(crate) storage: Storage,
     texts: Pool<str>,
     amounts: Pool<Amounts>,
 }
@@ -205,7 +207,8 @@ impl Nodes {
             instead_of = self.remove_pod(&pod.uid);
         }
         let slot = self.slot(node);
-        let Shape { needs, identity, wishes } = &pod.shape;
+        let Shape { needs, identity, wishes, claims } = &pod.shape;
+        self.storage.came(&identity.namespace, claims.as_ref());
         self.slots[slot as usize].take(needs);
         *self.priorities.entry(needs.priority).or_insert(0) += 1;
         let presence = self.crowds.came(slot, identity, wishes.as_ref(), &self.slots);
@@ -232,6 +235,7 @@ impl Nodes {
                 self.priorities.remove(&shape.needs.priority);
             }
         }
+        self.storage.went(&shape.identity.namespace, shape.claims.as_ref());
         self.crowds.went(slot, presence, shape.wishes.as_ref());
         self.changed(slot);
         Some(Departure { slot, shape })

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use informer::Key;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodSpec, Toleration};
+use pods::volumes::UsedClaim;
 use pods::{Amounts, HostPort, NodeRequirements, Preference};
 
 use crate::pool::Pool;
@@ -55,6 +56,9 @@ impl Needs {
     }
 }
 
+/// The claims that a pod's volumes use, in the volumes' order.
+pub type Claims = Arc<[UsedClaim]>;
+
 /// All properties of a pod that decisions depend on. Pods of equal shape are decided alike.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Shape {
@@ -62,6 +66,8 @@ pub struct Shape {
     pub identity: Arc<Identity>,
     /// The pod's wishes about other pods, if it has any.
     pub wishes: Option<Arc<Wishes>>,
+    /// The claims of the pod's volumes, if there are any.
+    pub claims: Option<Claims>,
 }
 
 /// A pod as the scheduler sees it.
@@ -111,6 +117,7 @@ impl PodInfo {
                 needs: shapes.needs.share(Arc::new(Needs::of(pod))),
                 identity: shapes.identities.share(Arc::new(identity)),
                 wishes: wishes.map(|wishes| shapes.wishes.share(Arc::new(wishes))),
+                claims: Some(pods::volumes::claims_of(pod)).filter(|used| !used.is_empty()).map(Into::into),
             },
             settled: pods::is_settled(pod),
         }

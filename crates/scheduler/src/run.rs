@@ -1,12 +1,11 @@
 //! The loop: receives events from the caches and results of bindings; writes bindings, conditions and Events.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base::{Clock, Shutdown, Supervisor, TaskKind};
 use client::{EventType, Recorder};
 use informer::{Delta, Informers, Key};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, PodCondition};
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -15,11 +14,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::binding::{Unbound, bind, bind_volumes};
 use crate::condition;
 use crate::metrics::{Metrics, Outcome};
 use crate::pod::PodInfo;
 use crate::queue::Attempt;
 use crate::state::{Round, State};
+use crate::storage::{Choices, Storage};
 
 /// How many bindings may be under way at once.
 const BINDINGS: usize = 64;
@@ -42,8 +43,11 @@ enum Event {
     Pod(Delta<Pod>),
     Node(Delta<Node>),
     Namespace(Delta<Namespace>),
+    Claim(Key),
+    /// A volume or a class of volumes.
+    Storage,
     /// A binding ended; with the reason when it failed.
-    Bound(Box<Attempt>, String, Result<(), Unbound>),
+    Bound(Box<Attempt>, String, Choices, Result<(), Unbound>),
 }
 
 /// The scheduler, built and ready to run.
@@ -55,6 +59,8 @@ pub struct Scheduler {
     outbox: mpsc::UnboundedSender<Event>,
     state: State,
     writes: JoinSet<()>,
+    /// Bindings that wait for volumes.
+    waits: JoinSet<()>,
     metrics: Metrics,
     informers: Informers,
 }
@@ -80,14 +86,28 @@ impl Scheduler {
         informers.cache::<Pod>().subscribe(move |delta| drop(pods.send(Event::Pod(delta.clone()))));
         let recorder =
             Recorder::start(client.clone(), "default-scheduler", None, Arc::clone(&clock), supervisor);
+        let storage = Storage::of(informers);
+        storage.subscribe(
+            {
+                let outbox = outbox.clone();
+                move |claim| drop(outbox.send(Event::Claim(claim)))
+            },
+            {
+                let outbox = outbox.clone();
+                move || drop(outbox.send(Event::Storage))
+            },
+        );
+        let mut state = State::new(&config.scheduler_name, &metrics);
+        state.store_in(storage);
         Self {
-            state: State::new(&config.scheduler_name, &metrics),
+            state,
             client,
             clock,
             recorder,
             inbox,
             outbox,
             writes: JoinSet::new(),
+            waits: JoinSet::new(),
             metrics,
             informers: informers.clone(),
         }
@@ -102,8 +122,17 @@ impl Scheduler {
     async fn run(mut self, shutdown: Shutdown) {
         let (pods, nodes) = (self.informers.cache::<Pod>(), self.informers.cache::<Node>());
         let namespaces = self.informers.cache::<Namespace>();
+        let storage = self.state.nodes.storage.clone();
+        let synced = async {
+            tokio::join!(
+                pods.wait_synced(),
+                nodes.wait_synced(),
+                namespaces.wait_synced(),
+                storage.wait_synced()
+            );
+        };
         tokio::select! {
-            () = async { tokio::join!(pods.wait_synced(), nodes.wait_synced(), namespaces.wait_synced()); } => {}
+            () = synced => {}
             () = shutdown.started() => return,
         }
         loop {
@@ -132,6 +161,11 @@ impl Scheduler {
                         tracing::error!(%error, "a scheduler write panicked");
                     }
                 }
+                Some(ended) = self.waits.join_next(), if !self.waits.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a binding that waited for volumes panicked");
+                    }
+                }
                 () = until(due) => {}
                 () = shutdown.started() => return,
             }
@@ -155,8 +189,14 @@ impl Scheduler {
                 state.namespace_changed(new.name(), Some(labels.collect()), now);
             }
             Event::Namespace(Delta::Deleted(old)) => state.namespace_changed(old.name(), None, now),
-            Event::Bound(attempt, _, Ok(())) => state.bound(&attempt),
-            Event::Bound(attempt, node, Err(why)) => {
+            Event::Claim(claim) => state.claim_changed(&claim, now),
+            Event::Storage => state.storage_changed(now),
+            Event::Bound(attempt, _, choices, Ok(())) => {
+                state.volumes_settled(&choices);
+                state.bound(&attempt);
+            }
+            Event::Bound(attempt, node, choices, Err(why)) => {
+                state.volumes_settled(&choices);
                 let pod = &attempt.pod.key;
                 let present = self.informers.cache::<Pod>().find(pod);
                 let still_there = present.as_ref().is_some_and(|present| present.uid == attempt.pod.uid);
@@ -174,23 +214,39 @@ impl Scheduler {
         let (metrics, profile) = (self.metrics.clone(), self.state.scheduler_name().to_owned());
         let ended = move |outcome| metrics.attempted(&profile, outcome, started.elapsed());
         match round {
-            Round::Bind(attempt, node) => {
+            Round::Bind(attempt, node, choices) => {
                 let metrics = self.metrics.clone();
+                let waits = !choices.is_empty();
+                let claims = waits.then(|| self.informers.cache::<PersistentVolumeClaim>());
                 let span = tracing::debug_span!("bind", pod = %attempt.pod.key, %node);
                 let (client, recorder, outbox) =
                     (self.client.clone(), self.recorder.clone(), self.outbox.clone());
                 let bound = async move {
-                    let result = bind(&client, &attempt.pod, &node).await;
+                    let volumes = match &claims {
+                        Some(claims) => bind_volumes(&client, claims, &node, &choices).await,
+                        None => Ok(()),
+                    };
+                    let result = match volumes {
+                        Ok(()) => bind(&client, &attempt.pod, &node).await,
+                        refused => refused,
+                    };
                     ended(if result.is_ok() { Outcome::Scheduled } else { Outcome::Error });
                     if result.is_ok() {
                         metrics.placed(attempt.attempts + 1, attempt.first.elapsed());
                         let Key { namespace, name } = &attempt.pod.key;
                         let message = format!("Successfully assigned {namespace}/{name} to {node}");
                         recorder.event(&attempt.pod.reference(), EventType::Normal, "Scheduled", message);
+                    } else if let Err(why) = &result
+                        && why.is_of_volumes
+                    {
+                        let (about, message) = (attempt.pod.reference(), why.message.clone());
+                        recorder.event(&about, EventType::Warning, "FailedScheduling", message);
                     }
-                    drop(outbox.send(Event::Bound(Box::new(attempt), node, result)));
+                    drop(outbox.send(Event::Bound(Box::new(attempt), node, choices, result)));
                 };
-                self.writes.spawn(bound.instrument(span));
+                // Volumes may take minutes: bindings that wait for them take nobody's place.
+                let tasks = if waits { &mut self.waits } else { &mut self.writes };
+                tasks.spawn(bound.instrument(span));
             }
             Round::Unschedulable(pod, message) => {
                 ended(Outcome::Unschedulable);
@@ -229,42 +285,6 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// Why a binding was not written.
-struct Unbound {
-    message: String,
-    /// The pod's namespace is being deleted, and the pod with it.
-    namespace_goes: bool,
-}
-
-impl Unbound {
-    fn other(message: impl ToString) -> Self {
-        Self { message: message.to_string(), namespace_goes: false }
-    }
-}
-
-async fn bind(client: &Client, pod: &PodInfo, node: &str) -> Result<(), Unbound> {
-    let Key { namespace, name } = &pod.key;
-    let binding = json!({
-        "apiVersion": "v1", "kind": "Binding",
-        "metadata": {"name": &**name, "namespace": &**namespace, "uid": &*pod.uid},
-        "target": {"apiVersion": "v1", "kind": "Node", "name": node},
-    });
-    let body = serde_json::to_vec(&binding).map_err(Unbound::other)?;
-    let request = kube::core::Request::new(format!("/api/v1/namespaces/{namespace}/pods"))
-        .create_subresource("binding", name, &kube::api::PostParams::default(), body)
-        .map_err(Unbound::other)?;
-    let answered =
-        tokio::time::timeout(Duration::from_secs(30), client.request::<serde_json::Value>(request)).await;
-    match answered {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(Unbound {
-            message: client::message(&error),
-            namespace_goes: client::is_without_namespace(&error),
-        }),
-        Err(_) => Err(Unbound::other("the API server did not answer in 30 s")),
-    }
-}
-
 /// Writes the condition that states why the pod waits.
 async fn tell(client: &Client, pod: &PodInfo, condition: &PodCondition) {
     let api = kube::Api::<Pod>::namespaced(client.clone(), &pod.key.namespace);
@@ -279,6 +299,8 @@ async fn tell(client: &Client, pod: &PodInfo, condition: &PodCondition) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn pod(name: &str, node: Option<&str>) -> Pod {
@@ -324,7 +346,12 @@ mod tests {
         pods.apply(pod("bound", Some("n")));
         learn_all(&mut scheduler);
         for attempt in attempts {
-            scheduler.learn(Event::Bound(Box::new(attempt), "n".into(), Err(Unbound::other("refused"))));
+            scheduler.learn(Event::Bound(
+                Box::new(attempt),
+                "n".into(),
+                Choices::default(),
+                Err(Unbound::other("refused")),
+            ));
         }
         let later = now + Duration::from_secs(60);
         let waiting: Vec<_> =

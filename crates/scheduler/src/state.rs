@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use informer::Cached;
+use informer::{Cached, Key};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use tokio::time::Instant;
 
@@ -17,12 +17,13 @@ use crate::nodes::Nodes;
 use crate::pod::{PodInfo, Shapes};
 use crate::queue::{Attempt, PodQueue};
 use crate::relations::Labels;
+use crate::storage::{Choices, Storage};
 
 /// The outcome for the pod that was next.
 #[derive(Debug)]
 pub enum Round {
     /// To be bound to the node, where it counts from now on; then [`State::bound`] or [`State::not_bound`].
-    Bind(Attempt, String),
+    Bind(Attempt, String, Choices),
     /// The pod waits, for this reason.
     Unschedulable(PodInfo, String),
     /// The decision panicked on this pod, which will be tried again.
@@ -88,8 +89,10 @@ impl State {
         self.start = next;
         Some(match decision {
             Decision::Bind(node) => {
+                let choices = self.choose(&attempt.pod, &node);
+                self.nodes.storage.assume(&node, &choices);
                 self.place(&attempt.pod, &node, now);
-                Round::Bind(attempt, node)
+                Round::Bind(attempt, node, choices)
             }
             Decision::Unschedulable(refusal) => {
                 let pod = attempt.pod.clone();
@@ -97,6 +100,33 @@ impl State {
                 Round::Unschedulable(pod, refusal.message)
             }
         })
+    }
+
+    /// The volumes that a pod's claims get on the node.
+    fn choose(&self, pod: &PodInfo, node: &str) -> Choices {
+        let (wanted, node) = (self.nodes.storage.wanted(pod), self.nodes.get(node));
+        let chosen = wanted.ok().flatten().zip(node).and_then(|(wanted, node)| wanted.choose(node));
+        chosen.unwrap_or_default()
+    }
+
+    /// Takes claims and volumes from these caches.
+    pub fn store_in(&mut self, storage: Storage) {
+        self.nodes.storage = storage;
+    }
+
+    /// A claim was added, changed or removed: pods that wait for it may fit.
+    pub fn claim_changed(&mut self, claim: &Key, now: Instant) {
+        self.queue.wake(Why::ClaimUpdate, now, |waitlist| waitlist.claim_changed(claim));
+    }
+
+    /// A volume or a class was added or changed: pods that wait for volumes may fit.
+    pub fn storage_changed(&mut self, now: Instant) {
+        self.queue.wake(Why::VolumeUpdate, now, crate::waitlist::Waitlist::storage_changed);
+    }
+
+    /// What was decided for a pod's claims is written, or was given up.
+    pub fn volumes_settled(&mut self, choices: &Choices) {
+        self.nodes.storage.settle(choices);
     }
 
     /// A pod was added or changed. Its object is decoded only if it has new information.

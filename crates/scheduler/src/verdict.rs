@@ -13,6 +13,16 @@ pub enum Rule {
     NodeAffinity,
     Ports,
     Resources,
+    /// A claim that only one pod may use is used.
+    ClaimTaken,
+    /// The volume of a bound claim is not there.
+    VolumeGone,
+    /// A bound volume cannot be had on the node.
+    VolumeElsewhere,
+    /// The node has no volume for a claim, and none can be made there.
+    NoVolume,
+    /// The node is in none of a volume's zones.
+    VolumeZone,
     /// The node lacks a label that a spread constraint goes by.
     NoPlace,
     Spread,
@@ -21,13 +31,18 @@ pub enum Rule {
     Repelled,
 }
 
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 16] = [
     Rule::Unschedulable,
     Rule::NodeName,
     Rule::Taints,
     Rule::NodeAffinity,
     Rule::Ports,
     Rule::Resources,
+    Rule::ClaimTaken,
+    Rule::VolumeGone,
+    Rule::VolumeElsewhere,
+    Rule::NoVolume,
+    Rule::VolumeZone,
     Rule::NoPlace,
     Rule::Spread,
     Rule::Near,
@@ -97,7 +112,7 @@ impl Verdict {
     /// Whether evicting other pods could make room.
     pub fn preemption_may_help(self) -> bool {
         match self.rule() {
-            Some(Rule::Ports | Rule::Spread | Rule::Apart | Rule::Repelled) => true,
+            Some(Rule::Ports | Rule::ClaimTaken | Rule::Spread | Rule::Apart | Rule::Repelled) => true,
             Some(Rule::Resources) => self.0 >> TOO_BIG == 0,
             _ => false,
         }
@@ -113,6 +128,13 @@ impl Verdict {
             Rule::NodeAffinity => "node(s) didn't match Pod's node affinity/selector",
             Rule::Ports => "node(s) didn't have free ports for the requested pod ports",
             Rule::Resources => return self.shortages(needs),
+            Rule::ClaimTaken => {
+                "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+            }
+            Rule::VolumeGone => "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",
+            Rule::VolumeElsewhere => "node(s) didn't match PersistentVolume's node affinity",
+            Rule::NoVolume => "node(s) didn't find available persistent volumes to bind",
+            Rule::VolumeZone => "node(s) had no available volume zone",
             Rule::NoPlace => "node(s) didn't match pod topology spread constraints (missing required label)",
             Rule::Spread => "node(s) didn't match pod topology spread constraints",
             Rule::Near => "node(s) didn't match pod affinity rules",

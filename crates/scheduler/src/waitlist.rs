@@ -11,6 +11,8 @@ mod listeners;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+use informer::Key;
+
 use crate::causes::{Cause, Causes};
 use crate::filters::check;
 use crate::hints;
@@ -55,6 +57,8 @@ pub struct Waitlist {
     anywhere: BTreeSet<u32>,
     /// Classes by their causes, those that need least first; where a class names its nodes, only by social causes.
     by_cause: [BTreeSet<(i64, u32)>; Cause::ALL.len()],
+    /// Groups by the claims of their pods.
+    by_claim: HashMap<Key, BTreeSet<u32>>,
     /// Groups by the labels of pods that can help them or be in their way.
     listeners: Listeners,
 }
@@ -114,7 +118,7 @@ impl Waitlist {
                 self.any(&[Cause::Taints], &mut asked);
             }
             if aspects.labels {
-                self.any(&[Cause::Labels, Cause::Place], &mut asked);
+                self.any(&[Cause::Labels, Cause::Place, Cause::Storage], &mut asked);
                 self.any(&NEIGHBOURS, &mut asked);
             }
             if aspects.capacity {
@@ -153,6 +157,10 @@ impl Waitlist {
             let freed = |group: &u32| helps(&self.groups[*group].shape, self.causes(*group));
             helped.extend(groups.copied().filter(freed));
         }
+        let namespace = &other.identity.namespace;
+        for claim in other.claims.iter().flat_map(|claims| claims.iter()) {
+            helped.extend(self.by_claim.get(&Key::new(namespace, &claim.name)).into_iter().flatten());
+        }
         let mut woken = self.wake(helped);
         if node.present {
             let mut asked = BTreeSet::new();
@@ -169,6 +177,19 @@ impl Waitlist {
     pub fn namespace_changed(&mut self) -> Woken {
         let mut woken = Woken::new();
         self.wake_by(&NEIGHBOURS, &mut woken);
+        woken
+    }
+
+    /// A claim was added, changed or removed.
+    pub fn claim_changed(&mut self, claim: &Key) -> Woken {
+        let groups = self.by_claim.get(claim).into_iter().flatten().copied().collect();
+        self.wake(groups)
+    }
+
+    /// A volume or a class was added or changed.
+    pub fn storage_changed(&mut self) -> Woken {
+        let mut woken = Woken::new();
+        self.wake_by(&[Cause::Storage], &mut woken);
         woken
     }
 
@@ -280,12 +301,27 @@ impl Waitlist {
         };
         self.classes[class].groups.insert(group);
         self.groups[group].class = class;
-        self.listeners.add(group, &self.groups[group].shape, causes);
+        let shape = &self.groups[group].shape;
+        for claim in shape.claims.iter().flat_map(|claims| claims.iter()) {
+            let key = Key::new(&shape.identity.namespace, &claim.name);
+            self.by_claim.entry(key).or_default().insert(group);
+        }
+        self.listeners.add(group, shape, causes);
     }
 
     fn detach(&mut self, group: u32) {
         let class = self.groups[group].class;
-        self.listeners.remove(group, &self.groups[group].shape, self.classes[class].causes);
+        let shape = &self.groups[group].shape;
+        for claim in shape.claims.iter().flat_map(|claims| claims.iter()) {
+            let key = Key::new(&shape.identity.namespace, &claim.name);
+            if let Some(groups) = self.by_claim.get_mut(&key) {
+                groups.remove(&group);
+                if groups.is_empty() {
+                    self.by_claim.remove(&key);
+                }
+            }
+        }
+        self.listeners.remove(group, shape, self.classes[class].causes);
         self.classes[class].groups.remove(&group);
         if self.classes[class].groups.is_empty() {
             self.unfile(class);

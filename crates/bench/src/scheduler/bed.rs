@@ -114,7 +114,7 @@ impl Bed {
             let (took, round) = timed(|| self.state.round(tie, Instant::now()));
             spent += took;
             let Some(round) = round else { break };
-            let Round::Bind(attempt, node) = round else { bail!("a pod is not placed: {round:?}") };
+            let Round::Bind(attempt, node, _) = round else { bail!("a pod is not placed: {round:?}") };
             let number = attempt.pod.key.name.rsplit('-').next().and_then(|text| text.parse().ok());
             let bound = objects::pod(template, number.context("a name without a number")?, Some(&node))?;
             spent += timed(|| {

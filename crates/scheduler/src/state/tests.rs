@@ -61,7 +61,7 @@ impl Cluster {
     fn schedule(&mut self, tie: u64, refuse: bool) {
         while let Some(round) = self.state.round(tie, Instant::now()) {
             self.rounds += 1;
-            let Round::Bind(attempt, node) = round else { continue };
+            let Round::Bind(attempt, node, _) = round else { continue };
             let name = attempt.pod.key.name.to_string();
             if refuse && self.rounds.is_multiple_of(2) {
                 let present = self.pods.get(&name).map(Cached::of);
@@ -194,7 +194,7 @@ fn where_pods_wait_is_counted() {
         (waiting(&cluster), cluster.state.sizes()),
         ([1, 1, 0, 0], Sizes { nodes: 1, pods: 0, assumed: 0 })
     );
-    let Some(Round::Bind(first, node)) = cluster.state.round(0, Instant::now()) else { panic!("it fits") };
+    let Some(Round::Bind(first, node, _)) = cluster.state.round(0, Instant::now()) else { panic!("it fits") };
     assert_eq!((&*first.pod.uid, cluster.state.sizes()), ("held", Sizes { nodes: 1, pods: 1, assumed: 1 }));
     cluster.state.bound(&first);
     cluster.change("held", json!({"spec": {"nodeName": node}}));
