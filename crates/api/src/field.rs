@@ -65,6 +65,8 @@ impl fmt::Display for Path<'_> {
 pub enum ErrorType {
     Required,
     Invalid,
+    /// The same of what is too large to be shown.
+    InvalidWhole,
     NotSupported,
     Duplicate,
     Forbidden,
@@ -80,7 +82,7 @@ impl ErrorType {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Required => "FieldValueRequired",
-            Self::Invalid => "FieldValueInvalid",
+            Self::Invalid | Self::InvalidWhole => "FieldValueInvalid",
             Self::NotSupported => "FieldValueNotSupported",
             Self::Duplicate => "FieldValueDuplicate",
             Self::Forbidden => "FieldValueForbidden",
@@ -95,7 +97,7 @@ impl ErrorType {
     const fn words(self) -> &'static str {
         match self {
             Self::Required => "Required value",
-            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::Invalid | Self::InvalidWhole | Self::TypeInvalid => "Invalid value",
             Self::NotSupported => "Unsupported value",
             Self::Duplicate => "Duplicate value",
             Self::Forbidden => "Forbidden",
@@ -131,6 +133,11 @@ impl FieldError {
 
     pub fn invalid(path: &Path<'_>, value: impl Into<Value>, detail: impl Into<String>) -> Self {
         Self::new(ErrorType::Invalid, path, value.into(), detail)
+    }
+
+    /// The same, without showing the value.
+    pub fn invalid_whole(path: &Path<'_>, detail: impl Into<String>) -> Self {
+        Self::new(ErrorType::InvalidWhole, path, Value::Null, detail)
     }
 
     /// The value is none of `supported`.
@@ -184,9 +191,11 @@ impl FieldError {
     /// The message without the path: `Invalid value: "x": why`.
     pub fn body(&self) -> String {
         let mut out = match self.error_type {
-            ErrorType::Required | ErrorType::Forbidden | ErrorType::TooLong | ErrorType::Internal => {
-                self.error_type.words().to_owned()
-            }
+            ErrorType::Required
+            | ErrorType::Forbidden
+            | ErrorType::TooLong
+            | ErrorType::Internal
+            | ErrorType::InvalidWhole => self.error_type.words().to_owned(),
             _ => format!("{}: {}", self.error_type.words(), self.value),
         };
         if !self.detail.is_empty() {

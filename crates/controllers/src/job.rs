@@ -25,6 +25,8 @@ mod success_policy;
 mod template;
 mod tracking;
 
+pub(crate) use conditions::finish;
+
 pub use controller::JobController;
 pub use orphans::JobOrphanController;
 

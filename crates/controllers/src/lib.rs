@@ -12,6 +12,7 @@ pub mod certificates;
 mod claim;
 pub mod cluster_role_aggregation;
 mod collection;
+pub mod cron_job;
 pub mod custom_resource_definition;
 pub mod deployment;
 pub mod disruption;
@@ -48,6 +49,7 @@ pub mod taint_eviction;
 mod target;
 mod template;
 mod tolerations;
+pub mod ttl_after_finished;
 pub mod volumes;
 
 pub use node_ipam::{ClusterCidr, InvalidCidr};

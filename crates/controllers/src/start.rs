@@ -13,6 +13,7 @@ use crate::certificates::authority::Authority;
 use crate::certificates::cleaner::CsrCleanerController;
 use crate::certificates::signing::CsrSigningController;
 use crate::cluster_role_aggregation::ClusterRoleAggregationController;
+use crate::cron_job::CronJobController;
 use crate::custom_resource_definition::CustomResourceDefinitionController;
 use crate::deployment::DeploymentController;
 use crate::disruption::{DisruptionController, StaleDisruptionController};
@@ -35,6 +36,7 @@ use crate::service_account::ServiceAccountController;
 use crate::service_cidr::ServiceCidrController;
 use crate::stateful_set::StatefulSetController;
 use crate::taint_eviction::TaintEvictionController;
+use crate::ttl_after_finished::TtlAfterFinishedController;
 use crate::volumes::{BinderController, ClaimProtectionController, VolumeProtectionController};
 
 /// What the operator of the cluster sets.
@@ -101,4 +103,6 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<StatefulSetController>(());
     manager.start::<JobController>(());
     manager.start::<JobOrphanController>(());
+    manager.start::<CronJobController>(());
+    manager.start::<TtlAfterFinishedController>(());
 }

@@ -25,6 +25,7 @@ mod networking;
 mod node;
 mod policy;
 mod rbac;
+mod removed;
 mod resource;
 mod scheduling;
 mod storage;
@@ -115,6 +116,7 @@ pub(crate) fn builtin() -> Vec<Arc<Resource>> {
     let kinds = ALL.iter().map(|kind| kind()).collect();
     let mut rows =
         assemble::assemble(LINES, kinds).expect("every generated line has its kind, and every kind its line");
+    rows.extend(removed::aliases(&rows));
     let order = in_discovery_order(rows.iter().map(|row| row.group_version()).collect());
     rows.sort_by_cached_key(|row| order.iter().position(|version| *version == row.group_version()));
     rows

@@ -8,6 +8,7 @@ pub mod bootstrap_token;
 mod builtin;
 pub mod columns;
 mod convert;
+pub mod cron;
 pub mod custom;
 mod defaults;
 pub mod docs;

@@ -10,7 +10,6 @@ pub(crate) mod batch;
 mod check;
 pub(crate) mod cluster;
 pub(crate) mod config;
-mod cron;
 pub(crate) mod definition;
 pub(crate) mod ingress;
 pub(crate) mod network;

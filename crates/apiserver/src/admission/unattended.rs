@@ -12,7 +12,6 @@ const STORED: &[(&str, &str)] = &[
     ("apiregistration.k8s.io", "apiservices"),
     ("apps", "daemonsets"),
     ("autoscaling", "horizontalpodautoscalers"),
-    ("batch", "cronjobs"),
     ("resource.k8s.io", "deviceclasses"),
     ("resource.k8s.io", "resourceclaims"),
     ("resource.k8s.io", "resourceclaimtemplates"),

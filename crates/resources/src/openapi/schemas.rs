@@ -102,6 +102,12 @@ impl<'a> Schemas<'a> {
         };
         if with_bases(types).any(|set| std::ptr::eq(set, &**schema_data::builtin_types())) {
             schema_data::kinds().for_each(|(gvk, id)| add(id, gvk));
+            // Versions that are other names of built-in kinds.
+            let unnamed = table.rows().filter(|row| {
+                std::ptr::eq(row.schema.types(), &**schema_data::builtin_types())
+                    && schema_data::schema_of_kind(&row.gvk()).is_none()
+            });
+            unnamed.for_each(|row| add(row.schema.id(), &row.gvk()));
         }
         if !std::ptr::eq(types, &**schema_data::builtin_types()) {
             let own = table.rows().filter(|row| std::ptr::eq(row.schema.types(), types));

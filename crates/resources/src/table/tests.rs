@@ -15,7 +15,9 @@ fn groups_stand_in_discovery_order() {
     let hpa = versions.iter().position(|v| v == "autoscaling/v2").expect("served");
     assert_eq!(versions[hpa + 1], "autoscaling/v1");
     assert_eq!(builtin().preferred_version("autoscaling"), Some("v2"));
-    assert_eq!(versions.len(), 22);
+    let cron = versions.iter().position(|v| v == "batch/v1").expect("served");
+    assert_eq!(versions[cron + 1], "batch/v1beta1", "what upstream removed comes last");
+    assert_eq!(versions.len(), 24);
 }
 
 #[test]

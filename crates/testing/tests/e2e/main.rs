@@ -17,6 +17,7 @@ mod endpoints;
 mod faults;
 mod ingress;
 mod inside;
+mod jobs;
 mod labels;
 mod leftovers;
 mod lifecycle;
@@ -52,6 +53,7 @@ const AREAS: &[&[suite::Row]] = &[
     configuration::ROWS,
     faults::ROWS,
     leftovers::ROWS,
+    jobs::ROWS,
     labels::ROWS,
     replication::ROWS,
     deployments::ROWS,

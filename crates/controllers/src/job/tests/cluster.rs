@@ -153,6 +153,9 @@ impl Cluster {
             Action::Update { target, object } => {
                 let new: Job = object.typed().expect("a job");
                 assert_eq!((target.subresource, &new.spec), ("status", &self.job.spec));
+                let logic = &resources::builtin().find("batch", "v1", "jobs").expect("a row").logic;
+                let faults = logic.validate_status_update(object, &crate::target::dynamic(&self.job));
+                assert!(faults.is_empty(), "{faults:?}\n{}", self.log);
                 let empty = JobStatus::default();
                 let old = self.job.status.as_ref().unwrap_or(&empty);
                 let change = merge::difference(old, &new.status.clone().unwrap_or_default());

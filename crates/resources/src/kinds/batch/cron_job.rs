@@ -36,7 +36,7 @@ impl Logic for CronJob {
     }
 
     fn changes(&self) -> Changes<'_> {
-        Changes::Any("a change concerns the jobs that are made later")
+        Changes::Judged(&batch::cron_job_update)
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {

@@ -40,6 +40,10 @@ impl Logic for Job {
         Changes::Judged(&batch::job_update)
     }
 
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        batch::job_status(new, old)
+    }
+
     fn warnings(&self, object: &Object) -> Vec<String> {
         pod::template_warnings(object)
     }
