@@ -11,14 +11,18 @@ pub(crate) fn collection(row: &Resource) -> String {
     format!("{root}/{}/{}", row.group_version(), row.plural)
 }
 
-/// The kinds to follow: those that can be listed, watched and deleted, each in one version. Events are
-/// left out: they own nothing, are owned by nothing, and are many.
+/// Whether a kind is followed: it can be listed, watched and deleted. Events are left out: they own nothing, are owned
+/// by nothing, and are many.
+pub(crate) fn is_followed(row: &Resource) -> bool {
+    [Verb::List, Verb::Watch, Verb::Delete].into_iter().all(|v| row.supports(v)) && &*row.plural != "events"
+}
+
+/// The kinds to follow, each in one version.
 pub(crate) fn followed(table: &KindTable) -> Vec<Arc<Resource>> {
     let mut seen = HashSet::new();
-    let able = |row: &Resource| [Verb::List, Verb::Watch, Verb::Delete].into_iter().all(|v| row.supports(v));
     table
         .rows()
-        .filter(|row| able(row) && &*row.plural != "events")
+        .filter(|row| is_followed(row))
         .filter(|row| seen.insert(row.storage_prefix.to_string()))
         .cloned()
         .collect()

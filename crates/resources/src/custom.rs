@@ -2,7 +2,7 @@
 //!
 //! Start with [`rows`], which turns a stored definition into its rows. `structural` is the schema of a version, read
 //! once; `prune`, `defaulting` and `validate` are what happens to an object by it, `shape` is the schema as the types
-//! that field management and patches know. `logic` joins them for the pipeline, `columns` prints, `path` reads the
+//! that field management and patches know. `rules` are those in CEL. `logic` joins them for the pipeline, `columns` prints, `path` reads the
 //! definition's JSON paths. Nothing here waits, reads a clock, or knows other definitions.
 
 mod columns;
@@ -11,6 +11,7 @@ mod logic;
 mod path;
 mod prune;
 mod rows;
+pub(crate) mod rules;
 mod shape;
 mod structural;
 pub(crate) mod validate;
@@ -19,4 +20,5 @@ pub(crate) use path::JsonPath;
 pub(crate) use prune::prune;
 pub(crate) use rows::condition_is_true;
 pub use rows::rows;
+pub use rules::RuleSet;
 pub use structural::{Additional, Keywords, ListType, Structural, Type};

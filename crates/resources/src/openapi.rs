@@ -5,6 +5,7 @@
 //! of milliseconds: who serves them keeps the (compressed) result. Clients read from them which
 //! query parameters a PATCH knows, how lists merge, and what fields mean. Nothing here does IO.
 
+mod custom;
 mod discovery;
 mod gnostic;
 mod identifiers;
@@ -118,6 +119,12 @@ pub fn content_hash(table: &KindTable, gv: &GroupVersion) -> u64 {
     for row in &rows {
         let told = format!("{row:?} {} {:?} {:?} {:?}", row.kind, row.scope, row.verbs, row.parts);
         hash = embedded::fnv(hash, told.as_bytes());
+    }
+    for row in &rows {
+        if let Some(custom) = row.schema.custom() {
+            hash = embedded::fnv(hash, custom.published.as_bytes());
+            hash = embedded::fnv(hash, row.list_kind.as_bytes());
+        }
     }
     // The fingerprint knows the types of the built-in kinds.
     for types in schemas::sets(rows.iter().copied()).into_iter().skip(1) {

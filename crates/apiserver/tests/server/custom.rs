@@ -296,3 +296,138 @@ async fn a_wrong_definition_is_refused_in_upstreams_words() {
     let wrong = told(&|d| properties(d, json!({"type": "string", "pattern": "("}))).await;
     assert!(wrong.contains("must be a valid regular expression, but isn't"), "{wrong}");
 }
+
+/// Widgets with rules in CEL.
+fn ruled(rules: Value, more: &dyn Fn(&mut Value)) -> Value {
+    let mut version = version("v1", true);
+    let spec = &mut version["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    spec["x-kubernetes-validations"] = rules;
+    more(spec);
+    json!([version])
+}
+
+#[tokio::test]
+async fn rules_judge_objects_and_changes() {
+    let rules = json!([
+        {"rule": "self.size == 'large' || !has(self.copies) || self.copies <= 3", "message": "small ones have few copies",
+            "fieldPath": ".copies", "reason": "FieldValueForbidden"},
+        {"rule": "!has(self.parts) || self.parts.all(p, p.name.startsWith('p-'))",
+            "messageExpression": "'parts are called p-…, not ' + self.parts.filter(p, !p.name.startsWith('p-')).map(p, p.name).join(', ')"},
+        {"rule": "self.size == oldSelf.size", "message": "size is immutable"},
+        {"rule": "oldSelf.hasValue() || !has(self.note)", "optionalOldSelf": true, "message": "a note comes later"},
+    ]);
+    let harness = serving(ruled(rules, &|_| ())).await;
+    let named = "Widget.example.com \"a\" is invalid: ";
+    let few = harness.post(WIDGETS, &widget("a", json!({"copies": 4}))).await;
+    assert_eq!(few.refused(422), format!("{named}spec.copies: Forbidden: small ones have few copies"));
+    let wrong = harness
+        .post(WIDGETS, &widget("a", json!({"parts": [{"name": "x"}, {"name": "p-a"}, {"name": "y"}]})))
+        .await;
+    assert_eq!(
+        wrong.refused(422),
+        format!("{named}spec: Invalid value: \"object\": parts are called p-…, not x, y")
+    );
+    let early = harness.post(WIDGETS, &widget("a", json!({"note": "n"}))).await;
+    assert_eq!(early.refused(422), format!("{named}spec: Invalid value: \"object\": a note comes later"));
+    created(&harness, "a", json!({"copies": 3})).await;
+    let url = format!("{WIDGETS}/a");
+    harness.merge(&url, &json!({"spec": {"note": "n"}})).await.ok();
+    let grown = harness.merge(&url, &json!({"spec": {"size": "large"}})).await;
+    assert_eq!(grown.refused(422), format!("{named}spec: Invalid value: \"object\": size is immutable"));
+}
+
+#[tokio::test]
+async fn what_was_wrong_before_a_rule_may_stay_and_other_parts_change() {
+    let harness = serving(json!([version("v1", true)])).await;
+    created(&harness, "a", json!({"copies": 2})).await;
+    let url = format!("{DEFINITIONS}/widgets.example.com");
+    let mut definition = harness.get(&url).await.ok();
+    let mut stricter = version("v1", true);
+    let copies = &mut stricter["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["copies"];
+    copies["x-kubernetes-validations"] = json!([{"rule": "self >= 5"}]);
+    copies["minimum"] = 5.into();
+    definition["spec"]["versions"] = json!([stricter]);
+    harness.put(&url, &definition).await.ok();
+    let object = format!("{WIDGETS}/a");
+    assert_eq!(harness.merge(&object, &json!({"spec": {"note": "n"}})).await.ok()["spec"]["note"], "n");
+    let changed = harness.merge(&object, &json!({"spec": {"copies": 3}})).await;
+    assert_eq!(
+        changed.refused(422),
+        "Widget.example.com \"a\" is invalid: [spec.copies: Invalid value: 3: spec.copies in body should be greater than or equal to 5, spec.copies: Invalid value: \"integer\": failed rule: self >= 5]"
+    );
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_are_refused_with_their_definition() {
+    let harness = Harness::start().await;
+    let told = async |rule: Value, more: &dyn Fn(&mut Value)| {
+        harness.post(DEFINITIONS, &definition(ruled(json!([rule]), more))).await.refused(422)
+    };
+    let named = "CustomResourceDefinition.apiextensions.k8s.io \"widgets.example.com\" is invalid: ";
+    let at = "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]";
+    let wrong = told(json!({"rule": "self.nothing > 1"}), &|_| ()).await;
+    assert_eq!(
+        wrong,
+        format!(
+            "{named}{at}.rule: Invalid value: {{\"rule\":\"self.nothing > 1\"}}: compilation failed: ERROR: <input>:1:5: undefined field 'nothing'\n | self.nothing > 1\n | ....^"
+        )
+    );
+    let wrong = told(json!({"rule": "self.size > 1"}), &|_| ()).await;
+    assert!(wrong.contains("found no matching overload for '_>_' applied to '(string, int)'"), "{wrong}");
+    let wrong = told(json!({"rule": "self.size +"}), &|_| ()).await;
+    assert!(wrong.contains("compilation failed: ERROR: <input>:1:12: Syntax error"), "{wrong}");
+    let wrong = told(json!({"rule": "self.size"}), &|_| ()).await;
+    assert!(wrong.contains("cel expression must evaluate to a bool"), "{wrong}");
+    let wrong = told(json!({"rule": "true", "reason": "Because"}), &|_| ()).await;
+    assert!(wrong.contains(&format!("{at}.reason: Unsupported value: \"Because\"")), "{wrong}");
+    let inside = |spec: &mut Value| {
+        spec["properties"]["many"] = json!({"type": "array", "items": {"type": "string",
+            "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}});
+    };
+    let wrong = told(json!({"rule": "true"}), &inside).await;
+    assert!(wrong.contains("oldSelf cannot be used on the uncorrelatable portion of the schema"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_rule_ends_in_time_whatever_it_is_given() {
+    let rule =
+        "self.free.l.all(a, self.free.l.all(b, self.free.l.all(c, self.free.l.all(d, a + b + c + d >= 0))))";
+    let typed = |spec: &mut Value| {
+        spec["properties"]["free"] =
+            json!({"type": "object", "properties": {"l": {"type": "array", "items": {"type": "integer"}}}});
+    };
+    let harness = serving(ruled(json!([{"rule": rule}]), &typed)).await;
+    let many: Vec<u32> = (0..1000).collect();
+    let started = std::time::Instant::now();
+    let refused = harness.post(WIDGETS, &widget("a", json!({"free": {"l": many}}))).await;
+    assert!(refused.refused(422).contains("call cost exceeds limit for rule"));
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[tokio::test]
+async fn documents_show_what_the_definition_says() {
+    let harness = serving(json!([version("v1", true)])).await;
+    let index = harness.get("/openapi/v3").await.ok();
+    let url =
+        index["paths"]["apis/example.com/v1"]["serverRelativeURL"].as_str().expect("documented").to_owned();
+    let document = harness.get(&url).await.ok();
+    let widget = &document["components"]["schemas"]["com.example.v1.Widget"];
+    assert_eq!(widget["description"], "Things of a size.");
+    assert_eq!(widget["properties"]["spec"]["properties"]["size"]["enum"], json!(["small", "large"]));
+    assert_eq!(widget["properties"]["spec"]["properties"]["size"]["default"], "small");
+    assert_eq!(widget["x-kubernetes-group-version-kind"][0]["kind"], "Widget");
+    let listed = &document["components"]["schemas"]["com.example.v1.WidgetList"];
+    assert_eq!(listed["x-kubernetes-group-version-kind"][0]["kind"], "WidgetList");
+    assert!(document["components"]["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"].is_object());
+    let old = harness.get("/openapi/v2").await.ok();
+    let widget = &old["definitions"]["com.example.v1.Widget"];
+    assert_eq!(widget["properties"]["spec"]["properties"]["size"]["description"], "How large.");
+    assert_eq!(widget["properties"]["spec"]["properties"]["size"].get("default"), None);
+    // The address changes with what is told.
+    let definition = format!("{DEFINITIONS}/widgets.example.com");
+    let mut changed = harness.get(&definition).await.ok();
+    changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = "Others.".into();
+    harness.put(&definition, &changed).await.ok();
+    let index = harness.get("/openapi/v3").await.ok();
+    assert_ne!(index["paths"]["apis/example.com/v1"]["serverRelativeURL"], url);
+}

@@ -8,10 +8,10 @@ use api::{GroupResource, Object};
 use informer::cache::Objects;
 use informer::{Cache, Informers, Key, Queue};
 use k8s_openapi::api::core::v1::ResourceQuota;
-use resources::ResourceSource;
 use resources::quota::{Amounts, Ledger, Quota};
+use resources::{Resource, ResourceSource};
 
-use crate::collection::{collection, followed};
+use crate::collection::{collection, is_followed};
 
 /// The tallies of all resources that quotas name.
 pub(super) struct Tallies {
@@ -34,11 +34,12 @@ impl Tallies {
 
     /// The tally of a resource, complete; `None` where the resource is not served or its objects cannot be counted.
     pub async fn of(&self, resource: &GroupResource) -> Option<Arc<Tally>> {
-        let known = self.lock().get(resource).cloned();
-        let tally = match known {
-            Some(tally) => tally,
-            None => self.follow(resource)?,
+        let row = self.kinds.table().rows().find(|row| row.group_resource() == *resource).cloned();
+        let Some(row) = row.filter(|row| row.namespaced()) else {
+            self.lock().remove(resource);
+            return None;
         };
+        let tally = self.follow(resource, &row)?;
         tally.objects.wait_synced().await;
         Some(tally)
     }
@@ -50,15 +51,24 @@ impl Tallies {
         }
     }
 
-    fn follow(&self, resource: &GroupResource) -> Option<Arc<Tally>> {
-        let row = followed(&self.kinds.table())
-            .into_iter()
-            .find(|row| row.namespaced() && row.group == resource.group && row.plural == resource.resource)?;
-        let objects = self.informers.objects(&collection(&row));
-        let tally = Arc::new(Tally { resource: resource.clone(), objects, spaces: Mutex::default() });
+    /// The tally of a resource. A kind that went and came back is counted anew, from a cache of its own.
+    fn follow(&self, resource: &GroupResource, row: &Resource) -> Option<Arc<Tally>> {
+        if !is_followed(row) {
+            return None;
+        }
+        let objects = self.informers.objects(&collection(row));
+        let current = |known: &Tally| known.objects.is(&objects);
+        if let Some(known) = self.lock().get(resource).filter(|known| current(known)) {
+            return Some(Arc::clone(known));
+        }
+        let tally = Arc::new(Tally {
+            resource: resource.clone(),
+            objects: objects.clone(),
+            spaces: Mutex::default(),
+        });
         let mut known = self.lock();
         // Another worker may have been faster.
-        if let Some(first) = known.get(resource) {
+        if let Some(first) = known.get(resource).filter(|known| current(known)) {
             return Some(Arc::clone(first));
         }
         known.insert(resource.clone(), Arc::clone(&tally));

@@ -89,6 +89,11 @@ impl Objects {
         self.held().objects.get(key).cloned()
     }
 
+    /// Whether both are one cache.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub fn len(&self) -> usize {
         self.held().objects.len()
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::structural::Structural;
 use super::validate::{self, lists};
-use super::{defaulting, prune};
+use super::{defaulting, prune, rules};
 use crate::logic::{Changes, Logic};
 use crate::part::ScalePaths;
 use crate::row::Convert;
@@ -47,6 +47,14 @@ impl Rules {
         if old.is_none_or(|old| lists::duplicates(&self.schema, &old.0).is_empty()) {
             errors.extend(lists::duplicates(&self.schema, &new.0));
         }
+        if self.schema.has_rules {
+            if errors.iter().any(blocks_rules) {
+                let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+                errors.push(FieldError::invalid(&Path::root("<nil>"), Value::Null, detail));
+            } else {
+                errors.extend(rules::judge(&self.schema, &new.0, old.map(|old| &old.0)));
+            }
+        }
         errors
     }
 
@@ -65,6 +73,13 @@ impl Rules {
             }
         }
     }
+}
+
+/// Whether rules could fail for no other reason than this error, so that they are not asked.
+fn blocks_rules(error: &FieldError) -> bool {
+    use api::field::ErrorType::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
+    matches!(error.error_type, Required | TooLong | TooMany | TypeInvalid)
+        || (error.error_type == NotSupported && error.value.is_null())
 }
 
 impl Logic for CustomLogic {

@@ -28,7 +28,10 @@ pub fn rows(definition: &Object) -> Vec<Arc<Resource>> {
     // The objects of a definition that goes have to be reached by who deletes them.
     let served =
         if served.is_empty() && definition.deletion_timestamp().is_some() { vec![stored] } else { served };
-    served.into_iter().map(|version| row(definition, version, stored)).collect()
+    // Nobody converts for a webhook: what would have to be converted is not served.
+    let converts = definition.str_at(&["spec", "conversion", "strategy"]) == Some("Webhook");
+    let served = served.into_iter().filter(|version| !converts || flag(version, "storage"));
+    served.map(|version| row(definition, version, stored)).collect()
 }
 
 /// The condition of a type is `True`.

@@ -4,10 +4,12 @@
 //! documents alone.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use regex::Regex;
 use serde_json::{Map, Value};
+
+use super::rules::RuleSet;
 
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,8 +129,10 @@ pub struct Structural {
     pub items: Option<Box<Structural>>,
     /// Boxed, since most schemas have none.
     pub keywords: Option<Box<Keywords>>,
-    /// `x-kubernetes-validations`, as they are written.
-    pub rules: Option<Box<Value>>,
+    /// `x-kubernetes-validations`.
+    pub rules: Option<Arc<RuleSet>>,
+    /// Whether the schema or a part of it has rules.
+    pub has_rules: bool,
 }
 
 impl Structural {
@@ -138,7 +142,7 @@ impl Structural {
         let flag = |key: &str| map.get(key).and_then(Value::as_bool).unwrap_or(false);
         let text = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or("");
         let properties = map.get("properties").and_then(Value::as_object).into_iter().flatten();
-        Self {
+        let mut schema = Self {
             of_type: Type::named(text("type")),
             nullable: flag("nullable"),
             int_or_string: flag("x-kubernetes-int-or-string"),
@@ -163,12 +167,11 @@ impl Structural {
                 .filter(|items| items.is_object())
                 .map(|items| Box::new(Self::read(items))),
             keywords: Keywords::read(map),
-            rules: map
-                .get("x-kubernetes-validations")
-                .filter(|rules| rules.as_array().is_some_and(|rules| !rules.is_empty()))
-                .cloned()
-                .map(Box::new),
-        }
+            rules: map.get("x-kubernetes-validations").and_then(RuleSet::read),
+            has_rules: false,
+        };
+        schema.has_rules = schema.any(&|part| part.rules.is_some());
+        schema
     }
 
     /// The schema of a key of an object.

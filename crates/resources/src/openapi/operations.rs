@@ -3,6 +3,7 @@
 use api::GroupVersionKind;
 use serde_json::{Value, json};
 
+use super::custom;
 use super::identifiers::{Identity, tag};
 use super::parameters::{DELETE, DELETE_COLLECTION, LIST, PARAMETERS, PATCH, Parameter, WRITE};
 use crate::part::{Part, PartHandler};
@@ -123,6 +124,7 @@ fn operation(row: &Resource, verb: Verb) -> Option<Operation<'_>> {
     let structure = &row.schema.structure().name;
     let own = Some(structure.to_string());
     let list = Some(format!("{structure}List")).filter(|list| row.schema.types().find(list).is_some());
+    let list = list.or_else(|| custom::list_name(row));
     let options = Some(format!("{META}.DeleteOptions"));
     let status = Some(format!("{META}.Status"));
     let (method, action, query, body, answer, of_object) = match verb {

@@ -7,6 +7,7 @@ use api::GroupVersionKind;
 use api::schema::{Field, List, Shape, StructId, Topology, Types};
 use serde_json::{Map, Value, json};
 
+use super::custom;
 use crate::docs::Docs;
 use crate::row::Resource;
 use crate::schema_data::{self, GRANULAR};
@@ -62,6 +63,8 @@ pub(super) struct Schemas<'a> {
     dialect: Dialect,
     /// The kinds a structure is.
     kinds: HashMap<StructId, Vec<Value>>,
+    /// The schemas of a custom kind, which its definition has; of one, the types say nothing here.
+    custom: Vec<(String, Value)>,
     /// Defaults of list map keys: (item's structure, key).
     key_defaults: HashMap<(StructId, &'a str), &'a Value>,
 }
@@ -120,11 +123,16 @@ impl<'a> Schemas<'a> {
                 kinds.insert(id, all.collect());
             }
         }
-        Self { types, docs, dialect, kinds, key_defaults: key_defaults(types) }
+        let own = table.rows().find(|row| std::ptr::eq(row.schema.types(), types));
+        let custom = own.map(|row| custom::schemas(row, dialect)).unwrap_or_default();
+        Self { types, docs, dialect, kinds, custom, key_defaults: key_defaults(types) }
     }
 
     /// All schemas by name, those of structures that the set of types only extends left out.
     pub fn all(&self) -> Map<String, Value> {
+        if !self.custom.is_empty() {
+            return self.custom.iter().cloned().collect();
+        }
         let mut all: BTreeMap<String, Value> = self
             .types
             .iter()
@@ -144,6 +152,11 @@ impl<'a> Schemas<'a> {
         let mut found = BTreeMap::new();
         while let Some(name) = queue.pop() {
             if !names.insert(name.clone()) {
+                continue;
+            }
+            if let Some((_, schema)) = self.custom.iter().find(|(custom, _)| *custom == name) {
+                queue.extend(custom::referred());
+                found.insert(name, schema.clone());
                 continue;
             }
             match self.types.find(&name) {

@@ -99,7 +99,7 @@ pub(crate) fn warnings(object: &Object) -> Vec<String> {
     let mut warnings = Vec::new();
     if object.str_at(&["spec", "conversion", "strategy"]) == Some("Webhook") {
         warnings.push(
-            "spec.conversion.strategy: knarr does not call conversion webhooks yet: objects can be read and written in the storage version alone"
+            "spec.conversion.strategy: knarr does not call conversion webhooks yet: of the versions only the storage version is served"
                 .to_owned(),
         );
     }

@@ -5,7 +5,7 @@ use api::field::{ErrorList, FieldError, Path};
 use serde_json::{Map, Value};
 
 use super::{flag, list, of, text};
-use crate::custom::{Structural, Type, validate};
+use crate::custom::{self, Structural, Type, validate};
 
 /// Where in a schema another one stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,30 @@ pub(super) fn schema(errors: &mut ErrorList, path: &Path<'_>, schema: &Value) {
     structure(errors, path, schema, Level::Root);
     if errors.len() == before {
         defaults(errors, path, schema);
+        rules(errors, path, schema, true, true);
+    }
+}
+
+/// The rules in all parts of a schema. What they say of the old state of a value needs values that can be told apart.
+fn rules(errors: &mut ErrorList, path: &Path<'_>, schema: &Value, whole: bool, old_told: bool) {
+    custom::rules::check(
+        errors,
+        path,
+        schema,
+        whole || flag(schema, "x-kubernetes-embedded-resource"),
+        old_told,
+    );
+    for (name, below) in properties(schema) {
+        rules(errors, &path.child("properties").key(name), below, false, old_told);
+    }
+    let additional = of(schema, "additionalProperties");
+    if additional.is_object() {
+        rules(errors, &path.child("additionalProperties"), additional, false, old_told);
+    }
+    let items = of(schema, "items");
+    if items.is_object() {
+        let told = old_told && text(schema, "x-kubernetes-list-type") == "map";
+        rules(errors, &path.child("items"), items, false, told);
     }
 }
 

@@ -1,0 +1,26 @@
+//! CEL, the language of rules in definitions and policies: expressions over JSON objects. Pure, no IO, no clock.
+//!
+//! Start with [`Program::compile`], which reads (`parser`) and checks (`check`) an expression against declared
+//! [`Type`]s, and [`Program::run`], which evaluates it (`evaluate`) within a [`Budget`]: whatever the expression and
+//! whatever the objects, it ends once the budget is spent. `signatures` lists the functions there are.
+//!
+//! Never here: what an expression is for, a kind's name.
+
+mod check;
+mod depth;
+mod evaluate;
+mod lexer;
+mod parser;
+mod program;
+mod signatures;
+mod syntax;
+mod types;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use evaluate::{Budget, Fault};
+pub use program::{Program, Rejected};
+pub use types::{ObjectType, Type};
+pub use value::Value;

@@ -1,0 +1,89 @@
+//! [`Expr`]: a read expression.
+
+/// An expression and where it stands: the byte at which upstream reports what is wrong with it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Expr {
+    pub at: usize,
+    pub node: Node,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Literal {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Double(f64),
+    String(String),
+    Bytes(Vec<u8>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Node {
+    Literal(Literal),
+    Name(String),
+    /// `of.field`, or `of.?field`.
+    Select {
+        of: Box<Expr>,
+        field: String,
+        optional: bool,
+    },
+    /// `has(of.field)`
+    Has {
+        of: Box<Expr>,
+        field: String,
+    },
+    /// `of[index]`, or `of[?index]`.
+    Index {
+        of: Box<Expr>,
+        index: Box<Expr>,
+        optional: bool,
+    },
+    Call {
+        target: Option<Box<Expr>>,
+        name: String,
+        arguments: Vec<Expr>,
+    },
+    List(Vec<Expr>),
+    Map(Vec<(Expr, Expr)>),
+    Not(Box<Expr>),
+    Negate(Box<Expr>),
+    And(Box<Expr>, Box<Expr>),
+    Or(Box<Expr>, Box<Expr>),
+    /// `+`, `==`, `in` and the like.
+    Binary(&'static str, Box<Expr>, Box<Expr>),
+    Choice(Box<Expr>, Box<Expr>, Box<Expr>),
+    Each(Box<Each>),
+    /// `cel.bind(name, value, inside)`
+    Bind {
+        name: String,
+        value: Box<Expr>,
+        inside: Box<Expr>,
+    },
+}
+
+/// What is done with each item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    All,
+    Exists,
+    ExistsOne,
+    Filter,
+    Map,
+    TransformList,
+    TransformMap,
+    OptMap,
+    OptFlatMap,
+}
+
+/// A macro over the items of a list, or the keys of a map.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Each {
+    pub over: Over,
+    pub of: Expr,
+    pub name: String,
+    /// The second name: the value, where the first is the index or key.
+    pub second: Option<String>,
+    pub condition: Option<Expr>,
+    pub body: Expr,
+}

@@ -1,0 +1,399 @@
+//! Rules in CEL (`x-kubernetes-validations`): [`check`] judges them where they are defined, [`judge`] judges an object
+//! by them. Source: upstream's `apiextensions-apiserver/pkg/apiserver/schema/cel`.
+//!
+//! A rule that fails on what an update leaves as it was is passed over, as upstream's ratcheting does.
+
+use std::sync::{Arc, OnceLock};
+
+use api::field::{ErrorList, FieldError, Path};
+use expressions::{Budget, Fault, ObjectType, Program, Type, Value as Cel};
+use serde_json::{Map, Value};
+
+use super::path::JsonPath;
+use super::structural::{Additional, ListType, Structural, Type as SchemaType};
+use super::validate::lists;
+
+/// What all rules of an object may cost together, and one alone, in steps (upstream's are of the same size).
+const BUDGET: u64 = 10_000_000;
+const RULE_BUDGET: u64 = 1_000_000;
+const REASONS: [&str; 4] =
+    ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
+const MAX_MESSAGE: usize = 5 * 1024;
+
+/// The rules of a schema, compiled when they are first needed.
+#[derive(Debug)]
+pub struct RuleSet {
+    written: Vec<Written>,
+    compiled: OnceLock<Compiled>,
+}
+
+#[derive(Debug)]
+struct Written {
+    rule: String,
+    message: String,
+    message_expression: String,
+    reason: String,
+    field_path: Vec<String>,
+    optional_old_self: bool,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    of: Type,
+    /// The rules in order, those left out that cannot be compiled: a definition with one is refused.
+    programs: Vec<Option<(Program, Option<Program>)>>,
+}
+
+impl RuleSet {
+    pub(super) fn read(rules: &Value) -> Option<Arc<Self>> {
+        let rules = rules.as_array().filter(|rules| !rules.is_empty())?;
+        let written = rules.iter().map(Written::read).collect();
+        Some(Arc::new(Self { written, compiled: OnceLock::new() }))
+    }
+
+    fn compiled(&self, schema: &Structural, whole: bool) -> &Compiled {
+        self.compiled.get_or_init(|| {
+            let of = declared(schema, whole);
+            let programs = self.written.iter().map(|written| {
+                let rule = written.compile(&written.rule, &of).ok()?;
+                let message = Some(&written.message_expression).filter(|text| !text.is_empty());
+                Some((rule, message.and_then(|text| written.compile(text, &of).ok())))
+            });
+            Compiled { programs: programs.collect(), of }
+        })
+    }
+}
+
+impl Written {
+    fn read(rule: &Value) -> Self {
+        let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+        Self {
+            rule: text("rule"),
+            message: text("message").trim().to_owned(),
+            message_expression: text("messageExpression"),
+            reason: text("reason"),
+            field_path: steps(&text("fieldPath")).unwrap_or_default(),
+            optional_old_self: rule.get("optionalOldSelf").and_then(Value::as_bool).unwrap_or(false),
+        }
+    }
+
+    fn compile(&self, text: &str, of: &Type) -> Result<Program, expressions::Rejected> {
+        let old = if self.optional_old_self { Type::Optional(Arc::new(of.clone())) } else { of.clone() };
+        Program::compile(text, &[("self", of), ("oldSelf", &old)])
+    }
+
+    /// How upstream names the rule.
+    fn name(&self) -> &str {
+        if self.message.is_empty() { self.rule.trim() } else { &self.message }
+    }
+}
+
+/// The names of a path such as `.a['b']`.
+fn steps(path: &str) -> Option<Vec<String>> {
+    if path.is_empty() {
+        return Some(Vec::new());
+    }
+    let names = JsonPath::parse(path).ok()?.fields()?;
+    Some(names.into_iter().map(std::borrow::Cow::into_owned).collect())
+}
+
+/// The type that a schema declares.
+fn declared(schema: &Structural, whole: bool) -> Type {
+    if schema.int_or_string
+        || (schema.nullable && !matches!(schema.of_type, Some(SchemaType::Object | SchemaType::Array)))
+    {
+        return Type::Dyn;
+    }
+    let format = schema.keywords.as_deref().map_or("", |keywords| &keywords.format);
+    match schema.of_type {
+        None => Type::Dyn,
+        Some(SchemaType::Boolean) => Type::Bool,
+        Some(SchemaType::Integer) => Type::Int,
+        Some(SchemaType::Number) => Type::Double,
+        Some(SchemaType::String) => match format {
+            "date" | "date-time" => Type::Timestamp,
+            "duration" => Type::Duration,
+            "byte" => Type::Bytes,
+            _ => Type::String,
+        },
+        Some(SchemaType::Array) => {
+            Type::list(schema.items.as_ref().map_or(Type::Dyn, |items| declared(items, items.embedded)))
+        }
+        Some(SchemaType::Object) => match &schema.additional {
+            Additional::Of(values) => Type::map(declared(values, values.embedded)),
+            Additional::Allowed(true) => Type::map(Type::Dyn),
+            _ => object(schema, whole || schema.embedded),
+        },
+    }
+}
+
+fn object(schema: &Structural, whole: bool) -> Type {
+    let fields = schema
+        .properties
+        .iter()
+        .filter_map(|(name, below)| Some((ObjectType::escaped(name)?, declared(below, below.embedded))));
+    let mut of = ObjectType { fields: fields.collect() };
+    if whole {
+        let names = ["name", "generateName"].map(|name| (name.to_owned(), Type::String));
+        let metadata = ObjectType { fields: names.into_iter().collect() };
+        of.fields.insert("apiVersion".to_owned(), Type::String);
+        of.fields.insert("kind".to_owned(), Type::String);
+        of.fields.insert("metadata".to_owned(), Type::Object(Arc::new(metadata)));
+    }
+    Type::Object(Arc::new(of))
+}
+
+/// Everything wrong with the rules of a schema in a definition. `old_told`: whether the old state of a value is known.
+pub(crate) fn check(errors: &mut ErrorList, path: &Path<'_>, schema: &Value, whole: bool, old_told: bool) {
+    let Some(rules) = schema.get("x-kubernetes-validations").and_then(Value::as_array) else { return };
+    let of = declared(&Structural::read(schema), whole);
+    let at = path.child("x-kubernetes-validations");
+    for (i, rule) in rules.iter().enumerate() {
+        check_rule(errors, &at.index(i), rule, &of, old_told);
+    }
+}
+
+fn check_rule(errors: &mut ErrorList, path: &Path<'_>, rule: &Value, of: &Type, old_told: bool) {
+    let written = Written::read(rule);
+    let at = path.child("rule");
+    if written.rule.trim().is_empty() {
+        errors.push(FieldError::required(&at, "rule is not specified"));
+        return;
+    }
+    let given = rule.get("message").and_then(Value::as_str);
+    if given.is_some_and(|message| !message.is_empty() && message.trim().is_empty()) {
+        let detail = "message must be non-empty if specified";
+        errors.push(FieldError::invalid(&path.child("message"), given, detail));
+    }
+    if given.is_some_and(|message| message.contains('\n')) {
+        let detail = "message must not contain line breaks";
+        errors.push(FieldError::invalid(&path.child("message"), given, detail));
+    }
+    if written.message.is_empty()
+        && written.rule.trim().contains('\n')
+        && written.message_expression.is_empty()
+    {
+        let detail = "message must be specified if rule contains line breaks";
+        errors.push(FieldError::required(&path.child("message"), detail));
+    }
+    if !written.reason.is_empty() && !REASONS.contains(&written.reason.as_str()) {
+        errors.push(FieldError::not_supported(&path.child("reason"), written.reason.as_str(), &REASONS));
+    }
+    let field_path = rule.get("fieldPath").and_then(Value::as_str).unwrap_or("");
+    if steps(field_path).is_none_or(|steps| !leads_somewhere(of, &steps)) {
+        let detail = "fieldPath must be a valid path";
+        errors.push(FieldError::invalid(&path.child("fieldPath"), field_path, detail));
+    }
+    match written.compile(&written.rule, of) {
+        Err(rejected) => {
+            errors.push(FieldError::invalid(&at, rule.clone(), format!("compilation failed: {rejected}")))
+        }
+        Ok(program) if !matches!(program.result_type(), Type::Bool | Type::Dyn) => {
+            errors.push(FieldError::invalid(&at, rule.clone(), "cel expression must evaluate to a bool"));
+        }
+        Ok(program) => {
+            if program.mentions("oldSelf") && !old_told {
+                let detail = format!(
+                    "oldSelf cannot be used on the uncorrelatable portion of the schema within {path}"
+                );
+                errors.push(FieldError::invalid(&at, written.rule.as_str(), detail));
+            }
+        }
+    }
+    if !written.message_expression.is_empty() {
+        let at = path.child("messageExpression");
+        match written.compile(&written.message_expression, of) {
+            Err(rejected) => {
+                let detail = format!("messageExpression compilation failed: {rejected}");
+                errors.push(FieldError::invalid(&at, rule.clone(), detail));
+            }
+            Ok(program) if !matches!(program.result_type(), Type::String | Type::Dyn) => {
+                let detail = "messageExpression must evaluate to a string";
+                errors.push(FieldError::invalid(&at, rule.clone(), detail));
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+fn leads_somewhere(of: &Type, steps: &[String]) -> bool {
+    let Some((first, rest)) = steps.split_first() else { return true };
+    match of {
+        Type::Object(object) => {
+            let field = ObjectType::escaped(first).and_then(|name| object.fields.get(&name).cloned());
+            field.is_some_and(|of| leads_somewhere(&of, rest))
+        }
+        Type::Map(_, of) => leads_somewhere(of, rest),
+        _ => false,
+    }
+}
+
+/// Everything that an object does not hold to. Of an update, given with the old object.
+pub(crate) fn judge(
+    schema: &Structural,
+    new: &Map<String, Value>,
+    old: Option<&Map<String, Value>>,
+) -> ErrorList {
+    let mut walk = Walk { budget: Budget::steps(BUDGET), errors: ErrorList::new() };
+    // Only the parts with rules are looked at; the object as a whole is a copy only where it has a rule of its own.
+    let whole = |fields: &Map<String, Value>| Value::Object(fields.clone());
+    if schema.rules.is_some() {
+        let (new, old) = (whole(new), old.map(whole));
+        walk.rules(schema, true, &new, old.as_ref(), &Path::root("<nil>"), &Path::root(""));
+    }
+    walk.fields(schema, new, old, &Path::root(""));
+    walk.errors
+}
+
+struct Walk {
+    budget: Budget,
+    errors: ErrorList,
+}
+
+impl Walk {
+    fn value(&mut self, schema: &Structural, new: &Value, old: Option<&Value>, path: &Path<'_>) {
+        if !schema.has_rules || old == Some(new) || self.budget.is_spent() {
+            return;
+        }
+        self.rules(schema, false, new, old, path, path);
+        match new {
+            Value::Object(new) => self.fields(schema, new, old.and_then(Value::as_object), path),
+            Value::Array(items) => {
+                let Some(below) = &schema.items else { return };
+                let old = old.and_then(Value::as_array);
+                for (i, item) in items.iter().enumerate() {
+                    let old = old.and_then(|old| match schema.list_type {
+                        ListType::Map => lists::counterpart(schema, below, item, old),
+                        _ => None,
+                    });
+                    self.value(below, item, old, &path.index(i));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn fields(
+        &mut self,
+        schema: &Structural,
+        new: &Map<String, Value>,
+        old: Option<&Map<String, Value>>,
+        path: &Path<'_>,
+    ) {
+        for (key, value) in new {
+            let old = old.and_then(|old| old.get(key));
+            match schema.properties.get(key.as_str()) {
+                Some(below) => self.value(below, value, old, &path.child(key)),
+                None => {
+                    if let Some(below) = schema.below(key) {
+                        self.value(below, value, old, &path.key(key));
+                    }
+                }
+            }
+        }
+    }
+
+    fn rules(
+        &mut self,
+        schema: &Structural,
+        whole: bool,
+        new: &Value,
+        old: Option<&Value>,
+        told_at: &Path<'_>,
+        path: &Path<'_>,
+    ) {
+        let Some(rules) = &schema.rules else { return };
+        if new.is_null() {
+            return;
+        }
+        let compiled = rules.compiled(schema, whole || schema.embedded);
+        for (written, programs) in rules.written.iter().zip(&compiled.programs) {
+            let Some((rule, message)) = programs else { continue };
+            let old_self = match (old, written.optional_old_self) {
+                (Some(old), true) => Cel::Optional(Some(Arc::new(Cel::read(old, &compiled.of)))),
+                (None, true) => Cel::Optional(None),
+                (Some(old), false) => Cel::read(old, &compiled.of),
+                // A rule about a change holds of what was not there.
+                (None, false) if rule.mentions("oldSelf") => continue,
+                (None, false) => Cel::Null,
+            };
+            let values = [Cel::read(new, &compiled.of), old_self];
+            let of_type = schema.of_type.map_or("", SchemaType::name);
+            match self.run(rule, &values) {
+                Ok(Cel::Bool(true)) => {}
+                Ok(Cel::Bool(false)) => {
+                    let said = message.as_ref().and_then(|message| self.message(message, &values));
+                    let detail = said.unwrap_or_else(|| match written.message.as_str() {
+                        "" => format!("failed rule: {}", written.rule.trim()),
+                        message => message.to_owned(),
+                    });
+                    self.errors.push(refusal(written, told_at, path, of_type, detail));
+                }
+                Ok(_) => {
+                    let detail =
+                        format!("cel expression evaluation did not result in a bool: {}", written.name());
+                    self.errors.push(FieldError::invalid(told_at, of_type, detail));
+                }
+                Err(Fault::Failed(fault)) => {
+                    let detail = format!("{fault} evaluating rule: {}", written.name());
+                    self.errors.push(FieldError::invalid(told_at, of_type, detail));
+                }
+                Err(Fault::Spent) if self.budget.is_spent() => {
+                    let detail = "validation failed due to running out of cost budget, no further validation rules will be run";
+                    self.errors.push(FieldError::invalid(told_at, of_type, detail));
+                    return;
+                }
+                Err(Fault::Spent) => {
+                    let detail = format!(
+                        "call cost exceeds limit for rule: {}. This could be due to the rule being too complex",
+                        written.name()
+                    );
+                    self.errors.push(FieldError::invalid(told_at, of_type, detail));
+                }
+            }
+        }
+    }
+
+    fn run<'a>(&mut self, program: &'a Program, values: &[Cel<'a>]) -> Result<Cel<'a>, Fault> {
+        let before = self.budget.part(RULE_BUDGET);
+        let mut left = before.clone();
+        let result = program.run(values, &mut left);
+        self.budget.spend(&before, &left);
+        result
+    }
+
+    /// What a message's expression says; `None` of one that fails or says nothing that can be shown.
+    fn message(&mut self, program: &Program, values: &[Cel<'_>]) -> Option<String> {
+        let before = self.budget.part(RULE_BUDGET);
+        let mut left = before.clone();
+        let said = match program.run(values, &mut left) {
+            Ok(Cel::String(text)) => Some(text.trim().to_owned()),
+            _ => None,
+        };
+        self.budget.spend(&before, &left);
+        said.filter(|text| !text.is_empty() && !text.contains('\n') && text.len() <= MAX_MESSAGE)
+    }
+}
+
+/// The error of a rule that does not hold, at the field that the rule names.
+fn refusal(
+    written: &Written,
+    told_at: &Path<'_>,
+    path: &Path<'_>,
+    of_type: &str,
+    detail: String,
+) -> FieldError {
+    fn below(path: &Path<'_>, steps: &[String], make: &dyn Fn(&Path<'_>) -> FieldError) -> FieldError {
+        match steps.split_first() {
+            Some((first, rest)) => below(&path.child(first), rest, make),
+            None => make(path),
+        }
+    }
+    let make = |at: &Path<'_>| match written.reason.as_str() {
+        "FieldValueForbidden" => FieldError::forbidden(at, detail.clone()),
+        "FieldValueRequired" => FieldError::required(at, detail.clone()),
+        "FieldValueDuplicate" => FieldError::duplicate(at, of_type),
+        _ => FieldError::invalid(at, of_type, detail.clone()),
+    };
+    if written.field_path.is_empty() { make(told_at) } else { below(path, &written.field_path, &make) }
+}
