@@ -63,8 +63,13 @@ impl Refusals {
 /// Finds a node for `pod`. The second value is where the next search should begin.
 pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, usize) {
     if nodes.count() == 0 {
-        let message = "no nodes available to schedule pods".to_owned();
-        return (Decision::Unschedulable(Refusal { message, causes: Causes::default() }), 0);
+        let refusal = Refusal {
+            reasons: "no nodes available to schedule pods".to_owned(),
+            outlook: String::new(),
+            causes: Causes::default(),
+            may_preempt: false,
+        };
+        return (Decision::Unschedulable(refusal), 0);
     }
     if pod.shape.claims.is_some() {
         // Volumes change what fits beside nodes and pods, which is all that the memory knows.
@@ -91,9 +96,7 @@ pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, us
         };
         let search = search(pod, nodes, &neighbours, chance.start, None, look);
         if search.candidates.is_empty() {
-            let message = explain(&pod.shape.needs, nodes.count(), &search);
-            let causes = search.refusals.0.iter().filter_map(|(verdict, _)| Cause::of(*verdict)).collect();
-            let refusal = Refusal { message, causes };
+            let refusal = explain(&pod.shape.needs, nodes.count(), &search);
             if pod.node_name.is_none() {
                 memory.failed(&pod.shape, nodes.stamp(), &refusal);
             }
@@ -117,10 +120,8 @@ fn decide_with_volumes(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Dec
     let wanted = match nodes.storage.wanted(pod) {
         Ok(wanted) => wanted,
         Err(why) => {
-            let message = nowhere(needs, nodes.count(), &why);
-            let causes = [Cause::Storage].into_iter().collect();
             let next = chance.start % nodes.slots().len();
-            return (Decision::Unschedulable(Refusal { message, causes }), next);
+            return (Decision::Unschedulable(nowhere(needs, nodes.count(), &why)), next);
         }
     };
     let neighbours = Neighbours::of(&pod.shape, nodes);
@@ -130,9 +131,7 @@ fn decide_with_volumes(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Dec
     };
     let search = search(pod, nodes, &neighbours, chance.start, wanted.as_ref(), look);
     let decision = if search.candidates.is_empty() {
-        let message = explain(needs, nodes.count(), &search);
-        let causes = search.refusals.0.iter().filter_map(|(verdict, _)| Cause::of(*verdict)).collect();
-        Decision::Unschedulable(Refusal { message, causes })
+        Decision::Unschedulable(explain(needs, nodes.count(), &search))
     } else {
         Decision::Bind(best(&search.candidates, &neighbours, nodes, chance.tie).to_string())
     };
@@ -215,19 +214,14 @@ fn enough(nodes: usize) -> usize {
     (nodes * percent / 100).max(ENOUGH_NODES)
 }
 
-/// Upstream's sentence: how many nodes there are, each rule's refusal and how often it occurred, and whether preemption
-/// would help.
-fn explain(needs: &Needs, present: usize, search: &Search) -> String {
+/// Upstream's sentences: how many nodes there are, each rule's refusal and how often it occurred; and whether evicting
+/// other pods could help.
+fn explain(needs: &Needs, present: usize, search: &Search) -> Refusal {
     let each = || search.refusals.0.iter();
     let reasons = each()
         .flat_map(|(verdict, count)| verdict.reasons(needs).into_iter().map(move |reason| (reason, *count)));
     let reasons = histogram(reasons);
-    let preemption = if !needs.can_preempt {
-        "not eligible due to preemptionPolicy=Never.".to_owned()
-    } else if search.has_victims {
-        // Upstream would look for the pods to evict; saying that none was found would be a lie.
-        "not implemented by knarr yet, no pod of a lower priority is evicted.".to_owned()
-    } else {
+    let outlook = if needs.can_preempt {
         let outlook = histogram(each().map(|(verdict, count)| {
             let outlook = if verdict.preemption_may_help() {
                 "No preemption victims found for incoming pod"
@@ -237,20 +231,47 @@ fn explain(needs: &Needs, present: usize, search: &Search) -> String {
             (outlook.to_owned(), *count)
         }));
         format!("0/{present} nodes are available: {outlook}.")
+    } else {
+        "not eligible due to preemptionPolicy=Never.".to_owned()
     };
-    format!(
-        "0/{present} nodes are available: {reasons}. no new claims to deallocate, preemption: {preemption}"
-    )
+    Refusal {
+        reasons: format!("0/{present} nodes are available: {reasons}."),
+        outlook,
+        causes: each().filter_map(|(verdict, _)| Cause::of(*verdict)).collect(),
+        may_preempt: needs.can_preempt && search.has_victims,
+    }
 }
 
-/// The sentence for a pod that no node is looked at for.
-fn nowhere(needs: &Needs, present: usize, why: &str) -> String {
-    let preemption = if needs.can_preempt {
+/// Whether a pod's volumes are, or can be made, where a node can use them.
+pub(crate) fn has_its_volumes(pod: &PodInfo, nodes: &Nodes, slot: usize) -> bool {
+    match nodes.storage.wanted(pod) {
+        Ok(wanted) => wanted.is_none_or(|wanted| wanted.check(&nodes.slots()[slot]).fits()),
+        Err(_) => false,
+    }
+}
+
+/// Whether a node suits a pod.
+pub(crate) fn suits(pod: &PodInfo, nodes: &mut Nodes, slot: usize) -> bool {
+    nodes.attend(&pod.shape);
+    nodes.stamps()[slot] != 0
+        && check_named(&pod.shape.needs, pod.node_name.as_deref(), &nodes.slots()[slot]).fits()
+        && has_its_volumes(pod, nodes, slot)
+        && Neighbours::of(&pod.shape, nodes).check(slot).fits()
+}
+
+/// The refusal of a pod that no node is looked at for.
+fn nowhere(needs: &Needs, present: usize, why: &str) -> Refusal {
+    let outlook = if needs.can_preempt {
         format!("0/{present} nodes are available: {present} Preemption is not helpful for scheduling.")
     } else {
         "not eligible due to preemptionPolicy=Never.".to_owned()
     };
-    format!("0/{present} nodes are available: {why}. no new claims to deallocate, preemption: {preemption}")
+    Refusal {
+        reasons: format!("0/{present} nodes are available: {why}."),
+        outlook,
+        causes: [Cause::Storage].into_iter().collect(),
+        may_preempt: false,
+    }
 }
 
 /// `2 Insufficient cpu, 1 …`, in the order of the text, as upstream sorts it.

@@ -56,6 +56,9 @@ struct Resources<'a> {
 struct Status<'a> {
     #[serde(borrow)]
     phase: Option<Cow<'a, str>>,
+    start_time: Option<jiff::Timestamp>,
+    #[serde(borrow)]
+    nominated_node_name: Option<Cow<'a, str>>,
     #[serde(borrow)]
     container_statuses: Option<Vec<Container<'a>>>,
     #[serde(borrow)]
@@ -77,6 +80,16 @@ impl<'a> Glance<'a> {
     pub fn is_terminal(&self) -> bool {
         let phase = self.status.as_ref().and_then(|status| status.phase.as_deref());
         matches!(phase, Some("Succeeded" | "Failed"))
+    }
+
+    /// When the node agent took the pod, in seconds since 1970.
+    pub fn started(&self) -> Option<i64> {
+        Some(self.status.as_ref()?.start_time?.as_second())
+    }
+
+    /// The node on which room is made for the pod; empty for none.
+    pub fn nominated_node(&self) -> &str {
+        self.status.as_ref().and_then(|status| status.nominated_node_name.as_deref()).unwrap_or("")
     }
 
     /// Whether the pod asks this scheduler.

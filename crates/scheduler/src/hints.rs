@@ -28,8 +28,12 @@ pub fn pod_left(waiting: &Shape, causes: Causes, gone: &Departure, nodes: &Nodes
     let Some(wishes) = &waiting.wishes else { return false };
     let means = |audience: &Audience| audience.means_also_leaving(&other.identity, namespaces);
     let means_by = |term: &Term| means(&term.audience);
-    let freed =
-        |(number, term)| means_by(term) && crowds.is_freed(wishes, wishes.near.len() + number, gone.slot);
+    // Those that are still in the way may have to go.
+    let needs = &waiting.needs;
+    let may_preempt = needs.can_preempt && nodes.left_by(gone).has_pods_below(needs.priority);
+    let freed = |(number, term)| {
+        means_by(term) && (may_preempt || crowds.is_freed(wishes, wishes.near.len() + number, gone.slot))
+    };
     causes.has(Cause::Apart) && wishes.apart.iter().enumerate().any(freed)
         // With the last one gone, a pod that is of the sort it must be near to is the first.
         || causes.has(Cause::Near) && wishes.near.iter().any(means_by) && crowds.is_nobody_near(wishes)

@@ -82,6 +82,15 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// No pods were found whose eviction would help pods of this shape.
+    pub fn has_no_victims(&mut self, shape: &Shape) {
+        if let Some(failure) = self.failures.iter_mut().find(|failure| failure.shape == *shape) {
+            failure.refusal.may_preempt = false;
+        }
+    }
+}
+
 /// Where it was put: at the end, or in the place of the one used least lately.
 fn insert<T>(held: &mut Vec<T>, fresh: T, used: impl Fn(&T) -> u64) -> usize {
     if held.len() >= REMEMBERED

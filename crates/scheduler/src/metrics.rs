@@ -104,6 +104,8 @@ pub struct Metrics {
     tries: Histogram,
     incoming: Incoming,
     cache: Family<Sort, Gauge>,
+    preemptions: Counter,
+    victims: Histogram,
 }
 
 impl Default for Metrics {
@@ -119,6 +121,8 @@ impl Default for Metrics {
             tries: Histogram::new(exponential_buckets(1.0, 2.0, 5)),
             incoming: Incoming::default(),
             cache: Family::default(),
+            preemptions: Counter::default(),
+            victims: Histogram::new(exponential_buckets(1.0, 2.0, 7)),
         }
     }
 }
@@ -168,6 +172,16 @@ impl Metrics {
                 "Number of nodes, pods, and assumed (bound) pods in the scheduler cache",
                 metrics.cache.clone(),
             );
+            registry.register(
+                "scheduler_preemption_attempts",
+                "Total preemption attempts in the cluster till now",
+                metrics.preemptions.clone(),
+            );
+            registry.register(
+                "scheduler_preemption_victims",
+                "Number of selected preemption victims",
+                metrics.victims.clone(),
+            );
         });
         metrics
     }
@@ -193,6 +207,14 @@ impl Metrics {
     /// A decision took so long.
     pub fn decided(&self, took: Duration) {
         self.decision_took.observe(took.as_secs_f64());
+    }
+
+    /// It was looked for pods to evict, and so many were found.
+    pub fn preempted(&self, victims: usize) {
+        self.preemptions.inc();
+        if victims > 0 {
+            self.victims.observe(victims as f64);
+        }
     }
 
     /// A pod was bound at the attempt of this number, so long after it was first tried.

@@ -10,20 +10,25 @@ use pods::Amounts;
 use crate::crowds::Crowds;
 use crate::memory::Memory;
 use crate::node::{Aspects, NodeInfo};
-use crate::pod::{PodInfo, Shape};
+use crate::pod::{Needs, PodInfo, Shape};
 use crate::pool::Pool;
 use crate::relations::{Labels, Namespaces};
 use crate::storage::Storage;
 
 /// What is kept of a placed pod.
 #[derive(Debug)]
-struct Placed {
+pub(crate) struct Placed {
     slot: u32,
+    /// Where the slot's residents name it.
+    place: u32,
     /// The number of the identity's presence in the crowds.
     presence: u32,
-    shape: Shape,
+    pub name: Arc<str>,
+    pub shape: Shape,
     generation: Option<i64>,
     settled: bool,
+    /// When the node agent took the pod, in seconds since 1970; `None` until it has.
+    pub started: Option<i64>,
 }
 
 /// The node and properties of a pod that was removed.
@@ -54,6 +59,10 @@ pub struct Nodes {
     stamp: u64,
     /// By pod uid.
     placed: HashMap<Arc<str>, Placed>,
+    /// The uids of the pods at each position.
+    residents: Vec<Vec<Arc<str>>>,
+    /// What is kept at positions for pods that are to come.
+    reserved: HashMap<u32, Vec<Arc<Needs>>>,
     /// How many placed pods have a priority.
     priorities: BTreeMap<i32, usize>,
     pub(crate) crowds: Crowds,
@@ -125,6 +134,7 @@ impl Nodes {
         } else {
             self.slots.push(fresh);
             self.stamps.push(0);
+            self.residents.push(Vec::new());
             u32::try_from(self.slots.len() - 1).expect("memory ends before 2^32 nodes do")
         };
         self.by_name.insert(name, slot);
@@ -207,37 +217,159 @@ impl Nodes {
             instead_of = self.remove_pod(&pod.uid);
         }
         let slot = self.slot(node);
-        let Shape { needs, identity, wishes, claims } = &pod.shape;
-        self.storage.came(&identity.namespace, claims.as_ref());
-        self.slots[slot as usize].take(needs);
-        *self.priorities.entry(needs.priority).or_insert(0) += 1;
-        let presence = self.crowds.came(slot, identity, wishes.as_ref(), &self.slots);
         let placed = Placed {
             slot,
-            presence,
+            place: 0,
+            presence: 0,
+            name: Arc::clone(&pod.key.name),
             shape: pod.shape.clone(),
             generation: pod.generation,
             settled: pod.settled,
+            started: None,
         };
-        self.placed.insert(Arc::clone(&pod.uid), placed);
-        self.changed(slot);
+        self.put(&pod.uid, placed);
         Some(Arrival { instead_of })
+    }
+
+    /// Counts a pod where it is.
+    fn put(&mut self, uid: &Arc<str>, mut placed: Placed) {
+        let slot = placed.slot;
+        let Shape { needs, identity, wishes, claims } = &placed.shape;
+        self.storage.came(&identity.namespace, claims.as_ref());
+        self.slots[slot as usize].take(needs);
+        *self.priorities.entry(needs.priority).or_insert(0) += 1;
+        placed.presence = self.crowds.came(slot, identity, wishes.as_ref(), &self.slots);
+        let residents = &mut self.residents[slot as usize];
+        placed.place = u32::try_from(residents.len()).expect("memory ends before 2^32 pods do");
+        residents.push(Arc::clone(uid));
+        self.placed.insert(Arc::clone(uid), placed);
+        self.changed(slot);
     }
 
     /// Removes a pod that is gone, has ended, or was not bound after all. Returns its former placement, if it was
     /// placed.
     pub fn remove_pod(&mut self, uid: &str) -> Option<Departure> {
-        let Placed { slot, presence, shape, .. } = self.placed.remove(uid)?;
-        self.slots[slot as usize].give_back(&shape.needs);
-        if let Some(count) = self.priorities.get_mut(&shape.needs.priority) {
+        let Placed { slot, shape, .. } = self.take(uid)?;
+        Some(Departure { slot, shape })
+    }
+
+    fn take(&mut self, uid: &str) -> Option<Placed> {
+        let placed = self.placed.remove(uid)?;
+        let Placed { slot, place, presence, shape, .. } = &placed;
+        self.slots[*slot as usize].give_back(&shape.needs);
+        self.forget_priority(shape.needs.priority);
+        self.storage.went(&shape.identity.namespace, shape.claims.as_ref());
+        self.crowds.went(*slot, *presence, shape.wishes.as_ref());
+        let residents = &mut self.residents[*slot as usize];
+        residents.swap_remove(*place as usize);
+        if let Some(moved) = residents.get(*place as usize)
+            && let Some(moved) = self.placed.get_mut(moved)
+        {
+            moved.place = *place;
+        }
+        self.changed(*slot);
+        Some(placed)
+    }
+
+    fn forget_priority(&mut self, priority: i32) {
+        if let Some(count) = self.priorities.get_mut(&priority) {
             *count -= 1;
             if *count == 0 {
-                self.priorities.remove(&shape.needs.priority);
+                self.priorities.remove(&priority);
             }
         }
-        self.storage.went(&shape.identity.namespace, shape.claims.as_ref());
-        self.crowds.went(slot, presence, shape.wishes.as_ref());
+    }
+
+    /// The pods at a position.
+    pub(crate) fn residents(&self, slot: usize) -> impl Iterator<Item = (&Arc<str>, &Placed)> {
+        self.residents[slot].iter().filter_map(|uid| Some((uid, self.placed.get(uid)?)))
+    }
+
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).map(|slot| *slot as usize)
+    }
+
+    /// When the node agent took a placed pod.
+    pub fn started(&mut self, uid: &str, started: Option<i64>) {
+        if let Some(placed) = self.placed.get_mut(uid) {
+            placed.started = started;
+        }
+    }
+
+    /// Keeps room on a node for a pod that is to come there. Rules about other pods do not see it.
+    pub fn reserve(&mut self, node: &str, needs: &Arc<Needs>) {
+        let slot = self.slot(node);
+        self.slots[slot as usize].take(needs);
+        *self.priorities.entry(needs.priority).or_insert(0) += 1;
+        self.reserved.entry(slot).or_default().push(Arc::clone(needs));
         self.changed(slot);
-        Some(Departure { slot, shape })
+    }
+
+    /// Takes back what [`Nodes::reserve`] did.
+    pub fn release(&mut self, node: &str, needs: &Arc<Needs>) {
+        let Some(slot) = self.by_name.get(node).copied() else { return };
+        let Some(reserved) = self.reserved.get_mut(&slot) else { return };
+        let Some(at) = reserved.iter().position(|held| held == needs) else { return };
+        reserved.swap_remove(at);
+        if reserved.is_empty() {
+            self.reserved.remove(&slot);
+        }
+        self.slots[slot as usize].give_back(needs);
+        self.forget_priority(needs.priority);
+        self.changed(slot);
+    }
+
+    /// The node as it would be without its pods of a lower priority, and without what is kept for such pods.
+    pub fn without_those_below(&self, slot: usize, priority: i32) -> NodeInfo {
+        let mut node = self.slots[slot].clone();
+        let placed = self.residents(slot).map(|(_, placed)| &placed.shape.needs);
+        let kept = u32::try_from(slot).ok().and_then(|slot| self.reserved.get(&slot));
+        for needs in placed.chain(kept.into_iter().flatten()).filter(|needs| needs.priority < priority) {
+            node.give_back(needs);
+        }
+        node
+    }
+
+    /// Takes pods out of the table as long as `trial` looks at it without them. The table is afterwards as it was: what
+    /// is remembered of decisions stays valid.
+    pub(crate) fn without<T>(
+        &mut self,
+        slot: usize,
+        uids: &[Arc<str>],
+        trial: impl FnOnce(&mut Without<'_>) -> T,
+    ) -> T {
+        let (stamp, stamps) = (self.stamp, self.stamps[slot]);
+        let lifted = uids.iter().map(|uid| (Arc::clone(uid), self.take(uid))).collect();
+        let mut without = Without { nodes: self, lifted };
+        let result = trial(&mut without);
+        let lifted = std::mem::take(&mut without.lifted);
+        for (uid, placed) in lifted {
+            if let Some(placed) = placed {
+                self.put(&uid, placed);
+            }
+        }
+        (self.stamp, self.stamps[slot]) = (stamp, stamps);
+        result
+    }
+}
+
+/// The table without some pods.
+pub(crate) struct Without<'n> {
+    pub nodes: &'n mut Nodes,
+    lifted: HashMap<Arc<str>, Option<Placed>>,
+}
+
+impl Without<'_> {
+    /// A pod is in the table again.
+    pub fn put_back(&mut self, uid: &Arc<str>) {
+        if let Some(Some(placed)) = self.lifted.insert(Arc::clone(uid), None) {
+            self.nodes.put(uid, placed);
+        }
+    }
+
+    /// A pod that was put back is out of the table once more.
+    pub fn lift(&mut self, uid: &Arc<str>) {
+        let placed = self.nodes.take(uid);
+        self.lifted.insert(Arc::clone(uid), placed);
     }
 }

@@ -207,6 +207,25 @@ impl PodQueue {
         }
     }
 
+    /// Another attempt for a pod that fits nowhere, if it is one.
+    pub fn wake_one(&mut self, uid: &str, why: Why, now: Instant) {
+        let Some(waiting) =
+            self.pods.get(uid).filter(|waiting| matches!(waiting.place, Place::Unschedulable(..)))
+        else {
+            return;
+        };
+        let (uid, pod) = (Arc::clone(&waiting.pod.uid), waiting.pod.clone());
+        self.wake(why, now, |waitlist| {
+            waitlist.remove(&pod);
+            vec![uid]
+        });
+    }
+
+    /// A pod that waits in any way.
+    pub fn waiting_pod(&self, uid: &str) -> Option<&PodInfo> {
+        self.pods.get(uid).map(|waiting| &waiting.pod)
+    }
+
     /// When the next pod becomes ready by time alone.
     pub fn next_due(&self) -> Option<Instant> {
         self.timed.first_key_value().map(|((at, _), _)| *at)

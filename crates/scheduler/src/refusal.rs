@@ -5,8 +5,24 @@ use crate::causes::Causes;
 /// Why a pod fits nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The condition's and the event's message.
-    pub message: String,
+    /// Why the nodes refused the pod: the first sentence of the condition's and the event's message.
+    pub reasons: String,
+    /// Why evicting other pods does not help: the rest of the message, where nothing is evicted.
+    pub outlook: String,
     /// Why the nodes refused the pod: one cause for each node.
     pub causes: Causes,
+    /// A node that refused the pod has pods of a lower priority, and without them the node may suit.
+    pub may_preempt: bool,
+}
+
+impl Refusal {
+    /// The message where nothing is evicted.
+    pub fn message(&self) -> String {
+        if self.outlook.is_empty() { self.reasons.clone() } else { self.because(&self.outlook) }
+    }
+
+    /// The message with another reason why nothing is evicted.
+    pub fn because(&self, outlook: &str) -> String {
+        format!("{} no new claims to deallocate, preemption: {outlook}", self.reasons)
+    }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use base::{Clock, Shutdown, Supervisor, TaskKind};
 use client::{EventType, Recorder};
 use informer::{Delta, Informers, Key};
-use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,8 +20,9 @@ use crate::binding::{Unbound, bind, bind_volumes};
 use crate::condition;
 use crate::metrics::{Metrics, Outcome};
 use crate::pod::PodInfo;
+use crate::preemption::{Preemption, Victim};
 use crate::queue::Attempt;
-use crate::state::{Round, State};
+use crate::state::{Round, State, Waits};
 use crate::storage::{Choices, Storage};
 
 /// How many bindings may be under way at once.
@@ -46,6 +49,9 @@ enum Event {
     Claim(Key),
     /// A volume or a class of volumes.
     Storage,
+    Budget(Delta<PodDisruptionBudget>),
+    /// The pods that are to go for this one could not be told.
+    NotPreempted(PodInfo),
     /// A binding ended; with the reason when it failed.
     Bound(Box<Attempt>, String, Choices, Result<(), Unbound>),
 }
@@ -83,6 +89,10 @@ impl Scheduler {
         informers
             .cache::<Namespace>()
             .subscribe(move |delta| drop(namespaces.send(Event::Namespace(delta.clone()))));
+        let budgets = outbox.clone();
+        informers
+            .cache::<PodDisruptionBudget>()
+            .subscribe(move |delta| drop(budgets.send(Event::Budget(delta.clone()))));
         informers.cache::<Pod>().subscribe(move |delta| drop(pods.send(Event::Pod(delta.clone()))));
         let recorder =
             Recorder::start(client.clone(), "default-scheduler", None, Arc::clone(&clock), supervisor);
@@ -123,11 +133,13 @@ impl Scheduler {
         let (pods, nodes) = (self.informers.cache::<Pod>(), self.informers.cache::<Node>());
         let namespaces = self.informers.cache::<Namespace>();
         let storage = self.state.nodes.storage.clone();
+        let budgets = self.informers.cache::<PodDisruptionBudget>();
         let synced = async {
             tokio::join!(
                 pods.wait_synced(),
                 nodes.wait_synced(),
                 namespaces.wait_synced(),
+                budgets.wait_synced(),
                 storage.wait_synced()
             );
         };
@@ -189,6 +201,11 @@ impl Scheduler {
                 state.namespace_changed(new.name(), Some(labels.collect()), now);
             }
             Event::Namespace(Delta::Deleted(old)) => state.namespace_changed(old.name(), None, now),
+            Event::Budget(Delta::Applied { new, .. }) => {
+                state.budget_changed(&new.key, new.typed().map(|budget| &**budget));
+            }
+            Event::Budget(Delta::Deleted(old)) => state.budget_changed(&old.key, None),
+            Event::NotPreempted(pod) => state.not_preempted(&pod, now),
             Event::Claim(claim) => state.claim_changed(&claim, now),
             Event::Storage => state.storage_changed(now),
             Event::Bound(attempt, _, choices, Ok(())) => {
@@ -248,15 +265,16 @@ impl Scheduler {
                 let tasks = if waits { &mut self.waits } else { &mut self.writes };
                 tasks.spawn(bound.instrument(span));
             }
-            Round::Unschedulable(pod, message) => {
+            Round::Unschedulable(pod, waits) => {
                 ended(Outcome::Unschedulable);
-                self.recorder.event(
-                    &pod.reference(),
-                    EventType::Warning,
-                    "FailedScheduling",
-                    message.clone(),
-                );
-                self.explain(&pod, &message);
+                self.metrics.preempted(0);
+                self.explain(&pod, &waits);
+            }
+            Round::Preempt(pod, waits, preemption) => {
+                ended(Outcome::Unschedulable);
+                self.metrics.preempted(preemption.victims.len());
+                self.explain(&pod, &waits);
+                self.preempt(pod, preemption);
             }
             Round::Panicked(pod) => {
                 ended(Outcome::Error);
@@ -265,16 +283,79 @@ impl Scheduler {
         }
     }
 
-    /// Starts a write of the condition that states why a pod has no node, unless the pod's newest state has it.
-    fn explain(&mut self, pod: &PodInfo, message: &str) {
+    /// Records why a pod has no node, and starts a write of the condition that states so and of the node on which room
+    /// is kept, unless the pod's newest state has them.
+    fn explain(&mut self, pod: &PodInfo, waits: &Waits) {
+        let message = &waits.message;
+        self.recorder.event(&pod.reference(), EventType::Warning, "FailedScheduling", message.clone());
         let newest = self.informers.cache::<Pod>().get(&pod.key.namespace, &pod.key.name);
         let Some(newest) = newest.filter(|newest| newest.metadata.uid.as_deref() == Some(&*pod.uid)) else {
             return;
         };
+        let told =
+            newest.status.as_ref().and_then(|status| status.nominated_node_name.as_deref()).unwrap_or("");
+        let nominated = waits.nominated.as_deref().unwrap_or("");
+        let mut status = serde_json::Map::new();
         if let Some(condition) = condition::unschedulable(&newest, message, self.clock.now()) {
-            let (client, pod) = (self.client.clone(), pod.clone());
-            self.writes.spawn(async move { tell(&client, &pod, &condition).await });
+            status.insert("conditions".to_owned(), json!([condition]));
         }
+        if told != nominated {
+            let nominated = waits.nominated.as_deref().map_or(serde_json::Value::Null, Into::into);
+            status.insert("nominatedNodeName".to_owned(), nominated);
+        }
+        if !status.is_empty() {
+            let (client, pod) = (self.client.clone(), pod.clone());
+            self.writes.spawn(async move { tell(&client, &pod, status.into()).await });
+        }
+    }
+
+    /// Starts telling the pods to go that are in the way of a more important one.
+    fn preempt(&mut self, pod: PodInfo, preemption: Preemption) {
+        let (client, recorder, outbox) = (self.client.clone(), self.recorder.clone(), self.outbox.clone());
+        let (now, scheduler) = (self.clock.now(), self.state.scheduler_name().to_owned());
+        self.writes.spawn(async move {
+            let Preemption { node, victims, .. } = preemption;
+            for victim in victims.iter().filter(|victim| !victim.is_going) {
+                if let Err(error) = evict(&client, victim, &scheduler, now).await {
+                    tracing::warn!(pod = %pod.key, victim = %victim.key, %error, "a pod could not be preempted");
+                    drop(outbox.send(Event::NotPreempted(pod)));
+                    return;
+                }
+                let message = format!("Preempted by pod {} on node {node}", pod.uid);
+                recorder.event(&victim.reference(), EventType::Normal, "Preempted", message);
+            }
+        });
+    }
+}
+
+/// Says on a pod why it goes, and deletes it. One that is gone already is no failure.
+async fn evict(
+    client: &Client,
+    victim: &Victim,
+    scheduler: &str,
+    now: jiff::Timestamp,
+) -> Result<(), kube::Error> {
+    let api = kube::Api::<Pod>::namespaced(client.clone(), &victim.key.namespace);
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
+        "message": format!("{scheduler}: preempting to accommodate a higher priority pod"),
+        "lastTransitionTime": Time(now),
+    });
+    let patch = json!({"metadata": {"uid": &*victim.uid}, "status": {"conditions": [condition]}});
+    let told = api.patch_status(&victim.key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
+    let uid = Some(victim.uid.to_string());
+    let only_this = DeleteParams {
+        preconditions: Some(Preconditions { uid, resource_version: None }),
+        ..DeleteParams::default()
+    };
+    let gone = match told {
+        Ok(_) => api.delete(&victim.key.name, &only_this).await.map(|_| ()),
+        Err(error) => Err(error),
+    };
+    match gone {
+        // Another pod of the name is not this one.
+        Err(error) if client::is_not_found(&error) || client::is_conflict(&error) => Ok(()),
+        done => done,
     }
 }
 
@@ -285,15 +366,15 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// Writes the condition that states why the pod waits.
-async fn tell(client: &Client, pod: &PodInfo, condition: &PodCondition) {
+/// Writes into the pod's status why and for what the pod waits.
+async fn tell(client: &Client, pod: &PodInfo, status: serde_json::Value) {
     let api = kube::Api::<Pod>::namespaced(client.clone(), &pod.key.namespace);
-    let patch = json!({"metadata": {"uid": &*pod.uid}, "status": {"conditions": [condition]}});
+    let patch = json!({"metadata": {"uid": &*pod.uid}, "status": status});
     let result = api.patch_status(&pod.key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
     if let Err(error) = result
         && !client::is_not_found(&error)
     {
-        tracing::warn!(pod = %pod.key, %error, "the PodScheduled condition could not be written");
+        tracing::warn!(pod = %pod.key, %error, "why the pod waits could not be written");
     }
 }
 

@@ -7,15 +7,20 @@ use std::sync::Arc;
 
 use informer::{Cached, Key};
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use tokio::time::Instant;
 
-use crate::cycle::{Chance, Decision, decide};
+use crate::budgets::Budgets;
+use crate::cycle::{Chance, Decision, decide, suits};
 use crate::glance::Glance;
 use crate::metrics::{Incoming, Metrics, Queue, Sizes, Why};
 use crate::node::Aspects;
 use crate::nodes::Nodes;
-use crate::pod::{PodInfo, Shapes};
+use crate::nominations::{Nomination, Nominations};
+use crate::pod::{Needs, PodInfo, Shapes};
+use crate::preemption::{Preemption, find};
 use crate::queue::{Attempt, PodQueue};
+use crate::refusal::Refusal;
 use crate::relations::Labels;
 use crate::storage::{Choices, Storage};
 
@@ -24,10 +29,20 @@ use crate::storage::{Choices, Storage};
 pub enum Round {
     /// To be bound to the node, where it counts from now on; then [`State::bound`] or [`State::not_bound`].
     Bind(Attempt, String, Choices),
-    /// The pod waits, for this reason.
-    Unschedulable(PodInfo, String),
+    /// The pod waits.
+    Unschedulable(PodInfo, Waits),
+    /// The pod waits for others to go, for which room is kept; then [`State::not_preempted`] if they could not be told.
+    Preempt(PodInfo, Waits, Preemption),
     /// The decision panicked on this pod, which will be tried again.
     Panicked(PodInfo),
+}
+
+/// What is said of a pod that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waits {
+    pub message: String,
+    /// The node on which room is kept for the pod.
+    pub nominated: Option<Arc<str>>,
 }
 
 /// See the module's documentation.
@@ -38,6 +53,8 @@ pub struct State {
     pub(crate) nodes: Nodes,
     pub(crate) queue: PodQueue,
     shapes: Shapes,
+    nominations: Nominations,
+    budgets: Budgets,
     start: usize,
     /// Pods with scheduling gates.
     gated: HashSet<Arc<str>>,
@@ -79,27 +96,152 @@ impl State {
         let _span =
             tracing::debug_span!("round", scheduler = %self.scheduler_name, pod = %attempt.pod.key).entered();
         let chance = Chance { start: self.start, tie };
+        // The room that was kept for the pod is its own.
+        let nomination = self.nominations.remove(&attempt.pod.uid, &mut self.nodes);
         // One pod that trips the decision over must not stop the rest.
-        let decided = catch_unwind(AssertUnwindSafe(|| decide(&attempt.pod, &mut self.nodes, chance)));
+        let decided = catch_unwind(AssertUnwindSafe(|| {
+            if let Some(nomination) = &nomination
+                && self.is_made(&attempt.pod, &nomination.node)
+            {
+                return (Decision::Bind(nomination.node.to_string()), chance.start);
+            }
+            decide(&attempt.pod, &mut self.nodes, chance)
+        }));
         let Ok((decision, next)) = decided else {
             let pod = attempt.pod.clone();
             self.queue.failed(attempt, now);
             return Some(Round::Panicked(pod));
         };
         self.start = next;
-        Some(match decision {
+        let kept = nomination.as_ref().map(|nomination| Arc::clone(&nomination.node));
+        let needs = Arc::clone(&attempt.pod.shape.needs);
+        let (round, node) = match decision {
             Decision::Bind(node) => {
-                let choices = self.choose(&attempt.pod, &node);
-                self.nodes.storage.assume(&node, &choices);
-                self.place(&attempt.pod, &node, now);
-                Round::Bind(attempt, node, choices)
+                let choices = self.assign(&attempt.pod, &node, now);
+                let to: Arc<str> = Arc::from(&*node);
+                (Round::Bind(attempt, node, choices), Some(to))
             }
             Decision::Unschedulable(refusal) => {
-                let pod = attempt.pod.clone();
-                self.queue.unschedulable(attempt, refusal.causes, now);
-                Round::Unschedulable(pod, refusal.message)
+                let uid = Arc::clone(&attempt.pod.uid);
+                let round = self.refused(attempt, &refusal, nomination, chance, now);
+                let node = match &round {
+                    Round::Bind(_, node, _) => Some(Arc::from(&**node)),
+                    _ => self.nominations.get(&uid).map(|nomination| Arc::clone(&nomination.node)),
+                };
+                (round, node)
             }
+        };
+        if let Some(kept) = kept.filter(|kept| Some(kept) != node.as_ref()) {
+            self.freed(&kept, &needs, now);
+        }
+        Some(round)
+    }
+
+    /// Room that was kept on a node is free.
+    fn freed(&mut self, node: &str, needs: &Needs, now: Instant) {
+        if let Some(slot) = self.nodes.position(node) {
+            let nodes = &self.nodes;
+            self.queue.wake(Why::AssignedPodDelete, now, |waitlist| waitlist.room(slot, needs, nodes));
+        }
+    }
+
+    /// No room is kept for a pod any more.
+    fn forget(&mut self, uid: &str, now: Instant) {
+        if let Some(nomination) = self.nominations.remove(uid, &mut self.nodes) {
+            self.freed(&nomination.node, &nomination.needs, now);
+        }
+    }
+
+    /// No node suits as things are: others may have to go.
+    fn refused(
+        &mut self,
+        attempt: Attempt,
+        refusal: &Refusal,
+        nomination: Option<Nomination>,
+        chance: Chance,
+        now: Instant,
+    ) -> Round {
+        let pod = attempt.pod.clone();
+        if let Some(nomination) = nomination.filter(|nomination| self.is_being_made(&pod, nomination)) {
+            let waits = Waits {
+                message: refusal.because("not eligible due to terminating pod on the nominated node."),
+                nominated: Some(Arc::clone(&nomination.node)),
+            };
+            self.nominations.add(Arc::clone(&pod.uid), nomination, &mut self.nodes);
+            self.queue.unschedulable(attempt, refusal.causes, now);
+            return Round::Unschedulable(pod, waits);
+        }
+        let found = refusal.may_preempt.then(|| {
+            let start = usize::try_from(chance.tie >> 32).unwrap_or(0);
+            let (nominations, budgets) = (&self.nominations, &self.budgets);
+            catch_unwind(AssertUnwindSafe(|| find(&pod, &mut self.nodes, nominations, budgets, start)))
+        });
+        let preemption = match found {
+            Some(Ok(found)) => found,
+            Some(Err(_)) => {
+                self.queue.failed(attempt, now);
+                return Round::Panicked(pod);
+            }
+            None => None,
+        };
+        let Some(preemption) = preemption else {
+            if refusal.may_preempt {
+                self.nodes.memory.has_no_victims(&pod.shape);
+            }
+            self.queue.unschedulable(attempt, refusal.causes, now);
+            return Round::Unschedulable(pod, Waits { message: refusal.message(), nominated: None });
+        };
+        for displaced in &preemption.displaced {
+            self.nominations.remove(displaced, &mut self.nodes);
+            self.queue.wake_one(displaced, Why::AssignedPodAdd, now);
+        }
+        let node = Arc::clone(&preemption.node);
+        if preemption.victims.is_empty() {
+            // Only pods that are to come were in the way.
+            let choices = self.assign(&pod, &node, now);
+            return Round::Bind(attempt, node.to_string(), choices);
+        }
+        let nomination = Nomination {
+            node: Arc::clone(&node),
+            needs: Arc::clone(&pod.shape.needs),
+            waits_for: preemption.victims.iter().map(|victim| Arc::clone(&victim.uid)).collect(),
+        };
+        self.nominations.add(Arc::clone(&pod.uid), nomination, &mut self.nodes);
+        self.queue.unschedulable(attempt, refusal.causes, now);
+        Round::Preempt(pod, Waits { message: refusal.reasons.clone(), nominated: Some(node) }, preemption)
+    }
+
+    /// Whether a pod fits on the node on which room was made for it. Room that is kept for less important ones is no
+    /// matter.
+    fn is_made(&mut self, pod: &PodInfo, node: &str) -> bool {
+        let Some(slot) = self.nodes.position(node) else { return false };
+        let kept = self.nominations.at(node).map(|(_, nomination)| Arc::clone(&nomination.needs));
+        let below: Vec<Arc<Needs>> = kept.filter(|needs| needs.priority < pod.priority()).collect();
+        below.iter().for_each(|needs| self.nodes.release(node, needs));
+        let is_made = suits(pod, &mut self.nodes, slot);
+        below.iter().for_each(|needs| self.nodes.reserve(node, needs));
+        is_made
+    }
+
+    /// Whether pods that are less important are still going from the node on which room is kept.
+    fn is_being_made(&self, pod: &PodInfo, nomination: &Nomination) -> bool {
+        let Some(slot) =
+            self.nodes.position(&nomination.node).filter(|slot| self.nodes.slots()[*slot].present)
+        else {
+            return false;
+        };
+        self.nodes.residents(slot).any(|(uid, placed)| {
+            placed.shape.needs.priority < pod.priority()
+                && (placed.shape.identity.leaving || nomination.waits_for.contains(uid))
         })
+    }
+
+    /// A pod is to be bound to a node: the volumes that its claims get there.
+    fn assign(&mut self, pod: &PodInfo, node: &str, now: Instant) -> Choices {
+        let choices = self.choose(pod, node);
+        self.nodes.storage.assume(node, &choices);
+        self.place(pod, node, now);
+        choices
     }
 
     /// The volumes that a pod's claims get on the node.
@@ -129,6 +271,17 @@ impl State {
         self.nodes.storage.settle(choices);
     }
 
+    /// The pods that were to go for this one could not be told so.
+    pub fn not_preempted(&mut self, pod: &PodInfo, now: Instant) {
+        self.forget(&pod.uid, now);
+        self.queue.wake_one(&pod.uid, Why::AttemptFailure, now);
+    }
+
+    /// A PodDisruptionBudget is as given, or gone.
+    pub fn budget_changed(&mut self, key: &Key, budget: Option<&PodDisruptionBudget>) {
+        self.budgets.changed(key, budget);
+    }
+
     /// A pod was added or changed. Its object is decoded only if it has new information.
     pub fn pod_changed(&mut self, pod: &Cached<Pod>, now: Instant) {
         let Some(glance) = Glance::of(pod) else {
@@ -141,26 +294,48 @@ impl State {
         self.gate(pod, &glance);
         if !node.is_empty() {
             self.queue.remove(&pod.uid);
+            self.forget(&pod.uid, now);
             if glance.is_terminal() {
                 self.leave(&pod.uid, now);
-            } else if !self.nodes.knows(pod, node, settled())
+                return;
+            }
+            if !self.nodes.knows(pod, node, settled())
                 && let Some(info) = self.read(pod)
             {
                 self.place(&info, node, now);
             }
+            self.nodes.started(&pod.uid, glance.started());
         } else if !self.is_ours(pod, &glance) {
             self.queue.remove(&pod.uid);
-        } else if !self.queue.knows(pod, settled())
-            && let Some(info) = self.read(pod)
-        {
-            self.queue.add(info, now);
+            self.forget(&pod.uid, now);
+        } else {
+            if !self.queue.knows(pod, settled())
+                && let Some(info) = self.read(pod)
+            {
+                self.queue.add(info, now);
+            }
+            self.nominate(&pod.uid, glance.nominated_node());
         }
     }
 
-    /// What the rules use of a pod; `None` for one that cannot be read. The uid is the cache's.
+    /// Keeps the room that somebody else (an earlier run of the scheduler, an autoscaler) has made for a waiting pod.
+    fn nominate(&mut self, uid: &Arc<str>, node: &str) {
+        if node.is_empty() || self.nominations.get(uid).is_some() {
+            return;
+        }
+        let Some(pod) = self.queue.waiting_pod(uid) else { return };
+        let nomination = Nomination {
+            node: Arc::from(node),
+            needs: Arc::clone(&pod.shape.needs),
+            waits_for: HashSet::new(),
+        };
+        self.nominations.add(Arc::clone(uid), nomination, &mut self.nodes);
+    }
+
+    /// What the rules use of a pod; `None` for one that cannot be read. The uid and the name are the cache's.
     fn read(&mut self, pod: &Cached<Pod>) -> Option<PodInfo> {
         let info = PodInfo::shared(pod.typed()?, &mut self.shapes);
-        Some(PodInfo { uid: Arc::clone(&pod.uid), ..info })
+        Some(PodInfo { uid: Arc::clone(&pod.uid), key: pod.key.clone(), ..info })
     }
 
     /// Keeps count of the pods that are held back.
@@ -176,15 +351,21 @@ impl State {
     pub fn pod_gone(&mut self, uid: &str, now: Instant) {
         self.gated.remove(uid);
         self.queue.remove(uid);
+        self.forget(uid, now);
         self.leave(uid, now);
     }
 
     /// A node came or changed.
     pub fn node_changed(&mut self, node: &Node, now: Instant) {
         let aspects = self.nodes.set_node(node);
-        let node = self.nodes.get(node.metadata.name.as_deref().unwrap_or(""));
-        if let Some(node) = node.filter(|_| aspects.any()) {
-            self.queue.wake(why(aspects), now, |waitlist| waitlist.node_changed(node, aspects));
+        let Some(slot) = self.nodes.position(node.metadata.name.as_deref().unwrap_or("")) else { return };
+        if aspects.any() {
+            let nodes = &self.nodes;
+            self.queue.wake(why(aspects), now, |waitlist| {
+                let mut woken = waitlist.node_changed(&nodes.slots()[slot], aspects);
+                waitlist.preempting(slot, nodes, &mut woken);
+                woken
+            });
         }
     }
 
@@ -242,6 +423,10 @@ impl State {
         let Some(gone) = self.nodes.remove_pod(uid) else { return };
         let nodes = &self.nodes;
         self.queue.wake(Why::AssignedPodDelete, now, |waitlist| waitlist.pod_left(&gone, nodes));
+        // What is kept for a pod is not free for it in the waitlist's sense.
+        for waiting in self.nominations.left(&nodes.left_by(&gone).name, uid) {
+            self.queue.wake_one(&waiting, Why::AssignedPodDelete, now);
+        }
     }
 
     fn is_ours(&self, pod: &Cached<Pod>, glance: &Glance<'_>) -> bool {

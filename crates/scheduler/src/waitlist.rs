@@ -148,7 +148,7 @@ impl Waitlist {
 
     /// A pod left a node.
     pub fn pod_left(&mut self, gone: &Departure, nodes: &Nodes) -> Woken {
-        let (other, node) = (&gone.shape, nodes.left_by(gone));
+        let other = &gone.shape;
         let helps = |shape: &Shape, causes| hints::pod_left(shape, causes, gone, nodes);
         let mut helped = self.listening(&other.identity, helps);
         if other.wishes.as_ref().is_some_and(|wishes| !wishes.apart.is_empty()) {
@@ -162,15 +162,44 @@ impl Waitlist {
             helped.extend(self.by_claim.get(&Key::new(namespace, &claim.name)).into_iter().flatten());
         }
         let mut woken = self.wake(helped);
+        woken.extend(self.room(gone.slot as usize, &other.needs, nodes));
+        woken
+    }
+
+    /// What a pod uses, or what was kept for it, is free on a node.
+    pub fn room(&mut self, slot: usize, freed: &Needs, nodes: &Nodes) -> Woken {
+        let (mut woken, node) = (Woken::new(), &nodes.slots()[slot]);
         if node.present {
             let mut asked = BTreeSet::new();
             self.fitting(node, &mut asked);
-            if !other.needs.host_ports.is_empty() {
+            if !freed.host_ports.is_empty() {
                 self.any(&[Cause::Ports], &mut asked);
             }
             self.ask(asked, node, &mut woken);
+            self.preempting(slot, nodes, &mut woken);
         }
         woken
+    }
+
+    /// A node has changed: classes that would fit there without its pods of a lower priority.
+    pub fn preempting(&mut self, slot: usize, nodes: &Nodes, woken: &mut Woken) {
+        let node = &nodes.slots()[slot];
+        let mut without: HashMap<i32, NodeInfo> = HashMap::new();
+        let mut helped = Vec::new();
+        for (id, Class { needs, .. }) in self.classes.iter() {
+            if !needs.can_preempt || !node.has_pods_below(needs.priority) {
+                continue;
+            }
+            let stripped = without
+                .entry(needs.priority)
+                .or_insert_with(|| nodes.without_those_below(slot, needs.priority));
+            if check(needs, stripped).fits() {
+                helped.push(id);
+            }
+        }
+        for id in helped {
+            self.wake_class(id, woken);
+        }
     }
 
     /// The labels of a namespace changed: terms may select by them.

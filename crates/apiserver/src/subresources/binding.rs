@@ -95,6 +95,10 @@ fn assign(target: &Target, pod: &mut Object, binding: &Object, node: &str, now: 
         return Err(conflict(format!("pod {} has non-empty .spec.schedulingGates", pod.name())));
     }
     pod.set_at(&["spec", "nodeName"], node.into());
+    // The pod waits for no room any more.
+    if let Some(status) = pod.0.get_mut("status").and_then(Value::as_object_mut) {
+        status.remove("nominatedNodeName");
+    }
     for (key, value) in binding.annotations() {
         pod.set_at(&["metadata", "annotations", key], value.into());
     }

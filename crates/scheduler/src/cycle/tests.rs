@@ -41,7 +41,7 @@ fn table(nodes: &[Node]) -> Nodes {
 fn check_message(nodes: &mut Nodes, spec: Value, expected: &str) {
     let (decision, _) = decide(&pod("p", spec), nodes, Chance::default());
     let Decision::Unschedulable(refusal) = decision else { panic!("{decision:?}") };
-    assert_eq!(refusal.message, expected);
+    assert_eq!(refusal.message(), expected);
 }
 
 #[test]
@@ -69,17 +69,21 @@ fn refusals_are_told_in_upstreams_words() {
 }
 
 #[test]
-fn it_says_that_it_does_not_preempt() {
+fn whether_others_may_have_to_go_is_told() {
     let mut nodes = table(&[node("a", "1", json!({}))]);
     nodes.place(&pod("low", asks("500m")), "a");
     let mut important = asks("800m");
     important["priority"] = 1000.into();
-    check_message(
-        &mut nodes,
-        important.clone(),
-        "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: not implemented by \
-         knarr yet, no pod of a lower priority is evicted.",
-    );
+    let may = |nodes: &mut Nodes, spec: &Value| {
+        let (decision, _) = decide(&pod("p", spec.clone()), nodes, Chance::default());
+        let Decision::Unschedulable(refusal) = decision else { panic!("{decision:?}") };
+        refusal.may_preempt
+    };
+    assert!(may(&mut nodes, &important));
+    assert!(!may(&mut nodes, &asks("800m")), "its equals stay");
+    let mut too_big = asks("1500m");
+    too_big["priority"] = 1000.into();
+    assert!(!may(&mut nodes, &too_big), "the empty node would be too small");
     important["preemptionPolicy"] = "Never".into();
     check_message(
         &mut nodes,
@@ -202,7 +206,7 @@ fn check_choice(nodes: &mut Nodes, pod: &PodInfo, expected: &str) {
     match decide(pod, nodes, Chance::default()).0 {
         Decision::Bind(node) => assert_eq!(node, expected),
         Decision::Unschedulable(why) => {
-            let reasons = why.message.split(". no new claims").next().unwrap_or_default();
+            let reasons = why.reasons.trim_end_matches('.');
             assert_eq!(reasons.trim_start_matches("0/3 nodes are available: "), expected);
         }
     }

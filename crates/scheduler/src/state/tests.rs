@@ -211,3 +211,144 @@ fn where_pods_wait_is_counted() {
         assert_eq!(cluster.state.incoming.count(queue, why), count, "{queue:?} {why:?}");
     }
 }
+
+/// A pod with a priority.
+fn ranked(name: &str, priority: i32, cpu: &str) -> Pod {
+    let mut pod = samples::pod(name, 0, false);
+    let spec = pod.spec.as_mut().expect("a specification");
+    spec.priority = Some(priority);
+    spec.scheduler_name = Some("s".to_owned());
+    let requests = json!({"requests": {"cpu": cpu}});
+    spec.containers[0].resources = Some(serde_json::from_value(requests).expect("resources"));
+    pod
+}
+
+impl Cluster {
+    /// All rounds there are; pods that are told to go are gone at once, or as `going` collects them.
+    fn preempting(&mut self, tie: u64, going: &mut Vec<String>) {
+        for _ in 0..10_000 {
+            let Some(round) = self.state.round(tie, Instant::now()) else { return };
+            match round {
+                Round::Bind(attempt, node, _) => {
+                    self.state.bound(&attempt);
+                    self.change(&attempt.pod.key.name, json!({"spec": {"nodeName": node}}));
+                }
+                Round::Preempt(_, _, preemption) => {
+                    let told = preemption.victims.iter().filter(|victim| !victim.is_going);
+                    going.extend(told.map(|victim| victim.key.name.to_string()));
+                }
+                Round::Unschedulable(..) | Round::Panicked(_) => {}
+            }
+        }
+        panic!("no end");
+    }
+
+    fn gone(&mut self, name: &str) {
+        if let Some(pod) = self.pods.remove(name) {
+            self.state.pod_gone(pod.metadata.uid.as_deref().expect("a uid"), Instant::now());
+        }
+    }
+
+    fn node_of(&self, name: &str) -> &str {
+        self.pods.get(name).map_or("", |pod| pods::node_name(pod))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_that_is_made_is_kept() {
+    let mut cluster = Cluster::new();
+    cluster.node(0, 1, 3);
+    let mut going = Vec::new();
+    for name in ["a", "b"] {
+        cluster.put(ranked(name, 0, "2"));
+    }
+    cluster.preempting(0, &mut going);
+    cluster.put(ranked("important", 9, "2"));
+    cluster.preempting(0, &mut going);
+    assert_eq!(going.len(), 1);
+    // While it waits nobody else has to go for it, and nobody of less importance comes.
+    cluster.put(ranked("late", 5, "2"));
+    cluster.change("important", json!({"metadata": {"labels": {"changed": "x"}}}));
+    let victim = going.remove(0);
+    cluster.change(&victim, json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));
+    cluster.preempting(0, &mut going);
+    assert_eq!(going.len(), 1, "the late one has another go");
+    assert_ne!(going[0], victim);
+    cluster.gone(&victim);
+    cluster.preempting(0, &mut going);
+    assert_eq!((cluster.node_of("important"), cluster.node_of("late")), ("n0", ""));
+    let other = going.remove(0);
+    cluster.gone(&other);
+    cluster.preempting(0, &mut going);
+    assert_eq!((cluster.node_of("late"), going.len()), ("n0", 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_more_important_takes_room_that_is_kept_for_others() {
+    let mut cluster = Cluster::new();
+    cluster.node(0, 1, 3);
+    let mut going = Vec::new();
+    cluster.put(ranked("a", 0, "4"));
+    cluster.preempting(0, &mut going);
+    cluster.put(ranked("middle", 5, "4"));
+    cluster.preempting(0, &mut going);
+    assert_eq!(going, ["a"]);
+    cluster.gone("a");
+    cluster.put(ranked("high", 9, "4"));
+    cluster.preempting(0, &mut going);
+    assert_eq!((cluster.node_of("high"), cluster.node_of("middle"), going.len()), ("n0", "", 1));
+    // A scheduler that starts again knows for whom room is kept by what it wrote.
+    let mut cluster = Cluster::new();
+    cluster.node(0, 1, 3);
+    cluster.put(changed(&ranked("middle", 5, "4"), json!({"status": {"nominatedNodeName": "n0"}})));
+    cluster.put(ranked("low", 1, "1"));
+    cluster.preempting(0, &mut going);
+    assert_eq!((cluster.node_of("middle"), cluster.node_of("low")), ("n0", ""));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever happens, in the end nobody waits who would fit, or for whom others should go.
+    #[test]
+    fn nobody_waits_for_whom_others_should_go(
+        steps in proptest::collection::vec((0u8..6, 0usize..12, 0i32..4, 1u8..5, any::<u32>()), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(async move {
+            let mut cluster = Cluster::new();
+            let mut going = Vec::new();
+            for number in 0..3 {
+                cluster.node(number, 1, 3);
+            }
+            for (step, number, priority, cpu, tie) in steps {
+                let name = format!("p{number}");
+                match step {
+                    0..3 if !cluster.pods.contains_key(&name) => {
+                        cluster.put(ranked(&name, priority, &cpu.to_string()));
+                    }
+                    3 => cluster.gone(&name),
+                    4 => {
+                        if let Some(name) = going.pop() {
+                            let name: String = name;
+                            cluster.gone(&name);
+                        }
+                    }
+                    _ => {}
+                }
+                cluster.preempting(u64::from(tie) << 32, &mut going);
+            }
+            while let Some(name) = going.pop() {
+                cluster.gone(&name);
+                cluster.preempting(0, &mut going);
+            }
+            cluster.check()?;
+            let waiting: Vec<PodInfo> = cluster.pods.values().filter(|pod| pods::node_name(pod).is_empty()).map(PodInfo::new).collect();
+            for pod in waiting {
+                prop_assert!(cluster.state.nominations.get(&pod.uid).is_none(), "{} waits for nobody", pod.key);
+                let found = find(&pod, &mut cluster.state.nodes, &cluster.state.nominations, &cluster.state.budgets, 0);
+                prop_assert_eq!(found, None);
+            }
+            Ok(())
+        })?;
+    }
+}

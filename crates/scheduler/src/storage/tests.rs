@@ -85,7 +85,7 @@ impl Cluster {
             Decision::Bind(node) => Ok(node),
             Decision::Unschedulable(refusal) => {
                 assert!(refusal.causes.has(crate::causes::Cause::Storage), "{refusal:?}");
-                let why = refusal.message.split(" no new claims").next().unwrap_or_default().to_owned();
+                let why = refusal.reasons.clone();
                 Err(why.trim_start_matches("0/2 nodes are available: ").to_owned())
             }
         }

@@ -1,13 +1,16 @@
-//! Section G: budgets of disruption: W121, its part about evictions.
+//! Section G: budgets of disruption and preemption: W121, its parts about evictions.
 
 use serde_json::{Value, json};
 use testing::Shell;
 
-use crate::manifests::{STAY, container, replicated};
+use crate::manifests::{STAY, container, pod, replicated};
 use crate::suite::{Row, Scene};
 
-pub const ROWS: &[Row] =
-    &[("w121a_evictions_keep_to_the_budget", w121a), ("w121b_budgets_are_told_listed_and_changed", w121b)];
+pub const ROWS: &[Row] = &[
+    ("w121a_evictions_keep_to_the_budget", w121a),
+    ("w121b_budgets_are_told_listed_and_changed", w121b),
+    ("w121c_pods_give_way_to_more_important_ones", w121c),
+];
 
 /// A deployment of busybox pods and their number once all are ready.
 fn run(sh: &Shell, name: &str, replicas: u32) -> Vec<String> {
@@ -113,4 +116,63 @@ fn w121b(scene: &Scene) {
             sh.ok("kubectl config view --minify -o jsonpath='{..namespace}'")
         )
     );
+}
+
+/// A pod of a class that asks for some of the thing that only these pods use.
+fn ranked(name: &str, class: &str, amount: u32) -> String {
+    let mut made = pod(name, STAY);
+    made["spec"]["priorityClassName"] = class.into();
+    let amounts = json!({"example.com/w121": amount.to_string()});
+    made["spec"]["containers"][0]["resources"] = json!({"requests": amounts, "limits": amounts});
+    made.to_string()
+}
+
+fn w121c(scene: &Scene) {
+    let sh = &scene.shell;
+    let node = sh.ok("kubectl get nodes -o jsonpath='{.items[0].metadata.name}'");
+    let amounts = json!({"example.com/w121": "3"});
+    let patch = json!({"status": {"capacity": amounts, "allocatable": amounts}});
+    sh.ok(&format!("kubectl patch node {node} --subresource=status --type=merge -p '{patch}'"));
+    for (name, value, policy) in [
+        ("w121-low", 1, "PreemptLowerPriority"),
+        ("w121-high", 1000, "PreemptLowerPriority"),
+        ("w121-shy", 2000, "Never"),
+    ] {
+        sh.ok(&format!("kubectl create priorityclass {name} --value={value} --preemption-policy={policy}"));
+    }
+    for name in ["old", "young"] {
+        sh.apply(&ranked(name, "w121-low", 1));
+        sh.ok(&format!("kubectl wait --for=condition=Ready pod/{name} --timeout=60s"));
+        // Times are told in whole seconds, and the younger one goes.
+        sh.ok("sleep 1.1");
+    }
+    // One that does not preempt waits, although it is the most important one.
+    sh.apply(&ranked("shy", "w121-shy", 2));
+    sh.ok("kubectl wait --for=jsonpath='{.status.conditions[0].reason}'=Unschedulable pod/shy --timeout=30s");
+    let why = sh.ok("kubectl get pod shy -o jsonpath='{.status.conditions[0].message}'");
+    assert!(why.ends_with("preemption: not eligible due to preemptionPolicy=Never."), "{why}");
+
+    sh.apply(&ranked("urgent", "w121-high", 2));
+    sh.ok("kubectl wait --for=condition=Ready pod/urgent --timeout=60s");
+    sh.ok("kubectl wait --for=condition=Ready pod/old --timeout=10s");
+    sh.ok("kubectl wait --for=delete pod/young --timeout=30s");
+    let urgent: Value = serde_json::from_str(&sh.ok("kubectl get pod urgent -o json")).expect("JSON");
+    assert!(urgent["status"]["nominatedNodeName"].is_null(), "{urgent}");
+    let uid = urgent["metadata"]["uid"].as_str().expect("a uid");
+    let told = sh.ok("kubectl get events --field-selector involvedObject.name=young,reason=Preempted -o jsonpath='{.items[0].message}'");
+    assert_eq!(told, format!("Preempted by pod {uid} on node {node}"));
+    let told = sh.ok("kubectl get events --field-selector involvedObject.name=urgent,reason=FailedScheduling -o jsonpath='{.items[0].message}'");
+    assert_eq!(told, "0/1 nodes are available: 1 Insufficient example.com/w121.");
+
+    // A critical pod of the system is the most important of all.
+    let mut critical: Value =
+        serde_json::from_str(&ranked("critical", "system-cluster-critical", 3)).expect("JSON");
+    critical["metadata"]["namespace"] = "kube-system".into();
+    sh.apply(&critical.to_string());
+    sh.ok("kubectl wait -n kube-system --for=condition=Ready pod/critical --timeout=60s");
+    sh.ok("kubectl delete -n kube-system pod critical --grace-period=1");
+    sh.ok("kubectl wait --for=condition=Ready pod/shy --timeout=60s");
+    sh.ok("kubectl delete pod shy && kubectl delete priorityclass w121-low w121-high w121-shy");
+    let patch = json!({"status": {"capacity": {"example.com/w121": null}, "allocatable": {"example.com/w121": null}}});
+    sh.ok(&format!("kubectl patch node {node} --subresource=status --type=merge -p '{patch}'"));
 }
