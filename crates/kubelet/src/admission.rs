@@ -76,7 +76,9 @@ fn lacking(pod: &Pod, others: &[&Pod], allocatable: &BTreeMap<String, Wire>) -> 
     for other in others {
         used.add(&pods::requests(other));
     }
-    let (asked, capacity) = (pods::requests(pod), Amounts::from_list(allocatable));
+    let (mut asked, capacity) = (pods::requests(pod), Amounts::from_list(allocatable));
+    // What somebody else counts on the node's object is the scheduler's matter, as upstream.
+    asked.scalar.retain(|name, _| !name.contains('/') || allocatable.contains_key(name));
     let short = pods::shortages(&asked, &capacity, &used).next()?;
     Some(out_of(short.resource, short.requested, short.used, short.capacity))
 }
@@ -128,6 +130,16 @@ mod tests {
             .into_iter()
             .map(|(name, q)| (name.to_owned(), Wire(q.to_owned())))
             .collect()
+    }
+
+    #[test]
+    fn what_the_node_does_not_count_itself_is_not_counted() {
+        let asks = |resource: &str| {
+            pod(json!({"containers": [{"name": "c", "resources": {"requests": {resource: "1"}}}]}))
+        };
+        assert_eq!(refusal(&asks("example.com/licence"), &[]), None);
+        let why = refusal(&asks("hugepages-2Mi"), &[]).expect("the node has none");
+        assert_eq!(why.reason, "OutOfhugepages-2Mi");
     }
 
     #[test]
