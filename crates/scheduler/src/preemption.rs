@@ -245,7 +245,7 @@ fn harm(going: &[usize], lodgers: &[Lodger], protected: &[bool]) -> Harm {
     let victims: Vec<&Lodger> =
         going.iter().map(|at| &lodgers[*at]).filter(|lodger| lodger.here.is_some()).collect();
     let exceeded = going.iter().filter(|at| protected[**at]).count();
-    let priority = |lodger: &&Lodger| i64::from(lodger.needs.priority);
+    let priority = |lodger: &Lodger| i64::from(lodger.needs.priority);
     let highest = victims.iter().map(|lodger| priority(lodger)).max().unwrap_or(i64::MIN);
     // As upstream: each counts from the lowest possible priority, so that fewer are less harm.
     let sum = victims.iter().map(|lodger| priority(lodger) + i64::from(i32::MAX) + 1).sum();
