@@ -6,6 +6,7 @@
 //! query parameters a PATCH knows, how lists merge, and what fields mean. Nothing here does IO.
 
 mod custom;
+mod dialect;
 mod discovery;
 mod gnostic;
 mod identifiers;
@@ -22,8 +23,9 @@ use api::GroupVersion;
 use crate::docs::Docs;
 use crate::embedded;
 use crate::table::KindTable;
+use dialect::Dialect;
 use operations::Operation;
-use schemas::{Dialect, Schemas};
+use schemas::Schemas;
 
 /// The media type of [`v2_protobuf`] in responses.
 pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";

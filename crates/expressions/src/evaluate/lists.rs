@@ -54,33 +54,42 @@ pub(super) fn call<'a>(
             (Ok(from), Ok(to)) if from <= to && to <= items.len() => made(items[from..to].to_vec()),
             _ => failed(format!("cannot slice({from}, {to}), list is length {}", items.len())),
         },
-        ("distinct", []) => {
-            budget.charge((items.len() as u64).saturating_mul(list.weight()))?;
-            let mut kept: Vec<Value<'a>> = Vec::new();
-            for item in items {
-                if !kept.iter().any(|known| known.equals(&item)) {
-                    kept.push(item);
-                }
-            }
-            made(kept)
-        }
-        ("sort", []) => {
-            budget.charge(list.weight().saturating_mul(u64::from(items.len().max(2).ilog2())))?;
-            let mut comparable = true;
-            items.sort_by(|a, b| {
-                a.order(b).unwrap_or_else(|| {
-                    comparable = false;
-                    Ordering::Equal
-                })
-            });
-            if comparable { made(items) } else { no_overload() }
-        }
+        ("distinct", []) => made(distinct(items, list, budget)?),
+        ("sort", []) => sorted(items, list, budget),
         ("reverse", []) => {
             items.reverse();
             made(items)
         }
         _ => no_overload(),
     }
+}
+
+/// The items without those that were there before.
+fn distinct<'a>(
+    items: Vec<Value<'a>>,
+    list: &Value<'a>,
+    budget: &mut Budget,
+) -> Result<Vec<Value<'a>>, Fault> {
+    budget.charge((items.len() as u64).saturating_mul(list.weight()))?;
+    let mut kept: Vec<Value<'a>> = Vec::new();
+    for item in items {
+        if !kept.iter().any(|known| known.equals(&item)) {
+            kept.push(item);
+        }
+    }
+    Ok(kept)
+}
+
+fn sorted<'a>(mut items: Vec<Value<'a>>, list: &Value<'a>, budget: &mut Budget) -> Evaluated<'a> {
+    budget.charge(list.weight().saturating_mul(u64::from(items.len().max(2).ilog2())))?;
+    let mut comparable = true;
+    items.sort_by(|a, b| {
+        a.order(b).unwrap_or_else(|| {
+            comparable = false;
+            Ordering::Equal
+        })
+    });
+    if comparable { Ok(Value::List(Arc::new(items))) } else { no_overload() }
 }
 
 fn sum<'a>(items: &[Value<'a>]) -> Evaluated<'a> {

@@ -3,13 +3,13 @@
 //!
 //! A rule that fails on what an update leaves as it was is passed over, as upstream's ratcheting does.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use api::field::{ErrorList, FieldError, Path};
 use expressions::{Budget, Fault, ObjectType, Program, Type, Value as Cel};
 use serde_json::{Map, Value};
 
-use super::path::JsonPath;
+use super::rule_set::{Written, steps};
 use super::structural::{Additional, ListType, Structural, Type as SchemaType};
 use super::validate::lists;
 
@@ -19,83 +19,6 @@ const RULE_BUDGET: u64 = 1_000_000;
 const REASONS: [&str; 4] =
     ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
 const MAX_MESSAGE: usize = 5 * 1024;
-
-/// The rules of a schema, compiled when they are first needed.
-#[derive(Debug)]
-pub struct RuleSet {
-    written: Vec<Written>,
-    compiled: OnceLock<Compiled>,
-}
-
-#[derive(Debug)]
-struct Written {
-    rule: String,
-    message: String,
-    message_expression: String,
-    reason: String,
-    field_path: Vec<String>,
-    optional_old_self: bool,
-}
-
-#[derive(Debug)]
-struct Compiled {
-    of: Type,
-    /// The rules in order, those left out that cannot be compiled: a definition with one is refused.
-    programs: Vec<Option<(Program, Option<Program>)>>,
-}
-
-impl RuleSet {
-    pub(super) fn read(rules: &Value) -> Option<Arc<Self>> {
-        let rules = rules.as_array().filter(|rules| !rules.is_empty())?;
-        let written = rules.iter().map(Written::read).collect();
-        Some(Arc::new(Self { written, compiled: OnceLock::new() }))
-    }
-
-    fn compiled(&self, schema: &Structural, whole: bool) -> &Compiled {
-        self.compiled.get_or_init(|| {
-            let of = declared(schema, whole);
-            let programs = self.written.iter().map(|written| {
-                let rule = written.compile(&written.rule, &of).ok()?;
-                let message = Some(&written.message_expression).filter(|text| !text.is_empty());
-                Some((rule, message.and_then(|text| written.compile(text, &of).ok())))
-            });
-            Compiled { programs: programs.collect(), of }
-        })
-    }
-}
-
-impl Written {
-    fn read(rule: &Value) -> Self {
-        let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-        Self {
-            rule: text("rule"),
-            message: text("message").trim().to_owned(),
-            message_expression: text("messageExpression"),
-            reason: text("reason"),
-            field_path: steps(&text("fieldPath")).unwrap_or_default(),
-            optional_old_self: rule.get("optionalOldSelf").and_then(Value::as_bool).unwrap_or(false),
-        }
-    }
-
-    fn compile(&self, text: &str, of: &Type) -> Result<Program, expressions::Rejected> {
-        let old = if self.optional_old_self { Type::Optional(Arc::new(of.clone())) } else { of.clone() };
-        Program::compile(text, &[("self", of), ("oldSelf", &old)])
-    }
-
-    /// How upstream names the rule.
-    fn name(&self) -> &str {
-        if self.message.is_empty() { self.rule.trim() } else { &self.message }
-    }
-}
-
-/// The names of a path such as `.a['b']`.
-fn steps(path: &str) -> Option<Vec<String>> {
-    if path.is_empty() {
-        return Some(Vec::new());
-    }
-    let names = JsonPath::parse(path).ok()?.fields()?;
-    Some(names.into_iter().map(std::borrow::Cow::into_owned).collect())
-}
 
 /// The type that a schema declares.
 fn declared(schema: &Structural, whole: bool) -> Type {
@@ -306,7 +229,7 @@ impl Walk {
         if new.is_null() {
             return;
         }
-        let compiled = rules.compiled(schema, whole || schema.embedded);
+        let compiled = rules.compiled(|| declared(schema, whole || schema.embedded));
         for (written, programs) in rules.written.iter().zip(&compiled.programs) {
             let Some((rule, message)) = programs else { continue };
             let old_self = match (old, written.optional_old_self) {

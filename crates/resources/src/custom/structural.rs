@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::rules::RuleSet;
+use super::rule_set::RuleSet;
 
 /// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

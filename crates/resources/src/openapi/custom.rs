@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::schemas::Dialect;
+use super::dialect::Dialect;
 use crate::row::Resource;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";

@@ -8,17 +8,11 @@ use api::schema::{Field, List, Shape, StructId, Topology, Types};
 use serde_json::{Map, Value, json};
 
 use super::custom;
+use super::dialect::Dialect;
 use crate::docs::Docs;
 use crate::row::Resource;
 use crate::schema_data::{self, GRANULAR};
 use crate::table::KindTable;
-
-/// What OpenAPI 2 and 3 say differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Dialect {
-    V2,
-    V3,
-}
 
 /// Values that are schemas of their own: (shape, name, description).
 const VALUES: [(&Shape, &str, &str); 4] = [
