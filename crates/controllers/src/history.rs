@@ -60,6 +60,21 @@ pub(crate) fn name_of(revision: &ControllerRevision) -> &str {
     revision.metadata.name.as_deref().unwrap_or("")
 }
 
+/// The hash by which pods are labelled as of a revision; the name of a revision that has no hash.
+pub(crate) fn hash_of<'a>(revision: &'a ControllerRevision, label: &str) -> &'a str {
+    let labels = revision.metadata.labels.as_ref();
+    labels.and_then(|all| all.get(label)).map_or(name_of(revision), String::as_str)
+}
+
+/// The revisions that keep a template.
+pub(crate) fn equal<'a>(
+    revisions: &'a [Arc<ControllerRevision>],
+    template: &PodTemplateSpec,
+) -> impl Iterator<Item = &'a ControllerRevision> {
+    let data = data_of(template);
+    revisions.iter().map(|revision| &**revision).filter(move |revision| is_equal(revision, &data))
+}
+
 /// Finds the revision of the present template, which gets the highest number, or makes it.
 pub(crate) fn present(workload: &Workload<'_>) -> Present {
     let data = data_of(workload.template);

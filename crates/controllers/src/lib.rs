@@ -14,6 +14,7 @@ pub mod cluster_role_aggregation;
 mod collection;
 pub mod cron_job;
 pub mod custom_resource_definition;
+pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;
 pub mod endpoint_slice;

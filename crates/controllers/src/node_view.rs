@@ -21,6 +21,8 @@ pub(crate) struct NodeView {
     pub heartbeat: Option<Timestamp>,
     /// The taints that evict.
     pub no_execute: Vec<Taint>,
+    /// The taints that only keep new pods away.
+    pub no_schedule: Vec<Taint>,
     pub out_of_service: bool,
     /// The node's parts of the pod network.
     pub ranges: Vec<String>,
@@ -73,6 +75,7 @@ impl From<Raw> for NodeView {
         Self {
             heartbeat: ready.as_ref().and_then(|c| c.last_heartbeat_time.as_ref()).map(|time| time.0),
             ready: ready.map(|condition| condition.status.into()).unwrap_or_default(),
+            no_schedule: taints.iter().filter(|taint| taint.effect == "NoSchedule").cloned().collect(),
             no_execute: taints.into_iter().filter(|taint| taint.effect == "NoExecute").collect(),
             out_of_service,
             ranges: pods::node::ranges(spec.pod_cidrs, spec.pod_cidr),

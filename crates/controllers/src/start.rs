@@ -15,6 +15,7 @@ use crate::certificates::signing::CsrSigningController;
 use crate::cluster_role_aggregation::ClusterRoleAggregationController;
 use crate::cron_job::CronJobController;
 use crate::custom_resource_definition::CustomResourceDefinitionController;
+use crate::daemon_set::DaemonSetController;
 use crate::deployment::DeploymentController;
 use crate::disruption::{DisruptionController, StaleDisruptionController};
 use crate::endpoint_slice::{self, EndpointSliceController};
@@ -105,4 +106,5 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<JobOrphanController>(());
     manager.start::<CronJobController>(());
     manager.start::<TtlAfterFinishedController>(());
+    manager.start::<DaemonSetController>(());
 }

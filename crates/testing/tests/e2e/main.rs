@@ -31,6 +31,7 @@ mod policies;
 mod replication;
 mod requests;
 mod services;
+mod stateful;
 mod streams;
 mod suite;
 
@@ -57,6 +58,7 @@ const AREAS: &[&[suite::Row]] = &[
     labels::ROWS,
     replication::ROWS,
     deployments::ROWS,
+    stateful::ROWS,
     deletion::ROWS,
     disruption::ROWS,
     names::ROWS,
