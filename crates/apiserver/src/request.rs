@@ -56,6 +56,8 @@ pub struct Attributes {
     pub name: String,
     /// The fields a list or watch asks for by equality, as (field, value): what a node may list depends on it.
     pub field_selector: Vec<(String, String)>,
+    /// The labels a list or watch asks for by equality, as (label, value).
+    pub label_selector: Vec<(String, String)>,
     /// The whole path, for requests that are not about a resource.
     pub path: String,
     /// What is said about the request beside its answer.

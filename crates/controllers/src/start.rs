@@ -38,7 +38,10 @@ use crate::service_cidr::ServiceCidrController;
 use crate::stateful_set::StatefulSetController;
 use crate::taint_eviction::TaintEvictionController;
 use crate::ttl_after_finished::TtlAfterFinishedController;
-use crate::volumes::{BinderController, ClaimProtectionController, VolumeProtectionController};
+use crate::volumes::{
+    BinderController, ClaimProtectionController, EphemeralVolumeController, ProvisionerController,
+    VolumeProtectionController,
+};
 
 /// What the operator of the cluster sets.
 #[derive(Clone)]
@@ -95,6 +98,8 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<NodeLifecycleController>(());
     manager.start::<TaintEvictionController>(());
     manager.start::<BinderController>(());
+    manager.start::<ProvisionerController>(());
+    manager.start::<EphemeralVolumeController>(());
     manager.start::<ClaimProtectionController>(());
     manager.start::<VolumeProtectionController>(());
     manager.start::<PodGcController>(());

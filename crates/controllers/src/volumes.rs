@@ -2,15 +2,20 @@
 //! both while they are in use.
 //!
 //! Start with [`binder`], the loop that decides about claims ([`claim`]) and volumes ([`volume`]). [`protection`] takes
-//! the finalizers away. What both sides mean is in `pods::volumes`.
+//! the finalizers away, [`provisioner`] makes volumes that are directories of nodes, [`ephemeral`] the claims of pods'
+//! own volumes. What both sides mean is in `pods::volumes`.
 
 pub mod binder;
 mod claim;
+pub mod ephemeral;
 pub mod protection;
+pub mod provisioner;
 mod volume;
 
 pub use binder::BinderController;
+pub use ephemeral::EphemeralVolumeController;
 pub use protection::{ClaimProtectionController, VolumeProtectionController};
+pub use provisioner::ProvisionerController;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 

@@ -1,7 +1,8 @@
 //! A pod's volumes: made before its containers, kept up to date while it runs, taken down after.
 //!
 //! Start with [`manager::Manager`]. Each kind of source is a plugin ([`plugins`]); the objects that a volume is
-//! filled from are fetched before ([`sources`]). The disk is touched through [`atomic_writer`], [`directories`],
+//! filled from are fetched before ([`sources`]), what a claim stands for is found in [`persistent`], and [`reclaim`] frees
+//! the space of volumes that were made here. The disk is touched through [`atomic_writer`], [`directories`],
 //! [`subpath`] and by plugins alone. Everything needed after a restart is in the disk layout ([`layout`]), which
 //! is upstream's.
 
@@ -16,7 +17,9 @@ pub mod mount_table;
 pub mod objects;
 pub mod ownership;
 pub mod payload;
+pub mod persistent;
 pub mod plugins;
+pub mod reclaim;
 pub mod sources;
 pub mod subpath;
 pub mod teardown;

@@ -1,8 +1,10 @@
 //! Persistent volumes and claims: which volume satisfies which claim, and the annotations by which the parts of a cluster
 //! work on them together. Upstream: `k8s.io/component-helpers/storage/volume`.
 //!
-//! Start with [`best_match`]. The binder and the scheduler decide by these functions, so that what one of them takes for
+//! Start with [`best_match`]; [`directory`] is about volumes that a node makes itself. The binder and the scheduler decide by these functions, so that what one of them takes for
 //! a claim, the other takes too.
+
+pub mod directory;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 //! Upstream: `plugin/pkg/admission/noderestriction`.
 
 mod audience;
+mod own_volume;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -274,6 +275,7 @@ impl NodeRestriction {
             ("", "nodes", _) => own_node(node, review, object),
             ("", "persistentvolumeclaims", "status") => claim_status(node, review, object),
             ("", "persistentvolumeclaims", _) => Err(review.forbid(object, "may only update PVC status")),
+            ("", "persistentvolumes", "") => own_volume::judge(node, review, object),
             ("coordination.k8s.io", "leases", _) if a.namespace != LEASE_NAMESPACE => Err(review.forbid(
                 object,
                 format!("can only access leases in the {LEASE_NAMESPACE:?} system namespace"),

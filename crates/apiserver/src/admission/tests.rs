@@ -559,6 +559,45 @@ async fn certificates_are_given_by_who_may_and_make_no_master() {
     f.stop().await;
 }
 
+#[tokio::test]
+async fn a_node_changes_of_its_own_volumes_what_it_has_done_and_nothing_else() {
+    let f = Fixture::new().await;
+    let plugin = NodeRestriction::new(f.lookup.clone(), Arc::new(PrivilegedGroup));
+    let volume = |node: &str, finalizers: &[&str], annotations: Value| {
+        json!({"metadata": {"name": "v", "labels": {"knarr.dev/node": node}, "finalizers": finalizers,
+            "annotations": annotations}, "spec": {"capacity": {"storage": "1Gi"}}})
+    };
+    let held = ["knarr.dev/directory", "kubernetes.io/pv-protection"];
+    let update = |old: &Value, new: &Value| {
+        let ask = Ask {
+            user: "system:node:n1",
+            operation: Operation::Update,
+            resource: "persistentvolumes",
+            place: "/v",
+            old: Some(old.clone()),
+            ..CREATE_POD
+        };
+        admit(&plugin, &ask, Some(new.clone())).map(drop).map_err(|(_, why)| why)
+    };
+    let made = || json!({"knarr.dev/directory-made": "true"});
+    let mine = volume("n1", &held, json!({}));
+    assert_eq!(update(&mine, &volume("n1", &held, made())), Ok(()));
+    assert_eq!(update(&mine, &volume("n1", &held[1..], json!({}))), Ok(()));
+    let other = volume("n2", &held, json!({}));
+    assert!(
+        update(&other, &volume("n2", &held, made())).is_err_and(|why| why.contains("its own directories"))
+    );
+    for wrong in [
+        volume("n1", &held[..1], json!({})),
+        volume("n1", &held, json!({"a": "b"})),
+        volume("n2", &held, json!({})),
+    ] {
+        assert!(update(&mine, &wrong).is_err_and(|why| why.contains("let the volume go")), "{wrong}");
+    }
+    assert!(update(&volume("n1", &held, made()), &mine).is_err(), "what was made stays made");
+    f.stop().await;
+}
+
 #[test]
 fn claims_and_volumes_are_made_with_the_finalizer_that_keeps_them() {
     let finalizers = |resource, object: Value, operation| {

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use api::selector::FieldSelector;
+use api::selector::{FieldSelector, LabelSelector, Operator, Requirement};
 use http::HeaderMap;
 use hyper::upgrade::OnUpgrade;
 use rustls::pki_types::CertificateDer;
@@ -88,6 +88,7 @@ impl Call {
             namespace: info.namespace.clone(),
             name: info.name.clone(),
             field_selector: self.field_selector(),
+            label_selector: self.label_selector(),
             path: info.path.clone(),
             notes: self.notes.clone(),
         }
@@ -106,6 +107,21 @@ impl Call {
             .filter(|r| !r.negated)
             .map(|r| (r.field.clone(), r.value.clone()))
             .collect()
+    }
+
+    /// The same for labels.
+    fn label_selector(&self) -> Vec<(String, String)> {
+        let text = match self.info.verb {
+            "list" | "watch" => self.query.non_empty("labelSelector"),
+            _ => None,
+        };
+        let selector = text.and_then(|text| LabelSelector::parse(text).ok());
+        let requirements = selector.iter().flat_map(LabelSelector::requirements);
+        let equal = |requirement: &Requirement| match (requirement.operator(), requirement.values()) {
+            (Operator::Equals | Operator::In, [only]) => Some((requirement.key().to_owned(), only.clone())),
+            _ => None,
+        };
+        requirements.filter_map(equal).collect()
     }
 
     /// Opening a stream into a pod is a change even when a WebSocket client has to say GET: upstream asks

@@ -140,7 +140,11 @@ impl NodeAgent {
         match api.create(&PostParams::default(), &wanted).await {
             Err(error) if client::is_already_exists(&error) => {
                 // What the node knows of itself is set right; what others have set stays.
-                let patch = json!({"metadata": {"labels": object::labels(&self.config, &self.machine)}});
+                let metadata = json!({
+                    "labels": object::labels(&self.config, &self.machine),
+                    "annotations": object::annotations(&self.config),
+                });
+                let patch = json!({"metadata": metadata});
                 api.patch(&self.config.name, &PatchParams::default(), &Patch::Merge(patch)).await
             }
             other => other,

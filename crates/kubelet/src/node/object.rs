@@ -9,7 +9,10 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use pods::volumes::directory;
+
 use super::{Machine, NodeConfig};
+use crate::volumes::PodDirs;
 
 /// Memory and storage that pods may not count on: the node evicts before they are used up.
 const MEMORY_KEPT_BYTES: u64 = 100 << 20;
@@ -50,14 +53,22 @@ pub fn is_restricted(label: &str) -> bool {
     (within("kubernetes.io") || within("k8s.io")) && !own
 }
 
+/// What the node says of itself to controllers.
+pub fn annotations(config: &NodeConfig) -> BTreeMap<String, String> {
+    let folder = PodDirs::new(config.root.clone()).persistent();
+    BTreeMap::from([
+        ("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned()),
+        (directory::FOLDER.to_owned(), folder.to_string_lossy().into_owned()),
+    ])
+}
+
 /// The object to register, without its status.
 pub fn node(config: &NodeConfig, machine: &Machine) -> Node {
-    let managed = ("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned());
     Node {
         metadata: ObjectMeta {
             name: Some(config.name.clone()),
             labels: Some(labels(config, machine)),
-            annotations: Some(BTreeMap::from([managed])),
+            annotations: Some(annotations(config)),
             ..ObjectMeta::default()
         },
         spec: Some(NodeSpec {

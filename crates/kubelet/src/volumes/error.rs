@@ -25,6 +25,12 @@ pub enum VolumeError {
     HostPathType { path: String, wanted: &'static str },
     #[error("unknown hostPath type {0:?}")]
     HostPathTypeUnknown(String),
+    #[error("error processing PVC {claim}: {why}")]
+    Claim { claim: String, why: String },
+    #[error("path {0:?} does not exist")]
+    LocalPathMissing(PathBuf),
+    #[error("the directory of the volume, {}, is gone", .0.display())]
+    DirectoryLost(PathBuf),
     #[error("failed to fetch token: {0}")]
     Token(String),
     #[error("failed to sync {kind} cache: {message}")]

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// Where the directories of persistent volumes are, in the node agent's root folder.
+pub const PERSISTENT: &str = "persistent-volumes";
+
 /// The node agent's root folder and the paths beneath it.
 #[derive(Debug, Clone)]
 pub struct PodDirs {
@@ -20,6 +23,11 @@ impl PodDirs {
 
     pub fn pods(&self) -> PathBuf {
         self.root.join("pods")
+    }
+
+    /// The directories of persistent volumes that are made on this node; they outlive pods.
+    pub fn persistent(&self) -> PathBuf {
+        self.root.join(PERSISTENT)
     }
 
     /// The pod's own folder.

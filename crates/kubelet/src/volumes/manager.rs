@@ -17,6 +17,7 @@ use super::complaints::Complaints;
 use super::error::SetupError;
 use super::limits::{Limit, Limits};
 use super::objects::{Objects, OnChange};
+use super::persistent::PersistentVolumes;
 use super::plugins::{Plugins, Setup};
 use super::sources::{References, Sources};
 use super::tokens::Tokens;
@@ -53,6 +54,7 @@ pub struct Manager {
     config_maps: Objects<ConfigMap>,
     secrets: Objects<Secret>,
     tokens: Tokens,
+    persistent: PersistentVolumes,
     plugins: Plugins,
     pods: Mutex<HashMap<String, Managed>>,
     dirty: Arc<Dirty>,
@@ -65,11 +67,12 @@ impl Manager {
         let marks = dirty.clone();
         let on_change: OnChange = Arc::new(move |users: &HashSet<String>| marks.add(users));
         Self {
-            dirs,
             facts,
             config_maps: Objects::new(client.clone(), on_change.clone()),
             secrets: Objects::new(client.clone(), on_change),
+            persistent: PersistentVolumes::new(client.clone(), dirs.persistent()),
             tokens: Tokens::new(client, clock.clone()),
+            dirs,
             plugins: Plugins::default(),
             clock,
             pods: Mutex::default(),
@@ -244,6 +247,20 @@ impl Manager {
         (sources, failed)
     }
 
+    /// Finds what the pod's claims stand for.
+    async fn find_persistent(&self, pod: &Pod, sources: &mut Sources, failed: &mut Vec<SetupError>) {
+        let found = volumes(pod).map(|volume| async move {
+            let found = self.persistent.find(pod, volume).await?;
+            Some((volume.name.clone(), found))
+        });
+        for (volume, found) in join_all(found).await.into_iter().flatten() {
+            match found {
+                Ok(found) => drop(sources.persistent.insert(volume, found)),
+                Err(source) => failed.push(SetupError { volume, source }),
+            }
+        }
+    }
+
     /// Sets `volumes` up. Returns those that are ready, by name, and why others are not.
     async fn set_up_all(
         &self,
@@ -290,7 +307,8 @@ impl seams::Volumes for Manager {
     async fn setup(&self, pod: &Arc<Pod>) -> Result<MountedVolumes, Vec<seams::VolumeFailure>> {
         let order = self.enter(pod);
         let _turn = order.lock().await;
-        let (sources, mut failed) = self.gather(pod).await;
+        let (mut sources, mut failed) = self.gather(pod).await;
+        self.find_persistent(pod, &mut sources, &mut failed).await;
         let blamed: HashSet<String> = failed.iter().map(|e| e.volume.clone()).collect();
         let volumes = volumes(pod).filter(|v| !blamed.contains(&v.name)).collect();
         let (ready, late) = self.set_up_all(pod, volumes, sources).await;

@@ -196,12 +196,12 @@ async fn volumes_come_up_follow_their_sources_and_go() {
 async fn what_cannot_be_mounted_is_said() {
     let fixture = start(&Api::new(Arc::new(SystemClock)));
     let volumes = json!([
-        {"name": "claim", "persistentVolumeClaim": {"claimName": "x"}},
+        {"name": "claim", "nfs": {"server": "s", "path": "/"}},
         {"name": "host", "hostPath": {"path": "/nonexistent", "type": "Directory"}}]);
     assert_eq!(
         messages(fixture.manager.setup(&pod(volumes, json!({}))).await),
         [
-            "MountVolume.SetUp failed for volume \"claim\" : volume type \"persistentVolumeClaim\" is not implemented \
+            "MountVolume.SetUp failed for volume \"claim\" : volume type \"nfs\" is not implemented \
              on this node",
             "MountVolume.SetUp failed for volume \"host\" : hostPath type check failed: /nonexistent is not a directory",
         ]

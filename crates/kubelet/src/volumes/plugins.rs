@@ -6,6 +6,7 @@ mod downward_api;
 mod empty_dir;
 pub mod files;
 pub mod host_path;
+mod persistent_volume_claim;
 mod projected;
 mod secret;
 
@@ -131,6 +132,7 @@ impl Default for Plugins {
             Box::new(Files(&projected::Source)),
             Box::new(empty_dir::EmptyDir),
             Box::new(host_path::HostPath),
+            Box::new(persistent_volume_claim::Claimed),
         ])
     }
 }
@@ -175,7 +177,7 @@ mod tests {
         for known in ["configMap", "secret", "downwardAPI", "projected", "emptyDir", "hostPath"] {
             assert_eq!(field(known), Ok(known));
         }
-        for unknown in ["persistentVolumeClaim", "csi", "nfs", "scaleIO", "awsElasticBlockStore"] {
+        for unknown in ["csi", "nfs", "scaleIO", "awsElasticBlockStore"] {
             let text = format!("volume type {unknown:?} is not implemented on this node");
             assert_eq!(field(unknown), Err(text));
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
+use super::persistent::Found;
 use crate::environment::fields::PodAddresses;
 use crate::environment::resource_fields::Allocatable;
 
@@ -38,6 +39,8 @@ pub struct Sources {
     pub config_maps: HashMap<String, Arc<ConfigMap>>,
     pub secrets: HashMap<String, Arc<Secret>>,
     pub tokens: HashMap<TokenKey, String>,
+    /// By the pod's volume.
+    pub persistent: HashMap<String, Found>,
     pub addresses: PodAddresses,
     pub allocatable: Allocatable,
 }

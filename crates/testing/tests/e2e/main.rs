@@ -34,6 +34,7 @@ mod services;
 mod stateful;
 mod streams;
 mod suite;
+mod volumes;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ const AREAS: &[&[suite::Row]] = &[
     containers::ROWS,
     lifecycle::ROWS,
     configuration::ROWS,
+    volumes::ROWS,
     faults::ROWS,
     leftovers::ROWS,
     jobs::ROWS,

@@ -23,6 +23,8 @@ use crate::eventual::Eventual;
 use crate::request::Attributes;
 
 const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// The label of volumes that are directories of a node.
+const VOLUMES_NODE: &str = "knarr.dev/node";
 
 /// Allows nodes what they need; has no opinion about anybody else.
 #[derive(Clone)]
@@ -113,6 +115,16 @@ impl NodeAuthorizer {
         }
     }
 
+    fn volume(&self, node: &str, a: &Attributes) -> Decision {
+        let own = || a.label_selector.iter().any(|(label, value)| label == VOLUMES_NODE && value == node);
+        match (a.subresource.as_str(), a.verb.as_str()) {
+            ("", "list" | "watch") if own() => Decision::Allow,
+            // Which volumes, and what of them, is checked at admission.
+            ("", "patch") => Decision::Allow,
+            _ => self.get(node, Kind::Volume, a),
+        }
+    }
+
     fn token(&self, node: &str, a: &Attributes) -> Decision {
         if a.verb != "create" || a.name.is_empty() {
             return no("can only create tokens for individual service accounts");
@@ -149,7 +161,7 @@ impl NodeAuthorizer {
             (true, "", "secrets") => self.read_namespaced(node, Kind::Secret, a),
             (true, "", "configmaps") => self.read_namespaced(node, Kind::ConfigMap, a),
             (true, "", "persistentvolumeclaims") => self.claim(node, a),
-            (true, "", "persistentvolumes") => self.get(node, Kind::Volume, a),
+            (true, "", "persistentvolumes") => self.volume(node, a),
             (true, "", "serviceaccounts") => self.token(node, a),
             (true, "", "nodes") => own_node(node, a),
             (true, "", "pods") => self.pod(node, a),

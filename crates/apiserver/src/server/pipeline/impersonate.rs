@@ -37,6 +37,7 @@ async fn ask(context: &Context, call: &Call, wish: Wish<'_>) -> Result<(), Error
         namespace: wish.namespace.to_owned(),
         name: wish.name.to_owned(),
         field_selector: Vec::new(),
+        label_selector: Vec::new(),
         path: String::new(),
         notes: call.notes.clone(),
     };

@@ -98,15 +98,16 @@ fn attributes(object: &Object, user: Arc<User>) -> Result<Attributes, Error> {
         subresource: text("subresource"),
         namespace: text("namespace"),
         name: text("name"),
-        field_selector: field_selector(asked),
+        field_selector: equalities(asked, "fieldSelector"),
+        label_selector: equalities(asked, "labelSelector"),
         path: text("path"),
         notes: Notes::default(),
     })
 }
 
-/// The fields asked for by equality. What cannot be expressed so narrows nothing, as upstream has it.
-fn field_selector(asked: &Value) -> Vec<(String, String)> {
-    let requirements = asked.pointer("/fieldSelector/requirements").and_then(Value::as_array);
+/// The fields or labels asked for by equality. What cannot be expressed so narrows nothing, as upstream has it.
+fn equalities(asked: &Value, selector: &str) -> Vec<(String, String)> {
+    let requirements = asked.get(selector).and_then(|selector| selector.get("requirements")?.as_array());
     let equal = |requirement: &Value| {
         let (key, values) = (requirement.get("key")?.as_str()?, requirement.get("values")?.as_array()?);
         match (requirement.get("operator")?.as_str()?, values.as_slice()) {

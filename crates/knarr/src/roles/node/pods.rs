@@ -22,6 +22,7 @@ use kubelet::sandbox_config::SandboxConfigBuilder;
 use kubelet::seams::PodDirectory;
 use kubelet::server::{Access, Configuration, ServerDeps};
 use kubelet::source::PodSource;
+use kubelet::volumes::reclaim::Reclaimer;
 use kubelet::volumes::{self, PodDirs};
 
 use super::{Config, Deps, Kit, agents};
@@ -44,6 +45,9 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
         deps.clock.clone(),
     ));
     deps.supervisor.spawn(TaskKind::Essential, "volumes", volumes.clone().run(shutdown.clone()));
+    let reclaimer =
+        Reclaimer::new(kit.client.clone(), &kit.informers, &config.name, &dirs, kit.events.clone());
+    deps.supervisor.spawn(TaskKind::Essential, "volume reclaim", reclaimer.run(shutdown.clone()));
     let hierarchy = CgroupMounts::detect().context("looking at the machine's cgroups")?;
     let cgroups = PodCgroups::new(hierarchy, config.layout.cgroup.clone());
     let probe_metrics = base::Metrics::default();

@@ -38,7 +38,7 @@ impl Plugin for HostPath {
 ///
 /// # Errors
 /// With upstream's text when something else (or nothing) is there.
-fn check(source: &HostPathVolumeSource) -> Result<(), VolumeError> {
+pub(super) fn check(source: &HostPathVolumeSource) -> Result<(), VolumeError> {
     let path = Path::new(&source.path);
     let wanted = source.type_.as_deref().unwrap_or_default();
     let found = fs::metadata(path).ok().map(|m| m.file_type());

@@ -105,6 +105,9 @@ async fn a_node_touches_only_its_own() {
         ("list core secrets a/", "No Object name found"),
         ("update core secrets a/x", "can only read resources of this type"),
         ("list core persistentvolumes", "can only get individual resources of this type"),
+        ("update core persistentvolumes /pv", "can only get individual resources of this type"),
+        ("delete core persistentvolumes /pv", "can only get individual resources of this type"),
+        ("patch core persistentvolumes/status /pv", "can only get individual resources of this type"),
         ("create core serviceaccounts a/x", "can only create token subresource of serviceaccount"),
         (
             "get coordination.k8s.io leases kube-node-lease/n2",
@@ -180,5 +183,18 @@ async fn pods_that_refer_to_the_same_share_what_is_kept_of_it_and_the_last_takes
     f.delete("pods/a/r").await;
     node.settled().await;
     assert_eq!(node.graph.counts(), (0, 0, 0));
+    f.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_follows_the_volumes_that_are_its_own_directories() {
+    let f = Fixture::new().await;
+    let node = NodeAuthorizer::start(&f.lookup, bootstrap::node_rules().into(), &f.supervisor).unwrap();
+    let listing = |of: &str| Attributes {
+        label_selector: vec![("knarr.dev/node".into(), of.into())],
+        ..ask("n1", "list core persistentvolumes")
+    };
+    assert_eq!(node.decide(&listing("n1")), Decision::Allow);
+    assert_eq!(node.decide(&listing("n2")), no("can only get individual resources of this type"));
     f.stop().await;
 }
