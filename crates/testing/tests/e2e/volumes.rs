@@ -37,24 +37,29 @@ fn ready(sh: &Shell, pods: &str) {
     sh.ok(&format!("kubectl wait --for=condition=Ready {pods} --timeout=60s"));
 }
 
+/// Lines of a table with one space between columns, however wide the table is.
+fn narrow(table: &str) -> String {
+    table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect()
+}
+
 fn volume_of(sh: &Shell, claim: &str) -> String {
     sh.ok(&format!("kubectl get pvc {claim} -o jsonpath={{.spec.volumeName}}"))
 }
 
 fn told(sh: &Shell, about: &str, reason: &str, words: &str) {
     let line = format!(
-        "timeout 30 sh -c \"kubectl get events -w -o custom-columns=N:.involvedObject.name,R:.reason,M:.message | \
-         grep -m1 '^{about} .*{reason} .*{words}'\""
+        "timeout 30 sh -c \"until kubectl get events -o custom-columns=N:.involvedObject.name,R:.reason,M:.message | \
+         grep '^{about} .*{reason} .*{words}'; do sleep 0.2; done\""
     );
     sh.ok(&line);
 }
 
 fn claims(scene: &Scene) {
     let sh = &scene.shell;
-    let class = sh.ok("kubectl get storageclass --no-headers");
+    let class = narrow(&sh.ok("kubectl get storageclass --no-headers"));
     assert!(
-        class.starts_with(
-            "standard (default)   knarr.dev/directory   Delete          WaitForFirstConsumer   true"
+        class.contains(
+            "standard (default) knarr.dev/directory Delete WaitForFirstConsumer true "
         ),
         "{class}"
     );
@@ -68,11 +73,11 @@ fn claims(scene: &Scene) {
     writer["spec"]["securityContext"] = json!({"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000});
     sh.apply(&writer.to_string());
     ready(sh, "pod/writer");
-    let shown = sh.ok("kubectl get pvc c --no-headers");
+    let shown = narrow(&sh.ok("kubectl get pvc c --no-headers"));
     let volume = volume_of(sh, "c");
     let uid = sh.ok("kubectl get pvc c -o jsonpath={.metadata.uid}");
     assert_eq!(volume, format!("pvc-{uid}"));
-    assert!(shown.starts_with(&format!("c   Bound   {volume}   1Gi   RWO   standard")), "{shown}");
+    assert!(shown.starts_with(&format!("c Bound {volume} 1Gi RWO standard ")), "{shown}");
     let node = sh.ok("kubectl get pod writer -o jsonpath={.spec.nodeName}");
     let affinity = "{.spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].values[0]}";
     let of_volume = |path: &str| sh.ok(&format!("kubectl get pv {volume} -o jsonpath='{path}'"));
@@ -109,7 +114,7 @@ fn claims(scene: &Scene) {
     assert_eq!(of_volume("{.spec.capacity.storage}"), "2Gi");
     // A claim in use is kept until nobody uses it.
     sh.ok("kubectl delete pvc c --wait=false");
-    assert!(sh.ok("kubectl get pvc c --no-headers").starts_with("c   Terminating"));
+    assert!(narrow(&sh.ok("kubectl get pvc c --no-headers")).starts_with("c Terminating "));
     sh.apply(&user("late", "c", STAY).to_string());
     told(sh, "late", "FailedScheduling", r#"persistentvolumeclaim ."c." is being deleted"#);
     sh.ok("kubectl delete pod reader late");
