@@ -10,6 +10,7 @@ mod balancers;
 mod cluster;
 mod configuration;
 mod containers;
+mod customs;
 mod deletion;
 mod deployments;
 mod disruption;
@@ -54,6 +55,7 @@ const AREAS: &[&[suite::Row]] = &[
     lifecycle::ROWS,
     configuration::ROWS,
     volumes::ROWS,
+    customs::ROWS,
     faults::ROWS,
     leftovers::ROWS,
     jobs::ROWS,
