@@ -50,7 +50,9 @@ fn scale_of(paths: &ScalePaths, object: &Object) -> Result<Object, Error> {
     let mut scale = Object::default();
     scale.set_type(&scale_kind());
     scale.0.insert("metadata".into(), Value::Object(metadata));
-    scale.0.insert("spec".into(), json!({"replicas": count(&paths.spec_replicas)}));
+    // As upstream, which leaves a wish for none out and tells of none that are there.
+    let wanted = Some(count(&paths.spec_replicas)).filter(|wanted| *wanted != 0);
+    scale.0.insert("spec".into(), wanted.map_or_else(|| json!({}), |wanted| json!({"replicas": wanted})));
     let mut status = json!({"replicas": count(&paths.status_replicas)});
     if !selector.is_empty() {
         status["selector"] = selector.into();

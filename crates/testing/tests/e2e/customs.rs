@@ -135,7 +135,11 @@ fn w144a(scene: &Scene) {
         sh.ok("kubectl auth can-i create widgets --as=system:serviceaccount:default:default || true")
             .contains("no")
     );
-    // Who goes by roles is let in by them.
+    by_role(sh, &widget("c", json!({})), &widgets);
+}
+
+/// Who goes by roles is let in by them; and a namespace takes its objects with it, as a definition takes all.
+fn by_role(sh: &Shell, other: &str, definition: &Value) {
     sh.ok("kubectl create serviceaccount reader");
     sh.ok("kubectl create role readers --verb=get,list --resource=widgets.w144.example.com");
     sh.ok("kubectl create rolebinding readers --role=readers --serviceaccount=$(kubectl config view --minify -o jsonpath={..namespace}):reader");
@@ -145,12 +149,12 @@ fn w144a(scene: &Scene) {
     assert!(sh.fails(&format!("kubectl delete widget a {reader}")).contains("forbidden"));
     // A namespace takes its objects with it, and a definition takes all.
     sh.ok("kubectl create namespace w144a-going");
-    sh.ok(&format!("echo '{}' | kubectl apply -n w144a-going -f -", widget("c", json!({}))));
+    sh.ok(&format!("echo '{other}' | kubectl apply -n w144a-going -f -"));
     sh.ok("kubectl delete namespace w144a-going --timeout=30s");
     sh.ok("kubectl delete crd widgets.w144.example.com --timeout=30s");
     assert!(sh.fails("kubectl get widgets").contains("the server doesn't have a resource type \"widgets\""));
     // What comes back by the name is empty.
-    established(sh, &widgets);
+    established(sh, definition);
     assert_eq!(sh.run("kubectl get widgets -A -o name").out, "");
     sh.ok("kubectl delete crd widgets.w144.example.com --timeout=30s");
 }

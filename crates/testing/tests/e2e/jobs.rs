@@ -235,7 +235,7 @@ fn w108(scene: &Scene) {
     assert_eq!(old, "batch/v1beta1");
     let table = sh.ok("kubectl get cronjob quarters");
     let head = "NAME SCHEDULE TIMEZONE SUSPEND ACTIVE LAST SCHEDULE AGE quarters 0,15,30,45";
-    assert!(table.split_whitespace().take(9).eq(head.split(' ')), "{table}");
+    assert!(table.split_whitespace().take(10).eq(head.split(' ')), "{table}");
     w108_every_minute(sh);
     w108_by_hand(sh);
     let bad = cron("batch/v1", "bad", "true");

@@ -58,7 +58,7 @@ fn w106(scene: &Scene) {
     let said = sh.apply(&format!("{service}\n{}", stateful("web", 3)));
     assert!(!said.contains("Warning"), "{said}");
     let mut watch = sh.start("kubectl get pods -l app=web -w --output-watch-events --no-headers");
-    assert!(rolled_out(sh, "web").contains("statefulset rolling update complete 3 pods at revision web-"));
+    assert!(rolled_out(sh, "web").contains("partitioned roll out complete: 3 new pods have been updated..."));
     assert_eq!(names(sh), "web-0 web-1 web-2");
     // Each came once the one before it was ready.
     watch.wait_until("the last pod", |line| line.contains("web-2") && line.contains("1/1"));
@@ -149,14 +149,16 @@ fn w106_scaling(scene: &Scene) {
     sh.ok(&format!("kubectl exec web-0 -- {MEND}"));
     rolled_out(sh, "web");
     assert_eq!(names(sh), "web-0 web-1 web-2");
-    // Down, too: the highest first, and not while another is unhealthy.
-    sh.ok(&format!("kubectl exec web-0 -- {BREAK}"));
-    sh.ok("kubectl wait pod/web-0 --for=condition=Ready=False --timeout=30s");
+    // Down, too: the highest first, and an unhealthy one not before those below it that are unhealthy.
+    for pod in ["web-0", "web-2"] {
+        sh.ok(&format!("kubectl exec {pod} -- {BREAK}"));
+        sh.ok(&format!("kubectl wait pod/{pod} --for=condition=Ready=False --timeout=30s"));
+    }
     let mut watch = sh.start("kubectl get pods -l app=web -w --output-watch-events --no-headers");
     sh.ok("kubectl scale statefulset web --replicas=0");
     sh.ok("kubectl wait statefulset/web --for=jsonpath={.status.observedGeneration}=3 --timeout=30s");
     assert_eq!(names(sh), "web-0 web-1 web-2");
-    sh.ok(&format!("kubectl exec web-0 -- {MEND}"));
+    sh.ok(&format!("kubectl exec web-2 -- {MEND}"));
     sh.ok("kubectl wait pod/web-0 --for=delete --timeout=90s");
     assert_eq!(names(sh), "");
     watch.wait_until("the end", |line| line.starts_with("DELETED") && line.contains("web-0"));

@@ -58,9 +58,7 @@ fn claims(scene: &Scene) {
     let sh = &scene.shell;
     let class = narrow(&sh.ok("kubectl get storageclass --no-headers"));
     assert!(
-        class.contains(
-            "standard (default) knarr.dev/directory Delete WaitForFirstConsumer true "
-        ),
+        class.contains("standard (default) knarr.dev/directory Delete WaitForFirstConsumer true "),
         "{class}"
     );
     sh.apply(&claim("c", &json!({})).to_string());
