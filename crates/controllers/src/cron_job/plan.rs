@@ -194,7 +194,7 @@ impl<'a> Round<'a> {
             let message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
             self.say(EventType::Warning, "TooManyMissedTimes", message);
         }
-        let latest = self.spec.starting_deadline_seconds.map(|seconds| SignedDuration::from_secs(seconds));
+        let latest = self.spec.starting_deadline_seconds.map(SignedDuration::from_secs);
         if latest.is_some_and(|allowed| self.now.duration_since(due.at) > allowed) {
             let at = due.at.strftime("%a, %d %b %Y %H:%M:%S +0000");
             self.say(

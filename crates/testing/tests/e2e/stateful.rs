@@ -162,7 +162,7 @@ fn w106_scaling(scene: &Scene) {
     sh.ok("kubectl wait pod/web-0 --for=delete --timeout=90s");
     assert_eq!(names(sh), "");
     watch.wait_until("the end", |line| line.starts_with("DELETED") && line.contains("web-0"));
-    let deleted = watch.seen().into_iter().filter(|line| line.starts_with("DELETED"));
+    let deleted = watch.seen().iter().filter(|line| line.starts_with("DELETED"));
     let order: Vec<String> = deleted.filter_map(|l| l.split_whitespace().nth(1).map(str::to_owned)).collect();
     assert_eq!(order, ["web-2", "web-1", "web-0"]);
 }
