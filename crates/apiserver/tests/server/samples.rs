@@ -47,6 +47,10 @@ pub fn sample(row: &Resource, name: &str) -> Value {
             object["template"] = template;
             return object;
         }
+        "ControllerRevision" => {
+            object["data"] = json!({"spec": {"template": template}});
+            return object;
+        }
         "Service" => json!({"ports": [{"port": 80}]}),
         "ServiceCIDR" => json!({"cidrs": ["10.0.0.0/24"]}),
         "IPAddress" => json!({"parentRef": {"resource": "services", "namespace": "walk", "name": "s"}}),

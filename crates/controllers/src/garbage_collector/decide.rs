@@ -28,6 +28,9 @@ pub(super) struct Situation {
     pub live: Option<ObjectMeta>,
     /// In the order of the live owner references.
     pub owners: Vec<(OwnerReference, Owner)>,
+    /// Of an object whose dependents are to be orphaned: those of custom kinds, which are still there. Their lists are
+    /// not merged by the server.
+    pub unmerged: Vec<(Identity, ObjectMeta)>,
 }
 
 /// What to do, and what to look at next.
@@ -108,16 +111,29 @@ fn wait_or_finish(known: &Known, live: &ObjectMeta) -> Decision {
     Decision { check, ..Decision::default() }
 }
 
+/// Whether the object's dependents are to be set free.
+pub(super) fn is_to_orphan(live: &ObjectMeta) -> bool {
+    live.deletion_timestamp.is_some() && has(live, ORPHAN)
+}
+
+/// Whether the server merges lists of the object's kind.
+pub(super) fn is_merged(identity: &Identity) -> bool {
+    identity.row.schema.custom().is_none()
+}
+
 /// Orphans the dependents and removes the object's finalizer.
 pub(super) fn orphan(situation: &Situation) -> Decision {
     let Some(live) = &situation.live else { return Decision { gone: true, ..Decision::default() } };
-    if live.deletion_timestamp.is_none() || !has(live, ORPHAN) {
+    if !is_to_orphan(live) {
         return Decision::default();
     }
     let identity = &situation.known.identity;
     let mut plan = Plan::nothing();
-    let released = situation.known.dependents.iter().map(|dependent| release(&dependent.identity, identity));
-    let released: Vec<Action> = released.collect();
+    let merged = situation.known.dependents.iter().filter(|dependent| is_merged(&dependent.identity));
+    let merged = merged.map(|dependent| release(&dependent.identity, identity));
+    let others = situation.unmerged.iter();
+    let others = others.map(|(dependent, live)| without_owners(dependent, live, &[&identity.uid]));
+    let released: Vec<Action> = merged.chain(others).collect();
     if !released.is_empty() {
         plan.then(Action::Batch(released));
     }

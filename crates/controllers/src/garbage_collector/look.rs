@@ -29,7 +29,16 @@ pub(super) async fn situation(
         let state = owner(client, table, &known.identity, reference).await?;
         owners.push((reference.clone(), state));
     }
-    Ok(Situation { known, live, owners })
+    let mut unmerged = Vec::new();
+    if live.as_ref().is_some_and(decide::is_to_orphan) {
+        let dependents = known.dependents.iter().map(|dependent| &dependent.identity);
+        for dependent in dependents.filter(|dependent| !decide::is_merged(dependent)) {
+            if let Some(meta) = read(client, dependent).await? {
+                unmerged.push((dependent.clone(), meta));
+            }
+        }
+    }
+    Ok(Situation { known, live, owners, unmerged })
 }
 
 async fn owner(

@@ -114,7 +114,7 @@ impl World {
         };
         let references = live.iter().flat_map(|m| m.owner_references.clone().unwrap_or_default());
         let owners = references.map(|r| (r.clone(), state(&r))).collect();
-        Situation { known, live, owners }
+        Situation { known, live, owners, unmerged: Vec::new() }
     }
 
     /// The decision in words.

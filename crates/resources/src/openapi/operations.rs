@@ -26,6 +26,9 @@ const PATCHES: &[&str] = &[
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 ];
+/// Of custom kinds, whose structure names no merge keys for a strategic patch: kubectl goes by this.
+const PATCHES_OF_CUSTOM: &[&str] =
+    &["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
 const LOGS: &[&str] =
     &["text/plain", "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const ANY: &[&str] = &["*/*"];
@@ -267,7 +270,11 @@ impl<'a> Operation<'a> {
     }
 
     pub fn consumes(&self) -> &'static [&'static str] {
-        if self.action == "patch" { PATCHES } else { ANY }
+        match self.action {
+            "patch" if self.row.schema.custom().is_some() => PATCHES_OF_CUSTOM,
+            "patch" => PATCHES,
+            _ => ANY,
+        }
     }
 
     pub fn produces(&self) -> &'static [&'static str] {

@@ -11,7 +11,7 @@ use api::field::{ErrorList, FieldError, Path};
 use api::names;
 use serde_json::Value;
 
-use super::check;
+use super::{check, read};
 
 const APPROVED: &str = "api-approved.kubernetes.io";
 /// The groups that belong to the project itself.
@@ -36,7 +36,7 @@ fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
 /// Everything wrong with a definition.
 pub(crate) fn definition(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    let spec = object.at(&["spec"]).unwrap_or(&Value::Null);
+    let spec = read::top(object, "spec");
     let metadata = Path::root("metadata");
     let name = format!("{}.{}", text(of(spec, "names"), "plural"), text(spec, "group"));
     if object.name() != name {

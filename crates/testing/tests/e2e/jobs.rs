@@ -279,7 +279,7 @@ fn w108_every_minute(sh: &Shell) {
             .collect::<Vec<_>>()
     };
     sh.ok("kubectl wait cronjob/short --for=jsonpath={.status.lastSuccessfulTime} --timeout=100s");
-    sh.ok("kubectl wait cronjob/allow --for=jsonpath={.status.active[0].name} --timeout=30s");
+    sh.ok("timeout 30 sh -c 'until kubectl get cronjob allow -o jsonpath={.status.active[0].name}; do sleep 0.5; done'");
     let first = [count("forbid"), count("replace"), count("allow"), count("short")];
     assert!(first.iter().all(|jobs| jobs.len() == 1), "{first:?}");
     assert_eq!(count("suspended"), Vec::<String>::new());
@@ -292,7 +292,7 @@ fn w108_every_minute(sh: &Shell) {
     );
     let expected = sh.ok(&format!("date -u -d @{} +%Y-%m-%dT%H:%M:%SZ", minutes * 60));
     assert_eq!(at, expected.trim());
-    sh.ok("kubectl wait cronjob/allow --for=jsonpath={.status.active[1].name} --timeout=100s");
+    sh.ok("timeout 100 sh -c 'until kubectl get cronjob allow -o jsonpath={.status.active[1].name}; do sleep 0.5; done'");
     sh.ok(&format!("kubectl wait --for=delete job/{} --timeout=60s", first[1][0]));
     assert_eq!((count("forbid"), count("allow").len()), (first[0].clone(), 2));
     let replaced = count("replace");

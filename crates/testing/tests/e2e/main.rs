@@ -11,6 +11,7 @@ mod cluster;
 mod configuration;
 mod containers;
 mod customs;
+mod daemons;
 mod deletion;
 mod deployments;
 mod disruption;
@@ -56,6 +57,7 @@ const AREAS: &[&[suite::Row]] = &[
     configuration::ROWS,
     volumes::ROWS,
     customs::ROWS,
+    daemons::ROWS,
     faults::ROWS,
     leftovers::ROWS,
     jobs::ROWS,
