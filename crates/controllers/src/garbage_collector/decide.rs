@@ -168,6 +168,8 @@ fn deletion(identity: &Identity, live: &ObjectMeta, propagation: &'static str) -
 }
 
 fn patch(identity: &Identity, live: &ObjectMeta, field: &str, value: Value) -> Action {
+    // An empty list is none.
+    let value = if value.as_array().is_some_and(Vec::is_empty) { Value::Null } else { value };
     Action::MergePatch {
         target: target(identity),
         patch: json!({"metadata": {

@@ -104,7 +104,13 @@ impl<'a> Schemas<'a> {
                 std::ptr::eq(row.schema.types(), &**schema_data::builtin_types())
                     && schema_data::schema_of_kind(&row.gvk()).is_none()
             });
-            unnamed.for_each(|row| add(row.schema.id(), &row.gvk()));
+            for row in unnamed {
+                add(row.schema.id(), &row.gvk());
+                let types = row.schema.types();
+                if let Some(list) = types.find(&format!("{}List", types.get(row.schema.id()).name)) {
+                    add(list, &GroupVersionKind { kind: row.list_kind.to_string(), ..row.gvk() });
+                }
+            }
         }
         if !std::ptr::eq(types, &**schema_data::builtin_types()) {
             let own = table.rows().filter(|row| std::ptr::eq(row.schema.types(), types));

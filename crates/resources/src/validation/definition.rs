@@ -69,11 +69,11 @@ pub(crate) fn update(new: &Object, old: &Object) -> ErrorList {
     }
     same(&mut errors, &["spec", "group"]);
     same(&mut errors, &["spec", "names", "plural"]);
-    let known = new.at(&["spec", "versions"]).and_then(Value::as_array);
-    let stored = new.at(&["status", "storedVersions"]).and_then(Value::as_array);
+    let known = of(read::top(new, "spec"), "versions").as_array();
+    let stored = of(read::top(new, "status"), "storedVersions").as_array();
     let (status, at) = (Path::root("status"), "storedVersions");
     for (i, version) in stored.into_iter().flatten().enumerate() {
-        if !known.into_iter().flatten().any(|known| known.get("name") == Some(version)) {
+        if !known.into_iter().flatten().any(|known| of(known, "name") == version) {
             errors.push(FieldError::invalid(
                 &status.child(at).index(i),
                 version.clone(),
@@ -88,7 +88,8 @@ pub(crate) fn update(new: &Object, old: &Object) -> ErrorList {
 pub(crate) fn status(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let status = Path::root("status");
-    if let Some(accepted) = object.at(&["status", "acceptedNames"]) {
+    let accepted = of(read::top(object, "status"), "acceptedNames");
+    if !accepted.is_null() {
         names_of(&mut errors, &status.child("acceptedNames"), accepted);
     }
     errors
@@ -97,7 +98,7 @@ pub(crate) fn status(object: &Object) -> ErrorList {
 /// What is not acted on.
 pub(crate) fn warnings(object: &Object) -> Vec<String> {
     let mut warnings = Vec::new();
-    if object.str_at(&["spec", "conversion", "strategy"]) == Some("Webhook") {
+    if text(of(read::top(object, "spec"), "conversion"), "strategy") == "Webhook" {
         warnings.push(
             "spec.conversion.strategy: knarr does not call conversion webhooks yet: of the versions only the storage version is served"
                 .to_owned(),

@@ -329,7 +329,7 @@ fn keys(errors: &mut ErrorList, path: &Path<'_>, keys: &[Value], items: &Value) 
             errors.push(FieldError::forbidden(&at.child("nullable"), detail));
         }
         let required = list(items, "required").contains(key);
-        if !required && below.get("default").is_none() {
+        if !required && of(below, "default").is_null() {
             let detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
             errors.push(FieldError::required(&at.child("default"), detail));
         }
@@ -398,7 +398,7 @@ fn known_path(judged_at: &Path<'_>, name: &str) -> FieldError {
 
 /// Defaults have to be right by the schema they stand in.
 fn defaults(errors: &mut ErrorList, path: &Path<'_>, schema: &Value) {
-    if let Some(default) = schema.get("default").filter(|default| !default.is_null()) {
+    if let Some(default) = Some(of(schema, "default")).filter(|default| !default.is_null()) {
         let structural = Structural::read(schema);
         let at = path.child("default");
         let mut pruned = Map::from_iter([("value".to_owned(), default.clone())]);
