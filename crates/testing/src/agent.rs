@@ -27,9 +27,9 @@ impl Agent {
     ///
     /// # Errors
     /// When the machine cannot be made or the agent cannot be started; the node is not waited for.
-    pub fn start(cluster: &Cluster, name: &str, subnet: u8, node: &str, joining: &[&str]) -> Result<Self> {
+    pub fn start(cluster: &Cluster, name: &str, node: &str, joining: &[&str]) -> Result<Self> {
         let fixtures = &cluster.fixtures;
-        let (ground, machine) = Ground::on_machine(fixtures, name, subnet)?;
+        let (ground, machine) = Ground::on_machine(fixtures, name)?;
         let node = node.to_owned();
         let mut agent = Self { ground, machine, knarr: fixtures.knarr.clone(), node, process: None };
         agent.go(joining)?;

@@ -33,24 +33,24 @@ impl Ground {
         Self::made(fixtures, name, None)
     }
 
-    /// The same on a machine of its own, which goes with it. Machines at the same time have different subnets.
+    /// The same on a machine of its own, which goes with it.
     ///
     /// # Errors
     /// As [`Self::new`], or when the machine cannot be made.
-    pub fn on_machine(fixtures: &Fixtures, name: &str, subnet: u8) -> Result<(Self, Machine)> {
+    pub fn on_machine(fixtures: &Fixtures, name: &str) -> Result<(Self, Machine)> {
         let name = format!("{name}-{}", fixtures.tag);
-        let left = Machine::left_behind(&name, subnet);
-        clear(fixtures, &name, left.as_ref())?;
-        left.map_or(Ok(()), |left| left.remove())?;
-        let machine = Machine::make(&name, subnet)?;
+        if Machine::was_left_behind(&name) {
+            clear(fixtures, &name, &Machine::prefix_of(&name))?;
+        }
+        let machine = Machine::make(&name)?;
         Ok((Self::made(fixtures, name, Some(&machine))?, machine))
     }
 
     fn made(fixtures: &Fixtures, name: String, machine: Option<&Machine>) -> Result<Self> {
-        clear(fixtures, &name, machine)?;
+        let prefix = machine.map(Machine::prefix).unwrap_or_default();
+        clear(fixtures, &name, &prefix)?;
         let dir = folder(&name);
         fs::create_dir(&dir).with_context(|| format!("making {}", dir.display()))?;
-        let prefix = machine.map(Machine::prefix).unwrap_or_default();
         let keeper = Keeper::start(&format!(
             "KUBECONFIG={dir}/nobodys {prefix} {knarr} down --purge --name {name} --data-dir {dir}/data && rm -rf {dir}{last}",
             prefix = prefix.join(" "),
@@ -79,11 +79,10 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// Takes down what a run left behind that was killed with its keeper.
-fn clear(fixtures: &Fixtures, name: &str, machine: Option<&Machine>) -> Result<()> {
+fn clear(fixtures: &Fixtures, name: &str, prefix: &[String]) -> Result<()> {
     let dir = folder(name);
     if dir.exists() {
-        let prefix = machine.map(Machine::prefix).unwrap_or_default();
-        knarr(&prefix, &fixtures.knarr, name, &dir.join("data"), &["down", "--purge"])?;
+        knarr(prefix, &fixtures.knarr, name, &dir.join("data"), &["down", "--purge"])?;
         fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
     }
     Ok(())

@@ -197,7 +197,9 @@ impl View<'_> {
             return Step::halt(Vec::new());
         }
         let min_ready_s = self.spec.min_ready_seconds.unwrap_or(0);
-        if ordered && !is_available(pod, min_ready_s, self.now) && !is_first_unavailable {
+        // Upstream waits for a pod that has ended, too, which never becomes available: its set is stuck where two have.
+        let waits = ordered && !pod.facts.is_terminal() && !is_available(pod, min_ready_s, self.now);
+        if waits && !is_first_unavailable {
             return Step::halt(Vec::new());
         }
         Step::halt(vec![self.deletion(pod)])

@@ -23,7 +23,7 @@ pub const ROWS: &[Row] = &[
 fn w001b(scene: &Scene) {
     let (cluster, sh) = scene.own_cluster("apart", 0);
     assert!(sh.ok("kubectl get nodes 2>&1").contains("No resources found"));
-    let (mut agent, token) = join(&cluster, &sh, "far", 1, "far");
+    let (mut agent, token) = join(&cluster, &sh, "far", "far");
 
     // Decided by the scheduler elsewhere, run here, with the cluster's tokens, DNS and logs.
     let script = format!(
@@ -87,7 +87,7 @@ fn w001b(scene: &Scene) {
 fn across(scene: &Scene) {
     let (cluster, sh) = scene.own_cluster("wide", 1);
     let near = sh.ok("kubectl get nodes -o jsonpath={.items[0].metadata.name}");
-    let (agent, _) = join(&cluster, &sh, "wfar", 9, "far");
+    let (agent, _) = join(&cluster, &sh, "wfar", "far");
     let on = |mut manifest: Value, app: &str, node: &str| {
         manifest["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": node});
         manifest["metadata"]["labels"] = json!({"app": app});
@@ -140,11 +140,11 @@ fn across(scene: &Scene) {
 }
 
 /// A node of the cluster that can run pods, and the token it has joined with.
-pub fn join(cluster: &Cluster, sh: &Shell, name: &str, subnet: u8, node: &str) -> (Agent, String) {
+pub fn join(cluster: &Cluster, sh: &Shell, name: &str, node: &str) -> (Agent, String) {
     let line = cluster.knarr(&["token", "create", "--print-join-command"]).expect("a token");
     let words: Vec<&str> = line.split_whitespace().collect();
     let ["knarr", "agent", joining @ ..] = words.as_slice() else { panic!("{line}") };
-    let agent = Agent::start(cluster, name, subnet, node, joining).expect("an agent");
+    let agent = Agent::start(cluster, name, node, joining).expect("an agent");
     sh.ok(&format!("kubectl wait --for=create node/{node} --timeout=60s"));
     sh.ok(&format!("kubectl wait --for=condition=Ready node/{node} --timeout=60s"));
     for image in &cluster.fixtures.images {
@@ -238,7 +238,7 @@ fn w001j(scene: &Scene) {
 
 fn w001k(scene: &Scene) {
     let (cluster, sh) = scene.own_cluster("renew", 0);
-    let (mut agent, _) = join(&cluster, &sh, "old", 2, "old");
+    let (mut agent, _) = join(&cluster, &sh, "old", "old");
     sh.apply(&pod("here", &format!("echo hello; {STAY}")).to_string());
     sh.ok("kubectl wait --for=condition=Ready pod/here --timeout=60s");
     assert_eq!(sh.ok("kubectl logs here"), "hello\n");

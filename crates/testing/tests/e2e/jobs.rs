@@ -309,7 +309,8 @@ fn w108_every_minute(sh: &Shell) {
         assert!(events.contains(part), "{part}: {events}");
     }
     sh.ok("kubectl delete cronjob forbid replace allow suspended short");
-    sh.ok("kubectl wait --for=delete job --all --timeout=90s");
+    // A job of `quarters` stays, if one began meanwhile.
+    sh.ok("kubectl get jobs -o name | sed '/quarters/d' | xargs -r kubectl wait --for=delete --timeout=90s");
 }
 
 fn w108_by_hand(sh: &Shell) {

@@ -86,7 +86,7 @@ fn lost(scene: &Scene) {
 /// A machine without a cable, while its pods are deleted and moved elsewhere and the server is started anew.
 fn cut_off(scene: &Scene) {
     let (cluster, sh) = scene.own_cluster("hour", 1);
-    let (agent, _) = join(&cluster, &sh, "hfar", 10, "far");
+    let (agent, _) = join(&cluster, &sh, "hfar", "far");
     let remote = |name: &str| {
         let mut pod = pod(name, STAY);
         pod["spec"]["nodeName"] = "far".into();

@@ -14,9 +14,6 @@ pub const ROWS: &[Row] = &[
     ("w001n_nodes_are_added_come_back_and_leave_nothing", added),
 ];
 
-/// The number of the subnet of the machine that is the outside world.
-const OUTSIDE: u8 = 11;
-
 fn on(mut manifest: Value, node: &str) -> Value {
     manifest["spec"]["nodeName"] = node.into();
     manifest
@@ -105,7 +102,7 @@ fn reach_each_other(sh: &Shell, addresses: &[&str]) {
 /// Pods of every node reach what knows nothing of the cluster, under the machine's own address.
 fn outside(scene: &Scene, cluster: &Cluster, sh: &Shell) {
     let tag = &scene.cluster().fixtures.tag;
-    let world = Machine::make(&format!("world-{tag}"), OUTSIDE).expect("the outside world");
+    let world = Machine::make(&format!("world-{tag}")).expect("the outside world");
     let reached = world.run("ip route del default").map(|()| {
         let address = world.address(2);
         (0..3)

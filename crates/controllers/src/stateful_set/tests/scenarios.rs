@@ -31,6 +31,17 @@ fn pods_come_and_go_in_order() {
     golden::check("stateful_set/order", &c.log);
 }
 
+/// None of them ever becomes ready, so none is waited for.
+#[test]
+fn pods_that_have_ended_are_scaled_away() {
+    let mut c = Cluster::new(3);
+    c.run_out();
+    c.each("fails", fails, &["web-1", "web-2"]);
+    c.scale(0);
+    c.run_out();
+    assert_eq!(c.images(), [], "{}", c.log);
+}
+
 #[test]
 fn parallel_pods_wait_for_nobody() {
     let mut c = Cluster::new(3);
