@@ -222,6 +222,9 @@ fn select(at: usize, of: &Type, field: &str) -> Checked {
         }
         Type::Map(_, value) => Ok(Type::clone(value)),
         Type::Optional(inner) => select(at, inner, field),
+        // Upstream declares it as a variable whose name has a dot.
+        Type::Library(_) if field == signatures::REQUEST_RESOURCE => signatures::result(field, Some(of), &[])
+            .ok_or_else(|| (at, format!("type '{of}' does not support field selection"))),
         other => Err((at, format!("type '{other}' does not support field selection"))),
     }
 }

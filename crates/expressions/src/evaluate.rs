@@ -455,6 +455,7 @@ fn select<'a>(of: &Value<'a>, field: &str, wants_optional: bool) -> Evaluated<'a
         Value::Object(..) | Value::Map(_) => {
             of.field(field).ok_or_else(|| Fault::Failed(format!("no such key: {field}")))
         }
+        Value::Foreign(of) => functions::given(of.call(field, &[])),
         _ => no_overload(),
     }
 }

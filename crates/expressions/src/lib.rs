@@ -9,6 +9,7 @@
 mod check;
 mod depth;
 mod evaluate;
+mod foreign;
 mod lexer;
 mod parser;
 mod program;
@@ -21,6 +22,7 @@ mod value;
 mod tests;
 
 pub use evaluate::{Budget, Fault};
+pub use foreign::{Foreign, Given};
 pub use program::{Program, Rejected};
 pub use types::{ObjectType, Type};
 pub use value::Value;

@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use crate::types::Type;
 
+/// What is asked, as a check of the authorizer.
+pub(crate) const REQUEST_RESOURCE: &str = "requestResource";
+
 type Signature = (&'static str, &'static str, &'static str, &'static str);
 
 const ALL: &[Signature] = &[
@@ -109,6 +112,21 @@ const ALL: &[Signature] = &[
     ("optional.of", "", "dyn", "opt(dyn)"),
     ("optional.none", "", "", "opt(dyn)"),
     ("optional.ofNonZeroValue", "", "dyn", "opt(dyn)"),
+    ("path", "authorizer", "string", "pathCheck"),
+    ("group", "authorizer", "string", "groupCheck"),
+    ("serviceAccount", "authorizer", "string,string", "authorizer"),
+    (REQUEST_RESOURCE, "authorizer", "", "resourceCheck"),
+    ("resource", "groupCheck", "string", "resourceCheck"),
+    ("subresource", "resourceCheck", "string", "resourceCheck"),
+    ("namespace", "resourceCheck", "string", "resourceCheck"),
+    ("name", "resourceCheck", "string", "resourceCheck"),
+    ("fieldSelector", "resourceCheck", "string", "resourceCheck"),
+    ("labelSelector", "resourceCheck", "string", "resourceCheck"),
+    ("check", "pathCheck|resourceCheck", "string", "decision"),
+    ("allowed", "decision", "", "bool"),
+    ("reason", "decision", "", "string"),
+    ("errored", "decision", "", "bool"),
+    ("error", "decision", "", "string"),
 ];
 
 /// Libraries whose functions are called as if on an object.
@@ -165,6 +183,11 @@ fn of_text(text: &str, target: Option<&Type>) -> Type {
         "ip" => Type::Library("net.IP"),
         "cidr" => Type::Library("net.CIDR"),
         "url" => Type::Library("kubernetes.URL"),
+        "authorizer" => Type::Library("kubernetes.authorization.Authorizer"),
+        "pathCheck" => Type::Library("kubernetes.authorization.PathCheck"),
+        "groupCheck" => Type::Library("kubernetes.authorization.GroupCheck"),
+        "resourceCheck" => Type::Library("kubernetes.authorization.ResourceCheck"),
+        "decision" => Type::Library("kubernetes.authorization.Decision"),
         "list(string)" => Type::list(Type::String),
         "list(T)" => Type::list(item()),
         "opt(T)" => Type::Optional(Arc::new(item())),

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value as Json};
 
+use crate::foreign::Foreign;
 use crate::types::{ObjectType, Type};
 
 static ANY: Type = Type::Dyn;
@@ -40,6 +41,7 @@ pub enum Value<'a> {
     Range(IpAddr, u8),
     /// The parts of an absolute URL: scheme, host with port, path, query.
     Url(Arc<[String; 4]>),
+    Foreign(Arc<dyn Foreign>),
 }
 
 impl<'a> Value<'a> {
@@ -154,6 +156,7 @@ impl<'a> Value<'a> {
             Self::Address(_) => "net.IP",
             Self::Range(..) => "net.CIDR",
             Self::Url(_) => "kubernetes.URL",
+            Self::Foreign(of) => of.type_name(),
         }
     }
 

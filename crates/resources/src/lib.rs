@@ -7,6 +7,7 @@
 pub mod bootstrap_token;
 mod builtin;
 pub mod columns;
+pub mod conditions;
 mod convert;
 pub mod cron;
 pub mod custom;

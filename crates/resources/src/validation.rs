@@ -24,6 +24,7 @@ pub(crate) mod service_ranges;
 pub(crate) mod stateful_set;
 pub(crate) mod storage;
 pub(crate) mod warnings;
+pub(crate) mod webhook;
 pub(crate) mod workload;
 pub(crate) mod workload_status;
 

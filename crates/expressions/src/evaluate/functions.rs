@@ -7,7 +7,11 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Budget, Evaluated, Fault, failed, index_value, lists, network, no_overload, strings};
+use crate::foreign::{Foreign, Given};
 use crate::value::{self, Value};
+
+/// What asking whether something is authorized costs, in steps (upstream: `k8s.io/apiserver/pkg/cel/library/cost.go`).
+const CHECK_COST: u64 = 350_000;
 
 /// Calls a function.
 pub(super) fn call<'a>(
@@ -48,8 +52,35 @@ pub(super) fn call<'a>(
         ("isLessThan", Some(Value::Quantity(a)), [Value::Quantity(b)]) => Ok(Value::Bool(a < b)),
         ("isGreaterThan", Some(Value::Quantity(a)), [Value::Quantity(b)]) => Ok(Value::Bool(a > b)),
         ("compareTo", Some(Value::Quantity(a)), [Value::Quantity(b)]) => Ok(Value::Int(a.cmp(b) as i64)),
+        (_, Some(Value::Foreign(of)), _) => foreign(&**of, name, arguments, budget),
         _ if name.starts_with("sets.") => lists::sets(name, arguments, budget),
         _ => network::call(name, target, arguments),
+    }
+}
+
+/// Has a value of the evaluation's owner compute a function.
+fn foreign<'a>(of: &dyn Foreign, name: &str, arguments: &[Value<'a>], budget: &mut Budget) -> Evaluated<'a> {
+    if name == "check" {
+        budget.charge(CHECK_COST)?;
+    }
+    let texts: Option<Vec<&str>> = arguments.iter().map(text).collect();
+    texts.map_or_else(no_overload, |texts| given(of.call(name, &texts)))
+}
+
+fn text<'v>(value: &'v Value<'_>) -> Option<&'v str> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// What the owner of the evaluation gave.
+pub(super) fn given<'a>(given: Option<Given>) -> Evaluated<'a> {
+    match given {
+        Some(Given::Bool(flag)) => Ok(Value::Bool(flag)),
+        Some(Given::Text(text)) => Ok(Value::string(text)),
+        Some(Given::Foreign(of)) => Ok(Value::Foreign(of)),
+        None => no_overload(),
     }
 }
 

@@ -22,6 +22,7 @@ mod pods;
 mod roles;
 mod storage;
 mod warnings;
+mod webhooks;
 mod workloads;
 
 fn row(plural: &str) -> &'static Resource {

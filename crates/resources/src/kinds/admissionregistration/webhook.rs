@@ -1,11 +1,13 @@
 //! Configurations of admission webhooks.
 
 use api::Object;
+use api::field::ErrorList;
 
 use crate::columns::basic;
 use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
+use crate::validation;
 
 pub(in crate::kinds) fn mutating() -> Kind {
     Kind::new("admissionregistration.k8s.io/v1", "mutatingwebhookconfigurations", Webhooks)
@@ -22,8 +24,12 @@ impl Logic for Webhooks {
         defaults::webhooks(object);
     }
 
+    fn validate(&self, object: &Object) -> ErrorList {
+        validation::webhook::configuration(object)
+    }
+
     fn changes(&self) -> Changes<'_> {
-        Changes::Any("webhooks are asked only about requests that come later")
+        Changes::Judged(&validation::webhook::update)
     }
 }
 
