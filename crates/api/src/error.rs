@@ -89,11 +89,22 @@ pub struct Error {
     /// `status.details`: name, group, kind, uid, causes, retryAfterSeconds.
     /// Boxed because most errors have none.
     pub details: Option<Box<Map<String, Value>>>,
+    /// The code and reason of somebody else's refusal, which stand in the place of the reason's own.
+    pub given: Option<Box<Given>>,
+}
+
+/// How a webhook refuses: any code, any reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// An HTTP status code of failure: 400 to 599.
+    pub code: u16,
+    /// `status.reason`; none where empty.
+    pub reason: String,
 }
 
 impl Error {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), details: None }
+        Self { reason, message: message.into(), details: None, given: None }
     }
 
     fn about(reason: Reason, resource: &GroupResource, name: &str, message: String) -> Self {
@@ -107,11 +118,16 @@ impl Error {
         if !resource.resource.is_empty() {
             details.insert("kind".into(), resource.resource.clone().into());
         }
-        Self { reason, message, details: Some(Box::new(details)) }
+        Self { reason, message, details: Some(Box::new(details)), given: None }
     }
 
-    pub const fn code(&self) -> u16 {
-        self.reason.code()
+    pub fn code(&self) -> u16 {
+        self.given.as_ref().map_or(self.reason.code(), |given| given.code)
+    }
+
+    /// `status.reason`; empty where there is none.
+    pub fn reason_text(&self) -> &str {
+        self.given.as_ref().map_or(self.reason.as_str(), |given| &given.reason)
     }
 
     pub fn is(&self, reason: Reason) -> bool {
@@ -234,8 +250,8 @@ impl Error {
             "kind": "Status", "apiVersion": "v1", "metadata": {},
             "status": "Failure", "message": self.message, "code": self.code(),
         });
-        if !self.reason.as_str().is_empty() {
-            status["reason"] = self.reason.as_str().into();
+        if !self.reason_text().is_empty() {
+            status["reason"] = self.reason_text().into();
         }
         if let Some(details) = &self.details {
             status["details"] = Value::Object((**details).clone());

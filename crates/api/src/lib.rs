@@ -18,7 +18,7 @@ pub mod quantity;
 pub mod schema;
 pub mod selector;
 
-pub use error::{Error, Reason};
+pub use error::{Error, Given, Reason};
 pub use gvk::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
 pub use object::Object;
 

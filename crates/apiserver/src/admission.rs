@@ -3,11 +3,15 @@
 //! Start with [`plugins`]: the list, in upstream's order. One plugin a file. Only plugins know kinds by
 //! name, no other step of the pipeline. `reservation` is the step around the commit.
 
+mod asked;
+mod authority;
 mod certificate_rights;
 mod certificate_subject;
 mod claim_resize;
+mod conditions;
 mod default_class;
 mod default_toleration_seconds;
+mod derived;
 mod escalation;
 mod limit_ranger;
 mod namespace_lifecycle;
@@ -19,6 +23,8 @@ mod priority;
 mod requester;
 mod reservation;
 mod resource_quota;
+mod rounds;
+mod rule;
 mod runtime_class;
 mod service_account;
 mod service_allocation;
@@ -26,6 +32,7 @@ mod signing_request;
 mod storage_protection;
 mod taint_new_nodes;
 mod unattended;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -41,7 +48,7 @@ pub use escalation::Escalation;
 pub use limit_ranger::LimitRanger;
 pub use namespace_lifecycle::NamespaceLifecycle;
 pub use node_restriction::NodeRestriction;
-pub use plugin::{Admission, Immediate, Operation, Review};
+pub use plugin::{Admission, Immediate, Operation, RequestOptions, Review};
 pub use pod_security::PodSecurity;
 pub use pod_topology_labels::PodTopologyLabels;
 pub use priority::Priority;
@@ -49,25 +56,40 @@ pub use requester::Requester;
 pub(crate) use reservation::Reservations;
 pub use reservation::{Attempt, Committed, Hold, Reservation, Reserver, Stage};
 pub use resource_quota::ResourceQuota;
+pub use rounds::Rounds;
 pub use runtime_class::RuntimeClass;
 pub use service_account::ServiceAccount;
 pub use service_allocation::ServiceAllocation;
 pub use storage_protection::StorageProtection;
 pub use taint_new_nodes::TaintNewNodes;
 pub use unattended::Unattended;
+pub use webhooks::{Asking, MutatingWebhooks, ValidatingWebhooks};
 
 use crate::cache::Cache;
 use crate::cache::lookup::Lookup;
 use crate::identity::authz::Authorizer;
 use crate::identity::authz::rbac::Rbac;
 
-/// Has every plugin change the object, in order. Where other servers write to the store too, a refusal of a new
+/// Has every plugin change the object, in order, and once more after a webhook has. Where other servers write to the store too, a refusal of a new
 /// object may come of a cache that lags: the plugin is asked again once the cache has caught up (upstream's plugins
 /// read the API before they refuse).
 ///
 /// # Errors
 /// The first refusal.
 pub(crate) async fn admit(
+    plugins: &[Arc<dyn Admission>],
+    cache: &Cache,
+    review: &Review<'_>,
+    mut object: Option<&mut Object>,
+) -> Result<(), Error> {
+    admit_once(plugins, cache, review, object.as_deref_mut()).await?;
+    if review.rounds.begin_second() {
+        admit_once(plugins, cache, review, object).await?;
+    }
+    Ok(())
+}
+
+async fn admit_once(
     plugins: &[Arc<dyn Admission>],
     cache: &Cache,
     review: &Review<'_>,
@@ -102,14 +124,19 @@ pub(crate) async fn validate(
     Ok(())
 }
 
+/// What the plugins decide by.
+pub struct Sources<'a> {
+    pub lookup: &'a Lookup,
+    pub rbac: &'a Rbac,
+    pub authorizer: &'a Arc<dyn Authorizer>,
+    pub clock: &'a Arc<dyn Clock>,
+    pub asking: &'a Asking,
+}
+
 /// All plugins in upstream's order (`pkg/kubeapiserver/options/plugins.go`). Requester and Escalation are no plugins
 /// upstream but part of their kinds' storage; they stand last, with what warns of what knarr does not do yet.
-pub fn plugins(
-    lookup: &Lookup,
-    rbac: &Rbac,
-    authorizer: &Arc<dyn Authorizer>,
-    clock: &Arc<dyn Clock>,
-) -> Vec<Arc<dyn Admission>> {
+pub fn plugins(sources: &Sources<'_>) -> Vec<Arc<dyn Admission>> {
+    let Sources { lookup, rbac, authorizer, clock, asking } = *sources;
     vec![
         Arc::new(NamespaceLifecycle::new(lookup.clone(), Arc::clone(clock))),
         Arc::new(LimitRanger::new(lookup.clone())),
@@ -128,6 +155,8 @@ pub fn plugins(
         Arc::new(CertificateSubjectRestriction),
         Arc::new(DefaultIngressClass::new(lookup.clone())),
         Arc::new(PodTopologyLabels::new(lookup.clone())),
+        Arc::new(MutatingWebhooks::new(asking.clone())),
+        Arc::new(ValidatingWebhooks::new(asking.clone())),
         Arc::new(Requester),
         Arc::new(Escalation::new(rbac.clone(), Arc::clone(authorizer))),
         Arc::new(Unattended),

@@ -29,9 +29,11 @@ pub mod request;
 mod respond;
 pub mod security;
 mod server;
+mod service_addresses;
 mod subresources;
 #[cfg(test)]
 mod testing;
+pub mod webhook;
 mod websocket;
 
 pub use body::{Body, BoxError};

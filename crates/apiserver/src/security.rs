@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use base::{Clock, Supervisor};
+use resources::ResourceSource;
 
-use crate::admission::{self, Admission, Reserver};
+use crate::admission::{self, Admission, Asking, Reserver, Sources};
 use crate::bootstrap;
 use crate::cache::lookup::Lookup;
 use crate::cache::{Cache, CacheError};
+use crate::conversion::Converter;
 use crate::identity::authn::service_account::{
     DEFAULT_ISSUER, Issuer, ServiceAccounts, SigningKey, TokenSettings,
 };
@@ -20,6 +22,7 @@ use crate::identity::authz::node::NodeAuthorizer;
 use crate::identity::authz::rbac::Rbac;
 use crate::identity::authz::{self, Authorizer, PrivilegedGroup};
 use crate::identity::{RuleResolver, TokenIssuer};
+use crate::webhook::{Caller, Services};
 
 /// What can be set about security.
 pub struct SecurityConfig {
@@ -57,13 +60,16 @@ pub struct Security {
 }
 
 impl Security {
-    /// Reads what is stored and follows it until the supervisor's shutdown.
+    /// Reads what is stored and follows it until the supervisor's shutdown. `kinds` and `converter` are those that the
+    /// server is built with.
     ///
     /// # Errors
     /// When the watch cache does not hold the resources that security stands on.
     pub fn start(
         config: SecurityConfig,
         cache: &Cache,
+        kinds: Arc<dyn ResourceSource>,
+        converter: Arc<dyn Converter>,
         clock: Arc<dyn Clock>,
         supervisor: &Supervisor,
     ) -> Result<Self, CacheError> {
@@ -90,10 +96,19 @@ impl Security {
         if config.anonymous {
             authenticators.push(Arc::new(Anonymous::default()));
         }
+        let caller = Caller::new(Arc::new(Services::new(cache.clone())), supervisor);
+        let asking = Asking::new(lookup.clone(), kinds, converter, Arc::clone(&authorizer), caller);
+        let sources = Sources {
+            lookup: &lookup,
+            rbac: &rbac,
+            authorizer: &authorizer,
+            clock: &settings.clock,
+            asking: &asking,
+        };
         Ok(Self {
             authenticator: Arc::new(authn::Union(authenticators)),
             reservers: admission::reservers(cache, &settings.clock, supervisor),
-            admission: admission::plugins(&lookup, &rbac, &authorizer, &settings.clock),
+            admission: admission::plugins(&sources),
             authorizer,
             tokens: Arc::new(Issuer::new(settings)),
             rules: Arc::new(rbac.clone()),

@@ -52,6 +52,9 @@ impl Server {
     pub fn build(config: Config, deps: Deps) -> Self {
         let context =
             Context { audit: config.audit, commit: config.commit, ..Context::new(config.limits, deps) };
+        for plugin in &context.deps.admission {
+            context.metrics.process.register(|registry| plugin.register(registry));
+        }
         context.metrics.tell_build(&Version::built_from(config.commit).info());
         Self { context: Arc::new(context) }
     }

@@ -33,7 +33,12 @@ impl Authority {
     /// A certificate and its key in PEM, for a server at `localhost` and 127.0.0.1 and for a client that is this user
     /// and in this group.
     pub fn issue(&self, user: &str, group: Option<&str>) -> (String, String) {
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        self.issue_named(user, group, &["localhost", "127.0.0.1"])
+    }
+
+    /// The same for a server of these names.
+    pub fn issue_named(&self, user: &str, group: Option<&str>, names: &[&str]) -> (String, String) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
         params.distinguished_name.push(DnType::CommonName, user);
         if let Some(group) = group {

@@ -1,8 +1,11 @@
 //! [`Admission`]: one plugin, and the [`Review`] that is its input.
 
 use api::{Error, Object};
+use prometheus_client::registry::Registry;
 use resources::Resource;
+use serde_json::{Map, Value};
 
+use super::rounds::Rounds;
 use crate::eventual::Eventual;
 use crate::request::Attributes;
 
@@ -36,6 +39,16 @@ pub struct Review<'a> {
     pub old: Option<&'a Object>,
     /// Nothing will be stored: what is done for the request must have no effect either.
     pub dry_run: bool,
+    /// What was asked for beside the object; nothing of a connection.
+    pub options: Option<&'a dyn RequestOptions>,
+    /// What the plugins know of one another.
+    pub rounds: Rounds,
+}
+
+/// The options of a request, as webhooks and expressions are shown them.
+pub trait RequestOptions: Sync {
+    /// The fields that were given, as `CreateOptions` and the like have them.
+    fn shown(&self) -> Map<String, Value>;
 }
 
 impl Review<'_> {
@@ -58,6 +71,12 @@ impl Review<'_> {
         }
         let Some(object) = object.or(self.old) else { return "" };
         if object.name().is_empty() { object.meta_str("generateName") } else { object.name() }
+    }
+
+    /// The name in the request, or else in its object: empty as long as none has been made.
+    pub(super) fn given_name<'r>(&'r self, object: Option<&'r Object>) -> &'r str {
+        let named = self.attributes.name.as_str();
+        if named.is_empty() { object.or(self.old).map_or("", Object::name) } else { named }
     }
 
     /// The refusal of the request.
@@ -91,6 +110,11 @@ pub trait Admission: Send + Sync + 'static {
     ) -> Eventual<'a, Result<(), Error>> {
         let _ = (review, object);
         Ok(()).into()
+    }
+
+    /// Adds what the plugin counts to the server's metrics.
+    fn register(&self, registry: &mut Registry) {
+        let _ = registry;
     }
 }
 

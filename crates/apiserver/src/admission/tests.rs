@@ -77,6 +77,8 @@ async fn admitting(
         operation: ask.operation,
         old: old.as_ref(),
         dry_run: false,
+        options: None,
+        rounds: Rounds::default(),
     };
     let mut object = object.and_then(Object::from_value);
     let admitted = async {

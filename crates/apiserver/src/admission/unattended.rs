@@ -19,7 +19,7 @@ const STORED: &[(&str, &str)] = &[
 ];
 
 /// Policies that are not enforced, by group and plural, and what that lets pass.
-const NOT_ENFORCED: [(&str, &str, &str); 8] = [
+const NOT_ENFORCED: [(&str, &str, &str); 6] = [
     (
         "admissionregistration.k8s.io",
         "mutatingadmissionpolicies",
@@ -32,11 +32,6 @@ const NOT_ENFORCED: [(&str, &str, &str); 8] = [
     ),
     (
         "admissionregistration.k8s.io",
-        "mutatingwebhookconfigurations",
-        "its webhooks are not called and change no request",
-    ),
-    (
-        "admissionregistration.k8s.io",
         "validatingadmissionpolicies",
         "requests that violate its validations are not refused",
     ),
@@ -44,11 +39,6 @@ const NOT_ENFORCED: [(&str, &str, &str); 8] = [
         "admissionregistration.k8s.io",
         "validatingadmissionpolicybindings",
         "requests that violate the policy it binds are not refused",
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "validatingwebhookconfigurations",
-        "its webhooks are not called and refuse no request",
     ),
     ("flowcontrol.apiserver.k8s.io", "flowschemas", "requests that it matches are not set apart"),
     ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "no request is limited or queued by it"),

@@ -102,7 +102,15 @@ fn what_is_missing_is_added_and_what_was_added_stays() {
 fn served(f: &Fixture) -> (Security, Client) {
     let clock = Arc::new(SystemClock);
     let security = SecurityConfig::new(SigningKey::generate().unwrap());
-    let security = Security::start(security, &f.cache, clock.clone(), &f.supervisor).unwrap();
+    let security = Security::start(
+        security,
+        &f.cache,
+        Arc::new(resources::Builtin),
+        Arc::new(crate::conversion::ByRow),
+        clock.clone(),
+        &f.supervisor,
+    )
+    .unwrap();
     let server = Server::build(
         Config::default(),
         Deps {

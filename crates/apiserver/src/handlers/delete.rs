@@ -14,7 +14,7 @@ use super::deletion::{self, Deletion};
 use super::list;
 use super::options::DeleteOptions;
 use super::storage::{CommitError, Stored, Target, to_json};
-use crate::admission::{self, Operation, Reservations, Review, Stage};
+use crate::admission::{self, Operation, Reservations, Review, Rounds, Stage};
 use crate::body;
 use crate::context::Context;
 use crate::request::Attributes;
@@ -100,6 +100,8 @@ pub(crate) async fn delete(
             operation: Operation::Delete,
             old: Some(object),
             dry_run: options.dry_run,
+            options: Some(options),
+            rounds: Rounds::default(),
         };
         if asked == Asked::NotYet {
             admission::admit(&deps.admission, &deps.cache, &review, None).await?;

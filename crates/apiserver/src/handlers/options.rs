@@ -5,8 +5,9 @@ use api::codec::FieldValidation;
 use api::field::{ErrorList, FieldError, Path};
 use api::{Error, GroupKind, Object};
 use http::HeaderMap;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
+use crate::admission::RequestOptions;
 use crate::request::query::Query;
 
 /// The longest field manager, in characters.
@@ -18,6 +19,8 @@ pub(crate) struct WriteOptions {
     pub dry_run: bool,
     /// The name in managed fields: as asked for, or made of the user agent.
     pub manager: String,
+    /// The field manager and the field validation as they were asked for; empty where they were not.
+    pub asked: [String; 2],
     pub field_validation: FieldValidation,
     /// Server-side apply takes fields over from other managers.
     pub force: bool,
@@ -56,9 +59,30 @@ impl WriteOptions {
         Ok(Self {
             dry_run,
             manager: if manager.is_empty() { manager_of_agent(headers) } else { manager.to_owned() },
+            asked: [manager, query.get("fieldValidation").unwrap_or("")].map(str::to_owned),
             field_validation,
             force: apply && query.flag("force"),
         })
+    }
+}
+
+/// The dry run of options, as it is written.
+fn set_dry_run(shown: &mut Map<String, Value>, dry_run: bool) {
+    if dry_run {
+        shown.insert("dryRun".to_owned(), json!(["All"]));
+    }
+}
+
+impl RequestOptions for WriteOptions {
+    fn shown(&self) -> Map<String, Value> {
+        let mut shown = Map::new();
+        set_dry_run(&mut shown, self.dry_run);
+        for (key, value) in ["fieldManager", "fieldValidation"].iter().zip(&self.asked) {
+            if !value.is_empty() {
+                shown.insert((*key).to_owned(), value.as_str().into());
+            }
+        }
+        shown
     }
 }
 
@@ -153,6 +177,29 @@ impl DeleteOptions {
     }
 }
 
+impl RequestOptions for DeleteOptions {
+    fn shown(&self) -> Map<String, Value> {
+        let mut shown = Map::new();
+        set_dry_run(&mut shown, self.dry_run);
+        if let Some(seconds) = self.grace_period_s {
+            shown.insert("gracePeriodSeconds".to_owned(), seconds.into());
+        }
+        if let Some(propagation) = self.propagation {
+            shown.insert("propagationPolicy".to_owned(), format!("{propagation:?}").into());
+        }
+        let mut preconditions = Map::new();
+        for (key, value) in [("uid", &self.uid), ("resourceVersion", &self.resource_version)] {
+            if let Some(value) = value {
+                preconditions.insert(key.to_owned(), value.as_str().into());
+            }
+        }
+        if !preconditions.is_empty() {
+            shown.insert("preconditions".to_owned(), preconditions.into());
+        }
+        shown
+    }
+}
+
 fn integer(value: Option<&Value>, field: &str) -> Result<Option<i64>, Error> {
     match value {
         None | Some(Value::Null) => Ok(None),
@@ -167,7 +214,6 @@ fn integer(value: Option<&Value>, field: &str) -> Result<Option<i64>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn managers_come_from_the_option_or_the_agent() {

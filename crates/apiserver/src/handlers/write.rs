@@ -11,7 +11,7 @@ use store::Expect;
 use super::metadata;
 use super::options::WriteOptions;
 use super::storage::{CommitError, Stored, Target, to_json};
-use crate::admission::{self, Operation, Reservations, Review, Stage};
+use crate::admission::{self, Operation, Reservations, Review, Rounds, Stage};
 use crate::request::Attributes;
 
 /// How often a change is made anew when somebody else was faster. Of many who change one object
@@ -302,7 +302,15 @@ impl Write<'_> {
 
     fn review<'r>(&'r self, operation: Operation, old: Option<&'r Object>) -> Review<'r> {
         let dry_run = self.options.dry_run;
-        Review { attributes: self.attributes, resource: &self.target.row, operation, old, dry_run }
+        Review {
+            attributes: self.attributes,
+            resource: &self.target.row,
+            operation,
+            old,
+            dry_run,
+            options: Some(&self.options),
+            rounds: Rounds::default(),
+        }
     }
 
     async fn admit(

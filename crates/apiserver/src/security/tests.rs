@@ -36,7 +36,15 @@ impl Setup {
         let clock = Arc::new(SystemClock);
         let mut config = SecurityConfig::new(SigningKey::generate().unwrap());
         config.static_tokens.add("join", User { name: "system:bootstrap:x".into(), ..User::default() });
-        let security = Security::start(config, &f.cache, clock.clone(), &f.supervisor).unwrap();
+        let security = Security::start(
+            config,
+            &f.cache,
+            Arc::new(resources::Builtin),
+            Arc::new(crate::conversion::ByRow),
+            clock.clone(),
+            &f.supervisor,
+        )
+        .unwrap();
         let deps = || Deps {
             clock: clock.clone(),
             supervisor: f.supervisor.clone(),

@@ -33,7 +33,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let mut attributes = call.attributes();
     "binding".clone_into(&mut attributes.subresource);
     name.clone_into(&mut attributes.name);
-    companion::admit(&target, &attributes, Operation::Create, &mut binding, options.dry_run).await?;
+    companion::admit(&target, &attributes, Operation::Create, &mut binding, Some(&options)).await?;
     let node = node_of(&binding)?;
     let current = target.read_existing(&call.info.namespace, &name).await?;
     let now = seconds(target.context.deps.clock.now());

@@ -3,7 +3,8 @@
 
 use api::{Error, Object};
 
-use crate::admission::{self, Operation, Review};
+use crate::admission::{self, Operation, RequestOptions, Review, Rounds};
+use crate::handlers::options::WriteOptions;
 use crate::handlers::storage::Target;
 use crate::request::Attributes;
 
@@ -16,9 +17,17 @@ pub(super) async fn admit(
     attributes: &Attributes,
     operation: Operation,
     companion: &mut Object,
-    dry_run: bool,
+    options: Option<&WriteOptions>,
 ) -> Result<(), Error> {
-    let review = Review { attributes, resource: &target.row, operation, old: None, dry_run };
+    let review = Review {
+        attributes,
+        resource: &target.row,
+        operation,
+        old: None,
+        dry_run: options.is_some_and(|options| options.dry_run),
+        options: options.map(|options| options as &dyn RequestOptions),
+        rounds: Rounds::default(),
+    };
     let deps = &target.context.deps;
     admission::admit(&deps.admission, &deps.cache, &review, Some(&mut *companion)).await?;
     admission::validate(&deps.admission, &review, Some(&*companion)).await

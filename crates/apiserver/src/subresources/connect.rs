@@ -23,7 +23,7 @@ pub(super) async fn admit(target: &Target, call: &Call, options: &mut Object) ->
     }
     let attributes = call.attributes();
     // The connection may last; being let in may not.
-    let admitted = companion::admit(target, &attributes, Operation::Connect, options, false);
+    let admitted = companion::admit(target, &attributes, Operation::Connect, options, None);
     target.context.limits.in_time(admitted).await?
 }
 

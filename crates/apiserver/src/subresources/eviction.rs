@@ -46,7 +46,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     options.dry_run |= write.dry_run;
     write.dry_run = options.dry_run;
     let attributes = call.attributes();
-    companion::admit(&target, &attributes, Operation::Create, &mut body, options.dry_run).await?;
+    companion::admit(&target, &attributes, Operation::Create, &mut body, Some(&write)).await?;
     Eviction { target: &target, attributes: &attributes, options, write }.carry_out().await?;
     let done =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});

@@ -16,6 +16,7 @@ use crate::proxy::links::Links;
 use crate::proxy::node;
 use crate::request::call::Call;
 use crate::respond::Outcome;
+use crate::service_addresses;
 
 /// `[scheme:]name[:port]`
 #[derive(Debug, PartialEq, Eq)]
@@ -181,24 +182,9 @@ async fn service_backend(target: &Target, call: &Call, name: &Name<'_>) -> Resul
         Err(_) => none(),
     })?;
     let wanted = port["name"].as_str().unwrap_or("");
-    let slices = target.context.deps.cache.resource("endpointslices").ok_or_else(none)?;
-    let mut candidates = Vec::new();
-    for entry in slices.snapshot(Some(&call.info.namespace)).entries {
-        if entry.label("kubernetes.io/service-name") != Some(name.name) {
-            continue;
-        }
-        let slice: Object = serde_json::from_slice(&entry.json.lean()).map_err(Error::internal)?;
-        let list = |key: &str| slice.at(&[key]).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let ports = list("ports");
-        let number = ports.iter().find(|p| p["name"].as_str().unwrap_or("") == wanted);
-        let number = number.and_then(|p| p["port"].as_u64()).and_then(|p| u16::try_from(p).ok());
-        let Some(port) = number else { continue };
-        let ready = list("endpoints").iter().filter(|e| e["conditions"]["ready"].as_bool() != Some(false));
-        candidates.extend(ready.filter_map(|e| Some((e["addresses"][0].as_str()?.to_owned(), port))));
-    }
-    let chosen = base::random::below(candidates.len() as u64);
-    let chosen = usize::try_from(chosen).map_err(Error::internal)?;
-    let (host, port) = candidates.into_iter().nth(chosen).ok_or_else(none)?;
+    let cache = &target.context.deps.cache;
+    let (host, port) =
+        service_addresses::choose(cache, &call.info.namespace, name.name, wanted).ok_or_else(none)?;
     Ok(Backend { host, port, security: name.security(), peer: Peer::Proxied })
 }
 

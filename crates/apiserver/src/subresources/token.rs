@@ -10,6 +10,7 @@ use crate::admission::Operation;
 use crate::handlers::decode;
 use crate::handlers::exchange::{companion, read_body};
 use crate::handlers::metadata::seconds;
+use crate::handlers::options::WriteOptions;
 use crate::handlers::storage::Target;
 use crate::identity::{BoundObject, TokenDemand};
 use crate::request::call::Call;
@@ -29,6 +30,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
         .tokens
         .clone()
         .ok_or_else(|| Error::not_implemented("issuing service account tokens"))?;
+    let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
     let mut request = decode::companion(
         &call.headers,
@@ -37,7 +39,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     )?;
     let account = target.read_existing(&call.info.namespace, &call.info.name).await?.object;
     // Some may ask for certain tokens only: a node for those of its pods.
-    companion::admit(&target, &call.attributes(), Operation::Create, &mut request, false).await?;
+    companion::admit(&target, &call.attributes(), Operation::Create, &mut request, Some(&options)).await?;
     let demand = demand(&target, &request, account)?;
     let issued = issuer.issue(&demand)?;
     request.set_type(&GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest"));

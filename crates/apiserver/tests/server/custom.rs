@@ -7,7 +7,7 @@ use store::memory::{self, Memory};
 use crate::harness::Harness;
 use crate::watching::Watch;
 
-const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+pub const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
@@ -48,7 +48,7 @@ fn definition(versions: Value) -> Value {
 }
 
 /// Has a definition served, as its controller does.
-async fn establish(harness: &Harness, name: &str) {
+pub async fn establish(harness: &Harness, name: &str) {
     let made = harness.get(&format!("{DEFINITIONS}/{name}")).await.ok();
     let status = json!({"status": {"acceptedNames": made["spec"]["names"], "conditions": [
         {"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]}});

@@ -28,3 +28,5 @@ mod subresources;
 mod waiting;
 mod walk;
 mod watching;
+mod webhook_server;
+mod webhooks;

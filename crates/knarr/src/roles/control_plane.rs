@@ -215,7 +215,15 @@ async fn build_server(
         .context("loading the watch cache")?;
     let kinds = CustomKinds::start(&cache, &parts.supervisor).await.context("loading the custom kinds")?;
     let key = SigningKey::from_pem(&parts.pki.service_account_key_pem)?;
-    let security = Security::start(SecurityConfig::new(key), &cache, parts.clock.clone(), &parts.supervisor)?;
+    let converter = Arc::new(apiserver::conversion::ByRow);
+    let security = Security::start(
+        SecurityConfig::new(key),
+        &cache,
+        kinds.clone(),
+        converter.clone(),
+        parts.clock.clone(),
+        &parts.supervisor,
+    )?;
     let deps = Deps {
         clock: parts.clock.clone(),
         supervisor: parts.supervisor.clone(),
@@ -226,7 +234,7 @@ async fn build_server(
         authorizer: security.authorizer.clone(),
         admission: security.admission.clone(),
         reservers: security.reservers.clone(),
-        converter: Arc::new(apiserver::conversion::ByRow),
+        converter,
         tokens: Some(security.tokens.clone()),
         rules: Some(security.rules.clone()),
         kubelet: Some(kubelets),

@@ -4,6 +4,7 @@ use futures::FutureExt;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::admission::Rounds;
 use crate::request::{Attributes, User};
 use crate::testing::Fixture;
 
@@ -36,6 +37,8 @@ fn update(
         operation: Operation::Update,
         old: Some(old),
         dry_run: false,
+        options: None,
+        rounds: Rounds::default(),
     };
     let mut next = service(ports, old.resource_version());
     quota.reserve(&review, Some(&mut next), held).into_future().now_or_never().expect("from memory")

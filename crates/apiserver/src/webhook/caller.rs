@@ -1,0 +1,113 @@
+//! [`Caller`]: sends requests to webhooks over connections that it keeps.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base::{Supervisor, TaskKind};
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+
+use super::callee::Callee;
+use super::connector::Connector;
+use super::failure::{self, Failure};
+use super::resolve::Resolve;
+use super::trust;
+
+/// The largest answer taken, in bytes: a patch that replaces the largest object, in base64, with room to spare.
+const MAX_ANSWER_BYTES: usize = 8 << 20;
+/// How many webhooks have connections kept for them, as upstream.
+const MAX_CLIENTS: usize = 200;
+/// A connection that was free for longer is not used again, as upstream.
+const MAX_IDLE: Duration = Duration::from_secs(90);
+
+type HttpClient = Client<Connector, Full<Bytes>>;
+
+/// See the module's documentation. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Caller {
+    resolve: Arc<dyn Resolve>,
+    tasks: Tasks,
+    clients: Arc<Mutex<HashMap<Arc<Callee>, HttpClient>>>,
+}
+
+impl Caller {
+    pub fn new(resolve: Arc<dyn Resolve>, supervisor: &Supervisor) -> Self {
+        let clients: Arc<Mutex<HashMap<Arc<Callee>, HttpClient>>> = Arc::default();
+        let (shutdown, kept) = (supervisor.shutdown().clone(), Arc::clone(&clients));
+        supervisor.spawn(TaskKind::Background, "webhook-connections", async move {
+            shutdown.started().await;
+            // What is free is closed with them; calls go on to their end.
+            kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        });
+        Self { resolve, tasks: Tasks(supervisor.clone()), clients }
+    }
+
+    /// Sends JSON and returns the JSON that is answered. Cancellation safe.
+    ///
+    /// # Errors
+    /// When there is no answer within `timeout`, or one that is no success or too large.
+    pub(crate) async fn post(
+        &self,
+        callee: &Arc<Callee>,
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Bytes, Failure> {
+        let url = callee.url(timeout.as_secs());
+        let unreached = |why: &str| Failure::unreached(&url, why);
+        let client = self.client(callee).map_err(|why| unreached(&why))?;
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(&url)
+            .header("accept", "application/json, */*")
+            .header("content-type", "application/json")
+            .header("user-agent", "kube-apiserver-admission")
+            .body(Full::from(body))
+            .map_err(|error| unreached(&error.to_string()))?;
+        let exchange = async {
+            let response =
+                client.request(request).await.map_err(|error| unreached(&failure::cause(&error)))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
+            let body =
+                body.map_err(|error| Failure::unreadable(format!("the answer cannot be read: {error}")))?;
+            Ok((status, body.to_bytes()))
+        };
+        let (status, body) = tokio::time::timeout(timeout, exchange)
+            .await
+            .map_err(|_| unreached("context deadline exceeded"))??;
+        if status.is_success() { Ok(body) } else { Err(Failure::answered(status, &body)) }
+    }
+
+    fn client(&self, callee: &Arc<Callee>) -> Result<HttpClient, String> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(callee) {
+            return Ok(client.clone());
+        }
+        let tls = trust::client(&callee.ca_bundle)?;
+        let connector = Connector { callee: Arc::clone(callee), resolve: Arc::clone(&self.resolve), tls };
+        let client = Client::builder(self.tasks.clone()).pool_idle_timeout(MAX_IDLE).build(connector);
+        if clients.len() >= MAX_CLIENTS {
+            clients.clear();
+        }
+        clients.insert(Arc::clone(callee), client.clone());
+        Ok(client)
+    }
+}
+
+/// Has the supervisor run the tasks of connections.
+#[derive(Clone)]
+struct Tasks(Supervisor);
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+{
+    fn execute(&self, work: F) {
+        self.0.spawn(TaskKind::Background, "webhook-connection", async move {
+            work.await;
+        });
+    }
+}
