@@ -20,6 +20,7 @@ use crate::inflight::InFlight;
 use crate::kubelet::KubeletClient;
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
+use crate::usage::Usage;
 
 /// The server's limits; [`Limits::default`] has upstream's values where upstream has them.
 #[derive(Debug, Clone)]
@@ -105,6 +106,7 @@ pub(crate) struct Context {
     pub health: Health,
     pub discovery: Discovery,
     pub openapi: OpenApi,
+    pub usage: Usage,
     pub audit: Option<crate::audit::Log>,
     pub commit: &'static str,
 }
@@ -117,6 +119,7 @@ impl Context {
             health: Health::default(),
             discovery: Discovery::default(),
             openapi: OpenApi::default(),
+            usage: Usage::default(),
             audit: None,
             commit: "",
             limits,

@@ -33,6 +33,7 @@ mod service_addresses;
 mod subresources;
 #[cfg(test)]
 mod testing;
+mod usage;
 pub mod webhook;
 mod websocket;
 

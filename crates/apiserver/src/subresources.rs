@@ -11,11 +11,13 @@ mod connect;
 mod eviction;
 mod log_options;
 mod namespace;
+mod observed;
 mod parts;
 mod proxied;
 mod reviews;
 mod streams;
 mod token;
+mod usage;
 
 use std::sync::Arc;
 
@@ -79,6 +81,8 @@ pub(crate) async fn observe(
 ) -> Outcome {
     match observed {
         Observed::Components => components::answer(context, row, call).await,
+        Observed::NodeUsage => usage::nodes(context, row, call).await,
+        Observed::PodUsage => usage::pods(context, row, call).await,
     }
 }
 

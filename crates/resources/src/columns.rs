@@ -14,6 +14,7 @@ pub(crate) mod pod;
 pub(crate) mod policy;
 mod read;
 pub(crate) mod service;
+pub(crate) mod usage;
 pub(crate) mod volume;
 pub(crate) mod workload;
 
@@ -31,7 +32,7 @@ pub struct Head<'a> {
     pub name: &'a str,
     /// `string`, `integer`, `boolean`, `date`.
     pub kind: &'a str,
-    /// `name` for the object's name, else empty.
+    /// `name` for the object's name, `quantity` or `duration`, else empty.
     pub format: &'a str,
     pub description: &'a str,
     /// 0 is always shown, 1 only with `-o wide`.
@@ -86,6 +87,11 @@ pub(crate) enum Source {
 impl Column {
     const fn from(mut self, source: Source) -> Self {
         self.source = source;
+        self
+    }
+
+    const fn with_format(mut self, format: &'static str) -> Self {
+        self.head.format = format;
         self
     }
 

@@ -21,6 +21,7 @@ mod discovery;
 mod events;
 mod flowcontrol;
 mod line;
+mod metrics;
 mod networking;
 mod node;
 mod policy;
@@ -84,6 +85,8 @@ const ALL: &[fn() -> Kind] = &[
     events::event,
     flowcontrol::flow_schema,
     flowcontrol::priority_level_configuration,
+    metrics::nodes,
+    metrics::pods,
     networking::ingress::kind,
     networking::ingress_class::kind,
     networking::network_policy::kind,

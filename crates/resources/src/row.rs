@@ -139,6 +139,10 @@ pub enum Question {
 pub enum Observed {
     /// How the parts of the control plane are (`ComponentStatus`).
     Components,
+    /// What nodes use (`NodeMetrics`).
+    NodeUsage,
+    /// What pods' containers use (`PodMetrics`).
+    PodUsage,
 }
 
 /// A field that lists and watches can select by.
@@ -274,6 +278,11 @@ impl Resource {
             }
             Changes::Judged(judge) => judge(new, old),
         }
+    }
+
+    /// Whether there are objects of the kind in the store.
+    pub fn is_stored(&self) -> bool {
+        self.question.is_none() && self.observed.is_none()
     }
 
     pub fn supports(&self, verb: Verb) -> bool {

@@ -1,5 +1,6 @@
 //! Generates `crates/resources/data`: the facts about types and resources, from an OpenAPI v2
-//! document, and their descriptions, from the doc comments of the `k8s-openapi` crate.
+//! document, and their descriptions, from the doc comments of the `k8s-openapi` crate. The metrics API, which upstream
+//! serves by another server, is said in `codegen/metrics.json` (OpenAPI) and `codegen/metrics.messages.txt`.
 //!
 //! Start with [`run`]. The files' formats are described where they are read:
 //! `crates/resources/src/schema_data.rs`, `table.rs` and `docs.rs`. Never writes anything else.
@@ -18,13 +19,23 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+/// The metrics API: its paths and definitions, and its messages' numbers.
+const METRICS: &str = include_str!("codegen/metrics.json");
+const METRICS_MESSAGES: &str = include_str!("codegen/metrics.messages.txt");
+
 /// Generates all files.
 ///
 /// # Errors
 /// When the document cannot be read or holds something the formats cannot say.
 pub fn run(swagger: &Path, protobuf: Option<&Path>) -> anyhow::Result<()> {
     let text = fs::read(swagger).with_context(|| format!("read {}", swagger.display()))?;
-    let document: Value = serde_json::from_slice(&text).context("parse the OpenAPI document")?;
+    let mut document: Value = serde_json::from_slice(&text).context("parse the OpenAPI document")?;
+    let metrics: Value = serde_json::from_str(METRICS).context("parse the metrics API")?;
+    for part in ["paths", "definitions"] {
+        let added = metrics[part].as_object().context("the metrics API lacks a part")?;
+        let map = document[part].as_object_mut().context("the document lacks a part")?;
+        map.extend(added.iter().map(|(name, value)| (name.clone(), value.clone())));
+    }
     let rows = rows::collect(&document)?;
     let names = structs::reachable(&document, &rows.iter().flat_map(rows::Row::kinds).collect::<Vec<_>>())?;
     let data = workspace_root()?.join("crates/resources/data");
@@ -36,10 +47,11 @@ pub fn run(swagger: &Path, protobuf: Option<&Path>) -> anyhow::Result<()> {
         Some(protobuf) => messages::render(protobuf, &types)?,
         None => fs::read_to_string(&known).with_context(|| format!("read {}", known.display()))?,
     };
+    let messages = if messages.contains(METRICS_MESSAGES) { messages } else { messages + METRICS_MESSAGES };
     fs::write(data.join("types.txt"), order::apply(&types, &messages))?;
     fs::write(known, messages)?;
     let sources = k8s_openapi_sources()?;
-    fs::write(data.join("docs.txt"), descriptions::render(&sources, &names)?)?;
+    fs::write(data.join("docs.txt"), descriptions::render(&sources, &names, &metrics["definitions"])?)?;
     println!("{} resources, {} structures", rows.len(), names.len());
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::cache::{FieldSource, ResourceSpec, Templates, by_fields};
 /// share a spec with the selectable fields of all.
 pub fn cache_specs(table: &KindTable) -> Vec<ResourceSpec> {
     let mut places: Vec<(&Resource, Vec<_>)> = Vec::new();
-    for row in table.rows().filter(|row| row.question.is_none()) {
+    for row in table.rows().filter(|row| row.is_stored()) {
         let known = places.iter().position(|(first, _)| first.storage_prefix == row.storage_prefix);
         let index = known.unwrap_or_else(|| {
             places.push((row, Vec::new()));

@@ -14,7 +14,7 @@ use crate::request::query::Query;
 
 /// Waits for what the request must see. Lists see to it themselves: they can do without the cache.
 pub(crate) async fn wait(context: &Context, row: &Resource, call: &Call) -> Result<(), Error> {
-    if row.question.is_some() || !demanded(call.info.verb, &call.info.subresource, &call.query) {
+    if !row.is_stored() || !demanded(call.info.verb, &call.info.subresource, &call.query) {
         return Ok(());
     }
     let fresh = context.deps.cache.fresh().await;

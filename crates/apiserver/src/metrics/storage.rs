@@ -65,7 +65,7 @@ impl StorageMetrics {
     /// Looks at how much is stored: objects by kind, and the store's size where that is known.
     pub(crate) fn look(&self, table: &KindTable, cache: &Cache, size_bytes: Option<u64>) {
         let mut seen = HashSet::new();
-        for row in table.rows().filter(|row| row.question.is_none()) {
+        for row in table.rows().filter(|row| row.is_stored()) {
             // Versions of a kind are one place.
             if !seen.insert(row.storage_prefix.clone()) {
                 continue;

@@ -8,58 +8,31 @@ use std::sync::Arc;
 
 use api::selector::{FieldSelector, LabelSelector};
 use api::{Error, Object};
-use http::StatusCode;
 use resources::Resource;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::observed;
 use crate::context::Context;
-use crate::handlers::table;
 use crate::request::call::Call;
-use crate::respond::negotiate::{Answer, Shape};
-use crate::respond::{self, Outcome};
+use crate::respond::Outcome;
+use crate::respond::negotiate::Answer;
 
 /// Answers GET and LIST.
 pub(super) async fn answer(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers)?;
     let store = context.deps.store.size_bytes().await.map(drop).map_err(|error| error.to_string());
     let all = [("controller-manager", Ok(())), ("etcd-0", store), ("scheduler", Ok(()))];
-    let objects = all.into_iter().map(|(name, health)| component(&row, name, health));
+    let mut objects = all.into_iter().map(|(name, health)| component(&row, name, health));
     // A list that selects by name has a name as well.
-    let one = call.info.verb == "get";
-    let objects: Vec<Object> = if one {
-        let found = objects.filter(|object| object.name() == call.info.name).collect::<Vec<_>>();
-        if found.is_empty() {
-            return Err(Error::not_found(&row.group_resource(), &call.info.name));
-        }
-        found
-    } else {
-        let labels = call.query.non_empty("labelSelector").map(LabelSelector::parse).transpose()?;
-        let fields = call.query.non_empty("fieldSelector").map(FieldSelector::parse).transpose()?;
-        objects.filter(|object| selected(object, labels.as_ref(), fields.as_ref())).collect()
-    };
-    let value = match answer.shape {
-        Shape::Table(version) => {
-            let form = table::Form::parse(version, &call.query)?;
-            form.table_of(&*row.printer, &objects, context.deps.clock.now(), "", true)
-        }
-        shape => {
-            let shown = |object: Object| match shape {
-                Shape::Metadata => table::metadata_only(&object),
-                _ => object.into_value(),
-            };
-            let mut items: Vec<Value> = objects.into_iter().map(shown).collect();
-            if one {
-                items.swap_remove(0)
-            } else {
-                let (kind, version) = match shape {
-                    Shape::Metadata => ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned()),
-                    _ => (row.list_kind.to_string(), row.group_version().to_string()),
-                };
-                json!({"kind": kind, "apiVersion": version, "metadata": {}, "items": items})
-            }
-        }
-    };
-    respond::value(StatusCode::OK, answer, &value)
+    if call.info.verb == "get" {
+        let found = objects.find(|object| object.name() == call.info.name);
+        let found = found.ok_or_else(|| Error::not_found(&row.group_resource(), &call.info.name))?;
+        return observed::one(&context, &row, &call, answer, found);
+    }
+    let labels = call.query.non_empty("labelSelector").map(LabelSelector::parse).transpose()?;
+    let fields = call.query.non_empty("fieldSelector").map(FieldSelector::parse).transpose()?;
+    let objects = objects.filter(|object| selected(object, labels.as_ref(), fields.as_ref())).collect();
+    observed::all(&context, &row, &call, answer, objects)
 }
 
 fn component(row: &Resource, name: &str, health: Result<(), String>) -> Object {

@@ -29,12 +29,12 @@ fn chain(pem: &str) -> Vec<CertificateDer<'static>> {
 }
 
 pub struct Https {
-    harness: Harness,
-    authority: Authority,
+    pub harness: Harness,
+    pub authority: Authority,
     address: SocketAddr,
 }
 
-async fn start() -> Https {
+pub async fn start() -> Https {
     start_with(Limits::default()).await
 }
 
@@ -156,8 +156,8 @@ async fn watches_end_when_the_server_stops() {
     https.harness.supervisor.drain(std::time::Duration::from_secs(5)).await;
 }
 
-/// An agent that answers logs and echoes what is sent after an upgrade, to clients with a certificate.
-async fn agent(authority: &Authority, connections: usize) -> (SocketAddr, BoxFuture<'static, Vec<String>>) {
+/// What lets in clients with a certificate, at an address.
+async fn node_listener(authority: &Authority) -> (TlsAcceptor, TcpListener) {
     let (cert, key) = authority.issue("node", None);
     let mut roots = rustls::RootCertStore::empty();
     roots.add(chain(&authority.pem).remove(0)).unwrap();
@@ -171,8 +171,34 @@ async fn agent(authority: &Authority, connections: usize) -> (SocketAddr, BoxFut
         .with_client_cert_verifier(verifier.unwrap())
         .with_single_cert(chain(&cert), PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap())
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap())
+}
+
+/// An agent that answers one request a connection with these texts in turn, to clients with a certificate.
+pub async fn agent_saying(
+    authority: &Authority,
+    answers: Vec<String>,
+) -> (SocketAddr, BoxFuture<'static, Vec<String>>) {
+    let (acceptor, listener) = node_listener(authority).await;
+    let address = listener.local_addr().unwrap();
+    let serving = async move {
+        let mut requests = Vec::new();
+        for body in answers {
+            let (socket, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(socket).await.unwrap();
+            requests.push(read_until(&mut stream, "\r\n\r\n").await);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all((head + &body).as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+        requests
+    };
+    (address, Box::pin(serving))
+}
+
+/// An agent that answers logs and echoes what is sent after an upgrade, to clients with a certificate.
+async fn agent(authority: &Authority, connections: usize) -> (SocketAddr, BoxFuture<'static, Vec<String>>) {
+    let (acceptor, listener) = node_listener(authority).await;
     let address = listener.local_addr().unwrap();
     let serving = async move {
         let mut requests = Vec::new();

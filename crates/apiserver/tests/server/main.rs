@@ -25,6 +25,7 @@ mod samples;
 mod selecting;
 mod services;
 mod subresources;
+mod usage;
 mod waiting;
 mod walk;
 mod watching;

@@ -3,13 +3,16 @@
 
 mod machine;
 
+use std::collections::HashMap;
+
 use cri::v1;
 use http::{Response, StatusCode};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Map, Value, json};
 
-use super::ServerDeps;
 use super::answer::{self, Body};
+use super::{ServerDeps, usage};
 use crate::cri_view::LABEL_CONTAINER_NAME;
 
 pub async fn answer(deps: &ServerDeps) -> Response<Body> {
@@ -18,7 +21,11 @@ pub async fn answer(deps: &ServerDeps) -> Response<Body> {
     let listed = deps.operations.counted("list_podsandbox_stats", runtime.list_pod_sandbox_stats(request));
     match listed.await {
         Ok(stats) => {
-            let pods: Vec<Value> = stats.into_inner().stats.iter().map(pod).collect();
+            let known = deps.pods.pods();
+            let by_uid: HashMap<&str, &Pod> =
+                known.iter().filter_map(|pod| Some((pod.metadata.uid.as_deref()?, &**pod))).collect();
+            let stats = stats.into_inner().stats;
+            let pods: Vec<Value> = stats.iter().map(|stats| pod(stats, &by_uid)).collect();
             let summary = json!({"node": machine::node(deps).await, "pods": pods});
             answer::with_type(StatusCode::OK, "application/json", summary.to_string())
         }
@@ -29,12 +36,14 @@ pub async fn answer(deps: &ServerDeps) -> Response<Body> {
     }
 }
 
-fn pod(stats: &v1::PodSandboxStats) -> Value {
+fn pod(stats: &v1::PodSandboxStats, by_uid: &HashMap<&str, &Pod>) -> Value {
     let metadata = stats.attributes.clone().unwrap_or_default().metadata.unwrap_or_default();
     let linux = stats.linux.clone().unwrap_or_default();
+    let known = by_uid.get(metadata.uid.as_str()).copied();
+    let containers = linux.containers.iter().map(|stats| container(stats, known));
     let mut out = json!({
         "podRef": {"name": metadata.name, "namespace": metadata.namespace, "uid": metadata.uid},
-        "containers": linux.containers.iter().map(container).collect::<Vec<_>>(),
+        "containers": containers.collect::<Vec<_>>(),
     });
     let fields = [("cpu", linux.cpu.as_ref().map(cpu)), ("memory", linux.memory.as_ref().map(memory))];
     if let Some(map) = out.as_object_mut() {
@@ -46,17 +55,20 @@ fn pod(stats: &v1::PodSandboxStats) -> Value {
     out
 }
 
-fn container(stats: &v1::ContainerStats) -> Value {
+fn container(stats: &v1::ContainerStats, pod: Option<&Pod>) -> Value {
     let attributes = stats.attributes.clone().unwrap_or_default();
     let named = attributes.metadata.map(|m| m.name).filter(|n| !n.is_empty());
     let name = named.or_else(|| attributes.labels.get(LABEL_CONTAINER_NAME).cloned()).unwrap_or_default();
+    let status = pod.and_then(|pod| usage::status_of(pod, &name));
+    let running = status.and_then(|status| status.state.as_ref()?.running.as_ref()?.started_at.as_ref());
+    let started = running.map(|started| Value::String(started.0.to_string()));
     let mut out = Map::from_iter([("name".to_owned(), Value::String(name))]);
     let disk = stats.writable_layer.as_ref().map(|layer| {
         json!({"time": time(layer.timestamp), "usedBytes": number(&layer.used_bytes),
             "inodesUsed": number(&layer.inodes_used)})
     });
     let (cpu, memory) = (stats.cpu.as_ref().map(cpu), stats.memory.as_ref().map(memory));
-    set(&mut out, [("cpu", cpu), ("memory", memory), ("rootfs", disk)]);
+    set(&mut out, [("startTime", started), ("cpu", cpu), ("memory", memory), ("rootfs", disk)]);
     Value::Object(out)
 }
 

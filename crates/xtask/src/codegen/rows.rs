@@ -1,4 +1,4 @@
-//! The resources an OpenAPI v2 document's paths serve, in stable versions.
+//! The resources an OpenAPI v2 document's paths serve, in stable versions (and metrics).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,18 +27,19 @@ impl Row {
     }
 }
 
-/// Whether a version is served: the stable ones.
-fn stable(version: &str) -> bool {
-    version.strip_prefix('v').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
+/// Whether a version is served: the stable ones, and that of metrics, which never became stable.
+fn served(group: &str, version: &str) -> bool {
+    let stable = version.strip_prefix('v').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+    stable || (group, version) == ("metrics.k8s.io", "v1beta1")
 }
 
-/// All resources of stable versions, sorted by group, version and plural.
+/// All resources of versions that are served, sorted by group, version and plural.
 pub fn collect(document: &Value) -> anyhow::Result<Vec<Row>> {
     let paths = document["paths"].as_object().context("the document has no paths")?;
     let mut rows: BTreeMap<(String, String, String), Row> = BTreeMap::new();
     for (path, item) in paths {
         let Some((group, version, rest)) = split(path) else { continue };
-        if !stable(version) || rest.starts_with("watch/") || rest.is_empty() {
+        if !served(group, version) || rest.starts_with("watch/") || rest.is_empty() {
             continue;
         }
         let (namespaced, rest) = match rest.strip_prefix("namespaces/{namespace}/") {
