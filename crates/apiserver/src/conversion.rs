@@ -1,10 +1,15 @@
 //! Conversion between a row's served version and the version of its stored objects.
 //!
-//! [`Converter`] is the trait; [`ByRow`] calls the pure functions of the kind table. A converter may wait, and so may
-//! call a webhook.
+//! [`Converter`] is the trait; [`ByRow`] calls the pure functions of the kind table, [`ByWebhook`] before that the
+//! webhooks of custom kinds (`review` has what is said to them).
+
+mod by_webhook;
+mod review;
 
 use api::{Error, Object};
 use resources::Resource;
+
+pub use by_webhook::ByWebhook;
 
 use crate::eventual::Eventual;
 

@@ -22,7 +22,7 @@ use crate::identity::authz::node::NodeAuthorizer;
 use crate::identity::authz::rbac::Rbac;
 use crate::identity::authz::{self, Authorizer, PrivilegedGroup};
 use crate::identity::{RuleResolver, TokenIssuer};
-use crate::webhook::{Caller, Services};
+use crate::webhook::Caller;
 
 /// What can be set about security.
 pub struct SecurityConfig {
@@ -70,6 +70,7 @@ impl Security {
         cache: &Cache,
         kinds: Arc<dyn ResourceSource>,
         converter: Arc<dyn Converter>,
+        caller: Caller,
         clock: Arc<dyn Clock>,
         supervisor: &Supervisor,
     ) -> Result<Self, CacheError> {
@@ -96,7 +97,6 @@ impl Security {
         if config.anonymous {
             authenticators.push(Arc::new(Anonymous::default()));
         }
-        let caller = Caller::new(Arc::new(Services::new(cache.clone())), supervisor);
         let asking = Asking::new(lookup.clone(), kinds, converter, Arc::clone(&authorizer), caller);
         let sources = Sources {
             lookup: &lookup,

@@ -10,6 +10,7 @@ use store::{Expect, Memory, Previous, Store, memory};
 use crate::cache::Cache;
 use crate::cache::lookup::Lookup;
 use crate::cache::specs::cache_specs;
+use crate::webhook::{Caller, Services};
 
 pub(crate) struct Fixture {
     pub store: Arc<Memory>,
@@ -41,6 +42,11 @@ impl Fixture {
         let deleted = self.store.delete(&key, Expect::Anything, Previous::Unwanted).await.unwrap();
         let revision = deleted.revision;
         self.cache.wait_fresh(revision).await.unwrap();
+    }
+
+    /// What calls webhooks.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller::new(Arc::new(Services::new(self.cache.clone())), &self.supervisor)
     }
 
     pub(crate) async fn stop(self) {

@@ -36,7 +36,10 @@ mod arbitrary;
 pub use builtin::{Builtin, builtin};
 pub use logic::{Changes, Judge, Logic, MetadataOnly};
 pub use part::{Part, PartHandler, Proxied, ScalePaths};
-pub use row::{Convert, Immutable, Observed, Question, Refusal, Resource, Rules, Scope, SelectableField};
+pub use row::{
+    ConversionWebhook, Convert, Immutable, Observed, Question, Refusal, Resource, Rules, Scope,
+    SelectableField,
+};
 pub use schema::{Custom, Schema};
 pub use schema_data::{builtin_types, schema_of_kind, schema_of_structure};
 pub use table::{KindTable, ResourceSource};

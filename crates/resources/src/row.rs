@@ -32,6 +32,15 @@ pub trait Convert: Send + Sync {
     fn to_served(&self, object: &mut Object);
 }
 
+/// A webhook that converts objects, as the kind's definition names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConversionWebhook {
+    /// Where it is (`clientConfig`).
+    pub client: Value,
+    /// The versions of reviews that it understands, the preferred first.
+    pub reviews: Vec<String>,
+}
+
 /// What the machinery does with objects of a kind, besides the kind's [`Logic`].
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
@@ -223,6 +232,8 @@ pub struct Resource {
     /// The apiVersion objects are stored in.
     pub storage_version: GroupVersion,
     pub convert: Option<Arc<dyn Convert>>,
+    /// Who converts between the versions before `convert` does the rest: a webhook of the kind's owner.
+    pub conversion: Option<Arc<ConversionWebhook>>,
     /// What creating an object asks, where the kind is only a question: created, answered, never stored.
     pub question: Option<Question>,
     /// What is seen when objects are asked for, where none are stored.

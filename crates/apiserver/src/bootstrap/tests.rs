@@ -107,6 +107,7 @@ fn served(f: &Fixture) -> (Security, Client) {
         &f.cache,
         Arc::new(resources::Builtin),
         Arc::new(crate::conversion::ByRow),
+        f.caller(),
         clock.clone(),
         &f.supervisor,
     )

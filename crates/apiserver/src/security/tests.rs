@@ -41,6 +41,7 @@ impl Setup {
             &f.cache,
             Arc::new(resources::Builtin),
             Arc::new(crate::conversion::ByRow),
+            f.caller(),
             clock.clone(),
             &f.supervisor,
         )

@@ -1,6 +1,7 @@
 //! The API server as its clients see it: requests through the whole pipeline against a store in memory.
 
 mod applying;
+mod converting;
 mod cost;
 mod counting;
 mod custom;

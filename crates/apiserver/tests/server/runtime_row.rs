@@ -151,6 +151,7 @@ fn widgets() -> Resource {
         storage_prefix: "example.com/widgets".into(),
         storage_version: GroupVersion::new("example.com", "v1"),
         convert: None,
+        conversion: None,
         question: None,
         observed: None,
         ttl_s: None,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use apiserver::Deps;
 use apiserver::admission::{Asking, MutatingWebhooks, ValidatingWebhooks};
 use apiserver::cache::lookup::Lookup;
+use apiserver::conversion::ByWebhook;
 use apiserver::webhook::{Caller, Resolve};
 use base::{Shutdown, Supervisor, TaskKind};
 use base64::Engine as _;
@@ -183,6 +184,7 @@ impl Resolve for One {
 /// Puts webhooks among a server's parts; `port`: where the Service `hook` is.
 pub fn asking(deps: &mut Deps, port: u16) {
     let caller = Caller::new(Arc::new(One(port)), &deps.supervisor);
+    deps.converter = Arc::new(ByWebhook::new(caller.clone()));
     let asking = Asking::new(
         Lookup::new(deps.cache.clone()),
         Arc::clone(&deps.resources),

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use apiserver::bootstrap::{self, BootstrapConfig};
 use apiserver::cache::{Cache, CacheError};
+use apiserver::conversion::ByWebhook;
 use apiserver::identity::authn::service_account::SigningKey;
 use apiserver::request::User;
 use apiserver::security::{Security, SecurityConfig};
+use apiserver::webhook::{Caller, Services};
 use apiserver::{Config, CustomKinds, Deps, KubeletClient, Server, audit, cache_specs};
 use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
@@ -215,12 +217,14 @@ async fn build_server(
         .context("loading the watch cache")?;
     let kinds = CustomKinds::start(&cache, &parts.supervisor).await.context("loading the custom kinds")?;
     let key = SigningKey::from_pem(&parts.pki.service_account_key_pem)?;
-    let converter = Arc::new(apiserver::conversion::ByRow);
+    let caller = Caller::new(Arc::new(Services::new(cache.clone())), &parts.supervisor);
+    let converter = Arc::new(ByWebhook::new(caller.clone()));
     let security = Security::start(
         SecurityConfig::new(key),
         &cache,
         kinds.clone(),
         converter.clone(),
+        caller,
         parts.clock.clone(),
         &parts.supervisor,
     )?;

@@ -12,7 +12,7 @@ use super::path::JsonPath;
 use super::shape;
 use super::structural::Structural;
 use crate::part::{Part, ScalePaths};
-use crate::row::{Convert, Resource, Rules, Scope, SelectableField};
+use crate::row::{ConversionWebhook, Convert, Resource, Rules, Scope, SelectableField};
 use crate::schema::Schema;
 use crate::verb::Verb;
 
@@ -28,10 +28,7 @@ pub fn rows(definition: &Object) -> Vec<Arc<Resource>> {
     // The objects of a definition that goes have to be reached by who deletes them.
     let served =
         if served.is_empty() && definition.deletion_timestamp().is_some() { vec![stored] } else { served };
-    // Nobody converts for a webhook: what would have to be converted is not served.
-    let converts = definition.str_at(&["spec", "conversion", "strategy"]) == Some("Webhook");
-    let served = served.into_iter().filter(|version| !converts || flag(version, "storage"));
-    served.map(|version| row(definition, version, stored)).collect()
+    served.into_iter().map(|version| row(definition, version, stored)).collect()
 }
 
 /// The condition of a type is `True`.
@@ -76,7 +73,8 @@ fn row(definition: &Object, version: &Value, stored: &Value) -> Arc<Resource> {
     }
     let storage_version = GroupVersion::new(group, stored_version);
     // What is stored is as the schema wants it, unless the schema may have changed since.
-    let renamed = own_version != stored_version || definition.generation() > 1;
+    let renamed =
+        own_version != stored_version || definition.generation() > 1 || conversion(definition).is_some();
     let convert = renamed.then(|| {
         Arc::new(Renamed {
             schema: Arc::clone(&structural),
@@ -113,6 +111,7 @@ fn row(definition: &Object, version: &Value, stored: &Value) -> Arc<Resource> {
         storage_prefix: Cow::Owned(format!("{group}/{plural}")),
         storage_version,
         convert,
+        conversion: conversion(definition),
         question: None,
         observed: None,
         ttl_s: None,
@@ -121,6 +120,19 @@ fn row(definition: &Object, version: &Value, stored: &Value) -> Arc<Resource> {
             given => owned(given),
         }),
     })
+}
+
+/// The webhook that converts between versions, where the definition has one.
+fn conversion(definition: &Object) -> Option<Arc<ConversionWebhook>> {
+    if definition.str_at(&["spec", "conversion", "strategy"]) != Some("Webhook") {
+        return None;
+    }
+    let webhook = definition.at(&["spec", "conversion", "webhook"])?;
+    let reviews = webhook.get("conversionReviewVersions").and_then(Value::as_array).into_iter().flatten();
+    Some(Arc::new(ConversionWebhook {
+        client: webhook.get("clientConfig").cloned().unwrap_or_default(),
+        reviews: reviews.filter_map(Value::as_str).map(str::to_owned).collect(),
+    }))
 }
 
 /// The schema of a version, as the types that patches know and as the definition's own form.

@@ -56,10 +56,6 @@ impl Logic for Definition {
         validation::definition::status(new)
     }
 
-    fn warnings(&self, object: &Object) -> Vec<String> {
-        validation::definition::warnings(object)
-    }
-
     /// Even one that nothing else holds is marked first.
     fn is_held(&self, object: &Object) -> bool {
         object.deletion_timestamp().is_none()

@@ -60,11 +60,8 @@ fn row(line: &Line<'_>, kind: Kind, faults: &mut Vec<String>) -> Option<Resource
         }
     }
     if kind.immutable.is_empty() == matches!(kind.logic.changes(), Changes::AllButImmutable) {
-        faults.push(if kind.immutable.is_empty() {
-            format!("{what} names no field to keep")
-        } else {
-            format!("{what} keeps fields that no change is judged by")
-        });
+        let wrong = ["keeps fields that no change is judged by", "names no field to keep"];
+        faults.push(format!("{what} {}", wrong[usize::from(kind.immutable.is_empty())]));
     }
     let steps = |path: &'static str| path.split('.').map(Into::into).collect();
     let selectable_fields = kind.selectable.iter().map(|field| {
@@ -96,6 +93,7 @@ fn row(line: &Line<'_>, kind: Kind, faults: &mut Vec<String>) -> Option<Resource
         storage_prefix: kind.storage_prefix.unwrap_or(kind.plural).into(),
         storage_version,
         convert: kind.stored.map(|(_, convert)| convert),
+        conversion: None,
         question: kind.question,
         observed: kind.observed,
         ttl_s: kind.ttl_s,

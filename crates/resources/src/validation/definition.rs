@@ -95,18 +95,6 @@ pub(crate) fn status(object: &Object) -> ErrorList {
     errors
 }
 
-/// What is not acted on.
-pub(crate) fn warnings(object: &Object) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if text(of(read::top(object, "spec"), "conversion"), "strategy") == "Webhook" {
-        warnings.push(
-            "spec.conversion.strategy: knarr does not call conversion webhooks yet: of the versions only the storage version is served"
-                .to_owned(),
-        );
-    }
-    warnings
-}
-
 fn spec(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     let group = text(spec, "group");
     let at = path.child("group");
@@ -218,11 +206,7 @@ fn conversion(errors: &mut ErrorList, path: &Path<'_>, conversion: &Value) {
         ));
         return;
     }
-    let (has_url, has_service) = (!text(client, "url").is_empty(), of(client, "service").is_object());
-    if has_url == has_service {
-        let detail = "exactly one of url or service is required";
-        errors.push(FieldError::required(&at.child("clientConfig"), detail));
-    }
+    super::webhook::client::client(errors, &at.child("clientConfig"), client);
     let reviews = list(webhook, "conversionReviewVersions");
     let at = at.child("conversionReviewVersions");
     if reviews.is_empty() {
