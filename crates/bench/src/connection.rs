@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Method, Response};
+use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -126,6 +126,19 @@ impl Connection {
     /// When the answer is no success.
     pub async fn send(&mut self, request: Request) -> Result<Incoming> {
         let what = format!("{} {}", request.method, request.path);
+        let (status, body) = self.send_any(request).await?;
+        if !status.is_success() {
+            let answer = body.collect().await?.to_bytes();
+            bail!("{what}: {status}: {}", String::from_utf8_lossy(&answer));
+        }
+        Ok(body)
+    }
+
+    /// The same for whom any answer will do.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn send_any(&mut self, request: Request) -> Result<(StatusCode, Incoming)> {
         let message = hyper::Request::builder()
             .method(request.method)
             .uri(request.path)
@@ -136,11 +149,6 @@ impl Connection {
             .body(Full::new(request.body))?;
         self.sender.ready().await?;
         let response: Response<Incoming> = self.sender.send_request(message).await?;
-        if !response.status().is_success() {
-            let status = response.status();
-            let answer = response.into_body().collect().await?.to_bytes();
-            bail!("{what}: {status}: {}", String::from_utf8_lossy(&answer));
-        }
-        Ok(response.into_body())
+        Ok((response.status(), response.into_body()))
     }
 }

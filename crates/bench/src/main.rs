@@ -20,6 +20,7 @@ mod scheduler;
 mod services;
 mod upstream;
 mod watch;
+mod workloads;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -86,6 +87,9 @@ async fn measure(arguments: &Arguments) -> Result<Report> {
     }
     if wanted(Section::Scheduler) {
         report.scheduler(&scheduler::measure()?);
+    }
+    if wanted(Section::Workloads) {
+        report.workloads(&workloads::measure(&arguments.knarr).await?);
     }
     if wanted(Section::Services) {
         report.services(&services::measure()?);

@@ -16,6 +16,7 @@ use crate::scale::{self, Scale};
 use crate::scheduler::{self, Scheduler};
 use crate::services::{ENDPOINTS, Services};
 use crate::upstream;
+use crate::workloads::{self, Workloads};
 
 /// A part of the figures that can be measured alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -26,6 +27,7 @@ pub enum Section {
     Requests,
     Scale,
     Scheduler,
+    Workloads,
     Services,
     Ingress,
     Dns,
@@ -41,6 +43,7 @@ impl Section {
             Self::Requests => "requests",
             Self::Scale => "scale",
             Self::Scheduler => "scheduler",
+            Self::Workloads => "workloads",
             Self::Services => "services",
             Self::Ingress => "ingress",
             Self::Dns => "dns",
@@ -218,6 +221,15 @@ impl Report {
             table.row(&[what, figure]);
         }
         self.add(Section::Scheduler, table);
+    }
+
+    pub fn workloads(&mut self, found: &Workloads) {
+        let head = format!("workloads on {} nodes whose kubelets are played", workloads::NODES);
+        let mut table = Tables::of(&[&head, "time", "processor time; for 1,000 pods", "goal"]);
+        for (what, took, cpu, goal) in found.rows() {
+            table.row(&[what.as_str(), &took, &cpu, goal]);
+        }
+        self.add(Section::Workloads, table);
     }
 
     pub fn services(&mut self, found: &Services) {

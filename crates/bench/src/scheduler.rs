@@ -6,6 +6,7 @@
 
 mod bed;
 mod objects;
+mod preempting;
 mod waiting;
 
 use anyhow::Result;
@@ -35,6 +36,8 @@ pub struct Scheduler {
     /// By template, in the order of [`SORTS`].
     created: Vec<Created>,
     waiting: Vec<Waiting>,
+    /// A pod that another one goes for.
+    preempting: f64,
 }
 
 /// What pods of one sort cost that are created without a node.
@@ -80,6 +83,7 @@ pub fn measure() -> Result<Scheduler> {
         gone: mean(&gone),
         created,
         waiting,
+        preempting: preempting::measure(EVENTS)?,
     })
 }
 
@@ -103,6 +107,11 @@ impl Scheduler {
         for Created { sort, each } in &self.created {
             rows.push((format!("{sort}: created and placed, a second"), format!("{:.0}", 1e6 / each)));
         }
+        let preempting = format!("{:.0}", 1e6 / self.preempting);
+        rows.push((
+            "pods that another one of a full cluster goes for: created and placed, a second".to_owned(),
+            preempting,
+        ));
         for waiting in &self.waiting {
             rows.push((format!("{}: tried, each", waiting.what), us(waiting.tried)));
             rows.push(("… a placed pod came, beside them".to_owned(), us(waiting.placed)));

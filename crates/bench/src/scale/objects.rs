@@ -119,8 +119,21 @@ pub(crate) fn pod(namespace: &str, number: usize) -> Value {
     })
 }
 
+/// A Job of such pods.
+pub(crate) fn job(namespace: &str, name: &str, completions: usize, parallelism: usize) -> Value {
+    let mut spec = pod_spec();
+    spec["restartPolicy"] = "Never".into();
+    json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "completions": completions, "parallelism": parallelism,
+            "template": {"metadata": {"labels": {"app": name}}, "spec": spec},
+        },
+    })
+}
+
 /// A Deployment of such pods.
-pub(super) fn deployment(namespace: &str, name: &str, replicas: usize) -> Value {
+pub(crate) fn deployment(namespace: &str, name: &str, replicas: usize) -> Value {
     let labels = json!({"app": name, "tier": "back"});
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
@@ -167,4 +180,21 @@ pub(crate) fn running(number: usize) -> Value {
             "state": {"running": {"startedAt": THEN}},
         }],
     }})
+}
+
+/// What the kubelet writes once a pod's only container has ended well.
+pub(crate) fn succeeded(number: usize) -> Value {
+    let mut status = running(number);
+    let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": "PodCompleted", "lastTransitionTime": THEN, "observedGeneration": 1});
+    status["status"]["phase"] = "Succeeded".into();
+    status["status"]["conditions"] = json!([
+        condition("Initialized", "True"),
+        condition("Ready", "False"),
+        condition("ContainersReady", "False")
+    ]);
+    let container = &mut status["status"]["containerStatuses"][0];
+    container["ready"] = false.into();
+    container["started"] = false.into();
+    container["state"] = json!({"running": null, "terminated": {"exitCode": 0, "reason": "Completed", "startedAt": THEN, "finishedAt": THEN}});
+    status
 }

@@ -14,13 +14,13 @@ use crate::scale::node_name;
 
 /// See the module's documentation.
 pub(super) struct Bed {
-    state: State,
+    pub state: State,
     /// Ties end differently from round to round, and the same from run to run.
     tie: u64,
 }
 
 /// The processor time that `work` took on this thread, in microseconds.
-fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
+pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (f64, T) {
     let now = || {
         let now = clock_gettime(ClockId::ThreadCPUTime);
         Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))

@@ -23,6 +23,10 @@ pub(super) enum Template {
     Cpu,
     /// Away from pods that are in every zone.
     Zone,
+    /// Ten of them fill a node.
+    Low,
+    /// Whose room is made by one of those.
+    High,
 }
 
 impl Template {
@@ -35,6 +39,8 @@ impl Template {
             Self::Label => "label",
             Self::Cpu => "cpu",
             Self::Zone => "zone",
+            Self::Low => "low",
+            Self::High => "high",
         }
     }
 }
@@ -108,6 +114,11 @@ impl Template {
             Self::Cpu => {
                 let cpu = format!("{}m", 32_001 + number);
                 pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] = cpu.into();
+            }
+            Self::Low => pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "3200m".into(),
+            Self::High => {
+                pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "3000m".into();
+                pod["spec"]["priority"] = 1000.into();
             }
             Self::Zone => {
                 pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] =
