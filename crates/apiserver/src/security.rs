@@ -13,7 +13,7 @@ use crate::cache::lookup::Lookup;
 use crate::cache::{Cache, CacheError};
 use crate::conversion::Converter;
 use crate::identity::authn::service_account::{
-    DEFAULT_ISSUER, Issuer, ServiceAccounts, SigningKey, TokenSettings,
+    DEFAULT_ISSUER, Issuer, SecretTokens, ServiceAccounts, SigningKey, TokenSettings,
 };
 use crate::identity::authn::{
     self, Anonymous, Authenticator, BootstrapTokens, ClientCertificate, StaticTokens,
@@ -92,6 +92,7 @@ impl Security {
             Arc::new(ClientCertificate),
             Arc::new(config.static_tokens),
             Arc::new(ServiceAccounts::new(settings.clone())),
+            Arc::new(SecretTokens::new(settings.clone())),
             Arc::new(BootstrapTokens::new(lookup.clone(), settings.clock.clone())),
         ];
         if config.anonymous {

@@ -42,6 +42,7 @@ pub mod root_ca;
 mod scaled;
 mod selecting;
 pub mod service_account;
+pub mod service_account_token;
 pub mod service_cidr;
 mod service_endpoints;
 pub mod start;

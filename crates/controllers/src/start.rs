@@ -34,6 +34,7 @@ use crate::replicas::{ReplicaSetController, ReplicationControllerController};
 use crate::resource_quota::ResourceQuotaController;
 use crate::root_ca::RootCaController;
 use crate::service_account::ServiceAccountController;
+use crate::service_account_token::{self, ServiceAccountTokenController, SignToken};
 use crate::service_cidr::ServiceCidrController;
 use crate::stateful_set::StatefulSetController;
 use crate::taint_eviction::TaintEvictionController;
@@ -48,6 +49,8 @@ use crate::volumes::{
 pub struct Config {
     /// The cluster's CA certificates in PEM, published to every namespace.
     pub root_ca_pem: Arc<str>,
+    /// Signs the tokens of accounts that lie in Secrets; with `None` nobody here does.
+    pub sign_token: Option<SignToken>,
     /// Signs certificates for who asks the API for them; with `None` nobody here does.
     pub authority: Option<Arc<Authority>>,
     /// The network nodes get their pod ranges from; with `None` the controllers do not set `spec.podCIDR`.
@@ -71,6 +74,10 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<NamespaceController>(config.kinds);
     manager.start::<CustomResourceDefinitionController>(());
     manager.start::<ServiceAccountController>(());
+    if let Some(sign) = config.sign_token {
+        let root_ca_pem = config.root_ca_pem.clone();
+        manager.start::<ServiceAccountTokenController>(service_account_token::Config { sign, root_ca_pem });
+    }
     manager.start::<ServiceCidrController>(());
     manager.start::<AddressRepairController>(());
     manager.start::<NodePortRepairController>(());

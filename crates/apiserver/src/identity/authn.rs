@@ -1,7 +1,7 @@
 //! Authentication: from a connection and its headers to a [`crate::request::User`].
 //!
 //! [`Union`] asks in order: [`ClientCertificate`], [`StaticTokens`], [`service_account::ServiceAccounts`],
-//! [`BootstrapTokens`], and finally [`Anonymous`].
+//! [`service_account::SecretTokens`], [`BootstrapTokens`], and finally [`Anonymous`].
 
 mod anonymous;
 mod authenticator;

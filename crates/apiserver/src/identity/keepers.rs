@@ -48,6 +48,12 @@ pub trait TokenIssuer: Send + Sync + 'static {
     /// When the demand is out of bounds or no key is there.
     fn issue(&self, demand: &TokenDemand) -> Result<IssuedToken, Error>;
 
+    /// The token of an account that lies in the Secret of the name, in the account's namespace. It has no end.
+    ///
+    /// # Errors
+    /// When no key is there.
+    fn issue_for_secret(&self, account: &Object, secret: &str) -> Result<String, Error>;
+
     /// The JSON Web Key Set of `/openid/v1/jwks`.
     fn jwks(&self) -> Value;
 

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use api::Object;
 use apiserver::bootstrap::{self, BootstrapConfig};
 use apiserver::cache::{Cache, CacheError};
 use apiserver::conversion::ByWebhook;
@@ -21,6 +22,7 @@ use controllers::ClusterCidr;
 use controllers::certificates::authority::Authority;
 use controllers::kubernetes_service::{ApiService, ApiServiceFeed};
 use controllers::load_balancer::{Pool, Source};
+use controllers::service_account_token::SignToken;
 use informer::{Informers, Manager};
 use kube::Client;
 use kubelet::process_pods::Part;
@@ -169,7 +171,7 @@ pub async fn start(parts: &Parts, addresses: Addresses) -> Result<ControlPlane> 
     set_up(&plane).await?;
     security.settled().await;
     plane.listen(SocketAddr::from(([0, 0, 0, 0], parts.cluster.api_port()))).await?;
-    start_loops(parts, &plane, addresses).await?;
+    start_loops(parts, &plane, sign_token(&security), addresses).await?;
     Ok(plane)
 }
 
@@ -319,8 +321,22 @@ fn ingress_config(parts: &Parts, addresses: Addresses) -> Option<ingress::Config
     settings.enabled.then(|| ingress::Config { http_port, https_port, addresses })
 }
 
+/// Signs the tokens of accounts that lie in Secrets.
+fn sign_token(security: &Security) -> SignToken {
+    let tokens = security.tokens.clone();
+    Arc::new(move |account, secret| {
+        let account = Object::from_typed(account).map_err(|error| error.to_string())?;
+        tokens.issue_for_secret(&account, secret).map_err(|error| error.message)
+    })
+}
+
 /// Controllers, Ingress and scheduler.
-async fn start_loops(parts: &Parts, plane: &ControlPlane, addresses: Addresses) -> Result<()> {
+async fn start_loops(
+    parts: &Parts,
+    plane: &ControlPlane,
+    sign_token: SignToken,
+    addresses: Addresses,
+) -> Result<()> {
     let supervisor = &parts.supervisor;
     let server = plane.server.clone();
     let manager = plane.client(CONTROLLER_MANAGER, "system:kube-controller-manager", &[]);
@@ -341,6 +357,7 @@ async fn start_loops(parts: &Parts, plane: &ControlPlane, addresses: Addresses) 
     let config = controllers::Config {
         root_ca_pem: parts.pki.ca_pem.as_str().into(),
         authority: Some(Arc::new(authority)),
+        sign_token: Some(sign_token),
         cluster_cidr: Some(parts.cluster.pod_cidr().parse::<ClusterCidr>()?),
         load_balancer: load_balancer(parts)?,
         api_service: Some(plane.api_service.clone()),

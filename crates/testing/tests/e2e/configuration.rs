@@ -12,6 +12,7 @@ pub const ROWS: &[Row] = &[
     ("w073_config_maps_become_environment", w073),
     ("w074_config_maps_become_files_that_follow", w074),
     ("w075_secrets_are_kept_and_typed", w075),
+    ("w075b_a_secret_is_given_the_token_of_its_account", w075b),
 ];
 
 fn w070(scene: &Scene) {
@@ -255,4 +256,48 @@ fn w075(scene: &Scene) {
     sh.ok("kubectl wait pod/used --for=jsonpath={.status.phase}=Succeeded --timeout=60s");
     let log = sh.ok("kubectl logs used");
     assert!(log.starts_with("admin\nS!B*d$zDsb=\n2\ntmpfs "), "{log}");
+}
+
+/// As charts of programs outside the cluster do it.
+fn w075b(scene: &Scene) {
+    let (sh, namespace) = (&scene.shell, &scene.namespace);
+    let token = |name: &str, account: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+            "metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": account}},
+        })
+        .to_string()
+    };
+    sh.ok("kubectl create serviceaccount bot");
+    sh.ok("kubectl create rolebinding bot --clusterrole=view --serviceaccount=$(kubectl config view --minify -o jsonpath='{..namespace}'):bot");
+    sh.apply(&format!("{}\n{}", token("bot-token", "bot"), token("lost", "nobody")));
+    sh.ok("kubectl wait --for=jsonpath={.data.token} secret/bot-token --timeout=30s");
+    // Nobody's token goes.
+    sh.ok("kubectl wait --for=delete secret/lost --timeout=30s");
+    let field = |path: &str| sh.ok(&format!("kubectl get secret bot-token -o jsonpath='{{{path}}}'"));
+    assert_eq!(
+        field(".metadata.annotations.kubernetes\\.io/service-account\\.uid"),
+        sh.ok("kubectl get serviceaccount bot -o jsonpath={.metadata.uid}")
+    );
+    sh.ok(&format!(
+        "test $(kubectl get secret bot-token -o jsonpath={{.data.namespace}} | base64 -d) = {namespace}"
+    ));
+    let described = sh.ok("kubectl describe serviceaccount bot");
+    let shown = described.lines().find_map(|line| line.strip_prefix("Tokens:"));
+    assert_eq!(shown.map(str::trim), Some("bot-token"), "{described}");
+
+    // The Secret alone is enough to come in from outside.
+    sh.ok("kubectl get secret bot-token -o jsonpath='{.data.ca\\.crt}' | base64 -d > ca.crt; \
+         kubectl get secret bot-token -o jsonpath={.data.token} | base64 -d > token; \
+         kubectl config view --minify -o jsonpath={.clusters[0].cluster.server} > server");
+    let bot = "kubectl --kubeconfig=/dev/null --server=$(cat server) --certificate-authority=ca.crt --token=$(cat token)";
+    assert!(sh.ok(&format!("{bot} auth whoami")).contains(&format!("system:serviceaccount:{namespace}:bot")));
+    sh.ok(&format!("{bot} get pods -n {namespace}"));
+    assert!(sh.fails(&format!("{bot} get secrets -n {namespace}")).contains("Forbidden"));
+    // Whoever takes the token out of the Secret gets another; the first is none any more.
+    sh.ok("kubectl patch secret bot-token --type=json -p '[{\"op\":\"remove\",\"path\":\"/data/token\"}]'");
+    assert!(sh.fails(&format!("{bot} get pods -n {namespace}")).contains("Unauthorized"));
+    sh.ok("kubectl wait --for=jsonpath={.data.token} secret/bot-token --timeout=30s");
+    sh.ok("kubectl delete serviceaccount bot");
+    sh.ok("kubectl wait --for=delete secret/bot-token --timeout=30s");
 }

@@ -8,7 +8,7 @@ use super::claims::{Private, Reference};
 use crate::cache::lookup::{Lookup, decode};
 
 /// How long after its deletion began an object's tokens are still taken, as upstream.
-const LEEWAY: SignedDuration = SignedDuration::from_mins(1);
+pub(super) const LEEWAY: SignedDuration = SignedDuration::from_mins(1);
 
 /// The revisions of the objects that were looked at. While they are the same, so is the answer, but for
 /// objects that are being deleted.
@@ -16,7 +16,14 @@ const LEEWAY: SignedDuration = SignedDuration::from_mins(1);
 pub(super) struct Seen {
     revisions: [Revision; 4],
     /// Whether one of the objects is being deleted.
-    ending: bool,
+    pub ending: bool,
+}
+
+impl Seen {
+    /// An account and the Secret of a token.
+    pub fn of(account: Revision, secret: Revision) -> Self {
+        Self { revisions: [account, Revision::default(), secret, Revision::default()], ending: false }
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,11 +1,12 @@
 //! [`Issuer`]: makes service account tokens and publishes the keys to check them with.
 
-use api::Error;
+use api::{Error, Object};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::TokenSettings;
 use super::claims::{Claims, Private, Reference};
+use super::secret_token;
 use crate::identity::{BoundObject, IssuedToken, TokenDemand, TokenIssuer};
 
 /// The longest life of a token, in seconds: what fits the field upstream keeps it in.
@@ -92,6 +93,12 @@ impl TokenIssuer for Issuer {
         let token = key.sign(&claims).map_err(|e| Error::internal(format!("cannot sign a token: {e}")))?;
         // Told is when to come back, not when the token dies.
         Ok(IssuedToken { token, expires: now + SignedDuration::from_secs(asked_s), audiences })
+    }
+
+    fn issue_for_secret(&self, account: &Object, secret: &str) -> Result<String, Error> {
+        let key = self.settings.keys.first().ok_or_else(|| Error::internal("no service account key"))?;
+        let claims = secret_token::Claims::new(account.namespace(), account.name(), account.uid(), secret);
+        key.sign(&claims).map_err(|e| Error::internal(format!("cannot sign a token: {e}")))
     }
 
     fn jwks(&self) -> Value {

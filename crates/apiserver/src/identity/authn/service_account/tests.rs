@@ -193,3 +193,49 @@ async fn keys_can_be_kept_published_and_changed() {
     assert!(matches!(SigningKey::from_pem(&edwards), Err(KeyError::Algorithm)));
     s.f.stop().await;
 }
+
+fn in_secret(token: &str) -> serde_json::Value {
+    let data = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, token);
+    json!({"metadata": {"name": "s", "namespace": "a", "uid": "su"}, "data": {"token": data}})
+}
+
+#[tokio::test]
+async fn a_token_in_a_secret_is_its_account_while_the_secret_holds_it() {
+    let s = Setup::new().await;
+    let account = s.demand().account;
+    let token = Issuer::new(s.settings.clone()).issue_for_secret(&account, "s").unwrap();
+    let verifier = SecretTokens::new(s.settings.clone());
+    let refusal = |token: &str| verifier.verify(token, &[]).unwrap_err();
+    assert_eq!(refusal(&token), "service account token has been invalidated", "it lies nowhere");
+    s.f.put("secrets/a/s", &in_secret(&token)).await;
+    s.clock.advance(SignedDuration::from_hours(100_000));
+    for _ in 0..2 {
+        let reviewed = verifier.verify(&token, &[]).unwrap().unwrap();
+        assert_eq!(reviewed.user.name, "system:serviceaccount:a:bot");
+        assert_eq!((reviewed.user.uid.as_str(), reviewed.user.extra.len()), ("u1", 0));
+        assert_eq!(reviewed.audiences, [DEFAULT_ISSUER]);
+    }
+    assert!(verifier.verify(&token, &["vault".to_owned()]).is_err());
+    // It is no token of the other sort, and theirs is none of this.
+    assert_eq!(s.ask(&token).unwrap(), None);
+    let bound = s.issue(&s.demand()).token;
+    assert!(verifier.verify(&bound, &[]).unwrap().is_none());
+    // Whoever may write secrets signs nothing by it.
+    let other = TokenSettings { keys: vec![SigningKey::generate().unwrap()].into(), ..s.settings.clone() };
+    let forged = Issuer::new(other).issue_for_secret(&account, "s").unwrap();
+    s.f.put("secrets/a/s", &in_secret(&forged)).await;
+    assert_eq!(refusal(&forged), "invalid bearer token");
+    assert_eq!(refusal(&token), "service account token has been invalidated", "another one lies there");
+    let mut marked = in_secret(&token);
+    marked["metadata"]["labels"] = json!({"kubernetes.io/legacy-token-invalid-since": "2026-01-01"});
+    s.f.put("secrets/a/s", &marked).await;
+    assert!(refusal(&token).contains("has been marked invalid"), "{}", refusal(&token));
+    s.f.put("secrets/a/s", &in_secret(&token)).await;
+    assert!(verifier.verify(&token, &[]).unwrap().is_some());
+    let again = json!({"metadata": {"name": "bot", "namespace": "a", "uid": "u2"}});
+    s.f.put("serviceaccounts/a/bot", &again).await;
+    assert_eq!(refusal(&token), "service account UID (u2) does not match claim (u1)");
+    s.f.delete("serviceaccounts/a/bot").await;
+    assert_eq!(refusal(&token), "serviceaccount \"bot\" not found");
+    s.f.stop().await;
+}

@@ -6,47 +6,53 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::bound::Seen;
-use super::claims::Claims;
 use crate::request::User;
 
 /// How many tokens are remembered; a few kilobytes each at most.
 const CAPACITY: usize = 4096;
 
 /// A token known to be well signed. Whether it is valid now is for the verifier to say.
-pub(super) struct Token {
-    pub claims: Claims,
+pub(super) struct Token<C> {
+    pub claims: C,
     pub user: Arc<User>,
     /// What its objects looked like last.
     pub seen: Mutex<Option<Seen>>,
+    /// When it expires, in seconds since 1970.
+    expires_s: i64,
     used: AtomicU64,
 }
 
-impl Token {
-    pub(super) fn new(claims: Claims, user: Arc<User>) -> Self {
-        Self { claims, user, seen: Mutex::default(), used: AtomicU64::new(0) }
+impl<C> Token<C> {
+    pub(super) fn new(claims: C, user: Arc<User>, expires_s: i64) -> Self {
+        Self { claims, user, seen: Mutex::default(), expires_s, used: AtomicU64::new(0) }
     }
 }
 
 /// Tokens by digest, at most [`CAPACITY`].
-#[derive(Default)]
-pub(super) struct Verified {
-    tokens: RwLock<HashMap<[u8; 32], Arc<Token>>>,
+pub(super) struct Verified<C> {
+    tokens: RwLock<HashMap<[u8; 32], Arc<Token<C>>>>,
     /// Counts uses: what was used longest ago goes first.
     uses: AtomicU64,
 }
 
-impl Verified {
-    pub(super) fn get(&self, digest: &[u8; 32]) -> Option<Arc<Token>> {
+impl<C> Default for Verified<C> {
+    fn default() -> Self {
+        Self { tokens: RwLock::default(), uses: AtomicU64::new(0) }
+    }
+}
+
+impl<C> Verified<C> {
+    pub(super) fn get(&self, digest: &[u8; 32]) -> Option<Arc<Token<C>>> {
         let token = self.tokens.read().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()?;
         self.touch(&token);
         Some(token)
     }
 
-    pub(super) fn insert(&self, digest: [u8; 32], token: Arc<Token>, now_s: i64) {
+    pub(super) fn insert(&self, digest: [u8; 32], token: Arc<Token<C>>, now_s: i64) {
         self.touch(&token);
         let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
         if tokens.len() >= CAPACITY {
-            tokens.retain(|_, token| token.claims.exp > now_s);
+            tokens.retain(|_, token| token.expires_s > now_s);
         }
         if tokens.len() >= CAPACITY {
             // A quarter goes at a time, so that this is rare.
@@ -62,7 +68,7 @@ impl Verified {
         self.tokens.write().unwrap_or_else(PoisonError::into_inner).remove(digest);
     }
 
-    fn touch(&self, token: &Token) {
+    fn touch(&self, token: &Token<C>) {
         token.used.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
     }
 

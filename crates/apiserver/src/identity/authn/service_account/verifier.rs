@@ -19,14 +19,14 @@ use crate::identity::authn::{AUTHENTICATED_GROUP, Authenticator, Credentials, Re
 use crate::request::User;
 
 /// No token of ours is longer, in bytes; longer ones are not looked at.
-const MAX_TOKEN_BYTES: usize = 16 * 1024;
+pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// How far clocks may be apart, in seconds.
 const SKEW_S: i64 = 60;
 
 /// The authenticator of service account tokens.
 pub struct ServiceAccounts {
     settings: TokenSettings,
-    verified: Verified,
+    verified: Verified<Claims>,
 }
 
 impl ServiceAccounts {
@@ -43,10 +43,12 @@ impl ServiceAccounts {
         let now = self.settings.clock.now();
         let token = match self.verified.get(&digest) {
             Some(token) => token,
-            None if !self.is_ours(token) => return Ok(None),
+            None if !says_issuer(token, &self.settings.issuer) => return Ok(None),
             None => {
-                let claims = self.claims(token).ok_or("invalid bearer token")?;
-                let token = Arc::new(Token::new(claims.clone(), Arc::new(user(&claims))));
+                let claims: Claims = self.settings.signed(token).ok_or("invalid bearer token")?;
+                let user = Arc::new(user(&claims));
+                let expires_s = claims.exp;
+                let token = Arc::new(Token::new(claims, user, expires_s));
                 self.verified.insert(digest, Arc::clone(&token), now.as_second());
                 token
             }
@@ -58,36 +60,8 @@ impl ServiceAccounts {
         checked.map(|audiences| Some(ReviewedToken { user: Arc::clone(&token.user), audiences }))
     }
 
-    /// Whether the token says that we issued it, before anything is believed.
-    fn is_ours(&self, token: &str) -> bool {
-        #[derive(Deserialize)]
-        struct Issued {
-            iss: String,
-        }
-        let mut parts = token.split('.');
-        let (Some(_), Some(payload), Some(_), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return false;
-        };
-        BASE64_URL_SAFE_NO_PAD
-            .decode(payload)
-            .ok()
-            .and_then(|json| serde_json::from_slice::<Issued>(&json).ok())
-            .is_some_and(|issued| issued.iss == self.settings.issuer)
-    }
-
-    fn claims(&self, token: &str) -> Option<Claims> {
-        let named = jsonwebtoken::decode_header(token).ok()?.kid;
-        self.settings
-            .keys
-            .iter()
-            .filter(|key| named.as_deref().is_none_or(|id| id == key.id()))
-            .find_map(|key| key.check(token))
-    }
-
     /// Checks what changes with time; gives the audiences that fit.
-    fn check_now(&self, token: &Token, audiences: &[String]) -> Result<Vec<String>, String> {
+    fn check_now(&self, token: &Token<Claims>, audiences: &[String]) -> Result<Vec<String>, String> {
         let claims = &token.claims;
         let now = self.settings.clock.now();
         if claims.iss != self.settings.issuer {
@@ -154,6 +128,38 @@ impl Authenticator for ServiceAccounts {
     }
 }
 
+/// Whether the token says that `issuer` issued it, before anything is believed.
+pub(super) fn says_issuer(token: &str, issuer: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Issued {
+        iss: String,
+    }
+    let mut parts = token.split('.');
+    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    BASE64_URL_SAFE_NO_PAD
+        .decode(payload)
+        .ok()
+        .and_then(|json| serde_json::from_slice::<Issued>(&json).ok())
+        .is_some_and(|issued| issued.iss == issuer)
+}
+
+/// The user that an account is.
+pub(super) fn account_user(namespace: &str, name: &str, uid: &str) -> User {
+    User {
+        name: format!("system:serviceaccount:{namespace}:{name}"),
+        uid: uid.to_owned(),
+        groups: vec![
+            "system:serviceaccounts".to_owned(),
+            format!("system:serviceaccounts:{namespace}"),
+            AUTHENTICATED_GROUP.to_owned(),
+        ],
+        extra: BTreeMap::new(),
+    }
+}
+
 fn user(claims: &Claims) -> User {
     let private = &claims.kubernetes;
     let namespace = &private.namespace;
@@ -172,14 +178,6 @@ fn user(claims: &Claims) -> User {
     if !claims.jti.is_empty() {
         extra.insert(CREDENTIAL_ID.to_owned(), vec![format!("JTI={}", claims.jti)]);
     }
-    User {
-        name: format!("system:serviceaccount:{namespace}:{}", private.serviceaccount.name),
-        uid: private.serviceaccount.uid.clone(),
-        groups: vec![
-            "system:serviceaccounts".to_owned(),
-            format!("system:serviceaccounts:{namespace}"),
-            AUTHENTICATED_GROUP.to_owned(),
-        ],
-        extra,
-    }
+    let account = &private.serviceaccount;
+    User { extra, ..account_user(namespace, &account.name, &account.uid) }
 }
