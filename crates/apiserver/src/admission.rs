@@ -14,11 +14,13 @@ mod default_toleration_seconds;
 mod derived;
 mod escalation;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod plugin;
 mod pod_security;
 mod pod_topology_labels;
+mod policies;
 mod priority;
 mod requester;
 mod reservation;
@@ -51,6 +53,7 @@ pub use node_restriction::NodeRestriction;
 pub use plugin::{Admission, Immediate, Operation, RequestOptions, Review};
 pub use pod_security::PodSecurity;
 pub use pod_topology_labels::PodTopologyLabels;
+pub use policies::ValidatingPolicies;
 pub use priority::Priority;
 pub use requester::Requester;
 pub(crate) use reservation::Reservations;
@@ -156,6 +159,7 @@ pub fn plugins(sources: &Sources<'_>) -> Vec<Arc<dyn Admission>> {
         Arc::new(DefaultIngressClass::new(lookup.clone())),
         Arc::new(PodTopologyLabels::new(lookup.clone())),
         Arc::new(MutatingWebhooks::new(asking.clone())),
+        Arc::new(ValidatingPolicies::new(asking.clone())),
         Arc::new(ValidatingWebhooks::new(asking.clone())),
         Arc::new(Requester),
         Arc::new(Escalation::new(rbac.clone(), Arc::clone(authorizer))),

@@ -5,6 +5,7 @@
 //! Each function collects everything wrong with an object, in upstream's order. The rows in `kinds`
 //! say which kind has which. Start with `pod`; `check` holds what all share.
 
+pub(crate) mod admission_policy;
 mod amounts;
 pub(crate) mod batch;
 mod check;

@@ -20,6 +20,8 @@ pub(super) struct Inputs<'a> {
     pub namespace: Option<&'a Value>,
     pub authorizer: Arc<dyn Foreign>,
     pub params: Option<&'a Value>,
+    /// The values of a policy's variables, by name.
+    pub variables: Option<Arc<Vec<(Cel<'a>, Cel<'a>)>>>,
 }
 
 impl<'a> Inputs<'a> {
@@ -35,6 +37,7 @@ impl<'a> Inputs<'a> {
             }
             "authorizer" => Cel::Foreign(Arc::clone(&self.authorizer)),
             "params" => self.params.map_or(Cel::Null, |of| Cel::read(of, &DYN)),
+            "variables" => self.variables.clone().map_or_else(|| Cel::Map(Arc::default()), Cel::Map),
             _ => Cel::Null,
         }
     }

@@ -1,6 +1,7 @@
 //! [`Rule`]: what a webhook or policy is asked about. Pure. Upstream:
 //! `k8s.io/apiserver/pkg/admission/plugin/webhook/predicates/rules`.
 
+use api::Object;
 use resources::Resource;
 use serde::{Deserialize, Deserializer};
 
@@ -20,6 +21,9 @@ pub(super) struct Rule {
     resources: Vec<String>,
     #[serde(deserialize_with = "or_default")]
     scope: String,
+    /// Of policies: the names of the objects; any where there is none.
+    #[serde(deserialize_with = "or_default")]
+    resource_names: Vec<String>,
 }
 
 /// A field that is absent or null.
@@ -37,12 +41,18 @@ fn has(names: &[String], name: &str) -> bool {
 
 impl Rule {
     /// Whether the rule is about the request, if the request were about `row`.
-    pub(super) fn covers(&self, review: &Review<'_>, row: &Resource) -> bool {
+    pub(super) fn covers(&self, review: &Review<'_>, row: &Resource, object: Option<&Object>) -> bool {
         has(&self.operations, review.operation.as_str())
             && has(&self.api_groups, &row.group)
             && has(&self.api_versions, &row.version)
             && self.resources.iter().any(|text| names(text, &row.plural, &review.attributes.subresource))
             && self.is_in_scope(review, row)
+            && self.names(review, object)
+    }
+
+    fn names(&self, review: &Review<'_>, object: Option<&Object>) -> bool {
+        self.resource_names.is_empty()
+            || self.resource_names.iter().any(|name| name == review.given_name(object))
     }
 
     fn is_in_scope(&self, review: &Review<'_>, row: &Resource) -> bool {

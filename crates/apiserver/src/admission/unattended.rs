@@ -19,7 +19,7 @@ const STORED: &[(&str, &str)] = &[
 ];
 
 /// Policies that are not enforced, by group and plural, and what that lets pass.
-const NOT_ENFORCED: [(&str, &str, &str); 6] = [
+const NOT_ENFORCED: [(&str, &str, &str); 4] = [
     (
         "admissionregistration.k8s.io",
         "mutatingadmissionpolicies",
@@ -29,16 +29,6 @@ const NOT_ENFORCED: [(&str, &str, &str); 6] = [
         "admissionregistration.k8s.io",
         "mutatingadmissionpolicybindings",
         "requests are not changed by the policy it binds",
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "validatingadmissionpolicies",
-        "requests that violate its validations are not refused",
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "validatingadmissionpolicybindings",
-        "requests that violate the policy it binds are not refused",
     ),
     ("flowcontrol.apiserver.k8s.io", "flowschemas", "requests that it matches are not set apart"),
     ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "no request is limited or queued by it"),
@@ -95,15 +85,9 @@ mod tests {
             Some("ResourceSlice is stored; knarr runs no controller for it yet")
         );
         assert_eq!(
-            warning(
-                "admissionregistration.k8s.io",
-                "validatingadmissionpolicies",
-                "ValidatingAdmissionPolicy"
-            )
-            .as_deref(),
+            warning("flowcontrol.apiserver.k8s.io", "flowschemas", "FlowSchema").as_deref(),
             Some(
-                "ValidatingAdmissionPolicy is stored; knarr does not enforce it yet: requests that violate its \
-                 validations are not refused"
+                "FlowSchema is stored; knarr does not enforce it yet: requests that it matches are not set apart"
             )
         );
         assert_eq!(warning("apps", "deployments", "Deployment"), None);

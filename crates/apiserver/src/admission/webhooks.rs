@@ -1,16 +1,16 @@
 //! Admission webhooks: [`MutatingWebhooks`] and [`ValidatingWebhooks`] ask what the cluster's users run about requests.
 //! Upstream: `k8s.io/apiserver/pkg/admission/plugin/webhook`.
 //!
-//! `configured` reads the configurations, `matching` finds the webhooks of a request, `exchange` has the texts that go
+//! `configured` reads the configurations, `seen` says which of them a request concerns, and as what, `exchange` has the texts that go
 //! to and fro, `refusal` what a client is told, `metrics` what is counted. A write without a webhook costs one look at
 //! each of the two resources.
 
 mod configured;
 mod exchange;
-mod matching;
 mod metrics;
 mod mutating;
 mod refusal;
+mod seen;
 mod validating;
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::identity::authz::Authorizer;
 use crate::webhook::Caller;
 use metrics::Metrics;
 
-const GROUP: &str = "admissionregistration.k8s.io";
+pub(super) const GROUP: &str = "admissionregistration.k8s.io";
 
 /// What asking webhooks takes. Both plugins share one.
 #[derive(Clone)]

@@ -1,5 +1,6 @@
 //! The API server as its clients see it: requests through the whole pipeline against a store in memory.
 
+mod admission_policies;
 mod applying;
 mod converting;
 mod cost;

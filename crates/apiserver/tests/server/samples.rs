@@ -15,6 +15,23 @@ pub fn named(plural: &str, name: &str) -> String {
     format!("10.0.0.{last}")
 }
 
+/// The spec of a definition of one kind.
+fn definition(name: &str) -> Value {
+    json!({
+        "group": "example.com", "scope": "Cluster",
+        "names": {"plural": name, "singular": name, "kind": name, "listKind": format!("{name}list")},
+        "versions": [{"name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object"}}}],
+    })
+}
+
+/// The spec of a policy that objects to nothing.
+fn policy() -> Value {
+    let rule = json!({"operations": ["CREATE"], "apiGroups": ["walk.example.com"], "apiVersions": ["v1"],
+        "resources": ["walks"]});
+    json!({"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": "true"}]})
+}
+
 /// An object of the kind that passes validation.
 pub fn sample(row: &Resource, name: &str) -> Value {
     let short = name;
@@ -33,12 +50,7 @@ pub fn sample(row: &Resource, name: &str) -> Value {
     let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     let spec = match &*row.kind {
         "Pod" => template["spec"].clone(),
-        "CustomResourceDefinition" => json!({
-            "group": "example.com", "scope": "Cluster",
-            "names": {"plural": short, "singular": short, "kind": short, "listKind": format!("{short}list")},
-            "versions": [{"name": "v1", "served": true, "storage": true,
-                "schema": {"openAPIV3Schema": {"type": "object"}}}],
-        }),
+        "CustomResourceDefinition" => definition(short),
         "ReplicationController" => json!({"selector": {"a": "b"}, "template": template}),
         "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => {
             json!({"selector": {"matchLabels": {"a": "b"}}, "template": template})
@@ -70,6 +82,8 @@ pub fn sample(row: &Resource, name: &str) -> Value {
             object["roleRef"] = json!({"kind": "ClusterRole", "name": "r"});
             return object;
         }
+        "ValidatingAdmissionPolicy" => policy(),
+        "ValidatingAdmissionPolicyBinding" => json!({"policyName": "p", "validationActions": ["Deny"]}),
         "StorageClass" => {
             object["provisioner"] = "example.com/disk".into();
             return object;

@@ -17,8 +17,8 @@ use serde_json::Value;
 use super::{check, read, selector};
 use crate::conditions::Scope;
 
-const POLICIES: [&str; 2] = ["Fail", "Ignore"];
-const MATCH_POLICIES: [&str; 2] = ["Equivalent", "Exact"];
+pub(super) const POLICIES: [&str; 2] = ["Fail", "Ignore"];
+pub(super) const MATCH_POLICIES: [&str; 2] = ["Equivalent", "Exact"];
 const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
 const NO_SIDE_EFFECTS: [&str; 2] = ["None", "NoneOnDryRun"];
 const SIDE_EFFECTS: [&str; 4] = ["None", "NoneOnDryRun", "Some", "Unknown"];
@@ -136,7 +136,7 @@ fn full_name(errors: &mut ErrorList, path: &Path<'_>, name: &str) {
     }
 }
 
-fn selectors(errors: &mut ErrorList, path: &Path<'_>, hook: &Value) {
+pub(super) fn selectors(errors: &mut ErrorList, path: &Path<'_>, hook: &Value) {
     for key in ["namespaceSelector", "objectSelector"] {
         selector::label_selector(errors, &path.child(key), read::get(hook, key));
     }

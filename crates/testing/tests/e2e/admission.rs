@@ -106,19 +106,18 @@ fn runtime_class(sh: &Shell) {
 
 fn a007(scene: &Scene) {
     let sh = &scene.shell;
-    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": "a007"}, "spec": {"validations": [{"expression": "false"}],
-        "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]}}});
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": "a007"}, "spec": {"policyName": "a007"}});
     sh.file("policy.json", &policy.to_string());
     let said = sh.ok("kubectl apply -f policy.json 2>&1");
     assert!(
         said.contains(
-            "Warning: ValidatingAdmissionPolicy is stored; knarr does not enforce it yet: requests that violate its \
-             validations are not refused"
+            "Warning: MutatingAdmissionPolicyBinding is stored; knarr does not enforce it yet: requests are not changed \
+             by the policy it binds"
         ),
         "{said}"
     );
-    sh.ok("kubectl delete validatingadmissionpolicy a007");
+    sh.ok("kubectl delete mutatingadmissionpolicybinding a007");
     let autoscaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
         "spec": {"maxReplicas": 2, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}});
     sh.file("autoscaler.json", &autoscaler.to_string());

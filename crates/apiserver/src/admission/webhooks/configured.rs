@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::selector::LabelSelector;
 use resources::conditions::Scope;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::admission::conditions::{Conditions, Written};
+use crate::admission::matching::{self, Matching};
 use crate::admission::rule::{Rule, or_default};
 use crate::cache::Entry;
 use crate::cache::lookup::decode;
@@ -77,13 +77,9 @@ pub(super) struct Hook {
     /// What tells it from all others.
     pub uid: String,
     pub callee: Result<Arc<Callee>, String>,
-    pub rules: Vec<Rule>,
+    pub matching: Matching,
     /// Whether a request fails with the call.
     pub fails: bool,
-    /// Whether requests about other versions of its resources are its business too.
-    pub equivalent: bool,
-    pub namespaces: Result<LabelSelector, String>,
-    pub objects: Result<LabelSelector, String>,
     /// Whether asking about a dry run does no harm.
     pub is_harmless: bool,
     pub timeout: Duration,
@@ -108,20 +104,20 @@ pub(super) fn read(entries: &[Arc<Entry>]) -> Vec<Hook> {
 
 impl Hook {
     fn new(configuration: &str, index: usize, webhook: Webhook) -> Self {
-        let selector = |value: &Value| match value {
-            Value::Null => Ok(LabelSelector::default()),
-            value => LabelSelector::from_object(value).map_err(|error| error.message),
-        };
+        let matching = Matching::from(matching::Written {
+            resource_rules: webhook.rules,
+            exclude_resource_rules: Vec::new(),
+            match_policy: webhook.match_policy,
+            namespace_selector: webhook.namespace_selector,
+            object_selector: webhook.object_selector,
+        });
         let is = |text: &Option<String>, wanted: &str| text.as_deref() == Some(wanted);
         Self {
             configuration: configuration.to_owned(),
             uid: format!("{configuration}/{index}/{}", webhook.name),
             callee: Callee::read(&webhook.client_config).map(Arc::new),
-            rules: webhook.rules,
+            matching,
             fails: !is(&webhook.failure_policy, "Ignore"),
-            equivalent: !is(&webhook.match_policy, "Exact"),
-            namespaces: selector(&webhook.namespace_selector),
-            objects: selector(&webhook.object_selector),
             is_harmless: is(&webhook.side_effects, "None") || is(&webhook.side_effects, "NoneOnDryRun"),
             timeout: Duration::from_secs(webhook.timeout_seconds.unwrap_or(DEFAULT_TIMEOUT_S)),
             version: Version::first(&webhook.admission_review_versions),

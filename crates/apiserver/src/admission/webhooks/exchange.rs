@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::configured::Version;
-use super::matching::Seen;
+use super::seen::Seen;
 use crate::admission::rule::or_default;
 
 const JSON_PATCH: &str = "JSONPatch";

@@ -7,8 +7,8 @@ use futures::future::join_all;
 
 use super::configured::{self, Hook};
 use super::exchange::{self, Verdict, Wrong};
-use super::matching::Seen;
 use super::refusal::{self, Fault};
+use super::seen::Seen;
 use super::{Asking, GROUP};
 use crate::admission::asked;
 use crate::admission::derived::Derived;

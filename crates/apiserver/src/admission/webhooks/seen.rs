@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use api::{Error, GroupResource, Object};
+use api::{Error, Object};
 use resources::Resource;
 use serde_json::{Map, Value};
 
@@ -13,7 +13,8 @@ use super::configured::Hook;
 use crate::admission::asked;
 use crate::admission::authority::Authority;
 use crate::admission::conditions::{Inputs, Judged};
-use crate::admission::plugin::{Operation, Review};
+use crate::admission::matching::Covered;
+use crate::admission::plugin::Review;
 
 /// A request in the version that a webhook has asked for.
 pub(super) struct Seen<'a> {
@@ -25,34 +26,9 @@ pub(super) struct Seen<'a> {
     pub request: Map<String, Value>,
 }
 
-/// How a rule covers a request.
-pub(super) enum Covered {
-    Not,
-    AsItIs,
-    /// As one about this version of the resource.
-    As(Arc<Resource>),
-}
-
-impl Hook {
-    /// Whether the rules cover the request. `alike`: the other versions of its resource.
-    pub(super) fn covers(&self, review: &Review<'_>, alike: impl Fn() -> Vec<Arc<Resource>>) -> Covered {
-        if self.rules.iter().any(|rule| rule.covers(review, review.resource)) {
-            return Covered::AsItIs;
-        }
-        if !self.equivalent {
-            return Covered::Not;
-        }
-        let alike = alike();
-        let by_rule = |row: &&Arc<Resource>| self.rules.iter().position(|rule| rule.covers(review, row));
-        let covered = alike.iter().filter_map(|row| by_rule(&row).map(|at| (at, row)));
-        // The first rule counts, whichever version it names.
-        covered.min_by_key(|(at, _)| *at).map_or(Covered::Not, |(_, row)| Covered::As(Arc::clone(row)))
-    }
-}
-
 impl Asking {
     /// The other versions and groups that serve the objects of the request's resource.
-    pub(super) fn alike(&self, review: &Review<'_>) -> Vec<Arc<Resource>> {
+    pub(in crate::admission) fn alike(&self, review: &Review<'_>) -> Vec<Arc<Resource>> {
         let (row, subresource) = (review.resource, &review.attributes.subresource);
         let table = self.kinds.table();
         let is_alike = |other: &&Arc<Resource>| {
@@ -71,12 +47,12 @@ impl Asking {
         review: &'a Review<'_>,
         object: Option<&'a Object>,
     ) -> Result<Option<Seen<'a>>, Error> {
-        let other = match hook.covers(review, || self.alike(review)) {
+        let other = match hook.matching.covers(review, object, || self.alike(review)) {
             Covered::Not => return Ok(None),
             Covered::AsItIs => None,
             Covered::As(row) => Some(row),
         };
-        if !self.is_in_namespaces(hook, review, object)? || !is_selected(hook, review, object)? {
+        if !hook.matching.selects(&self.lookup, review, object)? {
             return Ok(None);
         }
         let row = other.as_deref().unwrap_or(review.resource);
@@ -96,7 +72,7 @@ impl Asking {
     }
 
     /// Converts an object from one version to another.
-    pub(super) async fn convert(
+    pub(in crate::admission) async fn convert(
         &self,
         from: &Resource,
         to: &Resource,
@@ -109,32 +85,6 @@ impl Asking {
             self.converter.to_served(to, std::slice::from_mut(object)).await?;
         }
         Ok(())
-    }
-
-    fn is_in_namespaces(
-        &self,
-        hook: &Hook,
-        review: &Review<'_>,
-        object: Option<&Object>,
-    ) -> Result<bool, Error> {
-        let namespace = asked::namespace(review, object);
-        let is_one = review.is_about("", "namespaces");
-        if namespace.is_empty() && !is_one {
-            return Ok(true);
-        }
-        let selector = hook.namespaces.as_ref().map_err(Error::internal)?;
-        if selector.is_everything() {
-            return Ok(true);
-        }
-        // A namespace that comes or changes is judged by what it will be.
-        let written = matches!(review.operation, Operation::Create | Operation::Update);
-        if is_one && written && review.attributes.subresource.is_empty() {
-            return Ok(object.is_some_and(|object| selector.matches_object(object)));
-        }
-        let entry = self.lookup.entry("", "namespaces", "", namespace);
-        let entry =
-            entry.ok_or_else(|| Error::not_found(&GroupResource::new("", "namespaces"), namespace))?;
-        Ok(selector.matches(|key| entry.label(key)))
     }
 
     fn meets_conditions<'a>(
@@ -154,6 +104,7 @@ impl Asking {
             namespace: None,
             authorizer: Arc::new(Authority::new(&self.authorizer, review.attributes)),
             params: None,
+            variables: None,
         };
         match hook.conditions.judge(&inputs) {
             Judged::Holds => {}
@@ -173,10 +124,4 @@ impl Asking {
         }
         Ok(Some(seen))
     }
-}
-
-fn is_selected(hook: &Hook, review: &Review<'_>, object: Option<&Object>) -> Result<bool, Error> {
-    let selector = hook.objects.as_ref().map_err(Error::internal)?;
-    let selects = |object: Option<&Object>| object.is_some_and(|object| selector.matches_object(object));
-    Ok(selector.is_everything() || selects(object) || selects(review.old))
 }
