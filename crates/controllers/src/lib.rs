@@ -4,9 +4,11 @@
 //! `observe`, and decides in `reconcile`; the `informer` crate runs the loops and carries plans out. The
 //! garbage collector, which follows every served kind, has a loop of its own.
 //!
-//! Never here: a write outside a plan, a poll, a decision that a restart would forget.
+//! Never here: a write outside a plan, a poll, a decision that a restart would forget (but an autoscaler's
+//! recent recommendations, which upstream forgets as well).
 
 pub mod address_repair;
+pub mod autoscaler;
 pub mod bootstrap_tokens;
 pub mod certificates;
 mod claim;

@@ -6,6 +6,7 @@ use informer::Manager;
 use resources::ResourceSource;
 
 use crate::address_repair::AddressRepairController;
+use crate::autoscaler::AutoscalerController;
 use crate::bootstrap_tokens::cleaner::TokenCleanerController;
 use crate::bootstrap_tokens::signer::BootstrapSignerController;
 use crate::certificates::approving::CsrApprovingController;
@@ -71,6 +72,7 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<ResourceQuotaController>(config.kinds.clone());
     manager.start::<DisruptionController>(config.kinds.clone());
     manager.start::<StaleDisruptionController>(());
+    manager.start::<AutoscalerController>(config.kinds.clone());
     manager.start::<NamespaceController>(config.kinds);
     manager.start::<CustomResourceDefinitionController>(());
     manager.start::<ServiceAccountController>(());

@@ -10,7 +10,6 @@ use super::plugin::{Immediate, Operation, Review};
 /// Kinds without a controller, by group and plural.
 const STORED: &[(&str, &str)] = &[
     ("apiregistration.k8s.io", "apiservices"),
-    ("autoscaling", "horizontalpodautoscalers"),
     ("resource.k8s.io", "deviceclasses"),
     ("resource.k8s.io", "resourceclaims"),
     ("resource.k8s.io", "resourceclaimtemplates"),

@@ -32,7 +32,7 @@ pub(super) async fn nodes(context: Arc<Context>, row: Arc<Resource>, call: Call)
     let entries = entries(&context, &row, &call, NODES)?;
     let names: BTreeSet<String> = entries.iter().map(|entry| entry.name().to_owned()).collect();
     let measured = |history: &History| history.measure(|sample| Some(&sample.node));
-    let complete = |_: &str, history: &History| {
+    let complete = |_: &str, history: &History, _: Timestamp| {
         measured(history).is_some() || history.last().is_some_and(|sample| sample.node.is_empty())
     };
     let histories = measure::measure(&context, names, complete).await;
@@ -62,12 +62,13 @@ pub(super) async fn pods(context: Arc<Context>, row: Arc<Resource>, call: Call) 
         let key = key(entry);
         history.measure(|sample| sample.pods.get(&key))
     };
-    let complete = |name: &str, history: &History| {
+    let complete = |name: &str, history: &History, began: Timestamp| {
         let Some(last) = history.last() else { return true };
         let mut here = running.iter().filter(|entry| entry.field("spec.nodeName") == Some(name));
         here.all(|entry| {
-            last.pods.get(&key(entry)).is_none_or(|points| points.is_empty())
-                || measured(entry, history).is_some()
+            let is_there = last.pods.get(&key(entry)).is_some_and(|points| !points.is_empty());
+            // What is not in a sample of now has no figures.
+            if is_there { measured(entry, history).is_some() } else { last.taken >= began }
         })
     };
     let histories = measure::measure(&context, names, complete).await;

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 /// The shortest time over which use is measured, where there are samples for it: a glance of somebody else must not
 /// make a controller's figures jump.
 const WINDOW: SignedDuration = SignedDuration::from_secs(10);
-/// The least time between samples that are kept beside the newest.
+/// The least time between samples that are kept beside the two newest.
 const STEP: SignedDuration = SignedDuration::from_secs(5);
 /// The longest time over which use is measured: what is older says nothing of now.
 const LONGEST: SignedDuration = SignedDuration::from_secs(60);
@@ -81,12 +81,11 @@ impl History {
         let age = |sample: &Arc<Sample>| now.duration_since(sample.taken);
         // A clock that was set back makes all others of no use.
         self.samples.retain(|old| (SignedDuration::ZERO..=LONGEST).contains(&age(old)));
-        let close = match self.samples.len() {
-            0 | 1 => false,
-            n => self.samples[n - 1].taken.duration_since(self.samples[n - 2].taken) < STEP,
-        };
-        if close {
-            self.samples.pop_back();
+        // The two newest are for what has started between the others.
+        if let n @ 3.. = self.samples.len()
+            && self.samples[n - 2].taken.duration_since(self.samples[n - 3].taken) < STEP
+        {
+            self.samples.remove(n - 2);
         }
         while self.samples.get(1).is_some_and(|next| age(next) >= WINDOW) {
             self.samples.pop_front();
@@ -113,10 +112,12 @@ impl History {
     }
 }
 
-/// Whether both are of one run, one after the other.
+/// Whether both are of one run, one after the other. An agent may not know yet when something has started.
 fn follows(point: &Point, base: Option<&Point>) -> bool {
     base.is_some_and(|base| {
-        base.started == point.started && base.at < point.at && base.cpu_ns <= point.cpu_ns
+        (base.started.is_none() || base.started == point.started)
+            && base.at < point.at
+            && base.cpu_ns <= point.cpu_ns
     })
 }
 
@@ -156,7 +157,7 @@ mod tests {
         for second in 0..40 {
             history.add(sample(second * 1000));
             windows.push(window_ms(&history));
-            assert!(history.samples.len() <= 5, "{second}: {}", history.samples.len());
+            assert!(history.samples.len() <= 6, "{second}: {}", history.samples.len());
         }
         assert_eq!(windows[..3], [None, Some(1000), Some(2000)]);
         assert!(

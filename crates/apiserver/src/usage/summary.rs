@@ -70,7 +70,7 @@ impl Figures {
     }
 }
 
-/// Reads an answer that came at `taken`.
+/// Reads the answer to who asked at `taken`.
 ///
 /// # Errors
 /// When it is no summary.

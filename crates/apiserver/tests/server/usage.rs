@@ -78,6 +78,36 @@ async fn figures_are_taken_when_they_are_asked_for() {
 }
 
 #[tokio::test]
+async fn what_has_started_since_the_last_sample_is_waited_for() {
+    let https = start().await;
+    let pods = [&["a"][..], &["a"], &["a", "b"], &["a", "b"]];
+    let answers = pods.iter().enumerate().map(|(n, pods)| summary(n, pods).to_string()).collect();
+    let (agent, serving) = agent_saying(&https.authority, answers).await;
+    let harness = &https.harness;
+    harness.post("/api/v1/nodes", &json!({"metadata": {"name": "n1"}})).await.ok();
+    let status = json!({"status": {
+        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": agent.port()}},
+    }});
+    harness.merge("/api/v1/nodes/n1/status", &status).await.ok();
+    let run = async |name: &str| {
+        let mut pod = pod(name);
+        pod["spec"]["nodeName"] = "n1".into();
+        harness.post(PODS, &pod).await.ok();
+        let running = json!({"status": {"phase": "Running"}});
+        harness.merge(&format!("{PODS}/{name}/status"), &running).await.ok();
+    };
+    let ask = async {
+        run("a").await;
+        harness.get(&format!("{METRICS}/namespaces/default/pods/a")).await.ok();
+        run("b").await;
+        let list = harness.get(&format!("{METRICS}/namespaces/default/pods")).await.ok();
+        assert_eq!(list["items"].as_array().unwrap().len(), 2, "{list}");
+    };
+    tokio::join!(serving, ask);
+}
+
+#[tokio::test]
 async fn an_agent_that_cannot_be_asked_is_left_out_and_named() {
     let https = start().await;
     https.harness.post("/api/v1/nodes", &json!({"metadata": {"name": "n1"}})).await.ok();

@@ -10,7 +10,7 @@ use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::status;
-use crate::validation::policy;
+use crate::validation;
 
 pub(super) fn v1() -> Kind {
     Kind::new("autoscaling/v1", "horizontalpodautoscalers", Autoscaler)
@@ -39,7 +39,7 @@ impl Logic for Autoscaler {
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
-        policy::autoscaler(object)
+        validation::autoscaler::autoscaler(object)
     }
 
     fn changes(&self) -> Changes<'_> {

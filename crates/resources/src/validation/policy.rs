@@ -1,4 +1,4 @@
-//! Validation of the kinds that bound and scale: disruption budgets, autoscalers, priorities, limits, quotas, leases.
+//! Validation of the kinds that bound and scale: disruption budgets, priorities, limits, quotas, leases.
 
 use std::collections::HashSet;
 
@@ -28,31 +28,6 @@ pub(crate) fn disruption_budget(object: &Object) -> ErrorList {
     let policy = read::text(spec, "unhealthyPodEvictionPolicy");
     let at = path.child("unhealthyPodEvictionPolicy");
     check::if_given_one_of(&mut errors, &at, policy, &["AlwaysAllow", "IfHealthyBudget"]);
-    errors
-}
-
-pub(crate) fn autoscaler(object: &Object) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let path = Path::root("spec");
-    let spec = read::top(object, "spec");
-    let min = read::int(spec, "minReplicas");
-    let max = read::int(spec, "maxReplicas").unwrap_or(0);
-    if let Some(min) = min.filter(|m| *m < 1) {
-        let detail = "must be greater than or equal to 1";
-        errors.push(FieldError::invalid(&path.child("minReplicas"), min, detail));
-    }
-    if max < 1 {
-        errors.push(FieldError::invalid(&path.child("maxReplicas"), max, "must be greater than 0"));
-    }
-    if min.is_some_and(|min| max < min) {
-        let detail = "must be greater than or equal to `minReplicas`";
-        errors.push(FieldError::invalid(&path.child("maxReplicas"), max, detail));
-    }
-    let at = path.child("scaleTargetRef");
-    let target = read::of(spec, "scaleTargetRef");
-    for key in ["kind", "name"] {
-        check::required(&mut errors, &at.child(key), read::text(target, key));
-    }
     errors
 }
 

@@ -6,6 +6,7 @@
 
 mod admission;
 mod apart;
+mod autoscaling;
 mod balancers;
 mod cluster;
 mod configuration;
@@ -48,6 +49,7 @@ const AREAS: &[&[suite::Row]] = &[
     members::ROWS,
     admission::ROWS,
     apart::ROWS,
+    autoscaling::ROWS,
     balancers::ROWS,
     cluster::ROWS,
     pods::ROWS,

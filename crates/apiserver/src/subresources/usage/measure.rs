@@ -10,7 +10,7 @@ use futures::{FutureExt, StreamExt};
 use http::header::HOST;
 use http::{HeaderValue, Request};
 use http_body_util::{BodyExt, Limited};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::body::{Body, RequestBody};
 use crate::context::Context;
@@ -25,27 +25,33 @@ const SUMMARY_BYTES: usize = 16 * 1024 * 1024;
 /// How many agents are asked at a time.
 const AGENTS: usize = 32;
 
-/// The samples of nodes, by name, or why a node's agent gave none. Where `complete` says no, a further sample is taken
-/// first: something on the node is too young to be in two.
+/// How many samples may be taken because something was not in those before: one that has it, and one to compare with.
+const FURTHER: usize = 2;
+
+/// The samples of nodes, by name, or why a node's agent gave none. While `complete` says no of a node, whose samples it
+/// is given and when this began, a further sample is taken.
 pub(super) async fn measure(
     context: &Arc<Context>,
     nodes: BTreeSet<String>,
-    complete: impl Fn(&str, &History) -> bool,
+    complete: impl Fn(&str, &History, Timestamp) -> bool,
 ) -> BTreeMap<String, Result<History, Error>> {
+    let began = context.deps.clock.now();
     let mut seen = look(context, nodes).await;
-    let lacks = |(name, history): &(&String, &Result<History, Error>)| {
-        history.as_ref().is_ok_and(|history| !complete(name, history))
-    };
-    let lacking: BTreeSet<String> = seen.iter().filter(lacks).map(|(name, _)| name.clone()).collect();
-    if lacking.is_empty() {
-        return seen;
+    for _ in 0..FURTHER {
+        let lacks = |(name, history): &(&String, &Result<History, Error>)| {
+            history.as_ref().is_ok_and(|history| !complete(name, history, began))
+        };
+        let lacking: BTreeSet<String> = seen.iter().filter(lacks).map(|(name, _)| name.clone()).collect();
+        if lacking.is_empty() {
+            break;
+        }
+        let taken = lacking.iter().filter_map(|name| seen.get(name)?.as_ref().ok()?.taken());
+        let next = taken.max().map(|taken| taken + SPACING);
+        let left = next.map(|next| next.duration_since(context.deps.clock.now())).unwrap_or_default();
+        // What is measured is how much is used in this time.
+        tokio::time::sleep(left.clamp(SignedDuration::ZERO, SPACING).unsigned_abs()).await;
+        seen.extend(look(context, lacking).await);
     }
-    let taken = lacking.iter().filter_map(|name| seen.get(name)?.as_ref().ok()?.taken());
-    let next = taken.max().map(|taken| taken + SPACING);
-    let left = next.map(|next| next.duration_since(context.deps.clock.now())).unwrap_or_default();
-    // What is measured is how much is used in this time.
-    tokio::time::sleep(left.clamp(SignedDuration::ZERO, SPACING).unsigned_abs()).await;
-    seen.extend(look(context, lacking).await);
     seen
 }
 
@@ -66,6 +72,8 @@ async fn take(context: Arc<Context>, name: String) -> Result<History, Error> {
 }
 
 async fn ask(context: &Context, name: &str) -> Result<Sample, Error> {
+    // Nothing that starts from now on can be missed in what is said.
+    let began = context.deps.clock.now();
     let agent = node::agent(context, name)?;
     let host = HeaderValue::from_str(&agent.authority()).map_err(Error::internal)?;
     let request = Request::get("/stats/summary").header(HOST, host);
@@ -79,5 +87,5 @@ async fn ask(context: &Context, name: &str) -> Result<Sample, Error> {
     if !status.is_success() {
         return Err(unread(format!("{status}: {}", String::from_utf8_lossy(&body[..body.len().min(200)]))));
     }
-    usage::read(&body, context.deps.clock.now()).map_err(|error| unread(error.to_string()))
+    usage::read(&body, began).map_err(|error| unread(error.to_string()))
 }

@@ -37,6 +37,49 @@ fn autoscalers() {
 }
 
 #[test]
+fn metrics_and_behavior_of_autoscalers() {
+    let judged = |metric: Value, behavior: Value| {
+        let target = json!({"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"});
+        let spec = json!({"minReplicas": 1, "maxReplicas": 3, "scaleTargetRef": target, "metrics": [metric], "behavior": behavior});
+        created("horizontalpodautoscalers", &json!({"apiVersion": "autoscaling/v2", "spec": spec}))
+    };
+    let target = |target: Value| json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
+    let good = target(json!({"type": "Utilization", "averageUtilization": 50}));
+    assert_eq!(judged(good.clone(), json!({})), [""; 0]);
+    let both = json!({"type": "Utilization", "averageUtilization": 0, "averageValue": "-1"});
+    assert_eq!(
+        judged(target(both), json!({})),
+        [
+            "spec.metrics[0].resource.target.averageValue: Invalid value: \"-1\": must be positive",
+            "spec.metrics[0].resource.target.averageUtilization: Invalid value: 0: must be greater than 0",
+            "spec.metrics[0].resource.target.averageValue: Forbidden: may not set both a target raw value and a target utilization",
+        ]
+    );
+    let mut mixed = good.clone();
+    mixed["type"] = "Pods".into();
+    assert_eq!(
+        judged(mixed, json!({})),
+        [
+            "spec.metrics[0].pods: Required value: must populate information for the given metric source",
+            "spec.metrics[0].resource: Forbidden: must populate the given metric source only",
+        ]
+    );
+    let policy = |period: i64| json!([{"type": "Pods", "value": 1, "periodSeconds": period}]);
+    let rules = json!({"scaleUp": {"stabilizationWindowSeconds": 3601, "selectPolicy": "Any", "policies": policy(1801), "tolerance": "-1"},
+        "scaleDown": {"stabilizationWindowSeconds": 0, "policies": []}});
+    assert_eq!(
+        judged(good, rules),
+        [
+            "spec.behavior.scaleUp.stabilizationWindowSeconds: Invalid value: 3601: must be less than or equal to 3600",
+            "spec.behavior.scaleUp.selectPolicy: Unsupported value: \"Any\": supported values: \"Disabled\", \"Max\", \"Min\"",
+            "spec.behavior.scaleUp.policies[0].periodSeconds: Invalid value: 1801: must be less than or equal to 1800",
+            "spec.behavior.scaleUp.tolerance: Invalid value: \"-1\": must be greater than or equal to 0",
+            "spec.behavior.scaleDown.policies: Required value: must specify at least one Policy",
+        ]
+    );
+}
+
+#[test]
 fn priority_classes() {
     let class = |name: &str, value: i64| json!({"metadata": {"name": name}, "value": value});
     assert_eq!(created("priorityclasses", &class("a", 1_000_000_000)), [""; 0]);
