@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::manifests::{STAY, container, pod};
+use crate::manifests::{STAY, container, pod, replicated};
 use crate::suite::{Row, Scene};
 
 pub const ROWS: &[Row] = &[
@@ -16,6 +16,7 @@ pub const ROWS: &[Row] = &[
     ("f003_a_killed_shim_costs_a_new_sandbox_and_leaves_nothing_running", killed_shim),
     ("f004_a_registry_that_stalls_or_talks_nonsense_holds_up_nobody_else", bad_registries),
     ("f005_a_full_disk_costs_no_data", full_disk),
+    ("f007_rollouts_end_though_the_server_is_killed", killed_rollouts),
 ];
 
 /// Two containers that share a folder, and note in it when they start.
@@ -237,4 +238,76 @@ fn full_disk(scene: &Scene) {
     sh.start("kubectl logs -f steady --tail=1").wait_for("tick");
     sh.ok(&format!("knarr down --name {name}"));
     assert!(disk.dir.join("cluster.json").exists(), "down leaves the data, and the disk it is on");
+}
+
+/// A set, a daemon and a Deployment of one version; the set's pods note in their volume when they start.
+fn three_workloads() -> String {
+    let script = format!("echo start >> /data/starts; {STAY}");
+    let [mut set, mut daemon, mut plain] =
+        [("StatefulSet", "set", 3), ("DaemonSet", "daemon", 1), ("Deployment", "plain", 4)].map(
+            |(kind, name, replicas)| {
+                let mut made = replicated("apps/v1", kind, name, replicas);
+                let mut main = container("main", if kind == "StatefulSet" { &script } else { STAY });
+                main["env"] = json!([{"name": "VERSION", "value": "1"}]);
+                made["spec"]["template"]["spec"]["containers"] = json!([main]);
+                made
+            },
+        );
+    set["spec"]["serviceName"] = "set".into();
+    set["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] =
+        json!([{"name": "data", "mountPath": "/data"}]);
+    set["spec"]["volumeClaimTemplates"] = json!([{
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    }]);
+    daemon["spec"].as_object_mut().expect("an object").remove("replicas");
+    plain["spec"]["strategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    [set, daemon, plain].map(|made| made.to_string()).join("\n")
+}
+
+/// Wherever the server dies in the middle of rollouts, no pod is there twice, none is forgotten, no data is lost.
+fn killed_rollouts(scene: &Scene) {
+    let (cluster, sh) = scene.own_cluster("rolls", 1);
+    sh.ok("kubectl wait --for=create serviceaccount/default --timeout=30s");
+    sh.apply(&three_workloads());
+    let all = ["statefulset/set", "daemonset/daemon", "deployment/plain"];
+    let rolled_out = || {
+        for one in all {
+            sh.ok(&format!("kubectl rollout status {one} --timeout=120s"));
+        }
+    };
+    rolled_out();
+    sh.ok(&format!("kubectl set env {} VERSION=2", all.join(" ")));
+    for new in ["app=plain", "app=set", "app=set"] {
+        let path = "{.object.metadata.name}={.object.spec.containers[0].env[0].value}{\"\\n\"}";
+        let mut watch = sh.start(&format!(
+            "kubectl get pods -l {new} --watch-only --output-watch-events -o jsonpath='{path}'"
+        ));
+        watch.wait_until("a pod of the new version", |line| line.trim().ends_with("=2"));
+        drop(watch);
+        let pid = cluster.server_pid().expect("the server's process");
+        sh.ok(&format!("kill -KILL {pid} && timeout 30 tail --pid={pid} -f /dev/null"));
+        cluster.knarr(&["up", "--no-kubeconfig"]).expect("the server again");
+    }
+    rolled_out();
+    // Pods of the version before may be on their way.
+    sh.ok("timeout 60 bash -c 'until [ $(kubectl get pods -o name | wc -l) = 8 ]; do sleep 0.2; done'");
+    let versions = sh.ok("kubectl get pods -o jsonpath='{.items[*].spec.containers[0].env[0].value}'");
+    assert_eq!(versions, "2 2 2 2 2 2 2 2");
+    assert_eq!(
+        sh.ok("kubectl get pods -l app=set -o jsonpath='{.items[*].metadata.name}'"),
+        "set-0 set-1 set-2"
+    );
+    for number in 0..3 {
+        let starts = sh.ok(&format!("kubectl exec set-{number} -- grep -c start /data/starts"));
+        assert_eq!(starts, "2\n", "set-{number} began once in each version, with its data");
+    }
+    assert_eq!(sh.ok("kubectl get pvc -o name").lines().count(), 3);
+    assert_eq!(sh.ok("kubectl get pv -o name").lines().count(), 3);
+    assert_eq!(sh.ok("kubectl get controllerrevisions -o name").lines().count(), 4);
+    assert_eq!(sh.ok("kubectl get replicasets -o name").lines().count(), 2);
+    let restarts =
+        sh.ok("kubectl get pods -o jsonpath='{.items[*].status.containerStatuses[0].restartCount}'");
+    assert_eq!(restarts, "0 0 0 0 0 0 0 0");
+    cluster.take_down().expect("the cluster goes");
 }
