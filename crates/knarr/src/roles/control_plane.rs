@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use api::Object;
+use apiserver::admission::Admission;
 use apiserver::bootstrap::{self, BootstrapConfig};
 use apiserver::cache::{Cache, CacheError};
 use apiserver::conversion::ByWebhook;
@@ -38,6 +39,9 @@ use super::parts::Parts;
 use crate::cluster::{self, CLUSTER_DOMAIN};
 use crate::pki::Pki;
 use crate::settings::LoadBalancer;
+
+#[cfg(test)]
+mod contested;
 
 /// As whom the API server introduces itself to itself.
 const KUBE_APISERVER: &str = "kube-apiserver";
@@ -151,13 +155,21 @@ impl Door for ControlPlane {
 /// # Errors
 /// Says which part could not be started.
 pub async fn start(parts: &Parts, addresses: Addresses) -> Result<ControlPlane> {
+    let (plane, security) = prepare(parts, Vec::new()).await?;
+    plane.listen(SocketAddr::from(([0, 0, 0, 0], parts.cluster.api_port()))).await?;
+    start_loops(parts, &plane, sign_token(&security), addresses).await?;
+    Ok(plane)
+}
+
+/// The control plane before anything listens or works on its own. `last` are asked after all other admission plugins.
+async fn prepare(parts: &Parts, last: Vec<Arc<dyn Admission>>) -> Result<(ControlPlane, Security)> {
     let store = open_store(parts).await?;
     let kubelets = Arc::new(KubeletClient::from_pem(
         parts.pki.ca_pem.as_bytes(),
         parts.pki.kubelet_client.certificate_pem.as_bytes(),
         parts.pki.kubelet_client.key_pem.as_bytes(),
     )?);
-    let (server, security) = build_server(parts, store.clone(), kubelets.clone()).await?;
+    let (server, security) = build_server(parts, store.clone(), kubelets.clone(), last).await?;
     let tls = Arc::new(apiserver::tls(Pem {
         chain: parts.pki.api_server.certificate_pem.as_bytes(),
         key: parts.pki.api_server.key_pem.as_bytes(),
@@ -170,9 +182,7 @@ pub async fn start(parts: &Parts, addresses: Addresses) -> Result<ControlPlane> 
     plane.server.metrics().register_process();
     set_up(&plane).await?;
     security.settled().await;
-    plane.listen(SocketAddr::from(([0, 0, 0, 0], parts.cluster.api_port()))).await?;
-    start_loops(parts, &plane, sign_token(&security), addresses).await?;
-    Ok(plane)
+    Ok((plane, security))
 }
 
 /// Where the cluster's objects are kept. Nothing else here knows which backend it is.
@@ -209,6 +219,7 @@ async fn build_server(
     parts: &Parts,
     store: Arc<dyn Store>,
     kubelets: Arc<KubeletClient>,
+    last: Vec<Arc<dyn Admission>>,
 ) -> Result<(Server, Security)> {
     let cache = Cache::start(store.clone(), &parts.supervisor, cache_specs(&Builtin.table()))
         .await
@@ -238,7 +249,7 @@ async fn build_server(
         resources: kinds,
         authenticator: security.authenticator.clone(),
         authorizer: security.authorizer.clone(),
-        admission: security.admission.clone(),
+        admission: security.admission.iter().cloned().chain(last).collect(),
         reservers: security.reservers.clone(),
         converter,
         tokens: Some(security.tokens.clone()),
