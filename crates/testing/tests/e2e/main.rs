@@ -38,6 +38,7 @@ mod stateful;
 mod streams;
 mod suite;
 mod volumes;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -58,6 +59,7 @@ const AREAS: &[&[suite::Row]] = &[
     lifecycle::ROWS,
     configuration::ROWS,
     volumes::ROWS,
+    webhooks::ROWS,
     customs::ROWS,
     daemons::ROWS,
     faults::ROWS,
