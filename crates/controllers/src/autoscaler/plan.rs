@@ -15,7 +15,7 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as ApiSelector, Time};
 
 use super::figures::{self, Figures};
 use super::rate::{self, Bounds, Memory};
@@ -385,8 +385,9 @@ fn unserved(metric: &MetricSpec, observed: &Observed) -> Fault {
         (_, _, Some(external)) => {
             let name = &external.metric.name;
             let why = format!(
-                "unable to get external metric {namespace}/{name}: unable to fetch metrics from external metrics \
-                 API: the server could not find the requested resource (get {name}.external.metrics.k8s.io)"
+                "unable to get external metric {namespace}/{name}/{}: unable to fetch metrics from external metrics \
+                 API: the server could not find the requested resource (get {name}.external.metrics.k8s.io)",
+                selector_in_go(external.metric.selector.as_ref())
             );
             Fault {
                 reason: "FailedGetExternalMetric",
@@ -399,6 +400,22 @@ fn unserved(metric: &MetricSpec, observed: &Observed) -> Fault {
             Fault { reason: "InvalidMetricSourceType", told: why.clone(), why }
         }
     }
+}
+
+/// A selector as Go prints it.
+fn selector_in_go(selector: Option<&ApiSelector>) -> String {
+    let Some(selector) = selector else { return "nil".to_owned() };
+    let labels = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}: {value},"));
+    let expressions = selector.match_expressions.iter().flatten().map(|expression| {
+        let values = expression.values.as_deref().unwrap_or_default().join(" ");
+        let (key, operator) = (&expression.key, &expression.operator);
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},")
+    });
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{}}},MatchExpressions:[]LabelSelectorRequirement{{{}}},}}",
+        labels.collect::<String>(),
+        expressions.collect::<String>()
+    )
 }
 
 fn of_resource(

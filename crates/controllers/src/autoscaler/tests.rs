@@ -197,7 +197,7 @@ fn faults(cases: &mut Vec<(&'static str, Observed)>) {
     careless.pods[0]["spec"]["containers"][0]["resources"] = json!({});
     cases.push(("no requests", careless.observed()));
     let pods = json!({"type": "Pods", "pods": {"metric": {"name": "hits"}, "target": {"type": "AverageValue", "averageValue": "1"}}});
-    let external = json!({"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": "1"}}});
+    let external = json!({"type": "External", "external": {"metric": {"name": "queue", "selector": {"matchLabels": {"a": "b"}}}, "target": {"type": "Value", "value": "1"}}});
     let object = json!({"type": "Object", "object": {"metric": {"name": "hits"}, "describedObject": {"kind": "Service", "name": "s"}, "target": {"type": "Value", "value": "1"}}});
     for metric in [&pods, &external, &object] {
         cases.push(("metrics of others", Case::using(&[1]).with("metrics", json!([metric])).observed()));

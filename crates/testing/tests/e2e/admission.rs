@@ -118,14 +118,11 @@ fn a007(scene: &Scene) {
         "{said}"
     );
     sh.ok("kubectl delete mutatingadmissionpolicybinding a007");
-    let autoscaler = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
-        "spec": {"maxReplicas": 2, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}}});
-    sh.file("autoscaler.json", &autoscaler.to_string());
-    let said = sh.ok("kubectl apply -f autoscaler.json 2>&1");
-    assert!(
-        said.contains("Warning: HorizontalPodAutoscaler is stored; knarr runs no controller for it yet"),
-        "{said}"
-    );
+    let class = json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "a007"}, "spec": {}});
+    sh.file("class.json", &class.to_string());
+    let said = sh.ok("kubectl apply -f class.json 2>&1");
+    assert!(said.contains("Warning: DeviceClass is stored; knarr runs no controller for it yet"), "{said}");
+    sh.ok("kubectl delete deviceclass a007");
     let said = sh.ok("kubectl create configmap c --from-literal=a=b 2>&1");
     assert!(!said.contains("Warning"), "{said}");
 }
