@@ -54,6 +54,7 @@ mod target;
 mod template;
 mod tolerations;
 pub mod ttl_after_finished;
+pub mod validating_admission_policy_status;
 pub mod volumes;
 
 pub use node_ipam::{ClusterCidr, InvalidCidr};

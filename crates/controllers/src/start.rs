@@ -40,6 +40,7 @@ use crate::service_cidr::ServiceCidrController;
 use crate::stateful_set::StatefulSetController;
 use crate::taint_eviction::TaintEvictionController;
 use crate::ttl_after_finished::TtlAfterFinishedController;
+use crate::validating_admission_policy_status::ValidatingAdmissionPolicyStatusController;
 use crate::volumes::{
     BinderController, ClaimProtectionController, EphemeralVolumeController, ProvisionerController,
     VolumeProtectionController,
@@ -62,7 +63,7 @@ pub struct Config {
     pub load_balancer: Option<load_balancer::Source>,
     /// What the process shows; controllers add figures of their own.
     pub metrics: base::Metrics,
-    /// The served kinds, for the namespace controller and the garbage collector.
+    /// The served kinds, for controllers that follow, or judge by, more kinds than are known here.
     pub kinds: Arc<dyn ResourceSource>,
 }
 
@@ -73,6 +74,7 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<DisruptionController>(config.kinds.clone());
     manager.start::<StaleDisruptionController>(());
     manager.start::<AutoscalerController>(config.kinds.clone());
+    manager.start::<ValidatingAdmissionPolicyStatusController>(config.kinds.clone());
     manager.start::<NamespaceController>(config.kinds);
     manager.start::<CustomResourceDefinitionController>(());
     manager.start::<ServiceAccountController>(());

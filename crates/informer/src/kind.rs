@@ -3,6 +3,7 @@
 //! How an object is read is compiled here, once, not again in every crate that reads one: the code that reads a Pod
 //! is larger than most crates.
 
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -83,4 +84,5 @@ kinds!(
     ServiceCIDR,
     StatefulSet,
     StorageClass,
+    ValidatingAdmissionPolicy,
 );

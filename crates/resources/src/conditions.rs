@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use expressions::{ObjectType, Program, Type};
+use expressions::{ObjectType, Program, Rejected, Type};
 
 /// What all match conditions of one webhook or policy may cost together, in steps
 /// (`k8s.io/apiserver/pkg/apis/cel/config.go`).
@@ -53,17 +53,8 @@ impl Scope {
     /// # Errors
     /// What is wrong with it, in upstream's words.
     pub fn compile(&self, text: &str, wanted: &[Type]) -> Result<Program, String> {
-        let variables = self.variables.as_ref().map(|of| Type::Object(Arc::clone(of)));
-        let of = |name: &str| match name {
-            "request" => &*REQUEST,
-            "namespaceObject" => &*NAMESPACE,
-            "authorizer" => &AUTHORIZER,
-            "variables" => variables.as_ref().unwrap_or(&DYN),
-            _ => &DYN,
-        };
-        let typed: Vec<(&str, &Type)> = self.names().map(|name| (name, of(name))).collect();
         let program =
-            Program::compile(text, &typed).map_err(|rejected| format!("compilation failed: {rejected}"))?;
+            self.program(text, &DYN, &DYN).map_err(|rejected| format!("compilation failed: {rejected}"))?;
         let found = program.result_type();
         if wanted.is_empty() || *found == Type::Dyn || wanted.contains(found) {
             return Ok(program);
@@ -75,6 +66,24 @@ impl Scope {
                 format!("must evaluate to one of [{}]", names.join(" "))
             }
         })
+    }
+
+    /// The program of an expression about objects and parameters of the types.
+    ///
+    /// # Errors
+    /// What is wrong with it, in upstream's words.
+    pub(crate) fn program(&self, text: &str, object: &Type, params: &Type) -> Result<Program, Rejected> {
+        let variables = self.variables.as_ref().map(|of| Type::Object(Arc::clone(of)));
+        let of = |name: &str| match name {
+            "request" => &*REQUEST,
+            "namespaceObject" => &*NAMESPACE,
+            "authorizer" => &AUTHORIZER,
+            "variables" => variables.as_ref().unwrap_or(&DYN),
+            "params" => params,
+            _ => object,
+        };
+        let typed: Vec<(&str, &Type)> = self.names().map(|name| (name, of(name))).collect();
+        Program::compile(text, &typed)
     }
 }
 

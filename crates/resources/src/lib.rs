@@ -27,6 +27,7 @@ mod schema;
 mod schema_data;
 mod status;
 pub mod table;
+mod typed;
 mod validation;
 mod verb;
 
@@ -43,5 +44,5 @@ pub use row::{
 pub use schema::{Custom, Schema};
 pub use schema_data::{builtin_types, schema_of_kind, schema_of_structure};
 pub use table::{KindTable, ResourceSource};
-pub use validation::service_address_errors;
+pub use validation::{policy_types, service_address_errors};
 pub use verb::Verb;

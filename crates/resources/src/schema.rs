@@ -12,6 +12,7 @@ use api::codec::structure::Report;
 use api::codec::{self, structure};
 use api::schema::{Struct, StructId, Types};
 use api::{Error, Object};
+use expressions::Type;
 
 /// What a definition says of a custom kind's structure, beside its types.
 pub struct Custom {
@@ -24,6 +25,9 @@ pub struct Custom {
 pub(crate) trait Form: Send + Sync {
     /// See [`Schema::check`].
     fn check(&self, types: &Types, object: &mut Object) -> Result<Report, Error>;
+
+    /// The type that expressions know of objects; of their metadata it has what all rules may read.
+    fn declared(&self) -> Type;
 }
 
 /// A structure and the types it refers to. Cheap to clone.

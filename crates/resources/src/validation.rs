@@ -18,6 +18,7 @@ pub(crate) mod network;
 pub(crate) mod network_policy;
 pub(crate) mod pod;
 pub(crate) mod policy;
+pub mod policy_types;
 pub(crate) mod rbac;
 mod read;
 mod selector;

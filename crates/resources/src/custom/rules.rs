@@ -21,7 +21,7 @@ const REASONS: [&str; 4] =
 const MAX_MESSAGE: usize = 5 * 1024;
 
 /// The type that a schema declares.
-fn declared(schema: &Structural, whole: bool) -> Type {
+pub(super) fn declared(schema: &Structural, whole: bool) -> Type {
     if schema.int_or_string
         || (schema.nullable && !matches!(schema.of_type, Some(SchemaType::Object | SchemaType::Array)))
     {

@@ -7,7 +7,7 @@ use api::schema::{Field, List, MapOf, Shape, Struct, StructId, Topology, Types};
 use api::{Error, Object};
 
 use super::structural::{Additional, ListType, Structural, Type};
-use super::{defaulting, prune};
+use super::{defaulting, prune, rules};
 use crate::schema::{Custom, Form, Schema};
 use crate::schema_data::builtin_types;
 
@@ -38,6 +38,10 @@ impl Form for Held {
         report.unknown.extend(prune::prune(&self.structural, &mut object.0));
         defaulting::fill(&self.structural, &mut object.0);
         Ok(report)
+    }
+
+    fn declared(&self) -> expressions::Type {
+        rules::declared(&self.structural, true)
     }
 }
 

@@ -125,6 +125,8 @@ fn by_policy(scene: &Scene) {
             "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}}});
     sh.ok("kubectl create configmap limits --from-literal=most=2");
     sh.apply(&format!("{policy}\n{binding}"));
+    sh.ok("kubectl wait --for=jsonpath='{.status.observedGeneration}'=1 validatingadmissionpolicy/w145a --timeout=10s");
+    assert_eq!(sh.ok("kubectl get validatingadmissionpolicy w145a -o jsonpath={.status.typeChecking}"), "{}");
     sh.ok("kubectl create deployment few --image=busybox:1.36 --replicas=0");
     let refused = sh.fails("kubectl create deployment many --image=busybox:1.36 --replicas=3");
     let words = "ValidatingAdmissionPolicy 'w145a' with binding 'w145a' denied request: at most 2 replicas";
