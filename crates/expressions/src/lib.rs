@@ -24,5 +24,5 @@ mod tests;
 pub use evaluate::{Budget, Fault};
 pub use foreign::{Foreign, Given};
 pub use program::{Program, Rejected};
-pub use types::{ObjectType, Type};
+pub use types::{ObjectType, RESERVED, Type};
 pub use value::Value;

@@ -34,7 +34,8 @@ pub struct ObjectType {
     pub fields: BTreeMap<String, Type>,
 }
 
-const WORDS: [&str; 20] = [
+/// Words of the language, which name no variable or field.
+pub const RESERVED: [&str; 21] = [
     "true",
     "false",
     "null",
@@ -55,12 +56,13 @@ const WORDS: [&str; 20] = [
     "return",
     "var",
     "void",
+    "while",
 ];
 
 impl ObjectType {
     /// The name that expressions have for a field, as upstream escapes it; `None` for names that they cannot reach.
     pub fn escaped(name: &str) -> Option<String> {
-        if WORDS.contains(&name) || name == "while" {
+        if RESERVED.contains(&name) {
             return Some(format!("__{name}__"));
         }
         let first = name.chars().next()?;
@@ -82,7 +84,7 @@ impl ObjectType {
             return name.to_owned();
         }
         if let Some(word) = name.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"))
-            && (WORDS.contains(&word) || word == "while")
+            && RESERVED.contains(&word)
         {
             return word.to_owned();
         }

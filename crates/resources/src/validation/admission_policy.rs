@@ -17,29 +17,6 @@ const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Un
 const ACTIONS: [&str; 3] = ["Audit", "Deny", "Warn"];
 const MAX_ANNOTATIONS: usize = 20;
 const MAX_VALUE_EXPRESSION_BYTES: usize = 5 * 1024;
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 /// Everything wrong with a policy.
 pub(crate) fn validating(object: &Object) -> ErrorList {
@@ -194,7 +171,9 @@ fn variables(errors: &mut ErrorList, path: &Path<'_>, all: &[Value], base: &Scop
 
 fn is_identifier(name: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(word) && !RESERVED.contains(&name)
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(word)
+        && !expressions::RESERVED.contains(&name)
 }
 
 fn validation(errors: &mut ErrorList, path: &Path<'_>, validation: &Value, scope: &Scope) {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::TokenSettings;
 use super::bound::{LEEWAY, Seen};
 use super::verified::{Token, Verified};
-use super::verifier::{MAX_TOKEN_BYTES, account_user, says_issuer};
+use super::verifier::{MAX_TOKEN_BYTES, account_user, says_issuer, who};
 use crate::cache::lookup::decode;
 use crate::eventual::Eventual;
 use crate::identity::authn::static_token::fingerprint;
@@ -175,14 +175,7 @@ impl Authenticator for SecretTokens {
         credentials: &'a Credentials<'_>,
     ) -> Eventual<'a, Result<Option<Arc<User>>, Error>> {
         let Some(token) = credentials.bearer_token else { return Ok(None).into() };
-        match self.verify(token, &[]) {
-            Ok(reviewed) => Ok(reviewed.map(|reviewed| reviewed.user)),
-            Err(why) => {
-                tracing::debug!(why, "the token of a secret is refused");
-                Err(Error::unauthorized())
-            }
-        }
-        .into()
+        who(self.verify(token, &[])).into()
     }
 
     fn review_token<'a>(

@@ -101,13 +101,7 @@ impl ServiceAccounts {
 impl ServiceAccounts {
     pub(super) fn user_of(&self, credentials: &Credentials<'_>) -> Result<Option<Arc<User>>, Error> {
         let Some(token) = credentials.bearer_token else { return Ok(None) };
-        match self.verify(token, &[]) {
-            Ok(reviewed) => Ok(reviewed.map(|reviewed| reviewed.user)),
-            Err(why) => {
-                tracing::debug!(why, "a service account token is refused");
-                Err(Error::unauthorized())
-            }
-        }
+        who(self.verify(token, &[]))
     }
 }
 
@@ -125,6 +119,17 @@ impl Authenticator for ServiceAccounts {
         audiences: &'a [String],
     ) -> Eventual<'a, Result<Option<ReviewedToken>, String>> {
         self.verify(token, audiences).into()
+    }
+}
+
+/// The user of a token; a refused one is told no more than that.
+pub(super) fn who(reviewed: Result<Option<ReviewedToken>, String>) -> Result<Option<Arc<User>>, Error> {
+    match reviewed {
+        Ok(reviewed) => Ok(reviewed.map(|reviewed| reviewed.user)),
+        Err(why) => {
+            tracing::debug!(why, "a service account token is refused");
+            Err(Error::unauthorized())
+        }
     }
 }
 
