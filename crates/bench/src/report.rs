@@ -229,6 +229,16 @@ impl Report {
         for (what, took, cpu, goal) in found.rows() {
             table.row(&[what.as_str(), &took, &cpu, goal]);
         }
+        table.next(&[
+            "what others notice while it is scaled up: 99 of 100 within",
+            "time",
+            "upstream's objective",
+        ]);
+        let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
+        for (verb, time) in &found.latencies.requests {
+            table.row(&[*verb, ms(*time).as_str(), workloads::objective(verb)]);
+        }
+        table.row(&["a pod, created → Ready", ms(found.latencies.pods).as_str(), "5 s"]);
         self.add(Section::Workloads, table);
     }
 

@@ -4,6 +4,7 @@
 //! once, so that all time is the control plane's. Client and server share the cores: processor time is the server's alone.
 
 mod hollow;
+mod latencies;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use hyper::Method;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::cluster::Cluster;
 use crate::connection::{MERGE_PATCH, Request, Target};
@@ -19,6 +21,8 @@ use crate::load::{self, Make};
 use crate::scale::objects;
 use crate::watch::Watch;
 use hollow::Hollow;
+use latencies::Latencies;
+pub use latencies::objective;
 
 pub const NODES: usize = 1_000;
 const NAMESPACE: &str = "bench-workloads";
@@ -46,6 +50,8 @@ pub struct Workloads {
     pub scaled_up: Step,
     pub scaled_down: Step,
     pub job: Step,
+    /// While the Deployment is scaled up.
+    pub latencies: Latencies,
 }
 
 /// A row of the report: what, its time, its processor time, and the goal where there is one.
@@ -103,10 +109,10 @@ pub async fn measure(knarr: &Path) -> Result<Workloads> {
     let _hollow = Hollow::start(&target, LIFE).await?;
 
     let (made, ready) = stage.deploy().await?;
-    let scaled_up = stage.scale(MOST).await?;
+    let (scaled_up, latencies) = stage.scale_up().await?;
     let scaled_down = stage.scale(0).await?;
     let job = stage.job().await?;
-    Ok(Workloads { made, ready, scaled_up, scaled_down, job })
+    Ok(Workloads { made, ready, scaled_up, scaled_down, job, latencies })
 }
 
 struct Stage<'a> {
@@ -142,6 +148,28 @@ impl Stage<'_> {
         tokio::try_join!(made, ready)
     }
 
+    /// Scales to the most, and finds out what others notice of it.
+    async fn scale_up(&self) -> Result<(Step, Latencies)> {
+        let watch = Watch::open(self.target, &self.future_pods().await?).await?;
+        let (done, ended) = oneshot::channel();
+        let scale = async {
+            let step = self.scale(MOST).await;
+            // Nobody asks any more where that has failed.
+            let _ = done.send(());
+            step
+        };
+        let pods = latencies::start(watch, MOST - REPLICAS);
+        let (step, requests, pods) = tokio::try_join!(scale, latencies::ask(self.target, ended), pods)?;
+        Ok((step, Latencies { requests, pods }))
+    }
+
+    /// The path of a watch of the pods that sees nothing of what is there.
+    async fn future_pods(&self) -> Result<String> {
+        let list = self.target.ask(Request::plain(Method::GET, format!("{}?limit=1", pods()))).await?;
+        let revision = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        Ok(format!("{}?resourceVersion={revision}", pods()))
+    }
+
     /// Scales the Deployment; returns when as many pods are ready, and no others are there.
     async fn scale(&self, replicas: usize) -> Result<Step> {
         let begin = Request::patch(
@@ -153,9 +181,7 @@ impl Stage<'_> {
             let path = format!("{}?fieldSelector=metadata.name%3Dmany", deployments());
             return self.until(&path, begin, |object| object["status"]["readyReplicas"] == replicas).await;
         }
-        let list = self.target.ask(Request::plain(Method::GET, format!("{}?limit=1", pods()))).await?;
-        let revision = list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
-        let mut watch = Watch::open(self.target, &format!("{}?resourceVersion={revision}", pods())).await?;
+        let mut watch = Watch::open(self.target, &self.future_pods().await?).await?;
         let (cpu, started) = (self.cluster.cpu_s()?, Instant::now());
         self.target.ask(begin).await?;
         let mut gone = 0;
