@@ -12,12 +12,14 @@ mod element;
 mod entry;
 mod last_applied;
 mod merge;
+mod overlay;
 mod set;
 pub mod typed;
 mod update;
 
 pub use apply::apply;
 pub use entry::differ_in_times_only;
+pub use overlay::overlay;
 pub use set::FieldSet;
 pub use update::{keep_reset, update};
 

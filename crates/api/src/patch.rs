@@ -7,7 +7,7 @@ mod json;
 mod order;
 mod strategic;
 
-pub use json::{MAX_JSON_PATCH_OPERATIONS, json};
+pub use json::{Fault, MAX_JSON_PATCH_OPERATIONS, json, operate};
 pub use strategic::strategic;
 
 use serde_json::Value;

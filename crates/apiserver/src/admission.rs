@@ -53,7 +53,7 @@ pub use node_restriction::NodeRestriction;
 pub use plugin::{Admission, Immediate, Operation, RequestOptions, Review};
 pub use pod_security::PodSecurity;
 pub use pod_topology_labels::PodTopologyLabels;
-pub use policies::ValidatingPolicies;
+pub use policies::{MutatingPolicies, ValidatingPolicies};
 pub use priority::Priority;
 pub use requester::Requester;
 pub(crate) use reservation::Reservations;
@@ -73,7 +73,7 @@ use crate::cache::lookup::Lookup;
 use crate::identity::authz::Authorizer;
 use crate::identity::authz::rbac::Rbac;
 
-/// Has every plugin change the object, in order, and once more after a webhook has. Where other servers write to the store too, a refusal of a new
+/// Has every plugin change the object, in order, and once more after a webhook or policy has. Where other servers write to the store too, a refusal of a new
 /// object may come of a cache that lags: the plugin is asked again once the cache has caught up (upstream's plugins
 /// read the API before they refuse).
 ///
@@ -158,6 +158,7 @@ pub fn plugins(sources: &Sources<'_>) -> Vec<Arc<dyn Admission>> {
         Arc::new(CertificateSubjectRestriction),
         Arc::new(DefaultIngressClass::new(lookup.clone())),
         Arc::new(PodTopologyLabels::new(lookup.clone())),
+        Arc::new(MutatingPolicies::new(asking.clone())),
         Arc::new(MutatingWebhooks::new(asking.clone())),
         Arc::new(ValidatingPolicies::new(asking.clone())),
         Arc::new(ValidatingWebhooks::new(asking.clone())),

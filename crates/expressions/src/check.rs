@@ -6,16 +6,18 @@ use std::sync::Arc;
 use crate::lexer::Unread;
 use crate::signatures;
 use crate::syntax::{Each, Expr, Literal, Node, Over};
-use crate::types::Type;
+use crate::types::{self, Type};
 
-/// The type of an expression.
-pub(crate) fn check(expr: &Expr, variables: &[(&str, &Type)]) -> Result<Type, Unread> {
+/// The type of an expression. `makes`: see [`Checker`].
+pub(crate) fn check(expr: &Expr, variables: &[(&str, &Type)], makes: bool) -> Result<Type, Unread> {
     let known = variables.iter().map(|(name, of)| ((*name).to_owned(), Type::clone(of))).collect();
-    Checker { known }.of(expr)
+    Checker { known, makes }.of(expr)
 }
 
 struct Checker {
     known: Vec<(String, Type)>,
+    /// Whether there are types of which expressions make objects, and their functions.
+    makes: bool,
 }
 
 type Checked = Result<Type, Unread>;
@@ -46,26 +48,10 @@ impl Checker {
                 Ok(if *optional || matches!(of, Type::Optional(_)) { optional_of(found) } else { found })
             }
             Node::Call { target, name, arguments } => self.call(expr.at, target.as_deref(), name, arguments),
-            Node::List(items) => {
-                let mut of: Option<Type> = None;
-                for item in items {
-                    let item = self.of(item)?;
-                    of = Some(of.map_or(item.clone(), |of| of.joined(&item)));
-                }
-                Ok(Type::list(of.unwrap_or(Type::Dyn)))
-            }
-            Node::Map(entries) => {
-                let mut of: Option<(Type, Type)> = None;
-                for (key, value) in entries {
-                    let (key, value) = (self.of(key)?, self.of(value)?);
-                    of = Some(match of {
-                        None => (key, value),
-                        Some((k, v)) => (k.joined(&key), v.joined(&value)),
-                    });
-                }
-                let (key, value) = of.unwrap_or((Type::Dyn, Type::Dyn));
-                Ok(Type::Map(Arc::new(key), Arc::new(value)))
-            }
+            Node::List(items) => self.list(items),
+            Node::Map(entries) => self.map(entries),
+            Node::Make { of, fields } => self.make(expr.at, of, fields),
+            Node::Maybe(of) => self.maybe(of),
             Node::Not(of) => self.logical(expr.at, "!_", &[of]),
             Node::And(a, b) => self.logical(expr.at, "_&&_", &[a, b]),
             Node::Or(a, b) => self.logical(expr.at, "_||_", &[a, b]),
@@ -91,6 +77,53 @@ impl Checker {
                 self.within(vec![(name.clone(), value)], inside)
             }
         }
+    }
+
+    fn list(&mut self, items: &[Expr]) -> Checked {
+        let mut of: Option<Type> = None;
+        for item in items {
+            let item = self.of(item)?;
+            of = Some(of.map_or(item.clone(), |of| of.joined(&item)));
+        }
+        Ok(Type::list(of.unwrap_or(Type::Dyn)))
+    }
+
+    fn map(&mut self, entries: &[(Expr, Expr)]) -> Checked {
+        let mut of: Option<(Type, Type)> = None;
+        for (key, value) in entries {
+            let (key, value) = (self.of(key)?, self.of(value)?);
+            of = Some(match of {
+                None => (key, value),
+                Some((k, v)) => (k.joined(&key), v.joined(&value)),
+            });
+        }
+        let (key, value) = of.unwrap_or((Type::Dyn, Type::Dyn));
+        Ok(Type::Map(Arc::new(key), Arc::new(value)))
+    }
+
+    fn maybe(&mut self, of: &Expr) -> Checked {
+        match self.of(of)? {
+            Type::Optional(of) => Ok(Type::clone(&of)),
+            Type::Dyn => Ok(Type::Dyn),
+            other => Err((of.at, format!("expected type 'optional_type({other})' but found '{other}'"))),
+        }
+    }
+
+    fn make(&mut self, at: usize, of: &str, fields: &[(usize, String, Expr)]) -> Checked {
+        if !self.makes || !types::is_made(of) {
+            return Err((at, format!("undeclared reference to '{of}' (in container '')")));
+        }
+        for (at, name, value) in fields {
+            let found = self.of(value)?;
+            let wanted =
+                types::made_field(of, name).ok_or_else(|| (*at, format!("undefined field '{name}'")))?;
+            if !found.fits(&wanted) {
+                let what =
+                    format!("expected type of field '{name}' is '{wanted}' but provided type is '{found}'");
+                return Err((*at, what));
+            }
+        }
+        Ok(Type::Made(of.into()))
     }
 
     fn within(&mut self, more: Vec<(String, Type)>, inside: &Expr) -> Checked {
@@ -128,7 +161,7 @@ impl Checker {
             && !self.known.iter().any(|(known, _)| known == library)
         {
             let name = format!("{library}.{name}");
-            if !signatures::known(&name) {
+            if !signatures::known(&name) || (name == signatures::ESCAPE_KEY && !self.makes) {
                 return Err(unknown(&name));
             }
             return signatures::result(&name, None, &given).ok_or_else(|| no_overload(at, &name, &given));
@@ -221,6 +254,9 @@ fn select(at: usize, of: &Type, field: &str) -> Checked {
             object.fields.get(field).cloned().ok_or_else(|| (at, format!("undefined field '{field}'")))
         }
         Type::Map(_, value) => Ok(Type::clone(value)),
+        Type::Made(of) => {
+            types::made_field(of, field).ok_or_else(|| (at, format!("undefined field '{field}'")))
+        }
         Type::Optional(inner) => select(at, inner, field),
         // Upstream declares it as a variable whose name has a dot.
         Type::Library(_) if field == signatures::REQUEST_RESOURCE => signatures::result(field, Some(of), &[])

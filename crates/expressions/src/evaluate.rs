@@ -9,7 +9,8 @@ mod strings;
 use std::sync::Arc;
 
 use crate::syntax::{Each, Expr, Literal, Node, Over};
-use crate::value::Value;
+use crate::types::JSON_PATCH;
+use crate::value::{Made, Value};
 
 /// What evaluations may still cost, in steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,9 +88,12 @@ fn mentions_here(expr: &Expr, name: &str) -> bool {
     match &expr.node {
         Node::Literal(_) => false,
         Node::Name(known) => known == name,
-        Node::Select { of, .. } | Node::Has { of, .. } | Node::Not(of) | Node::Negate(of) => {
-            mentions(of, name)
-        }
+        Node::Select { of, .. }
+        | Node::Has { of, .. }
+        | Node::Not(of)
+        | Node::Negate(of)
+        | Node::Maybe(of) => mentions(of, name),
+        Node::Make { fields, .. } => fields.iter().any(|(_, _, value)| mentions(value, name)),
         Node::Index { of, index, .. } => inside(&[of, index]),
         Node::Call { target, arguments, .. } => {
             target.as_deref().is_some_and(|target| mentions(target, name))
@@ -129,9 +133,9 @@ impl<'a> Run<'a, '_> {
                 let of = self.of(of)?;
                 match &of {
                     Value::Optional(inner) => {
-                        Ok(Value::Bool(inner.as_ref().is_some_and(|inner| inner.field(field).is_some())))
+                        Ok(Value::Bool(inner.as_ref().is_some_and(|inner| inner.has(field))))
                     }
-                    Value::Object(..) | Value::Map(_) => Ok(Value::Bool(of.field(field).is_some())),
+                    Value::Object(..) | Value::Map(_) | Value::Made(_) => Ok(Value::Bool(of.has(field))),
                     _ => no_overload(),
                 }
             }
@@ -141,12 +145,19 @@ impl<'a> Run<'a, '_> {
             }
             Node::Call { target, name, arguments } => self.call(target.as_deref(), name, arguments),
             Node::List(items) => {
-                Ok(Value::List(Arc::new(items.iter().map(|item| self.of(item)).collect::<Result<_, _>>()?)))
+                let items = items.iter().filter_map(|item| self.part(item, "list element").transpose());
+                Ok(Value::List(Arc::new(items.collect::<Result<_, _>>()?)))
             }
             Node::Map(entries) => {
-                let entries = entries.iter().map(|(key, value)| Ok((self.of(key)?, self.of(value)?)));
-                Ok(Value::Map(Arc::new(entries.collect::<Result<_, Fault>>()?)))
+                let mut all = Vec::new();
+                for (key, value) in entries {
+                    let key = self.of(key)?;
+                    all.extend(self.part(value, "entry")?.map(|value| (key, value)));
+                }
+                Ok(Value::Map(Arc::new(all)))
             }
+            Node::Make { of, fields } => self.make(of, fields),
+            Node::Maybe(of) => self.of(of),
             Node::Not(of) => match self.of(of)? {
                 Value::Bool(flag) => Ok(Value::Bool(!flag)),
                 _ => no_overload(),
@@ -174,6 +185,31 @@ impl<'a> Run<'a, '_> {
                 self.within(vec![(name, value)], inside)
             }
         }
+    }
+
+    /// A part of a list, map or object; `None` where it is left out.
+    fn part(&mut self, expr: &'a Expr, what: &str) -> Result<Option<Value<'a>>, Fault> {
+        let Node::Maybe(of) = &expr.node else { return self.of(expr).map(Some) };
+        match self.of(of)? {
+            Value::Optional(value) => Ok(value.as_deref().cloned()),
+            other => failed(format!(
+                "cannot initialize optional {what} from non-optional value of type {}",
+                other.type_name()
+            )),
+        }
+    }
+
+    fn make(&mut self, of: &'a str, fields: &'a [(usize, String, Expr)]) -> Evaluated<'a> {
+        let mut given = Vec::with_capacity(fields.len());
+        for (_, name, value) in fields {
+            let Some(value) = self.part(value, "field")? else { continue };
+            if of == JSON_PATCH && name != "value" && !matches!(value, Value::String(_)) {
+                let found = value.type_name();
+                return failed(format!("unexpected type {found} for JSONPatchType '{name}' field"));
+            }
+            given.push((name.as_str(), value));
+        }
+        Ok(Value::Made(Arc::new(Made::new(of, given))))
     }
 
     fn within(&mut self, more: Vec<(&'a str, Value<'a>)>, inside: &'a Expr) -> Evaluated<'a> {
@@ -451,8 +487,10 @@ fn optional<'a>(found: Option<Value<'a>>) -> Value<'a> {
 fn select<'a>(of: &Value<'a>, field: &str, wants_optional: bool) -> Evaluated<'a> {
     match of {
         Value::Optional(inner) => Ok(optional(inner.as_ref().and_then(|inner| inner.field(field)))),
-        Value::Object(..) | Value::Map(_) if wants_optional => Ok(optional(of.field(field))),
-        Value::Object(..) | Value::Map(_) => {
+        Value::Object(..) | Value::Map(_) | Value::Made(_) if wants_optional => {
+            Ok(optional(if of.has(field) { of.field(field) } else { None }))
+        }
+        Value::Object(..) | Value::Map(_) | Value::Made(_) => {
             of.field(field).ok_or_else(|| Fault::Failed(format!("no such key: {field}")))
         }
         Value::Foreign(of) => functions::given(of.call(field, &[])),

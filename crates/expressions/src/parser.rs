@@ -224,6 +224,14 @@ impl Parser {
                 continue;
             }
             let optional = *self.peek() == Token::Sign("[?");
+            if *self.peek() == Token::Sign("{")
+                && let Some(name) = dotted(&of)
+            {
+                let at = self.at();
+                self.place += 1;
+                of = Expr { at, node: Node::Make { of: name, fields: self.fields()? } };
+                continue;
+            }
             if self.takes("[") || self.takes("[?") {
                 self.link()?;
                 let index = Box::new(self.expression()?);
@@ -241,6 +249,41 @@ impl Parser {
             all.push(self.expression()?);
             if !self.takes(",") {
                 self.expect(end)?;
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The items of a list, up to its end. `optional`: of the first one.
+    fn items(&mut self, mut optional: bool) -> Result<Vec<Expr>, Unread> {
+        let mut all = Vec::new();
+        while optional || !self.takes("]") {
+            optional = self.takes("?") || optional;
+            all.push(maybe(optional, self.expression()?));
+            optional = false;
+            if !self.takes(",") {
+                self.expect("]")?;
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The fields of an object that is made, up to its end.
+    fn fields(&mut self) -> Result<Vec<(usize, String, Expr)>, Unread> {
+        let mut all = Vec::new();
+        while !self.takes("}") {
+            let optional = self.takes("?");
+            let at = self.at();
+            let Token::Name(name) = self.next() else {
+                return Err((at, "Syntax error: no viable alternative at input '{'".to_owned()));
+            };
+            let colon = self.at();
+            self.expect(":")?;
+            all.push((colon, name, maybe(optional, self.expression()?)));
+            if !self.takes(",") {
+                self.expect("}")?;
                 break;
             }
         }
@@ -274,7 +317,8 @@ impl Parser {
                 self.expect(")")?;
                 Ok(inside)
             }
-            Token::Sign("[") => Ok(Expr { at, node: Node::List(self.arguments("]")?) }),
+            Token::Sign("[") => Ok(Expr { at, node: Node::List(self.items(false)?) }),
+            Token::Sign("[?") => Ok(Expr { at, node: Node::List(self.items(true)?) }),
             Token::Sign("{") => self.map(at),
             Token::Sign(".") if matches!(self.peek(), Token::Name(_)) => self.primary(),
             other => {
@@ -286,15 +330,40 @@ impl Parser {
     fn map(&mut self, at: usize) -> Parsed {
         let mut entries = Vec::new();
         while !self.takes("}") {
+            let optional = self.takes("?");
             let key = self.expression()?;
             self.expect(":")?;
-            entries.push((key, self.expression()?));
+            entries.push((key, maybe(optional, self.expression()?)));
             if !self.takes(",") {
                 self.expect("}")?;
                 break;
             }
         }
         Ok(Expr { at, node: Node::Map(entries) })
+    }
+}
+
+/// A value that is left out where it is an optional without one.
+fn maybe(optional: bool, value: Expr) -> Expr {
+    if optional { Expr { at: value.at, node: Node::Maybe(Box::new(value)) } } else { value }
+}
+
+/// The name that names joined by dots make; `None` of any other expression.
+fn dotted(mut expr: &Expr) -> Option<String> {
+    let mut names = Vec::new();
+    loop {
+        match &expr.node {
+            Node::Name(name) => {
+                names.push(name.as_str());
+                names.reverse();
+                return Some(names.join("."));
+            }
+            Node::Select { of, field, optional: false } => {
+                names.push(field.as_str());
+                expr = of;
+            }
+            _ => return None,
+        }
     }
 }
 

@@ -33,9 +33,21 @@ impl Program {
     /// # Errors
     /// What is wrong, with its line and column.
     pub fn compile(text: &str, variables: &[(&str, &Type)]) -> Result<Self, Rejected> {
+        Self::read(text, variables, false)
+    }
+
+    /// The same, of an expression that may make objects: `Object{…}`, `Object.spec{…}` and `JSONPatch{…}`.
+    ///
+    /// # Errors
+    /// What is wrong, with its line and column.
+    pub fn compile_making(text: &str, variables: &[(&str, &Type)]) -> Result<Self, Rejected> {
+        Self::read(text, variables, true)
+    }
+
+    fn read(text: &str, variables: &[(&str, &Type)], makes: bool) -> Result<Self, Rejected> {
         let rejected = |(at, what): (usize, String)| Rejected(pointed(text, at, &what));
         let expr = parser::parse(text).map_err(rejected)?;
-        let of = check::check(&expr, variables).map_err(rejected)?;
+        let of = check::check(&expr, variables, makes).map_err(rejected)?;
         Ok(Self { expr, of, names: variables.iter().map(|(name, _)| (*name).to_owned()).collect() })
     }
 

@@ -10,6 +10,9 @@ use crate::types::Type;
 /// What is asked, as a check of the authorizer.
 pub(crate) const REQUEST_RESOURCE: &str = "requestResource";
 
+/// Makes a text a key of a JSON pointer. Only expressions that make patches have the function.
+pub(crate) const ESCAPE_KEY: &str = "jsonpatch.escapeKey";
+
 type Signature = (&'static str, &'static str, &'static str, &'static str);
 
 const ALL: &[Signature] = &[
@@ -109,6 +112,7 @@ const ALL: &[Signature] = &[
     ("sets.contains", "", "list,list", "bool"),
     ("sets.intersects", "", "list,list", "bool"),
     ("sets.equivalent", "", "list,list", "bool"),
+    (ESCAPE_KEY, "", "string", "string"),
     ("optional.of", "", "dyn", "opt(dyn)"),
     ("optional.none", "", "", "opt(dyn)"),
     ("optional.ofNonZeroValue", "", "dyn", "opt(dyn)"),
@@ -130,7 +134,7 @@ const ALL: &[Signature] = &[
 ];
 
 /// Libraries whose functions are called as if on an object.
-pub(crate) const NAMESPACES: [&str; 2] = ["sets", "optional"];
+pub(crate) const NAMESPACES: [&str; 3] = ["sets", "optional", "jsonpatch"];
 
 /// Whether there is a function of the name at all.
 pub(crate) fn known(name: &str) -> bool {

@@ -46,6 +46,14 @@ pub(crate) enum Node {
     },
     List(Vec<Expr>),
     Map(Vec<(Expr, Expr)>),
+    /// `Name.of.type{field: value}`
+    Make {
+        of: String,
+        /// The place of a field is that of its colon.
+        fields: Vec<(usize, String, Expr)>,
+    },
+    /// `?value` in a list, map or made object: left out where the optional has none.
+    Maybe(Box<Expr>),
     Not(Box<Expr>),
     Negate(Box<Expr>),
     And(Box<Expr>, Box<Expr>),

@@ -120,3 +120,81 @@ fn what_is_too_much_is_stopped() {
         assert_eq!(run(text, &Type::Dyn, &json!(list)), Err("spent".to_owned()), "{text}");
     }
 }
+
+/// What a change makes, as JSON, and what its names are.
+fn made(text: &str) -> Result<Json, String> {
+    let object = object();
+    let program =
+        Program::compile_making(text, &[("self", &Type::Dyn)]).map_err(|rejected| rejected.to_string())?;
+    let values = [Value::read(&object, &Type::Dyn)];
+    let value = program.run(&values, &mut Budget::steps(1_000_000)).map_err(|fault| format!("{fault:?}"))?;
+    if let Value::Made(made) = &value {
+        made.check_type_names()?;
+    }
+    value.to_json(10_000, 20)
+}
+
+/// Objects that expressions make.
+#[test]
+fn what_is_made() {
+    for (text, json) in [
+        ("Object{}", json!({})),
+        (
+            "Object{spec: Object.spec{n: self.n + 1, d: 2.0, tags: self.tags, l: {'a': 'b'}}}",
+            json!({"spec": {"n": 4, "d": 2, "tags": ["b", "a"], "l": {"a": "b"}}}),
+        ),
+        (
+            "Object{c: [Object.c{name: 'x'}], at: timestamp('2026-01-02T00:00:00Z')}",
+            json!({"c": [{"name": "x"}], "at": "2026-01-02T00:00:00Z"}),
+        ),
+        (
+            "Object{?a: optional.none(), ?b: optional.of(1), c: [?optional.none(), 2], d: {?'e': self.?name}}",
+            json!({"b": 1, "c": [2], "d": {"e": "web"}}),
+        ),
+        ("Object{?spec: optional.ofNonZeroValue(Object.spec{?n: Object{}.?n})}", json!({})),
+        (
+            "[JSONPatch{op: 'add', path: '/a/' + jsonpatch.escapeKey('k8s.io/x~y'), value: {}}]",
+            json!([{"op": "add", "path": "/a/k8s.io~1x~0y", "value": {}}]),
+        ),
+        (
+            "{'a': Object{f: 1}.f == 1, 'b': has(Object{}.f), 'c': Object{f: 'x'} == Object{f: 'x'}, 'd': Object{f: 'x'} == Object{f: 'y'}}",
+            json!({"a": true, "b": false, "c": true, "d": false}),
+        ),
+        (
+            "[JSONPatch{op: 'x'}.op, JSONPatch{}.path, string(has(JSONPatch{}.op)), string(has(JSONPatch{value: 1}.value)), \
+             string(JSONPatch{op: 'a', value: 1} == JSONPatch{op: 'a', value: 1})]",
+            json!(["x", "", "false", "true", "true"]),
+        ),
+        ("[duration('90m'), duration('-1s') + duration('500ms')]", json!(["5400s", "-0.5s"])),
+    ] {
+        assert_eq!(made(text), Ok(json), "{text}");
+    }
+    for (text, why) in [
+        (
+            "Object{spec: Object.specx{}}",
+            "unexpected type name \"Object.specx\", expected \"Object.spec\", which matches field name path from root Object type",
+        ),
+        ("Invalid{}", "undeclared reference to 'Invalid' (in container '')"),
+        ("JSONPatch{op: 'x', odd: 1}", "undefined field 'odd'"),
+        (
+            "JSONPatch{op: 'move', from: 1}",
+            "expected type of field 'from' is 'string' but provided type is 'int'",
+        ),
+        ("JSONPatch{op: self.n}", "unexpected type int for JSONPatchType 'op' field"),
+        ("Object{?a: 1}", "expected type 'optional_type(int)' but found 'int'"),
+        ("Object{?a: self.n}", "cannot initialize optional field from non-optional value of type int"),
+        ("Object{a: {1: 2}}", "map key is of type int, not string"),
+        ("Object{a: quantity('1')}", "a value of type kubernetes.Quantity has no JSON"),
+        (
+            "cel.bind(a, [self, self, self, self, self, self], cel.bind(b, [a, a, a, a, a, a], [b, b, b, b, b, b]))",
+            "the value is too large",
+        ),
+        ("[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]", "the value nests too deep"),
+        ("Object{a: 1", "Syntax error"),
+        ("Object{a 1}", "Syntax error"),
+        ("self.n{}", "undeclared reference to 'self.n'"),
+    ] {
+        let error = made(text).unwrap_err();
+        assert!(error.contains(why), "{text}: {error}");
+    }
+}

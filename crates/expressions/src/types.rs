@@ -25,6 +25,30 @@ pub enum Type {
     Type,
     /// A type of a library, by its name.
     Library(&'static str),
+    /// An object that an expression makes, by the name that the expression gives to its type.
+    Made(Arc<str>),
+}
+
+/// The type of a change of an object, as JSON Patch has it.
+pub const JSON_PATCH: &str = "JSONPatch";
+
+/// The type of the objects that may be changed. The types of their fields have names of this one and the fields' path.
+pub const OBJECT: &str = "Object";
+
+/// The type of a field of a made object; `None` where it has no such field.
+pub(crate) fn made_field(of: &str, field: &str) -> Option<Type> {
+    match (of, field) {
+        (JSON_PATCH, "op" | "path" | "from") => Some(Type::String),
+        (JSON_PATCH, "value") => Some(Type::Dyn),
+        (JSON_PATCH, _) => None,
+        _ => Some(Type::Dyn),
+    }
+}
+
+/// Whether the name is that of a type of which expressions make objects.
+pub(crate) fn is_made(name: &str) -> bool {
+    name == JSON_PATCH
+        || name.strip_prefix(OBJECT).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// An object with named fields.
@@ -114,7 +138,12 @@ impl Type {
             (Self::Null, other) | (other, Self::Null) => {
                 matches!(
                     other,
-                    Self::Null | Self::Object(_) | Self::Timestamp | Self::Duration | Self::Optional(_)
+                    Self::Null
+                        | Self::Object(_)
+                        | Self::Made(_)
+                        | Self::Timestamp
+                        | Self::Duration
+                        | Self::Optional(_)
                 )
             }
             (a, b) => a == b,
@@ -123,7 +152,15 @@ impl Type {
 
     /// The type that both fit.
     pub(crate) fn joined(&self, other: &Type) -> Type {
-        if self == other { self.clone() } else { Self::Dyn }
+        match (self, other) {
+            (a, b) if a == b => a.clone(),
+            // A list without items is of any type.
+            (Self::List(a), Self::List(b)) => Self::list(a.joined(b)),
+            (Self::Map(ka, va), Self::Map(kb, vb)) => {
+                Self::Map(Arc::new(ka.joined(kb)), Arc::new(va.joined(vb)))
+            }
+            _ => Self::Dyn,
+        }
     }
 }
 
@@ -146,6 +183,7 @@ impl fmt::Display for Type {
             Self::Optional(of) => write!(f, "optional_type({of})"),
             Self::Type => f.write_str("type"),
             Self::Library(name) => f.write_str(name),
+            Self::Made(name) => f.write_str(name),
         }
     }
 }

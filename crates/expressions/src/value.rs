@@ -1,5 +1,5 @@
 //! [`Value`]: what expressions work with. Objects and lists of JSON are not copied: what an expression looks at is
-//! read as its declared type when it is looked at.
+//! read as its declared type when it is looked at. [`Made`] is an object that an expression makes.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value as Json};
 
 use crate::foreign::Foreign;
-use crate::types::{ObjectType, Type};
+use crate::types::{JSON_PATCH, ObjectType, Type, made_field};
 
 static ANY: Type = Type::Dyn;
 
@@ -42,6 +42,7 @@ pub enum Value<'a> {
     /// The parts of an absolute URL: scheme, host with port, path, query.
     Url(Arc<[String; 4]>),
     Foreign(Arc<dyn Foreign>),
+    Made(Arc<Made<'a>>),
 }
 
 impl<'a> Value<'a> {
@@ -91,7 +92,16 @@ impl<'a> Value<'a> {
                 .iter()
                 .find(|(key, _)| matches!(key, Self::String(key) if **key == *name))
                 .map(|(_, v)| v.clone()),
+            Self::Made(made) => made.field(name),
             _ => None,
+        }
+    }
+
+    /// Whether there is a field; of changes, a text that is not empty.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Made(made) => made.has(name),
+            other => other.field(name).is_some(),
         }
     }
 
@@ -137,7 +147,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    pub(crate) fn type_name(&self) -> &'static str {
+    /// The name of the value's type.
+    pub fn type_name(&self) -> &'a str {
         match self {
             Self::Null => "null_type",
             Self::Bool(_) => "bool",
@@ -157,6 +168,7 @@ impl<'a> Value<'a> {
             Self::Range(..) => "net.CIDR",
             Self::Url(_) => "kubernetes.URL",
             Self::Foreign(of) => of.type_name(),
+            Self::Made(made) => made.type_name(),
         }
     }
 
@@ -171,6 +183,7 @@ impl<'a> Value<'a> {
             }
             Self::Array(items, _) => items.iter().map(weight_of).sum::<u64>() + 1,
             Self::Object(fields, _) => fields.values().map(|value| weight_of(value) + 1).sum::<u64>() + 1,
+            Self::Made(made) => made.fields().map(|(_, value)| value.weight() + 1).sum::<u64>() + 1,
             _ => 1,
         }
     }
@@ -217,6 +230,7 @@ impl<'a> Value<'a> {
             (Self::Address(a), Value::Address(b)) => a == b,
             (Self::Range(a, n), Value::Range(b, m)) => a == b && n == m,
             (Self::Url(a), Value::Url(b)) => a == b,
+            (Self::Made(a), Value::Made(b)) => a.equals(b),
             (Self::Optional(a), Value::Optional(b)) => match (a, b) {
                 (Some(a), Some(b)) => a.equals(b),
                 (None, None) => true,
@@ -236,6 +250,89 @@ impl<'a> Value<'a> {
             |key: &Value<'_>, value: &Value<'_>| b.iter().any(|(k, v)| k.equals(key) && v.equals(value));
         Some(a.len() == b.len() && a.iter().all(|(key, value)| has(key, value)))
     }
+}
+
+/// An object of a type that has no more than a name.
+#[derive(Debug, Clone)]
+pub struct Made<'a> {
+    of: &'a str,
+    fields: Vec<(&'a str, Value<'a>)>,
+}
+
+impl<'a> Made<'a> {
+    pub(crate) fn new(of: &'a str, fields: Vec<(&'a str, Value<'a>)>) -> Self {
+        Self { of, fields }
+    }
+
+    /// The name of the type.
+    pub fn type_name(&self) -> &'a str {
+        self.of
+    }
+
+    /// The value of a field that was given.
+    pub fn given(&self, name: &str) -> Option<&Value<'a>> {
+        self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// The fields that were given.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&'a str, &Value<'a>)> {
+        self.fields.iter().map(|(name, value)| (*name, value))
+    }
+
+    /// The value that an expression reads of a field; texts of changes are empty where none was given.
+    pub(crate) fn field(&self, name: &str) -> Option<Value<'a>> {
+        let empty = || {
+            let is_text = self.of == JSON_PATCH && made_field(self.of, name) == Some(Type::String);
+            is_text.then(|| Value::string(""))
+        };
+        self.given(name).cloned().or_else(empty)
+    }
+
+    /// Whether a field was given, and of changes, a text that is not empty.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match self.given(name) {
+            Some(Value::String(text)) if self.of == JSON_PATCH && name != "value" => !text.is_empty(),
+            given => given.is_some(),
+        }
+    }
+
+    pub(crate) fn equals(&self, other: &Made<'_>) -> bool {
+        self.of == other.of
+            && self.fields.len() == other.fields.len()
+            && self.fields().all(|(name, value)| other.given(name).is_some_and(|other| value.equals(other)))
+    }
+
+    /// Whether the types of the objects inside are named for the fields that hold them.
+    ///
+    /// # Errors
+    /// Every name that is another, in upstream's words.
+    pub fn check_type_names(&self) -> Result<(), String> {
+        let mut wrong = Vec::new();
+        self.check_names(self.of.to_owned(), &mut wrong);
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    }
+
+    fn check_names(&self, wanted: String, wrong: &mut Vec<String>) {
+        if self.of != wanted {
+            wrong.push(format!(
+                "unexpected type name {:?}, expected {wanted:?}, which matches field name path from root Object type",
+                self.of
+            ));
+        }
+        for (name, value) in self.fields() {
+            check_names(value, &format!("{wanted}.{name}"), wrong);
+        }
+    }
+}
+
+/// Items of lists and values of maps are of the type of the field that holds the list or map.
+fn check_names(value: &Value<'_>, wanted: &str, wrong: &mut Vec<String>) {
+    crate::depth::deep(|| match value {
+        Value::Made(made) => made.check_names(wanted.to_owned(), wrong),
+        Value::List(items) => items.iter().for_each(|item| check_names(item, wanted, wrong)),
+        Value::Map(entries) => entries.iter().for_each(|(_, value)| check_names(value, wanted, wrong)),
+        _ => {}
+    });
 }
 
 fn weight_of(json: &Json) -> u64 {

@@ -21,6 +21,8 @@ pub struct Scope {
     pub authorizer: bool,
     /// The variables of the policy, by name.
     pub variables: Option<Arc<ObjectType>>,
+    /// The expression makes a change: it may make objects (`Object{…}`, `JSONPatch{…}`).
+    pub patches: bool,
 }
 
 static REQUEST: LazyLock<Type> = LazyLock::new(request);
@@ -56,11 +58,17 @@ impl Scope {
         let program =
             self.program(text, &DYN, &DYN).map_err(|rejected| format!("compilation failed: {rejected}"))?;
         let found = program.result_type();
-        if wanted.is_empty() || *found == Type::Dyn || wanted.contains(found) {
+        // A list of nothing is of any type. Changes are of their type for certain.
+        let unknown = |wanted: &Type| match (found, wanted) {
+            (Type::Dyn, _) => !self.patches,
+            (Type::List(of), Type::List(_)) => **of == Type::Dyn,
+            _ => false,
+        };
+        if wanted.is_empty() || wanted.contains(found) || wanted.iter().any(unknown) {
             return Ok(program);
         }
         Err(match wanted {
-            [only] => format!("must evaluate to {only}"),
+            [only] => format!("must evaluate to {only} but got {found}"),
             many => {
                 let names: Vec<String> = many.iter().map(ToString::to_string).collect();
                 format!("must evaluate to one of [{}]", names.join(" "))
@@ -83,8 +91,18 @@ impl Scope {
             _ => object,
         };
         let typed: Vec<(&str, &Type)> = self.names().map(|name| (name, of(name))).collect();
-        Program::compile(text, &typed)
+        if self.patches { Program::compile_making(text, &typed) } else { Program::compile(text, &typed) }
     }
+}
+
+/// The type of expressions that apply a configuration.
+pub fn configuration_type() -> Type {
+    Type::Made(expressions::OBJECT.into())
+}
+
+/// The type of expressions that make a JSON patch.
+pub fn json_patch_type() -> Type {
+    Type::list(Type::Made(expressions::JSON_PATCH.into()))
 }
 
 /// The type that a request is read as.
@@ -164,6 +182,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn changes_are_made_where_they_are_wanted() {
+        let scope = Scope { patches: true, ..Scope::of_webhook() };
+        let compile = |text: &str, of: Type| scope.compile(text, &[of]).map(|_| ());
+        let apply = |text: &str| compile(text, configuration_type());
+        let patch = |text: &str| compile(text, json_patch_type());
+        assert_eq!(apply("Object{spec: Object.spec{replicas: object.spec.replicas + 1}}"), Ok(()));
+        assert_eq!(apply("has(object.spec) ? Object{} : Object{?spec: object.?spec}"), Ok(()));
+        let path = "'/metadata/labels/' + jsonpatch.escapeKey('a.b/c')";
+        assert_eq!(patch(&format!("[JSONPatch{{op: 'add', path: {path}, value: 'x'}}]")), Ok(()));
+        assert_eq!(patch("has(object.spec) ? [JSONPatch{op: 'remove', path: '/spec'}] : []"), Ok(()));
+        for (found, why) in [
+            (apply("'teapot'"), "must evaluate to Object but got string"),
+            (apply("Object.spec{}"), "must evaluate to Object but got Object.spec"),
+            (apply("object.spec"), "must evaluate to Object but got dyn"),
+            (patch("JSONPatch{}"), "must evaluate to list(JSONPatch) but got JSONPatch"),
+        ] {
+            assert_eq!(found.unwrap_err(), why);
+        }
+        let elsewhere = Scope::of_webhook().compile("Object{} == Object{}", &[Type::Bool]).unwrap_err();
+        assert!(elsewhere.contains("1:7: undeclared reference to 'Object' (in container '')"), "{elsewhere}");
+        let wrong = patch("[JSONPatch{op: 1}]").unwrap_err();
+        assert!(
+            wrong.contains("1:14: expected type of field 'op' is 'string' but provided type is 'int'"),
+            "{wrong}"
+        );
+    }
+
+    #[test]
     fn expressions_know_the_request_and_nothing_else() {
         let scope = Scope::of_webhook();
         let compile = |text: &str| scope.compile(text, &[Type::Bool]).map(|_| ());
@@ -176,7 +222,7 @@ mod tests {
         ] {
             assert_eq!(compile(text), Ok(()), "{text}");
         }
-        assert_eq!(compile("request.name").unwrap_err(), "must evaluate to bool");
+        assert_eq!(compile("request.name").unwrap_err(), "must evaluate to bool but got string");
         for (text, why) in [
             ("params.a", "undeclared reference to 'params'"),
             ("request.nothing == ''", "undefined field 'nothing'"),

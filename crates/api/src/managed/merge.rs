@@ -55,38 +55,50 @@ fn merge_value(types: &Types, shape: Option<&Shape>, live: &mut Value, config: V
     }
 }
 
-/// Items of the configuration come in its order; those only live has stay where they stood beside
-/// the ones both have.
+/// Items that only live has come before what the configuration adds, those of the configuration in its order. An item
+/// that live has twice is the configuration's afterwards. Upstream: `structured-merge-diff/typed/merge.go`.
 fn merge_items(types: &Types, list: &List, live: &mut Vec<Value>, config: Vec<Value>) {
-    let element = |item: &Value| element::of_item(&list.topology, item);
-    if config.iter().chain(live.iter()).any(|item| element(item).is_none()) {
+    let elements = |items: &[Value]| -> Option<Vec<String>> {
+        items.iter().map(|item| element::of_item(&list.topology, item)).collect()
+    };
+    let (Some(old), Some(new)) = (elements(live), elements(&config)) else {
         *live = config;
         return;
+    };
+    let named: HashSet<&str> = new.iter().map(String::as_str).collect();
+    // Where the items of live are; none where two are alike.
+    let mut places: HashMap<&str, Option<usize>> = HashMap::new();
+    for (at, element) in old.iter().enumerate() {
+        places.entry(element).and_modify(|place| *place = None).or_insert(Some(at));
     }
-    let named: HashSet<Option<String>> = config.iter().map(element).collect();
-    let (mut shared, mut only_live) = (HashMap::new(), Vec::new());
-    for (at, item) in std::mem::take(live).into_iter().enumerate() {
-        let element = element(&item);
-        if named.contains(&element) {
-            shared.entry(element).or_insert((at, item));
-        } else {
-            only_live.push((at, item));
-        }
-    }
-    let mut only_live = only_live.into_iter().peekable();
-    for item in config {
-        match shared.remove(&element(&item)) {
-            Some((at, mut merged)) => {
-                while let Some((_, earlier)) = only_live.next_if(|(other, _)| *other < at) {
-                    live.push(earlier);
-                }
-                merge_value(types, Some(&list.item), &mut merged, item);
-                live.push(merged);
+    let mut shared = new.iter().filter(|element| places.contains_key(element.as_str())).peekable();
+    let mut items: Vec<Option<Value>> = std::mem::take(live).into_iter().map(Some).collect();
+    let mut merged: HashSet<&str> = HashSet::new();
+    let mut next_old = 0;
+    for (element, item) in new.iter().zip(config) {
+        while let Some(other) = old.get(next_old).filter(|other| *other != element) {
+            let waited_for = shared.peek().is_some_and(|next| *next == other);
+            if !named.contains(other.as_str()) {
+                live.extend(items[next_old].take());
+            } else if waited_for && !merged.contains(other.as_str()) {
+                break;
             }
-            None => live.push(item),
+            next_old += 1;
         }
+        next_old += usize::from(old.get(next_old) == Some(element));
+        shared.next_if_eq(&element);
+        merged.insert(element);
+        let own = places.get(element.as_str()).copied().flatten().and_then(|at| items[at].take());
+        live.push(match own {
+            Some(mut own) => {
+                merge_value(types, Some(&list.item), &mut own, item);
+                own
+            }
+            None => item,
+        });
     }
-    live.extend(only_live.map(|(_, item)| item));
+    let rest = old.iter().zip(items).skip(next_old);
+    live.extend(rest.filter(|(element, _)| !named.contains(element.as_str())).filter_map(|(_, item)| item));
 }
 
 /// Removes from `object` what is in `last` (applied the time before) and in no set of `managed` (what

@@ -437,3 +437,35 @@ proptest! {
         let _ = updated(Some(&live), pod(json!({"priority": 2})), &writer("y", 1));
     }
 }
+
+#[test]
+fn a_configuration_is_laid_over_what_it_does_not_replace() {
+    let (types, id) = sample::types();
+    let laid = |live: Value, config: Value| {
+        let config = object(json!({"apiVersion": "v1", "kind": "Pod", "spec": config}));
+        overlay(&types, id, &pod(live), config).map(|laid| laid.0["spec"].clone())
+    };
+    let live = || json!({"replicas": 1, "containers": [{"name": "a", "image": "x"}, {"name": "b"}]});
+    assert_eq!(
+        laid(live(), json!({"containers": [{"name": "b", "image": "y"}, {"name": "c"}]})),
+        Ok(
+            json!({"replicas": 1, "containers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}, {"name": "c"}]})
+        )
+    );
+    for (config, why) in [
+        (
+            json!({"replicasx": 1}),
+            "failed to convert patch object to typed object: .spec.replicasx: field not declared in schema",
+        ),
+        (
+            json!({"replicas": "1"}),
+            "failed to convert patch object to typed object: .spec.replicas: expected numeric (int or float), got string",
+        ),
+        (
+            json!({"nodeSelector": {"a": "b"}, "containers": [{"name": "a", "args": []}]}),
+            "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.containers[0].args, .spec.nodeSelector",
+        ),
+    ] {
+        assert_eq!(laid(live(), config), Err(why.to_owned()));
+    }
+}

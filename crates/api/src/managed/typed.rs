@@ -15,13 +15,8 @@ use crate::{Error, Object, Reason};
 /// # Errors
 /// 500 without a reason, as upstream's, which names every fault with its path.
 pub fn check(types: &Types, id: StructId, config: &Object) -> Result<(), Error> {
-    let mut walk = Walk { types, path: String::new(), faults: Vec::new() };
-    walk.fields(id, config.0.iter());
-    let faults = match walk.faults.as_slice() {
-        [] => return Ok(()),
-        [only] => only.clone(),
-        many => format!("errors:\n  {}", many.join("\n  ")),
-    };
+    // Scalars are judged by the decoder.
+    let Some(faults) = faults(types, id, config, false) else { return Ok(()) };
     let (group_version, kind) = (config.api_version(), config.kind());
     let slash = if group_version.contains('/') { "" } else { "/" };
     Err(Error::new(
@@ -34,8 +29,20 @@ pub fn check(types: &Types, id: StructId, config: &Object) -> Result<(), Error> 
     ))
 }
 
+/// Every fault of a configuration. `scalars`: whether values of the wrong type are faults too.
+pub(super) fn faults(types: &Types, id: StructId, config: &Object, scalars: bool) -> Option<String> {
+    let mut walk = Walk { types, scalars, path: String::new(), faults: Vec::new() };
+    walk.fields(id, config.0.iter());
+    match walk.faults.as_slice() {
+        [] => None,
+        [only] => Some(only.clone()),
+        many => Some(format!("errors:\n  {}", many.join("\n  "))),
+    }
+}
+
 struct Walk<'t> {
     types: &'t Types,
+    scalars: bool,
     /// Of the value that is looked at, as upstream prints it.
     path: String,
     faults: Vec<String>,
@@ -90,7 +97,53 @@ impl Walk<'_> {
                     self.below(&element, Some(&list.item), item);
                 }
             }
+            (_, Value::Null) => {}
+            _ if self.scalars => {
+                if let Some(what) = mismatch(shape, value) {
+                    self.fault(&what);
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// What is wrong with a value that is not of the shape, in upstream's words.
+fn mismatch(shape: &Shape, value: &Value) -> Option<String> {
+    let simple = !value.is_object() && !value.is_array();
+    match shape {
+        Shape::Struct(_) | Shape::Map(_) => Some(format!("expected map, got &{{{}}}", plain(value))),
+        Shape::List(_) => Some(format!("expected list, got &{{{}}}", plain(value))),
+        Shape::Bool if !value.is_boolean() => Some(format!("expected boolean, got &{{{}}}", plain(value))),
+        Shape::Int32 | Shape::Int64 | Shape::Float if !value.is_number() => {
+            Some(format!("expected numeric (int or float), got {}", go_type(value)))
+        }
+        Shape::String | Shape::Bytes | Shape::Time | Shape::MicroTime | Shape::Duration
+            if !value.is_string() =>
+        {
+            let text = plain(value);
+            Some(format!("expected string, got &value.valueUnstructured{{Value:{text}}}"))
+        }
+        Shape::Quantity | Shape::IntOrString if !simple => {
+            Some(format!("expected any scalar, got {}", plain(value)))
+        }
+        _ => None,
+    }
+}
+
+/// The type that Go has for a value.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

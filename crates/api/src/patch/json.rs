@@ -1,6 +1,6 @@
 //! JSON patch (RFC 6902), within limits.
 
-use json_patch::PatchOperation;
+use json_patch::{AddOperation, PatchErrorKind, PatchOperation};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,35 +21,73 @@ pub fn json(document: &Value, patch: &[u8], limits: &Limits) -> Result<Value, Er
     let Value::Array(operations) = patch else {
         return Err(Error::bad_request("a JSON patch is a list of operations"));
     };
+    operate(document, &operations, limits).map_err(|fault| match fault {
+        Fault::Untrue(error) | Fault::Wrong(error) => error,
+    })
+}
+
+/// Why operations come to nothing.
+#[derive(Debug)]
+pub enum Fault {
+    /// A `test` is not true of the document.
+    Untrue(Error),
+    Wrong(Error),
+}
+
+/// The same as [`json`], of operations that were decoded.
+///
+/// # Errors
+/// As those of [`json`].
+pub fn operate(document: &Value, operations: &[Value], limits: &Limits) -> Result<Value, Fault> {
     if operations.len() > MAX_JSON_PATCH_OPERATIONS {
         let message = format!(
             "Request entity too large: The allowed maximum operations in a JSON patch is {MAX_JSON_PATCH_OPERATIONS}, got {}",
             operations.len()
         );
-        return Err(Error::new(Reason::RequestEntityTooLarge, message));
+        return Err(Fault::Wrong(Error::new(Reason::RequestEntityTooLarge, message)));
     }
     let operations = operations.iter().map(PatchOperation::deserialize).collect::<Result<Vec<_>, _>>();
-    let operations = operations.map_err(|e| Error::bad_request(format!("malformed JSON patch: {e}")))?;
+    let malformed = |e| Fault::Wrong(Error::bad_request(format!("malformed JSON patch: {e}")));
+    let operations = operations.map_err(malformed)?;
     let mut result = document.clone();
     let mut copied_bytes = 0;
     let mut nesting = Nesting { depth: limits.depth, values_left: limits.bytes };
-    for (index, operation) in operations.iter().enumerate() {
-        nesting.check(operation, &result)?;
-        if let PatchOperation::Copy(copy) = operation
+    for (index, operation) in operations.into_iter().enumerate() {
+        let operation = as_upstream(operation, &result);
+        nesting.check(&operation, &result).map_err(Fault::Wrong)?;
+        if let PatchOperation::Copy(copy) = &operation
             && let Some(source) = result.pointer(copy.from.as_str())
         {
             copied_bytes += source.to_string().len();
             if copied_bytes > limits.bytes {
                 let limit = limits.bytes;
-                return Err(unprocessable(&format!(
+                return Err(Fault::Wrong(unprocessable(&format!(
                     "unable to copy: the accumulated size increase of copies exceeds the limit of {limit} bytes"
-                )));
+                ))));
             }
         }
-        json_patch::patch_unsafe(&mut result, std::slice::from_ref(operation))
-            .map_err(|e| unprocessable(&format!("operation {index} at {:?}: {}", e.path.as_str(), e.kind)))?;
+        json_patch::patch_unsafe(&mut result, std::slice::from_ref(&operation)).map_err(|e| {
+            let error = unprocessable(&format!("operation {index} at {:?}: {}", e.path.as_str(), e.kind));
+            if matches!(e.kind, PatchErrorKind::TestFailed) {
+                Fault::Untrue(error)
+            } else {
+                Fault::Wrong(error)
+            }
+        })?;
     }
     Ok(result)
+}
+
+/// Upstream's library replaces a field of an object that is not there yet: it adds the field.
+fn as_upstream(operation: PatchOperation, document: &Value) -> PatchOperation {
+    let PatchOperation::Replace(replace) = &operation else { return operation };
+    let path = replace.path.as_str();
+    let parent = path.rsplit_once('/').and_then(|(parent, _)| document.pointer(parent));
+    if parent.is_some_and(Value::is_object) && document.pointer(path).is_none() {
+        let (path, value) = (replace.path.clone(), replace.value.clone());
+        return PatchOperation::Add(AddOperation { path, value });
+    }
+    operation
 }
 
 /// Keeps the document within its depth at every operation: copies and moves of what was copied and moved

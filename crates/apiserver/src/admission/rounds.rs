@@ -1,8 +1,8 @@
-//! [`Rounds`]: what the mutating plugins of one request know of one another. When a webhook has changed the object, all
-//! plugins are asked once more, and of the webhooks those that want it (`reinvocationPolicy: IfNeeded`). Upstream:
-//! `k8s.io/apiserver/pkg/admission/reinvocation.go`.
+//! [`Rounds`]: what the mutating plugins of one request know of one another. When a webhook or policy has changed the
+//! object, all plugins are asked once more, and of the webhooks and policies those that want it
+//! (`reinvocationPolicy: IfNeeded`). Upstream: `k8s.io/apiserver/pkg/admission/reinvocation.go`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use api::Object;
@@ -15,11 +15,18 @@ pub struct Rounds(Mutex<State>);
 struct State {
     second: bool,
     wanted: bool,
+    /// By plugin.
+    turns: HashMap<&'static str, Turn>,
+}
+
+/// What one plugin knows of those it asks: webhooks, or policies.
+#[derive(Debug, Default)]
+struct Turn {
     /// Who was asked, wants to be asked again, and has not seen the last change.
     asked: HashSet<String>,
     /// Who is to be asked in the second round.
     due: HashSet<String>,
-    /// The object as the first round left it, where somebody may have to be asked again.
+    /// The object as the plugin left it, where somebody may have to be asked again.
     left: Option<Object>,
 }
 
@@ -32,20 +39,22 @@ impl Rounds {
         begins
     }
 
-    /// Begins a plugin's turn: in the second round, whoever is asked has to see what the plugins of the house have
-    /// changed since.
-    pub(super) fn enter(&self, object: Option<&Object>) {
+    /// Begins a plugin's turn: in the second round, whoever it asks has to see what other plugins have changed since.
+    pub(super) fn enter(&self, plugin: &'static str, object: Option<&Object>) {
         let mut state = self.state();
-        if state.second && state.left.as_ref() != object {
-            state.require();
+        let second = state.second;
+        let turn = state.turns.entry(plugin).or_default();
+        if second && turn.left.as_ref() != object {
+            turn.require();
         }
     }
 
     /// Ends the turn.
-    pub(super) fn leave(&self, object: Option<&Object>) {
+    pub(super) fn leave(&self, plugin: &'static str, object: Option<&Object>) {
         let mut state = self.state();
-        let matters = !state.asked.is_empty() || !state.due.is_empty();
-        state.left = if matters { object.cloned() } else { None };
+        let turn = state.turns.entry(plugin).or_default();
+        let matters = !turn.asked.is_empty() || !turn.due.is_empty();
+        turn.left = if matters { object.cloned() } else { None };
     }
 
     /// The round, for audit annotations.
@@ -53,22 +62,28 @@ impl Rounds {
         u8::from(self.state().second)
     }
 
-    /// Whether a webhook takes part in this round.
-    pub(super) fn includes(&self, webhook: &str) -> bool {
+    /// Whether a webhook or policy takes part in this round.
+    pub(super) fn includes(&self, plugin: &'static str, who: &str) -> bool {
         let state = self.state();
-        !state.second || state.due.contains(webhook)
+        !state.second || state.turns.get(plugin).is_some_and(|turn| turn.due.contains(who))
     }
 
-    /// Notes that a webhook was asked, and whether it changed the object and wants to see later changes.
-    pub(super) fn asked(&self, webhook: &str, changed: bool, again: bool) {
-        let mut state = self.state();
+    /// Notes that a webhook or policy was asked, and whether it changed the object and wants to see later changes.
+    pub(super) fn asked(&self, plugin: &'static str, who: &str, changed: bool, again: bool) {
         if changed {
-            state.require();
-            state.wanted = true;
+            self.changed(plugin);
         }
         if again {
-            state.asked.insert(webhook.to_owned());
+            let mut state = self.state();
+            state.turns.entry(plugin).or_default().asked.insert(who.to_owned());
         }
+    }
+
+    /// Notes that the object was changed: all that the plugin has asked so far have to see it.
+    pub(super) fn changed(&self, plugin: &'static str) {
+        let mut state = self.state();
+        state.wanted = true;
+        state.turns.entry(plugin).or_default().require();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -76,7 +91,7 @@ impl Rounds {
     }
 }
 
-impl State {
+impl Turn {
     fn require(&mut self) {
         let asked = std::mem::take(&mut self.asked);
         self.due.extend(asked);
@@ -90,26 +105,29 @@ mod tests {
     #[test]
     fn who_has_not_seen_a_change_is_asked_again() {
         let rounds = Rounds::default();
-        rounds.enter(None);
-        rounds.asked("a", false, true);
-        rounds.asked("b", true, true);
-        rounds.asked("c", false, false);
-        rounds.leave(None);
+        rounds.enter("p", None);
+        rounds.asked("p", "a", false, true);
+        rounds.asked("p", "b", true, true);
+        rounds.asked("p", "c", false, false);
+        rounds.leave("p", None);
         assert!(rounds.begin_second() && !rounds.begin_second());
-        rounds.enter(None);
-        assert_eq!(["a", "b", "c"].map(|hook| rounds.includes(hook)), [true, false, false]);
+        rounds.enter("p", None);
+        assert_eq!(["a", "b", "c"].map(|hook| rounds.includes("p", hook)), [true, false, false]);
     }
 
     #[test]
-    fn a_change_of_the_house_is_seen_by_all_who_want() {
+    fn a_change_of_another_plugin_is_seen_by_all_who_want() {
         let rounds = Rounds::default();
         let [before, after] = ["x", "y"].map(|kind| Object::new("v1", kind));
-        rounds.enter(Some(&before));
-        rounds.asked("a", true, true);
-        rounds.leave(Some(&before));
+        rounds.enter("p", Some(&before));
+        rounds.asked("p", "a", true, true);
+        rounds.leave("p", Some(&before));
+        rounds.enter("q", Some(&before));
+        rounds.asked("q", "a", true, false);
+        rounds.leave("q", Some(&after));
         assert!(rounds.begin_second());
-        assert!(!rounds.includes("a"));
-        rounds.enter(Some(&after));
-        assert!(rounds.includes("a"));
+        assert!(!rounds.includes("p", "a"));
+        rounds.enter("p", Some(&after));
+        assert!(rounds.includes("p", "a") && !rounds.includes("q", "a"));
     }
 }

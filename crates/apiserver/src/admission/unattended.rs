@@ -18,17 +18,7 @@ const STORED: &[(&str, &str)] = &[
 ];
 
 /// Policies that are not enforced, by group and plural, and what that lets pass.
-const NOT_ENFORCED: [(&str, &str, &str); 4] = [
-    (
-        "admissionregistration.k8s.io",
-        "mutatingadmissionpolicies",
-        "requests are not changed by its mutations",
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "mutatingadmissionpolicybindings",
-        "requests are not changed by the policy it binds",
-    ),
+const NOT_ENFORCED: [(&str, &str, &str); 2] = [
     ("flowcontrol.apiserver.k8s.io", "flowschemas", "requests that it matches are not set apart"),
     ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "no request is limited or queued by it"),
 ];

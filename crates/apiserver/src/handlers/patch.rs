@@ -116,7 +116,8 @@ pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
     let current = target.read_existing(&namespace, &call.info.name).await?;
     let attributes = call.attributes();
     let part = Part::of(&attributes);
-    let mut write = Write { target: &target, attributes: &attributes, part, options, warnings: Vec::new() };
+    let mut write =
+        Write { target: &target, attributes: &attributes, part, options, warnings: Vec::new(), view: None };
     let schema = &target.row.schema;
     let json = write
         .update(current, |write, old| {
@@ -166,7 +167,7 @@ async fn apply(target: Target, call: Call, answer: Answer, options: WriteOptions
         Ok(object)
     };
     let part = Part::of(&attributes);
-    let mut write = Write { target: &target, attributes: &attributes, part, options, warnings };
+    let mut write = Write { target: &target, attributes: &attributes, part, options, warnings, view: None };
     let Some(current) = target.read(&namespace, &call.info.name).await? else {
         if !call.info.subresource.is_empty() {
             return Err(target.not_found(&call.info.name));

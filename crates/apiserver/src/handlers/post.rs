@@ -23,7 +23,7 @@ pub(crate) async fn create(target: Target, mut call: Call) -> Outcome {
         object.name().clone_into(&mut attributes.name);
     }
     let part = Part::of(&attributes);
-    let mut write = Write { target: &target, attributes: &attributes, part, options, warnings };
+    let mut write = Write { target: &target, attributes: &attributes, part, options, warnings, view: None };
     let json = write.create(Change { object, managed: false }).await?;
     finish(&target, &call, answer, StatusCode::CREATED, json, &write.warnings)
 }

@@ -27,7 +27,7 @@ pub(crate) async fn update(target: Target, mut call: Call) -> Outcome {
     }
     let attributes = call.attributes();
     let part = Part::of(&attributes);
-    let mut write = Write { target: &target, attributes: &attributes, part, options, warnings };
+    let mut write = Write { target: &target, attributes: &attributes, part, options, warnings, view: None };
     let Some(current) = target.read(&namespace, &call.info.name).await? else {
         if !target.row.rules.create_on_update || !call.info.subresource.is_empty() {
             return Err(target.not_found(&call.info.name));

@@ -17,7 +17,7 @@ use super::options::WriteOptions;
 use super::patch::{Patch, PatchType};
 use super::storage::Target;
 use super::table;
-use super::write::{Change, Part, Write};
+use super::write::{Change, Part, View, Write};
 use crate::request::call::Call;
 use crate::respond::negotiate::{Answer, Shape};
 use crate::respond::{self, Outcome};
@@ -110,7 +110,15 @@ async fn change(target: Target, paths: &ScalePaths, mut call: Call, form: Answer
     let current = target.read_existing(&namespace, &call.info.name).await?;
     let attributes = call.attributes();
     let part = Part::of(&attributes);
-    let mut write = Write { target: &target, attributes: &attributes, part, options, warnings: Vec::new() };
+    let view = ByScale { paths, name: &call.info.name };
+    let mut write = Write {
+        target: &target,
+        attributes: &attributes,
+        part,
+        options,
+        warnings: Vec::new(),
+        view: Some(&view),
+    };
     let json = write
         .update(current, |_, old| {
             let mut scale = match (&patch, &whole) {
@@ -119,16 +127,32 @@ async fn change(target: Target, paths: &ScalePaths, mut call: Call, form: Answer
                 (None, None) => return Err(Error::internal("neither a scale nor a patch")),
             };
             structure::check(schema.types(), schema.id(), &mut scale)?;
-            let replicas = wanted(&scale, &call.info.name)?;
-            let mut object = old.clone();
-            object.set_at(&paths.spec_replicas, replicas.into());
-            let version = scale.resource_version();
-            object.set_meta_str("resourceVersion", version);
+            let (mut object, version) = (old.clone(), scale.resource_version().to_owned());
+            view.put(&mut object, scale)?;
+            object.set_meta_str("resourceVersion", &version);
             Ok(Change { object, managed: false })
         })
         .await?;
     let object: Object = serde_json::from_slice(&json).map_err(Error::internal)?;
     shown(&target, &call, form, scale_of(paths, &object)?)
+}
+
+/// An object as its scale, of which the wanted count is all that can be changed.
+struct ByScale<'a> {
+    paths: &'a ScalePaths,
+    /// Of the object.
+    name: &'a str,
+}
+
+impl View for ByScale<'_> {
+    fn show(&self, object: &Object) -> Result<Object, Error> {
+        scale_of(self.paths, object)
+    }
+
+    fn put(&self, object: &mut Object, shown: Object) -> Result<(), Error> {
+        object.set_at(&self.paths.spec_replicas, wanted(&shown, self.name)?.into());
+        Ok(())
+    }
 }
 
 fn wanted(scale: &Object, name: &str) -> Result<i64, Error> {

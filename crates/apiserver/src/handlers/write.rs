@@ -49,6 +49,23 @@ pub(crate) struct Write<'a> {
     pub options: WriteOptions,
     /// Texts for `Warning` headers, gathered on the way.
     pub warnings: Vec<String>,
+    /// How admission sees the object, where a subresource carries another kind.
+    pub view: Option<&'a dyn View>,
+}
+
+/// An object as a subresource shows it.
+pub(crate) trait View: Sync {
+    /// What the subresource shows of the object.
+    ///
+    /// # Errors
+    /// When the object cannot be shown.
+    fn show(&self, object: &Object) -> Result<Object, Error>;
+
+    /// Changes the object so that it is as what is shown.
+    ///
+    /// # Errors
+    /// When what is shown cannot be.
+    fn put(&self, object: &mut Object, shown: Object) -> Result<(), Error>;
 }
 
 /// A new object for [`Write::update`], and whether its managed fields are already right (apply).
@@ -323,7 +340,14 @@ impl Write<'_> {
             return Ok(());
         }
         let deps = &self.target.context.deps;
-        admission::admit(&deps.admission, &deps.cache, &self.review(operation, old), Some(object)).await
+        let Some(view) = self.view else {
+            let review = self.review(operation, old);
+            return admission::admit(&deps.admission, &deps.cache, &review, Some(object)).await;
+        };
+        let (mut shown, old) = (view.show(object)?, old.map(|old| view.show(old)).transpose()?);
+        let review = self.review(operation, old.as_ref());
+        admission::admit(&deps.admission, &deps.cache, &review, Some(&mut shown)).await?;
+        view.put(object, shown)
     }
 
     async fn reserve(
@@ -351,7 +375,11 @@ impl Write<'_> {
             return Ok(());
         }
         let plugins = &self.target.context.deps.admission;
-        admission::validate(plugins, &self.review(operation, old), Some(object)).await
+        let Some(view) = self.view else {
+            return admission::validate(plugins, &self.review(operation, old), Some(object)).await;
+        };
+        let (shown, old) = (view.show(object)?, old.map(|old| view.show(old)).transpose()?);
+        admission::validate(plugins, &self.review(operation, old.as_ref()), Some(&shown)).await
     }
 }
 

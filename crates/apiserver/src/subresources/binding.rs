@@ -43,6 +43,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
         part: Part::Admitted,
         options,
         warnings: Vec::new(),
+        view: None,
     };
     write
         .update(current, |write, old| {

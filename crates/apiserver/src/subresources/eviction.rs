@@ -175,7 +175,14 @@ impl Eviction<'_> {
     }
 
     fn writing<'w>(&self, target: &'w Target, attributes: &'w Attributes) -> Write<'w> {
-        Write { target, attributes, part: Part::Admitted, options: self.write.clone(), warnings: Vec::new() }
+        Write {
+            target,
+            attributes,
+            part: Part::Admitted,
+            options: self.write.clone(),
+            warnings: Vec::new(),
+            view: None,
+        }
     }
 }
 

@@ -22,8 +22,14 @@ pub(crate) async fn finalize(target: Target, mut call: Call) -> Outcome {
     metadata::check_name(&wanted, "", &call.info.name)?;
     let current = target.read_existing("", &call.info.name).await?;
     let attributes = call.attributes();
-    let mut write =
-        Write { target: &target, attributes: &attributes, part: Part::Special, options, warnings };
+    let mut write = Write {
+        target: &target,
+        attributes: &attributes,
+        part: Part::Special,
+        options,
+        warnings,
+        view: None,
+    };
     let json = write
         .update(current, |_, old| {
             let mut object = old.clone();

@@ -48,7 +48,8 @@ pub(super) async fn answer(target: Target, mut call: Call, answer: Answer, take:
     let namespace = namespace_of(&target, &call);
     let current = target.read_existing(&namespace, &call.info.name).await?;
     let attributes = call.attributes();
-    let mut write = Write { target: &target, attributes: &attributes, part: Part::Picked, options, warnings };
+    let mut write =
+        Write { target: &target, attributes: &attributes, part: Part::Picked, options, warnings, view: None };
     let json = write
         .update(current, |write, old| {
             let schema = &write.target.row.schema;

@@ -243,7 +243,7 @@ async fn a_policy_that_cannot_work_is_refused() {
         "spec.variables[0].name: Invalid value: \"in\": name is not a valid CEL identifier",
         "spec.validations[0].expression: Invalid value: \"object.a ==\": compilation failed",
         "spec.validations[0].reason: Unsupported value: \"Because\"",
-        "spec.validations[1].expression: Invalid value: \"'text'\": must evaluate to bool",
+        "spec.validations[1].expression: Invalid value: \"'text'\": must evaluate to bool but got string",
         "spec.auditAnnotations[0].valueExpression: Invalid value: \"1\": must evaluate to one of [string null]",
     ] {
         assert!(refused.contains(part), "{part}\n{refused}");

@@ -167,7 +167,7 @@ async fn patches_keep_the_rules_and_strategic_ones_are_not_taken() {
     assert_eq!((&patched["spec"]["copies"], &patched["metadata"]["generation"]), (&json!(3), &json!(2)));
     let applied = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: a}\nspec: {parts: [{name: q, value: b}]}\n";
     let applied = harness.apply(&format!("{url}?fieldManager=m"), applied).await.ok();
-    assert_eq!(applied["spec"]["parts"], json!([{"name": "q", "value": "b"}, {"name": "p", "value": "a"}]));
+    assert_eq!(applied["spec"]["parts"], json!([{"name": "p", "value": "a"}, {"name": "q", "value": "b"}]));
     let owners = applied["metadata"]["managedFields"].as_array().unwrap();
     let owner = owners.iter().find(|owner| owner["manager"] == "m").unwrap();
     assert_eq!(

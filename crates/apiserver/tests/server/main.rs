@@ -14,6 +14,7 @@ mod harness;
 mod https;
 mod layout;
 mod malformed;
+mod mutating_policies;
 mod mutation;
 mod negotiating;
 mod objects;

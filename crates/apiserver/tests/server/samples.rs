@@ -26,6 +26,18 @@ fn definition(name: &str) -> Value {
 }
 
 /// The spec of a policy that objects to nothing.
+/// A policy that changes what no test makes.
+fn mutating_policy() -> Value {
+    let mut spec = policy();
+    spec["reinvocationPolicy"] = "Never".into();
+    spec["mutations"] =
+        json!([{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{}"}}]);
+    if let Some(spec) = spec.as_object_mut() {
+        spec.remove("validations");
+    }
+    spec
+}
+
 fn policy() -> Value {
     let rule = json!({"operations": ["CREATE"], "apiGroups": ["walk.example.com"], "apiVersions": ["v1"],
         "resources": ["walks"]});
@@ -83,6 +95,8 @@ pub fn sample(row: &Resource, name: &str) -> Value {
             return object;
         }
         "ValidatingAdmissionPolicy" => policy(),
+        "MutatingAdmissionPolicy" => mutating_policy(),
+        "MutatingAdmissionPolicyBinding" => json!({"policyName": "p"}),
         "ValidatingAdmissionPolicyBinding" => json!({"policyName": "p", "validationActions": ["Deny"]}),
         "StorageClass" => {
             object["provisioner"] = "example.com/disk".into();

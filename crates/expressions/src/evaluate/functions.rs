@@ -39,6 +39,9 @@ pub(super) fn call<'a>(
         (_, Some(Value::Timestamp(time)), []) => of_time(name, *time),
         (_, Some(Value::Duration(duration)), []) => of_duration(name, *duration),
         (_, Some(Value::Optional(inner)), _) => of_optional(name, inner.as_ref(), arguments),
+        ("jsonpatch.escapeKey", None, [Value::String(key)]) => {
+            Ok(Value::string(key.replace('~', "~0").replace('/', "~1")))
+        }
         ("optional.of", None, [of]) => Ok(Value::Optional(Some(Arc::new(of.clone())))),
         ("optional.none", None, []) => Ok(Value::Optional(None)),
         ("optional.ofNonZeroValue", None, [of]) => {
@@ -88,6 +91,7 @@ fn is_zero(value: &Value<'_>) -> bool {
     match value {
         Value::Null | Value::Bool(false) | Value::Int(0) | Value::Uint(0) | Value::Optional(None) => true,
         Value::Double(n) => *n == 0.0,
+        Value::Made(made) => made.fields().next().is_none(),
         other => other.size() == Some(0),
     }
 }

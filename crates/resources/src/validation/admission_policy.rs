@@ -1,4 +1,4 @@
-//! Validating admission policies and their bindings. Source: upstream's
+//! Admission policies and their bindings. Source: upstream's
 //! `pkg/apis/admissionregistration/validation/validation.go`.
 
 use std::collections::BTreeSet;
@@ -11,41 +11,22 @@ use serde_json::Value;
 
 use super::webhook::rules;
 use super::{check, read, selector, webhook};
-use crate::conditions::Scope;
+use crate::conditions::{Scope, configuration_type, json_patch_type};
 
 const REASONS: [&str; 4] = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
 const ACTIONS: [&str; 3] = ["Audit", "Deny", "Warn"];
+const PATCHES: [&str; 2] = ["ApplyConfiguration", "JSONPatch"];
+const REINVOCATION: [&str; 2] = ["IfNeeded", "Never"];
+/// What can be changed: a deletion sends nothing.
+const CHANGING: [&str; 4] = ["*", "CONNECT", "CREATE", "UPDATE"];
 const MAX_ANNOTATIONS: usize = 20;
 const MAX_VALUE_EXPRESSION_BYTES: usize = 5 * 1024;
 
-/// Everything wrong with a policy.
+/// Everything wrong with a validating policy.
 pub(crate) fn validating(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let (spec, path) = (read::top(object, "spec"), Path::root("spec"));
-    check::one_of(
-        &mut errors,
-        &path.child("failurePolicy"),
-        read::text(spec, "failurePolicy"),
-        &webhook::POLICIES,
-    );
-    let param_kind = read::get(spec, "paramKind");
-    if let Some(kind) = param_kind {
-        self::param_kind(&mut errors, &path.child("paramKind"), kind);
-    }
-    let at = path.child("matchConstraints");
-    match read::get(spec, "matchConstraints") {
-        None => errors.push(FieldError::required(&at, "")),
-        Some(constraints) => {
-            match_resources(&mut errors, &at, constraints);
-            if read::list(constraints, "resourceRules").is_empty() {
-                errors.push(FieldError::required(&at.child("resourceRules"), ""));
-            }
-        }
-    }
-    let base = Scope { params: param_kind.is_some(), authorizer: true, variables: None };
-    let conditions = read::list(spec, "matchConditions");
-    webhook::conditions(&mut errors, &path.child("matchConditions"), conditions, &base);
-    let scope = variables(&mut errors, &path.child("variables"), read::list(spec, "variables"), &base);
+    let scope = policy(&mut errors, &path, spec, None);
     let (validations, annotations) = (read::list(spec, "validations"), read::list(spec, "auditAnnotations"));
     if validations.is_empty() && annotations.is_empty() {
         for key in ["validations", "auditAnnotations"] {
@@ -61,23 +42,128 @@ pub(crate) fn validating(object: &Object) -> ErrorList {
     errors
 }
 
-/// Everything wrong with a binding.
+/// Everything wrong with a mutating policy.
+pub(crate) fn mutating(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let (spec, path) = (read::top(object, "spec"), Path::root("spec"));
+    let scope = policy(&mut errors, &path, spec, Some(&CHANGING));
+    let scope = Scope { patches: true, ..scope };
+    let (mutations, at) = (read::list(spec, "mutations"), path.child("mutations"));
+    if mutations.is_empty() {
+        errors.push(FieldError::required(&at, "mutations must contain at least one item"));
+    }
+    for (i, one) in mutations.iter().enumerate() {
+        mutation(&mut errors, &at.index(i), one, &scope);
+    }
+    let key = "reinvocationPolicy";
+    check::one_of(&mut errors, &path.child(key), read::text(spec, key), &REINVOCATION);
+    errors
+}
+
+/// What is wrong with what policies of both sorts have, and the scope of their expressions. `operations`: those that
+/// the policy may be about, where these are not all.
+fn policy(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, operations: Option<&[&str]>) -> Scope {
+    check::one_of(
+        errors,
+        &path.child("failurePolicy"),
+        read::text(spec, "failurePolicy"),
+        &webhook::POLICIES,
+    );
+    let param_kind = read::get(spec, "paramKind");
+    if let Some(kind) = param_kind {
+        self::param_kind(errors, &path.child("paramKind"), kind);
+    }
+    let at = path.child("matchConstraints");
+    match read::get(spec, "matchConstraints") {
+        None => errors.push(FieldError::required(&at, "")),
+        Some(constraints) => {
+            match_resources(errors, &at, constraints);
+            if read::list(constraints, "resourceRules").is_empty() {
+                errors.push(FieldError::required(&at.child("resourceRules"), ""));
+            }
+            self::operations(errors, &at, constraints, operations);
+        }
+    }
+    let base = Scope { params: param_kind.is_some(), authorizer: true, ..Scope::default() };
+    let conditions = read::list(spec, "matchConditions");
+    webhook::conditions(errors, &path.child("matchConditions"), conditions, &base);
+    variables(errors, &path.child("variables"), read::list(spec, "variables"), &base)
+}
+
+/// Refuses operations that a policy cannot be about. As upstream, the path is that of the field, whichever rule it is.
+fn operations(errors: &mut ErrorList, path: &Path<'_>, resources: &Value, allowed: Option<&[&str]>) {
+    let Some(allowed) = allowed else { return };
+    let (rules_at, rules) = (path.child("resourceRules"), read::list(resources, "resourceRules"));
+    let at = rules_at.child("operations");
+    for operation in rules.iter().flat_map(|rule| read::texts(rule, "operations")) {
+        if !allowed.contains(&operation) {
+            errors.push(FieldError::not_supported(&at, operation, allowed));
+        }
+    }
+}
+
+fn mutation(errors: &mut ErrorList, path: &Path<'_>, mutation: &Value, scope: &Scope) {
+    let of = read::text(mutation, "patchType");
+    check::one_of(errors, &path.child("patchType"), of, &PATCHES);
+    if !PATCHES.contains(&of) {
+        return;
+    }
+    let (wanted, other, result) = match of {
+        "JSONPatch" => ("jsonPatch", "applyConfiguration", json_patch_type()),
+        _ => ("applyConfiguration", "jsonPatch", configuration_type()),
+    };
+    let at = path.child(wanted);
+    match read::get(mutation, wanted) {
+        None => {
+            errors.push(FieldError::required(&at, format!("must be specified when patchType is {of}")));
+        }
+        Some(given) => {
+            let (text, at) = (read::text(given, "expression").trim(), at.child("expression"));
+            if check::required(errors, &at, text)
+                && let Err(detail) = scope.compile(text, &[result])
+            {
+                errors.push(FieldError::invalid(&at, text, detail));
+            }
+        }
+    }
+    if read::get(mutation, other).is_some() {
+        let detail = format!("must not be specified when patchType is {of}");
+        errors.push(FieldError::invalid(&path.child(other), format!("{{{other}}}"), detail));
+    }
+}
+
+/// Everything wrong with a validating policy's binding.
 pub(crate) fn validating_binding(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let (spec, path) = (read::top(object, "spec"), Path::root("spec"));
-    let (name, at) = (read::text(spec, "policyName"), path.child("policyName"));
-    if check::required(&mut errors, &at, name) {
-        check::faults(&mut errors, &at, name, names::dns1123_subdomain(name));
-    }
-    if let Some(reference) = read::get(spec, "paramRef") {
-        param_ref(&mut errors, &path.child("paramRef"), reference);
-    }
-    if let Some(resources) = read::get(spec, "matchResources") {
-        // The path is written so upstream.
-        match_resources(&mut errors, &path.child("matchResouces"), resources);
-    }
+    // The path is written so upstream.
+    binding(&mut errors, &path, spec, "matchResouces");
     actions(&mut errors, &path.child("validationActions"), spec);
     errors
+}
+
+/// Everything wrong with a mutating policy's binding.
+pub(crate) fn mutating_binding(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let (spec, path) = (read::top(object, "spec"), Path::root("spec"));
+    binding(&mut errors, &path, spec, "matchResources");
+    let resources = read::of(spec, "matchResources");
+    operations(&mut errors, &path.child("matchResources"), resources, Some(&CHANGING));
+    errors
+}
+
+/// What is wrong with what bindings of both sorts have.
+fn binding(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, resources_key: &str) {
+    let (name, at) = (read::text(spec, "policyName"), path.child("policyName"));
+    if check::required(errors, &at, name) {
+        check::faults(errors, &at, name, names::dns1123_subdomain(name));
+    }
+    if let Some(reference) = read::get(spec, "paramRef") {
+        param_ref(errors, &path.child("paramRef"), reference);
+    }
+    if let Some(resources) = read::get(spec, "matchResources") {
+        match_resources(errors, &path.child(resources_key), resources);
+    }
 }
 
 fn param_kind(errors: &mut ErrorList, path: &Path<'_>, kind: &Value) {

@@ -98,7 +98,7 @@ impl Judge {
             kinds.by_kind(&version.group, &version.version, read::text(kind, "kind"))
         });
         let params = params.map_or(Type::Dyn, |row| type_of(&row.schema));
-        let scope = Scope { params: param_kind.is_some(), authorizer: true, variables: None };
+        let scope = Scope { params: param_kind.is_some(), authorizer: true, ..Scope::default() };
         let mut judge = Self { kind: row.gvk(), object: type_of(&row.schema), params, scope };
         judge.scope.variables = Some(Arc::new(judge.variables(read::list(spec, "variables"))));
         judge

@@ -106,18 +106,17 @@ fn runtime_class(sh: &Shell) {
 
 fn a007(scene: &Scene) {
     let sh = &scene.shell;
-    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
-        "metadata": {"name": "a007"}, "spec": {"policyName": "a007"}});
-    sh.file("policy.json", &policy.to_string());
-    let said = sh.ok("kubectl apply -f policy.json 2>&1");
+    let schema = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": "a007"},
+        "spec": {"priorityLevelConfiguration": {"name": "exempt"}, "matchingPrecedence": 9000}});
+    sh.file("schema.json", &schema.to_string());
+    let said = sh.ok("kubectl apply -f schema.json 2>&1");
     assert!(
         said.contains(
-            "Warning: MutatingAdmissionPolicyBinding is stored; knarr does not enforce it yet: requests are not changed \
-             by the policy it binds"
+            "Warning: FlowSchema is stored; knarr does not enforce it yet: requests that it matches are not set apart"
         ),
         "{said}"
     );
-    sh.ok("kubectl delete mutatingadmissionpolicybinding a007");
+    sh.ok("kubectl delete flowschema a007");
     let class = json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "a007"}, "spec": {}});
     sh.file("class.json", &class.to_string());
     let said = sh.ok("kubectl apply -f class.json 2>&1");

@@ -11,6 +11,7 @@ use crate::suite::{Row, Scene};
 pub const ROWS: &[Row] = &[
     ("w145_a_webhook_behind_a_service_judges_requests", judged),
     ("w145a_a_policy_judges_requests_by_its_parameters", by_policy),
+    ("w145b_a_policy_changes_requests", changed_by_policy),
 ];
 
 /// A Service `hooks`, and a pod behind it that refuses at `/deny` and adds to the data at `/add`.
@@ -136,4 +137,48 @@ fn by_policy(scene: &Scene) {
     sh.ok("kubectl delete validatingadmissionpolicybinding w145a");
     sh.ok("kubectl delete validatingadmissionpolicy w145a");
     sh.ok("kubectl create deployment many --image=busybox:1.36 --replicas=0");
+}
+
+fn changed_by_policy(scene: &Scene) {
+    let (sh, namespace) = (&scene.shell, scene.namespace.as_str());
+    let rule = json!({"operations": ["CREATE"], "apiGroups": ["", "apps"], "apiVersions": ["v1"], "resources": ["pods", "deployments"]});
+    let sidecar = "object.kind == 'Pod' && !object.spec.?initContainers.orValue([]).exists(c, c.name == 'side') ? \
+        Object{spec: Object.spec{initContainers: [Object.spec.initContainers{name: 'side', image: params.data.image, \
+            restartPolicy: 'Always', command: ['sleep', '3600']}]}} : Object{}";
+    let patch = "[JSONPatch{op: 'add', path: '/metadata/labels', value: object.metadata.?labels.orValue({})}, \
+        JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('example.com/by'), value: 'w145b'}]";
+    // What a container is started with is a list that is replaced as a whole: a configuration may not set it.
+    let refused = sidecar.to_owned();
+    let accepted = sidecar.replace(", command: ['sleep', '3600']", "");
+    let policy = |sidecar: &str| {
+        json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy",
+            "metadata": {"name": "w145b"}, "spec": {"reinvocationPolicy": "IfNeeded",
+                "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "matchConstraints": {"resourceRules": [rule]},
+                "mutations": [
+                    {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": sidecar}},
+                    {"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}]}})
+    };
+    let binding = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": "w145b"}, "spec": {"policyName": "w145b",
+            "paramRef": {"name": "sidecar", "parameterNotFoundAction": "Deny"},
+            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}}});
+    sh.ok("kubectl create configmap sidecar --from-literal=image=nginx:alpine");
+    sh.file("policy.json", &format!("{}\n{binding}", policy(&refused)));
+    let said = sh.ok("kubectl apply -f policy.json 2>&1");
+    assert!(!said.contains("Warning"), "{said}");
+    let refused = sh.fails("kubectl run changed --image=busybox:1.36 -- sleep 3600");
+    let words = "policy 'w145b' with binding 'w145b' denied request: error applying patch: invalid ApplyConfiguration: may \
+        not mutate atomic arrays, maps or structs: .spec.initContainers[0].command";
+    assert!(refused.contains(words), "{refused}");
+    sh.apply(&policy(&accepted).to_string());
+    sh.ok("kubectl run changed --image=busybox:1.36 -- sleep 3600");
+    sh.ok("kubectl wait --for=condition=Ready pod/changed --timeout=60s");
+    let shown = "-o jsonpath='{.spec.initContainers[*].name} {.metadata.labels}'";
+    let said = sh.ok(&format!("kubectl get pod changed {shown}"));
+    assert_eq!(said, r#"side {"example.com/by":"w145b","run":"changed"}"#);
+    sh.ok("kubectl delete mutatingadmissionpolicybinding w145b");
+    sh.ok("kubectl delete mutatingadmissionpolicy w145b");
+    sh.ok("kubectl delete pod changed --now");
+    sh.ok("kubectl run changed --image=busybox:1.36 -- sleep 3600");
+    assert_eq!(sh.ok(&format!("kubectl get pod changed {shown}")), r#" {"run":"changed"}"#);
 }

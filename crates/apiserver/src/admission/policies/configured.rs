@@ -1,10 +1,10 @@
-//! [`Policy`] and [`Binding`] as they are stored, read and compiled once for all requests until one changes.
+//! [`Policy`] and [`Binding`] of both sorts as they are stored, read and compiled once for all requests until one changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use expressions::{ObjectType, Program, Type};
-use resources::conditions::Scope;
+use resources::conditions::{Scope, configuration_type, json_patch_type};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -20,9 +20,10 @@ struct Stored<T> {
     spec: T,
 }
 
+/// What policies of both sorts say.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct PolicySpec {
+pub(super) struct PolicySpec {
     param_kind: Option<ParamKind>,
     #[serde(deserialize_with = "or_default")]
     match_constraints: matching::Written,
@@ -35,6 +36,9 @@ struct PolicySpec {
     match_conditions: Vec<conditions::Written>,
     #[serde(deserialize_with = "or_default")]
     variables: Vec<conditions::Written>,
+    #[serde(deserialize_with = "or_default")]
+    mutations: Vec<WrittenMutation>,
+    reinvocation_policy: Option<String>,
 }
 
 /// The kind of a policy's parameters.
@@ -64,6 +68,20 @@ struct WrittenAnnotation {
     value_expression: String,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenMutation {
+    patch_type: String,
+    apply_configuration: Option<WrittenExpression>,
+    json_patch: Option<WrittenExpression>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WrittenExpression {
+    expression: String,
+}
+
 /// An expression as it is written, and its program or why it has none.
 pub(super) struct Compiled {
     pub text: String,
@@ -79,27 +97,53 @@ pub(super) struct Validation {
     pub reason: String,
 }
 
-/// A policy.
-pub(super) struct Policy {
+/// A policy, of which the sort has its own rules.
+pub(super) struct Policy<R> {
     pub matching: Matching,
     pub param_kind: Option<ParamKind>,
     pub conditions: Conditions,
     /// In the order in which they may refer to one another.
     pub variables: Vec<(String, Compiled)>,
-    pub validations: Vec<Validation>,
-    /// The keys of audit annotations and what makes their values.
-    pub annotations: Vec<(String, Compiled)>,
     /// Whether a request fails with an expression that has no value.
     pub fails: bool,
-    /// The variables of all these expressions, and of those of messages, which may not ask the authorizer.
+    /// The variables of all expressions.
     pub scope: Scope,
+    pub rules: R,
+}
+
+/// The rules of a sort of policies.
+pub(super) trait Rules {
+    fn read(spec: &mut PolicySpec, scope: &Scope) -> Self;
+}
+
+/// What a validating policy judges by.
+pub(super) struct Validations {
+    pub all: Vec<Validation>,
+    /// The keys of audit annotations and what makes their values.
+    pub annotations: Vec<(String, Compiled)>,
+    /// Expressions of messages may not ask the authorizer.
     pub message_scope: Scope,
 }
 
-/// The policies by name.
-pub(super) type Policies = BTreeMap<String, Policy>;
+/// What a mutating policy changes.
+pub(super) struct Mutations {
+    /// In the order in which they are made.
+    pub all: Vec<Mutation>,
+    /// Whether it is to see what others change after it.
+    pub again: bool,
+    pub scope: Scope,
+}
 
-pub(super) fn policies(entries: &[Arc<Entry>]) -> Policies {
+/// One change.
+pub(super) enum Mutation {
+    Configuration(Compiled),
+    JsonPatch(Compiled),
+}
+
+/// The policies by name.
+pub(super) type Policies<R> = BTreeMap<String, Policy<R>>;
+
+pub(super) fn policies<R: Rules>(entries: &[Arc<Entry>]) -> Policies<R> {
     let read = |entry: &Arc<Entry>| {
         let stored: Stored<PolicySpec> = decode(entry)?;
         Some((entry.name().to_owned(), Policy::new(stored.spec)))
@@ -107,34 +151,59 @@ pub(super) fn policies(entries: &[Arc<Entry>]) -> Policies {
     entries.iter().filter_map(read).collect()
 }
 
-impl Policy {
-    fn new(spec: PolicySpec) -> Self {
-        let base = Scope { params: spec.param_kind.is_some(), authorizer: true, variables: None };
-        let (variables, known) = variables(&base, spec.variables);
+impl<R: Rules> Policy<R> {
+    pub fn new(mut spec: PolicySpec) -> Self {
+        let base = Scope { params: spec.param_kind.is_some(), authorizer: true, ..Scope::default() };
+        let (variables, known) = variables(&base, std::mem::take(&mut spec.variables));
         let known = (!variables.is_empty()).then(|| Arc::new(known));
         let scope = Scope { variables: known, ..base.clone() };
-        let message_scope = Scope { authorizer: false, ..scope.clone() };
-        let validations = spec.validations.into_iter().map(|written| Validation {
-            rule: Compiled::new(&scope, written.expression, &[Type::Bool]),
-            message: written.message.trim().to_owned(),
-            message_expression: (!written.message_expression.trim().is_empty())
-                .then(|| Compiled::new(&message_scope, written.message_expression, &[Type::String])),
-            reason: if written.reason.is_empty() { "Invalid".to_owned() } else { written.reason },
-        });
-        let validations = validations.collect();
-        let annotation = |written: WrittenAnnotation| {
-            (written.key, Compiled::new(&scope, written.value_expression, &[Type::String, Type::Null]))
-        };
         Self {
+            rules: R::read(&mut spec, &scope),
             matching: spec.match_constraints.into(),
             param_kind: spec.param_kind,
             conditions: Conditions::new(base, spec.match_conditions),
             variables,
-            validations,
-            annotations: spec.audit_annotations.into_iter().map(annotation).collect(),
             fails: spec.failure_policy.as_deref() != Some("Ignore"),
             scope,
+        }
+    }
+}
+
+impl Rules for Validations {
+    fn read(spec: &mut PolicySpec, scope: &Scope) -> Self {
+        let message_scope = Scope { authorizer: false, ..scope.clone() };
+        let validation = |written: WrittenValidation| Validation {
+            rule: Compiled::new(scope, written.expression, &[Type::Bool]),
+            message: written.message.trim().to_owned(),
+            message_expression: (!written.message_expression.trim().is_empty())
+                .then(|| Compiled::new(&message_scope, written.message_expression, &[Type::String])),
+            reason: if written.reason.is_empty() { "Invalid".to_owned() } else { written.reason },
+        };
+        let annotation = |written: WrittenAnnotation| {
+            (written.key, Compiled::new(scope, written.value_expression, &[Type::String, Type::Null]))
+        };
+        Self {
+            all: std::mem::take(&mut spec.validations).into_iter().map(validation).collect(),
+            annotations: std::mem::take(&mut spec.audit_annotations).into_iter().map(annotation).collect(),
             message_scope,
+        }
+    }
+}
+
+impl Rules for Mutations {
+    fn read(spec: &mut PolicySpec, scope: &Scope) -> Self {
+        let scope = Scope { patches: true, ..scope.clone() };
+        let compiled = |written: Option<WrittenExpression>, of: Type| {
+            Compiled::new(&scope, written.unwrap_or_default().expression, &[of])
+        };
+        let mutation = |written: WrittenMutation| match written.patch_type.as_str() {
+            "JSONPatch" => Mutation::JsonPatch(compiled(written.json_patch, json_patch_type())),
+            _ => Mutation::Configuration(compiled(written.apply_configuration, configuration_type())),
+        };
+        Self {
+            all: std::mem::take(&mut spec.mutations).into_iter().map(mutation).collect(),
+            again: spec.reinvocation_policy.as_deref() == Some("IfNeeded"),
+            scope,
         }
     }
 }

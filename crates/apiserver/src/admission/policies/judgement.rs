@@ -1,16 +1,12 @@
-//! Evaluates the expressions of a policy about one request and one set of parameters. Pure. Upstream:
+//! Evaluates the expressions of a validating policy about one request and one set of parameters. Pure. Upstream:
 //! `k8s.io/apiserver/pkg/admission/plugin/policy/validating/validator.go`.
 
-use std::sync::Arc;
-
 use expressions::{Budget, Value as Cel};
-use resources::conditions::Scope;
 
-use super::configured::{Compiled, Policy, Validation};
-use crate::admission::conditions::{Inputs, Judged, run};
+use super::configured::{Policy, Validation, Validations};
+use super::evaluation::{BUDGET, Run, variables};
+use crate::admission::conditions::{Inputs, Judged};
 
-/// What all expressions may cost together, in steps (`k8s.io/apiserver/pkg/apis/cel/config.go`).
-const BUDGET: u64 = 10_000_000;
 const MAX_MESSAGE_BYTES: usize = 5 * 1024;
 const MAX_ANNOTATION_BYTES: usize = 10 * 1024;
 
@@ -34,7 +30,7 @@ pub(super) struct Judgement {
 }
 
 /// Evaluates. Expressions without a value are objections, or are passed over, by the policy's failure policy.
-pub(super) fn judge<'a>(policy: &'a Policy, inputs: &mut Inputs<'a>) -> Judgement {
+pub(super) fn judge<'a>(policy: &'a Policy<Validations>, inputs: &mut Inputs<'a>) -> Judgement {
     let mut judgement = Judgement::default();
     let object = |index, message: String| Objection { index, message, reason: "Invalid".to_owned() };
     match policy.conditions.judge(inputs) {
@@ -46,21 +42,21 @@ pub(super) fn judge<'a>(policy: &'a Policy, inputs: &mut Inputs<'a>) -> Judgemen
         Judged::Excluded | Judged::Failed(_) => return judgement,
     }
     let mut budget = Budget::steps(BUDGET);
-    let failed = set_variables(policy, inputs, &mut budget);
-    let run = Run { policy, inputs, failed: &failed };
-    for (index, validation) in policy.validations.iter().enumerate() {
+    let unset = variables(policy, inputs, &mut budget);
+    let run = Run { inputs, unset: &unset };
+    for (index, validation) in policy.rules.all.iter().enumerate() {
         match run.value(&validation.rule, &policy.scope, &mut budget) {
             Ok(Cel::Bool(true)) => {}
             Ok(_) => judgement.objections.push(Objection {
                 index,
-                message: run.message(validation, &mut budget),
+                message: message(&run, policy, validation, &mut budget),
                 reason: validation.reason.clone(),
             }),
             Err(why) if policy.fails => judgement.objections.push(object(index, why)),
             Err(_) => {}
         }
     }
-    for (key, expression) in &policy.annotations {
+    for (key, expression) in &policy.rules.annotations {
         match run.value(expression, &policy.scope, &mut budget) {
             Ok(Cel::String(text)) if !text.trim().is_empty() => {
                 let mut end = text.trim().len().min(MAX_ANNOTATION_BYTES);
@@ -81,64 +77,26 @@ pub(super) fn judge<'a>(policy: &'a Policy, inputs: &mut Inputs<'a>) -> Judgemen
     judgement
 }
 
-/// Evaluates the variables. One that has no value is missing; why is told by whoever needs it.
-fn set_variables<'a>(
-    policy: &'a Policy,
-    inputs: &mut Inputs<'a>,
+/// What is said of a validation that does not hold.
+fn message<'a>(
+    run: &Run<'_, 'a>,
+    policy: &Policy<Validations>,
+    validation: &'a Validation,
     budget: &mut Budget,
-) -> Vec<(&'a str, String)> {
-    let mut failed = Vec::new();
-    for (name, expression) in &policy.variables {
-        let value = Run { policy, inputs, failed: &failed }.value(expression, &policy.scope, budget);
-        match value {
-            Ok(value) => {
-                let mut known = inputs.variables.take().unwrap_or_default();
-                Arc::make_mut(&mut known).push((Cel::String(name.as_str().into()), value));
-                inputs.variables = Some(known);
+) -> String {
+    let computed = validation.message_expression.as_ref().and_then(|expression| {
+        match run.value(expression, &policy.rules.message_scope, budget) {
+            Ok(Cel::String(text)) => Some(text.trim().to_owned()),
+            Ok(_) => None,
+            Err(why) => {
+                tracing::debug!(why, "a policy's messageExpression has no value");
+                None
             }
-            Err(why) => failed.push((name.as_str(), why)),
         }
-    }
-    failed
-}
-
-struct Run<'r, 'a> {
-    policy: &'a Policy,
-    inputs: &'r Inputs<'a>,
-    failed: &'r [(&'a str, String)],
-}
-
-impl<'a> Run<'_, 'a> {
-    fn value(&self, of: &'a Compiled, scope: &Scope, budget: &mut Budget) -> Result<Cel<'a>, String> {
-        let failed = |why: &str| format!("expression '{}' resulted in error: {why}", of.text);
-        let program = of.program.as_ref().map_err(|why| failed(why))?;
-        run(program, &self.inputs.values(scope), budget).map_err(|why| {
-            let missing = self.failed.iter().find(|(name, _)| why == format!("no such key: {name}"));
-            let composed = missing.filter(|_| program.mentions("variables"));
-            composed.map_or_else(
-                || failed(&why),
-                |(name, why)| failed(&format!("composited variable {name:?} fails to evaluate: {why}")),
-            )
-        })
-    }
-
-    /// What is said of a validation that does not hold.
-    fn message(&self, validation: &'a Validation, budget: &mut Budget) -> String {
-        let computed = validation.message_expression.as_ref().and_then(|expression| {
-            match self.value(expression, &self.policy.message_scope, budget) {
-                Ok(Cel::String(text)) => Some(text.trim().to_owned()),
-                Ok(_) => None,
-                Err(why) => {
-                    tracing::debug!(why, "a policy's messageExpression has no value");
-                    None
-                }
-            }
-        });
-        let fits =
-            |text: &String| !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains('\n');
-        computed.filter(fits).unwrap_or_else(|| match validation.message.as_str() {
-            "" => format!("failed expression: {}", validation.rule.text.trim()),
-            message => message.to_owned(),
-        })
-    }
+    });
+    let fits = |text: &String| !text.is_empty() && text.len() <= MAX_MESSAGE_BYTES && !text.contains('\n');
+    computed.filter(fits).unwrap_or_else(|| match validation.message.as_str() {
+        "" => format!("failed expression: {}", validation.rule.text.trim()),
+        message => message.to_owned(),
+    })
 }

@@ -15,6 +15,8 @@ use crate::admission::derived::Derived;
 use crate::admission::plugin::{Admission, Review};
 use crate::eventual::Eventual;
 
+const NAME: &str = "MutatingAdmissionWebhook";
+
 /// See the module's documentation.
 pub struct MutatingWebhooks {
     asking: Asking,
@@ -33,11 +35,11 @@ impl MutatingWebhooks {
         review: &Review<'_>,
         mut object: Option<&mut Object>,
     ) -> Result<(), Error> {
-        review.rounds.enter(object.as_deref());
+        review.rounds.enter(NAME, object.as_deref());
         for (index, hook) in hooks.iter().enumerate() {
             self.ask_one(index, hook, review, object.as_deref_mut()).await?;
         }
-        review.rounds.leave(object.as_deref());
+        review.rounds.leave(NAME, object.as_deref());
         Ok(())
     }
 
@@ -49,14 +51,14 @@ impl MutatingWebhooks {
         object: Option<&mut Object>,
     ) -> Result<(), Error> {
         // Who was not asked in the first round is not in the second, even if it would be by now.
-        if !review.rounds.includes(&hook.uid) {
+        if !review.rounds.includes(NAME, &hook.uid) {
             return Ok(());
         }
         let (rounds, notes) = (&review.rounds, &review.attributes.notes);
         let started = Instant::now();
         let Some(result) = self.call(index, hook, review, object).await? else { return Ok(()) };
         let changed = *result.as_ref().unwrap_or(&false);
-        rounds.asked(&hook.uid, changed, hook.again);
+        rounds.asked(NAME, &hook.uid, changed, hook.again);
         let place = format!("round_{}_index_{index}", rounds.number());
         let mutation = json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": changed});
         notes.annotate(&format!("mutation.webhook.admission.k8s.io/{place}"), mutation.to_string());
@@ -158,7 +160,7 @@ fn patched(
 
 impl Admission for MutatingWebhooks {
     fn name(&self) -> &'static str {
-        "MutatingAdmissionWebhook"
+        NAME
     }
 
     fn admit<'a>(

@@ -25,8 +25,8 @@ impl Logic for Policy {
         defaults::admission_policy(object);
     }
 
-    fn prepare_status_update(&self, new: &mut Object, old: &Object) {
-        status::keep_all_else(new, old);
+    fn validate(&self, object: &Object) -> ErrorList {
+        validation::admission_policy::mutating(object)
     }
 
     fn changes(&self) -> Changes<'_> {
@@ -47,6 +47,10 @@ struct Binding;
 impl Logic for Binding {
     fn default(&self, object: &mut Object) {
         defaults::admission_policy_binding(object);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        validation::admission_policy::mutating_binding(object)
     }
 
     fn changes(&self) -> Changes<'_> {
