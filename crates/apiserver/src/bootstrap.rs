@@ -50,6 +50,10 @@ pub struct BootstrapConfig {
     pub secure_port: u16,
     /// The CA of client certificates, in PEM, for API servers that extend this one.
     pub client_ca_pem: String,
+    /// The CA of the front proxy, in PEM: by it such servers know that the users in requests' headers are true.
+    pub front_proxy_ca_pem: String,
+    /// The common name of the front proxy.
+    pub front_proxy_name: String,
 }
 
 /// Why the cluster could not be set up.
@@ -79,6 +83,11 @@ pub struct Summary {
 /// The Service by which pods reach the API server, its Endpoints and its slice, for who keeps them.
 pub fn api_service(config: &BootstrapConfig) -> [Object; 3] {
     objects::api_service(config)
+}
+
+/// What servers that extend this one need to know its users, for who keeps it.
+pub fn extension_authentication(config: &BootstrapConfig) -> Object {
+    objects::extension_authentication(config)
 }
 
 /// Makes what is missing and corrects what is different. `client` must be allowed everything. Idempotent;

@@ -9,11 +9,12 @@ use resources::ResourceSource;
 use store::Store;
 
 use crate::admission::{Admission, Reserver};
+use crate::aggregator::Aggregator;
 use crate::cache::Cache;
 use crate::conversion::Converter;
 use crate::discovery::Discovery;
 use crate::health::Health;
-use crate::identity::authn::Authenticator;
+use crate::identity::authn::{Authenticator, RequestHeaders};
 use crate::identity::authz::Authorizer;
 use crate::identity::{RuleResolver, TokenIssuer};
 use crate::inflight::InFlight;
@@ -95,6 +96,10 @@ pub struct Deps {
     pub rules: Option<Arc<dyn RuleResolver>>,
     /// Reaches the nodes for logs, exec and the like; without it those are not implemented.
     pub kubelet: Option<Arc<KubeletClient>>,
+    /// Whose requests name their user in headers; nobody's without it.
+    pub request_headers: Option<Arc<RequestHeaders>>,
+    /// Forwards what other servers serve; without it this server answers everything itself.
+    pub aggregator: Option<Aggregator>,
 }
 
 /// The running server's state, shared by all requests.

@@ -1,9 +1,11 @@
 //! Discovery: which groups, versions and resources are served, in the legacy documents (`legacy`)
-//! and the aggregated ones (`aggregated`). All made from the kind table, once for each state of it.
+//! and the aggregated ones (`aggregated`). All made from the kind table and from what other servers say of themselves
+//! (`view`), once for each state of both.
 
 mod aggregated;
 mod documents;
 mod legacy;
+mod view;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -13,13 +15,15 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::{ACCEPT, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderValue, StatusCode};
-use resources::{KindTable, ResourceSource};
+use resources::ResourceSource;
 use sha2::{Digest, Sha256};
 
+use crate::aggregator::Aggregator;
 use crate::body::Body;
 use crate::request::call::Call;
 use crate::respond::negotiate::{Answer, Clause, Format};
 use crate::respond::{self, Outcome};
+use view::View;
 
 /// A ready document and its tag.
 #[derive(Clone)]
@@ -44,9 +48,9 @@ impl Document {
     }
 }
 
-/// The documents of one state of the kind table.
+/// The documents of one state of what is served.
 struct Documents {
-    table: Arc<KindTable>,
+    view: View,
     core: Document,
     groups: Document,
     group: HashMap<String, Document>,
@@ -69,17 +73,18 @@ const AGGREGATED_TYPES: [&str; 2] = [
 ];
 
 impl Discovery {
-    fn documents(&self, source: &dyn ResourceSource) -> Arc<Documents> {
+    fn documents(&self, source: &dyn ResourceSource, aggregator: Option<&Aggregator>) -> Arc<Documents> {
         let table = source.table();
         if let Some(current) = self.current.load_full()
-            && Arc::ptr_eq(&current.table, &table)
+            && current.view.is_current(&table, aggregator)
         {
             return current;
         }
+        let view = View::of(Arc::clone(&table), aggregator);
         let made = Arc::new(Documents {
             core: Document::new(&legacy::core_versions()),
-            groups: Document::new(&legacy::groups(&table)),
-            group: legacy::each_group(&table)
+            groups: Document::new(&legacy::groups(&view.versions)),
+            group: legacy::each_group(&view.versions)
                 .map(|group| (group.name.clone(), Document::new(&group)))
                 .collect(),
             resources: table
@@ -88,7 +93,7 @@ impl Discovery {
                 .map(|gv| (gv.clone(), Document::new(&legacy::resources(&table, gv))))
                 .collect(),
             aggregated: Default::default(),
-            table,
+            view,
         });
         self.current.store(Some(Arc::clone(&made)));
         made
@@ -96,8 +101,14 @@ impl Discovery {
 
     /// Answers `/api`, `/api/v1`, `/apis`, `/apis/GROUP`, `/apis/GROUP/VERSION`; `parts` are the
     /// path's segments.
-    pub(crate) fn answer(&self, source: &dyn ResourceSource, call: &Call, parts: &[&str]) -> Outcome {
-        let documents = self.documents(source);
+    pub(crate) fn answer(
+        &self,
+        source: &dyn ResourceSource,
+        aggregator: Option<&Aggregator>,
+        call: &Call,
+        parts: &[&str],
+    ) -> Outcome {
+        let documents = self.documents(source, aggregator);
         let (document, content_type) = match parts {
             ["api"] => match wants_aggregated(call) {
                 Some(index) => (documents.aggregated(index, true), AGGREGATED_TYPES[index]),
@@ -133,9 +144,10 @@ impl Discovery {
     }
 
     /// The paths that `/` lists for groups and versions.
-    pub(crate) fn paths(&self, source: &dyn ResourceSource) -> Vec<String> {
+    pub(crate) fn paths(&self, source: &dyn ResourceSource, aggregator: Option<&Aggregator>) -> Vec<String> {
         let mut paths = vec!["/api".to_owned(), "/apis".to_owned()];
-        for gv in source.table().group_versions() {
+        let documents = self.documents(source, aggregator);
+        for gv in &documents.view.versions {
             if gv.group.is_empty() {
                 paths.push(format!("/api/{}", gv.version));
             } else {
@@ -154,7 +166,7 @@ impl Documents {
 
     fn aggregated(&self, index: usize, core: bool) -> &Document {
         self.aggregated[index * 2 + usize::from(core)]
-            .get_or_init(|| Document::new(&aggregated::list(&self.table, AGGREGATED[index], core)))
+            .get_or_init(|| Document::new(&aggregated::list(&self.view, AGGREGATED[index], core)))
     }
 }
 

@@ -7,6 +7,7 @@
 //! Never here: a kind's name outside `admission`, `identity`, `bootstrap` and `subresources`; a handler per kind.
 
 pub mod admission;
+pub mod aggregator;
 pub mod audit;
 mod body;
 pub mod bootstrap;

@@ -1,4 +1,7 @@
-//! `/openapi/v2` and `/openapi/v3`: documents made from the kind table on demand and kept compressed.
+//! `/openapi/v2` and `/openapi/v3`: documents made from the kind table on demand and kept compressed. What other servers
+//! serve is in the first as they say it (`merge`), and named in the index of the second, whose documents they answer for.
+
+mod merge;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -13,9 +16,13 @@ use flate2::write::GzEncoder;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderValue, StatusCode};
 use resources::{KindTable, ResourceSource, openapi};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
+use crate::aggregator::Aggregator;
+use crate::aggregator::discovered::Discovered;
+use crate::aggregator::registry::Registry;
 use crate::body::Body;
 use crate::request::call::Call;
 use crate::respond::negotiate::Clause;
@@ -36,10 +43,25 @@ enum Name {
     V3(GroupVersion),
 }
 
-/// The documents of one state of the kind table, made when first asked for.
+/// The documents of one state of what is served, made when first asked for.
 struct Documents {
-    table: Arc<KindTable>,
+    served: Served,
     made: Mutex<HashMap<Name, Arc<OnceCell<Document>>>>,
+}
+
+/// What this server serves, and others.
+#[derive(Clone)]
+struct Served {
+    table: Arc<KindTable>,
+    registry: Arc<Registry>,
+    discovered: Arc<Discovered>,
+}
+
+/// Why no document is kept.
+enum Unkept {
+    Failed(Error),
+    /// Another server does not say its part.
+    Partial(Document),
 }
 
 /// Makes and keeps the documents.
@@ -49,20 +71,39 @@ pub(crate) struct OpenApi {
 }
 
 impl OpenApi {
-    fn documents(&self, table: Arc<KindTable>) -> Arc<Documents> {
-        if let Some(current) = self.current.load_full()
-            && Arc::ptr_eq(&current.table, &table)
+    fn documents(&self, table: Arc<KindTable>, aggregator: Option<&Aggregator>) -> Arc<Documents> {
+        let registry = aggregator.map(Aggregator::registry).unwrap_or_default();
+        let discovered = aggregator.map(Aggregator::discovered).unwrap_or_default();
+        let current = self.current.load_full();
+        let same_table = current.filter(|current| Arc::ptr_eq(&current.served.table, &table));
+        if let Some(current) = &same_table
+            && (aggregator.is_none()
+                || Arc::ptr_eq(&current.served.registry, &registry)
+                    && Arc::ptr_eq(&current.served.discovered, &discovered))
         {
-            return current;
+            return Arc::clone(current);
         }
-        let fresh = Arc::new(Documents { table, made: Mutex::default() });
+        // What other servers say is in none of the documents about what is served here.
+        let kept = same_table.map_or_else(HashMap::new, |before| {
+            let made = before.made.lock().unwrap_or_else(PoisonError::into_inner);
+            let own = made.iter().filter(|(name, _)| matches!(name, Name::V3(_)));
+            own.map(|(name, cell)| (name.clone(), Arc::clone(cell))).collect()
+        });
+        let served = Served { table, registry, discovered };
+        let fresh = Arc::new(Documents { served, made: Mutex::new(kept) });
         self.current.store(Some(Arc::clone(&fresh)));
         fresh
     }
 
     /// Answers a path below `/openapi`; `parts` are its segments.
-    pub(crate) async fn answer(&self, source: &dyn ResourceSource, call: &Call, parts: &[&str]) -> Outcome {
-        let documents = self.documents(source.table());
+    pub(crate) async fn answer(
+        &self,
+        source: &dyn ResourceSource,
+        aggregator: Option<&Aggregator>,
+        call: &Call,
+        parts: &[&str],
+    ) -> Outcome {
+        let documents = self.documents(source.table(), aggregator);
         let (name, content_type) = match parts {
             ["openapi", "v2"] if wants_protobuf(call) => (Name::V2Protobuf, openapi::V2_PROTOBUF),
             ["openapi", "v2"] => (Name::V2, "application/json"),
@@ -77,8 +118,11 @@ impl OpenApi {
         };
         let forever = matches!(name, Name::V3(_)) && call.query.get("hash").is_some();
         let cell = documents.cell(&name)?;
-        let document = cell.get_or_try_init(|| make(Arc::clone(&documents.table), name)).await?;
-        document.respond(call, content_type, forever)
+        match cell.get_or_try_init(|| documents.served.make(aggregator, name)).await {
+            Ok(document) => document.respond(call, content_type, forever),
+            Err(Unkept::Partial(document)) => document.respond(call, content_type, forever),
+            Err(Unkept::Failed(error)) => Err(error),
+        }
     }
 }
 
@@ -86,7 +130,7 @@ impl Documents {
     /// The place of a document; 404 for versions that are not served.
     fn cell(&self, name: &Name) -> Result<Arc<OnceCell<Document>>, Error> {
         if let Name::V3(gv) = name
-            && !self.table.group_versions().contains(gv)
+            && !self.served.table.group_versions().contains(gv)
         {
             return Err(Error::no_such_path());
         }
@@ -95,15 +139,85 @@ impl Documents {
     }
 }
 
+impl Served {
+    /// Makes a document.
+    async fn make(&self, aggregator: Option<&Aggregator>, name: Name) -> Result<Document, Unkept> {
+        let about_all = matches!(name, Name::V2 | Name::V2Protobuf);
+        let others = match aggregator.filter(|_| about_all) {
+            Some(aggregator) => self.others(aggregator).await,
+            None => Vec::new(),
+        };
+        let is_whole = others.iter().all(|(_, document)| document.is_some());
+        let document = make(self.clone(), name, others).await.map_err(Unkept::Failed)?;
+        if is_whole { Ok(document) } else { Err(Unkept::Partial(document)) }
+    }
+
+    /// What other servers say of the versions they serve; `None` of those that do not.
+    async fn others(&self, aggregator: &Aggregator) -> Vec<(GroupVersion, Option<Bytes>)> {
+        let fresh = |gv: &GroupVersion| self.discovered.get(gv).is_some_and(|version| !version.is_stale);
+        let asked = self.registry.remotes().iter().filter(|registered| fresh(&registered.gv)).map(
+            |registered| async {
+                let remote = registered.remote.as_ref()?;
+                let document = aggregator.openapi_v2(&remote.server).await;
+                let document = document.inspect_err(|why| {
+                    tracing::info!(name = registered.name, why, "another server does not describe its API");
+                });
+                Some((registered.gv.clone(), document.ok()))
+            },
+        );
+        futures::future::join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// The document of version 2, with what other servers say.
+    fn v2(&self, others: &[(GroupVersion, Option<Bytes>)]) -> Value {
+        let mut document = openapi::v2(&self.table);
+        for registered in self.registry.remotes() {
+            let prefix = format!("/{}", openapi::api_path(&registered.gv));
+            merge::remove(&mut document, &prefix);
+            let other =
+                others.iter().find(|(gv, _)| *gv == registered.gv).and_then(|(_, json)| json.as_ref());
+            let Some(json) = other else { continue };
+            match serde_json::from_slice(json) {
+                Ok(other) => merge::add(&mut document, &other, &prefix),
+                Err(error) => {
+                    tracing::info!(name = registered.name, %error, "another server describes its API oddly");
+                }
+            }
+        }
+        document
+    }
+
+    /// Where the documents of version 3 are.
+    fn index(&self) -> Value {
+        let mut index = openapi::v3_index(&self.table);
+        if let Some(paths) = index.get_mut("paths").and_then(Value::as_object_mut) {
+            for registered in self.registry.remotes() {
+                let path = openapi::api_path(&registered.gv);
+                paths.remove(&path);
+                let version =
+                    self.discovered.get(&registered.gv).filter(|version| !version.openapi.is_empty());
+                if let Some(version) = version {
+                    paths.insert(path, json!({"serverRelativeURL": version.openapi}));
+                }
+            }
+        }
+        index
+    }
+}
+
 /// Makes a document on a thread where that may take its time.
-async fn make(table: Arc<KindTable>, name: Name) -> Result<Document, Error> {
+async fn make(
+    served: Served,
+    name: Name,
+    others: Vec<(GroupVersion, Option<Bytes>)>,
+) -> Result<Document, Error> {
     let made = tokio::task::spawn_blocking(move || {
         let bytes = match name {
-            Name::V2 => serde_json::to_vec(&openapi::v2(&table)).map_err(Error::internal)?,
-            Name::V2Protobuf => openapi::v2_protobuf(&table),
-            Name::Index => serde_json::to_vec(&openapi::v3_index(&table)).map_err(Error::internal)?,
+            Name::V2 => serde_json::to_vec(&served.v2(&others)).map_err(Error::internal)?,
+            Name::V2Protobuf => openapi::v2_protobuf(&served.v2(&others)),
+            Name::Index => serde_json::to_vec(&served.index()).map_err(Error::internal)?,
             Name::V3(gv) => {
-                let document = openapi::v3(&table, &gv).ok_or_else(Error::no_such_path)?;
+                let document = openapi::v3(&served.table, &gv).ok_or_else(Error::no_such_path)?;
                 serde_json::to_vec(&document).map_err(Error::internal)?
             }
         };

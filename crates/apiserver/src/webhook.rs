@@ -2,15 +2,17 @@
 //!
 //! Start with [`Callee`] (where a webhook is) and [`Caller::post`]. `connector` connects, `trust` checks certificates,
 //! `resolve` finds a Service's endpoint, `failure` has upstream's words for what goes wrong. What is said to a webhook
-//! is the business of whoever calls it (admission, conversion).
+//! is the business of whoever calls it (admission, conversion). Servers that requests are forwarded to are reached the
+//! same way (`crates/apiserver/src/aggregator`).
 
 mod callee;
 mod caller;
-mod connector;
-mod failure;
+pub(crate) mod connector;
+pub(crate) mod failure;
 mod resolve;
-mod trust;
+pub(crate) mod trust;
 
-pub(crate) use callee::Callee;
+pub(crate) use callee::{Callee, ServiceRef};
 pub use caller::Caller;
+pub(crate) use caller::Tasks;
 pub use resolve::{Resolve, Services};

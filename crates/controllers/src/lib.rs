@@ -8,6 +8,7 @@
 //! recent recommendations, which upstream forgets as well).
 
 pub mod address_repair;
+pub mod api_service;
 pub mod autoscaler;
 pub mod bootstrap_tokens;
 pub mod certificates;
@@ -22,6 +23,7 @@ pub mod disruption;
 pub mod endpoint_slice;
 pub mod endpoint_slice_mirroring;
 pub mod endpoints;
+pub mod extension_authentication;
 pub mod garbage_collector;
 #[cfg(test)]
 mod golden;

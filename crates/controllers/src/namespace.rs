@@ -81,7 +81,7 @@ impl Controller for NamespaceController {
         }
         let deletions = contents.deletions();
         // What this round deletes is mostly gone by the next: only what outlives its deletion is worth telling.
-        if deletions.is_empty() || !contents.failures.is_empty() {
+        if deletions.is_empty() || !contents.failures.is_empty() || !contents.undiscovered.is_empty() {
             plan.actions.extend(tell(namespace, contents, now));
         }
         if deletions.is_empty() {

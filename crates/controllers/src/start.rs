@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use informer::Manager;
+use k8s_openapi::api::core::v1::ConfigMap;
 use resources::ResourceSource;
 
 use crate::address_repair::AddressRepairController;
+use crate::api_service::availability::{self, ApiServiceAvailabilityController, CheckDiscovery};
+use crate::api_service::metrics::Metrics as ApiServiceMetrics;
+use crate::api_service::registration::ApiServiceRegistrationController;
 use crate::autoscaler::AutoscalerController;
 use crate::bootstrap_tokens::cleaner::TokenCleanerController;
 use crate::bootstrap_tokens::signer::BootstrapSignerController;
@@ -22,6 +26,7 @@ use crate::disruption::{DisruptionController, StaleDisruptionController};
 use crate::endpoint_slice::{self, EndpointSliceController};
 use crate::endpoint_slice_mirroring::EndpointSliceMirroringController;
 use crate::endpoints::EndpointsController;
+use crate::extension_authentication::ExtensionAuthenticationController;
 use crate::garbage_collector;
 use crate::job::{JobController, JobOrphanController};
 use crate::kubernetes_service::{ApiServiceFeed, KubernetesServiceController};
@@ -59,12 +64,18 @@ pub struct Config {
     pub cluster_cidr: Option<ClusterCidr>,
     /// The Service of the API server and its endpoints, which are kept; with `None` nobody here does.
     pub api_service: Option<ApiServiceFeed>,
+    /// What servers that extend the API need to know its users, which is kept; with `None` nobody here does.
+    pub extension_authentication: Option<Arc<ConfigMap>>,
+    /// Asks other servers whether they serve what they are registered for; with `None` nobody says so here.
+    pub check_discovery: Option<CheckDiscovery>,
     /// Where Services of type LoadBalancer have their addresses from; with `None` these Services are somebody else's.
     pub load_balancer: Option<load_balancer::Source>,
     /// What the process shows; controllers add figures of their own.
     pub metrics: base::Metrics,
-    /// The served kinds, for controllers that follow, or judge by, more kinds than are known here.
+    /// All kinds, for controllers that follow, or judge by, more kinds than are known here.
     pub kinds: Arc<dyn ResourceSource>,
+    /// The kinds that the API server serves itself.
+    pub own_kinds: Arc<dyn ResourceSource>,
 }
 
 /// Starts every controller; [`Manager::graph`] then returns what each reads.
@@ -74,8 +85,16 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<DisruptionController>(config.kinds.clone());
     manager.start::<StaleDisruptionController>(());
     manager.start::<AutoscalerController>(config.kinds.clone());
-    manager.start::<ValidatingAdmissionPolicyStatusController>(config.kinds.clone());
+    manager.start::<ValidatingAdmissionPolicyStatusController>(config.own_kinds.clone());
+    manager.start::<ApiServiceRegistrationController>(config.own_kinds);
     manager.start::<NamespaceController>(config.kinds);
+    if let Some(check) = config.check_discovery {
+        let metrics = ApiServiceMetrics::registered(&config.metrics);
+        manager.start::<ApiServiceAvailabilityController>(availability::Config { check, metrics });
+    }
+    if let Some(wanted) = config.extension_authentication {
+        manager.start::<ExtensionAuthenticationController>(wanted);
+    }
     manager.start::<CustomResourceDefinitionController>(());
     manager.start::<ServiceAccountController>(());
     if let Some(sign) = config.sign_token {

@@ -21,6 +21,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBind
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 
 /// Kinds a cache can hold: the typed objects of `k8s_openapi` that components work with.
 pub trait Kind:
@@ -45,6 +46,7 @@ macro_rules! kinds {
 }
 
 kinds!(
+    APIService,
     CSINode,
     CertificateSigningRequest,
     ClusterRole,

@@ -13,6 +13,7 @@ pub mod cron;
 pub mod custom;
 mod defaults;
 pub mod docs;
+pub mod elsewhere;
 mod embedded;
 mod fill;
 mod kinds;
@@ -43,6 +44,7 @@ pub use row::{
 };
 pub use schema::{Custom, Schema};
 pub use schema_data::{builtin_types, schema_of_kind, schema_of_structure};
+pub use table::order::{Priority, by_priority, is_registered};
 pub use table::{KindTable, ResourceSource};
 pub use validation::{policy_types, service_address_errors};
 pub use verb::Verb;

@@ -63,9 +63,9 @@ pub fn v2(table: &KindTable) -> Value {
     })
 }
 
-/// The same in gnostic's protobuf encoding, which kubectl asks for.
-pub fn v2_protobuf(table: &KindTable) -> Vec<u8> {
-    gnostic::encode(&v2(table))
+/// A document of [`v2`] in gnostic's protobuf encoding, which kubectl asks for.
+pub fn v2_protobuf(document: &Value) -> Vec<u8> {
+    gnostic::encode(document)
 }
 
 /// The OpenAPI v3 document of one group and version; `None` when nothing is served in it.

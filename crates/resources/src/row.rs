@@ -238,6 +238,8 @@ pub struct Resource {
     pub question: Option<Question>,
     /// What is seen when objects are asked for, where none are stored.
     pub observed: Option<Observed>,
+    /// Whether another server serves the kind, which is known by discovery alone.
+    pub elsewhere: bool,
     /// How long objects live after their last write, in seconds (events: 3600).
     pub ttl_s: Option<u64>,
     /// The warning for users of the kind: since when it is deprecated, and its replacement.

@@ -109,6 +109,11 @@ pub trait ResourceSource: Send + Sync {
         Box::pin(std::future::ready(()))
     }
 
+    /// The groups and versions of which other servers do not say what they serve, though they are registered.
+    fn undiscovered(&self) -> Vec<GroupVersion> {
+        Vec::new()
+    }
+
     /// Has `told` called after each change of the table, as long as the source lives.
     fn on_change(&self, _told: Box<dyn Fn() + Send + Sync>) {}
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod admission_policy;
 mod amounts;
+pub(crate) mod api_service;
 pub(crate) mod autoscaler;
 pub(crate) mod batch;
 mod check;

@@ -8,6 +8,12 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use crate::TlsError;
 
+/// Accepts every certificate, for a client that shows one of its own.
+pub fn any_certificate() -> Arc<dyn ServerCertVerifier> {
+    let provider = rustls::crypto::ring::default_provider();
+    Arc::new(AnyCertificate { schemes: provider.signature_verification_algorithms.supported_schemes() })
+}
+
 /// Accepts every certificate, and shows none: for servers that pods run, which have what certificate they like. Such a
 /// connection is hidden from others, and says nothing about who answers.
 ///
@@ -15,11 +21,10 @@ use crate::TlsError;
 /// When the cryptography lacks what TLS needs.
 pub fn unverified_client() -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let schemes = provider.signature_verification_algorithms.supported_schemes();
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate { schemes }))
+        .with_custom_certificate_verifier(any_certificate())
         .with_no_client_auth();
     Ok(Arc::new(config))
 }

@@ -10,5 +10,5 @@ pub mod testing;
 mod tls;
 
 pub use accept::{Excess, Limits, Listener, accept};
-pub use any_certificate::unverified_client;
-pub use tls::{Pem, Policy, ServerTls, TlsError, Unverified};
+pub use any_certificate::{any_certificate, unverified_client};
+pub use tls::{Clients, Pem, Policy, ServerTls, TlsError, Unverified};

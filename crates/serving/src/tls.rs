@@ -139,6 +139,30 @@ impl ServerTls {
     }
 }
 
+/// CAs of clients, apart from those of a server: who has a certificate of theirs is something else than its other
+/// clients.
+#[derive(Debug)]
+pub struct Clients(Arc<dyn ClientCertVerifier>);
+
+impl Clients {
+    /// # Errors
+    /// When the CAs cannot be parsed.
+    pub fn from_pem(ca: &[u8]) -> Result<Self, TlsError> {
+        Ok(Self(client_verifier(ca)?))
+    }
+
+    /// Checks the certificates a client has shown (leaf first).
+    ///
+    /// # Errors
+    /// Why the client is none of these.
+    pub fn verify(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), rustls::Error> {
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return Err(rustls::Error::NoCertificatesPresented);
+        };
+        self.0.verify_client_cert(leaf, intermediates, now).map(|_| ())
+    }
+}
+
 fn build(
     policy: Policy,
     serving: Arc<SingleCertAndKey>,

@@ -9,7 +9,6 @@ use super::plugin::{Immediate, Operation, Review};
 
 /// Kinds without a controller, by group and plural.
 const STORED: &[(&str, &str)] = &[
-    ("apiregistration.k8s.io", "apiservices"),
     ("resource.k8s.io", "deviceclasses"),
     ("resource.k8s.io", "resourceclaims"),
     ("resource.k8s.io", "resourceclaimtemplates"),

@@ -8,6 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::BootstrapConfig;
+use crate::identity::authn::request_header;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
@@ -33,7 +34,7 @@ pub(super) fn others(config: &BootstrapConfig) -> Vec<Object> {
         ),
         dns_service(config),
         dns_rules(config),
-        client_ca(config),
+        extension_authentication(config),
         cluster_info(config),
         cluster_configuration(config),
     ];
@@ -159,12 +160,22 @@ fn service_cidr(config: &BootstrapConfig) -> Object {
     }))
 }
 
-/// How API servers that extend this one learn whose client certificates to trust.
-fn client_ca(config: &BootstrapConfig) -> Object {
+/// How API servers that extend this one learn whose client certificates to trust, and whom this one forwards requests
+/// for.
+pub(super) fn extension_authentication(config: &BootstrapConfig) -> Object {
+    let list = |text: &str| json!([text]).to_string();
     object(json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
-        "data": {"client-ca-file": config.client_ca_pem},
+        "data": {
+            "client-ca-file": config.client_ca_pem,
+            "requestheader-allowed-names": list(&config.front_proxy_name),
+            "requestheader-client-ca-file": config.front_proxy_ca_pem,
+            "requestheader-extra-headers-prefix": list(request_header::EXTRA_PREFIX),
+            "requestheader-group-headers": list(request_header::GROUP),
+            "requestheader-uid-headers": list(request_header::UID),
+            "requestheader-username-headers": list(request_header::USERNAME),
+        },
     }))
 }
 

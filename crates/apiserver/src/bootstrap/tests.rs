@@ -25,6 +25,8 @@ fn config() -> BootstrapConfig {
         advertise_ip: "192.0.2.1".parse().unwrap(),
         secure_port: 6443,
         client_ca_pem: "pem".into(),
+        front_proxy_ca_pem: "proxy pem".into(),
+        front_proxy_name: "front-proxy-client".into(),
     }
 }
 
@@ -128,6 +130,8 @@ fn served(f: &Fixture) -> (Security, Client) {
             tokens: Some(security.tokens.clone()),
             rules: Some(security.rules.clone()),
             kubelet: None,
+            request_headers: None,
+            aggregator: None,
         },
     );
     let admin =

@@ -107,9 +107,9 @@ pub(super) struct VersionDiscovery<'a> {
 pub(super) struct ResourceDiscovery<'a> {
     pub resource: &'a str,
     pub response_kind: ResponseKind<'a>,
-    pub scope: &'static str,
+    pub scope: &'a str,
     pub singular_resource: &'a str,
-    pub verbs: Vec<&'static str>,
+    pub verbs: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub short_names: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -123,7 +123,7 @@ pub(super) struct ResourceDiscovery<'a> {
 pub(super) struct SubresourceDiscovery<'a> {
     pub subresource: &'a str,
     pub response_kind: ResponseKind<'a>,
-    pub verbs: Vec<&'static str>,
+    pub verbs: Vec<&'a str>,
 }
 
 #[derive(Serialize)]

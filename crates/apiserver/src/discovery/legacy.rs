@@ -11,24 +11,24 @@ pub(super) fn core_versions() -> Versions {
 }
 
 /// `/apis`
-pub(super) fn groups(table: &KindTable) -> GroupList {
-    let groups = names(table).into_iter().map(|name| group(table, name)).collect();
+pub(super) fn groups(versions: &[GroupVersion]) -> GroupList {
+    let groups = names(versions).into_iter().map(|name| group(versions, name)).collect();
     GroupList { kind: "APIGroupList", api_version: "v1", groups }
 }
 
 /// `/apis/GROUP` for each group.
-pub(super) fn each_group(table: &KindTable) -> impl Iterator<Item = Group> {
-    names(table).into_iter().map(|name| Group {
+pub(super) fn each_group(versions: &[GroupVersion]) -> impl Iterator<Item = Group> {
+    names(versions).into_iter().map(|name| Group {
         kind: Some("APIGroup"),
         api_version: Some("v1"),
-        ..group(table, name)
+        ..group(versions, name)
     })
 }
 
 /// The named groups in order.
-fn names(table: &KindTable) -> Vec<&str> {
+fn names(versions: &[GroupVersion]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
-    for gv in table.group_versions() {
+    for gv in versions {
         if !gv.group.is_empty() && !names.contains(&gv.group.as_str()) {
             names.push(&gv.group);
         }
@@ -36,8 +36,8 @@ fn names(table: &KindTable) -> Vec<&str> {
     names
 }
 
-fn group(table: &KindTable, name: &str) -> Group {
-    let of_group = table.group_versions().iter().filter(|gv| gv.group == name);
+fn group(versions: &[GroupVersion], name: &str) -> Group {
+    let of_group = versions.iter().filter(|gv| gv.group == name);
     let versions: Vec<GroupVersionForDiscovery> = of_group
         .map(|gv| GroupVersionForDiscovery { group_version: gv.to_string(), version: gv.version.clone() })
         .collect();

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -23,12 +24,16 @@ use crate::context::Context;
 use crate::request::call::{Call, TOKEN_PROTOCOL};
 use crate::respond::Outcome;
 
+/// Everything but what RFC 3986 calls unreserved.
+pub(crate) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Headers that belong to one connection, not to the request (RFC 9110 §7.6.1), and those that
 /// carry the client's credentials for this server.
-const NOT_FORWARDED: [HeaderName; 9] = [
+const NOT_FORWARDED: [HeaderName; 11] = [
     CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
     UPGRADE,
     TE,
     TRAILER,
@@ -38,6 +43,9 @@ const NOT_FORWARDED: [HeaderName; 9] = [
     http::header::AUTHORIZATION,
     http::header::PROXY_AUTHORIZATION,
 ];
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// What a backend is to the client, and so what is said when it cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +107,11 @@ impl Backend {
     }
 }
 
+/// A path's segment as it stands in a URL.
+pub(crate) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
 /// Whether the client wants to leave HTTP.
 pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {
     let asks = headers.get_all(CONNECTION).iter().filter_map(|v| v.to_str().ok());
@@ -120,7 +133,20 @@ pub(crate) async fn send(
     let upgrade = wants_upgrade(&call.headers);
     let body = call.take_body();
     let request = outgoing(&call, backend, path_and_query, body, upgrade)?;
-    let mut response = dial(context, backend, request).await?;
+    let response = dial(context, backend, request).await?;
+    answer(context, call, upgrade, response)
+}
+
+/// Hands a backend's answer on, or connects both sides when the backend agrees to the upgrade that the client wants.
+///
+/// # Errors
+/// 400 when the backend upgrades what is no request for it.
+pub(crate) fn answer(
+    context: &Context,
+    mut call: Call,
+    upgrade: bool,
+    mut response: Response<Incoming>,
+) -> Outcome {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let client = call.upgrade.take().filter(|_| upgrade);
         let client = client.ok_or_else(|| Error::bad_request("Upgrade request required"))?;
@@ -132,10 +158,19 @@ pub(crate) async fn send(
         return Ok(answer);
     }
     let (mut parts, incoming) = response.into_parts();
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER] {
+    for name in of_connection(&parts.headers) {
+        parts.headers.remove(name);
+    }
+    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, TRANSFER_ENCODING, UPGRADE, TRAILER] {
         parts.headers.remove(name);
     }
     Ok(Response::from_parts(parts, streamed(incoming)))
+}
+
+/// The headers that a message says are of its connection alone.
+fn of_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let named = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    named.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect()
 }
 
 /// A backend's body as it comes.
@@ -166,15 +201,25 @@ fn outgoing(
         .uri(path_and_query)
         .body(body)
         .map_err(|e| Error::bad_request(format!("the proxied path is not valid: {e}")))?;
-    let headers = request.headers_mut();
+    *request.headers_mut() = headers(call, upgrade);
+    request.headers_mut().insert(HOST, host(call, backend)?);
+    Ok(request)
+}
+
+/// The client's headers as they are forwarded, but for the host.
+pub(crate) fn headers(call: &Call, upgrade: bool) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(call.headers.len());
+    let of_connection = of_connection(&call.headers);
     for (name, value) in &call.headers {
         if *name == SEC_WEBSOCKET_PROTOCOL {
             headers.extend(without_token(value).map(|value| (name.clone(), value)));
-        } else if !NOT_FORWARDED.contains(name) && !name.as_str().starts_with("impersonate-") {
+        } else if !NOT_FORWARDED.contains(name)
+            && !of_connection.contains(name)
+            && !name.as_str().starts_with("impersonate-")
+        {
             headers.append(name, value.clone());
         }
     }
-    headers.insert(HOST, host(call, backend)?);
     if upgrade {
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         if let Some(protocol) = call.headers.get(UPGRADE) {
@@ -190,16 +235,18 @@ fn outgoing(
     {
         headers.append("x-forwarded-for", value);
     }
-    Ok(request)
+    headers
+}
+
+/// What the client calls this server.
+pub(crate) fn asked_host(call: &Call) -> Option<HeaderValue> {
+    let authority = call.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
+    call.headers.get(HOST).cloned().or(authority)
 }
 
 /// What the client calls the server that it wants to reach: that is this server for who is proxied, as upstream has it.
 fn host(call: &Call, backend: &Backend) -> Result<HeaderValue, Error> {
-    let asked = || {
-        let authority = call.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
-        call.headers.get(HOST).cloned().or(authority)
-    };
-    let by_client = (backend.peer == Peer::Proxied).then(asked).flatten();
+    let by_client = (backend.peer == Peer::Proxied).then(|| asked_host(call)).flatten();
     by_client.map_or_else(
         || {
             HeaderValue::from_str(&backend.authority())

@@ -21,6 +21,8 @@ pub(crate) const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io."
 pub(crate) enum Certificate {
     Absent,
     Verified(CertificateDer<'static>),
+    /// A front proxy's: its requests name their user in headers.
+    FrontProxy,
     /// There is one, but no trusted CA signed it (or it is not valid now).
     Rejected,
 }

@@ -60,6 +60,8 @@ impl Setup {
             tokens: Some(security.tokens.clone()),
             rules: Some(security.rules.clone()),
             kubelet: None,
+            request_headers: None,
+            aggregator: None,
         };
         let server = crate::Server::build(crate::Config::default(), deps());
         let admin = User { groups: vec!["system:masters".into()], ..User::default() };
@@ -74,6 +76,8 @@ impl Setup {
             advertise_ip: "192.0.2.1".parse().unwrap(),
             secure_port: 6443,
             client_ca_pem: "pem".into(),
+            front_proxy_ca_pem: "proxy pem".into(),
+            front_proxy_name: "front-proxy-client".into(),
         };
         bootstrap::run(&client::in_process(server.in_process(admin)), &config).await.unwrap();
         security.settled().await;

@@ -135,7 +135,10 @@ async fn handshake(
         None => Certificate::Absent,
         Some(leaf) => {
             let now = Duration::from_secs(u64::try_from(context.deps.clock.now().as_second()).unwrap_or(0));
-            match tls.verify_client(chain, UnixTime::since_unix_epoch(now)) {
+            let now = UnixTime::since_unix_epoch(now);
+            let proxies = context.deps.request_headers.as_ref();
+            match tls.verify_client(chain, now) {
+                _ if proxies.is_some_and(|proxies| proxies.is_proxy(chain, now)) => Certificate::FrontProxy,
                 Ok(()) => Certificate::Verified(leaf.clone().into_owned()),
                 Err(error) => {
                     tracing::debug!(%error, "a client certificate does not verify");

@@ -31,9 +31,13 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
         ["version"] => version(context.commit),
         ["metrics"] => metrics(context, call).await,
         ["api" | "apis", ..] if parts.len() <= 3 => {
-            context.discovery.answer(context.deps.resources.as_ref(), call, &parts)
+            let (kinds, aggregator) = (context.deps.resources.as_ref(), context.deps.aggregator.as_ref());
+            context.discovery.answer(kinds, aggregator, call, &parts)
         }
-        ["openapi", ..] => context.openapi.answer(context.deps.resources.as_ref(), call, &parts).await,
+        ["openapi", ..] => {
+            let (kinds, aggregator) = (context.deps.resources.as_ref(), context.deps.aggregator.as_ref());
+            context.openapi.answer(kinds, aggregator, call, &parts).await
+        }
         ["openid", "v1", "jwks"] => {
             let tokens = context.deps.tokens.as_ref().ok_or_else(Error::no_such_path)?;
             let keys = tokens.jwks().to_string();
@@ -51,10 +55,12 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
 
 /// `/`: what there is.
 fn index(context: &Context) -> Outcome {
-    let mut paths = context.discovery.paths(context.deps.resources.as_ref());
+    let (kinds, aggregator) = (context.deps.resources.as_ref(), context.deps.aggregator.as_ref());
+    let mut paths = context.discovery.paths(kinds, aggregator);
     let more = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
     paths.extend(more.map(str::to_owned));
     paths.sort();
+    paths.dedup();
     // Indented and without a newline, as upstream's.
     Ok(respond::json_bytes(StatusCode::OK, format!("{:#}", json!({"paths": paths}))))
 }

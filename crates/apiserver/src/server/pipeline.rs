@@ -25,7 +25,7 @@ use super::router;
 use crate::audit::{Asked, Trail};
 use crate::body::{Body, RequestBody};
 use crate::context::Context;
-use crate::identity::authn::Credentials;
+use crate::identity::authn::{Credentials, request_header};
 use crate::inflight::Slot;
 use crate::metrics::{Ending, Timed};
 use crate::request::User;
@@ -170,10 +170,17 @@ async fn authenticate(context: &Context, peer: &Peer, headers: &HeaderMap) -> Re
     if let Some(user) = peer.by_certificate.get() {
         return Ok(Arc::clone(user));
     }
+    if let Certificate::FrontProxy = &peer.certificate
+        && let Some(user) = request_header::user(headers)
+    {
+        return Ok(user);
+    }
     let token = bearer_token(headers);
     let certificate = match &peer.certificate {
-        Certificate::Rejected if token.is_none() => return Err(Error::unauthorized()),
-        Certificate::Absent | Certificate::Rejected => None,
+        Certificate::Rejected | Certificate::FrontProxy if token.is_none() => {
+            return Err(Error::unauthorized());
+        }
+        Certificate::Absent | Certificate::Rejected | Certificate::FrontProxy => None,
         Certificate::Verified(der) => Some(der.as_ref()),
     };
     let authenticator = &context.deps.authenticator;

@@ -1,5 +1,6 @@
 //! Finds the handler of an authorized request: a row of the kind table and a generic verb, a part of a row
-//! ([`subresources`]), or a path that is no resource.
+//! ([`subresources`]), or a path that is no resource; or the other server that serves the group and version
+//! ([`aggregated`]).
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use super::paths;
 use crate::context::Context;
 use crate::handlers::storage::Target;
 use crate::handlers::{delete, freshness, list, patch, post, put, read, watch};
+use crate::proxy::aggregated;
 use crate::request::call::Call;
 use crate::respond::{self, Outcome};
 use crate::subresources;
@@ -24,6 +26,9 @@ pub(crate) fn route(context: Arc<Context>, call: Call) -> BoxFuture<'static, Out
 }
 
 async fn find(context: Arc<Context>, call: Call) -> Outcome {
+    if let Some((aggregator, registered)) = aggregated::server(&context, &call.info) {
+        return aggregated::forward(&context, aggregator, &registered, call).await;
+    }
     if !call.info.is_resource {
         return paths::answer(&context, &call).await;
     }

@@ -9,9 +9,8 @@ use resources::Proxied;
 use serde_json::Value;
 
 use super::connect;
-use super::streams::encoded;
 use crate::handlers::storage::Target;
-use crate::proxy::forward::{Backend, Peer, Security, send};
+use crate::proxy::forward::{Backend, Peer, Security, encoded, send};
 use crate::proxy::links::Links;
 use crate::proxy::node;
 use crate::request::call::Call;

@@ -7,27 +7,20 @@ use api::{Error, Object, Reason};
 use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::connect::{self, Stream};
 use super::log_options;
 use crate::body::Body;
 use crate::handlers::storage::Target;
-use crate::proxy::forward::{send, wants_upgrade};
+use crate::proxy::forward::{encoded, send, wants_upgrade};
 use crate::proxy::node;
 use crate::request::call::Call;
 use crate::respond::{self, Outcome};
 use crate::websocket::{self, Framing};
 
-/// Everything but what RFC 3986 calls unreserved.
-pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// How much of an agent's error is read.
 const ERROR_BYTES: usize = 16 * 1024;
-
-pub(super) fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED).to_string()
-}
 
 async fn pod(target: &Target, call: &Call) -> Result<Object, Error> {
     Ok(target.read_existing(&call.info.namespace, &call.info.name).await?.object)

@@ -14,7 +14,7 @@ use super::callee::Callee;
 use super::connector::Connector;
 use super::failure::{self, Failure};
 use super::resolve::Resolve;
-use super::trust;
+use super::trust::{self, Trusted};
 
 /// The largest answer taken, in bytes: a patch that replaces the largest object, in base64, with room to spare.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
@@ -86,7 +86,7 @@ impl Caller {
         if let Some(client) = clients.get(callee) {
             return Ok(client.clone());
         }
-        let tls = trust::client(&callee.ca_bundle)?;
+        let tls = trust::client(Trusted::Bundle(&callee.ca_bundle), None)?;
         let connector = Connector { callee: Arc::clone(callee), resolve: Arc::clone(&self.resolve), tls };
         let client = Client::builder(self.tasks.clone()).pool_idle_timeout(MAX_IDLE).build(connector);
         if clients.len() >= MAX_CLIENTS {
@@ -99,7 +99,7 @@ impl Caller {
 
 /// Has the supervisor run the tasks of connections.
 #[derive(Clone)]
-struct Tasks(Supervisor);
+pub(crate) struct Tasks(pub Supervisor);
 
 impl<F> hyper::rt::Executor<F> for Tasks
 where

@@ -34,16 +34,25 @@ impl Connector {
             Some(service) => service.resolved(&*self.resolve).map_err(Unconnected)?,
             None => (self.callee.host.clone(), self.callee.port),
         };
-        let dialled = TcpStream::connect((host.as_str(), port)).await;
-        let socket = dialled.map_err(|error| Unconnected(failure::dialling(&host, port, &error)))?;
-        socket.set_nodelay(true).map_err(|error| Unconnected(error.to_string()))?;
-        let name = ServerName::try_from(self.callee.host.clone()).map_err(|error| {
-            Unconnected(format!("{:?} is no name of a server: {error}", self.callee.host))
-        })?;
-        let shaken = TlsConnector::from(self.tls).connect(name, socket).await;
-        let stream = shaken.map_err(|error| Unconnected(failure::handshake(&error)))?;
-        Ok(Stream(TokioIo::new(stream)))
+        connect(&host, port, &self.callee.host, self.tls).await
     }
+}
+
+/// Connects to an address, where a server of this name has to answer.
+pub(crate) async fn connect(
+    host: &str,
+    port: u16,
+    name: &str,
+    tls: Arc<ClientConfig>,
+) -> Result<Stream, Unconnected> {
+    let dialled = TcpStream::connect((host, port)).await;
+    let socket = dialled.map_err(|error| Unconnected(failure::dialling(host, port, &error)))?;
+    socket.set_nodelay(true).map_err(|error| Unconnected(error.to_string()))?;
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|error| Unconnected(format!("{name:?} is no name of a server: {error}")))?;
+    let shaken = TlsConnector::from(tls).connect(name, socket).await;
+    let stream = shaken.map_err(|error| Unconnected(failure::handshake(&error)))?;
+    Ok(Stream(TokioIo::new(stream)))
 }
 
 impl tower::Service<Uri> for Connector {
@@ -61,7 +70,7 @@ impl tower::Service<Uri> for Connector {
 }
 
 /// A connection.
-pub(super) struct Stream(TokioIo<TlsStream<TcpStream>>);
+pub(crate) struct Stream(TokioIo<TlsStream<TcpStream>>);
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {

@@ -49,10 +49,10 @@ impl Failure {
 /// A connection that did not come about.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Unconnected(pub String);
+pub(crate) struct Unconnected(pub String);
 
 /// What ended a request, in Go's words where the cause is known.
-pub(super) fn cause(error: &(dyn Error + 'static)) -> String {
+pub(crate) fn cause(error: &(dyn Error + 'static)) -> String {
     let mut deepest = error;
     let mut next = Some(error);
     while let Some(error) = next {

@@ -48,7 +48,7 @@ impl Resolve for Services {
 }
 
 impl ServiceRef {
-    pub(super) fn resolved(&self, resolve: &dyn Resolve) -> Result<(String, u16), String> {
+    pub(crate) fn resolved(&self, resolve: &dyn Resolve) -> Result<(String, u16), String> {
         resolve.resolve(&self.namespace, &self.name, self.port)
     }
 }

@@ -7,35 +7,65 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// TLS towards a webhook.
+/// By what a server is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Trusted<'a> {
+    /// By these certificates in PEM; the machine's own authorities are trusted where there are none.
+    Bundle(&'a [u8]),
+    /// It may show any certificate.
+    Anything,
+}
+
+/// The certificate that this server shows, leaf first, and its key.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// TLS towards a webhook or another server.
 ///
 /// # Errors
-/// Why the bundle cannot be used.
-pub(super) fn client(ca_bundle: &[u8]) -> Result<Arc<ClientConfig>, String> {
+/// Why the bundle or the identity cannot be used.
+pub(crate) fn client(trusted: Trusted<'_>, identity: Option<&Identity>) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = match trusted {
+        Trusted::Bundle(bundle) => verifier(bundle, &provider)?,
+        Trusted::Anything => serving::any_certificate(),
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let config = match identity {
+        None => config.with_no_client_auth(),
+        Some(Identity { chain, key }) => {
+            config.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|error| error.to_string())?
+        }
+    };
+    Ok(Arc::new(config))
+}
+
+fn verifier(ca_bundle: &[u8], provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, String> {
     let known = known(ca_bundle)?;
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(known.iter().cloned());
     if added == 0 {
         return Err("unable to load root certificates: unable to parse bytes as PEM block".to_owned());
     }
-    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
         .map_err(|error| error.to_string())?;
     let pinned = if ca_bundle.is_empty() { Vec::new() } else { known };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Bundle { webpki, pinned }))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(Arc::new(Bundle { webpki, pinned }))
 }
 
 /// The certificates of the bundle, or those that the machine trusts.

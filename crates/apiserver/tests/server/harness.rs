@@ -175,6 +175,8 @@ impl Harness {
             tokens: Some(Arc::new(tokens)),
             rules: Some(Arc::new(AllButNobody)),
             kubelet: None,
+            request_headers: None,
+            aggregator: None,
         };
         change(&mut deps);
         let server = Server::build(Config { limits, commit: COMMIT, ..Config::default() }, deps);

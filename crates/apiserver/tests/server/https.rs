@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use apiserver::identity::authn::RequestHeaders;
 use apiserver::{Deps, KubeletClient, Limits};
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -76,7 +77,7 @@ impl Https {
     }
 
     /// A raw HTTP/1.1 connection without a client certificate.
-    async fn connect(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
+    pub async fn connect(&self) -> tokio_rustls::client::TlsStream<TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(chain(&self.authority.pem).remove(0)).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -98,7 +99,7 @@ impl Https {
     }
 }
 
-async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin), until: &str) -> String {
+pub async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin), until: &str) -> String {
     let mut seen = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -142,6 +143,44 @@ async fn certificates_and_tokens_identify_and_others_are_refused() {
     // What is no HTTP ends that connection and nothing else.
     https.exchange("GET / HTTP/1.1\r\nno header\r\n\r\n", "\r\n\r\n").await;
     assert!(https.exchange(&get("authorization: Bearer token-jane\r\n"), "items").await.contains(" 200 "));
+}
+
+#[tokio::test]
+async fn a_front_proxy_says_whose_a_request_is_and_nobody_else_does() {
+    let proxies = Authority::new();
+    let allowed = RequestHeaders::new(proxies.pem.as_bytes(), vec!["front-proxy-client".to_owned()]);
+    let https = start_made_of(|deps| deps.request_headers = Some(Arc::new(allowed.unwrap()))).await;
+    let ask = async |shown: Option<(String, String)>, more: &str| {
+        let mut config = https.authority.client(shown.as_ref());
+        config.alpn_protocols.clear();
+        let socket = TcpStream::connect(https.address).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap();
+        let review = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
+        let request = format!(
+            "POST /apis/authentication.k8s.io/v1/selfsubjectreviews HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n{more}\r\n{review}",
+            review.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        read_until(&mut stream, "never").await
+    };
+    let headers = "x-remote-user: ann\r\nx-remote-group: a\r\nx-remote-group: b\r\nx-remote-uid: 7\r\n\
+        x-remote-extra-of%2fme: c\r\n";
+    let proxy = || Some(proxies.issue("front-proxy-client", None));
+    let answer = ask(proxy(), headers).await;
+    let user = r#""userInfo":{"extra":{"of/me":["c"]},"groups":["a","b","system:authenticated"],"uid":"7","username":"ann"}"#;
+    assert!(answer.contains(user), "{answer}");
+    assert!(ask(proxy(), "").await.starts_with("HTTP/1.1 401"));
+    assert!(ask(proxy(), "authorization: Bearer token-jane\r\n").await.contains(r#""username":"jane""#));
+    let strangers =
+        [Some(proxies.issue("other", None)), Some(Authority::new().issue("front-proxy-client", None)), None];
+    for stranger in strangers {
+        assert!(ask(stranger, headers).await.starts_with("HTTP/1.1 401"));
+    }
+    // A client with a certificate of its own is itself, whatever it writes.
+    let answer = ask(Some(https.authority.issue("front-proxy-client", None)), headers).await;
+    assert!(answer.contains(r#""username":"certified""#), "{answer}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The API server as its clients see it: requests through the whole pipeline against a store in memory.
 
 mod admission_policies;
+mod aggregating;
 mod applying;
 mod converting;
 mod cost;
@@ -8,6 +9,7 @@ mod counting;
 mod custom;
 mod discovery;
 mod evictions;
+mod extension_server;
 mod faults;
 mod gate;
 mod harness;

@@ -8,6 +8,9 @@ pub fn named(plural: &str, name: &str) -> String {
     if plural == "customresourcedefinitions" {
         return format!("{name}.example.com");
     }
+    if plural == "apiservices" {
+        return format!("v1.{name}.example.com");
+    }
     if plural != "ipaddresses" {
         return name.to_owned();
     }
@@ -23,6 +26,11 @@ fn definition(name: &str) -> Value {
         "versions": [{"name": "v1", "served": true, "storage": true,
             "schema": {"openAPIV3Schema": {"type": "object"}}}],
     })
+}
+
+/// The spec of a registration of what this server serves.
+fn registration(name: &str) -> Value {
+    json!({"group": format!("{name}.example.com"), "version": "v1", "groupPriorityMinimum": 1000, "versionPriority": 15})
 }
 
 /// The spec of a policy that objects to nothing.
@@ -63,6 +71,7 @@ pub fn sample(row: &Resource, name: &str) -> Value {
     let spec = match &*row.kind {
         "Pod" => template["spec"].clone(),
         "CustomResourceDefinition" => definition(short),
+        "APIService" => registration(short),
         "ReplicationController" => json!({"selector": {"a": "b"}, "template": template}),
         "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => {
             json!({"selector": {"matchLabels": {"a": "b"}}, "template": template})

@@ -96,7 +96,11 @@ impl Monitors {
     }
 
     fn follow(self: &Arc<Self>, row: Arc<Resource>, path: &str, shutdown: Shutdown) {
-        self.unsynced.send_modify(|missing| *missing += 1);
+        // Another server may not answer: nothing waits for it.
+        let is_awaited = !row.elsewhere;
+        if is_awaited {
+            self.unsynced.send_modify(|missing| *missing += 1);
+        }
         let objects = self.informers.objects(path);
         let (monitors, ended) = (self.clone(), shutdown.clone());
         objects.subscribe(move |change| {
@@ -104,6 +108,9 @@ impl Monitors {
                 monitors.learn(&row, change);
             }
         });
+        if !is_awaited {
+            return;
+        }
         let monitors = self.clone();
         self.supervisor.spawn(TaskKind::Background, "garbage collector monitor", async move {
             // A kind that goes before its objects are complete must not be waited for.

@@ -43,12 +43,7 @@ pub(super) fn of(
 
 fn words(contents: &Contents) -> [Words; 5] {
     [
-        (
-            "NamespaceDeletionDiscoveryFailure",
-            "False",
-            "ResourcesDiscovered",
-            "All resources successfully discovered".to_owned(),
-        ),
+        discovery_failure(contents),
         (
             "NamespaceDeletionGroupVersionParsingFailure",
             "False",
@@ -59,6 +54,23 @@ fn words(contents: &Contents) -> [Words; 5] {
         content_remaining(contents),
         finalizers_remaining(contents),
     ]
+}
+
+fn discovery_failure(contents: &Contents) -> Words {
+    const TYPE: &str = "NamespaceDeletionDiscoveryFailure";
+    let failed = &contents.undiscovered;
+    if failed.is_empty() {
+        return (TYPE, "False", "ResourcesDiscovered", "All resources successfully discovered".to_owned());
+    }
+    let mut each: Vec<String> =
+        failed.iter().map(|gv| format!("{gv}: stale GroupVersion discovery: {gv}")).collect();
+    each.sort();
+    let message = format!(
+        "Discovery failed for some groups, {} failing: unable to retrieve the complete list of server APIs: {}",
+        failed.len(),
+        each.join(", ")
+    );
+    (TYPE, "True", "DiscoveryFailed", message)
 }
 
 fn content_failure(failures: &[String]) -> Words {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use api::GroupVersion;
 use http::header::ACCEPT;
 use http::{Method, Request};
 use informer::{Action, DeletePolicy, Target};
@@ -34,11 +35,13 @@ pub(super) struct Remaining {
 pub(super) struct Contents {
     pub remaining: Vec<Remaining>,
     pub failures: Vec<String>,
+    /// The groups and versions of which nobody says what they hold.
+    pub undiscovered: Vec<GroupVersion>,
 }
 
 impl Contents {
     pub fn is_empty(&self) -> bool {
-        self.remaining.is_empty() && self.failures.is_empty()
+        self.remaining.is_empty() && self.failures.is_empty() && self.undiscovered.is_empty()
     }
 
     /// The deletions to request now.
@@ -114,8 +117,8 @@ impl Reader {
 
     /// Reads one kind after the other. Kinds that cannot be read are returned as failures.
     pub async fn read(&self, client: &Client, namespace: &str) -> Contents {
-        let mut contents = Contents::default();
-        for row in stored_once(&self.kinds) {
+        let mut contents = Contents { undiscovered: self.kinds.undiscovered(), ..Contents::default() };
+        for row in stored_once(&self.kinds, &contents.undiscovered) {
             let target = Target::new(&row.group, &row.version, &row.plural, namespace, "");
             match list(client, &target).await {
                 Ok(found) if found.items.is_empty() => {}
@@ -132,12 +135,13 @@ impl Reader {
 }
 
 /// The namespaced kinds whose objects can be listed and deleted, each in one version.
-fn stored_once(kinds: &Arc<dyn ResourceSource>) -> Vec<Arc<Resource>> {
+fn stored_once(kinds: &Arc<dyn ResourceSource>, but: &[GroupVersion]) -> Vec<Arc<Resource>> {
     let table = kinds.table();
     let mut seen = HashSet::new();
     table
         .rows()
         .filter(|row| row.namespaced() && row.supports(Verb::List) && row.supports(Verb::Delete))
+        .filter(|row| !but.contains(&row.group_version()))
         .filter(|row| seen.insert(row.storage_prefix.to_string()))
         .cloned()
         .collect()

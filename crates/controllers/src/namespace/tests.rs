@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use api::GroupVersion;
 use informer::Target;
 use k8s_openapi::api::core::v1::NamespaceSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -24,6 +25,10 @@ fn plan(remaining: Vec<Remaining>) -> Plan {
 }
 
 fn plan_at(remaining: Vec<Remaining>, now: jiff::Timestamp) -> Plan {
+    decide(Contents { remaining, ..Contents::default() }, now)
+}
+
+fn decide(contents: Contents, now: jiff::Timestamp) -> Plan {
     let namespace = Namespace {
         metadata: ObjectMeta {
             name: Some("ns".into()),
@@ -33,7 +38,6 @@ fn plan_at(remaining: Vec<Remaining>, now: jiff::Timestamp) -> Plan {
         spec: Some(NamespaceSpec { finalizers: Some(vec![FINALIZER.into(), "other".into()]) }),
         ..Namespace::default()
     };
-    let contents = Contents { remaining, failures: Vec::new() };
     let observed = Observed { namespace: Arc::new(namespace), contents };
     NamespaceController::reconcile(&observed, now)
 }
@@ -126,4 +130,18 @@ fn the_longer_others_take_the_less_often_it_looks() {
     };
     assert_eq!([0, 4, 20, 9999].map(wait), [1, 1, 5, 8].map(Duration::from_secs));
     assert_eq!(wait(-100), Duration::from_secs(1), "a clock set back");
+}
+
+#[test]
+fn a_namespace_stays_while_nobody_says_what_a_version_holds() {
+    let undiscovered =
+        vec![GroupVersion::new("b.example.com", "v1"), GroupVersion::new("a.example.com", "v2")];
+    let stuck = decide(Contents { undiscovered, ..Contents::default() }, jiff::Timestamp::UNIX_EPOCH);
+    assert_eq!(
+        conditions(&stuck)[0],
+        "NamespaceDeletionDiscoveryFailure True DiscoveryFailed Discovery failed for some groups, 2 failing: unable to \
+         retrieve the complete list of server APIs: a.example.com/v2: stale GroupVersion discovery: a.example.com/v2, \
+         b.example.com/v1: stale GroupVersion discovery: b.example.com/v1"
+    );
+    assert_eq!(stuck.again_after, Some(FINALIZER_WAIT));
 }

@@ -40,6 +40,10 @@ impl Tallies {
             return None;
         };
         let tally = self.follow(resource, &row)?;
+        if row.elsewhere && !tally.objects.is_synced() {
+            // Another server may not answer; once it does, its objects wake the quotas.
+            return None;
+        }
         tally.objects.wait_synced().await;
         Some(tally)
     }

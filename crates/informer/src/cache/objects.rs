@@ -167,6 +167,11 @@ impl Objects {
         handlers.push(Box::new(handler));
     }
 
+    /// Whether there has been a complete list.
+    pub fn is_synced(&self) -> bool {
+        *self.0.synced.borrow()
+    }
+
     /// Waits for the first complete list. Cancellation safe.
     pub async fn wait_synced(&self) {
         let mut synced = self.0.synced.subscribe();

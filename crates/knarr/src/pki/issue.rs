@@ -31,20 +31,15 @@ impl<'a> Subject<'a> {
         Self { common_name, organization: None, names, usage: ExtendedKeyUsagePurpose::ServerAuth }
     }
 
-    pub fn client(common_name: &'a str, organization: &'a str) -> Self {
-        Self {
-            common_name,
-            organization: Some(organization),
-            names: &[],
-            usage: ExtendedKeyUsagePurpose::ClientAuth,
-        }
+    pub fn client(common_name: &'a str, organization: Option<&'a str>) -> Self {
+        Self { common_name, organization, names: &[], usage: ExtendedKeyUsagePurpose::ClientAuth }
     }
 }
 
-pub(super) fn make_ca(now: jiff::Timestamp) -> Result<Pair> {
+pub(super) fn make_ca(common_name: &str, now: jiff::Timestamp) -> Result<Pair> {
     let key = KeyPair::generate().context("making the CA's key")?;
     let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name = distinguished_name("knarr-ca", None);
+    params.distinguished_name = distinguished_name(common_name, None);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages =
         vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];

@@ -1,5 +1,6 @@
-//! The cluster's own public-key infrastructure: one CA, made at the first start, and the certificates
-//! that the CA signs. Every component has a key of its own.
+//! The cluster's own public-key infrastructure: a CA, made at the first start, and the certificates that the CA signs.
+//! Every component has a key of its own. A second CA, of the front proxy, signs one certificate: the one by which the API
+//! server shows servers it forwards requests to that the names in the requests' headers are true.
 //!
 //! Start with [`Pki::load_or_create`]. Certificates are valid for a year and are renewed when less than a
 //! third of the year is left, at start and while running.
@@ -45,12 +46,22 @@ pub struct Pki {
     /// The API server's identity towards kubelets.
     pub kubelet_client: Pair,
     pub kubelet_server: Pair,
+    /// The CA of those who may name a request's user in its headers.
+    pub front_proxy_ca_pem: String,
+    /// The API server's identity towards servers that requests are forwarded to.
+    pub front_proxy_client: Pair,
     /// Signs service account tokens (ECDSA P-256, PKCS#8 PEM).
     pub service_account_key_pem: String,
 }
 
 /// The common name under which the API server talks to kubelets.
 pub const KUBELET_CLIENT_NAME: &str = "kube-apiserver-kubelet-client";
+/// The common name under which requests are forwarded with their user in headers, as kubeadm has it.
+pub const FRONT_PROXY_NAME: &str = "front-proxy-client";
+
+/// A CA's files and its common name.
+const CA: (&str, &str) = ("ca", "knarr-ca");
+const FRONT_PROXY_CA: (&str, &str) = ("front-proxy-ca", "front-proxy-ca");
 
 impl Pki {
     /// Reads what is there, makes what is missing or about to expire. Takes a few milliseconds.
@@ -59,11 +70,8 @@ impl Pki {
     /// When files cannot be read or written, or one is damaged.
     pub fn load_or_create(dir: &Path, names: &Names, now: jiff::Timestamp) -> Result<Self> {
         make_private_dir(dir)?;
-        let ca = load_or_make_ca(dir, now)?;
-        let ca_key = KeyPair::from_pem(&ca.key_pem).context("the CA's key is damaged")?;
-        let issuer = Issuer::from_ca_cert_pem(&ca.certificate_pem, ca_key)
-            .context("the CA's certificate is damaged")?;
-        let keeper = Keeper { dir, issuer, now };
+        let (ca, keeper) = Keeper::load_or_create(dir, CA, now)?;
+        let (front_proxy_ca, front_proxy) = Keeper::load_or_create(dir, FRONT_PROXY_CA, now)?;
         let mut api_names: Vec<String> = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
             .into_iter()
             .map(str::to_owned)
@@ -79,9 +87,14 @@ impl Pki {
         let node_user = format!("system:node:{}", names.node_name);
         Ok(Self {
             api_server: keeper.pair("apiserver", &Subject::server("kube-apiserver", &api_names))?,
-            admin: keeper.pair("admin", &Subject::client("kubernetes-admin", "system:masters"))?,
-            kubelet_client: keeper
-                .pair("apiserver-kubelet-client", &Subject::client(KUBELET_CLIENT_NAME, "system:masters"))?,
+            admin: keeper.pair("admin", &Subject::client("kubernetes-admin", Some("system:masters")))?,
+            kubelet_client: keeper.pair(
+                "apiserver-kubelet-client",
+                &Subject::client(KUBELET_CLIENT_NAME, Some("system:masters")),
+            )?,
+            front_proxy_client: front_proxy
+                .pair("front-proxy-client", &Subject::client(FRONT_PROXY_NAME, None))?,
+            front_proxy_ca_pem: front_proxy_ca.certificate_pem,
             kubelet_server: keeper.pair(
                 "kubelet",
                 &Subject {
@@ -99,7 +112,13 @@ impl Pki {
 
     /// When the first of the certificates is to be made anew; `None` when none can be read.
     pub fn due(&self) -> Option<jiff::Timestamp> {
-        let pairs = [&self.api_server, &self.admin, &self.kubelet_client, &self.kubelet_server];
+        let pairs = [
+            &self.api_server,
+            &self.admin,
+            &self.kubelet_client,
+            &self.kubelet_server,
+            &self.front_proxy_client,
+        ];
         pairs.iter().filter_map(|pair| issue::due(&Facts::read(&pair.certificate_pem)?)).min()
     }
 }
@@ -108,6 +127,21 @@ struct Keeper<'a> {
     dir: &'a Path,
     issuer: Issuer<'a, KeyPair>,
     now: jiff::Timestamp,
+}
+
+impl<'a> Keeper<'a> {
+    /// A CA, which is made where there is none, and what has it sign.
+    fn load_or_create(
+        dir: &'a Path,
+        (name, common_name): (&str, &str),
+        now: jiff::Timestamp,
+    ) -> Result<(Pair, Self)> {
+        let ca = load_or_make_ca(dir, name, common_name, now)?;
+        let key = KeyPair::from_pem(&ca.key_pem).with_context(|| format!("{name}.key is damaged"))?;
+        let issuer = Issuer::from_ca_cert_pem(&ca.certificate_pem, key)
+            .with_context(|| format!("{name}.crt is damaged"))?;
+        Ok((ca, Self { dir, issuer, now }))
+    }
 }
 
 impl Keeper<'_> {
@@ -130,8 +164,8 @@ fn pair_paths(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
     (dir.join(format!("{name}.crt")), dir.join(format!("{name}.key")))
 }
 
-fn load_or_make_ca(dir: &Path, now: jiff::Timestamp) -> Result<Pair> {
-    let (crt, key) = pair_paths(dir, "ca");
+fn load_or_make_ca(dir: &Path, name: &str, common_name: &str, now: jiff::Timestamp) -> Result<Pair> {
+    let (crt, key) = pair_paths(dir, name);
     match (fs::read_to_string(&crt), fs::read_to_string(&key)) {
         (Ok(certificate_pem), Ok(key_pem)) => {
             if Facts::read(&certificate_pem).is_some_and(|facts| facts.ends < now) {
@@ -143,7 +177,7 @@ fn load_or_make_ca(dir: &Path, now: jiff::Timestamp) -> Result<Pair> {
         (Ok(_), Err(e)) | (Err(e), Ok(_)) => Err(e)
             .with_context(|| format!("one half of the cluster's CA in {} cannot be read", dir.display())),
         (Err(_), Err(_)) => {
-            let pair = make_ca(now)?;
+            let pair = make_ca(common_name, now)?;
             write_durably(&key, pair.key_pem.as_bytes(), 0o600)?;
             write_durably(&crt, pair.certificate_pem.as_bytes(), 0o644)?;
             Ok(pair)
@@ -202,6 +236,8 @@ mod tests {
         let after = Pki::load_or_create(dir.path(), &names(), just).expect("renewed");
         assert_ne!(after.api_server.certificate_pem, later.api_server.certificate_pem);
         assert_eq!(first.service_account_key_pem, later.service_account_key_pem);
+        assert_eq!(first.front_proxy_ca_pem, later.front_proxy_ca_pem);
+        assert_ne!(first.front_proxy_client.certificate_pem, later.front_proxy_client.certificate_pem);
     }
 
     #[test]

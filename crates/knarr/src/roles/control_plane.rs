@@ -7,11 +7,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use api::Object;
+use api::{GroupVersion, Object};
 use apiserver::admission::Admission;
+use apiserver::aggregator::{Aggregator, AllKinds, FrontProxy};
 use apiserver::bootstrap::{self, BootstrapConfig};
 use apiserver::cache::{Cache, CacheError};
 use apiserver::conversion::ByWebhook;
+use apiserver::identity::authn::RequestHeaders;
 use apiserver::identity::authn::service_account::SigningKey;
 use apiserver::request::User;
 use apiserver::security::{Security, SecurityConfig};
@@ -20,6 +22,7 @@ use apiserver::{Config, CustomKinds, Deps, KubeletClient, Server, audit, cache_s
 use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
+use controllers::api_service::availability::{Asked, CheckDiscovery};
 use controllers::certificates::authority::Authority;
 use controllers::kubernetes_service::{ApiService, ApiServiceFeed};
 use controllers::load_balancer::{Pool, Source};
@@ -37,7 +40,7 @@ use super::api_access::{ApiAccess, Door};
 use super::built::Built;
 use super::parts::Parts;
 use crate::cluster::{self, CLUSTER_DOMAIN};
-use crate::pki::Pki;
+use crate::pki::{FRONT_PROXY_NAME, Pki};
 use crate::settings::LoadBalancer;
 
 #[cfg(test)]
@@ -55,6 +58,9 @@ pub struct ControlPlane {
     tls: Arc<ServerTls>,
     /// The API server's identity towards nodes.
     kubelets: Arc<KubeletClient>,
+    /// The API server's identity towards servers that it forwards requests to.
+    front_proxy: Arc<FrontProxy>,
+    aggregator: Aggregator,
     store: Arc<dyn Store>,
     supervisor: Supervisor,
     /// What the cluster's own objects are made of.
@@ -76,8 +82,9 @@ impl ControlPlane {
     /// # Errors
     /// When one cannot be used; the old one stays then.
     pub fn renew(&self, pki: &Pki) -> Result<()> {
-        let (serving, own) = (&pki.api_server, &pki.kubelet_client);
+        let (serving, own, proxy) = (&pki.api_server, &pki.kubelet_client, &pki.front_proxy_client);
         self.tls.replace_serving(serving.certificate_pem.as_bytes(), serving.key_pem.as_bytes())?;
+        self.front_proxy.replace(proxy.certificate_pem.as_bytes(), proxy.key_pem.as_bytes())?;
         let (chain, key) = (own.certificate_pem.as_bytes(), own.key_pem.as_bytes());
         Ok(self.kubelets.replace(pki.ca_pem.as_bytes(), chain, key)?)
     }
@@ -169,7 +176,10 @@ async fn prepare(parts: &Parts, last: Vec<Arc<dyn Admission>>) -> Result<(Contro
         parts.pki.kubelet_client.certificate_pem.as_bytes(),
         parts.pki.kubelet_client.key_pem.as_bytes(),
     )?);
-    let (server, security) = build_server(parts, store.clone(), kubelets.clone(), last).await?;
+    let (chain, key) = (&parts.pki.front_proxy_client.certificate_pem, &parts.pki.front_proxy_client.key_pem);
+    let front_proxy = Arc::new(FrontProxy::from_pem(chain.as_bytes(), key.as_bytes())?);
+    let towards = Towards { kubelets: kubelets.clone(), front_proxy: front_proxy.clone() };
+    let (server, security, aggregator) = build_server(parts, store.clone(), towards, last).await?;
     let tls = Arc::new(apiserver::tls(Pem {
         chain: parts.pki.api_server.certificate_pem.as_bytes(),
         key: parts.pki.api_server.key_pem.as_bytes(),
@@ -178,7 +188,17 @@ async fn prepare(parts: &Parts, last: Vec<Arc<dyn Admission>>) -> Result<(Contro
     let bootstrap = Arc::new(bootstrap_config(parts));
     let api_service = ApiServiceFeed::new(api_service(&bootstrap)?);
     let supervisor = parts.supervisor.clone();
-    let plane = ControlPlane { server, tls, kubelets, store, supervisor, bootstrap, api_service };
+    let plane = ControlPlane {
+        server,
+        tls,
+        kubelets,
+        front_proxy,
+        aggregator,
+        store,
+        supervisor,
+        bootstrap,
+        api_service,
+    };
     plane.server.metrics().register_process();
     set_up(&plane).await?;
     security.settled().await;
@@ -214,13 +234,19 @@ fn store_error(parts: &Parts, error: store::Error) -> anyhow::Error {
     anyhow::Error::new(error).context(advice)
 }
 
+/// The API server's identities towards other servers.
+struct Towards {
+    kubelets: Arc<KubeletClient>,
+    front_proxy: Arc<FrontProxy>,
+}
+
 /// The API server with who may come in, what they may do and what may pass.
 async fn build_server(
     parts: &Parts,
     store: Arc<dyn Store>,
-    kubelets: Arc<KubeletClient>,
+    towards: Towards,
     last: Vec<Arc<dyn Admission>>,
-) -> Result<(Server, Security)> {
+) -> Result<(Server, Security, Aggregator)> {
     let cache = Cache::start(store.clone(), &parts.supervisor, cache_specs(&Builtin.table()))
         .await
         .map_err(|error| match error {
@@ -230,7 +256,11 @@ async fn build_server(
         .context("loading the watch cache")?;
     let kinds = CustomKinds::start(&cache, &parts.supervisor).await.context("loading the custom kinds")?;
     let key = SigningKey::from_pem(&parts.pki.service_account_key_pem)?;
-    let caller = Caller::new(Arc::new(Services::new(cache.clone())), &parts.supervisor);
+    let services = Arc::new(Services::new(cache.clone()));
+    let caller = Caller::new(services.clone(), &parts.supervisor);
+    let aggregator = Aggregator::start(&cache, services, towards.front_proxy, &parts.supervisor)?;
+    let proxy_ca = parts.pki.front_proxy_ca_pem.as_bytes();
+    let request_headers = RequestHeaders::new(proxy_ca, vec![FRONT_PROXY_NAME.to_owned()])?;
     let converter = Arc::new(ByWebhook::new(caller.clone()));
     let security = Security::start(
         SecurityConfig::new(key),
@@ -254,14 +284,16 @@ async fn build_server(
         converter,
         tokens: Some(security.tokens.clone()),
         rules: Some(security.rules.clone()),
-        kubelet: Some(kubelets),
+        kubelet: Some(towards.kubelets),
+        request_headers: Some(Arc::new(request_headers)),
+        aggregator: Some(aggregator.clone()),
     };
     let mut config = Config { commit: env!("KNARR_COMMIT"), ..Config::default() };
     if let Some(path) = &parts.settings.audit_log {
         let log = audit::Log::open(path, &parts.supervisor).await;
         config.audit = Some(log.with_context(|| format!("opening the audit log {}", path.display()))?);
     }
-    Ok((Server::build(config, deps), security))
+    Ok((Server::build(config, deps), security, aggregator))
 }
 
 /// Makes what every cluster has: namespaces, roles, priorities, the `kubernetes` Service.
@@ -284,6 +316,8 @@ fn bootstrap_config(parts: &Parts) -> BootstrapConfig {
         advertise_ip: parts.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         secure_port: parts.cluster.api_port(),
         client_ca_pem: parts.pki.ca_pem.clone(),
+        front_proxy_ca_pem: parts.pki.front_proxy_ca_pem.clone(),
+        front_proxy_name: FRONT_PROXY_NAME.to_owned(),
     }
 }
 
@@ -298,6 +332,17 @@ fn api_service(config: &BootstrapConfig) -> Result<ApiService> {
         })
     };
     typed().context("the Service of the API server")
+}
+
+/// Asks servers that the API server forwards requests to whether they serve.
+fn check_discovery(aggregator: Aggregator) -> CheckDiscovery {
+    Arc::new(move |asked: Asked| {
+        let aggregator = aggregator.clone();
+        Box::pin(async move {
+            let gv = GroupVersion::new(&asked.group, &asked.version);
+            aggregator.check((&asked.namespace, &asked.name, asked.port), &gv).await
+        })
+    })
 }
 
 /// Where load balancers have their addresses from: the nodes, but for ports that clusters themselves need, or a pool.
@@ -372,8 +417,13 @@ async fn start_loops(
         cluster_cidr: Some(parts.cluster.pod_cidr().parse::<ClusterCidr>()?),
         load_balancer: load_balancer(parts)?,
         api_service: Some(plane.api_service.clone()),
+        extension_authentication: Some(Arc::new(
+            bootstrap::extension_authentication(&plane.bootstrap).typed().context("a ConfigMap")?,
+        )),
+        check_discovery: Some(check_discovery(plane.aggregator.clone())),
         metrics: plane.server.metrics().clone(),
-        kinds: plane.server.kinds(),
+        kinds: Arc::new(AllKinds::new(plane.server.kinds(), plane.aggregator.clone(), supervisor.clone())),
+        own_kinds: plane.server.kinds(),
     };
     controllers::start_all(&mut manager, config);
     if let Some(config) = ingress_config(parts, addresses) {

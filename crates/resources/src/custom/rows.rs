@@ -114,12 +114,19 @@ fn row(definition: &Object, version: &Value, stored: &Value) -> Arc<Resource> {
         conversion: conversion(definition),
         question: None,
         observed: None,
+        elsewhere: false,
         ttl_s: None,
-        deprecated: flag(version, "deprecated").then(|| match text(version, "deprecationWarning") {
-            "" => Cow::Owned(format!("{group}/{own_version} {kind} is deprecated")),
-            given => owned(given),
-        }),
+        deprecated: deprecated(version, &gvk),
     })
+}
+
+/// The warning for users of a version that its definition says is deprecated.
+fn deprecated(version: &Value, gvk: &GroupVersionKind) -> Option<Cow<'static, str>> {
+    let warning = match text(version, "deprecationWarning") {
+        "" => format!("{} {} is deprecated", gvk.group_version(), gvk.kind),
+        given => given.to_owned(),
+    };
+    flag(version, "deprecated").then_some(Cow::Owned(warning))
 }
 
 /// The webhook that converts between versions, where the definition has one.

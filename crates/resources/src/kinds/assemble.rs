@@ -96,6 +96,7 @@ fn row(line: &Line<'_>, kind: Kind, faults: &mut Vec<String>) -> Option<Resource
         conversion: None,
         question: kind.question,
         observed: kind.observed,
+        elsewhere: false,
         ttl_s: kind.ttl_s,
         deprecated: kind.deprecated.map(Into::into),
     })

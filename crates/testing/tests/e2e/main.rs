@@ -5,6 +5,7 @@
 //! `cargo test`. Needs root; what is missing makes the run fail, nothing is skipped.
 
 mod admission;
+mod aggregation;
 mod apart;
 mod autoscaling;
 mod balancers;
@@ -49,6 +50,7 @@ const AREAS: &[&[suite::Row]] = &[
     lost_node::ROWS,
     members::ROWS,
     admission::ROWS,
+    aggregation::ROWS,
     apart::ROWS,
     autoscaling::ROWS,
     balancers::ROWS,
