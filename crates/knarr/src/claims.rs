@@ -3,6 +3,9 @@
 //! A claim is made when a cluster starts and removed when the cluster is taken down, even after crashes. A claim
 //! is kept twice under `/run`: by slot, so that two clusters never share one, and by name, so that `down` finds
 //! everything of a cluster by its name alone, also when its data directory was removed first.
+//!
+//! Beside the claims lies a lasting note of each slot, whose cluster may be stopped: a new cluster takes the slot of
+//! a stopped one only where no other is left, for two clusters of one slot cannot run beside each other.
 
 use std::fs;
 use std::io;
@@ -21,6 +24,8 @@ pub const SLOTS: u8 = 10;
 /// One file a slot; it holds the path of the data directory.
 const SLOTS_DIR: &str = "/run/knarr/slots";
 const LOCK_FILE: &str = "/run/knarr/slots.lock";
+/// One file a slot; it holds the path of the data directory that had the slot last. No cluster's name has a dot.
+const NOTES_DIR: &str = "/var/lib/knarr/.slots";
 
 /// What a cluster holds of this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,7 +74,48 @@ pub fn claim(layout: &Layout, slot: u8) -> Result<()> {
     let path = Path::new(SLOTS_DIR).join(slot.to_string());
     fs::write(path, layout.data_dir.as_os_str().as_encoded_bytes()).context("claiming an address range")?;
     let claim = Claim { slot, data_dir: layout.data_dir.clone() };
-    write_durably(&file(&layout.run_dir), &serde_json::to_vec(&claim)?, 0o644)
+    write_durably(&file(&layout.run_dir), &serde_json::to_vec(&claim)?, 0o644)?;
+    note(Path::new(NOTES_DIR), slot, &layout.data_dir)
+}
+
+fn note(notes: &Path, slot: u8, data_dir: &Path) -> Result<()> {
+    fs::create_dir_all(notes).with_context(|| format!("making {}", notes.display()))?;
+    write_durably(&notes.join(slot.to_string()), data_dir.as_os_str().as_encoded_bytes(), 0o644)
+}
+
+/// Whether a cluster on this machine, running or stopped, had the slot last.
+pub fn is_noted(slot: u8) -> bool {
+    noted(Path::new(NOTES_DIR), slot).is_some_and(|data_dir| data_dir.join("cluster.json").exists())
+}
+
+fn noted(notes: &Path, slot: u8) -> Option<PathBuf> {
+    fs::read_to_string(notes.join(slot.to_string())).ok().map(PathBuf::from)
+}
+
+/// Removes the notes of a cluster that is purged. Under the [`lock`].
+///
+/// # Errors
+/// When a note is there and cannot be removed.
+pub fn forget(data_dir: &Path) -> io::Result<()> {
+    forget_in(Path::new(NOTES_DIR), data_dir)
+}
+
+fn forget_in(notes: &Path, data_dir: &Path) -> io::Result<()> {
+    for slot in (0..SLOTS).filter(|slot| noted(notes, *slot).as_deref() == Some(data_dir)) {
+        fs::remove_file(notes.join(slot.to_string()))?;
+    }
+    // They stay while anything is in them.
+    for folder in [Some(notes), notes.parent()].into_iter().flatten() {
+        match fs::remove_dir(folder) {
+            Err(error)
+                if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) =>
+            {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Gives the slot of the cluster in `data_dir` back.
@@ -163,5 +209,21 @@ mod tests {
         assert_eq!(owner(&link, "b").as_deref(), Some("a"));
         assert_eq!(owner(&data, "a"), None, "it is its own");
         assert_eq!(owner(folder.path(), "b"), None);
+    }
+
+    #[test]
+    fn a_stopped_clusters_slot_is_noted_until_it_is_purged() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let notes = folder.path().join("lib/notes");
+        let (first, second) = (Path::new("/var/first"), Path::new("/var/second"));
+        note(&notes, 3, first).expect("noted");
+        note(&notes, 4, second).expect("noted");
+        assert_eq!(noted(&notes, 3).as_deref(), Some(first));
+        forget_in(&notes, first).expect("forgotten");
+        assert_eq!(noted(&notes, 3), None);
+        assert_eq!(noted(&notes, 4).as_deref(), Some(second), "another cluster's note stays");
+        forget_in(&notes, second).expect("forgotten");
+        assert!(!folder.path().join("lib").exists(), "nothing is left after the last one");
+        forget_in(&notes, second).expect("doing it again does no harm");
     }
 }

@@ -156,9 +156,10 @@ impl Cluster {
         if nodes.is_some_and(|nodes| nodes > MAX_NODES) {
             bail!("at most {MAX_NODES} nodes fit on one machine");
         }
+        // Folders are made under the lock: a cluster that is purged takes empty ones along.
+        let _guard = claims::lock()?;
         fs::create_dir_all(&layout.data_dir)
             .with_context(|| format!("making {}", layout.data_dir.display()))?;
-        let _guard = claims::lock()?;
         if let Some(other) = claims::other_owner(&layout.data_dir, &layout.name) {
             bail!(
                 "cluster {other:?} of this machine keeps its data in {}: use another data directory, or take that one down first",
@@ -183,8 +184,9 @@ impl Cluster {
             }
             return Ok(cluster);
         }
-        let Some(slot) = (0..SLOTS).find(|slot| claims::holder(*slot).is_none() && ports_are_free(*slot))
-        else {
+        let is_free = |slot: &u8| claims::holder(*slot).is_none() && ports_are_free(*slot);
+        let unused = (0..SLOTS).filter(|slot| !claims::is_noted(*slot)).find(is_free);
+        let Some(slot) = unused.or_else(|| (0..SLOTS).find(is_free)) else {
             bail!("no free address range is left for another cluster on this machine (at most {SLOTS})");
         };
         let cluster =

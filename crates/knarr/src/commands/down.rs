@@ -26,6 +26,9 @@ pub fn run(down: &Down) -> Result<()> {
     teardown::tear_down(&layout, slot)?;
     // Nobody claims a place meanwhile: what is removed here would be the new cluster's.
     let guard = claims::lock()?;
+    if down.purge {
+        claims::forget(&layout.data_dir).context("removing the note of its address range")?;
+    }
     if !claims::any() {
         host::restore()?;
         claims::remove_all()?;

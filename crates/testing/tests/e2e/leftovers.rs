@@ -139,6 +139,11 @@ fn side_by_side(scene: &Scene) {
         wrong.contains(&format!("cluster {:?} of this machine keeps its data in", other.name())),
         "{wrong}"
     );
+    // Who comes while the twin is stopped leaves its place to it.
+    other.knarr(&["down"]).expect("the twin stops");
+    let (third, _) = scene.own_cluster("third", 0);
+    other.knarr(&["up", "--no-kubeconfig"]).expect("the twin comes back beside the third");
+    third.take_down().expect("the third goes");
     let twin = other.name().to_owned();
     let slot = slot(scene, &twin);
     other.take_down().expect("the twin goes");
