@@ -91,6 +91,8 @@ pub struct Error {
     pub details: Option<Box<Map<String, Value>>>,
     /// The code and reason of somebody else's refusal, which stand in the place of the reason's own.
     pub given: Option<Box<Given>>,
+    /// `metadata.continue`: by which a list that can no longer be consistent goes on with what is there now.
+    pub next: Option<Box<str>>,
 }
 
 /// How a webhook refuses: any code, any reason.
@@ -104,7 +106,7 @@ pub struct Given {
 
 impl Error {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), details: None, given: None }
+        Self { reason, message: message.into(), details: None, given: None, next: None }
     }
 
     fn about(reason: Reason, resource: &GroupResource, name: &str, message: String) -> Self {
@@ -118,7 +120,7 @@ impl Error {
         if !resource.resource.is_empty() {
             details.insert("kind".into(), resource.resource.clone().into());
         }
-        Self { reason, message, details: Some(Box::new(details)), given: None }
+        Self { reason, message, details: Some(Box::new(details)), given: None, next: None }
     }
 
     pub fn code(&self) -> u16 {
@@ -252,6 +254,9 @@ impl Error {
         });
         if !self.reason_text().is_empty() {
             status["reason"] = self.reason_text().into();
+        }
+        if let Some(next) = &self.next {
+            status["metadata"]["continue"] = (**next).into();
         }
         if let Some(details) = &self.details {
             status["details"] = Value::Object((**details).clone());

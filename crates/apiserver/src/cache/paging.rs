@@ -40,12 +40,15 @@ pub struct Page {
 /// What a continue token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Continue {
-    pub revision: Revision,
+    /// `None` to go on with the present state, whatever changed since the first page.
+    pub revision: Option<Revision>,
     /// The last key that was shown.
     pub after: String,
     /// How many objects follow, where that is known: later pages are read from the store's history, which would
     /// have to be read as a whole to tell.
     pub left: Option<usize>,
+    /// When the first page was asked for, in seconds since 1970; `None` where that is not known.
+    pub since_s: Option<i64>,
 }
 
 /// Upstream's form of the token (`k8s.io/apiserver/pkg/storage/continue.go`), so that its clients' tests for it hold.
@@ -54,18 +57,22 @@ struct Token {
     v: String,
     rv: i64,
     start: String,
-    /// Ours alone.
+    /// Ours alone, as is the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     left: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<i64>,
 }
 
 const TOKEN_VERSION: &str = "meta.k8s.io/v1";
+/// In the place of a revision: the present state.
+const PRESENT: i64 = -1;
 
 impl Continue {
     pub fn encode(&self) -> String {
         let start = format!("{}\0", self.after.strip_prefix(ROOT).unwrap_or(&self.after));
-        let rv = i64::try_from(self.revision).unwrap_or(i64::MAX);
-        let token = Token { v: TOKEN_VERSION.to_owned(), rv, start, left: self.left };
+        let rv = self.revision.map_or(PRESENT, |revision| i64::try_from(revision).unwrap_or(i64::MAX));
+        let token = Token { v: TOKEN_VERSION.to_owned(), rv, start, left: self.left, since: self.since_s };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).expect("a token is JSON"))
     }
 
@@ -78,10 +85,13 @@ impl Continue {
         if token.v != TOKEN_VERSION {
             return Err(CacheError::BadContinue("unknown version"));
         }
-        let revision = u64::try_from(token.rv).ok().filter(|revision| *revision > 0);
-        let revision = revision.ok_or(CacheError::BadContinue("incorrect encoded start resourceVersion"))?;
+        if token.rv == 0 {
+            return Err(CacheError::BadContinue("incorrect encoded start resourceVersion"));
+        }
+        // Any negative number is the present, as upstream.
+        let revision = u64::try_from(token.rv).ok();
         let after = token.start.strip_suffix('\0').ok_or(CacheError::BadContinue("incorrect start key"))?;
-        Ok(Self { revision, after: format!("{ROOT}{after}"), left: token.left })
+        Ok(Self { revision, after: format!("{ROOT}{after}"), left: token.left, since_s: token.since })
     }
 }
 
@@ -169,7 +179,12 @@ impl ResourceCache {
 
 fn page(revision: Revision, entries: Vec<Arc<Entry>>, more: bool, remaining: Option<usize>) -> Page {
     let last = entries.last().filter(|_| more);
-    let next = last.map(|entry| Continue { revision, after: entry.key.to_string(), left: remaining });
+    let next = last.map(|entry| Continue {
+        revision: Some(revision),
+        after: entry.key.to_string(),
+        left: remaining,
+        since_s: None,
+    });
     Page { revision, entries, next, remaining }
 }
 
@@ -191,11 +206,12 @@ mod tests {
 
         #[test]
         fn a_token_says_what_it_was_made_of(
-            revision in 1..=i64::MAX as u64,
+            revision in proptest::option::of(1..=i64::MAX as u64),
             after in "\\PC{0,30}",
             left: Option<usize>,
+            since_s: Option<i64>,
         ) {
-            let token = Continue { revision, after: format!("{ROOT}{after}"), left };
+            let token = Continue { revision, after: format!("{ROOT}{after}"), left, since_s };
             prop_assert_eq!(Continue::decode(&token.encode()).ok(), Some(token));
         }
     }

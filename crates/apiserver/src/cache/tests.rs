@@ -154,7 +154,7 @@ async fn pages_are_of_one_revision_though_objects_change_between_them() {
     let first = f.things().page(query.clone()).await.unwrap();
     assert_eq!((names(&first.entries), first.remaining), (vec!["ns/a".into(), "ns/b".into()], Some(3)));
     let token = Continue::decode(&first.next.unwrap().encode()).unwrap();
-    let next = PageQuery { at: Some(token.revision), after: token.after, ..query.clone() };
+    let next = PageQuery { at: token.revision, after: token.after, ..query.clone() };
     // Nothing has changed: the cache answers.
     let again = f.things().page(next.clone()).await.unwrap();
     assert_eq!((names(&again.entries), again.remaining), (vec!["ns/c".into(), "ns/d".into()], Some(1)));

@@ -44,15 +44,21 @@ pub(super) fn invalid_options(errors: &[FieldError]) -> Error {
     Error::invalid(&GroupKind::new("meta.k8s.io", "ListOptions"), "", &errors.to_vec())
 }
 
+/// How long pages of one state can be asked for, in seconds; from upstream's range, which forgets old states every 5
+/// minutes and then all that are older than 5 minutes.
+const TOKEN_LIFETIME_S: i64 = 480;
+
 /// Which state the list shows: `at` for exactly that one, `not_older` to wait for.
 struct State {
     at: Option<Revision>,
     not_older: Option<Revision>,
     after: String,
     left: Option<usize>,
+    /// When the first page was asked for, in seconds since 1970.
+    since_s: i64,
 }
 
-fn state(query: &Query, limit: usize) -> Result<State, Error> {
+fn state(query: &Query, limit: usize, now_s: i64) -> Result<State, Error> {
     let revision = revision(query)?;
     let matching = query.non_empty("resourceVersionMatch");
     let path = Path::root("resourceVersionMatch");
@@ -80,8 +86,14 @@ fn state(query: &Query, limit: usize) -> Result<State, Error> {
             return Err(Error::bad_request("specifying resource version is not allowed when using continue"));
         }
         let token = Continue::decode(token).map_err(|e| cache_error(&e))?;
-        let Continue { revision, after, left } = token;
-        return Ok(State { at: Some(revision), not_older: None, after, left });
+        let Continue { revision, after, left, since_s } = token;
+        let since_s = since_s.unwrap_or(now_s);
+        if revision.is_some() && now_s.saturating_sub(since_s) > TOKEN_LIFETIME_S {
+            return Err(too_old(after));
+        }
+        // Who goes on with the present sees its pages as one state from here on.
+        let since_s = if revision.is_some() { since_s } else { now_s };
+        return Ok(State { at: revision, not_older: None, after, left, since_s });
     }
     let wanted = revision.filter(|r| *r > 0);
     let exact = matching == Some("Exact") || (matching.is_none() && limit > 0);
@@ -90,7 +102,17 @@ fn state(query: &Query, limit: usize) -> Result<State, Error> {
         not_older: wanted.filter(|_| !exact),
         after: String::new(),
         left: None,
+        since_s: now_s,
     })
+}
+
+/// The state that the pages are of is gone; the rest can be had as it is now.
+fn too_old(after: String) -> Error {
+    let next = Continue { revision: None, after, left: None, since_s: None };
+    let error = Error::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    Error { next: Some(next.encode().into()), ..error }
 }
 
 /// The page that the request's parameters ask for.
@@ -98,7 +120,7 @@ pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
     let query = &call.query;
     query.integer("timeoutSeconds")?;
     let limit = query.integer("limit")?.and_then(|l| usize::try_from(l).ok()).unwrap_or(0);
-    let mut state = state(query, limit)?;
+    let mut state = state(query, limit, target.context.deps.clock.now().as_second())?;
     let scope = select::scope(&target.row, call)?;
     if let Some(wanted) = state.not_older {
         target.context.deps.cache.not_older(wanted).await.map_err(|error| cache_error(&error))?;
@@ -111,6 +133,7 @@ pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
     }
     // One named object is looked up, not searched for.
     if state.at.is_none()
+        && state.after.is_empty()
         && let Some(name) = scope.exact("metadata.name")
         && (scope.namespace.is_some() || !target.row.namespaced())
     {
@@ -119,17 +142,19 @@ pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
         let entries = found.into_iter().filter(|entry| scope.selects(entry)).collect();
         return Ok(Page { revision, entries, next: None, remaining: None });
     }
-    let continued = !state.after.is_empty();
+    let after = state.after.clone();
     let page = target
         .cache
         .page(PageQuery { scope, limit, at: state.at, after: state.after, left: state.left })
         .await;
-    page.map_err(|error| match error {
-        CacheError::Expired { .. } if continued => Error::expired(
-            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
-        ),
+    let mut page = page.map_err(|error| match error {
+        CacheError::Expired { .. } if !after.is_empty() => too_old(after),
         other => read_error(&other, &target.group_resource(), "list"),
-    })
+    })?;
+    if let Some(next) = &mut page.next {
+        next.since_s = Some(state.since_s);
+    }
+    Ok(page)
 }
 
 /// Writes a page in the negotiated form.

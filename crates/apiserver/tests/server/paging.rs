@@ -1,5 +1,9 @@
 //! Lists: selectors, pages of one state, resource versions, other views.
 
+use std::sync::Arc;
+
+use base::ManualClock;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::harness::{CONFIG_MAPS, Harness, PODS, config_map, pod};
@@ -34,6 +38,47 @@ async fn pages_show_one_state_whatever_is_written_between() {
     }
     assert_eq!(seen, ["c0", "c1", "c2", "c3", "c4"]);
     harness.get(&format!("{CONFIG_MAPS}?continue=junk")).await.refused(400);
+}
+
+#[tokio::test]
+async fn who_comes_back_too_late_goes_on_with_what_is_there_now() {
+    let clock = Arc::new(ManualClock::new("2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap()));
+    let shared = Arc::clone(&clock);
+    let harness = Harness::made_of(move |deps| deps.clock = shared).await;
+    for i in 0..6 {
+        harness.post(CONFIG_MAPS, &config_map(&format!("c{i}"))).await.ok();
+    }
+    let first = harness.get(&format!("{CONFIG_MAPS}?limit=2")).await.ok();
+    let continued = |page: &Value| {
+        let token = page["metadata"]["continue"].as_str().expect("a token");
+        format!("{CONFIG_MAPS}?limit=2&continue={token}")
+    };
+    harness.delete(&format!("{CONFIG_MAPS}/c2")).await.ok();
+    clock.advance(SignedDuration::from_mins(5));
+    let second = harness.get(&continued(&first)).await.ok();
+    assert_eq!(names(&second), ["c2", "c3"], "the state of the first page is still to be had");
+    clock.advance(SignedDuration::from_mins(5));
+    // Each page is as old as the first.
+    let mut refused = Value::Null;
+    for page in [&second, &first] {
+        let answer = harness.get(&continued(page)).await;
+        assert_eq!(answer.status, 410);
+        refused = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(refused["reason"], "Expired");
+        let message = refused["message"].as_str().unwrap();
+        assert!(message.contains("or use the continue token in this response"), "{message}");
+    }
+    let rest = harness.get(&continued(&refused)).await.ok();
+    assert_eq!(
+        (names(&rest), &rest["metadata"]["remainingItemCount"]),
+        (vec!["c3".to_owned(), "c4".to_owned()], &json!(1))
+    );
+    assert_ne!(rest["metadata"]["resourceVersion"], first["metadata"]["resourceVersion"]);
+    // From here on pages are of one state again.
+    harness.post(CONFIG_MAPS, &config_map("c9")).await.ok();
+    let last = harness.get(&continued(&rest)).await.ok();
+    assert_eq!(names(&last), ["c5"]);
+    assert_eq!(last["metadata"]["resourceVersion"], rest["metadata"]["resourceVersion"]);
 }
 
 #[tokio::test]
