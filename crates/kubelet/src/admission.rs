@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use pods::Amounts;
 
+use crate::allocation::Allocation;
 use crate::planner::Rejection;
 use crate::sandbox_config;
 
@@ -42,6 +43,54 @@ pub fn admit(pod: &Pod, holders: &Holders, allocatable: &BTreeMap<String, Wire>)
     }
     others.extend(holders.leaving.iter().map(Arc::as_ref));
     if beside(&others).is_some() { Admission::Waits } else { Admission::TakenOn }
+}
+
+/// Why a pod keeps what it was granted, although its specification asks for something else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PendingResize {
+    /// The node is too small; otherwise the room is taken by others for now.
+    pub infeasible: bool,
+    pub message: String,
+    /// What the specification asks for.
+    pub asked: Allocation,
+}
+
+impl PendingResize {
+    /// The reason in the pod's condition.
+    pub fn reason(&self) -> &'static str {
+        if self.infeasible { "Infeasible" } else { "Deferred" }
+    }
+}
+
+/// Decides whether the node can grant what `pod` asks for now, beside the others.
+///
+/// # Errors
+/// Why not, in upstream's words.
+pub fn resize(
+    pod: &Pod,
+    holders: &Holders,
+    allocatable: &BTreeMap<String, Wire>,
+) -> Result<(), PendingResize> {
+    // What the pod has counts for nothing: it asks for something else instead.
+    let asking = Pod { status: None, ..pod.clone() };
+    let (asked, capacity) = (pods::requests(&asking), Amounts::from_list(allocatable));
+    let too_much =
+        [("memory", asked.memory_bytes, capacity.memory_bytes), ("cpu", asked.cpu_milli, capacity.cpu_milli)];
+    if let Some((resource, requested, capacity)) =
+        too_much.into_iter().find(|(_, asked, there)| asked > there)
+    {
+        let message = format!(
+            "Node didn't have enough capacity: {resource}, requested: {requested}, capacity: {capacity}"
+        );
+        return Err(PendingResize { infeasible: true, message, asked: Allocation::asked(pod) });
+    }
+    let others: Vec<&Pod> = holders.staying.iter().chain(&holders.leaving).map(Arc::as_ref).collect();
+    match lacking(&asking, &others, allocatable) {
+        None => Ok(()),
+        Some(why) => {
+            Err(PendingResize { infeasible: false, message: why.message, asked: Allocation::asked(pod) })
+        }
+    }
 }
 
 /// Nothing here loads AppArmor profiles: a pod that asks to be confined must not run as if it were.
@@ -158,6 +207,29 @@ mod tests {
         };
         assert_eq!(confined("RuntimeDefault").expect("nobody would enforce it").reason, "AppArmor");
         assert_eq!(confined("Unconfined"), None);
+    }
+
+    #[test]
+    fn a_resize_waits_for_room_or_for_ever() {
+        let beside = |others: &[Arc<Pod>], cpu: &str| {
+            let holders = Holders { staying: others.to_vec(), leaving: Vec::new() };
+            let mut wants = pod(json!({"containers": [asks(cpu)]}));
+            let has = json!({"containerStatuses": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]});
+            wants.status = serde_json::from_value(has).expect("a status");
+            resize(&wants, &holders, &node())
+        };
+        let other = Arc::new(pod(json!({"containers": [asks("1500m")]})));
+        assert_eq!(beside(&[], "1500m"), Ok(()), "what it has now is no matter");
+        assert_eq!(beside(std::slice::from_ref(&other), "500m"), Ok(()));
+        let why = beside(std::slice::from_ref(&other), "600m").expect_err("there is no room");
+        assert_eq!(why.reason(), "Deferred");
+        assert_eq!(
+            why.message,
+            "Node didn't have enough resource: cpu, requested: 600, used: 1500, capacity: 2000"
+        );
+        let why = beside(&[], "2500m").expect_err("the node is smaller");
+        assert_eq!(why.reason(), "Infeasible");
+        assert_eq!(why.message, "Node didn't have enough capacity: cpu, requested: 2500, capacity: 2000");
     }
 
     #[test]

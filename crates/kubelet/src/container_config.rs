@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cri::v1::{
     ContainerConfig, ContainerMetadata, ContainerStatus, ImageSpec, KeyValue, LinuxContainerConfig,
+    LinuxContainerResources,
 };
 use informer::Cache;
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
@@ -112,9 +113,8 @@ impl ContainerConfigs for ContainerConfigBuilder {
         }
         let environment = self.environment(&request).await.map_err(|e| ConfigError::new(e.to_string()))?;
         let mut config = describe(&request, &environment);
-        let memory = self.facts.memory_capacity_bytes();
         config.linux = Some(LinuxContainerConfig {
-            resources: Some(resources::of_container(request.pod, request.container, memory)),
+            resources: Some(self.resources(request.pod, request.container)),
             security_context: Some(security),
         });
         let log_folder = log_directory(&self.log_root, request.pod).join(&request.container.name);
@@ -136,6 +136,10 @@ impl ContainerConfigs for ContainerConfigBuilder {
         config.mounts =
             prepared.await.map_err(|e| ConfigError::new(format!("preparing mounts ended early: {e}")))??;
         Ok(config)
+    }
+
+    fn resources(&self, pod: &Pod, container: &Container) -> LinuxContainerResources {
+        resources::of_container(pod, container, self.facts.memory_capacity_bytes())
     }
 
     async fn termination_message(&self, status: &ContainerStatus) -> Option<String> {

@@ -84,6 +84,10 @@ pub trait Cri: Send + Sync {
     async fn start_container(&self, id: &str) -> Result<()>;
     /// Asks the process to end, kills it after `grace_s` seconds; returns when it is dead. Idempotent.
     async fn stop_container(&self, id: &str, grace_s: i64) -> Result<()>;
+    /// Changes the limits of a container.
+    async fn update_resources(&self, id: &str, resources: v1::LinuxContainerResources) -> Result<()>;
+    /// The memory that a container uses, in bytes; `None` where the runtime does not tell.
+    async fn memory_usage(&self, id: &str) -> Result<Option<u64>>;
     /// Idempotent.
     async fn remove_container(&self, id: &str) -> Result<()>;
     /// Runs a command and waits for it; `DeadlineExceeded` when it takes longer than `timeout_s` seconds.
@@ -222,6 +226,23 @@ impl Cri for GrpcCri {
     async fn remove_container(&self, id: &str) -> Result<()> {
         let request = v1::RemoveContainerRequest { container_id: id.to_owned() };
         gone_is_fine(self.runtime.clone().remove_container(timed(request)).await)
+    }
+
+    async fn update_resources(&self, id: &str, resources: v1::LinuxContainerResources) -> Result<()> {
+        let request = v1::UpdateContainerResourcesRequest {
+            container_id: id.to_owned(),
+            linux: Some(resources),
+            ..v1::UpdateContainerResourcesRequest::default()
+        };
+        self.runtime.clone().update_container_resources(timed(request)).await?;
+        Ok(())
+    }
+
+    async fn memory_usage(&self, id: &str) -> Result<Option<u64>> {
+        let request = v1::ContainerStatsRequest { container_id: id.to_owned() };
+        let stats = self.runtime.clone().container_stats(timed(request)).await?.into_inner().stats;
+        let memory = stats.and_then(|stats| stats.memory);
+        Ok(memory.and_then(|memory| memory.usage_bytes).map(|usage| usage.value))
     }
 
     async fn exec(&self, id: &str, command: Vec<String>, timeout_s: i64) -> Result<ExecOutput> {

@@ -4,6 +4,7 @@
 
 mod container;
 mod hooks;
+mod resize;
 mod stop;
 
 use std::sync::Arc;
@@ -84,6 +85,10 @@ impl Executor {
             Action::StopContainer { container, id, grace_s, message } => {
                 self.stop(&input, &container, &id, grace_s, message).await
             }
+            Action::RestartContainer { container, id, grace_s, message } => {
+                self.stop(&input, &container, &id, grace_s, message).await
+            }
+            Action::Resize { from, to, containers, .. } => self.resize(&input, from, to, &containers).await,
             Action::RemoveContainer { id } => done(self.cri.remove_container(&id).await),
             Action::Release { remove_logs } => {
                 self.sandboxes.release(input.want.uid(), remove_logs).await;

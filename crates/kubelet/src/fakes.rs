@@ -10,13 +10,14 @@ use cri::v1;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, Secret};
+use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, Secret};
 use tokio::time::Instant;
 
 use crate::cri_calls::{Cri, CriError, ExecOutput};
 use crate::cri_view::{LABEL_CONTAINER_NAME, LABEL_POD_UID};
 use crate::events::{EventSink, Severity};
 use crate::pod_api::{PodApi, PodApiError};
+use crate::resources::PodLimits;
 use crate::seams::{
     ConfigError, ContainerConfigs, ContainerRequest, MountedVolumes, SandboxConfigs, VolumeFailure, Volumes,
 };
@@ -250,6 +251,15 @@ impl Cri for FakeCri {
         Ok(())
     }
 
+    async fn update_resources(&self, id: &str, _: v1::LinuxContainerResources) -> Result<(), CriError> {
+        self.call(format!("update {id}"));
+        Ok(())
+    }
+
+    async fn memory_usage(&self, _: &str) -> Result<Option<u64>, CriError> {
+        Ok(None)
+    }
+
     async fn remove_container(&self, id: &str) -> Result<(), CriError> {
         self.call(format!("remove {id}"));
         self.with(|s| s.containers.retain(|(_, c)| c.id != id));
@@ -377,6 +387,10 @@ impl ContainerConfigs for FakeConfigs {
         Ok(v1::ContainerConfig { metadata, labels, ..v1::ContainerConfig::default() })
     }
 
+    fn resources(&self, _: &Pod, _: &Container) -> v1::LinuxContainerResources {
+        v1::LinuxContainerResources::default()
+    }
+
     async fn termination_message(&self, _: &v1::ContainerStatus) -> Option<String> {
         None
     }
@@ -396,6 +410,10 @@ impl SandboxConfigs for FakeConfigs {
             labels: uid_label(pod),
             ..v1::PodSandboxConfig::default()
         })
+    }
+
+    async fn limit(&self, _: &Arc<Pod>, _: PodLimits) -> Result<(), ConfigError> {
+        Ok(())
     }
 
     async fn release(&self, pod_uid: &str, _: bool) {

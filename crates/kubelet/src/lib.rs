@@ -5,6 +5,7 @@
 //! carries out the plan. This crate never depends on a particular runtime and never reads the store.
 
 pub mod admission;
+pub mod allocation;
 pub mod config;
 pub mod container_config;
 pub mod cri_calls;

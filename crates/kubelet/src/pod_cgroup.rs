@@ -62,6 +62,14 @@ impl PodCgroups {
         Ok(path)
     }
 
+    /// Changes the limits of the pod's cgroup; a 0 leaves one as it is. Blocks.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn limit(&self, pod: &Pod, changed: &PodLimits) -> io::Result<()> {
+        self.hierarchy.set_limits_available(&self.path(pod), &limits(changed))
+    }
+
     /// Removes the cgroups of the pod with this uid, whatever its class, with all inside. Blocks.
     ///
     /// # Errors

@@ -26,6 +26,18 @@ pub struct PodLimits {
     pub memory_bytes: i64,
 }
 
+impl PodLimits {
+    /// These, each where the other is higher as the other has it; 0 where it stays as it is.
+    pub fn grown_to(&self, other: &Self) -> Self {
+        let grown = |now: i64, then: i64| if now != 0 && then > now { then } else { 0 };
+        Self {
+            cpu_shares: grown(self.cpu_shares, other.cpu_shares),
+            cpu_quota_us: grown(self.cpu_quota_us, other.cpu_quota_us),
+            memory_bytes: grown(self.memory_bytes, other.memory_bytes),
+        }
+    }
+}
+
 /// The numbers of one container on a node with `memory_capacity_bytes`.
 pub fn of_container(pod: &Pod, container: &Container, memory_capacity_bytes: i64) -> LinuxContainerResources {
     let resources = container.resources.as_ref();
@@ -166,6 +178,14 @@ mod tests {
         assert_eq!((burstable.oom_score_adj, burstable.memory_limit_in_bytes), (500, 0));
         let tiny = first(&pod(json!([{"name": "c", "resources": {"limits": {"cpu": "1m"}}}])));
         assert_eq!((tiny.cpu_quota, tiny.cpu_shares), (1_000, 2));
+    }
+
+    #[test]
+    fn room_grows_before_it_shrinks() {
+        let limits =
+            |cpu_shares, cpu_quota_us, memory_bytes| PodLimits { cpu_shares, cpu_quota_us, memory_bytes };
+        assert_eq!(limits(2, 100, 50).grown_to(&limits(4, 50, 60)), limits(4, 0, 60));
+        assert_eq!(limits(2, 0, 0).grown_to(&limits(2, 100, 60)), limits(0, 0, 0), "there was no limit");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::events::{Events, Part, Severity, reference};
 use crate::hosts;
 use crate::pod_cgroup::PodCgroups;
 use crate::resolv::{self, ClusterDns, Resolv};
-use crate::resources;
+use crate::resources::{self, PodLimits};
 use crate::seams::{ConfigError, SandboxConfigs};
 use crate::volumes::PodDirs;
 
@@ -96,6 +96,15 @@ impl SandboxConfigs for SandboxConfigBuilder {
             }),
             ..PodSandboxConfig::default()
         })
+    }
+
+    async fn limit(&self, pod: &Arc<Pod>, limits: PodLimits) -> Result<(), ConfigError> {
+        let (cgroups, pod) = (self.cgroups.clone(), pod.clone());
+        let work = tokio::task::spawn_blocking(move || cgroups.limit(&pod, &limits));
+        let done = work
+            .await
+            .map_err(|e| ConfigError::new(format!("changing the pod's limits ended early: {e}")))?;
+        done.map_err(|e| ConfigError::new(format!("changing the limits of the pod's cgroup: {e}")))
     }
 
     async fn release(&self, pod_uid: &str, remove_logs: bool) {

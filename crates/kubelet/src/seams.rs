@@ -11,6 +11,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
+use crate::resources::PodLimits;
+
 /// The volumes of a pod that are ready to be mounted into its containers, by volume name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MountedVolumes {
@@ -128,6 +130,9 @@ pub trait ContainerConfigs: Send + Sync {
     /// What the pod refers to is missing or not allowed; the caller tries again later.
     async fn build(&self, request: ContainerRequest<'_>) -> Result<cri::v1::ContainerConfig, ConfigError>;
 
+    /// The limits of a container as it is to be now.
+    fn resources(&self, pod: &Pod, container: &Container) -> cri::v1::LinuxContainerResources;
+
     /// The message an ended container left, from its termination log or, where its policy says so
     /// and it failed, from the end of its log.
     async fn termination_message(&self, status: &cri::v1::ContainerStatus) -> Option<String>;
@@ -139,6 +144,12 @@ pub trait SandboxConfigs: Send + Sync {
     /// # Errors
     /// The pod's settings cannot be met on this node.
     async fn build(&self, pod: &Arc<Pod>, attempt: u32) -> Result<cri::v1::PodSandboxConfig, ConfigError>;
+
+    /// Changes what the pod as a whole may use; a 0 leaves a limit as it is.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    async fn limit(&self, pod: &Arc<Pod>, limits: PodLimits) -> Result<(), ConfigError>;
 
     /// Removes what [`SandboxConfigs::build`] made outside the runtime, the pod cgroup above all, once no
     /// container or sandbox of the pod is left. Idempotent. `remove_logs` also deletes its log folder.

@@ -9,13 +9,14 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use serde_json::{Map, Value, json};
 
 /// The condition types this node owns, in upstream's order; others in the list belong to others and are left alone.
-const OWN_CONDITIONS: [&str; 6] = [
+const OWN_CONDITIONS: [&str; 7] = [
     "PodReadyToStartContainers",
     "Initialized",
     "Ready",
     "ContainersReady",
     "PodScheduled",
     "PodResizePending",
+    "PodResizeInProgress",
 ];
 
 /// The fields this node owns. Fields beside them (`nominatedNodeName`, resize states …) are left alone.

@@ -105,6 +105,8 @@ pub struct Worker {
     /// Notices of the last plan: a notice is an event only when it appears.
     noticed: BTreeSet<String>,
     runtime_changed: bool,
+    /// Containers got other resources than they had: room may be free.
+    has_resized: bool,
     inspected: bool,
     /// Why the pod is looked at next.
     sync: Sync,
@@ -155,6 +157,7 @@ impl Worker {
             reports: mpsc::channel(REPORT_QUEUE),
             noticed: BTreeSet::new(),
             runtime_changed: true,
+            has_resized: false,
             inspected: false,
             sync: Sync::Create,
             first_seen,
@@ -234,6 +237,11 @@ impl Worker {
         if let Some(why) = mail.eviction {
             self.evict(why);
         }
+        if let Some(pending) = mail.resize
+            && self.want.pending_resize != pending
+        {
+            Arc::make_mut(&mut self.want).pending_resize = pending;
+        }
         let Some(news) = mail.news else { return };
         if self.inspected {
             self.sync = Sync::Update;
@@ -243,7 +251,13 @@ impl Worker {
         let host_ips = self.tools.facts.host_ips().to_vec();
         let mut want = Desired::new(pod, gone || self.want.gone, host_ips, self.tools.runtime_name.clone());
         (want.refusal, want.eviction) = (self.want.refusal.clone(), self.want.eviction.clone());
+        want.pending_resize.clone_from(&self.want.pending_resize);
         want.keep_own_ips(&self.want);
+        let granted = |want: &Desired| want.members.iter().map(|m| m.resources.clone()).collect::<Vec<_>>();
+        if granted(&want) != granted(&self.want) {
+            // What could not be put into effect is not what is wanted now.
+            self.seen.setbacks.remove(&ActionKey::Resize);
+        }
         self.want = Arc::new(want);
         if self.seen.volumes_ready {
             let (executor, want) = (self.tools.executor.clone(), self.want.clone());
@@ -338,14 +352,14 @@ impl Worker {
         self.noticed = plan.notices.iter().map(|n| n.key.clone()).collect();
     }
 
-    fn publish(&self, status: &Arc<PodStatus>, ended: bool) {
+    fn publish(&mut self, status: &Arc<PodStatus>, ended: bool) {
         let before = self.view.swap(Arc::new(PodView {
             pod: self.want.pod.clone(),
             status: status.clone(),
             runtime: Arc::new(self.seen.runtime.clone()),
             holds_nothing: ended,
         }));
-        if ended && !before.holds_nothing {
+        if (ended && !before.holds_nothing) || std::mem::take(&mut self.has_resized) {
             self.tools.freed.notify_one();
         }
     }
@@ -362,6 +376,10 @@ impl Worker {
             }
             Action::StopContainer { id, grace_s, .. } => {
                 self.seen.stopping.insert(id.clone(), *grace_s);
+            }
+            Action::RestartContainer { id, grace_s, .. } => {
+                self.seen.stopping.insert(id.clone(), *grace_s);
+                self.seen.to_restart.insert(id.clone());
             }
             _ => {}
         }
@@ -406,6 +424,11 @@ impl Worker {
                     }
                     Outcome::Done | Outcome::Image { .. } => {}
                 }
+                self.has_resized |= match &action {
+                    Action::Resize { .. } => outcome == Outcome::Done,
+                    Action::StartContainer { .. } => !self.seen.to_restart.is_empty(),
+                    _ => false,
+                };
                 let now = self.tools.executor.clock.now();
                 self.runtime_changed |= memory::remember(&mut self.seen, &action, outcome, now);
             }

@@ -13,7 +13,8 @@ use base::backoff::Policy;
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, PendingResize};
+use crate::allocation::Allocation;
 use crate::cri_view::Record;
 use crate::planner::Rejection;
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
@@ -48,9 +49,8 @@ impl Workers {
         let Some(uid) = pod.metadata.uid.clone() else { return };
         let mut roster = self.lock();
         while roster.tasks.try_join_next().is_some() {}
-        if let Some(entry) = roster.by_uid.get_mut(&uid) {
-            entry.gone |= matches!(news, PodNews::Gone(_));
-            entry.mailbox.put(news);
+        if roster.by_uid.contains_key(&uid) {
+            self.update(&mut roster, &uid, news);
             return;
         }
         if self.tools.shutdown.is_started() {
@@ -63,6 +63,36 @@ impl Workers {
             (news @ PodNews::Gone(_), None) => self.begin(&mut roster, uid, news, None),
         }
         self.admit_held(&mut roster);
+    }
+
+    /// Passes news on to the worker of a pod; the worker sees the pod with what the node has granted.
+    fn update(&self, roster: &mut Roster, uid: &str, news: PodNews) {
+        let has_resized = match &news {
+            PodNews::Current(pod) => roster.resize(uid, pod, &self.tools.facts.allocatable()),
+            PodNews::Gone(_) => false,
+        };
+        let Some(entry) = roster.by_uid.get_mut(uid) else { return };
+        let (pod, gone) = news.into_parts();
+        let pod = entry.allocation.granted(pod);
+        entry.gone |= gone;
+        entry.mailbox.resize(pending_of(entry));
+        entry.mailbox.put(if gone { PodNews::Gone(pod) } else { PodNews::Current(pod) });
+        if has_resized {
+            // It may have given room up.
+            self.resize_waiting(roster);
+        }
+    }
+
+    /// Grants those that wait for other resources what they ask for, where it can be had by now.
+    fn resize_waiting(&self, roster: &mut Roster) {
+        for (uid, pod) in roster.waiting_to_resize() {
+            let granted = roster.resize(&uid, &pod, &self.tools.facts.allocatable());
+            let Some(entry) = roster.by_uid.get(&uid) else { continue };
+            entry.mailbox.resize(pending_of(entry));
+            if granted {
+                entry.mailbox.put(PodNews::Current(pod));
+            }
+        }
     }
 
     /// Takes on or refuses those that wait, as soon as it can be told which; those before a pod come first.
@@ -88,15 +118,28 @@ impl Workers {
     }
 
     fn begin(&self, roster: &mut Roster, uid: String, news: PodNews, refusal: Option<Refusal>) {
-        let (PodNews::Current(pod) | PodNews::Gone(pod)) = &news;
-        let first = PodView { holds_nothing: pods::is_terminal(pod), pod: pod.clone(), ..PodView::default() };
+        let (asked, gone) = news.into_parts();
+        // The node took it on before: it has what its status says, until all pods of the node are known again.
+        let allocation =
+            if is_taken_on(&asked) { Allocation::reported(&asked) } else { Allocation::asked(&asked) };
+        let pod = allocation.granted(asked.clone());
+        let pending = (!gone && !allocation.is_asked_by(&asked)).then(|| (asked.clone(), reported(&asked)));
+        let first =
+            PodView { holds_nothing: pods::is_terminal(&pod), pod: pod.clone(), ..PodView::default() };
         let (mailbox, view) = (Arc::new(Mailbox::default()), Arc::new(ArcSwap::from_pointee(first)));
         let entry = Entry {
             mailbox: mailbox.clone(),
             view: view.clone(),
             refused: refusal.is_some(),
-            gone: matches!(news, PodNews::Gone(_)),
+            gone,
+            allocation,
+            pending,
         };
+        if let Some((_, pending)) = &entry.pending {
+            mailbox.resize(Some(pending.clone()));
+            self.tools.freed.notify_one();
+        }
+        let news = if gone { PodNews::Gone(pod) } else { PodNews::Current(pod) };
         roster.by_uid.insert(uid.clone(), entry);
         let worker = Worker::new(self.tools.clone(), mailbox.clone(), view.clone(), news, refusal);
         roster.tasks.spawn(self.clone().keep_working(uid, worker, mailbox, view));
@@ -106,7 +149,9 @@ impl Workers {
     pub async fn fill_freed_room(&self) {
         loop {
             self.tools.freed.notified().await;
-            self.admit_held(&mut self.lock());
+            let mut roster = self.lock();
+            self.admit_held(&mut roster);
+            self.resize_waiting(&mut roster);
         }
     }
 
@@ -130,7 +175,10 @@ impl Workers {
                     tracing::error!(uid, faults, "a pod's worker panicked and begins anew");
                     tokio::time::sleep(AFTER_FAULT.delay(faults)).await;
                     let pod = view.load().pod.clone();
-                    let gone = self.lock().by_uid.get(&uid).is_some_and(|entry| entry.gone);
+                    let gone = self.lock().by_uid.get(&uid).is_some_and(|entry| {
+                        mailbox.resize(pending_of(entry));
+                        entry.gone
+                    });
                     let news = if gone { PodNews::Gone(pod) } else { PodNews::Current(pod) };
                     let refusal = refusal.clone();
                     worker = Worker::new(self.tools.clone(), mailbox.clone(), view.clone(), news, refusal);
@@ -242,6 +290,20 @@ impl PodDirectory for Workers {
         let view = self.view(namespace, pod)?;
         let ready = view.runtime.sandboxes.iter().find(|s| s.ready);
         ready.map(|s| s.id.clone()).ok_or_else(|| LookupError::NoSandbox(pod.to_owned()))
+    }
+}
+
+fn pending_of(entry: &Entry) -> Option<PendingResize> {
+    entry.pending.as_ref().map(|(_, why)| why.clone())
+}
+
+/// Why a pod waits for other resources, as its status says; for want of that, because it was not looked at yet.
+fn reported(pod: &Pod) -> PendingResize {
+    let said = pods::condition(pod, "PodResizePending");
+    PendingResize {
+        infeasible: said.is_some_and(|said| said.reason.as_deref() == Some("Infeasible")),
+        message: said.and_then(|said| said.message.clone()).unwrap_or_default(),
+        asked: Allocation::asked(pod),
     }
 }
 

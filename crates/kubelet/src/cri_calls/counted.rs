@@ -70,6 +70,14 @@ impl Cri for Counted {
         self.metrics.counted("stop_container", self.cri.stop_container(id, grace_s)).await
     }
 
+    async fn update_resources(&self, id: &str, resources: v1::LinuxContainerResources) -> Result<()> {
+        self.metrics.counted("update_container", self.cri.update_resources(id, resources)).await
+    }
+
+    async fn memory_usage(&self, id: &str) -> Result<Option<u64>> {
+        self.metrics.counted("container_stats", self.cri.memory_usage(id)).await
+    }
+
     async fn remove_container(&self, id: &str) -> Result<()> {
         self.metrics.counted("remove_container", self.cri.remove_container(id)).await
     }

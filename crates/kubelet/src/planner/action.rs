@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::PodStatus;
 use super::action_key::ActionKey;
 use super::observed::{CrashBackoff, ProbeKind};
 use crate::events::Severity;
+use crate::resources::PodLimits;
 
 /// One thing to do. Actions of one plan may run at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,21 @@ pub enum Action {
         grace_s: i64,
         message: String,
     },
+    /// As stopping; the container is made anew then, however it ends.
+    RestartContainer {
+        container: String,
+        id: String,
+        grace_s: i64,
+        message: String,
+    },
+    /// Gives running containers, and the pod as a whole, other resources.
+    Resize {
+        from: PodLimits,
+        to: PodLimits,
+        containers: Vec<ResizedContainer>,
+        /// Of the specification that asks for them.
+        generation: Option<i64>,
+    },
     RemoveContainer {
         id: String,
     },
@@ -61,12 +77,23 @@ impl Action {
             Self::StopSandbox { id } | Self::RemoveSandbox { id } => ActionKey::Sandbox(id.clone()),
             Self::EnsureImage { container, .. } => ActionKey::Image(container.clone()),
             Self::StartContainer { container, .. } => ActionKey::Start(container.clone()),
-            Self::StopContainer { id, .. } => ActionKey::Stop(id.clone()),
+            Self::StopContainer { id, .. } | Self::RestartContainer { id, .. } => ActionKey::Stop(id.clone()),
+            Self::Resize { .. } => ActionKey::Resize,
             Self::RemoveContainer { id } => ActionKey::Remove(id.clone()),
             Self::Release { .. } => ActionKey::Release,
             Self::DeleteObject => ActionKey::Object,
         }
     }
+}
+
+/// A container that gets other resources while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResizedContainer {
+    pub container: String,
+    pub id: String,
+    /// What it has and what it gets, as text.
+    pub from: String,
+    pub to: String,
 }
 
 /// An event to record once, when its key first appears in a plan.

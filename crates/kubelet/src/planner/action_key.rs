@@ -9,6 +9,7 @@ pub enum ActionKey {
     Image(String),
     Start(String),
     Stop(String),
+    Resize,
     Remove(String),
     Release,
     Object,

@@ -42,7 +42,8 @@ fn app(ctx: &mut Context<'_>, member: &Member, sandbox: &Sandbox, held: bool) {
         Run::Running if record.sandbox_id == sandbox.id => {
             probes::stop_failed(ctx, member, record);
         }
-        Run::Exited(exit) if !ctx.want.restarts(member, exit.code) => {}
+        Run::Exited(exit)
+            if !ctx.want.restarts(member, exit.code) && !ctx.seen.to_restart.contains(&record.id) => {}
         _ => restart::start(ctx, member, into),
     }
 }

@@ -5,7 +5,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::context::Context;
-use super::desired::{Member, Role};
+use super::desired::Role;
+use super::resize;
 
 /// A condition before it is compared with the one in the API.
 struct Draft {
@@ -18,6 +19,11 @@ struct Draft {
 impl Draft {
     fn holds(kind: &'static str) -> Self {
         Self { kind, holds: true, reason: None, message: None }
+    }
+
+    fn of_resize(kind: &'static str, why: Option<(&'static str, String)>) -> Self {
+        let (reason, message) = why.unzip();
+        Self { kind, holds: true, reason, message }
     }
 
     fn fails(kind: &'static str, reason: Option<&'static str>, message: Option<String>) -> Self {
@@ -49,22 +55,13 @@ pub fn build(ctx: &Context<'_>, facts: &Facts<'_>) -> Vec<PodCondition> {
         containers,
         Draft::holds("PodScheduled"),
     ];
-    drafts.extend(resize_pending(ctx));
+    if let Some((reason, message)) = resize::pending(ctx) {
+        drafts.push(Draft::of_resize("PodResizePending", Some((reason, message))));
+    }
+    if let Some(failure) = resize::in_progress(ctx) {
+        drafts.push(Draft::of_resize("PodResizeInProgress", failure));
+    }
     drafts.into_iter().map(|draft| settle(ctx, draft)).collect()
-}
-
-/// Containers keep what they were made with until they are made anew; a pod that asks for something else is told
-/// so, the way a node does that cannot grant it (KEP-1287).
-fn resize_pending(ctx: &Context<'_>) -> Option<Draft> {
-    let waits = |member: &Member| {
-        let record = ctx.seen.runtime.latest(&member.spec.name).filter(|r| r.is_running());
-        record.is_some_and(|r| !r.resources.is_empty() && r.resources != member.resources)
-    };
-    ctx.want.members.iter().any(waits).then(|| Draft {
-        reason: Some("Infeasible"),
-        message: Some("In-place resize is not implemented on this node".to_owned()),
-        ..Draft::holds("PodResizePending")
-    })
 }
 
 /// Keeps the moment of the last transition where the condition has not turned.

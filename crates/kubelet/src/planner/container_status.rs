@@ -10,6 +10,7 @@ use super::context::Context;
 use super::desired::{Member, Role};
 use super::observed::{ProbeKind, Verdict};
 use super::reported::{in_api, of_started};
+use super::resize;
 use crate::cri_view::{Record, Run, User};
 
 /// The status of `member`; `ended` says that nothing of the pod will run again.
@@ -29,7 +30,7 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
         (Run::Created | Run::Unknown, None) => (default_waiting(ctx), previous(ctx, record)),
     };
     let started = ctx.is_started(member, record);
-    let resources = resources(member, record);
+    let resources = resources(ctx, member, record);
     ContainerStatus {
         container_id: Some(format!("{scheme}://{}", record.id)),
         image: if record.image.is_empty() {
@@ -44,7 +45,7 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
         restart_count: i32::try_from(record.attempt).unwrap_or(i32::MAX),
         started: Some(started),
         state: Some(state),
-        allocated_resources: resources.requests.clone(),
+        allocated_resources: member.spec.resources.as_ref().and_then(|granted| granted.requests.clone()),
         resources: Some(resources),
         user: record.user.as_ref().map(user),
         volume_mounts: mounts(member),
@@ -52,10 +53,10 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
     }
 }
 
-/// What the container was made with; its pod may ask for something else since.
-fn resources(member: &Member, record: &Record) -> ResourceRequirements {
-    let made_with = serde_json::from_str(&record.resources).ok();
-    made_with.or_else(|| member.spec.resources.clone()).unwrap_or_default()
+/// What the container has; its pod may have been granted something else since.
+fn resources(ctx: &Context<'_>, member: &Member, record: &Record) -> ResourceRequirements {
+    let has = resize::parse(ctx.seen.resources(record));
+    has.or_else(|| member.spec.resources.clone()).unwrap_or_default()
 }
 
 fn hook_under_way(ctx: &Context<'_>, member: &Member) -> bool {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 
+use crate::admission::PendingResize;
+
 /// The part a container plays in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -43,7 +45,7 @@ pub struct Member {
     pub spec: Container,
     /// Tells whether a running container still matches: made of name and image.
     pub hash: String,
-    /// What it asks for of the machine, as text; the running one carries it as an annotation.
+    /// What it was granted of the machine, as text; the running one carries as an annotation what it was made with.
     pub resources: String,
 }
 
@@ -57,7 +59,10 @@ pub struct Deletion {
 /// A pod as it should be.
 #[derive(Debug, Clone)]
 pub struct Desired {
+    /// With the resources that the node has granted.
     pub pod: Arc<Pod>,
+    /// The specification asks for other resources, and why they are not granted.
+    pub pending_resize: Option<PendingResize>,
     pub members: Vec<Member>,
     pub restart_policy: RestartPolicy,
     pub host_network: bool,
@@ -107,6 +112,7 @@ impl Desired {
             own_ips: if spec.host_network == Some(true) { host_ips.clone() } else { Vec::new() },
             host_ips,
             runtime_name,
+            pending_resize: None,
             pod,
         }
     }

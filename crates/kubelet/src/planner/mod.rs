@@ -17,6 +17,7 @@ mod observed;
 mod phase;
 mod probes;
 mod reported;
+mod resize;
 mod restart;
 mod sandbox;
 mod setback;
@@ -29,10 +30,11 @@ mod tests;
 
 use jiff::Timestamp;
 
-pub use action::{Action, Notice, Plan, ProbeTarget};
+pub use action::{Action, Notice, Plan, ProbeTarget, ResizedContainer};
 pub use action_key::ActionKey;
 pub use desired::{Deletion, Desired, Member, Rejection, RestartPolicy, Role, container_hash};
 pub use observed::{CrashBackoff, Observed, ProbeKind, Setback, Verdict};
+pub use resize::parse as parse_resources;
 pub use setback::{Failure, after_failure};
 
 use context::Context;
@@ -49,6 +51,7 @@ pub fn plan(want: &Desired, seen: &Observed, now: Timestamp) -> Plan {
     ctx.plan.ending = stage != Stage::Live;
     ctx.plan.ended = ctx.plan.ending && stage::has_ended(&ctx);
     probes::targets(&mut ctx, stage != Stage::Live);
+    resize::tell(&mut ctx);
     ctx.plan.status = status::build(&ctx, stage);
     ctx.plan
 }
@@ -63,6 +66,7 @@ fn live(ctx: &mut Context<'_>) {
         Some(sandbox) if ctx.seen.volumes_ready => {
             if init::plan(ctx, sandbox) {
                 apps::plan(ctx, sandbox);
+                resize::plan(ctx);
             }
         }
         _ => init::prefetch(ctx),

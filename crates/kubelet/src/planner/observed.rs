@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::action_key::ActionKey;
 use crate::cri_view::{PodRuntime, Record};
+use crate::resources::PodLimits;
 use crate::seams::ResolvedImage;
 
 /// Which probe of a container.
@@ -72,6 +73,14 @@ pub struct Observed {
     pub in_flight: BTreeSet<ActionKey>,
     /// The grace, in seconds, under which containers (by id) are being stopped right now.
     pub stopping: BTreeMap<String, i64>,
+    /// What containers (by id) got of the machine, as text, where that is not what they were made with.
+    pub resized: BTreeMap<String, String>,
+    /// What the pod as a whole may use, once that was changed.
+    pub pod_limits: Option<PodLimits>,
+    /// The generation of the specification that was last put into effect on running containers.
+    pub resized_to: Option<i64>,
+    /// Containers (by id) that are stopped to be made anew, however they end.
+    pub to_restart: BTreeSet<String>,
     /// By container id.
     pub probes: BTreeMap<(String, ProbeKind), Verdict>,
     /// When the pod's processes were first to end; its grace counts from then.
@@ -83,6 +92,11 @@ pub struct Observed {
 impl Observed {
     pub fn verdict(&self, id: &str, kind: ProbeKind) -> Option<Verdict> {
         self.probes.get(&(id.to_owned(), kind)).copied()
+    }
+
+    /// What a container has of the machine, as text; empty where another agent made it.
+    pub fn resources<'a>(&'a self, record: &'a Record) -> &'a str {
+        self.resized.get(&record.id).unwrap_or(&record.resources)
     }
 
     pub fn is_stopping(&self, record: &Record) -> bool {

@@ -48,7 +48,7 @@ pub fn targets(ctx: &mut Context<'_>, ending: bool) {
                 .plan
                 .actions
                 .iter()
-                .any(|a| matches!(a, Action::StopContainer { id, .. } if *id == record.id));
+                .any(|a| matches!(a, Action::StopContainer { id, .. } | Action::RestartContainer { id, .. } if *id == record.id));
         let mut add = |kind| {
             targets.push(ProbeTarget {
                 container: member.spec.name.clone(),

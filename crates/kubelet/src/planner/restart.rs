@@ -82,6 +82,9 @@ fn crash_gate(ctx: &mut Context<'_>, member: &Member, last: Option<&Record>) -> 
     let Some((record, exit)) = last.and_then(|r| r.exit().map(|exit| (r, exit))) else {
         return Gate::Open(None);
     };
+    if ctx.seen.to_restart.contains(&record.id) {
+        return Gate::Open(None);
+    }
     let name = &member.spec.name;
     let fresh = CrashBackoff { delay: CRASH_INITIAL, updated_at: ctx.now };
     let Some(known) = ctx.seen.crashes.get(name) else { return Gate::Open(Some(fresh)) };

@@ -90,8 +90,9 @@ fn ended_in_api(want: &Desired) -> bool {
 /// When an init container failed for good, or the last app container ended, where none restarts.
 fn finished(want: &Desired, seen: &Observed) -> Option<Timestamp> {
     let exit = |member: &super::desired::Member| {
-        let exit = seen.runtime.latest(&member.spec.name)?.exit()?;
-        (!want.restarts(member, exit.code)).then_some(exit)
+        let record = seen.runtime.latest(&member.spec.name)?;
+        let exit = record.exit()?;
+        (!want.restarts(member, exit.code) && !seen.to_restart.contains(&record.id)).then_some(exit)
     };
     let failed_init = want.with_role(Role::Init).filter_map(exit).find(|exit| exit.code != 0);
     if let Some(exit) = failed_init {

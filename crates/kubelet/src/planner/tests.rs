@@ -5,7 +5,9 @@
 mod monotone;
 mod simulation;
 
-use k8s_openapi::api::core::v1::ResourceRequirements;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::json;
 
@@ -112,19 +114,58 @@ fn a_containers_own_rules_come_before_the_pods_policy() {
     sim.check("own_rules");
 }
 
-#[test]
-fn a_resize_that_nobody_carries_out_is_said() {
-    let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
-    sim.settle("created");
-    sim.change(|spec| {
-        let requests = [("cpu".to_owned(), Quantity("1".to_owned()))].into();
-        spec.containers[0].resources =
-            Some(ResourceRequirements { requests: Some(requests), ..ResourceRequirements::default() });
+/// Gives a container a request and a limit of processor time (thousandths) and memory (bytes).
+fn give(container: &mut Container, cpu_milli: u32, memory_bytes: u32) {
+    let amounts = [("cpu", format!("{cpu_milli}m")), ("memory", memory_bytes.to_string())];
+    let list = amounts.into_iter().map(|(name, amount)| (name.to_owned(), Quantity(amount)));
+    let list: BTreeMap<_, _> = list.collect();
+    container.resources = Some(ResourceRequirements {
+        requests: Some(list.clone()),
+        limits: Some(list),
+        ..ResourceRequirements::default()
     });
-    sim.settle("a processor is asked for");
-    sim.exit("c", 1);
-    sim.settle("made anew the container has it");
+}
+
+#[test]
+fn resources_change_while_containers_run() {
+    let mut sim = Simulation::new(json!({"containers": [
+        {"name": "a", "image": "a:1"}, {"name": "b", "image": "a:1"}
+    ]}));
+    sim.change(|spec| spec.containers.iter_mut().for_each(|c| give(c, 100, 1000)));
+    sim.settle("created");
+    sim.grant(|spec| {
+        give(&mut spec.containers[0], 200, 1000);
+        give(&mut spec.containers[1], 100, 500);
+    });
+    sim.settle("one gets more processor time, one less memory");
+    sim.fail_next(
+        "resize",
+        "",
+        "attempting to set container \"b\" memory limit (400) below current usage (450)",
+    );
+    sim.grant(|spec| give(&mut spec.containers[1], 100, 400));
+    sim.settle("memory in use cannot be taken");
+    sim.run_to_wake();
+    sim.settle("tried again");
+    sim.refuse("Node didn't have enough resource: cpu", |spec| give(&mut spec.containers[0], 900, 1000));
+    sim.settle("there is no room for more");
     sim.check("resize");
+}
+
+#[test]
+fn a_container_is_made_anew_where_its_policy_says_so() {
+    let mut sim = Simulation::new(json!({"restartPolicy": "OnFailure", "containers": [{
+        "name": "c", "image": "a:1",
+        "resizePolicy": [{"resourceName": "memory", "restartPolicy": "RestartContainer"}],
+    }]}));
+    sim.change(|spec| give(&mut spec.containers[0], 100, 1000));
+    sim.settle("created");
+    sim.grant(|spec| give(&mut spec.containers[0], 200, 1000));
+    sim.settle("processor time can be given while it runs");
+    sim.exits_when_asked(0);
+    sim.grant(|spec| give(&mut spec.containers[0], 200, 2000));
+    sim.settle("memory cannot, and that it ends well does not end the pod");
+    sim.check("resize_restart");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Notify;
 
+use crate::admission::PendingResize;
 use crate::planner::Rejection;
 
 /// The newest that is known of a pod.
@@ -33,11 +34,13 @@ pub struct Mail {
     pub runtime_changed: bool,
     /// The node wants to be rid of the pod.
     pub eviction: Option<Rejection>,
+    /// Whether the pod waits for other resources than it was granted; `None` where that is as before.
+    pub resize: Option<Option<PendingResize>>,
 }
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.news.is_none() && !self.runtime_changed && self.eviction.is_none()
+        self.news.is_none() && !self.runtime_changed && self.eviction.is_none() && self.resize.is_none()
     }
 }
 
@@ -68,6 +71,12 @@ impl Mailbox {
         self.with(|mail| {
             mail.eviction.get_or_insert(why);
         });
+        self.bell.notify_one();
+    }
+
+    /// Says whether the pod waits for other resources than it was granted.
+    pub fn resize(&self, pending: Option<PendingResize>) {
+        self.with(|mail| mail.resize = Some(pending));
         self.bell.notify_one();
     }
 

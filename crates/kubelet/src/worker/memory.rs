@@ -21,7 +21,7 @@ pub fn after(now: Timestamp, at: Timestamp) -> Instant {
 pub fn remember(seen: &mut Observed, action: &Action, outcome: Outcome, now: Timestamp) -> bool {
     let key = action.key();
     seen.in_flight.remove(&key);
-    if let Action::StopContainer { id, .. } = action {
+    if let Action::StopContainer { id, .. } | Action::RestartContainer { id, .. } = action {
         seen.stopping.remove(id);
     }
     match outcome {
@@ -40,6 +40,13 @@ pub fn remember(seen: &mut Observed, action: &Action, outcome: Outcome, now: Tim
                 Action::UnmountVolumes => (seen.volumes_ready, seen.volumes_gone) = (false, true),
                 Action::Release { .. } => seen.released = true,
                 Action::DeleteObject => seen.api_gone = true,
+                // Its cgroup is made anew with it.
+                Action::CreateSandbox { .. } => seen.pod_limits = None,
+                Action::Resize { to, containers, generation, .. } => {
+                    seen.pod_limits = Some(*to);
+                    seen.resized_to = *generation;
+                    seen.resized.extend(containers.iter().map(|c| (c.id.clone(), c.to.clone())));
+                }
                 _ => {}
             }
         }
@@ -49,6 +56,7 @@ pub fn remember(seen: &mut Observed, action: &Action, outcome: Outcome, now: Tim
         Action::MountVolumes
             | Action::UnmountVolumes
             | Action::EnsureImage { .. }
+            | Action::Resize { .. }
             | Action::Release { .. }
             | Action::DeleteObject
     )
@@ -67,6 +75,9 @@ pub fn adopt(seen: &mut Observed, want: &Desired) {
         if !seen.runtime.containers.iter().any(|c| c.id == id && c.is_running()) {
             continue;
         }
+        if let Some(has) = known.resources.as_ref().and_then(|has| serde_json::to_string(has).ok()) {
+            seen.resized.insert(id.to_owned(), has);
+        }
         if known.started == Some(true) {
             seen.probes.insert((id.to_owned(), ProbeKind::Startup), Verdict::Success);
         }
@@ -82,4 +93,6 @@ pub fn forget_lost(seen: &mut Observed) {
     let alive = |id: &String| containers.iter().any(|c| &c.id == id);
     seen.probes.retain(|(id, _), _| alive(id));
     seen.stopping.retain(|id, _| alive(id));
+    seen.resized.retain(|id, _| alive(id));
+    seen.to_restart.retain(|id| alive(id));
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::admission::{self, Admission, Holders};
+use crate::admission::{self, Admission, Holders, PendingResize};
+use crate::allocation::Allocation;
 use crate::planner::Rejection;
 use crate::worker::{Mailbox, PodView, Refusal};
 
@@ -26,6 +27,9 @@ pub struct Entry {
     pub refused: bool,
     /// The API no longer has the pod.
     pub gone: bool,
+    pub allocation: Allocation,
+    /// The pod that asks for something else than it was granted, and why it is not granted.
+    pub pending: Option<(Arc<Pod>, PendingResize)>,
 }
 
 #[derive(Default)]
@@ -49,17 +53,75 @@ impl Roster {
         if is_taken_on(pod) || pod.metadata.deletion_timestamp.is_some() {
             return Admission::TakenOn;
         }
+        let mut holders = self.holders();
+        holders.staying.extend(self.held.iter().take(before).cloned());
+        admission::admit(pod, &holders, allocatable)
+    }
+
+    fn holders(&self) -> Holders {
         let mut holders = Holders::default();
         for entry in self.by_uid.values().filter(|entry| !entry.refused) {
             let view = entry.view.load();
+            // What was granted a moment ago is not in the worker's view yet, and what was put into effect not in the API.
+            let pod = || {
+                let pod = entry.allocation.granted(view.pod.clone());
+                if pods::is_settled(&pod) {
+                    return pod;
+                }
+                Arc::new(Pod { status: Some(PodStatus::clone(&view.status)), ..Pod::clone(&pod) })
+            };
             match (view.holds_nothing, entry.gone) {
                 (true, _) => {}
-                (false, true) => holders.leaving.push(view.pod.clone()),
-                (false, false) => holders.staying.push(view.pod.clone()),
+                (false, true) => holders.leaving.push(pod()),
+                (false, false) => holders.staying.push(pod()),
             }
         }
-        holders.staying.extend(self.held.iter().take(before).cloned());
-        admission::admit(pod, &holders, allocatable)
+        holders
+    }
+
+    /// Grants a pod what its newest version asks for, if it can be had. True if what the pod was granted has changed.
+    pub fn resize(&mut self, uid: &str, pod: &Arc<Pod>, allocatable: &BTreeMap<String, Quantity>) -> bool {
+        let Some(entry) = self.by_uid.get(uid) else { return false };
+        let settled = entry.refused
+            || entry.gone
+            || entry.view.load().holds_nothing
+            || pod.metadata.deletion_timestamp.is_some()
+            || entry.allocation.is_asked_by(pod);
+        let answer = if settled { Ok(()) } else { self.fits_instead(uid, pod, allocatable) };
+        let Some(entry) = self.by_uid.get_mut(uid) else { return false };
+        entry.pending = answer.err().map(|why| (pod.clone(), why));
+        let granted = !settled && entry.pending.is_none();
+        if granted {
+            entry.allocation = Allocation::asked(pod);
+        }
+        granted
+    }
+
+    fn fits_instead(
+        &self,
+        uid: &str,
+        pod: &Pod,
+        allocatable: &BTreeMap<String, Quantity>,
+    ) -> Result<(), PendingResize> {
+        let is_other = |other: &Arc<Pod>| other.metadata.uid.as_deref() != Some(uid);
+        let mut others = self.holders();
+        others.staying.retain(is_other);
+        admission::resize(pod, &others, allocatable)
+    }
+
+    /// The pods that wait for other resources than they were granted, in the order in which they are looked at: the more
+    /// important first, then the better class (upstream `sortPendingResizes`).
+    pub fn waiting_to_resize(&self) -> Vec<(String, Arc<Pod>)> {
+        let rank = |pod: &Pod| {
+            let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+            (std::cmp::Reverse(priority), pods::qos_class(pod) != "Guaranteed")
+        };
+        let pending = |(uid, entry): (&String, &Entry)| {
+            entry.pending.as_ref().map(|(pod, _)| (uid.clone(), pod.clone()))
+        };
+        let mut waiting: Vec<_> = self.by_uid.iter().filter_map(pending).collect();
+        waiting.sort_by_cached_key(|(uid, pod)| (rank(pod), uid.clone()));
+        waiting
     }
 
     /// A refusal, with its turn among the others.

@@ -574,3 +574,61 @@ async fn sidecars_get_what_the_apps_left_of_the_grace() {
     sleep(Duration::from_secs(8)).await;
     assert_eq!(node.cri.take_calls(), ["stop c3 within 10s", "stop c2 within 3s"]);
 }
+
+/// A pod of one container with a request for processor time.
+fn asking(uid: &str, cpu: &str) -> Pod {
+    let mut pod = pod(json!({"containers": [
+        {"name": "c", "image": "nginx:1", "resources": {"requests": {"cpu": cpu}}}
+    ]}));
+    pod.metadata.uid = Some(uid.to_owned());
+    pod.metadata.name = Some(uid.to_owned());
+    pod
+}
+
+impl Node {
+    /// The conditions of a pod about resizes: type and reason.
+    fn resizes(&self, uid: &str) -> Vec<(String, String)> {
+        let pods = self.workers.pods();
+        let pod = pods.iter().find(|pod| pod.metadata.uid.as_deref() == Some(uid)).expect("the pod is here");
+        let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let about = conditions.filter(|c| c.type_.starts_with("PodResize"));
+        about.map(|c| (c.type_.clone(), c.reason.clone().unwrap_or_default())).collect()
+    }
+
+    fn updates(&self) -> usize {
+        self.cri.take_calls().iter().filter(|call| call.starts_with("update")).count()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resize_is_granted_when_there_is_room() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    let filling = node.workers.clone();
+    tokio::spawn(async move { filling.fill_freed_room().await });
+    node.deliver(&asking("a", "1"));
+    node.deliver(&asking("b", "2"));
+    sleep(Duration::from_secs(5)).await;
+    node.deliver(&asking("a", "5"));
+    sleep(Duration::from_secs(1)).await;
+    let reason = |reason: &str| vec![("PodResizePending".to_owned(), reason.to_owned())];
+    assert_eq!(node.resizes("a"), reason("Infeasible"), "the node has 4");
+    node.deliver(&asking("a", "3"));
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((node.resizes("a"), node.updates()), (reason("Deferred"), 0), "2 are taken");
+    // A third pod finds the room that is not granted yet.
+    node.deliver(&asking("c", "1"));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.workers.pods().len(), 3);
+    assert_eq!(node.resizes("c"), []);
+    // One gives up, one asks for less: what waits is granted.
+    node.ask_to_end(&asking("c", "1"), 1);
+    node.deliver(&asking("b", "1"));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(node.resizes("a"), [], "{:#?}", node.workers.lock().waiting_to_resize());
+    assert_eq!(node.updates(), 2);
+    let events = node.events.take();
+    let count = |start: &str| events.iter().filter(|line| line.starts_with(start)).count();
+    assert_eq!(count("Warning ResizeInfeasible Pod resize Infeasible: {\"containers\":[{\"name\":\"c\""), 1);
+    assert_eq!(count("Warning ResizeDeferred Pod resize Deferred: {"), 1, "{events:#?}");
+}

@@ -9,6 +9,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
+use crate::admission::PendingResize;
+use crate::allocation::Allocation;
 use crate::cri_view::{Exit, PodRuntime, Record, Run, Sandbox};
 use crate::executor::Outcome;
 use crate::planner::{Action, ActionKey, Desired, Failure, Observed, Plan, ProbeKind, Verdict, plan};
@@ -17,6 +19,7 @@ use crate::worker::memory;
 
 pub struct Simulation {
     pod: Pod,
+    pending_resize: Option<PendingResize>,
     seen: Observed,
     now: Timestamp,
     start: Timestamp,
@@ -42,6 +45,7 @@ impl Simulation {
         let start: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
         Self {
             pod: serde_json::from_value(pod).expect("a pod"),
+            pending_resize: None,
             seen: Observed { started_at: Some(start), ..Observed::default() },
             now: start,
             start,
@@ -56,7 +60,24 @@ impl Simulation {
     }
 
     fn want(&self) -> Desired {
-        Desired::new(Arc::new(self.pod.clone()), false, vec!["192.0.2.1".into()], "knarr".into())
+        let want = Desired::new(Arc::new(self.pod.clone()), false, vec!["192.0.2.1".into()], "knarr".into());
+        Desired { pending_resize: self.pending_resize.clone(), ..want }
+    }
+
+    /// What the node grants the containers from now on.
+    pub fn grant(&mut self, change: impl FnOnce(&mut PodSpec)) {
+        self.change(change);
+        self.pending_resize = None;
+        self.pod.metadata.generation = self.pod.metadata.generation.map(|generation| generation + 1);
+    }
+
+    /// The specification asks for something that the node does not grant.
+    pub fn refuse(&mut self, message: &str, asked: impl FnOnce(&mut PodSpec)) {
+        let mut pod = self.pod.clone();
+        asked(pod.spec.as_mut().expect("the pod has a specification"));
+        let asked = Allocation::asked(&pod);
+        self.pending_resize = Some(PendingResize { infeasible: false, message: message.to_owned(), asked });
+        self.pod.metadata.generation = self.pod.metadata.generation.map(|generation| generation + 1);
     }
 
     /// Plans and carries everything out, round by round, until nothing is left to do.
@@ -152,7 +173,9 @@ impl Simulation {
     fn planned_failure(&mut self, action: &Action) -> Option<Failure> {
         let which = self.fail.as_ref()?.0.clone();
         match (action.key(), which.as_str()) {
-            (ActionKey::Image(_), "image") | (ActionKey::Start(_), "start") => {}
+            (ActionKey::Image(_), "image")
+            | (ActionKey::Start(_), "start")
+            | (ActionKey::Resize, "resize") => {}
             // The container is made and cannot run.
             (ActionKey::Start(name), "run") => {
                 self.succeed(action);
@@ -199,8 +222,15 @@ impl Simulation {
                 self.seen.runtime.containers.push(record);
             }
             Action::StopContainer { id, .. } => self.end(&id.clone(), self.exits_with),
-            Action::MountVolumes | Action::UnmountVolumes | Action::Release { .. } | Action::DeleteObject => {
+            Action::RestartContainer { id, .. } => {
+                self.seen.to_restart.insert(id.clone());
+                self.end(&id.clone(), self.exits_with);
             }
+            Action::MountVolumes
+            | Action::UnmountVolumes
+            | Action::Resize { .. }
+            | Action::Release { .. }
+            | Action::DeleteObject => {}
         }
         self.seen.runtime.sort();
         Outcome::Done
@@ -382,6 +412,10 @@ impl Simulation {
             }
             Action::StopContainer { id, grace_s, .. } => {
                 self.seen.stopping.insert(id.clone(), *grace_s);
+            }
+            Action::RestartContainer { id, grace_s, .. } => {
+                self.seen.stopping.insert(id.clone(), *grace_s);
+                self.seen.to_restart.insert(id.clone());
             }
             _ => {}
         }
