@@ -105,6 +105,12 @@ pub struct Mount {
     /// Introduced in the OCI Volume Source KEP: <https://kep.k8s.io/4639>
     #[prost(message, optional, tag = "9")]
     pub image: ::core::option::Option<ImageSpec>,
+    /// Specific image sub path to be used from inside the image instead of its
+    /// root, only necessary if the above image field is set. If the sub path is
+    /// not empty and does not exist in the image, then runtimes should fail and
+    /// return an error.
+    #[prost(string, tag = "10")]
+    pub image_sub_path: ::prost::alloc::string::String,
 }
 /// IDMapping describes host to container ID mappings for a pod sandbox.
 #[allow(clippy::all)]

@@ -124,6 +124,7 @@ impl ContainerConfigs for ContainerConfigBuilder {
             attempt: request.attempt,
             pod_ips: request.pod_ips.to_vec(),
             volumes: request.volumes.clone(),
+            images: request.image.volumes.clone(),
             environment,
             host_name: hosts::host_name(request.pod, &self.cluster_domain),
         };

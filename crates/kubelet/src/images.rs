@@ -5,7 +5,7 @@
 mod credentials;
 mod name;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use base::Clock;
@@ -15,7 +15,7 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 
 use crate::cri_calls::{Cri, CriError};
-use crate::events::{Events, Severity};
+use crate::events::{self, Events, Part, Severity};
 use crate::planner::{Failure, Member};
 use crate::pod_api::PodApi;
 use crate::seams::ResolvedImage;
@@ -52,27 +52,48 @@ impl Images {
         member: &Member,
         regarding: &ObjectReference,
     ) -> Result<ResolvedImage, Failure> {
-        let found = self.find(pod, member, regarding).await;
+        let found = self.find_all(pod, member, regarding).await;
         if let Err(failure) = &found {
             self.warn(regarding, "Failed", format!("Error: {}", failure.reason));
         }
         found
     }
 
-    async fn find(
+    /// The container's own image, and those that are its volumes (KEP-4639).
+    async fn find_all(
         &self,
         pod: &Pod,
         member: &Member,
         regarding: &ObjectReference,
     ) -> Result<ResolvedImage, Failure> {
-        let asked = member.spec.image.as_deref().unwrap_or_default();
+        let of = |image: &Option<String>| image.clone().unwrap_or_default();
+        let (image, policy) = (of(&member.spec.image), member.spec.image_pull_policy.as_deref());
+        let mut found = self.find(pod, &image, policy, regarding).await?;
+        let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let is_mounted = |name: &str| member.spec.volume_mounts.iter().flatten().any(|m| m.name == name);
+        for volume in volumes.filter(|volume| is_mounted(&volume.name)) {
+            let Some(source) = &volume.image else { continue };
+            let about = events::reference(pod, Part::Pod);
+            let image = self.find(pod, &of(&source.reference), source.pull_policy.as_deref(), &about).await?;
+            found.volumes.insert(volume.name.clone(), image.image_ref);
+        }
+        Ok(found)
+    }
+
+    async fn find(
+        &self,
+        pod: &Pod,
+        asked: &str,
+        policy: Option<&str>,
+        regarding: &ObjectReference,
+    ) -> Result<ResolvedImage, Failure> {
         let image = name::read(asked).map_err(|why| {
             let message = format!("Failed to apply default image tag {asked:?}: {why}");
             self.warn(regarding, "InspectFailed", message.clone());
             failure("InvalidImageName", message)
         })?;
         let present = self.inspect(&image.asked, asked, regarding).await?;
-        match (name::pull_policy(member.spec.image_pull_policy.as_deref(), &image.asked), present) {
+        match (name::pull_policy(policy, &image.asked), present) {
             (name::PullPolicy::Never, None) => {
                 let message = format!("Container image {asked:?} is not present with pull policy of Never");
                 self.warn(regarding, "ErrImageNeverPull", message.clone());
@@ -193,7 +214,8 @@ fn failure(reason: &str, message: String) -> Failure {
 }
 
 fn resolved(image: cri::v1::Image) -> ResolvedImage {
-    ResolvedImage { image_ref: image.id, uid: image.uid.map(|u| u.value), username: image.username }
+    let uid = image.uid.map(|u| u.value);
+    ResolvedImage { image_ref: image.id, uid, username: image.username, volumes: BTreeMap::new() }
 }
 
 /// A duration cut to milliseconds, the way Go prints it: `234ms`, `1.2s`, `1m2.05s`.

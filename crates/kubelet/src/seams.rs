@@ -101,6 +101,8 @@ pub struct ResolvedImage {
     pub uid: Option<i64>,
     /// The user's name, empty where the image has a number or nothing.
     pub username: String,
+    /// What the runtime calls the images that the container has as volumes, by volume name.
+    pub volumes: BTreeMap<String, String>,
 }
 
 /// Everything a container's configuration is made of.

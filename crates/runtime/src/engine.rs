@@ -7,6 +7,7 @@
 mod container;
 mod containers;
 mod exec;
+mod image_mounts;
 mod leftovers;
 mod list;
 mod processes;

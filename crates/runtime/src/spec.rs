@@ -41,6 +41,8 @@ pub struct Inputs<'a> {
     /// The pod's own files and its shared memory.
     pub pod_files: PodFiles,
     /// Paths the image wants a volume for, with the directory made for each.
+    /// Where the images among the client's mounts are mounted, in their order.
+    pub mounted_images: &'a [PathBuf],
     pub image_volumes: Vec<(String, PathBuf)>,
 }
 

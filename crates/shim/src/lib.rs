@@ -32,4 +32,5 @@ mod reactor;
 mod stdio;
 pub mod wire;
 
+pub use mounts::mount_overlay;
 pub use reactor::main;

@@ -19,10 +19,7 @@ pub struct MountedRoot<'a> {
 
 impl<'a> MountedRoot<'a> {
     pub fn mount(overlay: &Overlay, target: &'a Path) -> io::Result<Self> {
-        std::fs::create_dir_all(target)?;
-        if mount_by_handle(overlay, target).is_err() {
-            mount_by_options(overlay, target)?;
-        }
+        mount_overlay(overlay, target)?;
         Ok(Self { target })
     }
 
@@ -38,6 +35,18 @@ impl Drop for MountedRoot<'_> {
             complain!("{} stays mounted: {error}", self.target.display());
         }
     }
+}
+
+/// Mounts an overlay on a directory, which is made where it is missing. Whoever calls unmounts it.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn mount_overlay(overlay: &Overlay, target: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(target)?;
+    if mount_by_handle(overlay, target).is_err() {
+        mount_by_options(overlay, target)?;
+    }
+    Ok(())
 }
 
 /// Layer by layer, without the page that limits mount options (Linux 6.5).

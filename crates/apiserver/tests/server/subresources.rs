@@ -95,6 +95,11 @@ async fn parts_of_a_pod_change_through_their_subresource_alone() {
     let none = json!({"requests": null, "limits": null});
     let other_class = harness.patch(&path, kind, &limit(none)).await.refused(422);
     assert!(other_class.contains("Pod QOS Class may not change"), "{other_class}");
+    let lost = "spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed";
+    assert!(other_class.contains(lost), "{other_class}");
+    let other = limit(json!({"requests": {"ephemeral-storage": "1Gi"}}));
+    let other = harness.patch(&path, kind, &other).await.refused(422);
+    assert!(other.contains("spec: Forbidden: only cpu and memory resources are mutable"), "{other}");
     let resized = harness.patch(&path, kind, &limit(json!({"limits": {"cpu": "2"}}))).await.ok();
     assert_eq!(resized["spec"]["containers"][0]["resources"]["limits"]["cpu"], "2");
     assert_eq!(resized["spec"]["containers"][0]["image"], "busybox");

@@ -1,9 +1,10 @@
 //! Which files of the node are mounted at which paths of a container.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use cri::v1::{Mount, MountPropagation};
+use cri::v1::{ImageSpec, Mount, MountPropagation};
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
 
 use crate::environment::Environment;
@@ -20,6 +21,8 @@ pub struct Request {
     pub attempt: u32,
     pub pod_ips: Vec<String>,
     pub volumes: MountedVolumes,
+    /// What the runtime calls the images among the volumes, by volume name.
+    pub images: BTreeMap<String, String>,
     pub environment: Environment,
     pub host_name: hosts::HostName,
 }
@@ -58,14 +61,24 @@ fn volume_mount(
             mount.name
         ))
     })?;
-    let path = match sub_path(request, mount)? {
-        Some(sub) => bind_sub_path(dirs, request, index, mount, volume, &sub)?,
-        None => volume.host_path.clone(),
-    };
     let container_path = if mount.mount_path.starts_with('/') {
         mount.mount_path.clone()
     } else {
         format!("/{}", mount.mount_path)
+    };
+    let sub = sub_path(request, mount)?;
+    if let Some(image) = request.images.get(&mount.name) {
+        return Ok(Mount {
+            container_path,
+            readonly: true,
+            image: Some(ImageSpec { image: image.clone(), ..ImageSpec::default() }),
+            image_sub_path: sub.unwrap_or_default(),
+            ..Mount::default()
+        });
+    }
+    let path = match sub {
+        Some(sub) => bind_sub_path(dirs, request, index, mount, volume, &sub)?,
+        None => volume.host_path.clone(),
     };
     let readonly = mount.read_only == Some(true) || volume.read_only;
     Ok(Mount {

@@ -75,6 +75,7 @@ mod privileged {
             container,
             attempt: 1,
             pod_ips: vec!["10.1.2.3".into()],
+            images: BTreeMap::new(),
             volumes: MountedVolumes { volumes: [("data".to_owned(), volume)].into() },
             pod,
         };

@@ -6,6 +6,7 @@ mod downward_api;
 mod empty_dir;
 pub mod files;
 pub mod host_path;
+mod image;
 mod persistent_volume_claim;
 mod projected;
 mod secret;
@@ -132,6 +133,7 @@ impl Default for Plugins {
             Box::new(Files(&projected::Source)),
             Box::new(empty_dir::EmptyDir),
             Box::new(host_path::HostPath),
+            Box::new(image::Image),
             Box::new(persistent_volume_claim::Claimed),
         ])
     }
@@ -174,7 +176,7 @@ mod tests {
             let volume = serde_json::from_value(json!({"name": "v", source: {}})).expect("a volume");
             plugins.of(&volume).map(Plugin::field).map_err(|error| error.to_string())
         };
-        for known in ["configMap", "secret", "downwardAPI", "projected", "emptyDir", "hostPath"] {
+        for known in ["configMap", "secret", "downwardAPI", "projected", "emptyDir", "hostPath", "image"] {
             assert_eq!(field(known), Ok(known));
         }
         for unknown in ["csi", "nfs", "scaleIO", "awsElasticBlockStore"] {

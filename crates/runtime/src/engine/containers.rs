@@ -72,7 +72,8 @@ impl Engine {
     async fn prepare(&self, container: &Container, image: &Image) -> Result<(), EngineError> {
         fs::create_dir_all(&container.dir)?;
         let overlay = self.deps.rootfs.prepare(&image.id, &container.id).await?;
-        let setup = self.write_spec(container, image, overlay)?;
+        let mounted = self.mount_images(container).await?;
+        let setup = self.write_spec(container, image, overlay, &mounted)?;
         write_json(&container.dir.join(SETUP_FILE), &setup)?;
         // Last: a directory without a record is not a container.
         container.record().save(&container.dir)?;
@@ -84,6 +85,7 @@ impl Engine {
         container: &Container,
         image: &Image,
         overlay: Overlay,
+        mounted_images: &[PathBuf],
     ) -> Result<ContainerSetup, EngineError> {
         let (sandbox, config) = (&container.sandbox, &container.config);
         let namespaces = self.namespaces(sandbox, config)?;
@@ -105,6 +107,7 @@ impl Engine {
                 hosts: file("hosts"),
                 shm: (!sandbox.on_host_ipc()).then(|| sandbox.shm()),
             },
+            mounted_images,
             image_volumes: image_volumes(&self.config.volumes_dir(&container.id), container, image)?,
         })?;
         write_json(&container.dir.join("config.json"), &spec)?;
@@ -272,6 +275,7 @@ impl Engine {
 
     /// Removes the files of a container that doesn't run.
     pub(super) async fn discard(&self, container: &Container) {
+        self.unmount_images(container).await;
         let cgroup = container.record().cgroup.clone();
         if let Err(error) = self.hierarchy.remove(&cgroup) {
             tracing::warn!(container = %container.id, %error, "a cgroup is left behind");

@@ -15,6 +15,7 @@ use cri::v1::ContainerEventType;
 use tokio::task::JoinSet;
 
 use super::container::{Container, Life};
+use super::image_mounts::owner;
 use super::sandboxes::remove_tree;
 use super::{Engine, EngineError, Sandbox};
 use crate::records::{ContainerRecord, Phase, Record, SandboxRecord};
@@ -195,7 +196,7 @@ impl Engine {
         let volumes = fs::read_dir(self.config.volumes_dir("")).into_iter().flatten().flatten();
         let volumes = volumes.filter(|e| !known.contains(e.file_name().to_string_lossy().as_ref()));
         let layers = match self.deps.rootfs.containers().await {
-            Ok(layers) => layers.into_iter().filter(|id| !known.contains(id)).collect(),
+            Ok(layers) => layers.into_iter().filter(|id| !known.contains(owner(id))).collect(),
             Err(error) => {
                 tracing::warn!(%error, "writable layers cannot be listed");
                 Vec::new()

@@ -1,6 +1,6 @@
 //! The mounts of a container.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cri::v1::{Mount, MountPropagation};
 use serde_json::{Value, json};
@@ -44,7 +44,12 @@ pub(super) fn all(inputs: &Inputs<'_>, privileged: bool) -> Result<Vec<Value>, S
     for (path, dir) in &inputs.image_volumes {
         list.push(bind(path, dir, &["rbind", "rprivate", "rw"]));
     }
-    let mut wanted = inputs.config.mounts.iter().map(client_mount).collect::<Result<Vec<_>, _>>()?;
+    let mut images = inputs.mounted_images.iter();
+    let wanted = inputs.config.mounts.iter().map(|wanted| match &wanted.image {
+        None => client_mount(wanted),
+        Some(_) => image_mount(wanted, images.next()),
+    });
+    let mut wanted = wanted.collect::<Result<Vec<_>, _>>()?;
     list.retain(|ours| !wanted.iter().any(|theirs| same_place(ours, theirs)));
     list.append(&mut wanted);
     // Parents before what is inside them; the sort keeps the order of equals.
@@ -83,10 +88,21 @@ fn cgroup_mounts(inputs: &Inputs<'_>, access: &str, list: &mut Vec<Value>) {
     }
 }
 
-fn client_mount(wanted: &Mount) -> Result<Value, SpecError> {
-    if wanted.image.is_some() {
-        return Err(SpecError::NotImplemented("image volumes"));
+/// The files of an image: to be read and not to be run, as the API has it.
+fn image_mount(wanted: &Mount, mounted: Option<&PathBuf>) -> Result<Value, SpecError> {
+    let invalid =
+        |why: &str| SpecError::Invalid(format!("the image mount {:?} {why}", wanted.container_path));
+    if !wanted.container_path.starts_with('/') {
+        return Err(invalid("has no absolute path"));
     }
+    if !wanted.host_path.is_empty() {
+        return Err(invalid("has a path of the host too"));
+    }
+    let mounted = mounted.ok_or_else(|| invalid("is not mounted"))?;
+    Ok(bind(&wanted.container_path, mounted, &["rbind", "rprivate", "ro", "noexec", "nosuid", "nodev"]))
+}
+
+fn client_mount(wanted: &Mount) -> Result<Value, SpecError> {
     if !wanted.uid_mappings.is_empty() || !wanted.gid_mappings.is_empty() {
         return Err(SpecError::NotImplemented("id-mapped mounts"));
     }

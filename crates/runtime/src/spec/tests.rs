@@ -23,6 +23,7 @@ fn try_spec_of(config: &ContainerConfig, image: &Image) -> Result<Value, SpecErr
         hostname: "pod-a",
         namespaces: Namespaces { net: Some("/ns/net".to_owned()), ..Namespaces::default() },
         pod_files: PodFiles { hosts: Some("/pod/hosts".into()), ..PodFiles::default() },
+        mounted_images: &[],
         image_volumes: Vec::new(),
     })
 }

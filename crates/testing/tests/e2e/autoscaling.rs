@@ -2,11 +2,14 @@
 
 use serde_json::json;
 
-use crate::manifests::{container, replicated};
+use crate::manifests::{STAY, container, pod, replicated};
 use crate::suite::{Row, Scene};
 
-pub const ROWS: &[Row] =
-    &[("w110a_top_shows_what_is_used", w110a), ("w110b_a_busy_pod_gets_help_and_loses_it_again", w110b)];
+pub const ROWS: &[Row] = &[
+    ("w110a_top_shows_what_is_used", w110a),
+    ("w110b_a_busy_pod_gets_help_and_loses_it_again", w110b),
+    ("w110c_a_pod_is_resized_while_it_runs", w110c),
+];
 
 /// Works while there is a file `/tmp/busy`.
 const WORKER: &str = "while :; do if [ -e /tmp/busy ]; then i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; else sleep 0.2; fi; done";
@@ -136,4 +139,62 @@ fn w110b(scene: &Scene) {
             && told.contains("FailedGetPodsMetric"),
         "{told}"
     );
+}
+
+fn w110c(scene: &Scene) {
+    let sh = &scene.shell;
+    let sized = |name: &str| {
+        let mut made = container(name, STAY);
+        made["resources"] = json!({"requests": {"cpu": "100m", "memory": "16Mi"}, "limits": {"cpu": "200m", "memory": "32Mi"}});
+        made
+    };
+    let mut made = pod("sized", STAY);
+    let mut restarts = sized("restarts");
+    restarts["resizePolicy"] = json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
+    made["spec"]["containers"] = json!([sized("stays"), restarts]);
+    sh.apply(&made.to_string());
+    sh.ok("kubectl wait --for=condition=Ready pod/sized --timeout=60s");
+    let resize = |container: &str, resources: &str| {
+        sh.ok(&format!(
+            r#"kubectl patch pod sized --subresource resize -p '{{"spec":{{"containers":[{{"name":"{container}","resources":{resources}}}]}}}}'"#
+        ));
+    };
+    let settled = |name: &str, path: &str, value: &str| {
+        let of = format!("{{.status.containerStatuses[?(@.name==\"{name}\")].{path}}}");
+        sh.ok(&format!("kubectl wait pod/sized --for=jsonpath='{of}'={value} --timeout=60s"));
+    };
+    // The kernel's own word on the container's memory, on either version of cgroups.
+    let limit = |name: &str| {
+        let files = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null";
+        sh.ok(&format!("kubectl exec sized -c {name} -- sh -c '{files}; true'")).trim().to_owned()
+    };
+    resize("stays", r#"{"limits":{"cpu":"300m","memory":"48Mi"}}"#);
+    settled("stays", "resources.limits.memory", "48Mi");
+    assert_eq!((limit("stays"), limit("restarts")), ((48 << 20).to_string(), (32 << 20).to_string()));
+    resize("restarts", r#"{"limits":{"memory":"40Mi"}}"#);
+    settled("restarts", "restartCount", "1");
+    settled("restarts", "resources.limits.memory", "40Mi");
+    sh.ok("kubectl wait --for=condition=Ready pod/sized --timeout=60s");
+    assert_eq!(limit("restarts"), (40 << 20).to_string());
+    settled("stays", "restartCount", "0");
+    resize("stays", r#"{"requests":{"cpu":"9999"},"limits":{"cpu":"9999"}}"#);
+    sh.ok("kubectl wait --for=condition=PodResizePending pod/sized --timeout=30s");
+    let why = sh.ok(
+        r#"kubectl get pod sized -o jsonpath='{.status.conditions[?(@.type=="PodResizePending")].message}'"#,
+    );
+    assert!(
+        why.starts_with("Node didn't have enough capacity: cpu, requested: 9999100, capacity: "),
+        "{why}"
+    );
+    settled("stays", "resources.limits.cpu", "300m");
+    resize("stays", r#"{"requests":{"cpu":"100m"},"limits":{"cpu":"200m"}}"#);
+    settled("stays", "resources.limits.cpu", "200m");
+    let lost = sh.fails(
+        r#"kubectl patch pod sized --subresource resize -p '{"spec":{"containers":[{"name":"stays","resources":{"limits":{"memory":null}}}]}}'"#,
+    );
+    assert!(lost.contains("resource limits cannot be removed"), "{lost}");
+    let events = sh.ok("kubectl events --for pod/sized");
+    for reason in ["ResizeStarted", "ResizeCompleted", "ResizeInfeasible"] {
+        assert!(events.contains(reason), "{events}");
+    }
 }

@@ -13,6 +13,7 @@ pub const ROWS: &[Row] = &[
     ("w079d_ephemeral_volumes_go_with_their_pod", ephemeral),
     ("w079e_a_volume_and_a_claim_live_through_all_their_verbs", lifecycle),
     ("w079f_data_outlive_killed_servers_and_restarts", killed),
+    ("w079g_an_image_is_a_volume", image),
 ];
 
 /// A claim of one gibibyte, with the parts of the specification that differ.
@@ -289,6 +290,39 @@ fn lifecycle(scene: &Scene) {
         sh.ok(&format!("kubectl delete {kind} -l of=w079e"));
         sh.fails(&format!("kubectl get {kind} w079e"));
     }
+}
+
+fn image(scene: &Scene) {
+    let sh = &scene.shell;
+    let with_image = |name: &str, policy: &str, image: &str, mounts: serde_json::Value| {
+        let mut made = pod(name, STAY);
+        made["spec"]["volumes"] =
+            json!([{"name": "files", "image": {"reference": image, "pullPolicy": policy}}]);
+        made["spec"]["containers"][0]["volumeMounts"] = mounts;
+        made.to_string()
+    };
+    let whole = json!({"name": "files", "mountPath": "/files"});
+    let part = json!({"name": "files", "mountPath": "/part", "subPath": "etc"});
+    let missing = json!({"name": "files", "mountPath": "/part", "subPath": "not-there"});
+    sh.apply(&with_image("reader", "IfNotPresent", "busybox:1.36", json!([whole, part])));
+    sh.apply(&with_image("absent", "Never", "nobody/has-this:1", json!([whole])));
+    sh.apply(&with_image("wrong", "IfNotPresent", "busybox:1.36", json!([missing])));
+    sh.ok("kubectl wait pod/reader --for=condition=Ready --timeout=60s");
+    sh.ok("kubectl exec reader -- test -e /files/bin/busybox -a -e /part/passwd");
+    sh.fails("kubectl exec reader -- touch /files/new");
+    let said = sh.fails("kubectl exec reader -- /files/bin/busybox true");
+    assert!(said.to_lowercase().contains("permission denied"), "{said}");
+    let waiting = "{.status.containerStatuses[0].state.waiting.reason}";
+    sh.ok(&format!("kubectl wait pod/absent --for=jsonpath='{waiting}'=ErrImageNeverPull --timeout=60s"));
+    sh.ok(&format!("kubectl wait pod/wrong --for=jsonpath='{waiting}'=CreateContainerError --timeout=60s"));
+    let why = sh.ok("kubectl get pod wrong -o jsonpath={.status.containerStatuses[0].state.waiting.message}");
+    assert!(why.contains("\"not-there\" of an image volume"), "{why}");
+    // Nothing stays mounted of pods that are gone.
+    let look =
+        format!("grep -q '{}.*/images/[0-9a-f]*-[0-9] overlay' /proc/self/mounts", scene.cluster().name());
+    sh.ok(&look);
+    sh.ok("kubectl delete pod reader absent wrong --now");
+    sh.ok(&format!("for i in $(seq 100); do {look} || exit 0; sleep 0.1; done; exit 1"));
 }
 
 fn killed(scene: &Scene) {

@@ -58,12 +58,68 @@ pub(crate) fn update(new: &Object, old: &Object) -> ErrorList {
 /// Ephemeral containers added, or the resources of containers changed.
 pub(crate) fn part_update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = metadata_and_spec(new);
+    let path = Path::root("spec");
     let class = qos_class(new);
     if class != qos_class(old) {
         let detail = "Pod QOS Class may not change as a result of resizing";
-        errors.push(FieldError::invalid(&Path::root("spec"), class, detail));
+        errors.push(FieldError::invalid(&path, class, detail));
+    }
+    let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
+    let mut munged = after.clone();
+    for list in ["containers", "initContainers"] {
+        let at = path.child(list);
+        for (i, container) in read::list(before, list).iter().enumerate() {
+            let had = &container["resources"];
+            if let Some(has) = munged.get_mut(list).and_then(|all| all.get_mut(i)) {
+                resized(&mut errors, &at.index(i).child("resources"), &has["resources"], had);
+                keep_processor_and_memory(has, had);
+            }
+        }
+    }
+    if resources_of(&munged) != resources_of(before) {
+        let detail =
+            format!("only cpu and memory resources are mutable\n{}", diff::pod_spec(before, &munged));
+        errors.push(FieldError::forbidden(&path, detail));
     }
     errors
+}
+
+/// What is given cannot be taken away altogether.
+fn resized(errors: &mut ErrorList, path: &Path<'_>, has: &Value, had: &Value) {
+    let lists = [
+        ("limits", "resource limits cannot be removed"),
+        ("requests", "resource requests cannot be removed"),
+    ];
+    for (list, detail) in lists {
+        let is_lost = |name: &str| had[list].get(name).is_some() && has[list].get(name).is_none();
+        if ["cpu", "memory"].into_iter().any(is_lost) {
+            errors.push(FieldError::forbidden(&path.child(list), detail));
+        }
+    }
+}
+
+/// Gives a container the processor time and memory that it had, so that what is left are other changes.
+fn keep_processor_and_memory(container: &mut Value, had: &Value) {
+    for list in ["limits", "requests"] {
+        for name in ["cpu", "memory"] {
+            match had[list].get(name) {
+                Some(amount) => container["resources"][list][name] = amount.clone(),
+                None => {
+                    if let Some(map) = container["resources"][list].as_object_mut() {
+                        map.remove(name);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The amounts of all containers, without empty lists.
+fn resources_of(spec: &Value) -> Vec<Vec<(&String, &Value)>> {
+    let containers = ["containers", "initContainers"].into_iter().flat_map(|list| read::list(spec, list));
+    let lists =
+        containers.flat_map(|container| ["limits", "requests"].map(|list| &container["resources"][list]));
+    lists.map(|list| list.as_object().into_iter().flatten().collect()).collect()
 }
 
 /// Whether the rest should be looked at.
