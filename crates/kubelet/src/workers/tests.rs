@@ -605,7 +605,8 @@ async fn a_resize_is_granted_when_there_is_room() {
     let node = node();
     node.cri.add_image("nginx:1");
     let filling = node.workers.clone();
-    tokio::spawn(async move { filling.fill_freed_room().await });
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { filling.fill_freed_room().await });
     node.deliver(&asking("a", "1"));
     node.deliver(&asking("b", "2"));
     sleep(Duration::from_secs(5)).await;
