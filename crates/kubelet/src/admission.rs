@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use pods::Amounts;
 
-use crate::allocation::Allocation;
+use crate::allocation::{Allocation, PendingResize};
 use crate::planner::Rejection;
 use crate::sandbox_config;
 
@@ -43,23 +43,6 @@ pub fn admit(pod: &Pod, holders: &Holders, allocatable: &BTreeMap<String, Wire>)
     }
     others.extend(holders.leaving.iter().map(Arc::as_ref));
     if beside(&others).is_some() { Admission::Waits } else { Admission::TakenOn }
-}
-
-/// Why a pod keeps what it was granted, although its specification asks for something else.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PendingResize {
-    /// The node is too small; otherwise the room is taken by others for now.
-    pub infeasible: bool,
-    pub message: String,
-    /// What the specification asks for.
-    pub asked: Allocation,
-}
-
-impl PendingResize {
-    /// The reason in the pod's condition.
-    pub fn reason(&self) -> &'static str {
-        if self.infeasible { "Infeasible" } else { "Deferred" }
-    }
 }
 
 /// Decides whether the node can grant what `pod` asks for now, beside the others.

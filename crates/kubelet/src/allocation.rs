@@ -65,6 +65,23 @@ impl Allocation {
     }
 }
 
+/// Why a pod keeps what it was granted, although its specification asks for something else.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PendingResize {
+    /// The node is too small; otherwise the room is taken by others for now.
+    pub infeasible: bool,
+    pub message: String,
+    /// What the specification asks for.
+    pub asked: Allocation,
+}
+
+impl PendingResize {
+    /// The reason in the pod's condition.
+    pub fn reason(&self) -> &'static str {
+        if self.infeasible { "Infeasible" } else { "Deferred" }
+    }
+}
+
 /// The containers whose resources may change while they run.
 fn resizable(spec: &PodSpec) -> impl Iterator<Item = &Container> {
     let sidecars = spec.init_containers.iter().flatten().filter(|container| pods::is_sidecar(container));

@@ -13,8 +13,8 @@ use base::backoff::Policy;
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::admission::{Admission, PendingResize};
-use crate::allocation::Allocation;
+use crate::admission::Admission;
+use crate::allocation::{Allocation, PendingResize};
 use crate::cri_view::Record;
 use crate::planner::Rejection;
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};

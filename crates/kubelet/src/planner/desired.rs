@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
 
-use crate::admission::PendingResize;
+use crate::allocation::PendingResize;
 
 /// The part a container plays in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

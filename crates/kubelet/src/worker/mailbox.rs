@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Notify;
 
-use crate::admission::PendingResize;
+use crate::allocation::PendingResize;
 use crate::planner::Rejection;
 
 /// The newest that is known of a pod.

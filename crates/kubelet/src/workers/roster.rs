@@ -11,8 +11,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::admission::{self, Admission, Holders, PendingResize};
-use crate::allocation::Allocation;
+use crate::admission::{self, Admission, Holders};
+use crate::allocation::{Allocation, PendingResize};
 use crate::planner::Rejection;
 use crate::worker::{Mailbox, PodView, Refusal};
 

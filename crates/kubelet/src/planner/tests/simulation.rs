@@ -9,8 +9,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
-use crate::admission::PendingResize;
-use crate::allocation::Allocation;
+use crate::allocation::{Allocation, PendingResize};
 use crate::cri_view::{Exit, PodRuntime, Record, Run, Sandbox};
 use crate::executor::Outcome;
 use crate::planner::{Action, ActionKey, Desired, Failure, Observed, Plan, ProbeKind, Verdict, plan};
