@@ -136,7 +136,7 @@ pub(super) fn legacy(json: &[u8], gv: &GroupVersion) -> Result<Vec<Resource>, se
     let list: List = serde_json::from_slice(json)?;
     let or = |own: String, other: &str| if own.is_empty() { other.to_owned() } else { own };
     let mut resources: Vec<Resource> = Vec::new();
-    let mut parts: Vec<(String, Subresource)> = Vec::new();
+    let mut parts: Vec<(String, bool, Subresource)> = Vec::new();
     for listed in list.resources {
         let response_kind = Kind {
             group: or(listed.group, &gv.group),
@@ -146,13 +146,13 @@ pub(super) fn legacy(json: &[u8], gv: &GroupVersion) -> Result<Vec<Resource>, se
         if let Some((of, part)) = listed.name.split_once('/') {
             let subresource =
                 Subresource { subresource: part.to_owned(), response_kind, verbs: listed.verbs };
-            parts.push((of.to_owned(), subresource));
+            parts.push((of.to_owned(), listed.namespaced, subresource));
             continue;
         }
         resources.push(Resource {
             resource: listed.name,
             response_kind,
-            scope: if listed.namespaced { NAMESPACED } else { "Cluster" }.to_owned(),
+            scope: scope(listed.namespaced),
             singular_resource: listed.singular_name,
             verbs: listed.verbs,
             short_names: listed.short_names,
@@ -160,12 +160,20 @@ pub(super) fn legacy(json: &[u8], gv: &GroupVersion) -> Result<Vec<Resource>, se
             subresources: Vec::new(),
         });
     }
-    for (of, part) in parts {
-        if let Some(resource) = resources.iter_mut().find(|resource| resource.resource == of) {
-            resource.subresources.push(part);
-        }
+    for (of, namespaced, part) in parts {
+        let known = resources.iter().position(|resource| resource.resource == of);
+        // Servers of metrics list nothing but parts.
+        let place = known.unwrap_or_else(|| {
+            resources.push(Resource { resource: of, scope: scope(namespaced), ..Resource::default() });
+            resources.len() - 1
+        });
+        resources[place].subresources.push(part);
     }
     Ok(resources)
+}
+
+fn scope(namespaced: bool) -> String {
+    if namespaced { NAMESPACED } else { "Cluster" }.to_owned()
 }
 
 /// Where a server has the OpenAPI documents of the groups and versions it serves, out of its index.
@@ -206,8 +214,11 @@ mod tests {
             {"name": "flunders/status", "namespaced": true, "kind": "Flunder", "verbs": ["get"]},
             {"name": "flunders", "singularName": "flunder", "namespaced": true, "kind": "Flunder", "verbs": ["get"],
                 "shortNames": ["fl"], "categories": ["all"]},
-            {"name": "gone/status", "kind": "Gone"}]});
-        let of_older = legacy(older.to_string().as_bytes(), &gv).unwrap();
+            {"name": "pods/hits", "namespaced": true, "kind": "MetricValueList", "verbs": ["get"]}]});
+        let mut of_older = legacy(older.to_string().as_bytes(), &gv).unwrap();
+        let pods = of_older.pop().unwrap();
+        assert_eq!((pods.resource.as_str(), pods.verbs.len()), ("pods", 0));
+        assert_eq!(pods.subresources[0].subresource, "hits");
         assert_eq!(aggregated(newer.to_string().as_bytes()).unwrap()[&gv], of_older);
         assert!(of_older[0].namespaced());
         assert!(aggregated(b"{\"items\": 1}").is_err() && legacy(b"1", &gv).is_err());

@@ -11,6 +11,7 @@ use resources::ResourceSource;
 
 use super::plan::{self, Observed, Pods};
 use super::rate::Memory;
+use super::values::{Asker, Values};
 use super::{figures, scale};
 use crate::service_endpoints::selected::Selected;
 
@@ -53,14 +54,21 @@ impl Controller for AutoscalerController {
         let scale = scale::ask(round.client, &table, namespace, &spec.scale_target_ref).await;
         let selector = scale.as_ref().ok().and_then(|scale| plan::selector(scale).ok());
         let (memory, rivals, pods) = self.pods(round.key, selector.clone());
-        let figures = match &selector {
-            Some(selector) if plan::goes_by_figures(spec, scale.as_ref().ok(), &rivals) => {
+        let measured = selector.filter(|_| plan::goes_by_metrics(spec, scale.as_ref().ok(), &rivals));
+        let figures = match &measured {
+            Some(selector) if plan::goes_by_figures(spec) => {
                 Some(figures::ask(round.client, namespace, selector).await)
             }
             _ => None,
         };
+        let values = match &measured {
+            Some(selector) => {
+                Asker { client: round.client, table: &table, namespace, selector }.ask(spec).await
+            }
+            None => Values::new(),
+        };
         let failure = round.failure.map(|failure| failure.message.clone());
-        let pods = Pods { pods, rivals, figures };
+        let pods = Pods { pods, rivals, figures, values };
         Ok(Some(Observed { autoscaler, scale, pods, memory, failure, now: round.now }))
     }
 

@@ -15,12 +15,14 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as ApiSelector, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::figures::{self, Figures};
+use super::others::{self, Fault, Wanted};
 use super::rate::{self, Bounds, Memory};
 use super::replicas::{self, Asked, Goal, Proposal, Tolerance, milli};
 use super::scale::Scale;
+use super::values::Values;
 use crate::target::update_status;
 
 /// How often an autoscaler is looked at; upstream's `--horizontal-pod-autoscaler-sync-period`.
@@ -53,6 +55,8 @@ pub(super) struct Pods {
     pub rivals: Vec<String>,
     /// What they use, where that was asked.
     pub figures: Option<Result<Vec<Figures>, String>>,
+    /// The values of the other metrics, where those were asked for.
+    pub values: Values,
 }
 
 /// The pods' selector.
@@ -64,13 +68,19 @@ pub(super) fn selector(scale: &Scale) -> Result<LabelSelector, String> {
     parsed.map_err(|error| error.message)
 }
 
-/// Whether there is something to decide by what the pods use.
-pub(super) fn goes_by_figures(spec: &Spec, scale: Option<&Scale>, rivals: &[String]) -> bool {
+/// Whether there is something to decide by what is measured.
+pub(super) fn goes_by_metrics(spec: &Spec, scale: Option<&Scale>, rivals: &[String]) -> bool {
     let Some(scale) = scale.filter(|scale| !scale.selector().is_empty()) else { return false };
-    let of_resource = |metric: &MetricSpec| matches!(&*metric.type_, "Resource" | "ContainerResource");
-    rivals.len() <= 1
-        && matches!(between(spec, scale.wanted()), Between::Bounds)
-        && spec.metrics.iter().flatten().any(of_resource)
+    rivals.len() <= 1 && matches!(between(spec, scale.wanted()), Between::Bounds)
+}
+
+/// Whether some of it is what the pods use.
+pub(super) fn goes_by_figures(spec: &Spec) -> bool {
+    spec.metrics.iter().flatten().any(is_of_resource)
+}
+
+fn is_of_resource(metric: &MetricSpec) -> bool {
+    matches!(&*metric.type_, "Resource" | "ContainerResource")
 }
 
 /// Where the number of pods is before anything is measured.
@@ -246,12 +256,12 @@ fn measured(out: &mut Decision, observed: &Observed, spec: &Spec, scale: &Scale)
     let metrics = spec.metrics.as_deref().unwrap_or_default();
     let (mut wish, mut by, mut statuses) = (0, String::new(), Vec::new());
     let mut invalid: Vec<Fault> = Vec::new();
-    for metric in metrics {
-        match asks(metric, observed, spec, current, out.now) {
-            Ok((proposal, name)) => {
-                statuses.push(shown(metric, &proposal));
-                if wish == 0 || proposal.replicas > wish {
-                    (wish, by) = (proposal.replicas, name);
+    for (place, metric) in metrics.iter().enumerate() {
+        match asks(metric, place, observed, spec, scale, out.now) {
+            Ok(wanted) => {
+                statuses.push(wanted.status);
+                if wish == 0 || wanted.replicas > wish {
+                    (wish, by) = (wanted.replicas, wanted.by);
                 }
             }
             Err(fault) => {
@@ -319,22 +329,21 @@ fn selected(out: &mut Decision, observed: &Observed, scale: &Scale) -> Result<()
     Ok(())
 }
 
-/// Why a metric asks for nothing.
-struct Fault {
-    reason: &'static str,
-    why: String,
-    /// The same with the metric in front.
-    told: String,
-}
-
-/// What a metric asks for, and what it is called.
+/// What the metric in this place asks for.
 fn asks(
     metric: &MetricSpec,
+    place: usize,
     observed: &Observed,
     spec: &Spec,
-    current: i32,
+    scale: &Scale,
     now: Timestamp,
-) -> Result<(Proposal, String), Fault> {
+) -> Result<Wanted, Fault> {
+    let current = scale.wanted();
+    let wanted = |(proposal, by): (Proposal, String)| Wanted {
+        replicas: proposal.replicas,
+        by,
+        status: shown(metric, &proposal),
+    };
     match (&*metric.type_, &metric.resource, &metric.container_resource) {
         ("Resource", Some(source), _) => {
             let asked = of_resource(observed, spec, (&source.name, None, &source.target), current, now);
@@ -343,7 +352,7 @@ fn asks(
                 told: format!("failed to get {} resource metric value: {why}", source.name),
                 why,
             };
-            asked.map_err(fault)
+            asked.map(wanted).map_err(fault)
         }
         ("ContainerResource", _, Some(source)) => {
             let container = Some(&*source.container);
@@ -353,69 +362,19 @@ fn asks(
                 told: format!("failed to get {} container metric value: {why}", source.name),
                 why,
             };
-            asked.map_err(fault)
-        }
-        _ => Err(unserved(metric, observed)),
-    }
-}
-
-/// Metrics of servers that would have to be aggregated.
-fn unserved(metric: &MetricSpec, observed: &Observed) -> Fault {
-    const CUSTOM: &str = "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered";
-    let namespace = observed.autoscaler.metadata.namespace.as_deref().unwrap_or_default();
-    match (&metric.pods, &metric.object, &metric.external) {
-        (Some(pods), _, _) => {
-            let why = format!("unable to get metric {}: {CUSTOM}", pods.metric.name);
-            Fault {
-                reason: "FailedGetPodsMetric",
-                told: format!("failed to get pods metric value: {why}"),
-                why,
-            }
-        }
-        (_, Some(object), _) => {
-            let (name, about) = (&object.metric.name, &object.described_object);
-            let why =
-                format!("unable to get metric {name}: {} on {namespace} {}/{CUSTOM}", about.kind, about.name);
-            Fault {
-                reason: "FailedGetObjectMetric",
-                told: format!("failed to get object metric value: {why}"),
-                why,
-            }
-        }
-        (_, _, Some(external)) => {
-            let name = &external.metric.name;
-            let why = format!(
-                "unable to get external metric {namespace}/{name}/{}: unable to fetch metrics from external metrics \
-                 API: the server could not find the requested resource (get {name}.external.metrics.k8s.io)",
-                selector_in_go(external.metric.selector.as_ref())
-            );
-            Fault {
-                reason: "FailedGetExternalMetric",
-                told: format!("failed to get {name} external metric value: {why}"),
-                why,
-            }
+            asked.map(wanted).map_err(fault)
         }
         _ => {
-            let why = format!("unknown metric source type {:?}", metric.type_);
-            Fault { reason: "InvalidMetricSourceType", told: why.clone(), why }
+            let values = match observed.pods.values.get(place).and_then(Option::as_ref) {
+                Some(Ok(values)) => Ok(values.as_slice()),
+                Some(Err(why)) => Err(why.clone()),
+                None => Err("it was not asked for".to_owned()),
+            };
+            let namespace = observed.autoscaler.metadata.namespace.as_deref().unwrap_or_default();
+            let (pods, tolerance) = (observed.pods.pods.as_slice(), tolerance(spec));
+            others::asks(metric, &others::Case { namespace, pods, tolerance, scale, now, values })
         }
     }
-}
-
-/// A selector as Go prints it.
-fn selector_in_go(selector: Option<&ApiSelector>) -> String {
-    let Some(selector) = selector else { return "nil".to_owned() };
-    let labels = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}: {value},"));
-    let expressions = selector.match_expressions.iter().flatten().map(|expression| {
-        let values = expression.values.as_deref().unwrap_or_default().join(" ");
-        let (key, operator) = (&expression.key, &expression.operator);
-        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},")
-    });
-    format!(
-        "&LabelSelector{{MatchLabels:map[string]string{{{}}},MatchExpressions:[]LabelSelectorRequirement{{{}}},}}",
-        labels.collect::<String>(),
-        expressions.collect::<String>()
-    )
 }
 
 fn of_resource(

@@ -126,6 +126,43 @@ pub(super) fn propose(
     proposal(if backwards { current } else { replicas })
 }
 
+/// How many pods there should be for a value of all of them together that is so many times its target.
+///
+/// # Errors
+/// When there are no pods.
+pub(super) fn by_ratio(
+    pods: &[Arc<Pod>],
+    ratio: f64,
+    current: i32,
+    tolerance: Tolerance,
+) -> Result<i32, String> {
+    if tolerance.takes(ratio) {
+        return Ok(current);
+    }
+    if pods.is_empty() {
+        return Err(
+            "unable to calculate ready pods: no pods returned by selector while calculating replica count"
+                .into(),
+        );
+    }
+    let is_ready = |pod: &&Arc<Pod>| {
+        pods::phase(pod) == "Running"
+            && pods::ready_condition(pod).is_some_and(|ready| ready.status == "True")
+    };
+    let ready = pods.iter().filter(is_ready).count();
+    Ok(ceil(ratio * ready as f64))
+}
+
+/// How many pods there should be for each to have no more than the target of a value, in thousandths, and what each of
+/// the `present` ones has.
+pub(super) fn per_pod(sum: i64, target: i64, present: i32, tolerance: Tolerance) -> (i32, i64) {
+    let (sum, target) = (sum as f64, target.max(1) as f64);
+    let ratio = sum / (target * f64::from(present));
+    let replicas = if tolerance.takes(ratio) { present } else { ceil(sum / target) };
+    // Saturates where there are none.
+    (replicas, (sum / f64::from(present)).ceil() as i64)
+}
+
 /// What a pod without figures is taken to use: that which changes the number of pods the least.
 fn assumed(ratio: f64, goal: Goal, request_milli: i64) -> Option<i64> {
     match goal {

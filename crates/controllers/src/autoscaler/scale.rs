@@ -21,6 +21,12 @@ impl Scale {
         i32::try_from(wanted).unwrap_or(i32::MAX)
     }
 
+    /// How many pods there are.
+    pub fn present(&self) -> i32 {
+        let present = self.object.at(&["status", "replicas"]).and_then(Value::as_i64).unwrap_or(0);
+        i32::try_from(present).unwrap_or(i32::MAX)
+    }
+
     /// The pods' labels, in a selector's text; empty where the kind tells none.
     pub fn selector(&self) -> &str {
         self.object.str_at(&["status", "selector"]).unwrap_or_default()

@@ -13,7 +13,9 @@ use serde_json::{Value, json};
 
 use super::plan::{self, Observed, Pods};
 use super::rate::{self, Bounds, Memory};
+use super::replicas::Use;
 use super::scale::Scale;
+use super::values::Values;
 use crate::golden;
 
 fn now() -> Timestamp {
@@ -71,6 +73,8 @@ struct Case {
     replicas: i32,
     pods: Vec<Value>,
     figures: Result<Vec<Value>, &'static str>,
+    /// Of the metrics that are no resource, in their order.
+    values: Values,
     memory: Memory,
 }
 
@@ -84,6 +88,7 @@ impl Case {
             replicas: i32::try_from(millicores.len()).expect("few"),
             pods: names.iter().map(|name| pod(name)).collect(),
             figures: Ok(figures.collect()),
+            values: Values::new(),
             memory: Memory::default(),
         }
     }
@@ -102,7 +107,12 @@ impl Case {
         Observed {
             autoscaler: Arc::new(autoscaler(&self.spec)),
             scale: Ok(scale(self.replicas)),
-            pods: Pods { pods, rivals: vec!["ns/h".into()], figures: Some(figures) },
+            pods: Pods {
+                pods,
+                rivals: vec!["ns/h".into()],
+                figures: Some(figures),
+                values: self.values.clone(),
+            },
             memory: self.memory.clone(),
             failure: None,
             now: now(),
@@ -185,6 +195,7 @@ fn cases() -> Vec<(&'static str, Observed)> {
     cases.push(("above the maximum", Case { replicas: 12, ..Case::using(&[1]) }.observed()));
     cases.push(("below the minimum", Case::using(&[1]).with("minReplicas", json!(2)).observed()));
     faults(&mut cases);
+    others(&mut cases);
     pods_that_do_not_count(&mut cases);
     cases
 }
@@ -199,12 +210,19 @@ fn faults(cases: &mut Vec<(&'static str, Observed)>) {
     let pods = json!({"type": "Pods", "pods": {"metric": {"name": "hits"}, "target": {"type": "AverageValue", "averageValue": "1"}}});
     let external = json!({"type": "External", "external": {"metric": {"name": "queue", "selector": {"matchLabels": {"a": "b"}}}, "target": {"type": "Value", "value": "1"}}});
     let object = json!({"type": "Object", "object": {"metric": {"name": "hits"}, "describedObject": {"kind": "Service", "name": "s"}, "target": {"type": "Value", "value": "1"}}});
-    for metric in [&pods, &external, &object] {
-        cases.push(("metrics of others", Case::using(&[1]).with("metrics", json!([metric])).observed()));
+    let unserved = "unable to fetch metrics from custom metrics API: no custom metrics API (custom.metrics.k8s.io) registered";
+    let lost = "unable to fetch metrics from external metrics API: the server could not find the requested resource (get queue.external.metrics.k8s.io)";
+    for (metric, why) in [(&pods, unserved), (&external, lost), (&object, unserved)] {
+        let mut case = Case::using(&[1]).with("metrics", json!([metric]));
+        case.values = vec![Some(Err(why.to_owned()))];
+        cases.push(("metrics that nobody serves", case.observed()));
     }
     let both = json!([pods, cpu(50)]);
-    cases.push(("one metric is enough to grow", Case::using(&[90]).with("metrics", both.clone()).observed()));
-    cases.push(("and not to shrink", Case::using(&[1, 1]).with("metrics", both).observed()));
+    for (name, used) in [("one metric is enough to grow", &[90][..]), ("and not to shrink", &[1, 1])] {
+        let mut case = Case::using(used).with("metrics", both.clone());
+        case.values = vec![Some(Err(unserved.to_owned())), None];
+        cases.push((name, case.observed()));
+    }
     let memory = json!([{"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "4Mi"}}}]);
     cases.push(("an average value", Case::using(&[1]).with("metrics", memory).observed()));
     let of_container = |container: &str| {
@@ -222,6 +240,58 @@ fn faults(cases: &mut Vec<(&'static str, Observed)>) {
     let mut refused = Case::using(&[90]).observed();
     refused.failure = Some("no".into());
     cases.push(("the last write failed", refused));
+}
+
+/// Values, in thousandths, by what they are of.
+fn values(all: &[(&str, i64)]) -> Option<Result<Vec<super::values::Value>, String>> {
+    let value = |(object, milli): &(&str, i64)| super::values::Value {
+        object: (*object).to_owned(),
+        used: Use { milli: *milli, at: ago(1), window: SignedDuration::from_mins(1) },
+    };
+    Some(Ok(all.iter().map(value).collect()))
+}
+
+fn others(cases: &mut Vec<(&'static str, Observed)>) {
+    let metric = |type_: &str, key: &str, target: Value, about: Value| {
+        let mut source = json!({"metric": {"name": "hits"}, "target": target});
+        if !about.is_null() {
+            source["describedObject"] = about;
+        }
+        json!([{"type": type_, key: source}])
+    };
+    let average = |quantity: &str| json!({"type": "AverageValue", "averageValue": quantity});
+    let whole = |quantity: &str| json!({"type": "Value", "value": quantity});
+    let service = json!({"kind": "Service", "name": "s"});
+    let mut add = |name, pods: usize, metrics: Value, answered| {
+        let mut case = Case::using(&vec![1; pods]).with("metrics", metrics);
+        case.values = vec![answered];
+        case.memory = memory(&[(301, 3)], &[]);
+        cases.push((name, case.observed()));
+    };
+    let of_pods = |target| metric("Pods", "pods", target, Value::Null);
+    let external = |target| metric("External", "external", target, Value::Null);
+    let object = |target| metric("Object", "object", target, service.clone());
+    add(
+        "a metric of pods above target",
+        2,
+        of_pods(average("10")),
+        values(&[("p0", 20_000), ("p1", 14_500)]),
+    );
+    add("of pods within tolerance", 2, of_pods(average("10")), values(&[("p0", 10_500), ("p1", 10_000)]));
+    add("of one pod alone, below target", 3, of_pods(average("10")), values(&[("p0", 2_000)]));
+    add("of pods that are not these", 2, of_pods(average("10")), values(&[("q", 2_000)]));
+    add("an object's value above target", 2, object(whole("100")), values(&[("s", 250_000)]));
+    add("an object's value below target", 3, object(whole("100")), values(&[("s", 10_000)]));
+    add("an object's value shared out", 2, object(average("100m")), values(&[("s", 350)]));
+    add("a value elsewhere above target", 2, external(whole("30")), values(&[("", 40_000), ("", 20_000)]));
+    add("a value elsewhere shared out", 3, external(average("30")), values(&[("", 31_000)]));
+    add("a value elsewhere, shared out well", 2, external(average("30")), values(&[("", 61_000)]));
+    add("no target for an object", 1, object(json!({"type": "Value"})), values(&[("s", 1)]));
+    add("no target elsewhere", 1, external(json!({"type": "Value"})), values(&[("", 1)]));
+    let silent = Some(Err("no metrics returned from external metrics API".to_owned()));
+    add("nothing from elsewhere", 1, external(whole("30")), silent);
+    let silent = Some(Err("no metrics returned from custom metrics API".to_owned()));
+    add("nothing of an object", 1, object(average("30")), silent);
 }
 
 fn pods_that_do_not_count(cases: &mut Vec<(&'static str, Observed)>) {
