@@ -27,7 +27,7 @@ const FRAME_BYTES: usize = 64 * 1024;
 ///
 /// What callers of the same process can rely on, so that they can keep the cache's bytes without a copy:
 /// - Each piece is a frame of its own, never split and never joined with another.
-/// - A watch's event is exactly three frames, whatever is watched: head, object, tail. The head is
+/// - A watch's event in JSON is exactly three frames, whatever is watched: head, object, tail. The head is
 ///   `{"type":"TYPE","object":` with one of `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` and `ERROR`; the
 ///   object is its JSON without spaces around; the tail is `}` and a newline. In a watch of objects without
 ///   managed fields ([`client::managed_fields`]) whose version is the stored one, the object of an `ADDED` or

@@ -66,15 +66,16 @@ pub(crate) fn value(status: StatusCode, answer: Answer, value: &Value) -> Outcom
     let bytes = match answer.format {
         Format::Json => line(value).map_err(Error::internal)?,
         Format::Yaml => to_yaml(value)?,
+        Format::Protobuf => protobuf(value)?,
     };
     Ok(with_type(status, answer.content_type(), bytes))
 }
 
-/// JSON bytes in the negotiated format: as they are, or read and written as YAML.
+/// JSON bytes in the negotiated format: as they are, or read and written as YAML or protobuf.
 pub(crate) fn object(status: StatusCode, answer: Answer, json: Bytes) -> Outcome {
     match answer.format {
         Format::Json => Ok(json_bytes(status, Body::Line(json))),
-        Format::Yaml => {
+        Format::Yaml | Format::Protobuf => {
             let parsed: Value = serde_json::from_slice(&json).map_err(Error::internal)?;
             value(status, answer, &parsed)
         }
@@ -92,11 +93,18 @@ fn to_yaml(value: &Value) -> Result<Vec<u8>, Error> {
     serde_saphyr::to_string(value).map(String::into_bytes).map_err(Error::internal)
 }
 
-/// The `Status` of a failure.
-pub(crate) fn error(error: &Error) -> Response<Body> {
+/// An object in its envelope.
+pub(crate) fn protobuf(value: &Value) -> Result<Vec<u8>, Error> {
+    resources::protobuf::object(value)
+        .map_err(|why| Error::internal(format!("the answer cannot be written in protobuf: {why}")))
+}
+
+/// The `Status` of a failure, in the form that the client wants.
+pub(crate) fn error(error: &Error, answer: Answer) -> Response<Body> {
     let status = StatusCode::from_u16(error.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let text = line(&error.to_status()).expect("a Status is JSON");
-    let mut response = json_bytes(status, text);
+    let told = error.to_status();
+    let mut response = value(status, answer, &told)
+        .unwrap_or_else(|_| json_bytes(status, line(&told).expect("a Status is JSON")));
     let retry = error.details.as_ref().and_then(|d| d.get("retryAfterSeconds")).and_then(Value::as_u64);
     if let Some(seconds) = retry {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -164,7 +172,7 @@ mod tests {
 
     #[test]
     fn busy_answers_say_when_to_come_back() {
-        let response = error(&Error::too_many_requests("later", 3));
+        let response = error(&Error::too_many_requests("later", 3), Answer::default());
         assert_eq!(
             (response.status().as_u16(), &response.headers()[RETRY_AFTER]),
             (429, &HeaderValue::from(3))

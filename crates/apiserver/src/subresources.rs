@@ -49,7 +49,7 @@ pub(crate) async fn answer(target: Target, part: Part, call: Call) -> Outcome {
         },
         PartHandler::Scale(paths) => scale::answer(target, &paths, call).await,
         PartHandler::Approval => {
-            let form = Answer::negotiate(&call.headers)?;
+            let form = Answer::negotiate(&call.headers, true)?;
             parts::answer(target, call, form, parts::approval).await
         }
         PartHandler::Binding => binding::create(target, call).await,

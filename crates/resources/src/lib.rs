@@ -21,6 +21,7 @@ mod logic;
 mod messages;
 pub mod openapi;
 mod part;
+pub mod protobuf;
 mod qos;
 pub mod quota;
 pub mod row;

@@ -263,6 +263,12 @@ impl Resource {
         GroupKind::new(&self.group, &self.kind)
     }
 
+    /// Whether answers about the row's objects can be written in protobuf: of custom kinds, and of versions that are
+    /// no longer upstream's, they cannot.
+    pub fn in_protobuf(&self) -> bool {
+        self.schema.in_protobuf() && crate::schema_of_kind(&self.gvk()).is_some()
+    }
+
     pub fn group_resource(&self) -> GroupResource {
         GroupResource::new(&self.group, &self.plural)
     }

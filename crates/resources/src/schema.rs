@@ -7,12 +7,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use api::codec::protobuf::Messages;
+use api::codec::protobuf::{self, Messages};
 use api::codec::structure::Report;
 use api::codec::{self, structure};
 use api::schema::{Struct, StructId, Types};
 use api::{Error, Object};
 use expressions::Type;
+use serde_json::{Map, Value};
 
 /// What a definition says of a custom kind's structure, beside its types.
 pub struct Custom {
@@ -101,6 +102,21 @@ impl Schema {
     /// The structure itself.
     pub fn structure(&self) -> &Struct {
         self.types.get(self.id)
+    }
+
+    /// Whether objects can be written in protobuf.
+    pub fn in_protobuf(&self) -> bool {
+        let name = &self.structure().name;
+        self.messages.is_some_and(|load| load().has(name))
+    }
+
+    /// The message of an object: its fields, without its kind.
+    ///
+    /// # Errors
+    /// When the fields are not what the schema says, or have no message.
+    pub fn message(&self, fields: &Map<String, Value>) -> Result<Vec<u8>, String> {
+        let messages = self.messages().ok_or_else(|| format!("{self:?} has no message"))?;
+        protobuf::encode(&self.types, messages, self.id, fields)
     }
 
     /// The numbers of the fields in protobuf; `None` for kinds that have no protobuf form.

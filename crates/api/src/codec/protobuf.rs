@@ -1,11 +1,14 @@
-//! Kubernetes' protobuf encoding of objects, read by table: the schema says what a field holds, the
+//! Kubernetes' protobuf encoding of objects, read and written by table: the schema says what a field holds, the
 //! [`Messages`] which number it has.
 //!
 //! Start with [`decode`]. The result is what upstream's JSON of the same object would be, so it goes
-//! through the same checks as JSON. Nothing is written in this encoding.
+//! through the same checks as JSON. The other way, [`encode`] makes a message of JSON that the server itself has
+//! written, and [`enveloped`] an object of the message; `union` has the fields that JSON writes in one of several forms.
 //!
 //! Facts: `k8s.io/apimachinery/pkg/runtime/serializer/protobuf`, and <https://protobuf.dev/programming-guides/encoding>.
 
+mod encode;
+mod union;
 mod wire;
 
 use std::collections::HashMap;
@@ -19,6 +22,8 @@ use super::zero::zero_says_something;
 use super::{Limits, decode_json_value};
 use crate::schema::{Field, Shape, Struct, StructId, Types};
 use crate::{Error, Object, Reason};
+pub use encode::{END, encode, enveloped, field_head, framed, prefixed};
+pub use union::Union;
 use wire::{Reader, Wire};
 
 /// The prefix of every object in this encoding.
@@ -28,6 +33,8 @@ const MAGIC: &[u8] = b"k8s\0";
 #[derive(Debug, Default)]
 pub struct Messages {
     by_name: HashMap<Box<str>, Box<[Member]>>,
+    /// By structure and field: what the field is where the schema says no more than that it holds anything.
+    unions: HashMap<(Box<str>, Box<str>), Union>,
 }
 
 /// A numbered field of a message.
@@ -48,8 +55,44 @@ pub enum Target {
 
 impl Messages {
     pub fn new(messages: impl IntoIterator<Item = (Box<str>, Vec<Member>)>) -> Self {
-        Self { by_name: messages.into_iter().map(|(name, members)| (name, members.into())).collect() }
+        let ordered = |mut members: Vec<Member>| {
+            members.sort_by_key(|member| member.number);
+            members.into_boxed_slice()
+        };
+        let by_name = messages.into_iter().map(|(name, members)| (name, ordered(members))).collect();
+        Self { by_name, unions: HashMap::new() }
     }
+
+    /// The same, with fields of a structure that JSON writes in one of several forms.
+    #[must_use]
+    pub fn with_unions(mut self, structure: &str, fields: &[(&str, Union)]) -> Self {
+        let keyed = fields.iter().map(|(field, union)| ((structure.into(), (*field).into()), *union));
+        self.unions.extend(keyed);
+        self
+    }
+
+    /// Whether there is a message for a structure.
+    pub fn has(&self, structure: &str) -> bool {
+        self.by_name.contains_key(structure)
+    }
+
+    fn members(&self, message: &str) -> Result<&[Member], String> {
+        let members = self.by_name.get(message);
+        members.map(|members| &**members).ok_or_else(|| format!("the fields of {message} are not known"))
+    }
+
+    fn union(&self, structure: &str, field: &str) -> Option<Union> {
+        // Most kinds have none.
+        if self.unions.is_empty() {
+            return None;
+        }
+        self.unions.get(&(structure.into(), field.into())).copied()
+    }
+}
+
+/// The message of a structure, which its granular variant shares.
+fn message_of(structure: &Struct) -> &str {
+    structure.name.split('#').next().unwrap_or_default()
 }
 
 /// Decodes an object of structure `id`. Its `apiVersion` and `kind` are the envelope's.
@@ -126,11 +169,11 @@ impl Walk<'_> {
         depth: usize,
     ) -> Result<(), String> {
         let depth = depth.checked_sub(1).ok_or("it is nested too deep")?;
-        let members = self
-            .messages
-            .by_name
-            .get(message)
-            .ok_or_else(|| format!("the fields of {message} are not known"))?;
+        // What has no fields needs no message to be known.
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let members = self.messages.members(message)?;
         let mut reader = Reader::new(bytes);
         while let Some((number, value)) = reader.next()? {
             match members.iter().find(|m| m.number == number).map(|m| &m.target) {
@@ -141,7 +184,10 @@ impl Walk<'_> {
                 }
                 Some(Target::Field(name)) => {
                     let Some(field) = structure.field(name) else { continue };
-                    self.field(field, value, map, depth)?;
+                    match self.messages.union(message, name) {
+                        Some(of) => self.union(of, structure, field, value, map, depth)?,
+                        None => self.field(field, value, map, depth)?,
+                    }
                 }
             }
         }
@@ -219,9 +265,7 @@ impl Walk<'_> {
             Shape::Struct(id) => {
                 let structure = self.types.get(*id);
                 let mut map = Map::new();
-                // The granular variant of a structure has the same message.
-                let message = structure.name.split('#').next().unwrap_or_default();
-                self.message(message, structure, wire.bytes()?, &mut map, depth)?;
+                self.message(message_of(structure), structure, wire.bytes()?, &mut map, depth)?;
                 Ok(Value::Object(map))
             }
             Shape::List(_) | Shape::Map(_) => Err("it nests lists in a way that no kind does".to_owned()),

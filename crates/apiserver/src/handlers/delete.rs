@@ -43,7 +43,7 @@ async fn options(context: &Context, call: &mut Call) -> Result<DeleteOptions, Er
 
 /// Handles DELETE of an object.
 pub(crate) async fn one(target: Target, mut call: Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+    let answer = Answer::negotiate(&call.headers, target.row.in_protobuf())?;
     let options = options(&target.context, &mut call).await?;
     let attributes = call.attributes();
     let current = target.read_existing(&namespace_of(&target, &call), &call.info.name).await?;
@@ -142,8 +142,10 @@ pub(crate) async fn delete(
 
 /// Handles DELETE of a collection: all objects that a list with the same parameters shows.
 pub(crate) async fn collection(target: Target, mut call: Call) -> Outcome {
-    let answer =
-        Answer { shape: crate::respond::negotiate::Shape::Whole, ..Answer::negotiate(&call.headers)? };
+    let answer = Answer {
+        shape: crate::respond::negotiate::Shape::Whole,
+        ..Answer::negotiate(&call.headers, target.row.in_protobuf())?
+    };
     let options = options(&target.context, &mut call).await?;
     let attributes = call.attributes();
     let target = Arc::new(target);

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
+use api::codec::protobuf::{END, field_head, prefixed};
 use api::field::{FieldError, Path};
 use api::layout::Laid;
 use api::{Error, GroupKind};
 use bytes::Bytes;
 use http::StatusCode;
+use resources::protobuf::{LIST_ITEM, list_metadata};
 use serde_json::{Value, json};
 use store::Revision;
 
@@ -23,7 +25,7 @@ use crate::respond::{self, Outcome};
 
 /// Handles LIST.
 pub(crate) async fn list(target: Target, call: &Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+    let answer = Answer::negotiate(&call.headers, target.row.in_protobuf())?;
     let page = page(&target, call).await?;
     respond(&target, call, answer, page).await
 }
@@ -170,6 +172,10 @@ pub(crate) async fn respond(target: &Target, call: &Call, answer: Answer, page: 
         (Shape::Whole, Format::Json) => {
             respond::json_bytes(StatusCode::OK, Body::Pieces(pieces(target, &metadata, &page).await?))
         }
+        (Shape::Whole, Format::Protobuf) => {
+            let pieces = messages(target, &metadata, &page).await?;
+            respond::with_type(StatusCode::OK, answer.content_type(), Body::Pieces(pieces))
+        }
         (Shape::Table(version), _) => {
             let form = table::Form::parse(version, &call.query)?;
             let mut table =
@@ -216,6 +222,37 @@ async fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeq
         }
     }
     pieces.push_back(Bytes::from_static(b"]}\n"));
+    Ok(pieces)
+}
+
+/// How many objects are written before others get their turn.
+const AT_A_TIME: usize = 64;
+
+/// The list in protobuf as pieces: head, each entry's message with its own head, tail. The messages are made for this
+/// answer: the cache holds JSON.
+async fn messages(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeque<Bytes>, Error> {
+    let failed = |why: String| Error::internal(format!("the list cannot be written in protobuf: {why}"));
+    let converted = target.converted(&page.entries).await?;
+    let start = list_metadata(Some(metadata)).map_err(failed)?;
+    let (mut length, mut pieces) = (start.len(), VecDeque::with_capacity(page.entries.len() * 2 + 3));
+    for (i, entry) in page.entries.iter().enumerate() {
+        if i % AT_A_TIME == AT_A_TIME - 1 {
+            tokio::task::yield_now().await;
+        }
+        let object = match &converted {
+            Some(all) => table::parse(&all[i])?,
+            None => table::parse(&entry.json.whole())?,
+        };
+        let message = target.row.schema.message(&object.0).map_err(failed)?;
+        let head = field_head(LIST_ITEM, message.len());
+        length += head.len() + message.len();
+        pieces.push_back(head.into());
+        pieces.push_back(message.into());
+    }
+    let mut head = prefixed(&target.row.group_version().to_string(), &target.row.list_kind, length);
+    head.extend_from_slice(&start);
+    pieces.push_front(head.into());
+    pieces.push_back(Bytes::from_static(END));
     Ok(pieces)
 }
 

@@ -100,7 +100,7 @@ impl Patch {
 
 /// Handles PATCH of an object or of its status.
 pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+    let answer = Answer::negotiate(&call.headers, target.row.in_protobuf())?;
     let kind = PatchType::of(&call.headers)?;
     if kind == PatchType::Strategic && target.row.schema.custom().is_some() {
         return Err(unsupported_media_type(media_type(&call.headers), ACCEPTED_OF_CUSTOM));

@@ -13,7 +13,7 @@ use crate::respond::negotiate::Answer;
 
 /// Handles POST to a collection.
 pub(crate) async fn create(target: Target, mut call: Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+    let answer = Answer::negotiate(&call.headers, target.row.in_protobuf())?;
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
     let mut warnings = Vec::new();

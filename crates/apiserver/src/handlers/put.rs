@@ -15,7 +15,7 @@ use crate::respond::negotiate::Answer;
 
 /// Handles PUT of an object or of its status.
 pub(crate) async fn update(target: Target, mut call: Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+    let answer = Answer::negotiate(&call.headers, target.row.in_protobuf())?;
     let options = WriteOptions::parse("UpdateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
     let mut warnings = Vec::new();

@@ -11,7 +11,7 @@ use crate::respond::{self, Outcome};
 
 /// Hands out the cache's bytes.
 pub(crate) async fn get(target: &Target, call: &Call) -> Outcome {
-    get_as(target, call, Answer::negotiate(&call.headers)?).await
+    get_as(target, call, Answer::negotiate(&call.headers, target.row.in_protobuf())?).await
 }
 
 /// The same in a form that was negotiated before.

@@ -77,7 +77,7 @@ fn shown(target: &Target, call: &Call, answer: Answer, scale: Object) -> Outcome
 /// GET, PUT and PATCH of the scale of an object that has its figures at `paths`.
 pub(crate) async fn answer(target: Target, paths: &ScalePaths, call: Call) -> Outcome {
     // Before anything is written.
-    let form = Answer::negotiate(&call.headers)?;
+    let form = Answer::negotiate(&call.headers, true)?;
     if call.info.verb == "get" {
         let current = target.read_existing(&namespace_of(&target, &call), &call.info.name).await?;
         return shown(&target, &call, form, scale_of(paths, &current.object)?);

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::codec::protobuf::framed;
 use api::field::{FieldError, Path};
 use api::layout::Laid;
 use api::{Error, Object};
@@ -74,10 +75,8 @@ fn start(query: &Query) -> Result<Start, Error> {
 
 /// Handles WATCH.
 pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
-    if answer.format != Format::Json {
-        return Err(Error::new(api::Reason::NotAcceptable, "watches are served as application/json only"));
-    }
+    let answer = Answer::of_events(&call.headers, target.row.in_protobuf())?;
+    let format = answer.format;
     let start = start(&call.query)?;
     let scope = select::scope(&target.row, call)?;
     let view = match answer.shape {
@@ -109,8 +108,8 @@ pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
         // A watch that cannot begin says so in the stream, as upstream's does.
         Err(error) => {
             let mut pieces = VecDeque::new();
-            add_event(&mut pieces, ERROR, error_object(&error));
-            return Ok(stream_response(Body::Pieces(pieces)));
+            add_value(&mut pieces, format, &ERROR, &cache_error(&error).to_status())?;
+            return Ok(stream_response(format, Body::Pieces(pieces)));
         }
     };
     let limit = timeout(&target, &call.query)?;
@@ -125,10 +124,11 @@ pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
         target,
         watching,
         view,
+        format,
         first,
         ended: false,
     };
-    Ok(stream_response(Body::events(watcher.into_stream())))
+    Ok(stream_response(format, Body::events(watcher.into_stream())))
 }
 
 fn timeout(target: &Target, query: &Query) -> Result<Duration, Error> {
@@ -142,8 +142,13 @@ fn timeout(target: &Target, query: &Query) -> Result<Duration, Error> {
     Ok(least + Duration::from_secs(base::random::below(least.as_secs().max(1))))
 }
 
-fn stream_response(body: Body) -> Response<Body> {
-    respond::json_bytes(StatusCode::OK, body)
+fn stream_response(format: Format, body: Body) -> Response<Body> {
+    match format {
+        Format::Protobuf => {
+            respond::with_type(StatusCode::OK, "application/vnd.kubernetes.protobuf;stream=watch", body)
+        }
+        Format::Json | Format::Yaml => respond::json_bytes(StatusCode::OK, body),
+    }
 }
 
 /// What is shown before the events.
@@ -170,8 +175,9 @@ struct Watcher {
     target: Target,
     watching: CacheWatch,
     view: View,
+    format: Format,
     first: VecDeque<First>,
-    /// Events that are not sent yet, each as head, object and tail.
+    /// Events that are not sent yet, each as head, object and tail, or in protobuf as one piece.
     pieces: VecDeque<Bytes>,
     bookmarks: Option<std::pin::Pin<Box<Sleep>>>,
     deadline: std::pin::Pin<Box<Sleep>>,
@@ -239,7 +245,7 @@ impl Watcher {
                 }
             }
             Step::Events(Err(error)) => {
-                add_event(&mut self.pieces, ERROR, error_object(&error));
+                self.add_value(&ERROR, &cache_error(&error).to_status())?;
                 self.ended = true;
             }
             Step::Bookmark => {
@@ -260,18 +266,26 @@ impl Watcher {
             View::Lean => self.target.served_lean(entry).await?,
             _ => self.target.served(entry).await?,
         };
-        let object = match &mut self.view {
-            View::Whole | View::Lean => json,
-            View::Metadata => encode(&table::metadata_only(&table::parse(&json)?))?,
+        let event = event_type(kind);
+        let shown = match &mut self.view {
+            View::Whole | View::Lean if self.format != Format::Protobuf => {
+                add_event(&mut self.pieces, event, json);
+                return Ok(());
+            }
+            View::Whole | View::Lean => serde_json::from_slice(&json).map_err(Error::internal)?,
+            View::Metadata => table::metadata_only(&table::parse(&json)?),
             View::Table { form, columns_shown } => {
                 let object = table::parse(&json)?;
                 let columns = !std::mem::replace(columns_shown, true);
                 let rows = std::slice::from_ref(&object);
-                encode(&form.table(&self.target, rows, object.resource_version(), columns))?
+                form.table(&self.target, rows, object.resource_version(), columns)
             }
         };
-        add_event(&mut self.pieces, head(kind), object);
-        Ok(())
+        self.add_value(event, &shown)
+    }
+
+    fn add_value(&mut self, event: &EventType, object: &Value) -> Result<(), Error> {
+        add_value(&mut self.pieces, self.format, event, object)
     }
 
     fn add_bookmark(&mut self, revision: Revision, ends_initial: bool) -> Result<(), Error> {
@@ -295,35 +309,51 @@ impl Watcher {
                 table
             }
         };
-        add_event(&mut self.pieces, BOOKMARK, encode(&shown)?);
-        Ok(())
+        self.add_value(&BOOKMARK, &shown)
     }
 }
 
-const ADDED: &str = r#"{"type":"ADDED","object":"#;
-const MODIFIED: &str = r#"{"type":"MODIFIED","object":"#;
-const DELETED: &str = r#"{"type":"DELETED","object":"#;
-const BOOKMARK: &str = r#"{"type":"BOOKMARK","object":"#;
-const ERROR: &str = r#"{"type":"ERROR","object":"#;
+/// The type of an event, and the line of JSON that begins one.
+struct EventType {
+    name: &'static str,
+    head: &'static str,
+}
+
+const ADDED: EventType = EventType { name: "ADDED", head: r#"{"type":"ADDED","object":"# };
+const MODIFIED: EventType = EventType { name: "MODIFIED", head: r#"{"type":"MODIFIED","object":"# };
+const DELETED: EventType = EventType { name: "DELETED", head: r#"{"type":"DELETED","object":"# };
+const BOOKMARK: EventType = EventType { name: "BOOKMARK", head: r#"{"type":"BOOKMARK","object":"# };
+const ERROR: EventType = EventType { name: "ERROR", head: r#"{"type":"ERROR","object":"# };
 const TAIL: &str = "}\n";
 
-fn head(kind: EventKind) -> &'static str {
+const fn event_type(kind: EventKind) -> &'static EventType {
     match kind {
-        EventKind::Added => ADDED,
-        EventKind::Modified => MODIFIED,
-        EventKind::Deleted => DELETED,
+        EventKind::Added => &ADDED,
+        EventKind::Modified => &MODIFIED,
+        EventKind::Deleted => &DELETED,
     }
 }
 
 /// Adds a line of the stream in the pieces that [`Body`] promises.
-fn add_event(pieces: &mut VecDeque<Bytes>, head: &'static str, object: Bytes) {
-    pieces.push_back(Bytes::from_static(head.as_bytes()));
+fn add_event(pieces: &mut VecDeque<Bytes>, event: &EventType, object: Bytes) {
+    pieces.push_back(Bytes::from_static(event.head.as_bytes()));
     pieces.push_back(object);
     pieces.push_back(Bytes::from_static(TAIL.as_bytes()));
 }
 
-fn error_object(error: &CacheError) -> Bytes {
-    encode(&cache_error(error).to_status()).expect("a Status is JSON")
+/// Adds an event in the format of the stream.
+fn add_value(
+    pieces: &mut VecDeque<Bytes>,
+    format: Format,
+    event: &EventType,
+    object: &Value,
+) -> Result<(), Error> {
+    if format == Format::Protobuf {
+        pieces.push_back(framed(event.name, &respond::protobuf(object)?).into());
+    } else {
+        add_event(pieces, event, encode(object)?);
+    }
+    Ok(())
 }
 
 fn encode(object: &Value) -> Result<Bytes, Error> {

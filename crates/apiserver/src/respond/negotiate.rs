@@ -11,7 +11,12 @@ pub enum Format {
     #[default]
     Json,
     Yaml,
+    /// Kubernetes' own, of objects in envelopes.
+    Protobuf,
 }
+
+/// The media type of [`Format::Protobuf`].
+pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// What the answer shows of the objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,15 +38,24 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Picks the first acceptable form, by quality and then by order.
+    /// Picks the first acceptable form, by quality and then by order. `in_protobuf`: whether whole objects of the
+    /// kind have a message; their metadata has one in any case, and Tables have none.
     ///
     /// # Errors
     /// 406 when nothing acceptable is served.
-    pub fn negotiate(headers: &HeaderMap) -> Result<Self, Error> {
-        Self::pick(headers, |_| true)
+    pub fn negotiate(headers: &HeaderMap, in_protobuf: bool) -> Result<Self, Error> {
+        Self::pick(headers, |answer| answer.is_in_format(in_protobuf))
     }
 
-    fn pick(headers: &HeaderMap, served: fn(Shape) -> bool) -> Result<Self, Error> {
+    fn is_in_format(self, in_protobuf: bool) -> bool {
+        match (self.format, self.shape) {
+            (Format::Json | Format::Yaml, _) | (Format::Protobuf, Shape::Metadata) => true,
+            (Format::Protobuf, Shape::Whole) => in_protobuf,
+            (Format::Protobuf, Shape::Table(_)) => false,
+        }
+    }
+
+    fn pick(headers: &HeaderMap, served: impl Fn(Self) -> bool) -> Result<Self, Error> {
         let Some(accept) = headers.get(ACCEPT).and_then(|v| v.to_str().ok()) else {
             return Ok(Self::default());
         };
@@ -51,12 +65,16 @@ impl Answer {
         let mut clauses: Vec<Clause<'_>> = accept.split(',').map(Clause::parse).collect();
         clauses.sort_by_key(|c| std::cmp::Reverse(c.quality));
         let mut answers = clauses.iter().filter_map(Clause::answer);
-        answers.find(|answer| served(answer.shape)).ok_or_else(|| {
-            Error::new(
-                Reason::NotAcceptable,
-                "only the following media types are accepted: application/json, application/yaml",
-            )
-        })
+        let message = format!(
+            "only the following media types are accepted: application/json, application/yaml, {PROTOBUF}"
+        );
+        answers.find(|answer| served(*answer)).ok_or_else(|| Error::new(Reason::NotAcceptable, message))
+    }
+
+    /// The form of a failure, which is that of success where a failure can have it, and JSON for who takes nothing
+    /// of what is served.
+    pub fn of_failure(headers: &HeaderMap) -> Self {
+        Self::pick(headers, |answer| answer.shape == Shape::Whole).unwrap_or_default()
     }
 
     /// The same where there are no columns to show.
@@ -64,15 +82,23 @@ impl Answer {
     /// # Errors
     /// 406 when nothing acceptable is served.
     pub fn without_table(headers: &HeaderMap) -> Result<Self, Error> {
-        Self::pick(headers, |shape| !matches!(shape, Shape::Table(_)))
+        Self::pick(headers, |answer| !matches!(answer.shape, Shape::Table(_)))
     }
 
-    /// The same where the answer has one shape.
+    /// The same where the answer has one shape, and is a text.
     ///
     /// # Errors
     /// 406 when nothing acceptable is served.
     pub fn plain(headers: &HeaderMap) -> Result<Self, Error> {
-        Self::pick(headers, |shape| shape == Shape::Whole)
+        Self::pick(headers, |answer| answer.shape == Shape::Whole && answer.format != Format::Protobuf)
+    }
+
+    /// The same of a stream of events.
+    ///
+    /// # Errors
+    /// 406 when nothing acceptable is served.
+    pub fn of_events(headers: &HeaderMap, in_protobuf: bool) -> Result<Self, Error> {
+        Self::pick(headers, |answer| answer.format != Format::Yaml && answer.is_in_format(in_protobuf))
     }
 
     /// The `Content-Type` of the answer.
@@ -80,6 +106,7 @@ impl Answer {
         match self.format {
             Format::Json => "application/json",
             Format::Yaml => "application/yaml",
+            Format::Protobuf => PROTOBUF,
         }
     }
 }
@@ -116,6 +143,7 @@ impl<'a> Clause<'a> {
         let format = match self.media {
             "application/json" | "*/*" | "application/*" => Format::Json,
             "application/yaml" => Format::Yaml,
+            PROTOBUF => Format::Protobuf,
             _ => return None,
         };
         let in_meta_group = self.parameter("g") == Some("meta.k8s.io");
@@ -148,7 +176,7 @@ pub fn body_format(headers: &HeaderMap) -> Result<BodyFormat, Error> {
     match media_type(headers) {
         "" | "application/json" => Ok(BodyFormat::Json),
         "application/yaml" => Ok(BodyFormat::Yaml),
-        "application/vnd.kubernetes.protobuf" => Ok(BodyFormat::Protobuf),
+        PROTOBUF => Ok(BodyFormat::Protobuf),
         other => Err(unsupported_media_type(
             other,
             "application/json, application/yaml, application/vnd.kubernetes.protobuf",
@@ -181,7 +209,13 @@ mod tests {
     fn answer(accept: &str) -> Result<Answer, Error> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, accept.parse().unwrap());
-        Answer::negotiate(&headers)
+        Answer::negotiate(&headers, false)
+    }
+
+    fn of_builtin(accept: &str) -> Result<Answer, Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, accept.parse().unwrap());
+        Answer::negotiate(&headers, true)
     }
 
     #[test]
@@ -190,7 +224,15 @@ mod tests {
         assert_eq!(answer(kubectl).unwrap().shape, Shape::Table("v1"));
         let go = "application/vnd.kubernetes.protobuf,application/json";
         assert_eq!(answer(go).unwrap(), Answer::default());
-        assert_eq!(answer("application/vnd.kubernetes.protobuf").unwrap_err().code(), 406);
+        assert_eq!(of_builtin(go).unwrap().format, Format::Protobuf);
+        assert_eq!(of_builtin(&format!("{PROTOBUF};q=0.5,application/json")).unwrap(), Answer::default());
+        assert_eq!(answer(PROTOBUF).unwrap_err().code(), 406);
+        let metadata = format!("{PROTOBUF};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+        let expected = Answer { format: Format::Protobuf, shape: Shape::Metadata };
+        assert_eq!((answer(&metadata).unwrap(), of_builtin(&metadata).unwrap()), (expected, expected));
+        let table = format!("{PROTOBUF};as=Table;g=meta.k8s.io;v=v1");
+        assert_eq!(of_builtin(&table).unwrap_err().code(), 406);
+        assert_eq!(of_builtin(&format!("{table},application/json")).unwrap(), Answer::default());
         assert_eq!(answer("application/json;q=0.1, application/yaml").unwrap().format, Format::Yaml);
         let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
         assert_eq!(answer(partial).unwrap().shape, Shape::Metadata);

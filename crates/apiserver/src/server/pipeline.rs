@@ -32,6 +32,7 @@ use crate::request::User;
 use crate::request::call::{Call, Certificate, Peer, TOKEN_PROTOCOL};
 use crate::request::path::RequestInfo;
 use crate::request::query::Query;
+use crate::respond::negotiate::Answer;
 use crate::respond::pretty;
 use crate::respond::{self, Outcome};
 
@@ -46,7 +47,7 @@ pub(crate) async fn serve(
     let query = Query::parse(parts.uri.query().unwrap_or(""));
     let info = match RequestInfo::parse(&parts.method, parts.uri.path(), &query) {
         Ok(info) => info,
-        Err(error) => return respond::error(&error),
+        Err(error) => return respond::error(&error, Answer::of_failure(&parts.headers)),
     };
     let span = tracing::debug_span!(
         "request",
@@ -59,6 +60,7 @@ pub(crate) async fn serve(
     let running = info.long_running().then(|| context.metrics.begin(&timed));
     // OpenAPI documents are read by programs and large.
     let pretty = pretty::wanted(&query, &parts.headers) && !info.path.starts_with("/openapi/");
+    let failure = Answer::of_failure(&parts.headers);
     let (body, unread) = unread::watch(&parts.headers, body);
     let clock = &context.deps.clock;
     let asked =
@@ -71,7 +73,7 @@ pub(crate) async fn serve(
             Err(Error::internal("the request could not be handled because of a fault in the server"))
         });
     let mut response = outcome.unwrap_or_else(|error| {
-        let response = respond::error(&error);
+        let response = respond::error(&error, failure);
         trail.error = Some(error);
         response
     });

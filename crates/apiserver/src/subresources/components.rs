@@ -19,7 +19,7 @@ use crate::respond::negotiate::Answer;
 
 /// Answers GET and LIST.
 pub(super) async fn answer(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+    let answer = Answer::negotiate(&call.headers, row.in_protobuf())?;
     let store = context.deps.store.size_bytes().await.map(drop).map_err(|error| error.to_string());
     let all = [("controller-manager", Ok(())), ("etcd-0", store), ("scheduler", Ok(()))];
     let mut objects = all.into_iter().map(|(name, health)| component(&row, name, health));

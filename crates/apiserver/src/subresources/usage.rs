@@ -28,7 +28,7 @@ const PODS: &str = "pods";
 
 /// Answers GET and LIST of `NodeMetrics`.
 pub(super) async fn nodes(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+    let answer = Answer::negotiate(&call.headers, row.in_protobuf())?;
     let entries = entries(&context, &row, &call, NODES)?;
     let names: BTreeSet<String> = entries.iter().map(|entry| entry.name().to_owned()).collect();
     let measured = |history: &History| history.measure(|sample| Some(&sample.node));
@@ -48,7 +48,7 @@ pub(super) async fn nodes(context: Arc<Context>, row: Arc<Resource>, call: Call)
 
 /// Answers GET and LIST of `PodMetrics`.
 pub(super) async fn pods(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
-    let answer = Answer::negotiate(&call.headers)?;
+    let answer = Answer::negotiate(&call.headers, row.in_protobuf())?;
     if call.info.verb == "get" && call.info.namespace.is_empty() {
         return Err(Error::no_such_path());
     }

@@ -22,6 +22,7 @@ mod negotiating;
 mod objects;
 mod operations;
 mod paging;
+mod protobuf;
 mod quota;
 mod random;
 mod reserving;

@@ -187,7 +187,7 @@ async fn objects_have_other_views() {
     assert!(partial["items"][0].get("spec").is_none());
     let yaml = harness.get_as(&format!("{PODS}/a"), "application/yaml").await;
     assert!(String::from_utf8_lossy(&yaml.body).contains("kind: Pod"), "{:?}", yaml.body);
-    assert_eq!(harness.get_as(PODS, "application/vnd.kubernetes.protobuf").await.status, 406);
+    assert_eq!(harness.get_as(PODS, "application/cbor").await.status, 406);
 }
 
 #[tokio::test]

@@ -88,9 +88,11 @@ fn write_message(
     Ok(())
 }
 
-/// Names compare without case and separators: `pod_i_ps` is `podIPs`.
+/// Names compare without case and separators: `pod_i_ps` is `podIPs`, `x_kubernetes_map_type` is
+/// `x-kubernetes-map-type`, and `r#ref` is `$ref`.
 fn plain(name: &str) -> String {
-    name.trim_start_matches("r#").chars().filter(|c| *c != '_').collect::<String>().to_lowercase()
+    let letters = name.trim_start_matches("r#").chars().filter(|c| !matches!(c, '_' | '-' | '$'));
+    letters.collect::<String>().to_lowercase()
 }
 
 fn collect(folder: &Path, prefix: &str, messages: &mut Messages) -> anyhow::Result<()> {

@@ -68,7 +68,7 @@ fn part(number: u8, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn enveloped(raw: &[u8]) -> Vec<u8> {
+fn enveloped_by_hand(raw: &[u8]) -> Vec<u8> {
     let type_meta = [part(1, b"v1"), part(2, b"Thing")].concat();
     [b"k8s\0".to_vec(), part(1, &type_meta), part(2, raw)].concat()
 }
@@ -92,7 +92,8 @@ fn objects_come_out_as_their_json() {
         part(15, b"a field of the future"),
     ]
     .concat();
-    let object = decode(&types, &messages, StructId(0), &enveloped(&raw), &Limits::default()).unwrap();
+    let object =
+        decode(&types, &messages, StructId(0), &enveloped_by_hand(&raw), &Limits::default()).unwrap();
     assert_eq!(
         object.into_value(),
         json!({
@@ -104,10 +105,57 @@ fn objects_come_out_as_their_json() {
 }
 
 #[test]
+fn json_comes_out_as_the_bytes_that_upstream_writes() {
+    let (types, messages) = kind();
+    let raw = |json: Value| {
+        let fields = json.as_object().expect("an object").clone();
+        encode(&types, &messages, StructId(0), &fields)
+    };
+    let nothing: &[u8] = &[];
+    for (json, bytes) in [
+        (json!({"name": "a", "unknown": 1}), part(1, b"a")),
+        (json!({"replicas": 0}), vec![2 << 3, 0]),
+        (json!({"replicas": -1}), [&[2 << 3][..], &[0xff; 9], &[1]].concat()),
+        (json!({"replicas": 300}), vec![2 << 3, 0xac, 0x02]),
+        (json!({"port": "http"}), part(3, &[vec![1 << 3, 1, 2 << 3, 0], part(3, b"http")].concat())),
+        (json!({"port": 80}), part(3, &[vec![1 << 3, 0, 2 << 3, 80], part(3, nothing)].concat())),
+        (json!({"cpu": "100m"}), part(4, &part(1, b"100m"))),
+        (json!({"at": "1970-01-01T00:02:08Z"}), part(5, &[1 << 3, 0x80, 0x01, 2 << 3, 0])),
+        (json!({"at": null, "name": null}), Vec::new()),
+        (json!({"tags": ["x", ""]}), [part(6, b"x"), part(6, nothing)].concat()),
+        (json!({"labels": {"k": "v"}}), part(7, &[part(1, b"k"), part(2, b"v")].concat())),
+        (
+            json!({"extra": {"e": ["1", "2"]}}),
+            part(8, &[part(1, b"e"), part(2, &[part(1, b"1"), part(1, b"2")].concat())].concat()),
+        ),
+        (json!({"data": "AP8="}), part(9, b"\x00\xff")),
+        (json!({"inner": {}}), part(10, nothing)),
+        (json!({"count": 7}), part(11, &[1 << 3, 7])),
+        (json!({"free": {"a": [1]}}), part(12, &part(1, br#"{"a":[1]}"#))),
+    ] {
+        assert_eq!(raw(json.clone()), Ok(bytes), "{json}");
+    }
+    for (json, why) in [
+        (json!({"replicas": "1"}), ".replicas: \"1\" is not what the field holds"),
+        (json!({"inner": {"on": 1}}), ".on: 1 is not what the field holds"),
+        (json!({"tags": {}}), ".tags: {} is not what the field holds"),
+        (json!({"data": "!"}), ".data: Invalid symbol 33, offset 0."),
+    ] {
+        assert_eq!(raw(json), Err(why.to_owned()));
+    }
+    let message = part(1, b"a");
+    let whole = [enveloped_by_hand(&message), vec![3 << 3 | 2, 0, 4 << 3 | 2, 0]].concat();
+    assert_eq!(super::enveloped("v1", "Thing", &message), whole);
+    let event = [part(1, b"ADDED"), part(2, &part(1, b"xyz"))].concat();
+    assert_eq!(framed("ADDED", b"xyz"), [&[0, 0, 0, 14][..], &event].concat());
+}
+
+#[test]
 fn what_was_never_set_stays_absent() {
     let (types, messages) = kind();
     let raw = [part(1, b""), part(5, &[]), part(11, &[1 << 3, 0])].concat();
-    let object = decode(&types, &messages, StructId(0), &enveloped(&raw), &Limits::default()).unwrap();
+    let object =
+        decode(&types, &messages, StructId(0), &enveloped_by_hand(&raw), &Limits::default()).unwrap();
     assert_eq!(object.into_value(), json!({"apiVersion": "v1", "kind": "Thing"}));
 }
 
@@ -117,9 +165,9 @@ fn broken_bytes_are_refused() {
     let refused =
         |bytes: &[u8]| decode(&types, &messages, StructId(0), bytes, &Limits::default()).unwrap_err().code();
     assert_eq!(refused(b"{}"), 400);
-    assert_eq!(refused(&enveloped(&[1 << 3 | 2, 9, b'x'])), 400);
-    assert_eq!(refused(&enveloped(&[1 << 3, 1])), 400);
-    assert_eq!(refused(&enveloped(&[0xff; 12])), 400);
+    assert_eq!(refused(&enveloped_by_hand(&[1 << 3 | 2, 9, b'x'])), 400);
+    assert_eq!(refused(&enveloped_by_hand(&[1 << 3, 1])), 400);
+    assert_eq!(refused(&enveloped_by_hand(&[0xff; 12])), 400);
     let small = Limits { bytes: 3, ..Limits::default() };
     assert_eq!(decode(&types, &messages, StructId(0), b"k8s\0", &small).unwrap_err().code(), 413);
 }
@@ -130,7 +178,7 @@ fn fields_without_a_schema_nest_no_deeper_than_the_object_may() {
     let limits = Limits { depth: 10, ..Limits::default() };
     let nested = |levels: usize| {
         let json = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        enveloped(&part(12, &part(1, json.as_bytes())))
+        enveloped_by_hand(&part(12, &part(1, json.as_bytes())))
     };
     assert!(decode(&types, &messages, StructId(0), &nested(9), &limits).is_ok());
     assert_eq!(decode(&types, &messages, StructId(0), &nested(10), &limits).unwrap_err().code(), 400);
@@ -141,6 +189,6 @@ proptest! {
     fn no_bytes_make_decoding_panic(raw in proptest::collection::vec(any::<u8>(), 0..120)) {
         let (types, messages) = kind();
         // Either outcome will do.
-        let _ = decode(&types, &messages, StructId(0), &enveloped(&raw), &Limits::default());
+        let _ = decode(&types, &messages, StructId(0), &enveloped_by_hand(&raw), &Limits::default());
     }
 }
