@@ -38,6 +38,8 @@ pub enum Command {
     Server(Server),
     /// Join a cluster whose control plane is elsewhere, and run this machine's node of it, in the foreground
     Agent(Agent),
+    /// Tell why a pod is not running or not ready, and what would help
+    Why(Why),
     /// The node's images
     #[command(subcommand)]
     Image(Image),
@@ -141,6 +143,30 @@ pub struct Agent {
     /// Run the node of this position of the cluster whose server started this process
     #[arg(long, hide = true, value_parser = clap::value_parser!(u8).range(1..i64::from(MAX_NODES)))]
     pub member: Option<u8>,
+}
+
+#[derive(Debug, Args)]
+pub struct Why {
+    #[command(flatten)]
+    pub which: Which,
+    /// pod, or pod/NAME
+    #[arg(value_name = "KIND")]
+    pub kind: String,
+    #[arg(value_name = "NAME")]
+    pub object: Option<String>,
+    /// The namespace of the object
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+    /// The form of the answer
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: OutputForm,
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutputForm {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -23,6 +23,7 @@ mod settings;
 mod teardown;
 mod tokens;
 mod which;
+mod why;
 
 use std::io::Write;
 use std::path::Path;
@@ -84,6 +85,7 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Command::Why(asked) => asynchronous(commands::why::run(asked))?,
         Command::Token(token) => asynchronous(commands::token::run(token))?,
         Command::Crictl(view) => asynchronous(commands::crictl::run(view))?,
     }

@@ -43,6 +43,7 @@ pub mod storage;
 mod topology;
 pub mod verdict;
 pub mod waitlist;
+pub mod why;
 
 pub use metrics::Metrics;
 pub use run::{Config, Scheduler};

@@ -7,6 +7,7 @@ pub mod status;
 pub mod store;
 pub mod token;
 pub mod up;
+pub mod why;
 
 use std::io::Write;
 

@@ -13,6 +13,7 @@ pub const ROWS: &[Row] = &[
     ("w030_variables_are_expanded_in_env_command_and_args", w030),
     ("w031_host_aliases_stand_in_etc_hosts", w031),
     ("w032_pods_go_to_named_and_selected_nodes", w032),
+    ("w032a_why_names_what_each_node_says_and_what_would_help", why),
 ];
 
 fn w020(scene: &Scene) {
@@ -205,6 +206,43 @@ fn w031(scene: &Scene) {
         assert!(hosts.contains(&part), "{part:?} is missing in\n{hosts}");
     }
     assert!(hosts.ends_with("\naliased\n"), "{hosts}");
+}
+
+fn why(scene: &Scene) {
+    let sh = &scene.shell;
+    let cluster = scene.cluster();
+    let why = |arguments: &str| {
+        let (name, data) = (cluster.name(), cluster.data_dir());
+        format!("knarr why {arguments} --name {name} --data-dir {}", data.display())
+    };
+    let namespace = sh.ok("kubectl config view --minify -o jsonpath={..namespace}");
+    let namespace = if namespace.is_empty() { "default" } else { namespace.as_str() };
+    let mut greedy = pod("greedy", STAY);
+    greedy["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "500"}});
+    let mut crashing = pod("crashing", "echo broken > /dev/termination-log; exit 3");
+    crashing["spec"]["containers"][0]["terminationMessagePath"] = "/dev/termination-log".into();
+    sh.apply(&format!("{greedy}\n{crashing}"));
+    sh.ok(
+        "kubectl wait --for=jsonpath={.status.conditions[0].reason}=Unschedulable pod/greedy --timeout=30s",
+    );
+    let told = sh.ok(&why(&format!("pod greedy -n {namespace}")));
+    assert!(told.starts_with(&format!("pod {namespace}/greedy waits: none of 1 nodes takes it")), "{told}");
+    assert!(told.contains(": Insufficient cpu (500 of cpu asked for, "), "{told}");
+    assert!(told.contains("What would help: lower the request for cpu from 500 to "), "{told}");
+    // What is said is what the scheduler said.
+    let said = sh.ok("kubectl get pod greedy -o jsonpath={.status.conditions[0].message}");
+    assert!(said.starts_with("0/1 nodes are available: 1 Insufficient cpu."), "{said}");
+    let waiting = "{.status.containerStatuses[0].state.waiting.reason}";
+    sh.ok(&format!("kubectl wait pod/crashing --for=jsonpath='{waiting}'=CrashLoopBackOff --timeout=60s"));
+    let told = sh.ok(&why(&format!("pod/crashing -n {namespace} -o json")));
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let causes = told["causes"].to_string();
+    assert!(
+        causes.contains("waits: CrashLoopBackOff") && causes.contains("exit code 3 (Error): broken"),
+        "{told}"
+    );
+    let missing = sh.fails(&why(&format!("pod none -n {namespace}")));
+    assert!(missing.contains("pods \"none\" not found"), "{missing}");
 }
 
 fn w032(scene: &Scene) {
