@@ -17,6 +17,7 @@ mod limit_ranger;
 mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
+mod parameter_rights;
 mod plugin;
 mod pod_security;
 mod pod_topology_labels;
@@ -50,6 +51,7 @@ pub use escalation::Escalation;
 pub use limit_ranger::LimitRanger;
 pub use namespace_lifecycle::NamespaceLifecycle;
 pub use node_restriction::NodeRestriction;
+pub use parameter_rights::ParameterRights;
 pub use plugin::{Admission, Immediate, Operation, RequestOptions, Review};
 pub use pod_security::PodSecurity;
 pub use pod_topology_labels::PodTopologyLabels;
@@ -136,8 +138,9 @@ pub struct Sources<'a> {
     pub asking: &'a Asking,
 }
 
-/// All plugins in upstream's order (`pkg/kubeapiserver/options/plugins.go`). Requester and Escalation are no plugins
-/// upstream but part of their kinds' storage; they stand last, with what warns of what knarr does not do yet.
+/// All plugins in upstream's order (`pkg/kubeapiserver/options/plugins.go`). Requester, Escalation
+/// and ParameterRights are no plugins upstream but part of their kinds' storage; they stand last,
+/// with what warns of what knarr does not do yet.
 pub fn plugins(sources: &Sources<'_>) -> Vec<Arc<dyn Admission>> {
     let Sources { lookup, rbac, authorizer, clock, asking } = *sources;
     vec![
@@ -164,6 +167,7 @@ pub fn plugins(sources: &Sources<'_>) -> Vec<Arc<dyn Admission>> {
         Arc::new(ValidatingWebhooks::new(asking.clone())),
         Arc::new(Requester),
         Arc::new(Escalation::new(rbac.clone(), Arc::clone(authorizer))),
+        Arc::new(ParameterRights::new(lookup.clone(), Arc::clone(&asking.kinds), Arc::clone(authorizer))),
         Arc::new(Unattended),
     ]
 }
