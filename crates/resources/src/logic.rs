@@ -32,6 +32,9 @@ pub trait Logic: Send + Sync {
         status::keep_all_but_status(new, old);
     }
 
+    /// Notes in a status when it changed, `now` being in the form that objects have.
+    fn date_status(&self, _new: &mut Object, _old: &Object, _now: &str) {}
+
     /// Everything wrong with a new object.
     fn validate(&self, _object: &Object) -> ErrorList {
         ErrorList::new()

@@ -234,7 +234,10 @@ impl Write<'_> {
         metadata::prepare_update(&mut new, old);
         match self.part {
             Part::Main => self.logic().prepare_update(&mut new, old),
-            Part::Status => self.logic().prepare_status_update(&mut new, old),
+            Part::Status => {
+                self.logic().prepare_status_update(&mut new, old);
+                self.logic().date_status(&mut new, old, &metadata::seconds(self.now()));
+            }
             Part::Picked | Part::Special | Part::Admitted => {}
         }
         // What a subresource changes by its own rules (a pod's binding) is no change of what was asked for.
