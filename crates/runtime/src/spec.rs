@@ -11,7 +11,7 @@ pub mod seccomp;
 pub mod user;
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use cri::v1::security_profile::ProfileType;
@@ -40,9 +40,9 @@ pub struct Inputs<'a> {
     pub namespaces: Namespaces,
     /// The pod's own files and its shared memory.
     pub pod_files: PodFiles,
-    /// Paths the image wants a volume for, with the directory made for each.
     /// Where the images among the client's mounts are mounted, in their order.
     pub mounted_images: &'a [PathBuf],
+    /// Paths the image wants a volume for, with the directory made for each.
     pub image_volumes: Vec<(String, PathBuf)>,
 }
 
@@ -190,8 +190,11 @@ fn seccomp_profile(
         Ok(ProfileType::Localhost) => {
             let path = format!("cannot load seccomp profile {localhost_ref:?}");
             let io = |source| SpecError::Io { path: path.clone(), source };
-            let text = std::fs::read(localhost_ref).map_err(io)?;
-            serde_json::from_slice(&text).map(Some).map_err(|e| io(e.into()))
+            let file = std::fs::File::open(localhost_ref).map_err(io)?;
+            let mut text = Vec::new();
+            // One byte more than is taken tells a larger file.
+            file.take(seccomp::MAX_PROFILE_BYTES + 1).read_to_end(&mut text).map_err(io)?;
+            seccomp::local(&text).map(Some).map_err(io)
         }
         Ok(ProfileType::Unconfined) | Err(_) => Ok(None),
     }

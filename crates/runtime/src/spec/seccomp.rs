@@ -3,7 +3,9 @@
 //! The set is the one other CRI runtimes ship (containerd `contrib/seccomp`), as tables.
 
 use std::collections::BTreeSet;
+use std::io;
 
+use libcontainer::oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
 /// Allowed for every process. Names that an architecture lacks are skipped when the filter is made.
@@ -109,6 +111,24 @@ pub fn runtime_default(capabilities: &BTreeSet<String>) -> Value {
     })
 }
 
+/// The largest profile that is read from a file, in bytes; those that people write have some ten thousand.
+pub const MAX_PROFILE_BYTES: u64 = 1 << 20;
+
+/// A profile of the node's own, in the form of the OCI runtime specification (`linux.seccomp`).
+///
+/// # Errors
+/// When the text is larger than [`MAX_PROFILE_BYTES`] or not such a profile.
+pub fn local(text: &[u8]) -> io::Result<Value> {
+    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    if text.len() as u64 > MAX_PROFILE_BYTES {
+        return Err(invalid(format!("it is larger than {MAX_PROFILE_BYTES} bytes")));
+    }
+    // What the container's maker could not read would fail there with less to go by.
+    serde_json::from_slice::<LinuxSeccomp>(text)
+        .and_then(|_| serde_json::from_slice(text))
+        .map_err(|error| invalid(format!("it is no OCI seccomp profile: {error}")))
+}
+
 fn architectures() -> &'static [&'static str] {
     match std::env::consts::ARCH {
         "x86_64" => &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
@@ -119,6 +139,8 @@ fn architectures() -> &'static [&'static str] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn allowed(capabilities: &[&str], name: &str) -> bool {
@@ -144,7 +166,35 @@ mod tests {
     #[test]
     fn it_reads_as_an_oci_profile() {
         let profile = runtime_default(&BTreeSet::new());
-        serde_json::from_value::<libcontainer::oci_spec::runtime::LinuxSeccomp>(profile)
-            .expect("a valid profile");
+        serde_json::from_value::<LinuxSeccomp>(profile).expect("a valid profile");
+    }
+
+    #[test]
+    fn a_file_that_is_no_profile_says_so() {
+        let why = |text: &str| local(text.as_bytes()).expect_err("not a profile").to_string();
+        assert!(why("[]").starts_with("it is no OCI seccomp profile: "), "{}", why("[]"));
+        assert!(why(r#"{"defaultAction": "NO_SUCH"}"#).contains("NO_SUCH"));
+        assert_eq!(why(&" ".repeat((1 << 20) + 1)), "it is larger than 1048576 bytes");
+        let allowing = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}"#;
+        assert_eq!(local(allowing.as_bytes()).expect("a profile")["defaultAction"], "SCMP_ACT_ALLOW");
+    }
+
+    proptest! {
+        /// Whatever is in the file: refused, or read whole by whoever makes the container.
+        #[test]
+        fn any_file_is_read_or_refused(
+            action in "SCMP_ACT_(ALLOW|ERRNO|LOG|X)|\\PC{0,10}",
+            names in proptest::collection::vec("[a-z0-9_]{0,12}", 0..4),
+            number in any::<i64>(),
+            noise in "[{}\\[\\]\":,a-zA-Z_0-9]{0,60}",
+        ) {
+            let made = json!({"defaultAction": action, "syscalls": [{"names": names, "action": "SCMP_ACT_ERRNO",
+                "errnoRet": number, "args": [{"index": number, "value": number, "op": "SCMP_CMP_EQ"}]}]});
+            for text in [made.to_string(), noise] {
+                if let Ok(profile) = local(text.as_bytes()) {
+                    prop_assert!(serde_json::from_value::<LinuxSeccomp>(profile).is_ok());
+                }
+            }
+        }
     }
 }
