@@ -9,7 +9,7 @@ use futures::FutureExt;
 use kube::Client;
 
 use crate::cache::Objects;
-use crate::reflector::follow;
+use crate::reflector::{Beginning, follow};
 use crate::scope::Scope;
 use crate::{Cache, Kind};
 
@@ -44,13 +44,19 @@ impl Informers {
 
     /// The cache of the objects `scope` picks, in all namespaces.
     pub fn cache_of<K: Kind>(&self, scope: Scope) -> Cache<K> {
-        Cache::over(self.follow(K::url_path(&(), None), scope))
+        Cache::over(self.follow(K::url_path(&(), None), scope, Beginning::Watched))
     }
 
     /// The objects of a collection by its URL path (`/apis/GROUP/VERSION/PLURAL`): the same objects
     /// that [`Informers::cache`] returns for the same kind.
     pub fn objects(&self, path: &str) -> Objects {
-        self.follow(path.to_owned(), Scope::default())
+        self.follow(path.to_owned(), Scope::default(), Beginning::Watched)
+    }
+
+    /// The same of a collection of another server, which may be too old to begin a watch with the objects that are
+    /// there: their metadata, at least.
+    pub fn objects_elsewhere(&self, path: &str) -> Objects {
+        self.follow(path.to_owned(), Scope::default(), Beginning::Listed)
     }
 
     /// Stops following a collection whose kind is no longer served.
@@ -65,16 +71,15 @@ impl Informers {
         self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn follow(&self, path: String, scope: Scope) -> Objects {
+    fn follow(&self, path: String, scope: Scope, beginning: Beginning) -> Objects {
         let mut followed = self.lock();
         let slot = (path, scope);
         if let Some(held) = followed.get(&slot) {
             return held.objects.clone();
         }
-        let (path, scope) = slot.clone();
         let objects = Objects::default();
         let shutdown = self.supervisor.shutdown().child();
-        let task = follow(self.client.clone(), path, scope, objects.clone(), shutdown.clone());
+        let task = follow(self.client.clone(), slot.clone(), beginning, objects.clone(), shutdown.clone());
         followed.insert(slot, Followed { objects: objects.clone(), shutdown });
         let role = self.supervisor.shutdown().clone();
         // Ends early where its kind is not served any more; a panic leaves a cache that lies, so all stop.

@@ -1,9 +1,11 @@
 //! Feeds [`Objects`] from the API: one watch that begins with all present objects and continues with
 //! the changes. The reflector starts over only when the history it needs is gone.
 //!
-//! Start with [`follow`]; [`events`] takes a watch's body apart.
+//! Start with [`follow`]; [`events`] takes a watch's body apart. Of servers that do not begin a watch so, the present
+//! objects are listed first ([`list`]).
 
 mod events;
+mod list;
 
 use std::time::Duration;
 
@@ -29,9 +31,25 @@ const LASTING: u32 = 8;
 /// How many bytes of an error's body are read.
 const ERROR_LIMIT: usize = 64 * 1024;
 
+/// How the objects that are there come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// At the beginning of the watch.
+    Watched,
+    /// By a list before the watch; of all objects, whatever the scope, and their metadata alone where the server can
+    /// leave the rest out.
+    Listed,
+}
+
 /// Follows the objects of a collection, by its URL path, until `shutdown`.
-pub(crate) async fn follow(client: Client, path: String, scope: Scope, objects: Objects, shutdown: Shutdown) {
-    let mut reflector = Reflector { client, path, scope, objects, version: None, failures: 0 };
+pub(crate) async fn follow(
+    client: Client,
+    (path, scope): (String, Scope),
+    beginning: Beginning,
+    objects: Objects,
+    shutdown: Shutdown,
+) {
+    let mut reflector = Reflector { client, path, scope, beginning, objects, version: None, failures: 0 };
     tokio::select! {
         () = reflector.run() => {}
         () = shutdown.started() => {}
@@ -42,6 +60,7 @@ struct Reflector {
     client: Client,
     path: String,
     scope: Scope,
+    beginning: Beginning,
     objects: Objects,
     /// The resource version from which the watch continues; `None` when all objects are needed.
     version: Option<String>,
@@ -117,10 +136,23 @@ impl Reflector {
         let mut request = request.map_err(|error| error.to_string())?;
         let (name, value) = UNWANTED;
         request.headers_mut().insert(name, value);
+        if self.beginning == Beginning::Listed {
+            let metadata = http::HeaderValue::from_static(list::METADATA_EVENTS);
+            request.headers_mut().insert(http::header::ACCEPT, metadata);
+        }
         Ok(request)
     }
 
     async fn watch(&mut self) -> End {
+        if self.beginning == Beginning::Listed && self.version.is_none() {
+            match list::objects(&self.client, &self.path).await {
+                Ok((items, version)) => {
+                    self.objects.replace(items);
+                    self.version = Some(version);
+                }
+                Err(why) => return End::Failed(why),
+            }
+        }
         let request = match self.request() {
             Ok(request) => request.map(kube::client::Body::from),
             Err(why) => return End::Failed(why),

@@ -1,7 +1,9 @@
 //! Groups and versions that other servers serve: what is forwarded to them, and what their clients are told.
 
+use apiserver::aggregator::AllKinds;
 use http::{Method, Request};
 use http_body_util::Full;
+use resources::ResourceSource;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
@@ -321,4 +323,31 @@ async fn documents_describe_what_other_servers_serve() {
     assert_eq!(all["definitions"][format!("{meta}_v2")]["description"], "another one");
     assert_ne!(all["definitions"][meta]["description"], "another one");
     assert!(all["definitions"].get("com.example.wardle.Unused").is_none());
+}
+
+#[tokio::test]
+async fn who_looks_after_all_kinds_sees_those_of_other_servers() {
+    let front = Front::new().await;
+    let (harness, aggregator) = server(&front).await;
+    let kinds = AllKinds::new(harness.server.kinds(), aggregator.clone(), harness.supervisor.clone());
+    let (told, mut changes) = tokio::sync::mpsc::unbounded_channel();
+    kinds.on_change(Box::new(move || {
+        let _nobody_listens_at_the_end = told.send(());
+    }));
+    assert!(kinds.table().find(GROUP, "v1alpha1", "flunders").is_none() && kinds.undiscovered().is_empty());
+    register(&harness, &aggregator, &front.extension.registration("v1alpha1", &Value::Null), false).await;
+    assert_eq!(kinds.undiscovered(), [api::GroupVersion::new(GROUP, "v1alpha1")]);
+    tell(&harness, &aggregator, &format!("v1alpha1.{GROUP}"), true).await;
+    while kinds.table().find(GROUP, "v1alpha1", "flunders").is_none() {
+        changes.recv().await.expect("the kinds change");
+    }
+    assert!(kinds.undiscovered().is_empty());
+    let table = kinds.table();
+    let flunders = table.by_kind(GROUP, "v1alpha1", "Flunder").expect("a row");
+    assert!(flunders.elsewhere && flunders.namespaced() && flunders.supports(resources::Verb::Watch));
+    assert!(!flunders.supports(resources::Verb::Patch));
+    assert!(table.find("", "v1", "pods").is_some());
+    harness.delete(&format!("{REGISTRATIONS}/v1alpha1.{GROUP}")).await.ok();
+    aggregator.settled().await;
+    assert!(kinds.table().find(GROUP, "v1alpha1", "flunders").is_none() && kinds.undiscovered().is_empty());
 }

@@ -101,7 +101,10 @@ impl Monitors {
         if is_awaited {
             self.unsynced.send_modify(|missing| *missing += 1);
         }
-        let objects = self.informers.objects(path);
+        let objects = match row.elsewhere {
+            true => self.informers.objects_elsewhere(path),
+            false => self.informers.objects(path),
+        };
         let (monitors, ended) = (self.clone(), shutdown.clone());
         objects.subscribe(move |change| {
             if !ended.is_started() {

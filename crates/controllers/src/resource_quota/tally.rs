@@ -60,7 +60,10 @@ impl Tallies {
         if !is_followed(row) {
             return None;
         }
-        let objects = self.informers.objects(&collection(row));
+        let objects = match row.elsewhere {
+            true => self.informers.objects_elsewhere(&collection(row)),
+            false => self.informers.objects(&collection(row)),
+        };
         let current = |known: &Tally| known.objects.is(&objects);
         if let Some(known) = self.lock().get(resource).filter(|known| current(known)) {
             return Some(Arc::clone(known));

@@ -56,11 +56,15 @@ fn end(version: u32) -> String {
 
 /// Runs until the cache is complete and the last prepared body was asked for.
 async fn settled(prepared: &Prepared, requests: usize) -> Objects {
+    settled_from(prepared, requests, Beginning::Watched).await
+}
+
+async fn settled_from(prepared: &Prepared, requests: usize, beginning: Beginning) -> Objects {
     let objects = Objects::default();
     let running = follow(
         prepared.client(),
-        "/api/v1/configmaps".to_owned(),
-        Scope::default(),
+        ("/api/v1/configmaps".to_owned(), Scope::default()),
+        beginning,
         objects.clone(),
         Shutdown::new(),
     );
@@ -97,4 +101,26 @@ async fn lost_history_brings_a_new_first_state_and_what_went_is_noticed() {
     let objects = settled(&prepared, 3).await;
     assert!(objects.get(&Key::new("ns", "a")).is_none());
     assert!(objects.get(&Key::new("ns", "b")).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_begins_no_watch_with_what_is_there_is_asked_for_lists() {
+    let prepared = Prepared::default();
+    let page = |name: &str, rest: &str| {
+        let meta = format!(r#"{{"name":"{name}","namespace":"ns","uid":"{name}","resourceVersion":"3"}}"#);
+        format!(
+            r#"{{"metadata":{{"resourceVersion":"7","continue":"{rest}"}},"items":[{{"metadata":{meta}}}]}}"#
+        )
+    };
+    let expired = "{\"type\":\"ERROR\",\"object\":{\"code\":410,\"message\":\"too old\"}}\n".to_owned();
+    let again = r#"{"metadata":{"resourceVersion":"9"},"items":null}"#.to_owned();
+    *prepared.bodies.lock().expect("bodies") =
+        vec![page("a", "bmV4dA"), page("b", ""), added("c", 8) + &expired, again];
+    let objects = settled_from(&prepared, 5, Beginning::Listed).await;
+    let asked = prepared.asked.borrow().clone();
+    assert_eq!(asked[..2], ["limit=500", "limit=500&continue=bmV4dA"]);
+    assert!(asked[2].contains("resourceVersion=7") && !asked[2].contains("sendInitialEvents"), "{asked:?}");
+    assert_eq!(asked[3], "limit=500");
+    assert!(asked[4].contains("resourceVersion=9"), "{asked:?}");
+    assert_eq!(objects.len(), 0, "what went while the history was gone is noticed");
 }
