@@ -7,6 +7,7 @@
 pub(crate) mod autoscaler;
 pub(crate) mod basic;
 pub(crate) mod binding;
+pub(crate) mod claim;
 pub mod duration;
 pub(crate) mod event;
 pub(crate) mod node;

@@ -25,7 +25,7 @@ pub(crate) struct Placed {
     presence: u32,
     pub name: Arc<str>,
     pub shape: Shape,
-    generation: Option<i64>,
+    pub generation: Option<i64>,
     settled: bool,
     /// When the node agent took the pod, in seconds since 1970; `None` until it has.
     pub started: Option<i64>,

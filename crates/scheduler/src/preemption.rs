@@ -30,6 +30,8 @@ const ENOUGH_PERCENT: usize = 10;
 pub struct Victim {
     pub key: Key,
     pub uid: Arc<str>,
+    /// Of its specification.
+    pub generation: Option<i64>,
     /// It is being deleted already.
     pub is_going: bool,
 }
@@ -65,7 +67,7 @@ struct Lodger {
     /// When it started; one that did not is taken for the youngest.
     started: i64,
     /// `None` for a pod that is to come: it need not go, only not come.
-    here: Option<(Arc<str>, Arc<Identity>)>,
+    here: Option<(Arc<str>, Arc<Identity>, Option<i64>)>,
 }
 
 impl Lodger {
@@ -134,7 +136,7 @@ fn on_node(
 ) -> Option<(Harm, Preemption)> {
     let lodgers = lodgers(pod.priority(), nodes, nominations, slot);
     let here = lodgers.iter().filter_map(|lodger| lodger.here.as_ref());
-    let mut exceeded = budgets.exceeded(here.map(|(name, identity)| (&**name, &**identity))).into_iter();
+    let mut exceeded = budgets.exceeded(here.map(|(name, identity, _)| (&**name, &**identity))).into_iter();
     let protected: Vec<bool> =
         lodgers.iter().map(|lodger| lodger.here.is_some() && exceeded.next().unwrap_or(false)).collect();
     // Those that a budget protects are put back first, those that are only to come last.
@@ -162,7 +164,8 @@ fn on_node(
     let (mut victims, mut displaced) = (Vec::new(), Vec::new());
     for lodger in going.into_iter().map(|at| &lodgers[at]) {
         match &lodger.here {
-            Some((name, identity)) => victims.push(Victim {
+            Some((name, identity, generation)) => victims.push(Victim {
+                generation: *generation,
                 key: Key { namespace: Arc::clone(&identity.namespace), name: Arc::clone(name) },
                 uid: Arc::clone(&lodger.uid),
                 is_going: identity.leaving,
@@ -179,7 +182,7 @@ fn lodgers(priority: i32, nodes: &Nodes, nominations: &Nominations, slot: usize)
         uid: Arc::clone(uid),
         needs: Arc::clone(&placed.shape.needs),
         started: placed.started.unwrap_or(i64::MAX),
-        here: Some((Arc::clone(&placed.name), Arc::clone(&placed.shape.identity))),
+        here: Some((Arc::clone(&placed.name), Arc::clone(&placed.shape.identity), placed.generation)),
     });
     let coming = nominations.at(&nodes.slots()[slot].name).map(|(uid, nomination)| Lodger {
         uid: Arc::clone(uid),

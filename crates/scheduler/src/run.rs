@@ -339,7 +339,7 @@ async fn evict(
     let condition = json!({
         "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
         "message": format!("{scheduler}: preempting to accommodate a higher priority pod"),
-        "lastTransitionTime": Time(now),
+        "lastTransitionTime": Time(now), "observedGeneration": victim.generation,
     });
     let patch = json!({"metadata": {"uid": &*victim.uid}, "status": {"conditions": [condition]}});
     let told = api.patch_status(&victim.key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;

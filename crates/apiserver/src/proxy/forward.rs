@@ -230,6 +230,10 @@ pub(crate) fn headers(call: &Call, upgrade: bool) -> HeaderMap {
     {
         headers.insert(CONTENT_LENGTH, length.clone());
     }
+    // What stands behind cannot tell otherwise at which path its clients see it.
+    if !upgrade && let Ok(uri) = HeaderValue::from_str(call.uri.path()) {
+        headers.insert("x-forwarded-uri", uri);
+    }
     if let Some(peer) = call.peer
         && let Ok(value) = HeaderValue::from_str(&peer.ip().to_string())
     {

@@ -2,9 +2,10 @@
 
 use api::Error;
 use base::metrics::Format;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
+use crate::body::Body;
 use crate::build::Version;
 use crate::context::Context;
 use crate::request::call::Call;
@@ -41,16 +42,23 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
         ["openid", "v1", "jwks"] => {
             let tokens = context.deps.tokens.as_ref().ok_or_else(Error::no_such_path)?;
             let keys = tokens.jwks().to_string();
-            Ok(respond::with_type(StatusCode::OK, "application/jwk-set+json", keys))
+            Ok(public(respond::with_type(StatusCode::OK, "application/jwk-set+json", keys)))
         }
         [".well-known", "openid-configuration"] => {
             let tokens = context.deps.tokens.as_ref().ok_or_else(Error::no_such_path)?;
             let document = tokens.openid_configuration().to_string();
-            Ok(respond::json_bytes(StatusCode::OK, document))
+            Ok(public(respond::json_bytes(StatusCode::OK, document)))
         }
         [""] | [] => index(context),
         _ => Err(Error::no_such_path()),
     }
+}
+
+/// An answer that is the same for everybody, and may be kept for an hour.
+fn public(mut answer: http::Response<Body>) -> http::Response<Body> {
+    let keep = HeaderValue::from_static("public, max-age=3600");
+    answer.headers_mut().insert(http::header::CACHE_CONTROL, keep);
+    answer
 }
 
 /// `/`: what there is.

@@ -47,8 +47,9 @@ fn slice(endpoints: &[&str]) -> EndpointSlice {
         let is = |word: &str| words.contains(&word);
         let zone = words.iter().find_map(|word| word.strip_prefix("zone="));
         let hints = zone.map(|zone| json!({"forZones": [{"name": zone}]}));
+        let node = words.get(1).filter(|node| **node != "anywhere");
         json!({
-            "addresses": [words[0]], "nodeName": words[1], "hints": hints,
+            "addresses": [words[0]], "nodeName": node, "hints": hints,
             "conditions": {
                 "ready": !is("unready") && !is("leaving"), "serving": !is("unready"), "terminating": is("leaving"),
             },
@@ -196,6 +197,15 @@ fn hints_count_where_all_have_them() {
         .step("one has none", "web", Some(&web), &["10.0.0.5 a zone=east", "10.0.0.6 b"])
         .step("none for here", "web", Some(&web), &["10.0.0.5 a zone=north", "10.0.0.6 b zone=west"]);
     check("hints", &script.text);
+}
+
+#[test]
+fn an_endpoint_of_no_node_may_call_itself() {
+    let made_by_hand = slice(&["10.0.0.5 anywhere", "10.0.0.6 there"]);
+    let found = wanted(&spec(&json!({})), &[&made_by_hand], &machine());
+    let here: Vec<String> = found.iter().flat_map(|one| &one.here).map(ToString::to_string).collect();
+    assert_eq!(here, ["10.0.0.5"]);
+    assert!(found.iter().all(|one| one.local.is_empty()), "nobody says that it is here");
 }
 
 #[test]

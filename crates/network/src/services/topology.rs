@@ -16,6 +16,8 @@ pub struct Candidate {
     pub is_leaving: bool,
     /// On this node.
     pub is_here: bool,
+    /// Its slice names no node, so that it may be a pod of this one.
+    pub is_anywhere: bool,
     /// Nodes and zones that it is meant for; empty where its slice does not say.
     pub nodes: Vec<String>,
     pub zones: Vec<String>,
@@ -44,7 +46,7 @@ pub struct Chosen {
     pub local: BTreeSet<Endpoint>,
     /// Whether any endpoint of the cluster takes connections.
     pub any: bool,
-    /// The addresses of used endpoints on this machine.
+    /// The addresses of used endpoints that are, or may be, pods of this machine.
     pub here: BTreeSet<Ipv4Addr>,
 }
 
@@ -80,7 +82,8 @@ pub fn choose(candidates: &[Candidate], uses: Uses, here: &Here) -> Chosen {
         }
     }
     let used = |one: &&Candidate| {
-        one.is_here && (chosen.cluster.contains(&one.endpoint) || chosen.local.contains(&one.endpoint))
+        (one.is_here || one.is_anywhere)
+            && (chosen.cluster.contains(&one.endpoint) || chosen.local.contains(&one.endpoint))
     };
     chosen.here = candidates.iter().filter(used).map(|one| one.endpoint.address).collect();
     chosen

@@ -39,7 +39,8 @@ pub struct Wanted {
     pub pool: Front,
     pub cluster: BTreeSet<Endpoint>,
     pub local: BTreeSet<Endpoint>,
-    /// The addresses of pods on this machine among the endpoints.
+    /// The addresses of pods on this machine among the endpoints, and of those that may be: a connection of such a pod
+    /// to itself is masqueraded.
     pub here: BTreeSet<Ipv4Addr>,
     pub is_sticky: bool,
     pub fronts: Vec<(Front, Way)>,
@@ -269,6 +270,7 @@ fn candidate(endpoint: &SliceEndpoint, port: u16, here: &Here) -> Option<Candida
         is_ready: is(conditions.and_then(|one| one.ready), true),
         is_leaving: is_serving && is_terminating,
         is_here: endpoint.node_name.as_ref() == Some(&here.node),
+        is_anywhere: endpoint.node_name.is_none(),
         nodes: nodes.map(|node| node.name.clone()).collect(),
         zones: zones.map(|zone| zone.name.clone()).collect(),
     })

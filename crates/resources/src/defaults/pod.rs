@@ -16,6 +16,10 @@ const POD_LEVEL: [&str; 2] = ["cpu", "memory"];
 pub(crate) fn pod(object: &mut Object) {
     let Some(spec) = fill::object(&mut object.0, "spec") else { return };
     pod_spec(spec);
+    // Pods of before the API refused it have one, and it counts as this (upstream's strategy).
+    if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|seconds| seconds < 0) {
+        spec.insert("terminationGracePeriodSeconds".to_owned(), 1.into());
+    }
     for list in ["containers", "initContainers"] {
         for container in fill::items(spec, list) {
             if let Some(resources) = fill::within(container, "resources") {

@@ -2,7 +2,7 @@
 
 use api::Object;
 
-use crate::columns::basic;
+use crate::columns::{basic, claim};
 use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic, MetadataOnly};
@@ -19,7 +19,9 @@ pub(super) fn device_class() -> Kind {
 }
 
 pub(super) fn resource_claim() -> Kind {
-    Kind::new("resource.k8s.io/v1", "resourceclaims", Claim).returns_deleted()
+    Kind::new("resource.k8s.io/v1", "resourceclaims", Claim)
+        .returns_deleted()
+        .printed(claim::RESOURCE_CLAIM, claim::resource_claim)
 }
 
 struct Claim;

@@ -34,11 +34,21 @@ pub(super) fn schemas(row: &Resource, dialect: Dialect) -> Vec<(String, Value)> 
     if !object.is_object() {
         object = json!({"type": "object"});
     }
-    if dialect == Dialect::V2 {
-        older(&mut object);
+    let keeps_all = object["x-kubernetes-preserve-unknown-fields"] == Value::Bool(true);
+    if dialect == Dialect::V2 && keeps_all {
+        // Readers of version 2 take the named fields for all that there are.
+        object = json!({"type": "object"});
+    } else {
+        if dialect == Dialect::V2 {
+            older(&mut object);
+        }
+        with_fields_of_objects(&mut object, dialect);
     }
-    with_fields_of_objects(&mut object, dialect);
     object["x-kubernetes-group-version-kind"] = gvk(row, &row.kind);
+    if !row.selectable_fields.is_empty() {
+        let fields = row.selectable_fields.iter().map(|field| json!({"fieldPath": field.name}));
+        object["x-kubernetes-selectable-fields"] = fields.collect();
+    }
     let items = json!({
         "description": format!("List of {}. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md", row.plural),
         "type": "array", "items": reference(&name, "", dialect),

@@ -166,15 +166,45 @@ pub(crate) fn volume_update(new: &Object, old: &Object) -> ErrorList {
     errors
 }
 
+/// The name of whoever makes or changes volumes.
+fn driver(errors: &mut ErrorList, key: &str, object: &Object) {
+    let name = read::top_raw(object, key).and_then(Value::as_str).unwrap_or("");
+    let path = Path::root(key);
+    if check::required(errors, &path, name) {
+        let faults = names::qualified_name(&name.to_lowercase());
+        check::faults(errors, &path, name, faults);
+    }
+}
+
+pub(crate) fn attributes_class(object: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    driver(&mut errors, "driverName", object);
+    let parameters = read::top_raw(object, "parameters").and_then(Value::as_object);
+    if parameters.is_none_or(serde_json::Map::is_empty) {
+        errors.push(FieldError::required(
+            &Path::root("parameters"),
+            "must contain at least one key/value pair",
+        ));
+    }
+    errors
+}
+
+/// Volumes are made by what the class says: it stays.
+pub(crate) fn attributes_class_update(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = attributes_class(new);
+    for key in ["driverName", "parameters"] {
+        if read::top_raw(new, key) != read::top_raw(old, key) {
+            let detail = format!("updates to {key} are forbidden.");
+            errors.push(FieldError::forbidden(&Path::root(key), detail));
+        }
+    }
+    errors
+}
+
 pub(crate) fn storage_class(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let text = |key: &str| read::top_raw(object, key).and_then(Value::as_str).unwrap_or("");
-    let provisioner = text("provisioner");
-    let path = Path::root("provisioner");
-    if check::required(&mut errors, &path, provisioner) {
-        let faults = names::qualified_name(&provisioner.to_lowercase());
-        check::faults(&mut errors, &path, provisioner, faults);
-    }
+    driver(&mut errors, "provisioner", object);
     let policy = text("reclaimPolicy");
     check::if_given_one_of(&mut errors, &Path::root("reclaimPolicy"), policy, &["Delete", "Retain"]);
     let mode = text("volumeBindingMode");
