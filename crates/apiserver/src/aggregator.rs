@@ -202,6 +202,8 @@ impl Aggregator {
         let json = HeaderValue::from_static("application/json");
         match self.reach.get(server, "/openapi/v2", json).await? {
             (StatusCode::OK, _, document) => Ok(document),
+            // One that has no document of this version describes nothing in it.
+            (StatusCode::NOT_FOUND, ..) => Ok(Bytes::from_static(b"{}")),
             (status, ..) => Err(format!("failed to retrieve openAPI spec, http error: {status}")),
         }
     }

@@ -28,13 +28,20 @@ impl Account {
     pub fn text(&self) -> String {
         let mut text = format!("{} {}\n", self.about, self.summary);
         for cause in &self.causes {
-            text.push_str(&format!("  {cause}\n"));
+            text.push_str(&format!("  {}\n", printable(cause)));
         }
         if let Some(help) = &self.help {
             text.push_str(&format!("What would help: {help}.\n"));
         }
         text
     }
+}
+
+/// What containers and others say, without what would move a terminal's cursor or begin a line.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
 }
 
 /// The account of a pod. `explain` says why it has no node, and is asked only of a pod that waits for one.

@@ -85,7 +85,7 @@ impl Executor {
             Action::StopContainer { container, id, grace_s, message } => {
                 self.stop(&input, &container, &id, grace_s, message).await
             }
-            Action::RestartContainer { container, id, grace_s, message } => {
+            Action::RestartContainer { container, id, grace_s, message, .. } => {
                 self.stop(&input, &container, &id, grace_s, message).await
             }
             Action::Resize { from, to, containers, .. } => self.resize(&input, from, to, &containers).await,

@@ -27,6 +27,16 @@ pub struct PodLimits {
 }
 
 impl PodLimits {
+    /// These, each at least as high as the other's; 0, no limit, is the highest.
+    pub fn at_least(&self, other: &Self) -> Self {
+        let higher = |a: i64, b: i64| if a == 0 || b == 0 { 0 } else { a.max(b) };
+        Self {
+            cpu_shares: self.cpu_shares.max(other.cpu_shares),
+            cpu_quota_us: higher(self.cpu_quota_us, other.cpu_quota_us),
+            memory_bytes: higher(self.memory_bytes, other.memory_bytes),
+        }
+    }
+
     /// These, each where the other is higher as the other has it; 0 where it stays as it is.
     pub fn grown_to(&self, other: &Self) -> Self {
         let grown = |now: i64, then: i64| if now != 0 && then > now { then } else { 0 };

@@ -234,6 +234,9 @@ impl Case<'_> {
                 None => return Some(changes),
                 Some(Rule::Unschedulable) => {
                     node.unschedulable = false;
+                    // The taint goes with it.
+                    let stays = |taint: &&Taint| taint.key != "node.kubernetes.io/unschedulable";
+                    node.taints = node.taints.iter().filter(stays).cloned().collect();
                     changes.push(Change::Uncordon);
                 }
                 Some(Rule::Taints) => {

@@ -160,10 +160,13 @@ pub(super) fn legacy(json: &[u8], gv: &GroupVersion) -> Result<Vec<Resource>, se
             subresources: Vec::new(),
         });
     }
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (place, resource) in resources.iter().enumerate() {
+        places.entry(resource.resource.clone()).or_insert(place);
+    }
     for (of, namespaced, part) in parts {
-        let known = resources.iter().position(|resource| resource.resource == of);
         // Servers of metrics list nothing but parts.
-        let place = known.unwrap_or_else(|| {
+        let place = *places.entry(of.clone()).or_insert_with(|| {
             resources.push(Resource { resource: of, scope: scope(namespaced), ..Resource::default() });
             resources.len() - 1
         });

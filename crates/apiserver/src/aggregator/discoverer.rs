@@ -19,6 +19,8 @@ use super::registry::{Registered, Registry, Server};
 
 /// How often servers are asked again, as upstream does.
 const REFRESH: Duration = Duration::from_mins(1);
+/// When servers are asked again of which one did not answer.
+const RETRY: Duration = Duration::from_secs(10);
 const AGGREGATED: HeaderValue = HeaderValue::from_static(
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
      application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json",
@@ -56,6 +58,9 @@ impl Discoverer {
                 due = Instant::now() + REFRESH;
             }
             self.refresh(&mut known, registry.remotes(), is_due).await;
+            if known.values().any(|(_, version)| version.is_stale) {
+                due = due.min(Instant::now() + RETRY);
+            }
             tokio::select! {
                 () = self.changed.notified() => {}
                 () = tokio::time::sleep_until(due), if !registry.remotes().is_empty() => {}

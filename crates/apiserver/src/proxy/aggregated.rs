@@ -30,13 +30,20 @@ pub(crate) fn server<'a>(
     let aggregator = context.deps.aggregator.as_ref().filter(|aggregator| aggregator.has_remotes())?;
     let path = info.path.trim_matches('/');
     // Its documents are its own, too.
-    let path = path.strip_prefix("openapi/v3/").unwrap_or(path);
+    let (path, is_document) = match path.strip_prefix("openapi/v3/") {
+        Some(path) => (path, true),
+        None => (path, false),
+    };
     let mut parts = path.split('/');
     let (group, version) = match parts.next()? {
         "api" => ("", parts.next()?),
         "apis" => (parts.next()?, parts.next()?),
         _ => return None,
     };
+    // Whoever may read documents may not read what a path below one could lead to.
+    if is_document && parts.next().is_some() {
+        return None;
+    }
     Some((aggregator, aggregator.remote(group, version)?))
 }
 

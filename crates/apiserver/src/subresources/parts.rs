@@ -136,6 +136,14 @@ pub(super) fn ephemeral_containers(
 /// Resources and resize policies of containers.
 pub(super) fn resize(object: &mut Object, wanted: &Object, _now: Timestamp) -> Result<(), FieldError> {
     for list in ["containers", "initContainers"] {
+        let names = |of: &Object| -> Vec<Value> {
+            items(of, &["spec", list]).iter().map(|container| container["name"].clone()).collect()
+        };
+        if names(object) != names(wanted) {
+            // The validation says what is wrong with it.
+            object.set_at(&["spec", list], items(wanted, &["spec", list]).to_vec().into());
+            continue;
+        }
         let wanted = by_name(items(wanted, &["spec", list]));
         let mut containers = items(object, &["spec", list]).to_vec();
         for container in &mut containers {
@@ -143,9 +151,11 @@ pub(super) fn resize(object: &mut Object, wanted: &Object, _now: Timestamp) -> R
                 continue;
             };
             for field in ["resources", "resizePolicy"] {
-                if let (Some(map), Some(value)) = (container.as_object_mut(), new.get(field)) {
-                    map.insert(field.into(), value.clone());
-                }
+                let Some(map) = container.as_object_mut() else { continue };
+                match new.get(field) {
+                    Some(value) => map.insert(field.into(), value.clone()),
+                    None => map.remove(field),
+                };
             }
         }
         if !containers.is_empty() {

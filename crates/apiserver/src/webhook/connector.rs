@@ -5,11 +5,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -19,6 +21,9 @@ use tokio_rustls::client::TlsStream;
 use super::callee::Callee;
 use super::failure::{self, Unconnected};
 use super::resolve::Resolve;
+
+/// How long a machine may be silent before a connection to it ends.
+const PEER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Connects to one webhook. A Service's endpoint is chosen anew for each connection.
 #[derive(Clone)]
@@ -48,11 +53,23 @@ pub(crate) async fn connect(
     let dialled = TcpStream::connect((host, port)).await;
     let socket = dialled.map_err(|error| Unconnected(failure::dialling(host, port, &error)))?;
     socket.set_nodelay(true).map_err(|error| Unconnected(error.to_string()))?;
+    end_when_silent(&socket).map_err(|error| Unconnected(error.to_string()))?;
     let name = ServerName::try_from(name.to_owned())
         .map_err(|error| Unconnected(format!("{name:?} is no name of a server: {error}")))?;
     let shaken = TlsConnector::from(tls).connect(name, socket).await;
     let stream = shaken.map_err(|error| Unconnected(failure::handshake(&error)))?;
     Ok(Stream(TokioIo::new(stream)))
+}
+
+/// Has the kernel end the connection when the machine behind it is gone: probes while nothing is on its way, and the same
+/// patience for what is.
+fn end_when_silent(socket: &TcpStream) -> Result<(), rustix::io::Errno> {
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, PEER_PATIENCE / 2)?;
+    sockopt::set_tcp_keepintvl(socket, PEER_PATIENCE / 6)?;
+    sockopt::set_tcp_keepcnt(socket, 3)?;
+    let milliseconds = u32::try_from(PEER_PATIENCE.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(socket, milliseconds)
 }
 
 impl tower::Service<Uri> for Connector {

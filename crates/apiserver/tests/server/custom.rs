@@ -431,3 +431,19 @@ async fn documents_show_what_the_definition_says() {
     let index = harness.get("/openapi/v3").await.ok();
     assert_ne!(index["paths"]["apis/example.com/v1"]["serverRelativeURL"], url);
 }
+
+#[tokio::test]
+async fn a_kind_that_keeps_every_field_is_published_without_any() {
+    let mut kept = version("v1", true);
+    kept["schema"]["openAPIV3Schema"]["x-kubernetes-preserve-unknown-fields"] = true.into();
+    let harness = serving(json!([kept])).await;
+    let old = harness.get("/openapi/v2").await.ok();
+    let mut widget = old["definitions"]["com.example.v1.Widget"].clone();
+    widget.as_object_mut().unwrap().remove("x-kubernetes-group-version-kind");
+    let selectable = json!([{"fieldPath": "spec.size"}]);
+    assert_eq!(widget, json!({"type": "object", "x-kubernetes-selectable-fields": selectable}));
+    let new = harness.get("/openapi/v3/apis/example.com/v1").await.ok();
+    let widget = &new["components"]["schemas"]["com.example.v1.Widget"];
+    assert_eq!(widget["x-kubernetes-selectable-fields"], selectable);
+    assert!(widget["properties"]["spec"].is_object(), "version 3 has words for both");
+}

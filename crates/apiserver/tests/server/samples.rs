@@ -107,10 +107,7 @@ pub fn sample(row: &Resource, name: &str) -> Value {
         "MutatingAdmissionPolicy" => mutating_policy(),
         "MutatingAdmissionPolicyBinding" => json!({"policyName": "p"}),
         "ValidatingAdmissionPolicyBinding" => json!({"policyName": "p", "validationActions": ["Deny"]}),
-        "StorageClass" => {
-            object["provisioner"] = "example.com/disk".into();
-            return object;
-        }
+        "StorageClass" | "VolumeAttributesClass" => return class(object),
         "CertificateSigningRequest" => {
             json!({"signerName": "example.com/a", "usages": ["client auth"], "request": "aGVsbG8="})
         }
@@ -133,4 +130,15 @@ pub fn collection(row: &Resource) -> String {
     } else {
         format!("{root}/{}", row.plural)
     }
+}
+
+/// A class of volumes, or of their attributes: what such objects say is no specification.
+fn class(mut object: Value) -> Value {
+    if object["kind"] == "StorageClass" {
+        object["provisioner"] = "example.com/disk".into();
+    } else {
+        object["driverName"] = "example.com".into();
+        object["parameters"] = json!({"iops": "1"});
+    }
+    object
 }

@@ -97,6 +97,10 @@ async fn parts_of_a_pod_change_through_their_subresource_alone() {
     assert!(other_class.contains("Pod QOS Class may not change"), "{other_class}");
     let lost = "spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed";
     assert!(other_class.contains(lost), "{other_class}");
+    let renamed = json!([{"op": "replace", "path": "/spec/containers/0/name", "value": "x"}]);
+    let renamed = harness.patch(&path, "application/json-patch+json", &renamed).await.refused(422);
+    let why = "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize";
+    assert!(renamed.contains(why), "{renamed}");
     let other = limit(json!({"requests": {"ephemeral-storage": "1Gi"}}));
     let other = harness.patch(&path, kind, &other).await.refused(422);
     assert!(other.contains("spec: Forbidden: only cpu and memory resources are mutable"), "{other}");

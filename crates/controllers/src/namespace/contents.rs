@@ -13,6 +13,8 @@ use serde::Deserialize;
 
 /// Objects per page of a list; the server returns how many more there are.
 const PAGE: usize = 500;
+/// How long a list may take.
+const LIST_PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 const METADATA_ONLY: &str =
     "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
@@ -154,7 +156,9 @@ async fn list(client: &Client, target: &Target) -> Result<List, kube::Error> {
         .header(ACCEPT, METADATA_ONLY)
         .body(Vec::new())
         .map_err(kube::Error::HttpError)?;
-    client.request(request).await
+    // A server of somebody else's may never come to an end.
+    let listed = tokio::time::timeout(LIST_PATIENCE, client.request(request)).await;
+    listed.unwrap_or_else(|late| Err(kube::Error::Service(Box::new(late))))
 }
 
 fn remaining(target: Target, found: List, at_once: bool) -> Remaining {

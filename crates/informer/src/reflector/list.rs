@@ -1,5 +1,7 @@
 //! [`objects`]: all objects of a collection by pages, from servers whose watches do not begin with them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use kube::Client;
@@ -12,6 +14,10 @@ use crate::cache::Item;
 const PAGE: usize = 500;
 /// The largest page taken, in bytes.
 const MAX_PAGE_BYTES: usize = 64 << 20;
+/// The largest list taken, all pages together, in bytes.
+const MAX_LIST_BYTES: usize = 512 << 20;
+/// How long a page may take.
+const PAGE_PATIENCE: Duration = Duration::from_secs(60);
 /// The metadata alone is enough, for servers that know how to leave the rest out.
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 /// The same for the objects of a watch.
@@ -41,8 +47,14 @@ struct Meta {
 pub(super) async fn objects(client: &Client, path: &str) -> Result<(Vec<Item>, String), String> {
     let mut items = Vec::new();
     let mut rest = String::new();
+    let mut bytes = 0;
     loop {
-        let page = page(client, path, &rest).await?;
+        let page = tokio::time::timeout(PAGE_PATIENCE, page(client, path, &rest)).await;
+        let page = page.map_err(|_| "a page of the list takes too long".to_owned())??;
+        bytes += page.len();
+        if bytes > MAX_LIST_BYTES {
+            return Err(format!("the list is larger than {MAX_LIST_BYTES} bytes"));
+        }
         let list: List<'_> = serde_json::from_slice(&page).map_err(|error| format!("no list: {error}"))?;
         for item in list.items.into_iter().flatten() {
             match Item::read(Bytes::copy_from_slice(item.get().as_bytes())) {
@@ -52,6 +64,9 @@ pub(super) async fn objects(client: &Client, path: &str) -> Result<(Vec<Item>, S
         }
         if list.metadata.rest.is_empty() {
             return Ok((items, list.metadata.resource_version));
+        }
+        if list.metadata.rest == rest {
+            return Err("the list does not go on: the token of its rest is the last one's".to_owned());
         }
         rest = list.metadata.rest;
     }

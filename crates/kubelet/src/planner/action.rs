@@ -48,6 +48,8 @@ pub enum Action {
         id: String,
         grace_s: i64,
         message: String,
+        /// Of the specification that asks for it.
+        generation: Option<i64>,
     },
     /// Gives running containers, and the pod as a whole, other resources.
     Resize {

@@ -36,9 +36,11 @@ pub fn plan(ctx: &mut Context<'_>) {
             });
         }
     }
-    let (from, to) = pod_limits(ctx);
+    let (from, wanted) = pod_limits(ctx);
+    // While a container that is to be made anew runs, the pod keeps the room that the container has.
+    let to = if to_restart.is_empty() { wanted } else { from.at_least(&wanted) };
+    let generation = ctx.want.pod.metadata.generation;
     if from != to || !changed.is_empty() {
-        let generation = ctx.want.pod.metadata.generation;
         ctx.act(Action::Resize { from, to, containers: changed, generation });
         // Those that are made anew need the pod's room.
         return;
@@ -49,6 +51,7 @@ pub fn plan(ctx: &mut Context<'_>) {
             id: record.id.clone(),
             grace_s: ctx.want.grace_s(),
             message: format!("Container {} resize requires restart", record.name),
+            generation,
         };
         ctx.act(action);
     }

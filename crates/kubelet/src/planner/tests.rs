@@ -165,6 +165,8 @@ fn a_container_is_made_anew_where_its_policy_says_so() {
     sim.exits_when_asked(0);
     sim.grant(|spec| give(&mut spec.containers[0], 200, 2000));
     sim.settle("memory cannot, and that it ends well does not end the pod");
+    sim.grant(|spec| give(&mut spec.containers[0], 200, 500));
+    sim.settle("the pod's room shrinks when the container has ended");
     sim.check("resize_restart");
 }
 

@@ -42,6 +42,7 @@ pub fn remember(seen: &mut Observed, action: &Action, outcome: Outcome, now: Tim
                 Action::DeleteObject => seen.api_gone = true,
                 // Its cgroup is made anew with it.
                 Action::CreateSandbox { .. } => seen.pod_limits = None,
+                Action::RestartContainer { generation, .. } => seen.resized_to = *generation,
                 Action::Resize { to, containers, generation, .. } => {
                     seen.pod_limits = Some(*to);
                     seen.resized_to = *generation;

@@ -68,7 +68,10 @@ impl Roster {
                 if pods::is_settled(&pod) {
                     return pod;
                 }
-                Arc::new(Pod { status: Some(PodStatus::clone(&view.status)), ..Pod::clone(&pod) })
+                // That the node could not grant something is of the past: this pod asks for what was granted.
+                let mut status = PodStatus::clone(&view.status);
+                status.conditions.iter_mut().for_each(|all| all.retain(|c| c.type_ != "PodResizePending"));
+                Arc::new(Pod { status: Some(status), ..Pod::clone(&pod) })
             };
             match (view.holds_nothing, entry.gone) {
                 (true, _) => {}

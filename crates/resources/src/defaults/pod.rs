@@ -159,3 +159,21 @@ fn fill_hosts_from_ips(object: &mut Object) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_negative_grace_period_counts_as_a_second() {
+        let grace = |seconds: i64| {
+            let pod = json!({"spec": {"containers": [], "terminationGracePeriodSeconds": seconds}});
+            let mut pod = Object::from_value(pod).expect("an object");
+            super::pod(&mut pod);
+            pod.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64)
+        };
+        assert_eq!([grace(-1), grace(0), grace(7)], [Some(1), Some(0), Some(7)]);
+    }
+}

@@ -53,7 +53,12 @@ fn each_node_names_its_first_rule_and_the_changes_that_help() {
     let world = World {
         nodes: vec![
             node("busy", "2", json!({})),
-            node("cordoned", "8", json!({"unschedulable": true})),
+            node(
+                "cordoned",
+                "8",
+                json!({"unschedulable": true, "taints": [
+                {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]}),
+            ),
             node("full", "2", json!({})),
             node("tainted", "2", taint),
         ],

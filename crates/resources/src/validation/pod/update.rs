@@ -68,20 +68,65 @@ pub(crate) fn part_update(new: &Object, old: &Object) -> ErrorList {
     let mut munged = after.clone();
     for list in ["containers", "initContainers"] {
         let at = path.child(list);
-        for (i, container) in read::list(before, list).iter().enumerate() {
+        let (new, old) = (read::list(after, list), read::list(before, list));
+        if !same_names(&mut errors, &at, list, new, old) {
+            return errors;
+        }
+        for (i, container) in old.iter().enumerate() {
             let had = &container["resources"];
-            if let Some(has) = munged.get_mut(list).and_then(|all| all.get_mut(i)) {
-                resized(&mut errors, &at.index(i).child("resources"), &has["resources"], had);
-                keep_processor_and_memory(has, had);
+            let Some(has) = munged.get_mut(list).and_then(|all| all.get_mut(i)) else { continue };
+            let container_at = at.index(i);
+            let at = container_at.child("resources");
+            if list == "initContainers" && read::text(container, "restartPolicy") != "Always" {
+                if has["resources"] != *had {
+                    let detail = "resources for non-sidecar init containers are immutable";
+                    errors.push(FieldError::forbidden(&at, detail));
+                }
+                continue;
             }
+            resized(&mut errors, &at, &has["resources"], had);
+            keep_processor_and_memory(has, had);
         }
     }
-    if resources_of(&munged) != resources_of(before) {
+    if resources_of(&munged) != resources_of(before) || rest(&munged) != rest(before) {
         let detail =
             format!("only cpu and memory resources are mutable\n{}", diff::pod_spec(before, &munged));
         errors.push(FieldError::forbidden(&path, detail));
     }
     errors
+}
+
+/// Containers are known by their place: none comes, goes or moves.
+fn same_names(errors: &mut ErrorList, at: &Path<'_>, list: &str, new: &[Value], old: &[Value]) -> bool {
+    if new.len() != old.len() {
+        errors.push(FieldError::forbidden(at, format!("{list} may not be added or removed on resize")));
+        return false;
+    }
+    let moved = new.iter().zip(old).enumerate().filter(|(_, (new, old))| new["name"] != old["name"]);
+    let before = errors.len();
+    for (i, _) in moved {
+        let detail = format!("{list} may not be renamed or reordered on resize");
+        errors.push(FieldError::forbidden(&at.index(i).child("name"), detail));
+    }
+    errors.len() == before
+}
+
+/// The containers without the amounts that they ask for.
+fn rest(spec: &Value) -> Vec<Value> {
+    let containers = ["containers", "initContainers"].into_iter().flat_map(|list| read::list(spec, list));
+    let without = containers.cloned().map(|mut container| {
+        let resources = container.get_mut("resources").and_then(Value::as_object_mut);
+        let is_empty = resources.is_some_and(|resources| {
+            resources.remove("limits");
+            resources.remove("requests");
+            resources.is_empty()
+        });
+        if let Some(fields) = container.as_object_mut().filter(|_| is_empty) {
+            fields.remove("resources");
+        }
+        container
+    });
+    without.collect()
 }
 
 /// What is given cannot be taken away altogether.
