@@ -426,7 +426,8 @@ impl Worker {
                 }
                 self.has_resized |= match &action {
                     Action::Resize { .. } => outcome == Outcome::Done,
-                    Action::StartContainer { .. } => !self.seen.to_restart.is_empty(),
+                    // Made anew it has what the pod was granted, which may be less.
+                    Action::StartContainer { attempt, .. } => *attempt > 0,
                     _ => false,
                 };
                 let now = self.tools.executor.clock.now();

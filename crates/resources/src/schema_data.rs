@@ -179,6 +179,7 @@ fn shape(word: &str, flags: &[&str], ids: &HashMap<&str, StructId>) -> Shape {
         "intorstring" => Shape::IntOrString,
         "quantity" => Shape::Quantity,
         "time" => Shape::Time,
+        "duration" => Shape::Duration,
         "microtime" => Shape::MicroTime,
         "any" => Shape::Any,
         other => unreachable!("the generator writes no shape {other}"),

@@ -287,10 +287,28 @@ impl Walk<'_> {
             Shape::MicroTime => time(wire, "%Y-%m-%dT%H:%M:%S%.6fZ")?,
             Shape::Duration => {
                 let nanos = inner(wire, 1)?.map_or(Ok(0), Wire::number)?.cast_signed();
-                format!("{}s", nanos as f64 / 1e9).into()
+                go_duration(nanos).into()
             }
             Shape::Any | Shape::Struct(_) | Shape::List(_) | Shape::Map(_) => Value::Null,
         })
+    }
+}
+
+/// A duration as Go writes it: `1h0m5.5s`, `5m0s`, `1.5s`. Below a second the unit is the second's all the same, which
+/// Go reads alike.
+fn go_duration(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let (whole, part) = (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    let digits = format!("{part:09}");
+    let fraction = match digits.trim_end_matches('0') {
+        "" => String::new(),
+        digits => format!(".{digits}"),
+    };
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{seconds}{fraction}s"),
+        (0, _) => format!("{sign}{minutes}m{seconds}{fraction}s"),
+        _ => format!("{sign}{hours}h{minutes}m{seconds}{fraction}s"),
     }
 }
 

@@ -290,6 +290,7 @@ impl NodeAgent {
                                 failures = 0;
                                 version = node.metadata.resource_version.clone().unwrap_or_default();
                                 self.compare(&node);
+                                self.take_extended(&node).await;
                                 self.take_pod_cidr(&node).await;
                             }
                             WatchEvent::Bookmark(mark) => version = mark.metadata.resource_version,
@@ -302,6 +303,19 @@ impl NodeAgent {
                 Err(error) => tracing::debug!(%error, "the watch of the own node is interrupted"),
             }
             tokio::time::sleep(RETRY.delay(failures)).await;
+        }
+    }
+
+    /// Lets pods ask for what others count on the node, as upstream's kubelet does.
+    async fn take_extended(&self, node: &Node) {
+        let changes = node.status.as_ref().map(object::extended).unwrap_or_default();
+        if changes.is_empty() {
+            return;
+        }
+        let api: Api<Node> = Api::all(self.client.clone());
+        let patch = Patch::Merge(json!({"status": {"allocatable": changes}}));
+        if let Err(error) = api.patch_status(&self.config.name, &PatchParams::default(), &patch).await {
+            tracing::warn!(%error, "what others count on the node could not be made available");
         }
     }
 

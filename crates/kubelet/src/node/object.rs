@@ -138,6 +138,19 @@ pub fn allocatable(config: &NodeConfig, machine: &Machine) -> BTreeMap<String, Q
     out
 }
 
+/// What has to change in the node's allocatable amounts for what others count on it (`example.com/dongle`): as much can be
+/// asked for as there is; `None` for what there is no more.
+pub fn extended(status: &NodeStatus) -> BTreeMap<String, Option<Quantity>> {
+    let of_others = |list: &Option<BTreeMap<String, Quantity>>| {
+        let named = list.iter().flatten().filter(|(name, _)| name.contains('/'));
+        named.map(|(name, amount)| (name.clone(), amount.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let (there, given) = (of_others(&status.capacity), of_others(&status.allocatable));
+    let gone = given.keys().filter(|name| !there.contains_key(*name)).map(|name| (name.clone(), None));
+    let changed = there.iter().filter(|(name, amount)| given.get(*name) != Some(amount));
+    changed.map(|(name, amount)| (name.clone(), Some(amount.clone()))).chain(gone).collect()
+}
+
 fn kibibytes(bytes: u64) -> Quantity {
     Quantity(format!("{}Ki", bytes / 1024))
 }
@@ -159,6 +172,25 @@ pub fn images(images: &[cri::v1::Image]) -> Vec<ContainerImage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_count_can_be_asked_for() {
+        let status = |capacity: &[(&str, &str)], allocatable: &[(&str, &str)]| {
+            let list = |all: &[(&str, &str)]| {
+                Some(
+                    all.iter()
+                        .map(|(name, amount)| ((*name).to_owned(), Quantity((*amount).to_owned())))
+                        .collect(),
+                )
+            };
+            NodeStatus { capacity: list(capacity), allocatable: list(allocatable), ..NodeStatus::default() }
+        };
+        let (cpu, less) = (("cpu", "2"), ("cpu", "1"));
+        assert_eq!(extended(&status(&[cpu, ("x.io/a", "3")], &[less, ("x.io/a", "3")])), BTreeMap::new());
+        let changes = extended(&status(&[cpu, ("x.io/a", "3")], &[less, ("x.io/b", "1")]));
+        let wanted = [("x.io/a".to_owned(), Some(Quantity("3".into()))), ("x.io/b".to_owned(), None)];
+        assert_eq!(changes, BTreeMap::from(wanted));
+    }
 
     #[test]
     fn the_node_says_what_the_machine_has() {

@@ -112,7 +112,7 @@ fn full_value(types: &Types, shape: &Shape, around: &mut Vec<StructId>) -> Optio
         Shape::Quantity => "100m".into(),
         Shape::Time => "1969-12-31T23:59:58Z".into(),
         Shape::MicroTime => "2026-01-02T03:04:05.000006Z".into(),
-        Shape::Duration => "300s".into(),
+        Shape::Duration => "30s".into(),
         Shape::Any => json!({"x": [1, null, {}]}),
     })
 }

@@ -233,10 +233,8 @@ fn w144c(scene: &Scene) {
     let mut schema = published["definitions"]["com.example.w144.v1.Noxu"].clone();
     let own = schema.as_object_mut().expect("published");
     own.remove("x-kubernetes-group-version-kind");
-    let fields: Vec<&String> = own["properties"].as_object().expect("fields").keys().collect();
-    assert_eq!(fields, ["apiVersion", "kind", "metadata"]);
-    own.remove("properties");
-    assert_eq!(schema, simple);
+    // kubectl would take any named field for one of all that there are.
+    assert_eq!(schema, json!({"type": "object"}));
     // A second version, renamed, and one that is served no more.
     let mut changed = noxus.clone();
     let mut second = noxus["spec"]["versions"][0].clone();

@@ -28,6 +28,7 @@ fn well_known(name: &str) -> Option<&'static str> {
         "IntOrString" => "intorstring",
         "Quantity" => "quantity",
         "Time" => "time",
+        "Duration" => "duration",
         "MicroTime" => "microtime",
         "RawExtension" | "JSON" | "FieldsV1" | "Patch" => "any",
         "JSONSchemaPropsOrArray" | "JSONSchemaPropsOrBool" | "JSONSchemaPropsOrStringArray" => "any",
