@@ -20,12 +20,16 @@ use crate::resources::{self, PodLimits};
 /// Plans the changes that running containers need.
 pub fn plan(ctx: &mut Context<'_>) {
     let (mut changed, mut to_restart) = (Vec::new(), Vec::new());
+    // A container that keeps for now what it has.
+    let mut is_kept = false;
     for (member, record) in outdated(ctx) {
         if ctx.is_starting(&member.spec.name) || ctx.seen.is_stopping(record) {
+            is_kept = true;
             continue;
         }
         let from = ctx.seen.resources(record);
         if needs_restart(member, from) {
+            is_kept = true;
             to_restart.push(record);
         } else {
             changed.push(ResizedContainer {
@@ -37,8 +41,8 @@ pub fn plan(ctx: &mut Context<'_>) {
         }
     }
     let (from, wanted) = pod_limits(ctx);
-    // While a container that is to be made anew runs, the pod keeps the room that the container has.
-    let to = if to_restart.is_empty() { wanted } else { from.at_least(&wanted) };
+    // As long as a container has more than it was granted, until it has ended, the pod keeps that room.
+    let to = if is_kept { from.at_least(&wanted) } else { wanted };
     let generation = ctx.want.pod.metadata.generation;
     if from != to || !changed.is_empty() {
         ctx.act(Action::Resize { from, to, containers: changed, generation });

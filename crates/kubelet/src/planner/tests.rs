@@ -167,6 +167,9 @@ fn a_container_is_made_anew_where_its_policy_says_so() {
     sim.settle("memory cannot, and that it ends well does not end the pod");
     sim.grant(|spec| give(&mut spec.containers[0], 200, 500));
     sim.settle("the pod's room shrinks when the container has ended");
+    sim.grant(|spec| give(&mut spec.containers[0], 200, 300));
+    sim.hold_stop("c", 30);
+    sim.plan_only("and not while the container is being stopped");
     sim.check("resize_restart");
 }
 
