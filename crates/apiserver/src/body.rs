@@ -88,10 +88,10 @@ impl Body {
         }
     }
 
-    /// Keeps a value as long as a stream may go on; with any other body it is dropped at once.
+    /// Keeps a value, beside those kept before, as long as a stream may go on; with any other body it is dropped at once.
     pub(crate) fn hold(&mut self, value: impl Send + 'static) {
         if let Self::Events(chunks) | Self::Stream(chunks) = self {
-            chunks.held = Some(Box::new(value));
+            chunks.held = Some(Box::new((value, chunks.held.take())));
         }
     }
 

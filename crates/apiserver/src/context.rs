@@ -112,7 +112,7 @@ pub(crate) struct Context {
     pub discovery: Discovery,
     pub openapi: OpenApi,
     pub usage: Usage,
-    pub audit: Option<crate::audit::Log>,
+    pub audit: Option<crate::audit::Audit>,
     pub commit: &'static str,
 }
 

@@ -3,7 +3,7 @@
 //! `path` and `query` parse the request, `call` holds it inside the server.
 
 pub(crate) mod call;
-mod notes;
+pub(crate) mod notes;
 pub(crate) mod path;
 pub(crate) mod query;
 

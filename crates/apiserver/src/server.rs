@@ -23,11 +23,11 @@ use crate::context::{Context, Deps, Limits};
 use crate::request::User;
 
 /// What can be set about the server.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Config {
     pub limits: Limits,
     /// Where requests are written down; nowhere without it.
-    pub audit: Option<crate::audit::Log>,
+    pub audit: Option<crate::audit::Audit>,
     /// The commit that `/version` names.
     pub commit: &'static str,
 }
@@ -54,6 +54,9 @@ impl Server {
             Context { audit: config.audit, commit: config.commit, ..Context::new(config.limits, deps) };
         for plugin in &context.deps.admission {
             context.metrics.process.register(|registry| plugin.register(registry));
+        }
+        if let Some(audit) = &context.audit {
+            context.metrics.process.register(|registry| audit.register(registry));
         }
         context.metrics.tell_build(&Version::built_from(config.commit).info());
         Self { context: Arc::new(context) }

@@ -9,10 +9,12 @@ mod callee;
 mod caller;
 pub(crate) mod connector;
 pub(crate) mod failure;
+mod remote;
 mod resolve;
 pub(crate) mod trust;
 
 pub(crate) use callee::{Callee, ServiceRef};
 pub use caller::Caller;
 pub(crate) use caller::Tasks;
+pub(crate) use remote::Remote;
 pub use resolve::{Resolve, Services};

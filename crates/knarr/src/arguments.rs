@@ -1,9 +1,13 @@
 //! The command line. What each command does is in `commands`.
 
+mod api_server;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use api_server::ApiServer;
 
 use crate::layout::MAX_NODES;
 
@@ -76,6 +80,8 @@ pub struct Up {
     /// [default: all, the loopback's included]
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub nodeport_addresses: Vec<String>,
+    #[command(flatten)]
+    pub api_server: ApiServer,
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +120,8 @@ pub struct Server {
     /// [default: all, the loopback's included]
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub nodeport_addresses: Vec<String>,
+    #[command(flatten)]
+    pub api_server: ApiServer,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use controllers::load_balancer::Pool;
 use network::services::NodePorts;
 use serde::Deserialize;
 
-use crate::arguments::{Agent, Server};
+use crate::arguments::{Agent, ApiServer, Server};
 
 /// What can stand in the file given by `--config`. Every key is optional; a flag wins over the file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -20,7 +20,9 @@ pub struct Settings {
     pub nodes: Option<u8>,
     /// A CRI v1 endpoint instead of the built-in runtime.
     pub container_runtime_endpoint: Option<String>,
-    /// A file to write audit events into; without it none are written.
+    /// What of the API server can be set.
+    pub api_server: ApiServer,
+    /// Another name for `apiServer.auditLogPath`.
     pub audit_log: Option<std::path::PathBuf>,
     /// Registries spoken to over plain HTTP (`host:port`), beside those on localhost.
     pub insecure_registries: Vec<String>,
@@ -110,6 +112,8 @@ impl Settings {
             settings.load_balancer_pool.clone_from(&server.load_balancer_pool);
         }
         settings.take_node_ports(&server.nodeport_addresses);
+        let named = ApiServer { audit_log_path: settings.audit_log.take(), ..ApiServer::default() };
+        settings.api_server = server.api_server.over(&settings.api_server.over(&named)?)?;
         settings.nodes = match server.disable_agent {
             true => Some(0),
             false => server.nodes.or(settings.nodes),

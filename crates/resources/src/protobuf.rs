@@ -1,6 +1,8 @@
-//! [`object`]: whatever the server answers with, in protobuf. The kinds of objects are found by what the objects say.
+//! [`object`]: whatever the server answers with, in protobuf; [`read`]: what it has answered. The kinds of objects are
+//! found by what the objects say.
 
-use api::codec::protobuf::{enveloped, field_head};
+use api::codec::Limits;
+use api::codec::protobuf::{decode, enveloped, field_head, type_of};
 use api::{GroupVersion, GroupVersionKind};
 use serde_json::{Map, Value};
 
@@ -32,6 +34,22 @@ pub fn object(value: &Value) -> Result<Vec<u8>, String> {
         }
     };
     Ok(enveloped(api_version, kind, &message))
+}
+
+/// Reads an object in its envelope.
+///
+/// # Errors
+/// When it is none, or its kind has no message.
+pub fn read(bytes: &[u8]) -> Result<Value, String> {
+    let (api_version, kind) = type_of(bytes)?;
+    let version = GroupVersion::parse(&api_version).ok_or("its version is no version")?;
+    let gvk = GroupVersionKind::new(&version.group, &version.version, &kind);
+    let unknown = || format!("{gvk} has no message");
+    let schema = schema_of_kind(&gvk).ok_or_else(unknown)?;
+    let messages = schema.messages().ok_or_else(unknown)?;
+    let limits = Limits { bytes: usize::MAX, ..Limits::default() };
+    let object = decode(schema.types(), messages, schema.id(), bytes, &limits);
+    object.map(|object| Value::Object(object.0)).map_err(|error| error.message)
 }
 
 /// The metadata of a list as a field of the list's message; the items follow as fields with the number

@@ -121,26 +121,7 @@ fn object(
     bytes: &[u8],
     limits: &Limits,
 ) -> Result<Object, String> {
-    let envelope = bytes.strip_prefix(MAGIC).ok_or("it does not begin with k8s\\0")?;
-    let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
-    let mut reader = Reader::new(envelope);
-    while let Some((number, value)) = reader.next()? {
-        match number {
-            1 => {
-                let mut type_meta = Reader::new(value.bytes()?);
-                while let Some((number, value)) = type_meta.next()? {
-                    match number {
-                        1 => value.text()?.clone_into(&mut api_version),
-                        2 => value.text()?.clone_into(&mut kind),
-                        _ => {}
-                    }
-                }
-            }
-            2 => raw = value.bytes()?,
-            3 if !value.bytes()?.is_empty() => return Err("its content is encoded".to_owned()),
-            _ => {}
-        }
-    }
+    let Envelope { api_version, kind, raw } = Envelope::read(bytes)?;
     let walk = Walk { types, messages };
     let structure = types.get(id);
     let mut map = Map::new();
@@ -151,6 +132,47 @@ fn object(
         }
     }
     Ok(Object(map))
+}
+
+/// What is around a message: what it is of.
+struct Envelope<'a> {
+    api_version: String,
+    kind: String,
+    raw: &'a [u8],
+}
+
+impl<'a> Envelope<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, String> {
+        let envelope = bytes.strip_prefix(MAGIC).ok_or("it does not begin with k8s\\0")?;
+        let mut found = Self { api_version: String::new(), kind: String::new(), raw: &[][..] };
+        let mut reader = Reader::new(envelope);
+        while let Some((number, value)) = reader.next()? {
+            match number {
+                1 => {
+                    let mut type_meta = Reader::new(value.bytes()?);
+                    while let Some((number, value)) = type_meta.next()? {
+                        match number {
+                            1 => value.text()?.clone_into(&mut found.api_version),
+                            2 => value.text()?.clone_into(&mut found.kind),
+                            _ => {}
+                        }
+                    }
+                }
+                2 => found.raw = value.bytes()?,
+                3 if !value.bytes()?.is_empty() => return Err("its content is encoded".to_owned()),
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The `apiVersion` and `kind` that an object in this encoding tells.
+///
+/// # Errors
+/// When it is no such object.
+pub fn type_of(bytes: &[u8]) -> Result<(String, String), String> {
+    Envelope::read(bytes).map(|envelope| (envelope.api_version, envelope.kind))
 }
 
 struct Walk<'a> {

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use resources::{Resource, Schema};
 
 use super::options::WriteOptions;
+use crate::request::call::Call;
 use crate::respond::negotiate::{BodyFormat, body_format, media_type, unsupported_media_type};
 
 /// What bodies of kinds without a protobuf form may be written in.
@@ -34,11 +35,12 @@ fn document(headers: &HeaderMap, body: &[u8], schema: &Schema) -> Result<Decoded
 ///
 /// # Errors
 /// As [`document`]; and 400 for a field of the wrong type.
-pub(crate) fn companion(headers: &HeaderMap, body: &[u8], gvk: &GroupVersionKind) -> Result<Object, Error> {
+pub(crate) fn companion(call: &Call, body: &[u8], gvk: &GroupVersionKind) -> Result<Object, Error> {
     let schema = resources::schema_of_kind(gvk)
         .ok_or_else(|| Error::internal(format!("{} has no structure", gvk.kind)))?;
-    let mut object = document(headers, body, &schema)?.object;
+    let mut object = document(&call.headers, body, &schema)?.object;
     structure::check(schema.types(), schema.id(), &mut object)?;
+    call.notes.received(&object);
     Ok(object)
 }
 
@@ -49,13 +51,15 @@ pub(crate) fn companion(headers: &HeaderMap, body: &[u8], gvk: &GroupVersionKind
 /// 400 for what is no such object, 415 for a format that is not taken.
 pub(crate) fn object(
     row: &Resource,
-    headers: &HeaderMap,
+    call: &Call,
     body: &[u8],
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Error> {
-    let decoded = document(headers, body, &row.schema)?;
-    check(row, decoded, options, warnings)
+    let decoded = document(&call.headers, body, &row.schema)?;
+    let object = check(row, decoded, options, warnings)?;
+    call.notes.received(&object);
+    Ok(object)
 }
 
 /// Decodes the configuration of a server-side apply: YAML, of which JSON is a part.
@@ -139,13 +143,14 @@ fn settle_type(row: &Resource, object: &mut Object) -> Result<(), Error> {
 }
 
 /// The options in the body of a delete; `None` for an empty body.
-pub(crate) fn delete_options(headers: &HeaderMap, body: &[u8]) -> Result<Option<Object>, Error> {
+pub(crate) fn delete_options(call: &Call, body: &[u8]) -> Result<Option<Object>, Error> {
     if body.is_empty() {
         return Ok(None);
     }
     let schema = resources::schema_of_structure("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
         .ok_or_else(|| Error::internal("DeleteOptions has no structure"))?;
-    let decoded = document(headers, body, &schema)?;
+    let decoded = document(&call.headers, body, &schema)?;
+    call.notes.received(&decoded.object);
     let kind = decoded.object.kind();
     if !kind.is_empty() && kind != "DeleteOptions" {
         return Err(Error::bad_request(format!("expected DeleteOptions in the body, got {kind}")));

@@ -37,7 +37,7 @@ pub(crate) enum Deleted {
 async fn options(context: &Context, call: &mut Call) -> Result<DeleteOptions, Error> {
     let body = call.take_body();
     let bytes = body::read(body, context.limits.body_bytes).await?;
-    let body = decode::delete_options(&call.headers, &bytes)?;
+    let body = decode::delete_options(call, &bytes)?;
     DeleteOptions::parse(&call.query, body.as_ref())
 }
 

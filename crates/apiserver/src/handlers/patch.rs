@@ -107,6 +107,7 @@ pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
     }
     let options = WriteOptions::parse("PatchOptions", &call.query, &call.headers, kind == PatchType::Apply)?;
     let bytes = read_body(&target, &mut call).await?;
+    call.notes.received_patch(&bytes);
     if kind == PatchType::Apply {
         return apply(target, call, answer, options, bytes).await;
     }

@@ -17,7 +17,7 @@ pub(crate) async fn create(target: Target, mut call: Call) -> Outcome {
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
     let mut warnings = Vec::new();
-    let object = decode::object(&target.row, &call.headers, &bytes, &options, &mut warnings)?;
+    let object = decode::object(&target.row, &call, &bytes, &options, &mut warnings)?;
     let mut attributes = call.attributes();
     if attributes.name.is_empty() {
         object.name().clone_into(&mut attributes.name);

@@ -19,7 +19,7 @@ pub(crate) async fn update(target: Target, mut call: Call) -> Outcome {
     let options = WriteOptions::parse("UpdateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
     let mut warnings = Vec::new();
-    let mut object = decode::object(&target.row, &call.headers, &bytes, &options, &mut warnings)?;
+    let mut object = decode::object(&target.row, &call, &bytes, &options, &mut warnings)?;
     let namespace = namespace_of(&target, &call);
     metadata::check_name(&object, &namespace, &call.info.name)?;
     if target.row.namespaced() {

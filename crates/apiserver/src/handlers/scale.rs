@@ -102,9 +102,10 @@ async fn change(target: Target, paths: &ScalePaths, mut call: Call, form: Answer
         if kind == PatchType::Apply {
             return Err(Error::not_implemented("server-side apply of a scale"));
         }
+        call.notes.received_patch(&bytes);
         (Some(Patch::read(kind, bytes, &mut Vec::new())?), None)
     } else {
-        (None, Some(decode::companion(&call.headers, &bytes, &scale_kind())?))
+        (None, Some(decode::companion(&call, &bytes, &scale_kind())?))
     };
     let namespace = namespace_of(&target, &call);
     let current = target.read_existing(&namespace, &call.info.name).await?;

@@ -15,14 +15,14 @@ use std::time::Instant;
 use api::Error;
 use futures::FutureExt;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::upgrade::OnUpgrade;
 use tracing::Instrument;
 
-use authorize::authorize;
+use authorize::{authorize, reason};
 
 use super::router;
-use crate::audit::{Asked, Trail};
+use crate::audit::{self, Trail};
 use crate::body::{Body, RequestBody};
 use crate::context::Context;
 use crate::identity::authn::{Credentials, request_header};
@@ -62,14 +62,14 @@ pub(crate) async fn serve(
     let pretty = pretty::wanted(&query, &parts.headers) && !info.path.starts_with("/openapi/");
     let failure = Answer::of_failure(&parts.headers);
     let (body, unread) = unread::watch(&parts.headers, body);
-    let clock = &context.deps.clock;
-    let asked =
-        context.audit.as_ref().map(|_| Asked::new(&info, &parts.uri, &parts.headers, &peer, clock.now()));
-    let mut trail = Trail::default();
+    // A component of this process without an audit asks nobody for the id.
+    let id = (peer.fixed.is_none() || context.audit.is_some()).then(|| audit::id(&parts.headers));
+    let mut trail = Trail { id, ..Trail::default() };
     let handled = run(Arc::clone(&context), peer, parts, body, query, info, &mut trail);
     let outcome =
         AssertUnwindSafe(handled.instrument(span.clone())).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(parent: &span, "a handler panicked");
+            trail.panicked = true;
             Err(Error::internal("the request could not be handled because of a fault in the server"))
         });
     let mut response = outcome.unwrap_or_else(|error| {
@@ -88,8 +88,11 @@ pub(crate) async fn serve(
     if let Some(unread) = unread {
         unread.discard().await;
     }
-    if let (Some(log), Some(asked)) = (&context.audit, asked) {
-        log.record(&asked.event(&trail, response.status(), clock.now()));
+    if let Some(recording) = trail.recording.take() {
+        recording.answered(&trail, &mut response, context.deps.clock.now());
+    }
+    if let Some(id) = trail.id.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
+        response.headers_mut().insert(audit::ID_HEADER, id);
     }
     span.record("code", response.status().as_u16());
     let (status, took) = (response.status(), started.elapsed());
@@ -133,8 +136,9 @@ async fn enter(
     info: RequestInfo,
     trail: &mut Trail,
 ) -> Result<(Call, Option<Slot>), Error> {
-    let user = authenticate(context, peer, &parts.headers).await?;
-    trail.user = Some(Arc::clone(&user));
+    let authenticated = authenticate(context, peer, &parts.headers).await;
+    record(context, peer, &mut parts, &info, authenticated.as_deref().ok(), trail);
+    let user = authenticated?;
     tracing::Span::current().record("user", user.name.as_str());
     let slot = match info.long_running() {
         true => None,
@@ -160,9 +164,30 @@ async fn enter(
         call.user = user;
     }
     let authorized = authorize(context, &call).await;
-    trail.allowed = Some(authorized.is_ok());
+    if trail.recording.is_some() {
+        trail.decision = Some((authorized.is_ok(), reason(context, &call).await));
+    }
     authorized?;
     Ok((call, slot))
+}
+
+/// Begins to write the request down, where an audit policy wants it.
+fn record(
+    context: &Context,
+    peer: &Peer,
+    parts: &mut http::request::Parts,
+    info: &RequestInfo,
+    user: Option<&User>,
+    trail: &mut Trail,
+) {
+    let (Some(audit), Some(id)) = (&context.audit, &trail.id) else { return };
+    let at = context.deps.clock.now();
+    let head = audit::Head { id, info, uri: &parts.uri, headers: &parts.headers, peer, at };
+    trail.recording = audit.begin(user, &head, &trail.notes);
+    if trail.recording.as_ref().is_some_and(audit::Recording::wants_answer) {
+        // The answer's object has to be read.
+        parts.headers.remove(http::header::ACCEPT_ENCODING);
+    }
 }
 
 async fn authenticate(context: &Context, peer: &Peer, headers: &HeaderMap) -> Result<Arc<User>, Error> {

@@ -21,7 +21,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let answer = Answer::without_table(&call.headers)?;
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
-    let mut binding = decode::companion(&call.headers, &bytes, &GroupVersionKind::new("", "v1", "Binding"))?;
+    let mut binding = decode::companion(&call, &bytes, &GroupVersionKind::new("", "v1", "Binding"))?;
     let name = if call.info.name.is_empty() || call.info.resource == "bindings" {
         binding.name().to_owned()
     } else {

@@ -36,8 +36,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let answer = Answer::without_table(&call.headers)?;
     let mut write = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
-    let mut body =
-        decode::companion(&call.headers, &bytes, &GroupVersionKind::new("policy", "v1", "Eviction"))?;
+    let mut body = decode::companion(&call, &bytes, &GroupVersionKind::new("policy", "v1", "Eviction"))?;
     if body.name() != call.info.name {
         return Err(Error::bad_request("name in URL does not match name in Eviction object"));
     }

@@ -18,7 +18,7 @@ pub(crate) async fn finalize(target: Target, mut call: Call) -> Outcome {
     let options = WriteOptions::parse("UpdateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
     let mut warnings = Vec::new();
-    let wanted = decode::object(&target.row, &call.headers, &bytes, &options, &mut warnings)?;
+    let wanted = decode::object(&target.row, &call, &bytes, &options, &mut warnings)?;
     metadata::check_name(&wanted, "", &call.info.name)?;
     let current = target.read_existing("", &call.info.name).await?;
     let attributes = call.attributes();

@@ -40,9 +40,10 @@ pub(super) async fn answer(target: Target, mut call: Call, answer: Answer, take:
         if kind == PatchType::Apply {
             return Err(Error::not_implemented("server-side apply of this subresource"));
         }
+        call.notes.received_patch(&bytes);
         (Some(Patch::read(kind, bytes, &mut Vec::new())?), None)
     } else {
-        let object = decode::object(&target.row, &call.headers, &bytes, &options, &mut warnings)?;
+        let object = decode::object(&target.row, &call, &bytes, &options, &mut warnings)?;
         (None, Some(object))
     };
     let namespace = namespace_of(&target, &call);

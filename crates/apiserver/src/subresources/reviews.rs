@@ -33,7 +33,7 @@ pub(super) async fn answer(
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = body::read(call.take_body(), context.limits.body_bytes).await?;
     let mut warnings = Vec::new();
-    let mut object = decode::object(&row, &call.headers, &bytes, &options, &mut warnings)?;
+    let mut object = decode::object(&row, &call, &bytes, &options, &mut warnings)?;
     let status = status(&context, question, &call, &object).await?;
     object.0.insert("status".into(), status);
     if object.metadata().is_none() {

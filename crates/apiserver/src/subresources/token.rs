@@ -33,7 +33,7 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     let options = WriteOptions::parse("CreateOptions", &call.query, &call.headers, false)?;
     let bytes = read_body(&target, &mut call).await?;
     let mut request = decode::companion(
-        &call.headers,
+        &call,
         &bytes,
         &GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest"),
     )?;

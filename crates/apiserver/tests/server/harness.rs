@@ -116,35 +116,41 @@ impl Harness {
     ) -> Self {
         let store = Memory::new(store::memory::Config::default());
         let parts = |deps: &mut Deps| (deps.admission, deps.kubelet) = (admission, kubelet);
-        Self::build(store, None, limits, parts).await
+        Self::build(store, None, Config { limits, ..Config::default() }, parts).await
     }
 
     /// A server with other parts than the usual ones.
     pub async fn made_of(change: impl FnOnce(&mut Deps)) -> Self {
         let store = Memory::new(store::memory::Config::default());
-        Self::build(store, None, Limits::default(), change).await
+        Self::build(store, None, Config::default(), change).await
     }
 
     /// The same, that keeps its objects in this store.
     pub async fn made_on(store: Memory, change: impl FnOnce(&mut Deps)) -> Self {
-        Self::build(store, None, Limits::default(), change).await
+        Self::build(store, None, Config::default(), change).await
+    }
+
+    /// A server with other settings than the usual ones.
+    pub async fn configured(config: Config) -> Self {
+        let store = Memory::new(store::memory::Config::default());
+        Self::build(store, None, config, |_| ()).await
     }
 
     /// A server that keeps its objects in this store.
     pub async fn on(store: Memory) -> Self {
-        Self::build(store, None, Limits::default(), |_| ()).await
+        Self::build(store, None, Config::default(), |_| ()).await
     }
 
     /// A server of these kinds.
     pub async fn serving(kinds: Arc<dyn ResourceSource>) -> Self {
         let store = Memory::new(store::memory::Config::default());
-        Self::build(store, Some(kinds), Limits::default(), |_| ()).await
+        Self::build(store, Some(kinds), Config::default(), |_| ()).await
     }
 
     async fn build(
         store: Memory,
         kinds: Option<Arc<dyn ResourceSource>>,
-        limits: Limits,
+        config: Config,
         change: impl FnOnce(&mut Deps),
     ) -> Self {
         let supervisor = Supervisor::new(Shutdown::new());
@@ -179,7 +185,7 @@ impl Harness {
             aggregator: None,
         };
         change(&mut deps);
-        let server = Server::build(Config { limits, commit: COMMIT, ..Config::default() }, deps);
+        let server = Server::build(Config { commit: COMMIT, ..config }, deps);
         let client = server.in_process(user("tester"));
         Self { server, supervisor, store, cache, client }
     }

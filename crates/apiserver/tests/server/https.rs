@@ -52,7 +52,8 @@ pub async fn start_made_of(change: impl FnOnce(&mut Deps)) -> Https {
     serve(Harness::made_of(change).await, Authority::new()).await
 }
 
-async fn serve(harness: Harness, authority: Authority) -> Https {
+/// This server behind TLS.
+pub async fn serve(harness: Harness, authority: Authority) -> Https {
     let (cert, key) = authority.issue("server", None);
     let tls = Arc::new(tls(&authority, &cert, &key));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -3,6 +3,7 @@
 mod admission_policies;
 mod aggregating;
 mod applying;
+mod auditing;
 mod converting;
 mod cost;
 mod counting;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use api::{GroupVersion, Object};
 use apiserver::admission::Admission;
 use apiserver::aggregator::{Aggregator, AllKinds, FrontProxy};
+use apiserver::audit::Audit;
 use apiserver::bootstrap::{self, BootstrapConfig};
 use apiserver::cache::{Cache, CacheError};
 use apiserver::conversion::ByWebhook;
@@ -18,7 +19,7 @@ use apiserver::identity::authn::service_account::SigningKey;
 use apiserver::request::User;
 use apiserver::security::{Security, SecurityConfig};
 use apiserver::webhook::{Caller, Services};
-use apiserver::{Config, CustomKinds, Deps, KubeletClient, Server, audit, cache_specs};
+use apiserver::{Config, CustomKinds, Deps, KubeletClient, Server, cache_specs};
 use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::ClusterCidr;
@@ -289,9 +290,8 @@ async fn build_server(
         aggregator: Some(aggregator.clone()),
     };
     let mut config = Config { commit: env!("KNARR_COMMIT"), ..Config::default() };
-    if let Some(path) = &parts.settings.audit_log {
-        let log = audit::Log::open(path, &parts.supervisor).await;
-        config.audit = Some(log.with_context(|| format!("opening the audit log {}", path.display()))?);
+    if let Some(settings) = parts.settings.api_server.audit()? {
+        config.audit = Some(Audit::open(settings, parts.clock.clone(), &parts.supervisor).await?);
     }
     Ok((Server::build(config, deps), security, aggregator))
 }

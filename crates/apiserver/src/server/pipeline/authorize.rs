@@ -15,6 +15,16 @@ pub(crate) async fn authorize(context: &Context, call: &Call) -> Result<(), Erro
     check(context, &call.attributes()).await
 }
 
+/// Why the caller may, or may not, do what the request asks for, as the audit's annotation tells it.
+pub(crate) async fn reason(context: &Context, call: &Call) -> String {
+    let attributes = call.attributes();
+    let authorizer = &context.deps.authorizer;
+    match authorizer.authorize(&attributes).await {
+        Decision::Allow => authorizer.explain(&attributes).await,
+        Decision::Deny(reason) | Decision::NoOpinion(reason) => reason,
+    }
+}
+
 /// Paths that tell nothing about the cluster and must answer before anything is set up.
 fn is_public(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/healthz")

@@ -1,0 +1,245 @@
+//! The API server's own settings, under upstream's names: as flags, and as keys below `apiServer` in the settings file.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use apiserver::audit::{Batches, FileSettings, Policy, Rotation, Settings, WebhookSettings};
+use clap::Args;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+/// What of the API server can be set. `auditPolicyFile` in the settings file is `--audit-policy-file`.
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[command(next_help_heading = "API server")]
+pub struct ApiServer {
+    /// Which requests are written down, and how much of them: a file with an audit.k8s.io/v1 Policy
+    /// [default: each once it is answered, without its objects]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_policy_file: Option<PathBuf>,
+    /// Write audit events to this file, an event a line; "-" means standard output
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_log_path: Option<PathBuf>,
+    /// Remove audit logs that were put aside more days ago [default: never]
+    #[arg(long, value_name = "DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_log_maxage: Option<u32>,
+    /// Keep no more audit logs that were put aside [default: all]
+    #[arg(long, value_name = "COUNT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_log_maxbackup: Option<usize>,
+    /// Put the audit log aside before it gets larger, in megabytes [default: 100]
+    #[arg(long, value_name = "MEGABYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_log_maxsize: Option<u32>,
+    /// Compress audit logs that are put aside (gzip)
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_log_compress: Option<bool>,
+    /// Send audit events to the server that this kubeconfig names
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_webhook_config_file: Option<PathBuf>,
+    /// Audit events that may wait for the webhook; what comes beyond is lost [default: 10000]
+    #[arg(long, value_name = "EVENTS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_webhook_batch_buffer_size: Option<usize>,
+    /// Audit events that the webhook gets at a time [default: 400]
+    #[arg(long, value_name = "EVENTS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_webhook_batch_max_size: Option<usize>,
+    /// How long audit events wait until the webhook gets them together [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_webhook_batch_max_wait: Option<Span>,
+    /// How long to wait before audit events are sent to the webhook again [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_webhook_initial_backoff: Option<Span>,
+}
+
+impl ApiServer {
+    /// These, and where they say nothing, what the file says.
+    ///
+    /// # Errors
+    /// Never of settings that were read.
+    pub fn over(&self, file: &Self) -> Result<Self> {
+        let mut all = file.fields()?;
+        all.extend(self.fields()?);
+        serde_json::from_value(Value::Object(all)).context("putting settings together")
+    }
+
+    /// The flags that say the same to another process, with whole paths.
+    ///
+    /// # Errors
+    /// When a path is not UTF-8 or cannot be made whole.
+    pub fn arguments(&self) -> Result<Vec<OsString>> {
+        let fields = self.whole()?.fields()?;
+        let flag = |(key, value): (String, Value)| {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            OsString::from(format!("--{}={value}", kebab(&key)))
+        };
+        Ok(fields.into_iter().map(flag).collect())
+    }
+
+    /// What is to be written down, and where; `None` when nothing is.
+    ///
+    /// # Errors
+    /// When the policy cannot be read or is none.
+    pub fn audit(&self) -> Result<Option<Settings>> {
+        let policy = self.audit_policy_file.as_ref().map(|path| {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            Policy::parse(&text)
+                .map_err(|why| anyhow::anyhow!("{} is no audit policy: {why}", path.display()))
+        });
+        let file = self.audit_log_path.clone().map(|path| FileSettings { path, rotation: self.rotation() });
+        let webhook = self.audit_webhook_config_file.clone();
+        let webhook = webhook.map(|kubeconfig| WebhookSettings { kubeconfig, batches: self.batches() });
+        let settings = Settings { policy: policy.transpose()?, file, webhook };
+        Ok((settings.file.is_some() || settings.webhook.is_some()).then_some(settings))
+    }
+
+    fn rotation(&self) -> Rotation {
+        let usual = Rotation::default();
+        // Upstream takes 0 for its default, too.
+        let megabytes = self.audit_log_maxsize.filter(|size| *size > 0);
+        Rotation {
+            max_bytes: megabytes.map_or(usual.max_bytes, |size| u64::from(size) << 20),
+            max_age_days: self.audit_log_maxage.unwrap_or(usual.max_age_days),
+            max_backups: self.audit_log_maxbackup.unwrap_or(usual.max_backups),
+            compress: self.audit_log_compress.unwrap_or(usual.compress),
+        }
+    }
+
+    fn batches(&self) -> Batches {
+        let usual = Batches::default();
+        Batches {
+            buffer: self.audit_webhook_batch_buffer_size.unwrap_or(usual.buffer),
+            max_events: self.audit_webhook_batch_max_size.unwrap_or(usual.max_events),
+            max_wait: self.audit_webhook_batch_max_wait.map_or(usual.max_wait, |span| span.0),
+            initial_backoff: self.audit_webhook_initial_backoff.map_or(usual.initial_backoff, |span| span.0),
+        }
+    }
+
+    /// The same with paths from the root.
+    fn whole(&self) -> Result<Self> {
+        let mut whole = self.clone();
+        for path in whole.paths() {
+            if path.as_os_str() != "-" {
+                *path = std::path::absolute(&*path).with_context(|| format!("finding {}", path.display()))?;
+            }
+        }
+        Ok(whole)
+    }
+
+    fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [&mut self.audit_policy_file, &mut self.audit_log_path, &mut self.audit_webhook_config_file]
+            .into_iter()
+            .flatten()
+    }
+
+    fn fields(&self) -> Result<Map<String, Value>> {
+        match serde_json::to_value(self).context("a path is not UTF-8")? {
+            Value::Object(fields) => Ok(fields),
+            _ => Ok(Map::new()),
+        }
+    }
+}
+
+/// `auditLogPath` is `audit-log-path`.
+fn kebab(key: &str) -> String {
+    let mut out = String::with_capacity(key.len() + 4);
+    for c in key.chars() {
+        if c.is_ascii_uppercase() {
+            out.push('-');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// A duration as Go writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        super::duration(text).map(Self)
+    }
+}
+
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{}s", self.0.as_secs_f64()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        api_server: ApiServer,
+    }
+
+    fn flags(line: &[&str]) -> ApiServer {
+        let line = std::iter::once("knarr").chain(line.iter().copied());
+        Line::try_parse_from(line).expect("flags").api_server
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_are_handed_on() {
+        let given = flags(&[
+            "--audit-log-path=a.log",
+            "--audit-log-compress",
+            "--audit-webhook-batch-max-wait=1m30s",
+        ]);
+        let file: ApiServer = serde_json::from_str(
+            r#"{"auditLogPath": "/b.log", "auditLogMaxsize": 7, "auditLogMaxbackup": 2}"#,
+        )
+        .expect("settings");
+        let all = given.over(&file).expect("put together");
+        assert_eq!(all.audit_log_path.as_deref(), Some(std::path::Path::new("a.log")));
+        let audit = all.audit().expect("settings").expect("an audit");
+        let rotation = audit.file.expect("a file").rotation;
+        assert_eq!((rotation.max_bytes, rotation.max_backups, rotation.compress), (7 << 20, 2, true));
+        let handed = all.arguments().expect("flags");
+        let handed: Vec<_> = handed.iter().map(|flag| flag.to_str().expect("UTF-8")).collect();
+        let again = flags(&handed);
+        let cwd = std::env::current_dir().expect("a folder");
+        assert_eq!(again.audit_log_path, Some(cwd.join("a.log")));
+        assert_eq!(again.audit_webhook_batch_max_wait, Some(Span(Duration::from_secs(90))));
+        assert_eq!(ApiServer { audit_log_path: all.audit_log_path.clone(), ..again }, all);
+    }
+
+    #[test]
+    fn a_policy_that_is_none_is_refused_by_name() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("policy.yaml");
+        std::fs::write(&path, "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: []\n").expect("a file");
+        let settings = ApiServer { audit_policy_file: Some(path), ..ApiServer::default() };
+        let error = settings.audit().expect_err("refused").to_string();
+        assert!(
+            error.ends_with("policy.yaml is no audit policy: loaded illegal policy with 0 rules"),
+            "{error}"
+        );
+    }
+}
