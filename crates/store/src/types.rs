@@ -76,6 +76,9 @@ pub enum Error {
     /// The data on the disk is not what the store wrote.
     #[error("the data file {path} is damaged: {reason}")]
     Corrupted { path: Arc<str>, reason: Arc<str> },
+    /// A value that others wrote in a form that this program does not read.
+    #[error("the value of {key} cannot be read: {reason}")]
+    Unreadable { key: Arc<str>, reason: Arc<str> },
     #[error("store: {0}")]
     Io(Arc<str>),
 }
@@ -84,7 +87,11 @@ impl Error {
     /// Whether a write that failed with this may have been committed all the same, or may still be.
     pub const fn leaves_outcome_open(&self) -> bool {
         match self {
-            Self::Timeout(_) | Self::Closed | Self::Corrupted { .. } | Self::Io(_) => true,
+            Self::Timeout(_)
+            | Self::Closed
+            | Self::Corrupted { .. }
+            | Self::Unreadable { .. }
+            | Self::Io(_) => true,
             Self::Conflict { .. }
             | Self::Compacted { .. }
             | Self::Future { .. }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use base::{Clock, ManualClock};
 use store::{Config, Embedded, Store};
 
-use crate::Backend;
+use crate::{Backend, Timed};
 
 /// An embedded store on a temporary folder and a clock that the test moves.
 pub(crate) struct Fixture {
@@ -31,19 +31,21 @@ impl Fixture {
     }
 }
 
-impl Backend for Fixture {
+impl Timed for Fixture {
     const LEASE_S: i64 = 0;
 
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+}
+
+impl Backend for Fixture {
     fn new() -> Self {
         Self::with(|_| {})
     }
 
     fn store(&self) -> Arc<dyn Store> {
         Arc::new(self.store.clone())
-    }
-
-    fn clock(&self) -> &ManualClock {
-        &self.clock
     }
 
     /// From the disk.

@@ -8,7 +8,7 @@ use futures::{FutureExt, StreamExt};
 use store::memory::{Config, Part, Rates, WriteFault};
 use store::{Error, Expect, ListRange, Memory, Previous, Store, Watch, WatchItem};
 
-use crate::Backend;
+use crate::{Backend, Timed};
 
 /// A store in memory whose keys share leases, and a clock that the test moves.
 pub(crate) struct Fixture {
@@ -16,9 +16,15 @@ pub(crate) struct Fixture {
     store: Memory,
 }
 
-impl Backend for Fixture {
+impl Timed for Fixture {
     const LEASE_S: i64 = 4;
 
+    fn clock(&self) -> &ManualClock {
+        &self.clock
+    }
+}
+
+impl Backend for Fixture {
     fn new() -> Self {
         let clock = ManualClock::new(crate::start());
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
@@ -27,10 +33,6 @@ impl Backend for Fixture {
 
     fn store(&self) -> Arc<dyn Store> {
         Arc::new(self.store.clone())
-    }
-
-    fn clock(&self) -> &ManualClock {
-        &self.clock
     }
 
     async fn reopen(&mut self) {

@@ -284,3 +284,14 @@ proptest! {
         runtime.block_on(run::<crate::memory::Fixture>(steps));
     }
 }
+
+proptest! {
+    // Each case has an etcd of its own, a second or two.
+    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn etcd_does_as_the_model(steps in prop::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        runtime.expect("a runtime").block_on(run::<crate::etcd::Fixture>(steps));
+    }
+}

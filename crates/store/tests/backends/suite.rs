@@ -7,7 +7,7 @@ use futures::StreamExt;
 use jiff::SignedDuration;
 use store::{Change, Error, Expect, KeyValue, ListRange, Previous, Store, Watch, WatchItem};
 
-use crate::Backend;
+use crate::{Backend, Timed};
 
 async fn put(store: &dyn Store, key: &str, value: &str) -> u64 {
     store.put(key, Bytes::from(value.to_owned()), Expect::Anything, None).await.unwrap().mod_revision
@@ -166,7 +166,8 @@ async fn progress_is_told_to_who_asks<B: Backend>(backend: B) {
         loop {
             match watch.next().await.unwrap().unwrap() {
                 WatchItem::Changes(changes) => seen.extend(changes.iter().map(|c| (name, c.revision))),
-                WatchItem::Progress(upto) if upto >= now => break assert_eq!(upto, now),
+                // A backend may have to commit something to learn how far it has come.
+                WatchItem::Progress(upto) if upto >= now => break,
                 WatchItem::Progress(_) => {}
             }
         }
@@ -177,10 +178,10 @@ async fn progress_is_told_to_who_asks<B: Backend>(backend: B) {
     let last = put(store, "/w/a", "2").await;
     assert_eq!(next(&mut late).await[0].revision, last);
     store.request_progress().await.unwrap();
-    assert!(matches!(late.next().await, Some(Ok(WatchItem::Progress(upto))) if upto == last));
+    assert!(matches!(late.next().await, Some(Ok(WatchItem::Progress(upto))) if upto >= last));
 }
 
-async fn keys_expire_at_their_time_unless_written_again<B: Backend>(mut backend: B) {
+async fn keys_expire_at_their_time_unless_written_again<B: Timed>(mut backend: B) {
     let ttl = SignedDuration::from_secs(10);
     let lease = SignedDuration::from_secs(B::LEASE_S);
     let put = async |store: &dyn Store, key: &str, value: &'static str, ttl_s| {
@@ -226,7 +227,28 @@ async fn a_lagging_watch_misses_nothing_and_is_told_when_history_is_gone<B: Back
     }
     assert!(revisions.into_iter().eq(2..42));
     store.compact(30).await.unwrap();
-    assert!(matches!(lost.next().await, Some(Err(Error::Compacted { asked: 1, oldest: 30 }))));
+    let mut seen = 1;
+    let end = loop {
+        match lost.next().await.expect("the watch goes on, or says why not") {
+            Ok(WatchItem::Changes(changes)) => {
+                assert!(
+                    B::DELIVERS_COMPACTED
+                        && changes.iter().zip(seen + 1..).all(|(c, next)| c.revision == next)
+                );
+                seen = changes.last().unwrap().revision;
+            }
+            Ok(WatchItem::Progress(_)) => {}
+            Err(error) => break Some(error),
+        }
+        if seen == 41 {
+            break None;
+        }
+    };
+    match end {
+        Some(Error::Compacted { asked, oldest: 30 }) => assert_eq!(asked, seen),
+        Some(other) => panic!("{other}"),
+        None => return,
+    }
     assert!(lost.next().await.is_none());
 }
 
@@ -261,12 +283,12 @@ macro_rules! suite {
     (@ $backend:ident { $($name:ident),* $(,)? }) => { mod $backend { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
-            super::$name(<crate::$backend::Fixture as crate::Backend>::new()).await;
+            crate::suite::$name(<crate::$backend::Fixture as crate::Backend>::new()).await;
         }
     )* } };
 }
 
-suite!(embedded memory: {
+suite!(embedded memory etcd: {
     writes_are_compared_and_ordered,
     lists_page_consistently_in_the_past,
     watches_replay_and_follow,
@@ -274,7 +296,11 @@ suite!(embedded memory: {
     values_are_limited,
     concurrent_creators_have_one_winner,
     progress_is_told_to_who_asks,
-    keys_expire_at_their_time_unless_written_again,
     a_lagging_watch_misses_nothing_and_is_told_when_history_is_gone,
     closing_ends_watches_and_refuses_the_rest,
 });
+
+/// What goes by a clock that tests move, which etcd's does not.
+mod timed {
+    suite!(embedded memory: { keys_expire_at_their_time_unless_written_again });
+}
