@@ -25,13 +25,14 @@ impl Health {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).push((name, check));
     }
 
-    /// Answers `/KIND` or `/KIND/CHECK`; `None` for an unknown kind or check.
+    /// Answers `/KIND` or `/KIND/CHECK`; `None` for an unknown kind or check. `store` is how a store elsewhere is.
     pub(crate) fn answer(
         &self,
         kind: &str,
         only: Option<&str>,
         query: &Query,
         metrics: &Metrics,
+        store: Option<&Result<(), String>>,
     ) -> Option<http::Response<Body>> {
         let kind = KINDS.into_iter().find(|known| *known == kind)?;
         let excluded: Vec<&str> = query.all("exclude").collect();
@@ -59,7 +60,13 @@ impl Health {
             let _ = writeln!(lines, "{line}");
         };
         report("ping", Ok(()));
+        if let Some(store) = store {
+            report("etcd", store.clone());
+        }
         if kind == "readyz" {
+            if let Some(store) = store {
+                report("etcd-readiness", store.clone());
+            }
             for (name, check) in self.ready.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 report(name, check());
             }
@@ -86,12 +93,27 @@ mod tests {
         let (health, metrics) = (Health::default(), Metrics::new(&crate::cache::StoreCalls::default()));
         health.add_ready_check("store", Box::new(|| Err("down".into())));
         let code = |kind, only, query| {
-            health.answer(kind, only, &Query::parse(query), &metrics).map(|r| r.status().as_u16())
+            health.answer(kind, only, &Query::parse(query), &metrics, None).map(|r| r.status().as_u16())
         };
         assert_eq!(code("readyz", None, ""), Some(500));
         assert_eq!(code("readyz", Some("ping"), ""), Some(200));
         assert_eq!(code("readyz", None, "exclude=store"), Some(200));
         assert_eq!(code("livez", None, "verbose"), Some(200));
         assert_eq!(code("livez", Some("store"), ""), None);
+        assert_eq!(code("livez", Some("etcd"), ""), None, "the store is of this process");
+        let lost = Err("no leader".to_owned());
+        let code = |kind, only, store| {
+            let answer = health.answer(kind, only, &Query::parse("exclude=store"), &metrics, Some(store));
+            answer.map(|r| r.status().as_u16())
+        };
+        assert_eq!(
+            (code("livez", Some("etcd"), &lost), code("livez", Some("etcd"), &Ok(()))),
+            (Some(500), Some(200))
+        );
+        assert_eq!(
+            (code("readyz", Some("etcd-readiness"), &lost), code("livez", Some("etcd-readiness"), &lost)),
+            (Some(500), None)
+        );
+        assert_eq!((code("livez", None, &lost), code("readyz", None, &Ok(()))), (Some(500), Some(200)));
     }
 }

@@ -1,6 +1,7 @@
 //! The command line. What each command does is in `commands`.
 
 mod api_server;
+mod store;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 pub use api_server::ApiServer;
+pub use store::{Choice, EtcdSettings, StoreFlags};
 
 use crate::layout::MAX_NODES;
 
@@ -81,6 +83,8 @@ pub struct Up {
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub nodeport_addresses: Vec<String>,
     #[command(flatten)]
+    pub store: StoreFlags,
+    #[command(flatten)]
     pub api_server: ApiServer,
 }
 
@@ -120,6 +124,8 @@ pub struct Server {
     /// [default: all, the loopback's included]
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub nodeport_addresses: Vec<String>,
+    #[command(flatten)]
+    pub store: StoreFlags,
     #[command(flatten)]
     pub api_server: ApiServer,
 }

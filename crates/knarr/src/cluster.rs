@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::arguments::{Choice, EtcdSettings};
 use crate::claims::{self, SLOTS};
 use crate::durable::write_durably;
 use crate::layout::{Layout, MAX_NODES};
@@ -28,10 +29,16 @@ pub struct Cluster {
     /// Whether a store was made: from then on a missing one is a loss, not a beginning.
     #[serde(default = "yes")]
     pub has_store: bool,
+    /// The etcd that keeps the objects; `None`: the file in the data directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdSettings>,
+    /// The addresses of a cluster that other servers have made; `None`: those of the slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_network: Option<ClusterNetwork>,
 }
 
 /// The addresses that all nodes of a cluster agree on, on whatever machine they run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ClusterNetwork {
     /// The range pods of all nodes get addresses from.
@@ -106,13 +113,14 @@ impl Cluster {
 
     /// The addresses that all nodes of the cluster agree on.
     pub fn network(&self) -> ClusterNetwork {
-        ClusterNetwork {
-            pod_cidr: self.pod_cidr(),
-            service_cidr: self.service_cidr(),
-            api_service_ip: self.api_service_ip(),
-            dns_ip: self.dns_ip(),
+        let own = || ClusterNetwork {
+            pod_cidr: format!("10.{}.0.0/16", 244 + self.slot),
+            service_cidr: format!("10.{}.0.0/16", 96 + self.slot),
+            api_service_ip: Ipv4Addr::new(10, 96 + self.slot, 0, 1),
+            dns_ip: Ipv4Addr::new(10, 96 + self.slot, 0, 10),
             domain: CLUSTER_DOMAIN.to_owned(),
-        }
+        };
+        self.shared_network.clone().unwrap_or_else(own)
     }
 
     /// What the names of the cluster's bridges (and nftables tables) begin with.
@@ -127,22 +135,22 @@ impl Cluster {
 
     /// The range pods of all nodes get addresses from.
     pub fn pod_cidr(&self) -> String {
-        format!("10.{}.0.0/16", 244 + self.slot)
+        self.network().pod_cidr
     }
 
     /// The range of Services' cluster addresses.
     pub fn service_cidr(&self) -> String {
-        format!("10.{}.0.0/16", 96 + self.slot)
+        self.network().service_cidr
     }
 
     /// The `kubernetes` Service's address.
     pub fn api_service_ip(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 96 + self.slot, 0, 1)
+        self.network().api_service_ip
     }
 
     /// The `kube-dns` Service's address.
     pub fn dns_ip(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, 96 + self.slot, 0, 10)
+        self.network().dns_ip
     }
 
     /// Reads the cluster's identity, or makes and writes it at the first start. Claims its slot for as long
@@ -189,8 +197,7 @@ impl Cluster {
         let Some(slot) = unused.or_else(|| (0..SLOTS).find(is_free)) else {
             bail!("no free address range is left for another cluster on this machine (at most {SLOTS})");
         };
-        let cluster =
-            Self { slot, node_name: node_name.to_owned(), nodes: nodes.unwrap_or(1), has_store: false };
+        let cluster = Self { node_name: node_name.to_owned(), nodes: nodes.unwrap_or(1), ..at(slot) };
         cluster.write(layout)?;
         claims::claim(layout, slot)?;
         Ok(cluster)
@@ -217,12 +224,36 @@ impl Cluster {
         write_durably(&layout.cluster_file(), &serde_json::to_vec_pretty(self)?, 0o644)
     }
 
-    /// Notes durably that the cluster's store was made.
+    /// Notes durably that the cluster's store was made, and where, where it is none of this machine.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn note_store(&self, layout: &Layout) -> Result<()> {
-        Self { has_store: true, ..self.clone() }.write(layout)
+    pub fn note_store(&self, layout: &Layout, etcd: Option<EtcdSettings>) -> Result<()> {
+        Self { has_store: true, etcd, ..self.clone() }.write(layout)
+    }
+
+    /// The etcd to use, by what is asked for and what was there before; `None`: the file in the data directory.
+    ///
+    /// # Errors
+    /// When the cluster's objects are elsewhere than asked for.
+    pub fn store(&self, choice: Option<Choice>, layout: &Layout) -> Result<Option<EtcdSettings>> {
+        match (choice, &self.etcd) {
+            (None, etcd) => Ok(etcd.clone()),
+            (Some(Choice::Embedded), None) => Ok(None),
+            (Some(Choice::Etcd(wanted)), _) if !self.has_store => Ok(Some(wanted)),
+            // The members of an etcd change.
+            (Some(Choice::Etcd(wanted)), Some(etcd)) if wanted.prefix == etcd.prefix => Ok(Some(wanted)),
+            (Some(_), present) => {
+                let file = || layout.store_file().display().to_string();
+                let place = present.as_ref().map_or_else(file, EtcdSettings::place);
+                bail!(
+                    "cluster {:?} keeps its objects in {place}: it goes on there without flags of a store. `knarr down --purge {}` \
+                     forgets the cluster",
+                    layout.name,
+                    layout.flags()
+                )
+            }
+        }
     }
 
     /// Refuses to begin anew where objects have been kept.
@@ -268,8 +299,9 @@ pub fn ports() -> impl Iterator<Item = u16> {
     })
 }
 
-fn at(slot: u8) -> Cluster {
-    Cluster { slot, node_name: String::new(), nodes: 0, has_store: false }
+/// What a slot stands for.
+pub fn at(slot: u8) -> Cluster {
+    Cluster { slot, node_name: String::new(), nodes: 0, has_store: false, etcd: None, shared_network: None }
 }
 
 fn ports_are_free(slot: u8) -> bool {
@@ -292,9 +324,9 @@ mod tests {
     #[test]
     fn a_store_that_was_there_and_is_not_is_no_beginning() {
         let (_folder, layout) = layout();
-        let new = Cluster { slot: 0, node_name: "n".into(), nodes: 1, has_store: false };
+        let new = Cluster { node_name: "n".into(), nodes: 1, ..at(0) };
         assert!(new.check_store(&layout).is_ok(), "the first start");
-        new.note_store(&layout).expect("noted");
+        new.note_store(&layout, None).expect("noted");
         let known = Cluster::load(&layout).expect("there");
         assert!(known.has_store);
         let missing = known.check_store(&layout).expect_err("missing").to_string();
@@ -308,13 +340,42 @@ mod tests {
 
     #[test]
     fn nodes_are_added_and_none_is_removed_but_all() {
-        let cluster = Cluster { slot: 2, node_name: "n".into(), nodes: 3, has_store: true };
+        let cluster = Cluster { node_name: "n".into(), nodes: 3, has_store: true, ..at(2) };
         let changes: Vec<u8> = (0..=5).filter(|nodes| cluster.changes_to(*nodes)).collect();
         assert_eq!(changes, [0, 4, 5]);
         assert_eq!(cluster.members_bridge(), "knarr2nodes");
         assert_eq!(cluster.members_range(), "192.168.67.0/24");
         let last = Cluster { slot: SLOTS - 1, ..cluster };
         assert_eq!(last.members_range(), "192.168.130.0/24");
+    }
+
+    #[test]
+    fn a_cluster_goes_on_in_the_store_it_has() {
+        let (_folder, layout) = layout();
+        let etcd = |prefix: &str, server: &str| EtcdSettings {
+            servers: vec![server.to_owned()],
+            cafile: None,
+            certfile: None,
+            keyfile: None,
+            prefix: prefix.to_owned(),
+        };
+        let (here, moved) = (etcd("/registry", "http://a:1"), etcd("/registry", "http://b:1"));
+        let new = at(0);
+        assert_eq!(new.store(None, &layout).expect("taken"), None);
+        assert_eq!(new.store(Some(Choice::Etcd(here.clone())), &layout).expect("taken"), Some(here.clone()));
+        new.note_store(&layout, Some(here.clone())).expect("noted");
+        let known = Cluster::load(&layout).expect("there");
+        assert_eq!(known.store(None, &layout).expect("taken"), Some(here));
+        assert_eq!(
+            known.store(Some(Choice::Etcd(moved.clone())), &layout).expect("taken"),
+            Some(moved.clone())
+        );
+        let error = known.store(Some(Choice::Embedded), &layout).expect_err("refused").to_string();
+        assert!(error.contains("keeps its objects in etcd at http://a:1 below /registry"), "{error}");
+        assert!(known.store(Some(Choice::Etcd(etcd("/other", "http://a:1"))), &layout).is_err());
+        let embedded = Cluster { has_store: true, ..at(0) };
+        let error = embedded.store(Some(Choice::Etcd(moved)), &layout).expect_err("refused").to_string();
+        assert!(error.contains("store.redb"), "{error}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use controllers::load_balancer::Pool;
 use network::services::NodePorts;
 use serde::Deserialize;
 
-use crate::arguments::{Agent, ApiServer, Server};
+use crate::arguments::{Agent, ApiServer, Server, StoreFlags};
 
 /// What can stand in the file given by `--config`. Every key is optional; a flag wins over the file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -20,6 +20,8 @@ pub struct Settings {
     pub nodes: Option<u8>,
     /// A CRI v1 endpoint instead of the built-in runtime.
     pub container_runtime_endpoint: Option<String>,
+    /// What keeps the cluster's objects.
+    pub store: StoreFlags,
     /// What of the API server can be set.
     pub api_server: ApiServer,
     /// Another name for `apiServer.auditLogPath`.
@@ -114,6 +116,7 @@ impl Settings {
         settings.take_node_ports(&server.nodeport_addresses);
         let named = ApiServer { audit_log_path: settings.audit_log.take(), ..ApiServer::default() };
         settings.api_server = server.api_server.over(&settings.api_server.over(&named)?)?;
+        settings.store = server.store.over(&settings.store);
         settings.nodes = match server.disable_agent {
             true => Some(0),
             false => server.nodes.or(settings.nodes),
@@ -143,6 +146,7 @@ impl Settings {
     /// Whether what is only used later can be used.
     fn check(self) -> Result<Self> {
         NodePorts::parse(&self.node_port_addresses)?;
+        self.store.choice()?;
         if !self.load_balancer_pool.is_empty() {
             Pool::parse(&self.load_balancer_pool)?;
         }

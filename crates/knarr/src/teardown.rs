@@ -11,7 +11,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::claims;
-use crate::cluster::Cluster;
+use crate::cluster;
 use crate::layout::{Layout, MAX_NODES};
 use crate::process::{ProcessRecord, ended_within};
 
@@ -148,7 +148,7 @@ fn remove_cgroups(cgroup: &str) -> Result<()> {
 }
 
 fn remove_network(slot: u8) -> Result<()> {
-    let cluster = Cluster { slot, node_name: String::new(), nodes: 0, has_store: false };
+    let cluster = cluster::at(slot);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (bridges, veths) = (cluster.bridge_prefix(), cluster.veth_prefix());
     runtime.block_on(cni::remove_cluster(&bridges, &veths, cluster.route_protocol()))?;

@@ -1,5 +1,7 @@
 //! The paths that are no resource: health, version, metrics, discovery, OpenAPI, token keys.
 
+use std::time::Duration;
+
 use api::Error;
 use base::metrics::Format;
 use http::{HeaderValue, Method, StatusCode};
@@ -10,6 +12,9 @@ use crate::build::Version;
 use crate::context::Context;
 use crate::request::call::Call;
 use crate::respond::{self, Outcome};
+
+/// How long the store may take to show that it works, as upstream (`--etcd-healthcheck-timeout`).
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Answers a request for such a path.
 pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
@@ -22,13 +27,12 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
         context.deps.resources.settled().await;
     }
     match parts.as_slice() {
-        [kind @ ("healthz" | "livez" | "readyz")] => {
-            context.health.answer(kind, None, &call.query, &context.metrics).ok_or_else(Error::no_such_path)
+        [kind @ ("healthz" | "livez" | "readyz"), only @ ..] if only.len() < 2 => {
+            let (health, store) = (&context.health, store_health(context).await);
+            let only = only.first().copied();
+            let answer = health.answer(kind, only, &call.query, &context.metrics, store.as_ref());
+            answer.ok_or_else(Error::no_such_path)
         }
-        [kind @ ("healthz" | "livez" | "readyz"), check] => context
-            .health
-            .answer(kind, Some(check), &call.query, &context.metrics)
-            .ok_or_else(Error::no_such_path),
         ["version"] => version(context.commit),
         ["metrics"] => metrics(context, call).await,
         ["api" | "apis", ..] if parts.len() <= 3 => {
@@ -52,6 +56,18 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
         [""] | [] => index(context),
         _ => Err(Error::no_such_path()),
     }
+}
+
+/// How a store on the other side of a network is; `None` for one of this process, without which nothing answers.
+async fn store_health(context: &Context) -> Option<Result<(), String>> {
+    let store = &context.deps.store;
+    if !store.is_shared() {
+        return None;
+    }
+    Some(match tokio::time::timeout(STORE_PATIENCE, store.revision()).await {
+        Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", STORE_PATIENCE.as_secs())),
+    })
 }
 
 /// An answer that is the same for everybody, and may be kept for an hour.

@@ -37,6 +37,8 @@ pub fn run(down: &Down) -> Result<()> {
     if let Some(path) = user_kubeconfig() {
         kubeconfig::remove(&path, &layout.context())?;
     }
+    // Read before it goes with the folder.
+    let etcd = Cluster::load(&layout).ok().and_then(|cluster| cluster.etcd);
     if down.purge {
         match base::remove_tree(&layout.data_dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -50,5 +52,12 @@ pub fn run(down: &Down) -> Result<()> {
         layout.name,
         if was_running { "is down" } else { "was not running; nothing of it is left" }
     ))?;
+    if let Some(etcd) = etcd.filter(|_| down.purge) {
+        say(&format!(
+            "its objects stay in {place}: other servers may use them; `etcdctl del --prefix {prefix}/` removes them\n",
+            place = etcd.place(),
+            prefix = etcd.prefix
+        ))?;
+    }
     Ok(())
 }

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use store::embedded::{self, Damage, Repaired, Report};
 
 use super::say;
-use crate::arguments::Store;
+use crate::arguments::{Store, Which};
+use crate::cluster::Cluster;
 use crate::layout::Layout;
 use crate::which::layout_of;
 
@@ -16,8 +17,17 @@ use crate::which::layout_of;
 /// When the file is in use, missing, or cannot be opened.
 pub fn run(what: &Store) -> Result<bool> {
     match what {
-        Store::Check(which) => check(&layout_of(which)?),
-        Store::Repair(which) => repair(&layout_of(which)?),
+        Store::Check(which) => check(&in_file(which)?),
+        Store::Repair(which) => repair(&in_file(which)?),
+    }
+}
+
+/// The cluster, whose objects are in a file.
+fn in_file(which: &Which) -> Result<Layout> {
+    let layout = layout_of(which)?;
+    match Cluster::load(&layout).ok().and_then(|cluster| cluster.etcd) {
+        Some(etcd) => bail!("cluster {:?} keeps its objects in {}, not in a file", layout.name, etcd.place()),
+        None => Ok(layout),
     }
 }
 

@@ -153,6 +153,7 @@ fn start_server(up: &Up, layout: &Layout) -> Result<Ready> {
     if !up.nodeport_addresses.is_empty() {
         command.arg("--nodeport-addresses").arg(up.nodeport_addresses.join(","));
     }
+    command.args(up.store.arguments()?);
     command.args(up.api_server.arguments()?);
     command.env(BACKGROUND, "1").current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut server = command.spawn().context("starting the server")?;

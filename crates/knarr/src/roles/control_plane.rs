@@ -28,6 +28,7 @@ use controllers::certificates::authority::Authority;
 use controllers::kubernetes_service::{ApiService, ApiServiceFeed};
 use controllers::load_balancer::{Pool, Source};
 use controllers::service_account_token::SignToken;
+use etcd::COMPACTION_INTERVAL;
 use informer::{Informers, Manager};
 use kube::Client;
 use kubelet::process_pods::Part;
@@ -208,6 +209,12 @@ async fn prepare(parts: &Parts, last: Vec<Arc<dyn Admission>>) -> Result<(Contro
 
 /// Where the cluster's objects are kept. Nothing else here knows which backend it is.
 async fn open_store(parts: &Parts) -> Result<Arc<dyn Store>> {
+    if let Some(etcd) = &parts.etcd {
+        parts.cluster.note_store(&parts.layout, parts.cluster.etcd.clone())?;
+        let compactor = etcd.clone().compactor(COMPACTION_INTERVAL, parts.supervisor.shutdown().clone());
+        parts.supervisor.spawn(TaskKind::Background, "etcd-compactor", compactor);
+        return Ok(Arc::new(etcd.clone()));
+    }
     let file = parts.layout.store_file();
     parts.cluster.check_store(&parts.layout)?;
     let config =
@@ -217,13 +224,16 @@ async fn open_store(parts: &Parts) -> Result<Arc<dyn Store>> {
         .context("opening the store")?
         .map_err(|error| store_error(parts, error))?;
     if !parts.cluster.has_store {
-        parts.cluster.note_store(&parts.layout)?;
+        parts.cluster.note_store(&parts.layout, None)?;
     }
     Ok(Arc::new(store))
 }
 
 /// Says what can be done about a store that cannot be used.
 fn store_error(parts: &Parts, error: store::Error) -> anyhow::Error {
+    if let Some(etcd) = &parts.cluster.etcd {
+        return anyhow::Error::new(error).context(etcd.place());
+    }
     let (flags, file) = (parts.layout.flags(), parts.layout.store_file());
     let advice = match &error {
         store::Error::Corrupted { .. } => {

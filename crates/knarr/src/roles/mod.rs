@@ -12,3 +12,4 @@ pub mod node;
 pub mod parts;
 pub mod readiness;
 pub mod server;
+pub mod shared_store;

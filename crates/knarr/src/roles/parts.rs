@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use base::{Clock, Supervisor};
+use etcd::Etcd;
 
 use crate::cluster::Cluster;
 use crate::layout::Layout;
@@ -16,6 +17,8 @@ pub struct Parts {
     pub settings: Settings,
     pub cluster: Cluster,
     pub pki: Pki,
+    /// The store, where it is not the file of this machine.
+    pub etcd: Option<Etcd>,
     /// Addresses of this machine, best first.
     pub addresses: Vec<IpAddr>,
     pub clock: Arc<dyn Clock>,

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use base::{Clock, Shutdown, Supervisor, SystemClock, TaskKind};
 use client::kubeconfig;
+use etcd::Etcd;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serving::ServerTls;
@@ -24,6 +25,7 @@ use super::control_plane::ControlPlane;
 use super::daemon::{self, DRAIN, wait_for_end};
 use super::members::MembersNetwork;
 use super::parts::Parts;
+use super::shared_store::{self, Common};
 use super::{addresses, control_plane, node};
 use crate::admin;
 use crate::arguments::Server;
@@ -92,8 +94,9 @@ async fn serve(layout: Layout, settings: Settings, config: Option<PathBuf>) -> R
     let mut more_nodes = signal(MORE_NODES).context("waiting for signals")?;
     host::check_room(&[&layout.data_dir, &layout.run_dir])?;
     let node_name = settings.node_name.clone().map_or_else(host::name, Ok)?;
-    let cluster = Cluster::load_or_create(&layout, &node_name, settings.nodes)?;
+    let mut cluster = Cluster::load_or_create(&layout, &node_name, settings.nodes)?;
     ProcessRecord::own()?.write(&layout.pid_file())?;
+    let etcd = join_store(&layout, &settings, &mut cluster).await?;
     host::prepare()?;
     let mut network = MembersNetwork::of(&cluster, &settings)?;
     let gateway = network.gateway();
@@ -104,8 +107,13 @@ async fn serve(layout: Layout, settings: Settings, config: Option<PathBuf>) -> R
     let now = addresses::follow(&supervisor, has_members.then_some(gateway))?;
     let names = names_of(&cluster, gateway);
     let pki = Pki::load_or_create(&layout.pki_dir(), &names, clock.now())?;
+    if let (Some(etcd), Some(place)) = (&etcd, &cluster.etcd) {
+        let own = Common::of(cluster.network(), &pki);
+        shared_store::agree(etcd, &own, &layout.pki_dir(), place).await?;
+    }
     let addresses = names.addresses.clone();
-    let parts = Parts { layout, settings, cluster, pki, addresses, clock, supervisor: supervisor.clone() };
+    let parts =
+        Parts { layout, settings, cluster, pki, etcd, addresses, clock, supervisor: supervisor.clone() };
     let endpoint =
         admin::endpoint(parts.cluster.api_port(), parts.pki.ca_pem.clone(), parts.pki.admin.clone());
     let plane = control_plane::start(&parts, now.clone()).await?;
@@ -133,6 +141,17 @@ async fn serve(layout: Layout, settings: Settings, config: Option<PathBuf>) -> R
     supervisor.drain(DRAIN).await;
     plane.close().await;
     Ok(())
+}
+
+/// Connects to the etcd that keeps the cluster's objects, and takes over what other servers have made of the cluster.
+async fn join_store(layout: &Layout, settings: &Settings, cluster: &mut Cluster) -> Result<Option<Etcd>> {
+    cluster.etcd = cluster.store(settings.store.choice()?, layout)?;
+    let Some(place) = &cluster.etcd else { return Ok(None) };
+    let etcd = shared_store::connect(place).await?;
+    if let Some(common) = shared_store::common(&etcd, place, cluster.has_store).await? {
+        cluster.shared_network = Some(common.network);
+    }
+    Ok(Some(etcd))
 }
 
 /// What the server and the nodes of this machine share.

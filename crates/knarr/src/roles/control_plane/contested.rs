@@ -99,8 +99,9 @@ impl World {
                 ingress: settings::Ingress { enabled: false, ..settings::Ingress::default() },
                 ..Settings::default()
             },
-            cluster: Cluster { slot: 0, node_name: "n".into(), nodes: 0, has_store: false },
+            cluster: Cluster { node_name: "n".into(), ..cluster::at(0) },
             layout,
+            etcd: None,
             addresses: vec![ip],
             clock: Arc::new(SystemClock),
             supervisor: Supervisor::new(Shutdown::new()),

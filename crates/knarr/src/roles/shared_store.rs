@@ -1,0 +1,127 @@
+//! An etcd as a cluster's store: who may use it, and what the servers that share it must have in common.
+//!
+//! The first server writes down what the cluster is: its ranges of addresses, and fingerprints of its authorities and of
+//! the key that signs tokens. Every other takes the ranges over and starts only with the same authorities and key: tokens
+//! and certificates of one server would mean nothing to another otherwise.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use etcd::{Config, Etcd};
+use ring::digest;
+use serde::{Deserialize, Serialize};
+use store::{Error, Expect, Store};
+
+use crate::arguments::EtcdSettings;
+use crate::cluster::ClusterNetwork;
+use crate::pki::Pki;
+
+/// Where the servers write down what they share.
+const KEY: &str = "/registry/knarr.io/cluster";
+/// What values in protobuf begin with, as upstream's API servers write them.
+const PROTOBUF: &[u8] = b"k8s\0";
+
+/// What the servers of a cluster have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Common {
+    pub network: ClusterNetwork,
+    /// Of the files that are copied from the first server, by name.
+    pub fingerprints: std::collections::BTreeMap<String, String>,
+}
+
+/// Connects to etcd.
+///
+/// # Errors
+/// Says what each address answered, and what can be done.
+pub async fn connect(settings: &EtcdSettings) -> Result<Etcd> {
+    let config = Config { translate: Some(Arc::new(|_, value| readable(value))), ..settings.config()? };
+    let etcd = Etcd::connect(config).await.with_context(|| format!("connecting to {}", settings.place()))?;
+    tracing::info!(version = etcd.version(), place = settings.place(), "the store is etcd");
+    Ok(etcd)
+}
+
+/// Values are JSON. What upstream's API servers wrote in protobuf is read, too, and written as JSON with the next change.
+fn readable(value: Bytes) -> Result<Bytes, String> {
+    if value.starts_with(PROTOBUF) {
+        let object = resources::protobuf::read(&value)?;
+        return serde_json::to_vec(&object).map(Bytes::from).map_err(|error| error.to_string());
+    }
+    if value.starts_with(b"k8s:enc:") {
+        return Err("it is encrypted at rest, which is not supported".to_owned());
+    }
+    Ok(value)
+}
+
+/// What the cluster in etcd is; `None` when no server has used it yet.
+///
+/// # Errors
+/// The store's; and when a cluster that has had objects there finds none.
+pub async fn common(etcd: &Etcd, settings: &EtcdSettings, has_store: bool) -> Result<Option<Common>> {
+    let (found, _) = etcd.get(KEY).await.context("reading what the cluster in etcd is")?;
+    if let Some(found) = found {
+        let common = serde_json::from_slice(&found.value);
+        return Ok(Some(common.with_context(|| format!("{KEY} in {} is damaged", settings.place()))?));
+    }
+    if has_store {
+        bail!(
+            "{} holds nothing of this cluster, which has had its objects there: restore etcd from a snapshot, or name the \
+             etcd and prefix that hold them; `knarr down --purge` forgets the cluster",
+            settings.place()
+        );
+    }
+    Ok(None)
+}
+
+/// Writes down what the cluster is, or compares it with what others wrote.
+///
+/// # Errors
+/// When this server has other authorities or another key than the others; the store's.
+pub async fn agree(etcd: &Etcd, own: &Common, pki_dir: &Path, settings: &EtcdSettings) -> Result<()> {
+    let value = serde_json::to_vec(own)?;
+    let found = match etcd.put(KEY, value.into(), Expect::Absent, None).await {
+        Ok(_) => return Ok(()),
+        Err(Error::Conflict { current: Some(found) }) => found,
+        Err(error) => return Err(error).context("writing down what the cluster in etcd is"),
+    };
+    let common: Common = serde_json::from_slice(&found.value)?;
+    let differs = |name: &&String| common.fingerprints.get(*name) != own.fingerprints.get(*name);
+    let other: Vec<&str> = own.fingerprints.keys().filter(differs).map(String::as_str).collect();
+    if !other.is_empty() {
+        bail!(
+            "{} holds a cluster whose {} are other ones than in {}: copy ca.crt, ca.key, front-proxy-ca.crt, \
+             front-proxy-ca.key and sa.key from the `pki` folder of a server of that cluster before this one starts; or \
+             choose another --etcd-prefix for a cluster of its own",
+            settings.place(),
+            other.join(" and "),
+            pki_dir.display()
+        );
+    }
+    if common.network != own.network {
+        bail!(
+            "{} holds a cluster with other ranges of addresses ({})",
+            settings.place(),
+            common.network.pod_cidr
+        );
+    }
+    Ok(())
+}
+
+impl Common {
+    pub fn of(network: ClusterNetwork, pki: &Pki) -> Self {
+        let files = [
+            ("ca.crt", &pki.ca_pem),
+            ("front-proxy-ca.crt", &pki.front_proxy_ca_pem),
+            ("sa.key", &pki.service_account_key_pem),
+        ];
+        let fingerprint = |text: &str| {
+            let digest = digest::digest(&digest::SHA256, text.trim().as_bytes());
+            digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let fingerprints =
+            files.into_iter().map(|(name, text)| (name.to_owned(), fingerprint(text))).collect();
+        Self { network, fingerprints }
+    }
+}
