@@ -26,6 +26,7 @@ mod kubelet;
 mod metrics;
 mod openapi;
 mod proxy;
+mod remembered;
 pub mod request;
 mod respond;
 pub mod security;

@@ -12,15 +12,19 @@ use crate::bootstrap;
 use crate::cache::lookup::Lookup;
 use crate::cache::{Cache, CacheError};
 use crate::conversion::Converter;
+use crate::identity::authn::jwt::{AuthenticationConfiguration, Jwt};
 use crate::identity::authn::service_account::{
     DEFAULT_ISSUER, Issuer, SecretTokens, ServiceAccounts, SigningKey, TokenSettings,
 };
 use crate::identity::authn::{
-    self, Anonymous, Authenticator, BootstrapTokens, ClientCertificate, StaticTokens,
+    self, Anonymous, Authenticator, BootstrapTokens, ClientCertificate, StaticTokens, TokenWebhook,
+    WebhookTokens,
 };
 use crate::identity::authz::node::NodeAuthorizer;
 use crate::identity::authz::rbac::Rbac;
-use crate::identity::authz::{self, Authorizer, PrivilegedGroup};
+use crate::identity::authz::{
+    self, AlwaysAllow, AlwaysDeny, AuthorizationConfiguration, Authorizer, Mode, PrivilegedGroup, Webhook,
+};
 use crate::identity::{RuleResolver, TokenIssuer};
 use crate::webhook::Caller;
 
@@ -31,8 +35,21 @@ pub struct SecurityConfig {
     /// The first signs tokens, all check them.
     pub token_keys: Vec<SigningKey>,
     pub static_tokens: StaticTokens,
-    /// Whether requests without credentials are `system:anonymous` (upstream's default) or refused.
-    pub anonymous: bool,
+    /// Who else may come in, and whether those may who do not say who they are.
+    pub authentication: AuthenticationConfiguration,
+    /// Who is asked about tokens that nobody else knows.
+    pub token_webhook: Option<TokenWebhook>,
+    /// Who is asked whether a request is allowed.
+    pub authorization: AuthorizationConfiguration,
+}
+
+/// Why security cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum SecurityError {
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error("{0}")]
+    Setting(String),
 }
 
 impl SecurityConfig {
@@ -42,7 +59,9 @@ impl SecurityConfig {
             issuer: DEFAULT_ISSUER.to_owned(),
             token_keys: vec![token_key],
             static_tokens: StaticTokens::default(),
-            anonymous: true,
+            authentication: AuthenticationConfiguration::default(),
+            token_webhook: None,
+            authorization: AuthorizationConfiguration::default(),
         }
     }
 }
@@ -64,8 +83,8 @@ impl Security {
     /// server is built with.
     ///
     /// # Errors
-    /// When the watch cache does not hold the resources that security stands on.
-    pub fn start(
+    /// When the watch cache does not hold the resources that security stands on, or a file that is named cannot be used.
+    pub async fn start(
         config: SecurityConfig,
         cache: &Cache,
         kinds: Arc<dyn ResourceSource>,
@@ -73,15 +92,12 @@ impl Security {
         caller: Caller,
         clock: Arc<dyn Clock>,
         supervisor: &Supervisor,
-    ) -> Result<Self, CacheError> {
+    ) -> Result<Self, SecurityError> {
         let lookup = Lookup::new(cache.clone());
         let rbac = Rbac::start(&lookup, supervisor)?;
         let node = NodeAuthorizer::start(&lookup, bootstrap::node_rules().into(), supervisor)?;
-        let authorizer: Arc<dyn Authorizer> = Arc::new(authz::Union(vec![
-            Arc::new(PrivilegedGroup),
-            Arc::new(node.clone()),
-            Arc::new(rbac.clone()),
-        ]));
+        let authorizer: Arc<dyn Authorizer> =
+            Arc::new(authz::Union(authorizers(config.authorization, &node, &rbac).await?));
         let settings = TokenSettings {
             issuer: config.issuer,
             keys: config.token_keys.into(),
@@ -95,8 +111,17 @@ impl Security {
             Arc::new(SecretTokens::new(settings.clone())),
             Arc::new(BootstrapTokens::new(lookup.clone(), settings.clock.clone())),
         ];
-        if config.anonymous {
-            authenticators.push(Arc::new(Anonymous::default()));
+        for issuer in config.authentication.issuers {
+            let jwt = Jwt::start(issuer, settings.clock.clone(), supervisor);
+            authenticators.push(Arc::new(jwt.map_err(SecurityError::Setting)?));
+        }
+        if let Some(webhook) = config.token_webhook {
+            let webhook = WebhookTokens::open(webhook).await;
+            authenticators.push(Arc::new(webhook.map_err(SecurityError::Setting)?));
+        }
+        let anonymous = config.authentication.anonymous;
+        if anonymous.enabled {
+            authenticators.push(Arc::new(Anonymous::on(anonymous.paths)));
         }
         let asking = Asking::new(lookup.clone(), kinds, converter, Arc::clone(&authorizer), caller);
         let sources = Sources {
@@ -124,6 +149,27 @@ impl Security {
         self.rbac.settled().await;
         self.node.settled().await;
     }
+}
+
+/// Those who are asked in turn whether a request is allowed.
+async fn authorizers(
+    configuration: AuthorizationConfiguration,
+    node: &NodeAuthorizer,
+    rbac: &Rbac,
+) -> Result<Vec<Arc<dyn Authorizer>>, SecurityError> {
+    let mut all: Vec<Arc<dyn Authorizer>> = vec![Arc::new(PrivilegedGroup)];
+    for mode in configuration.modes {
+        all.push(match mode {
+            Mode::Node => Arc::new(node.clone()),
+            Mode::Rbac => Arc::new(rbac.clone()),
+            Mode::AlwaysAllow => Arc::new(AlwaysAllow),
+            Mode::AlwaysDeny => Arc::new(AlwaysDeny),
+            Mode::Webhook(webhook) => {
+                Arc::new(Webhook::open(*webhook).await.map_err(SecurityError::Setting)?)
+            }
+        });
+    }
+    Ok(all)
 }
 
 #[cfg(test)]

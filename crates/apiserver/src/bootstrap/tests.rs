@@ -101,7 +101,7 @@ fn what_is_missing_is_added_and_what_was_added_stays() {
 }
 
 /// The administrator of a whole server.
-fn served(f: &Fixture) -> (Security, Client) {
+async fn served(f: &Fixture) -> (Security, Client) {
     let clock = Arc::new(SystemClock);
     let security = SecurityConfig::new(SigningKey::generate().unwrap());
     let security = Security::start(
@@ -113,6 +113,7 @@ fn served(f: &Fixture) -> (Security, Client) {
         clock.clone(),
         &f.supervisor,
     )
+    .await
     .unwrap();
     let server = Server::build(
         Config::default(),
@@ -142,7 +143,7 @@ fn served(f: &Fixture) -> (Security, Client) {
 #[tokio::test]
 async fn a_server_is_set_up_once_and_corrected_later() {
     let f = Fixture::new().await;
-    let (security, client) = served(&f);
+    let (security, client) = served(&f).await;
     let first = run(&client, &config()).await.unwrap();
     assert_eq!(
         first.created,
@@ -193,7 +194,7 @@ async fn a_server_is_set_up_once_and_corrected_later() {
 #[tokio::test]
 async fn what_the_administrator_has_made_of_a_first_object_stays() {
     let f = Fixture::new().await;
-    let (_security, client) = served(&f);
+    let (_security, client) = served(&f).await;
     run(&client, &config()).await.unwrap();
     let class = json!({"metadata": {"name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "false"}}, "provisioner": "knarr.dev/directory"});
     f.put("storageclasses/standard", &class).await;

@@ -45,6 +45,7 @@ impl Setup {
             clock.clone(),
             &f.supervisor,
         )
+        .await
         .unwrap();
         let deps = || Deps {
             clock: clock.clone(),

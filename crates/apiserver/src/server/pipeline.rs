@@ -136,7 +136,7 @@ async fn enter(
     info: RequestInfo,
     trail: &mut Trail,
 ) -> Result<(Call, Option<Slot>), Error> {
-    let authenticated = authenticate(context, peer, &parts.headers).await;
+    let authenticated = authenticate(context, peer, &parts.headers, &info.path).await;
     record(context, peer, &mut parts, &info, authenticated.as_deref().ok(), trail);
     let user = authenticated?;
     tracing::Span::current().record("user", user.name.as_str());
@@ -190,7 +190,12 @@ fn record(
     }
 }
 
-async fn authenticate(context: &Context, peer: &Peer, headers: &HeaderMap) -> Result<Arc<User>, Error> {
+async fn authenticate(
+    context: &Context,
+    peer: &Peer,
+    headers: &HeaderMap,
+    path: &str,
+) -> Result<Arc<User>, Error> {
     if let Some(user) = &peer.fixed {
         return Ok(Arc::clone(user));
     }
@@ -212,12 +217,12 @@ async fn authenticate(context: &Context, peer: &Peer, headers: &HeaderMap) -> Re
     };
     let authenticator = &context.deps.authenticator;
     if certificate.is_some() {
-        let alone = Credentials { client_certificate: certificate, bearer_token: None };
+        let alone = Credentials { client_certificate: certificate, bearer_token: None, path };
         if let Ok(Some(user)) = authenticator.authenticate(&alone).await {
             return Ok(Arc::clone(peer.by_certificate.get_or_init(|| user)));
         }
     }
-    let credentials = Credentials { client_certificate: certificate, bearer_token: token.as_deref() };
+    let credentials = Credentials { client_certificate: certificate, bearer_token: token.as_deref(), path };
     authenticator.authenticate(&credentials).await?.ok_or_else(Error::unauthorized)
 }
 

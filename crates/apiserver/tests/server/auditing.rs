@@ -1,6 +1,5 @@
 //! What is written down about requests: levels and stages of a policy, bodies, refusals, and where events go.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -166,22 +165,6 @@ async fn refusals_say_who_was_refused_and_what_was_tried() {
     );
 }
 
-/// A kubeconfig that leads to a webhook.
-fn kubeconfig(dir: &std::path::Path, hook: &Hook) -> PathBuf {
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "hook",
-        "clusters": [{"name": "hook", "cluster": {
-            "server": format!("https://127.0.0.1:{}/audit", hook.port),
-            "certificate-authority-data": hook.ca(),
-        }}],
-        "users": [{"name": "hook", "user": {"token": "secret"}}],
-        "contexts": [{"name": "hook", "context": {"cluster": "hook", "user": "hook"}}],
-    });
-    let path = dir.join("webhook.kubeconfig");
-    std::fs::write(&path, config.to_string()).unwrap();
-    path
-}
-
 #[tokio::test]
 async fn a_webhook_gets_events_together_and_again_when_it_failed() {
     let failures = std::sync::atomic::AtomicUsize::new(1);
@@ -201,7 +184,7 @@ async fn a_webhook_gets_events_together_and_again_when_it_failed() {
         initial_backoff: Duration::from_millis(1),
         ..Batches::default()
     };
-    let webhook = WebhookSettings { kubeconfig: kubeconfig(dir.path(), &hook), batches };
+    let webhook = WebhookSettings { kubeconfig: hook.kubeconfig(dir.path(), "/audit"), batches };
     let audited = Audited::start(Some(POLICY), Some(webhook)).await;
     for name in ["a", "b", "c"] {
         audited.harness.post(CONFIG_MAPS, &config_map(name)).await.ok();

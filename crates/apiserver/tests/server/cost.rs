@@ -111,7 +111,7 @@ async fn authentication_at_once_allocates_nothing() {
         let known = Arc::new(TokensByName) as Arc<dyn Authenticator>;
         authn::Union(crowd.chain([known]).collect())
     };
-    let credentials = Credentials { client_certificate: None, bearer_token: Some("token-jane") };
+    let credentials = Credentials { bearer_token: Some("token-jane"), ..Credentials::default() };
     let mut counted = Vec::new();
     for union in [of(0), of(MANY)] {
         let before = allocations();

@@ -15,6 +15,7 @@ mod faults;
 mod gate;
 mod harness;
 mod https;
+mod identity;
 mod layout;
 mod malformed;
 mod mutating_policies;

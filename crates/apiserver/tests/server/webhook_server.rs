@@ -98,6 +98,22 @@ impl Hook {
         STANDARD.encode(&self.authority.pem)
     }
 
+    /// Writes a kubeconfig that leads to a path of it.
+    pub fn kubeconfig(&self, dir: &std::path::Path, path: &str) -> std::path::PathBuf {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "hook",
+            "clusters": [{"name": "hook", "cluster": {
+                "server": format!("https://127.0.0.1:{}{path}", self.port),
+                "certificate-authority-data": self.ca(),
+            }}],
+            "users": [{"name": "hook", "user": {"token": "secret"}}],
+            "contexts": [{"name": "hook", "context": {"cluster": "hook", "user": "hook"}}],
+        });
+        let file = dir.join("webhook.kubeconfig");
+        std::fs::write(&file, config.to_string()).unwrap();
+        file
+    }
+
     /// What it was asked since the last look: path and query, and the review's request.
     pub fn asked(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut *self.seen.lock().unwrap())
@@ -115,7 +131,8 @@ async fn respond(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().to_string();
     let body = request.into_body().collect().await.unwrap().to_bytes();
-    let review: Value = serde_json::from_slice(&body).unwrap();
+    // A GET brings nothing.
+    let review: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
     seen.lock().unwrap().push((path.clone(), review.clone()));
     let (status, body) = match answer(&path, &review) {
         Reply::Json(value) => (200, value.to_string()),

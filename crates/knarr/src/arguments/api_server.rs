@@ -1,12 +1,18 @@
 //! The API server's own settings, under upstream's names: as flags, and as keys below `apiServer` in the settings file.
 
+mod token_file;
+
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use apiserver::audit::{Batches, FileSettings, Policy, Rotation, Settings, WebhookSettings};
+use apiserver::identity::authn::TokenWebhook;
+use apiserver::identity::authn::jwt::{AnonymousSettings, AuthenticationConfiguration, OidcFlags};
+use apiserver::identity::authz::{AccessWebhook, AuthorizationConfiguration};
+use apiserver::security::SecurityConfig;
 use clap::Args;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -61,6 +67,94 @@ pub struct ApiServer {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_webhook_initial_backoff: Option<Span>,
+    /// Whose tokens are taken and who anonymous users are: a file with an AuthenticationConfiguration
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authentication_config: Option<PathBuf>,
+    /// Whether requests without credentials are system:anonymous [default: true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anonymous_auth: Option<bool>,
+    /// Ask the server that this kubeconfig names about tokens that nobody else knows
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authentication_token_webhook_config_file: Option<PathBuf>,
+    /// The version of the TokenReview, v1 or v1beta1 [default: v1beta1]
+    #[arg(long, value_name = "VERSION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authentication_token_webhook_version: Option<String>,
+    /// How long an answer about a token counts [default: 2m]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authentication_token_webhook_cache_ttl: Option<Span>,
+    /// Tokens that are taken, a line each: token,user,uid,"group1,group2"
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_auth_file: Option<PathBuf>,
+    /// Take the tokens of this OpenID Connect issuer, an https URL
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_issuer_url: Option<String>,
+    /// The audience that the issuer's tokens have to be for
+    #[arg(long, value_name = "ID")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_client_id: Option<String>,
+    /// The authorities of the issuer's certificate [default: the machine's]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_ca_file: Option<PathBuf>,
+    /// The claim that is the user's name [default: sub]
+    #[arg(long, value_name = "CLAIM")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_username_claim: Option<String>,
+    /// What stands before users' names; "-" for nothing [default: the issuer's URL and "#"; nothing before email]
+    #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_username_prefix: Option<String>,
+    /// The claim that is the user's groups
+    #[arg(long, value_name = "CLAIM")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_groups_claim: Option<String>,
+    /// What stands before groups' names
+    #[arg(long, value_name = "PREFIX")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_groups_prefix: Option<String>,
+    /// Claims that tokens must have, with these values
+    #[arg(long, value_name = "CLAIM=VALUE", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_required_claim: Option<Vec<String>>,
+    /// What the issuer may sign with [default: RS256]
+    #[arg(long, value_name = "ALGORITHM", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc_signing_algs: Option<Vec<String>>,
+    /// Who is asked whether a request is allowed: a file with an AuthorizationConfiguration
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_config: Option<PathBuf>,
+    /// Who is asked, in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny [default: Node,RBAC]
+    #[arg(long, value_name = "MODE", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_mode: Option<Vec<String>>,
+    /// For mode Webhook: the kubeconfig that names the server
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_webhook_config_file: Option<PathBuf>,
+    /// The version of the SubjectAccessReview, v1 or v1beta1 [default: v1beta1]
+    #[arg(long, value_name = "VERSION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_webhook_version: Option<String>,
+    /// How long the webhook's answer counts that allows [default: 5m]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_webhook_cache_authorized_ttl: Option<Span>,
+    /// How long the webhook's answer counts that does not allow [default: 30s]
+    #[arg(long, value_name = "DURATION")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorization_webhook_cache_unauthorized_ttl: Option<Span>,
+}
+
+macro_rules! given {
+    ($settings:expr, $($field:ident),+) => { [$(($settings.$field.is_some(), stringify!($field))),+] };
 }
 
 impl ApiServer {
@@ -81,7 +175,11 @@ impl ApiServer {
     pub fn arguments(&self) -> Result<Vec<OsString>> {
         let fields = self.whole()?.fields()?;
         let flag = |(key, value): (String, Value)| {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = match value {
+                Value::String(text) => text,
+                Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+                other => other.to_string(),
+            };
             OsString::from(format!("--{}={value}", kebab(&key)))
         };
         Ok(fields.into_iter().map(flag).collect())
@@ -95,14 +193,127 @@ impl ApiServer {
         let policy = self.audit_policy_file.as_ref().map(|path| {
             let text =
                 std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-            Policy::parse(&text)
-                .map_err(|why| anyhow::anyhow!("{} is no audit policy: {why}", path.display()))
+            Policy::parse(&text).map_err(|why| anyhow!("{} is no audit policy: {why}", path.display()))
         });
         let file = self.audit_log_path.clone().map(|path| FileSettings { path, rotation: self.rotation() });
         let webhook = self.audit_webhook_config_file.clone();
         let webhook = webhook.map(|kubeconfig| WebhookSettings { kubeconfig, batches: self.batches() });
         let settings = Settings { policy: policy.transpose()?, file, webhook };
         Ok((settings.file.is_some() || settings.webhook.is_some()).then_some(settings))
+    }
+
+    /// Who may come in and who is asked what they may do.
+    ///
+    /// # Errors
+    /// When a file cannot be read or settings contradict each other; it says which.
+    pub fn security(&self, mut config: SecurityConfig) -> Result<SecurityConfig> {
+        if let Some(path) = &self.token_auth_file {
+            let text = read(path)?;
+            token_file::read(&text, &mut config.static_tokens)
+                .with_context(|| format!("in {}", path.display()))?;
+        }
+        config.authentication = self.authentication()?;
+        config.token_webhook = self.authentication_token_webhook_config_file.clone().map(|kubeconfig| {
+            let version = self.authentication_token_webhook_version.clone();
+            let ttl = self.authentication_token_webhook_cache_ttl;
+            TokenWebhook {
+                kubeconfig,
+                version: version.unwrap_or_else(|| "v1beta1".to_owned()),
+                ttl: ttl.map_or(Duration::from_secs(120), |span| span.0),
+            }
+        });
+        config.authorization = self.authorization()?;
+        Ok(config)
+    }
+
+    fn authentication(&self) -> Result<AuthenticationConfiguration> {
+        let oidc = given!(
+            self,
+            oidc_issuer_url,
+            oidc_client_id,
+            oidc_ca_file,
+            oidc_username_claim,
+            oidc_username_prefix,
+            oidc_groups_claim,
+            oidc_groups_prefix,
+            oidc_required_claim,
+            oidc_signing_algs
+        );
+        if let Some(path) = &self.authentication_config {
+            refuse(&oidc, "authentication-config")?;
+            let read = AuthenticationConfiguration::parse(&read(path)?);
+            let mut read = read.map_err(|why| anyhow!("{}: {why}", path.display()))?;
+            if let Some(enabled) = self.anonymous_auth {
+                ensure!(
+                    read.anonymous == AnonymousSettings::default(),
+                    "--anonymous-auth flag cannot be set when anonymous field is configured in authentication configuration file"
+                );
+                read.anonymous.enabled = enabled;
+            }
+            return Ok(read);
+        }
+        let mut configuration = match oidc.iter().any(|(given, _)| *given) {
+            true => AuthenticationConfiguration::of_flags(self.oidc()?).map_err(|why| anyhow!("{why}"))?,
+            false => AuthenticationConfiguration::default(),
+        };
+        configuration.anonymous.enabled = self.anonymous_auth.unwrap_or(true);
+        Ok(configuration)
+    }
+
+    fn oidc(&self) -> Result<OidcFlags> {
+        let required = self.oidc_required_claim.iter().flatten().map(|pair| {
+            let pair = pair.split_once('=').map(|(claim, value)| (claim.to_owned(), value.to_owned()));
+            pair.context("--oidc-required-claim: must be claim=value")
+        });
+        Ok(OidcFlags {
+            issuer_url: self.oidc_issuer_url.clone().unwrap_or_default(),
+            client_id: self.oidc_client_id.clone().unwrap_or_default(),
+            ca: self.oidc_ca_file.as_deref().map(read).transpose()?.unwrap_or_default(),
+            username_claim: self.oidc_username_claim.clone(),
+            username_prefix: self.oidc_username_prefix.clone(),
+            groups_claim: self.oidc_groups_claim.clone(),
+            groups_prefix: self.oidc_groups_prefix.clone(),
+            required_claims: required.collect::<Result<_>>()?,
+            signing_algs: self.oidc_signing_algs.clone().unwrap_or_default(),
+        })
+    }
+
+    fn authorization(&self) -> Result<AuthorizationConfiguration> {
+        let flags = given!(
+            self,
+            authorization_mode,
+            authorization_webhook_config_file,
+            authorization_webhook_version,
+            authorization_webhook_cache_authorized_ttl,
+            authorization_webhook_cache_unauthorized_ttl
+        );
+        if let Some(path) = &self.authorization_config {
+            refuse(&flags, "authorization-config")?;
+            let read = AuthorizationConfiguration::parse(&read(path)?);
+            return read.map_err(|why| anyhow!("{}: {why}", path.display()));
+        }
+        let webhook = self.authorization_webhook_config_file.clone().map(|kubeconfig| {
+            let mut webhook = AccessWebhook::of_flags(kubeconfig);
+            if let Some(version) = &self.authorization_webhook_version {
+                webhook.version.clone_from(version);
+            }
+            if let Some(span) = self.authorization_webhook_cache_authorized_ttl {
+                webhook.allowed_for = span.0;
+            }
+            if let Some(span) = self.authorization_webhook_cache_unauthorized_ttl {
+                webhook.refused_for = span.0;
+            }
+            webhook
+        });
+        match &self.authorization_mode {
+            Some(modes) => {
+                AuthorizationConfiguration::of_modes(modes, webhook).map_err(|why| anyhow!("--{why}"))
+            }
+            None if webhook.is_some() => {
+                bail!("cannot specify --authorization-webhook-config-file without mode Webhook")
+            }
+            None => Ok(AuthorizationConfiguration::default()),
+        }
     }
 
     fn rotation(&self) -> Rotation {
@@ -139,9 +350,19 @@ impl ApiServer {
     }
 
     fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        [&mut self.audit_policy_file, &mut self.audit_log_path, &mut self.audit_webhook_config_file]
-            .into_iter()
-            .flatten()
+        [
+            &mut self.audit_policy_file,
+            &mut self.audit_log_path,
+            &mut self.audit_webhook_config_file,
+            &mut self.authentication_config,
+            &mut self.authentication_token_webhook_config_file,
+            &mut self.token_auth_file,
+            &mut self.oidc_ca_file,
+            &mut self.authorization_config,
+            &mut self.authorization_webhook_config_file,
+        ]
+        .into_iter()
+        .flatten()
     }
 
     fn fields(&self) -> Result<Map<String, Value>> {
@@ -149,6 +370,18 @@ impl ApiServer {
             Value::Object(fields) => Ok(fields),
             _ => Ok(Map::new()),
         }
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// A file takes the place of flags, which cannot be there beside it.
+fn refuse(flags: &[(bool, &str)], file: &str) -> Result<()> {
+    match flags.iter().find(|(given, _)| *given) {
+        Some((_, flag)) => bail!("--{file} and --{} cannot be given together", flag.replace('_', "-")),
+        None => Ok(()),
     }
 }
 

@@ -274,14 +274,15 @@ async fn build_server(
     let request_headers = RequestHeaders::new(proxy_ca, vec![FRONT_PROXY_NAME.to_owned()])?;
     let converter = Arc::new(ByWebhook::new(caller.clone()));
     let security = Security::start(
-        SecurityConfig::new(key),
+        parts.settings.api_server.security(SecurityConfig::new(key))?,
         &cache,
         kinds.clone(),
         converter.clone(),
         caller,
         parts.clock.clone(),
         &parts.supervisor,
-    )?;
+    )
+    .await?;
     let deps = Deps {
         clock: parts.clock.clone(),
         supervisor: parts.supervisor.clone(),

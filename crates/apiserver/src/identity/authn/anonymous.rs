@@ -13,12 +13,21 @@ pub(crate) const GROUP: &str = "system:unauthenticated";
 #[derive(Debug, Clone)]
 pub struct Anonymous {
     user: Arc<User>,
+    /// The only paths; all where there are none.
+    paths: Vec<String>,
+}
+
+impl Anonymous {
+    /// Takes requests for these paths only, if there are any.
+    pub fn on(paths: Vec<String>) -> Self {
+        Self { paths, ..Self::default() }
+    }
 }
 
 impl Default for Anonymous {
     fn default() -> Self {
         let user = User { name: USER.to_owned(), groups: vec![GROUP.to_owned()], ..User::default() };
-        Self { user: Arc::new(user) }
+        Self { user: Arc::new(user), paths: Vec::new() }
     }
 }
 
@@ -27,8 +36,9 @@ impl Authenticator for Anonymous {
         &'a self,
         credentials: &'a Credentials<'_>,
     ) -> Eventual<'a, Result<Option<Arc<User>>, api::Error>> {
+        let here = self.paths.is_empty() || self.paths.iter().any(|path| path == credentials.path);
         // A token nobody knows is wrong rather than absent.
-        Ok(credentials.bearer_token.is_none().then(|| Arc::clone(&self.user))).into()
+        Ok((here && credentials.bearer_token.is_none()).then(|| Arc::clone(&self.user))).into()
     }
 
     fn review_token<'a>(

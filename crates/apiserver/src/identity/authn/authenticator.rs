@@ -16,6 +16,8 @@ pub struct Credentials<'a> {
     pub client_certificate: Option<&'a [u8]>,
     /// The token of `Authorization: Bearer …` (or of the WebSocket subprotocol).
     pub bearer_token: Option<&'a str>,
+    /// The path that is asked for; empty where there is none.
+    pub path: &'a str,
 }
 
 /// What a token that somebody asks about says (`TokenReview`).
@@ -47,7 +49,7 @@ pub trait Authenticator: Send + Sync + 'static {
         audiences: &'a [String],
     ) -> Eventual<'a, Result<Option<ReviewedToken>, String>> {
         Eventual::later(async move {
-            let credentials = Credentials { client_certificate: None, bearer_token: Some(token) };
+            let credentials = Credentials { bearer_token: Some(token), ..Credentials::default() };
             match self.authenticate(&credentials).await {
                 Ok(user) => Ok(user.map(|user| ReviewedToken { user, audiences: audiences.to_vec() })),
                 Err(_) => Err("invalid bearer token".to_owned()),

@@ -66,13 +66,14 @@ mod tests {
         params.distinguished_name.push(DnType::CommonName, "ann");
         params.distinguished_name.push(DnType::OrganizationName, "system:masters");
         let certificate = params.self_signed(&key).unwrap();
-        let credentials = Credentials { client_certificate: Some(certificate.der()), bearer_token: None };
+        let credentials =
+            Credentials { client_certificate: Some(certificate.der()), ..Credentials::default() };
         let user = ClientCertificate::user_of(&credentials).unwrap().unwrap();
         assert_eq!(user.name, "ann");
         assert_eq!(user.groups, ["system:masters", "system:authenticated"]);
         assert_eq!(user.extra[CREDENTIAL_ID][0].len(), "X509SHA256=".len() + 64);
 
-        let bad = Credentials { client_certificate: Some(b"x"), bearer_token: None };
+        let bad = Credentials { client_certificate: Some(b"x"), ..Credentials::default() };
         assert!(ClientCertificate::user_of(&bad).is_err());
         assert_eq!(ClientCertificate::user_of(&Credentials::default()).unwrap(), None);
     }

@@ -64,7 +64,7 @@ mod tests {
         tokens.add("secret", User { name: "node".into(), ..User::default() });
         tokens.add("", User { name: "nobody".into(), ..User::default() });
         let ask = |token| {
-            let credentials = Credentials { bearer_token: token, client_certificate: None };
+            let credentials = Credentials { bearer_token: token, ..Credentials::default() };
             tokens.user_of(&credentials).unwrap().map(|user| user.name.clone())
         };
         assert_eq!(ask(Some("secret")).as_deref(), Some("node"));

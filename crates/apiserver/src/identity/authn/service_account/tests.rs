@@ -48,7 +48,7 @@ impl Setup {
     }
 
     fn ask(&self, token: &str) -> Result<Option<Arc<User>>, api::Error> {
-        self.verifier.user_of(&Credentials { client_certificate: None, bearer_token: Some(token) })
+        self.verifier.user_of(&Credentials { bearer_token: Some(token), ..Credentials::default() })
     }
 
     fn refusal(&self, token: &str) -> String {
