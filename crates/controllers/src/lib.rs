@@ -60,4 +60,4 @@ pub mod validating_admission_policy_status;
 pub mod volumes;
 
 pub use node_ipam::{ClusterCidr, InvalidCidr};
-pub use start::{Config, start_all};
+pub use start::{Config, keep_api_service, start_all};

@@ -105,7 +105,7 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<AddressRepairController>(());
     manager.start::<NodePortRepairController>(());
     if let Some(api_service) = config.api_service {
-        manager.start::<KubernetesServiceController>(api_service);
+        keep_api_service(manager, api_service);
     }
     if let Some(source) = config.load_balancer {
         manager.start::<LoadBalancerController>(source);
@@ -142,4 +142,10 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<CronJobController>(());
     manager.start::<TtlAfterFinishedController>(());
     manager.start::<DaemonSetController>(());
+}
+
+/// Starts the controller of the API server's own Service alone: each server keeps its address there, whoever runs the other
+/// controllers.
+pub fn keep_api_service(manager: &mut Manager, api_service: ApiServiceFeed) {
+    manager.start::<KubernetesServiceController>(api_service);
 }

@@ -51,9 +51,14 @@ impl Format {
     }
 }
 
-pub(super) fn render(registry: &Registry, format: Format) -> Result<String, fmt::Error> {
-    let mut open = String::new();
-    text::encode(&mut open, registry)?;
+/// Adds the metrics of a registry, without what ends the text.
+pub(super) fn encode(open: &mut String, registry: &Registry) -> Result<(), fmt::Error> {
+    text::encode_registry(open, registry)
+}
+
+/// The text of registries that were encoded one after the other.
+pub(super) fn render(mut open: String, format: Format) -> Result<String, fmt::Error> {
+    text::encode_eof(&mut open)?;
     // The encoder writes infinite values as Rust does.
     if open.contains("inf\n") {
         open = open.lines().map(|line| format!("{}\n", with_infinity(line))).collect();

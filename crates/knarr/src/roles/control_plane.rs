@@ -6,10 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use api::{GroupVersion, Object};
+use anyhow::{Context, Result};
 use apiserver::admission::Admission;
-use apiserver::aggregator::{Aggregator, AllKinds, FrontProxy};
+use apiserver::aggregator::{Aggregator, FrontProxy};
 use apiserver::audit::Audit;
 use apiserver::bootstrap::{self, BootstrapConfig};
 use apiserver::cache::{Cache, CacheError};
@@ -22,14 +21,8 @@ use apiserver::webhook::{Caller, Services};
 use apiserver::{Config, CustomKinds, Deps, KubeletClient, Server, cache_specs};
 use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
-use controllers::ClusterCidr;
-use controllers::api_service::availability::{Asked, CheckDiscovery};
-use controllers::certificates::authority::Authority;
 use controllers::kubernetes_service::{ApiService, ApiServiceFeed};
-use controllers::load_balancer::{Pool, Source};
-use controllers::service_account_token::SignToken;
 use etcd::COMPACTION_INTERVAL;
-use informer::{Informers, Manager};
 use kube::Client;
 use kubelet::process_pods::Part;
 use resources::{Builtin, ResourceSource};
@@ -40,13 +33,16 @@ use tokio::net::TcpListener;
 use super::addresses::Addresses;
 use super::api_access::{ApiAccess, Door};
 use super::built::Built;
+use super::election;
 use super::parts::Parts;
-use crate::cluster::{self, CLUSTER_DOMAIN};
+use crate::cluster::CLUSTER_DOMAIN;
 use crate::pki::{FRONT_PROXY_NAME, Pki};
-use crate::settings::LoadBalancer;
 
 #[cfg(test)]
 mod contested;
+mod loops;
+#[cfg(test)]
+mod shared;
 
 /// As whom the API server introduces itself to itself.
 const KUBE_APISERVER: &str = "kube-apiserver";
@@ -68,6 +64,8 @@ pub struct ControlPlane {
     /// What the cluster's own objects are made of.
     bootstrap: Arc<BootstrapConfig>,
     api_service: ApiServiceFeed,
+    /// Of the elections of who leads, where there are any: they end before the server does.
+    elections: Supervisor,
 }
 
 impl ControlPlane {
@@ -126,6 +124,12 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Lets another server lead at once, before this one stops.
+    pub async fn hand_over(&self) {
+        self.elections.shutdown().start();
+        self.elections.drain(election::END + election::RETRY + election::RETRY).await;
+    }
+
     /// Closes the store, with everything acknowledged on disk.
     pub async fn close(&self) {
         if let Err(error) = self.store.close().await {
@@ -166,7 +170,7 @@ impl Door for ControlPlane {
 pub async fn start(parts: &Parts, addresses: Addresses) -> Result<ControlPlane> {
     let (plane, security) = prepare(parts, Vec::new()).await?;
     plane.listen(SocketAddr::from(([0, 0, 0, 0], parts.cluster.api_port()))).await?;
-    start_loops(parts, &plane, sign_token(&security), addresses).await?;
+    loops::start(parts, &plane, loops::sign_token(&security), addresses).await?;
     Ok(plane)
 }
 
@@ -200,6 +204,7 @@ async fn prepare(parts: &Parts, last: Vec<Arc<dyn Admission>>) -> Result<(Contro
         supervisor,
         bootstrap,
         api_service,
+        elections: Supervisor::new(Shutdown::new()),
     };
     plane.server.metrics().register_process();
     set_up(&plane).await?;
@@ -343,112 +348,4 @@ fn api_service(config: &BootstrapConfig) -> Result<ApiService> {
         })
     };
     typed().context("the Service of the API server")
-}
-
-/// Asks servers that the API server forwards requests to whether they serve.
-fn check_discovery(aggregator: Aggregator) -> CheckDiscovery {
-    Arc::new(move |asked: Asked| {
-        let aggregator = aggregator.clone();
-        Box::pin(async move {
-            let gv = GroupVersion::new(&asked.group, &asked.version);
-            aggregator.check((&asked.namespace, &asked.name, asked.port), &gv).await
-        })
-    })
-}
-
-/// Where load balancers have their addresses from: the nodes, but for ports that clusters themselves need, or a pool.
-///
-/// # Errors
-/// When the pool is wrong, or somebody else is to give the addresses.
-fn load_balancer(parts: &Parts) -> Result<Option<Source>> {
-    let (settings, ranges) = (&parts.settings, [parts.cluster.pod_cidr(), parts.cluster.service_cidr()]);
-    match (settings.load_balancer, settings.load_balancer_pool.as_slice()) {
-        (LoadBalancer::None, []) => Ok(None),
-        (LoadBalancer::None, _) => {
-            bail!("a pool of load balancers' addresses is set, and `loadBalancer: none` too: only one can be")
-        }
-        (LoadBalancer::Nodes, []) => Ok(Some(Source::Nodes(cluster::ports().collect()))),
-        (LoadBalancer::Nodes, texts) => {
-            let pool = Pool::parse(texts)?;
-            for range in ranges {
-                if pool.overlaps(range.parse()?) {
-                    bail!(
-                        "the pool of load balancers' addresses holds some of the cluster's own range {range}"
-                    );
-                }
-            }
-            Ok(Some(Source::Pool(pool)))
-        }
-    }
-}
-
-fn ingress_config(parts: &Parts, addresses: Addresses) -> Option<ingress::Config> {
-    let settings = &parts.settings.ingress;
-    let (http_port, https_port) = (settings.http_port, settings.https_port);
-    settings.enabled.then(|| ingress::Config { http_port, https_port, addresses })
-}
-
-/// Signs the tokens of accounts that lie in Secrets.
-fn sign_token(security: &Security) -> SignToken {
-    let tokens = security.tokens.clone();
-    Arc::new(move |account, secret| {
-        let account = Object::from_typed(account).map_err(|error| error.to_string())?;
-        tokens.issue_for_secret(&account, secret).map_err(|error| error.message)
-    })
-}
-
-/// Controllers, Ingress and scheduler.
-async fn start_loops(
-    parts: &Parts,
-    plane: &ControlPlane,
-    sign_token: SignToken,
-    addresses: Addresses,
-) -> Result<()> {
-    let supervisor = &parts.supervisor;
-    let server = plane.server.clone();
-    let manager = plane.client(CONTROLLER_MANAGER, "system:kube-controller-manager", &[]);
-    // One cache of a kind for all loops.
-    let informers = Informers::new(manager, supervisor.clone());
-    let mut manager = Manager::new(informer::Context {
-        informers: informers.clone(),
-        client_of: Arc::new(move |account| {
-            let identity = bootstrap::controller_identity(account);
-            client::in_process(server.in_process(identity).named(CONTROLLER_MANAGER))
-        }),
-        clock: parts.clock.clone(),
-        supervisor: supervisor.clone(),
-        metrics: informer::Metrics::registered(plane.server.metrics()),
-    });
-    let authority = Authority::from_pem(&parts.pki.ca_pem, &parts.pki.ca_key_pem)
-        .context("the cluster's CA cannot sign certificates")?;
-    let config = controllers::Config {
-        root_ca_pem: parts.pki.ca_pem.as_str().into(),
-        authority: Some(Arc::new(authority)),
-        sign_token: Some(sign_token),
-        cluster_cidr: Some(parts.cluster.pod_cidr().parse::<ClusterCidr>()?),
-        load_balancer: load_balancer(parts)?,
-        api_service: Some(plane.api_service.clone()),
-        extension_authentication: Some(Arc::new(
-            bootstrap::extension_authentication(&plane.bootstrap).typed().context("a ConfigMap")?,
-        )),
-        check_discovery: Some(check_discovery(plane.aggregator.clone())),
-        metrics: plane.server.metrics().clone(),
-        kinds: Arc::new(AllKinds::new(plane.server.kinds(), plane.aggregator.clone(), supervisor.clone())),
-        own_kinds: plane.server.kinds(),
-    };
-    controllers::start_all(&mut manager, config);
-    if let Some(config) = ingress_config(parts, addresses) {
-        ingress::start(config, &mut manager, plane.server.metrics()).await.context("starting Ingress")?;
-    }
-    let client = plane.client("kube-scheduler", "system:kube-scheduler", &[]);
-    scheduler::Scheduler::build(
-        scheduler::Config::default(),
-        client,
-        &informers,
-        parts.clock.clone(),
-        supervisor,
-        scheduler::Metrics::registered(plane.server.metrics()),
-    )
-    .start(supervisor);
-    Ok(())
 }

@@ -23,9 +23,9 @@ const LEASE: Duration = Duration::from_secs(15);
 /// Upstream's `--leader-elect-renew-deadline`: a leader gives up after so long without a renewal.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Upstream's `--leader-elect-retry-period`.
-const RETRY: Duration = Duration::from_secs(2);
+pub const RETRY: Duration = Duration::from_secs(2);
 /// How long what runs in a term may take to end by itself. With the deadline, less than the lease.
-const END: Duration = Duration::from_secs(2);
+pub const END: Duration = Duration::from_secs(2);
 const NAMESPACE: &str = "kube-system";
 
 /// One server's part in the election of one leader.
@@ -37,7 +37,10 @@ pub struct Election {
     /// This server's name in the lease.
     pub identity: String,
     pub clock: Arc<dyn Clock>,
+    /// Of the server. It stops when what leads has failed for good.
     pub supervisor: Supervisor,
+    /// Started when the server is about to stop, while it still answers: others are to lead from then on.
+    pub handover: Shutdown,
 }
 
 /// A name that no other server has, nor this one after its next start: `HOST_UUID`, as upstream's.
@@ -91,12 +94,11 @@ fn taken(before: &LeaseSpec, identity: &str, now: MicroTime) -> LeaseSpec {
 }
 
 impl Election {
-    /// Takes part until shutdown; `lead` starts what a leader does, under the supervisor that it is given.
+    /// Takes part until the handover or shutdown; `lead` starts what a leader does, under the supervisor that it is given.
     pub async fn run<F>(self, lead: impl Fn(Supervisor) -> F)
     where
         F: Future<Output = Result<()>>,
     {
-        let shutdown = self.supervisor.shutdown().clone();
         let host = None;
         let recorder =
             Recorder::start(self.client.clone(), self.name, host, self.clock.clone(), &self.supervisor);
@@ -104,7 +106,7 @@ impl Election {
         loop {
             let renewed = tokio::select! {
                 renewed = self.acquire(&mut seen) => renewed,
-                () = shutdown.started() => return,
+                () = self.ends() => return,
             };
             tracing::info!(lease = self.name, identity = self.identity, "this server leads");
             if let Some(seen) = &seen {
@@ -112,13 +114,20 @@ impl Election {
                 recorder.event(&reference(&seen.lease), EventType::Normal, "LeaderElection", message);
             }
             self.serve_term(&lead, &mut seen, renewed).await;
-            if shutdown.is_started() {
+            if self.supervisor.shutdown().is_started() || self.handover.is_started() {
                 return;
             }
             if let Some(seen) = &seen {
                 let message = format!("{} stopped leading", self.identity);
                 recorder.event(&reference(&seen.lease), EventType::Normal, "LeaderElection", message);
             }
+        }
+    }
+
+    async fn ends(&self) {
+        tokio::select! {
+            () = self.supervisor.shutdown().started() => {}
+            () = self.handover.started() => {}
         }
     }
 
@@ -132,7 +141,9 @@ impl Election {
                 Ok(Err(error)) => {
                     tracing::warn!(lease = self.name, error = %format!("{error:#}"), "the election goes on");
                 }
-                Err(_) => tracing::warn!(lease = self.name, "no answer about the lease; the election goes on"),
+                Err(_) => {
+                    tracing::warn!(lease = self.name, "no answer about the lease; the election goes on")
+                }
             }
             // Up to a fifth later, so that servers do not ask at once.
             let jitter = random::below(u64::try_from(RETRY.as_millis()).unwrap_or(0) / 5);
@@ -148,14 +159,17 @@ impl Election {
         let shutdown = self.supervisor.shutdown();
         let term = Supervisor::new(Shutdown::new());
         let led = async {
-            if let Err(error) = lead(term.clone()).await {
-                tracing::error!(component = self.name, error = %format!("{error:#}"), "the leader could not start");
-                shutdown.start();
+            match lead(term.clone()).await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => error,
             }
-            std::future::pending::<()>().await;
         };
+        let mut pause = Duration::ZERO;
         tokio::select! {
-            () = led => {}
+            error = led => {
+                tracing::error!(component = self.name, error = %format!("{error:#}"), "the leader could not start");
+                pause = RETRY;
+            }
             () = self.renew(seen, renewed) => {
                 tracing::error!(lease = self.name, "the lease is lost: this server stops acting");
             }
@@ -163,18 +177,24 @@ impl Election {
                 tracing::error!(component = self.name, "an essential part of the leader ended; stopping");
                 shutdown.start();
             }
-            () = shutdown.started() => {}
+            () = self.ends() => {}
         }
         term.shutdown().start();
         term.drain(END).await;
-        if shutdown.is_started()
+        if self.handover.is_started()
             && let Some(seen) = seen
         {
             match tokio::time::timeout(RETRY, self.release(&seen.lease)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::info!(error = %format!("{error:#}"), "the lease runs out by itself"),
+                Ok(Err(error)) => {
+                    tracing::info!(error = %format!("{error:#}"), "the lease runs out by itself")
+                }
                 Err(_) => tracing::info!("no answer about the lease, which runs out by itself"),
             }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.ends() => {}
         }
     }
 

@@ -6,6 +6,7 @@ pub mod api_access;
 pub mod built;
 pub mod control_plane;
 pub mod daemon;
+mod election;
 pub mod logging;
 mod members;
 pub mod node;

@@ -137,6 +137,7 @@ async fn serve(layout: Layout, settings: Settings, config: Option<PathBuf>) -> R
             Some(()) = more_nodes.recv() => nodes.add().await,
         }
     }
+    plane.hand_over().await;
     shutdown.start();
     supervisor.drain(DRAIN).await;
     plane.close().await;

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use api::Error;
+use api::{Error, Object};
 use apiserver::Eventual;
 use apiserver::admission::Review;
 use base::{Clock, SystemClock};
-use informer::{Cache, Cached};
+use informer::{Cache, Cached, Informers};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::*;
-use crate::cluster::Cluster;
+use crate::cluster::{self, Cluster};
 use crate::layout::Layout;
 use crate::pki::Names;
 use crate::settings::{self, Settings};
@@ -110,7 +110,7 @@ impl World {
         let (plane, security) =
             prepare(&parts, vec![Arc::new(Plugin(contested.clone()))]).await.expect("a control plane");
         let (told, addresses) = watch::channel(vec![ip]);
-        start_loops(&parts, &plane, sign_token(&security), addresses).await.expect("loops");
+        loops::start(&parts, &plane, loops::sign_token(&security), addresses).await.expect("loops");
         let client = plane.client("test", "admin", &["system:masters"]);
         let informers = Informers::new(client.clone(), parts.supervisor.clone());
         let pods = informers.cache();
