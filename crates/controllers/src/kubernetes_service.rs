@@ -3,7 +3,8 @@
 //! seconds.
 //!
 //! The API server makes them anew when it starts, and this controller keeps them so, also when the server's address
-//! changes. Other addresses beside the server's own are left: another server may have added itself.
+//! changes. Other addresses beside the server's own are left: another server may have added itself. Where the servers know of
+//! one another ([`ApiServiceFeed::set_alive`]), the addresses of those that are gone are taken out.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,20 +42,35 @@ struct State {
     wanted: Arc<ApiService>,
     /// Addresses that the server had before.
     former: BTreeSet<String>,
+    /// The addresses of all servers that run; `None` where nobody says.
+    alive: Option<BTreeSet<String>>,
     /// Of the controller, once it runs.
     queue: Option<Queue<Key>>,
 }
 
+/// Which addresses go.
+#[derive(Debug, Clone, Default)]
+struct Gone {
+    former: BTreeSet<String>,
+    alive: Option<BTreeSet<String>>,
+}
+
+impl Gone {
+    fn holds(&self, address: &String) -> bool {
+        self.former.contains(address) || self.alive.as_ref().is_some_and(|alive| !alive.contains(address))
+    }
+}
+
 impl ApiServiceFeed {
     pub fn new(wanted: ApiService) -> Self {
-        let state = State { wanted: Arc::new(wanted), former: BTreeSet::new(), queue: None };
+        let state = State { wanted: Arc::new(wanted), former: BTreeSet::new(), alive: None, queue: None };
         Self(Arc::new(Mutex::new(state)))
     }
 
     /// Has the controller write other objects from now on.
     pub fn replace(&self, wanted: ApiService) {
         let mut state = self.state();
-        let State { wanted: before, former, queue } = &mut *state;
+        let State { wanted: before, former, queue, .. } = &mut *state;
         former.extend(before.addresses().cloned());
         for own in wanted.addresses() {
             former.remove(own);
@@ -65,8 +81,35 @@ impl ApiServiceFeed {
         state.wanted = Arc::new(wanted);
     }
 
+    /// The server's own addresses, as they are now.
+    pub fn own_addresses(&self) -> BTreeSet<String> {
+        self.state().wanted.addresses().cloned().collect()
+    }
+
+    /// Has the controller take out the addresses of servers that are not among these. The server's own always stay.
+    pub fn set_alive(&self, alive: BTreeSet<String>) {
+        let mut state = self.state();
+        if state.alive.as_ref() == Some(&alive) {
+            return;
+        }
+        if let Some(queue) = &state.queue {
+            queue.add(Key::of(&state.wanted.service));
+        }
+        state.alive = Some(alive);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn gone(&self) -> Gone {
+        let mut alive = self.alive.clone();
+        if let Some(alive) = &mut alive {
+            alive.extend(self.wanted.addresses().cloned());
+        }
+        Gone { former: self.former.clone(), alive }
     }
 }
 
@@ -81,8 +124,8 @@ pub struct KubernetesServiceController {
 /// What a decision depends on.
 pub struct Observed {
     wanted: Arc<ApiService>,
-    /// Addresses that the server no longer has.
-    former: BTreeSet<String>,
+    /// Addresses that the server no longer has, and those of servers that are gone.
+    gone: Gone,
     service: Option<Arc<Service>>,
     endpoints: Option<Arc<Endpoints>>,
     /// All slices that claim to be the Service's.
@@ -124,13 +167,13 @@ impl Controller for KubernetesServiceController {
 
     async fn observe(&self, round: &Round<'_>) -> Result<Option<Observed>, kube::Error> {
         let slices = self.by_service.get(&labelled(&round.key.namespace, SERVICE_NAME, &round.key.name));
-        let (wanted, former) = {
+        let (wanted, gone) = {
             let state = self.feed.state();
-            (state.wanted.clone(), state.former.clone())
+            (state.wanted.clone(), state.gone())
         };
         Ok(Some(Observed {
             wanted,
-            former,
+            gone,
             service: self.services.get_key(round.key),
             endpoints: self.endpoints.get_key(round.key),
             slices: slices.iter().filter_map(|slice| slice.typed().cloned()).collect(),
@@ -141,7 +184,7 @@ impl Controller for KubernetesServiceController {
         let wanted = &*observed.wanted;
         let mut plan = Plan::nothing();
         plan.actions.extend(service(&wanted.service, observed.service.as_deref()));
-        plan.actions.extend(endpoints(&wanted.endpoints, observed.endpoints.as_deref(), &observed.former));
+        plan.actions.extend(endpoints(&wanted.endpoints, observed.endpoints.as_deref(), &observed.gone));
         let (own, others): (Vec<_>, Vec<_>) = observed.slices.iter().partition(|found| {
             let is_named = found.metadata.name == wanted.slice.metadata.name;
             is_named && found.address_type == wanted.slice.address_type
@@ -150,7 +193,7 @@ impl Controller for KubernetesServiceController {
             let policy = DeletePolicy { uid: other.metadata.uid.clone(), ..DeletePolicy::default() };
             plan.then(Action::Delete { target: target_of(&**other), policy });
         }
-        plan.actions.extend(slice(&wanted.slice, own.first().map(|own| &***own), &observed.former));
+        plan.actions.extend(slice(&wanted.slice, own.first().map(|own| &***own), &observed.gone));
         plan
     }
 }
@@ -187,12 +230,12 @@ fn service(wanted: &Service, found: Option<&Service>) -> Option<Action> {
     Some(update(&mended))
 }
 
-fn endpoints(wanted: &Endpoints, found: Option<&Endpoints>, former: &BTreeSet<String>) -> Option<Action> {
+fn endpoints(wanted: &Endpoints, found: Option<&Endpoints>, gone: &Gone) -> Option<Action> {
     let Some(found) = found else { return Some(creation(wanted)) };
     let subset = wanted.subsets.iter().flatten().next()?;
     let listed = found.subsets.iter().flatten().flat_map(|subset| subset.addresses.iter().flatten());
     let ips = listed.chain(subset.addresses.iter().flatten()).map(|address| address.ip.clone());
-    let ips: BTreeSet<String> = ips.filter(|ip| !former.contains(ip)).collect();
+    let ips: BTreeSet<String> = ips.filter(|ip| !gone.holds(ip)).collect();
     let addresses = ips.into_iter().map(|ip| EndpointAddress { ip, ..EndpointAddress::default() }).collect();
     let subsets = Some(vec![EndpointSubset {
         addresses: Some(addresses),
@@ -207,12 +250,12 @@ fn endpoints(wanted: &Endpoints, found: Option<&Endpoints>, former: &BTreeSet<St
     Some(update(&mended))
 }
 
-fn slice(wanted: &EndpointSlice, found: Option<&EndpointSlice>, former: &BTreeSet<String>) -> Option<Action> {
+fn slice(wanted: &EndpointSlice, found: Option<&EndpointSlice>, gone: &Gone) -> Option<Action> {
     let Some(found) = found else { return Some(creation(wanted)) };
     let all = |slice: &EndpointSlice| slice.endpoints.clone().unwrap_or_default();
     let own = all(wanted).first()?.clone();
     let addresses = all(found).into_iter().chain(all(wanted)).flat_map(|endpoint| endpoint.addresses);
-    let addresses: BTreeSet<String> = addresses.filter(|ip| !former.contains(ip)).collect();
+    let addresses: BTreeSet<String> = addresses.filter(|ip| !gone.holds(ip)).collect();
     let endpoint = |address| Endpoint { addresses: vec![address], ..own.clone() };
     let endpoints = Some(addresses.into_iter().map(endpoint).collect());
     let mut mended = EndpointSlice { endpoints, ports: wanted.ports.clone(), ..found.clone() };
@@ -251,7 +294,7 @@ mod tests {
             endpoints: Some(Arc::new(wanted.endpoints.clone())),
             slices: vec![Arc::new(wanted.slice.clone())],
             wanted: Arc::new(wanted),
-            former: BTreeSet::new(),
+            gone: Gone::default(),
         }
     }
 
@@ -308,6 +351,25 @@ mod tests {
     }
 
     #[test]
+    fn the_address_of_a_server_that_is_gone_goes() {
+        let feed = ApiServiceFeed::new(wanted());
+        let mut found = wanted();
+        let address = |ip: &str| EndpointAddress { ip: ip.to_owned(), ..EndpointAddress::default() };
+        let subset = &mut found.endpoints.subsets.as_mut().expect("subsets")[0];
+        subset.addresses.get_or_insert_default().push(address("192.0.2.3"));
+        let seen = || {
+            let gone = feed.state().gone();
+            plan(&Observed { endpoints: Some(Arc::new(found.endpoints.clone())), gone, ..whole() })
+        };
+        assert_eq!(seen(), [], "nobody says who runs");
+        feed.set_alive(BTreeSet::from(["192.0.2.3".to_owned()]));
+        assert_eq!(seen(), [], "the server's own stays, too");
+        feed.set_alive(BTreeSet::new());
+        let [(verb, _, object)] = &seen()[..] else { panic!("one change") };
+        assert_eq!((*verb, &object["subsets"][0]["addresses"]), ("update", &json!([{"ip": "192.0.2.2"}])));
+    }
+
+    #[test]
     fn a_former_address_of_the_server_goes() {
         let feed = ApiServiceFeed::new(wanted());
         let moved = |ip: &str| {
@@ -317,7 +379,7 @@ mod tests {
             moved.slice.endpoints.as_mut().expect("endpoints")[0].addresses = vec![ip.into()];
             feed.replace(moved);
             let state = feed.state();
-            let observed = Observed { wanted: state.wanted.clone(), former: state.former.clone(), ..whole() };
+            let observed = Observed { wanted: state.wanted.clone(), gone: state.gone(), ..whole() };
             plan(&observed)
         };
         let [endpoints, slice] = &moved("192.0.2.7")[..] else { panic!("not two writes") };

@@ -6,10 +6,11 @@ mod store;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 pub use api_server::ApiServer;
-pub use store::{Choice, EtcdSettings, StoreFlags};
+pub use store::{Backend, Choice, EtcdSettings, StoreFlags};
 
 use crate::layout::MAX_NODES;
 
@@ -55,7 +56,7 @@ pub enum Command {
     /// The tokens by which machines join the cluster
     #[command(subcommand)]
     Token(Token),
-    /// The file that a cluster's objects are kept in; the cluster must be stopped
+    /// What a cluster's objects are kept in; the cluster must be stopped
     #[command(subcommand)]
     Store(Store),
 }
@@ -320,6 +321,35 @@ pub enum Store {
     Check(Which),
     /// Make a sound file of what is intact; the damaged file is kept beside it
     Repair(Which),
+    /// Move the objects of a stopped cluster from the file to an etcd, or back
+    Migrate(Migrate),
+}
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    #[command(flatten)]
+    pub which: Which,
+    /// Where the objects are [default: where they are]
+    #[arg(long, value_name = "STORE")]
+    pub from: Option<Backend>,
+    /// Where they are to be
+    #[arg(long, value_name = "STORE")]
+    pub to: Backend,
+    /// How the etcd is reached that they go to
+    #[command(flatten)]
+    pub etcd: StoreFlags,
+}
+
+impl Migrate {
+    /// # Errors
+    /// When what is said of etcd does not fit.
+    pub fn wanted(&self) -> Result<Choice> {
+        if self.etcd.backend.is_some() {
+            bail!("--store says nothing here: --to names the store");
+        }
+        let flags = StoreFlags { backend: Some(self.to), ..self.etcd.clone() };
+        Ok(flags.choice()?.unwrap_or(Choice::Embedded))
+    }
 }
 
 #[cfg(test)]

@@ -247,8 +247,8 @@ impl Cluster {
                 let file = || layout.store_file().display().to_string();
                 let place = present.as_ref().map_or_else(file, EtcdSettings::place);
                 bail!(
-                    "cluster {:?} keeps its objects in {place}: it goes on there without flags of a store. `knarr down --purge {}` \
-                     forgets the cluster",
+                    "cluster {:?} keeps its objects in {place}: it goes on there without flags of a store. \
+                     `knarr store migrate {}` moves them",
                     layout.name,
                     layout.flags()
                 )

@@ -29,7 +29,39 @@ impl Cluster {
     /// # Errors
     /// What `knarr` said when it could not.
     pub fn start(fixtures: &Fixtures, name: &str, nodes: u8, mirror: Option<&str>) -> Result<Self> {
+        Self::started(fixtures, Ground::new(fixtures, name)?, nodes, mirror, &[])
+    }
+
+    /// Starts one more server of a cluster whose objects are in the etcd at `urls`; `first` is the server whose keys it
+    /// gets, but for the first.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn sharing(
+        fixtures: &Fixtures,
+        name: &str,
+        nodes: u8,
+        urls: &str,
+        first: Option<&Self>,
+    ) -> Result<Self> {
         let ground = Ground::new(fixtures, name)?;
+        if let Some(first) = first {
+            let (from, to) = (first.data_dir().join("pki"), ground.data_dir().join("pki"));
+            fs::create_dir_all(&to)?;
+            for file in ["ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key"] {
+                fs::copy(from.join(file), to.join(file)).with_context(|| format!("copying {file}"))?;
+            }
+        }
+        Self::started(fixtures, ground, nodes, None, &["--etcd-servers", urls])
+    }
+
+    fn started(
+        fixtures: &Fixtures,
+        ground: Ground,
+        nodes: u8,
+        mirror: Option<&str>,
+        more: &[&str],
+    ) -> Result<Self> {
         let config = ground.dir.join("config.yaml").display().to_string();
         let mut settings = format!("auditLog: {}/audit.log\n", ground.dir.display());
         if let Some(mirror) = mirror {
@@ -37,6 +69,7 @@ impl Cluster {
         }
         let count = nodes.to_string();
         let mut arguments = vec!["up", "--no-kubeconfig", "--config", &config];
+        arguments.extend(more);
         match nodes {
             // Only the settings can say so.
             0 => settings.push_str("nodes: 0\n"),

@@ -1,4 +1,6 @@
-//! `knarr store`: what can be done about the file that a cluster's objects are kept in.
+//! `knarr store`: what can be done about what a cluster's objects are kept in.
+
+mod migrate;
 
 use std::path::Path;
 
@@ -19,6 +21,11 @@ pub fn run(what: &Store) -> Result<bool> {
     match what {
         Store::Check(which) => check(&in_file(which)?),
         Store::Repair(which) => repair(&in_file(which)?),
+        Store::Migrate(asked) => {
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+            runtime.block_on(migrate::run(asked)).map(|()| true)
+        }
     }
 }
 

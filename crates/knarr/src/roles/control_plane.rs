@@ -41,6 +41,7 @@ use crate::pki::{FRONT_PROXY_NAME, Pki};
 #[cfg(test)]
 mod contested;
 mod loops;
+mod presence;
 #[cfg(test)]
 mod shared;
 

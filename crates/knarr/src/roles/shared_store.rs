@@ -20,6 +20,8 @@ use crate::pki::Pki;
 
 /// Where the servers write down what they share.
 const KEY: &str = "/registry/knarr.io/cluster";
+/// What all servers have from the first, in the folder `pki`.
+const FILES: [&str; 3] = ["ca.crt", "front-proxy-ca.crt", "sa.key"];
 /// What values in protobuf begin with, as upstream's API servers write them.
 const PROTOBUF: &[u8] = b"k8s\0";
 
@@ -111,17 +113,29 @@ pub async fn agree(etcd: &Etcd, own: &Common, pki_dir: &Path, settings: &EtcdSet
 
 impl Common {
     pub fn of(network: ClusterNetwork, pki: &Pki) -> Self {
-        let files = [
-            ("ca.crt", &pki.ca_pem),
-            ("front-proxy-ca.crt", &pki.front_proxy_ca_pem),
-            ("sa.key", &pki.service_account_key_pem),
-        ];
-        let fingerprint = |text: &str| {
+        Self::of_texts(network, [&pki.ca_pem, &pki.front_proxy_ca_pem, &pki.service_account_key_pem])
+    }
+
+    /// The same of a cluster that does not run.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn of_files(network: ClusterNetwork, pki_dir: &Path) -> Result<Self> {
+        let read = |name: &str| {
+            let path = pki_dir.join(name);
+            std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+        };
+        let [ca, front_proxy_ca, key] = FILES;
+        Ok(Self::of_texts(network, [&read(ca)?, &read(front_proxy_ca)?, &read(key)?]))
+    }
+
+    fn of_texts(network: ClusterNetwork, texts: [&String; 3]) -> Self {
+        let fingerprint = |text: &String| {
             let digest = digest::digest(&digest::SHA256, text.trim().as_bytes());
             digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
         };
         let fingerprints =
-            files.into_iter().map(|(name, text)| (name.to_owned(), fingerprint(text))).collect();
-        Self { network, fingerprints }
+            FILES.into_iter().zip(texts).map(|(name, text)| (name.to_owned(), fingerprint(text)));
+        Self { network, fingerprints: fingerprints.collect() }
     }
 }

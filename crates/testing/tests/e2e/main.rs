@@ -35,6 +35,7 @@ mod policies;
 mod replication;
 mod requests;
 mod services;
+mod shared_store;
 mod stateful;
 mod streams;
 mod suite;
@@ -78,6 +79,7 @@ const AREAS: &[&[suite::Row]] = &[
     policies::ROWS,
     endpoints::ROWS,
     services::ROWS,
+    shared_store::ROWS,
     ingress::ROWS,
     inside::ROWS,
     requests::ROWS,

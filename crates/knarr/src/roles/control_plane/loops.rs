@@ -20,7 +20,7 @@ use controllers::service_account_token::SignToken;
 use informer::{Informers, Manager};
 use kube::Client;
 
-use super::{CONTROLLER_MANAGER, ControlPlane};
+use super::{CONTROLLER_MANAGER, ControlPlane, presence};
 use crate::cluster;
 use crate::roles::addresses::Addresses;
 use crate::roles::election::{self, Election};
@@ -66,8 +66,11 @@ pub(super) async fn start(
         addresses,
     });
     let (supervisor, metrics) = (&parts.supervisor, plane.server.metrics());
-    if parts.etcd.is_some() {
+    if let Some(etcd) = &parts.etcd {
         loops.keep_own_address(supervisor);
+        let shutdown = supervisor.shutdown().clone();
+        let presence = presence::run(etcd.clone(), plane.api_service.clone(), shutdown);
+        supervisor.spawn(TaskKind::Background, "presence of servers", presence);
         loops.elect(&election::identity(&parts.cluster.node_name), supervisor);
         return Ok(());
     }

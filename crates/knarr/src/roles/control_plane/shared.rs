@@ -9,7 +9,7 @@ use etcd::Etcd;
 use etcd::testing::Cluster as Members;
 use informer::{Cache, Informers};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Event, Pod, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Event, Pod, Service};
 use kube::Api;
 use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ impl Peer {
     /// Keys and authorities are those of `folder`, which all share.
     async fn start(name: &str, members: &Members, folder: &Path) -> Self {
         let layout = Layout::new(name, Some(folder));
-        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, name.bytes().next().unwrap_or(1)));
         let names = Names { node_name: name.to_owned(), addresses: vec![ip] };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ingress = settings::Ingress { enabled: false, ..settings::Ingress::default() };
@@ -69,6 +69,19 @@ impl Peer {
         };
         patiently(lease, leases.wait_until(|leases| held(leases).is_some())).await;
         held(&leases).expect("it was just there")
+    }
+
+    /// The addresses of the Service `kubernetes`, once there are so many.
+    async fn endpoints(&self, count: usize) -> Vec<String> {
+        let endpoints: Cache<Endpoints> = self.informers.cache();
+        let listed = |all: &Cache<Endpoints>| {
+            let found = all.get("default", "kubernetes");
+            let subsets = found.and_then(|found| found.subsets.clone()).unwrap_or_default();
+            let addresses = subsets.into_iter().flat_map(|subset| subset.addresses.unwrap_or_default());
+            addresses.map(|address| address.ip).collect::<Vec<_>>()
+        };
+        patiently("the endpoints", endpoints.wait_until(|all| listed(all).len() == count)).await;
+        listed(&endpoints)
     }
 
     async fn deploy(&self, name: &str) {
@@ -136,6 +149,7 @@ async fn a_leader_that_is_cut_off_stops_and_another_follows() {
     let b = Peer::start("b", &members, folder.path()).await;
     b.deploy("first").await;
     b.deployed("first").await;
+    assert_eq!(b.endpoints(2).await, ["192.0.2.97", "192.0.2.98"]);
     // From now on nothing of this server reaches etcd, nor etcd the server.
     a.plane.close().await;
     let led = b.led_by(CONTROLLER_MANAGER, "b").await;
@@ -145,6 +159,7 @@ async fn a_leader_that_is_cut_off_stops_and_another_follows() {
         assert_eq!((spec.lease_transitions, spec.lease_duration_seconds), (Some(1), Some(15)));
     }
     assert!(a.parts.supervisor.shutdown().is_started(), "who was cut off has stopped by now");
+    assert_eq!(b.endpoints(1).await, ["192.0.2.98"], "the address of who is gone goes too");
     b.deploy("second").await;
     b.deployed("second").await;
     // The Event goes out before the leader's first work, which has been seen, and maybe arrives after it.
