@@ -27,6 +27,7 @@ pub(crate) use event::{Head, ID_HEADER, Recording, id};
 
 pub use crate::request::notes::Level;
 
+use crate::fairness::Class;
 use crate::request::{Notes, User};
 use figures::Figures;
 
@@ -135,6 +136,8 @@ pub(crate) struct Trail {
     /// What admission notes.
     pub notes: Notes,
     pub recording: Option<Recording>,
+    /// What priority and fairness took the request for.
+    pub class: Option<Arc<Class>>,
 }
 
 impl Trail {

@@ -1,5 +1,5 @@
-//! The objects of a new cluster: namespaces, RBAC's default roles and bindings, priority classes, and
-//! the service by which pods reach the API server.
+//! The objects of a new cluster: namespaces, RBAC's default roles and bindings, priority classes, flow schemas and
+//! priority levels, and the service by which pods reach the API server.
 //!
 //! Start with [`run`]. `policy` reads RBAC's defaults from a table, `objects` has the other objects, `reconcile` decides
 //! which are missing or different. Objects are written through the API like any other; correct objects are not

@@ -13,11 +13,11 @@ use crate::aggregator::Aggregator;
 use crate::cache::Cache;
 use crate::conversion::Converter;
 use crate::discovery::Discovery;
+use crate::fairness::Fairness;
 use crate::health::Health;
 use crate::identity::authn::{Authenticator, RequestHeaders};
 use crate::identity::authz::Authorizer;
 use crate::identity::{RuleResolver, TokenIssuer};
-use crate::inflight::InFlight;
 use crate::kubelet::KubeletClient;
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
@@ -36,9 +36,10 @@ pub struct Limits {
     pub patience: Duration,
     /// Concurrent HTTP/2 streams on one connection.
     pub streams_per_connection: u32,
-    /// Requests worked on at a time that read …
+    /// The sum of these two is how many seats the priority levels share, as upstream's
+    /// `--max-requests-inflight` …
     pub in_flight_reading: usize,
-    /// … and that write.
+    /// … and `--max-mutating-requests-inflight`.
     pub in_flight_mutating: usize,
     /// How long a request may take that is no watch or stream.
     pub request_timeout: Duration,
@@ -107,7 +108,7 @@ pub(crate) struct Context {
     pub limits: Limits,
     pub deps: Deps,
     pub metrics: Metrics,
-    pub in_flight: InFlight,
+    pub fairness: Fairness,
     pub health: Health,
     pub discovery: Discovery,
     pub openapi: OpenApi,
@@ -118,9 +119,17 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(limits: Limits, deps: Deps) -> Self {
+        let metrics = Metrics::new(deps.cache.store_calls());
+        let fairness = Fairness::start(
+            limits.in_flight_reading.saturating_add(limits.in_flight_mutating),
+            limits.request_timeout,
+            &deps.cache,
+            &deps.supervisor,
+            metrics.fairness.clone(),
+        );
         Self {
-            in_flight: InFlight::new(limits.in_flight_reading, limits.in_flight_mutating),
-            metrics: Metrics::new(deps.cache.store_calls()),
+            fairness,
+            metrics,
             health: Health::default(),
             discovery: Discovery::default(),
             openapi: OpenApi::default(),

@@ -9,7 +9,7 @@ use resources::Resource;
 
 use crate::build::BuildInfo;
 use crate::cache::StoreCalls;
-use crate::inflight::InFlight;
+use crate::fairness::FairnessMetrics;
 
 mod requests;
 mod storage;
@@ -37,6 +37,7 @@ pub(crate) struct Metrics {
     /// Also of other parts of the process.
     pub process: base::Metrics,
     pub storage: StorageMetrics,
+    pub fairness: FairnessMetrics,
     requests: RequestMetrics,
     in_flight: Family<Vec<(&'static str, &'static str)>, Gauge>,
     build: Family<BuildInfo, Gauge>,
@@ -50,10 +51,11 @@ impl Metrics {
         let process = base::Metrics::default();
         let in_flight = Family::<Vec<(&'static str, &'static str)>, Gauge>::default();
         let (checks, checks_done) = (Family::default(), Family::default());
-        let build = Family::default();
+        let (build, fairness) = (Family::default(), FairnessMetrics::default());
         let mut parts = None;
         process.register(|registry| {
             parts = Some((RequestMetrics::register(registry), StorageMetrics::register(registry, calls)));
+            fairness.register(registry);
             registry.register(
                 "apiserver_current_inflight_requests",
                 "Requests in progress by kind",
@@ -72,7 +74,7 @@ impl Metrics {
             );
         });
         let (requests, storage) = parts.expect("they were registered just now");
-        Self { process, storage, requests, in_flight, build, checks, checks_done }
+        Self { process, storage, fairness, requests, in_flight, build, checks, checks_done }
     }
 
     /// Says what is running.
@@ -102,9 +104,12 @@ impl Metrics {
         self.checks_done.get_or_create(&CheckedWith { name, r#type: kind, status }).inc();
     }
 
-    /// The text of `/metrics`.
-    pub(crate) fn render(&self, in_flight: &InFlight, format: Format) -> Result<String, std::fmt::Error> {
-        let (reading, mutating) = in_flight.now();
+    /// The text of `/metrics`, with the requests in progress that read and those that write.
+    pub(crate) fn render(
+        &self,
+        (reading, mutating): (usize, usize),
+        format: Format,
+    ) -> Result<String, std::fmt::Error> {
         for (kind, now) in [("readOnly", reading), ("mutating", mutating)] {
             let now = i64::try_from(now).unwrap_or(i64::MAX);
             self.in_flight.get_or_create(&vec![("request_kind", kind)]).set(now);

@@ -24,6 +24,7 @@ pub mod endpoint_slice;
 pub mod endpoint_slice_mirroring;
 pub mod endpoints;
 pub mod extension_authentication;
+pub mod flow_schema;
 pub mod garbage_collector;
 #[cfg(test)]
 mod golden;

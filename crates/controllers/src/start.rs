@@ -27,6 +27,7 @@ use crate::endpoint_slice::{self, EndpointSliceController};
 use crate::endpoint_slice_mirroring::EndpointSliceMirroringController;
 use crate::endpoints::EndpointsController;
 use crate::extension_authentication::ExtensionAuthenticationController;
+use crate::flow_schema::FlowSchemaController;
 use crate::garbage_collector;
 use crate::job::{JobController, JobOrphanController};
 use crate::kubernetes_service::{ApiServiceFeed, KubernetesServiceController};
@@ -96,6 +97,7 @@ pub fn start_all(manager: &mut Manager, config: Config) {
         manager.start::<ExtensionAuthenticationController>(wanted);
     }
     manager.start::<CustomResourceDefinitionController>(());
+    manager.start::<FlowSchemaController>(());
     manager.start::<ServiceAccountController>(());
     if let Some(sign) = config.sign_token {
         let root_ca_pem = config.root_ca_pem.clone();

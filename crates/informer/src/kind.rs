@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{
     ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::flowcontrol::v1::{FlowSchema, PriorityLevelConfiguration};
 use k8s_openapi::api::networking::v1::{IPAddress, Ingress, IngressClass, NetworkPolicy, ServiceCIDR};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -59,6 +60,7 @@ kinds!(
     Deployment,
     EndpointSlice,
     Endpoints,
+    FlowSchema,
     HorizontalPodAutoscaler,
     IPAddress,
     Ingress,
@@ -74,6 +76,7 @@ kinds!(
     Pod,
     PodDisruptionBudget,
     PriorityClass,
+    PriorityLevelConfiguration,
     ReplicaSet,
     ReplicationController,
     ResourceQuota,

@@ -16,6 +16,7 @@ pub mod docs;
 pub mod elsewhere;
 mod embedded;
 mod fill;
+pub mod flowcontrol;
 mod kinds;
 mod logic;
 mod messages;

@@ -14,6 +14,7 @@ mod check;
 pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod definition;
+pub(crate) mod flowcontrol;
 pub(crate) mod ingress;
 pub(crate) mod network;
 pub(crate) mod network_policy;

@@ -1,7 +1,6 @@
 //! What knarr stores and does nothing about yet: creating such an object is answered with a warning.
 //!
-//! Start with [`STORED`] and [`NOT_ENFORCED`], the two lists: whoever builds a controller or enforces a policy takes
-//! the kind out.
+//! Start with [`STORED`], the list: whoever builds a controller takes the kind out.
 
 use api::{Error, Object};
 
@@ -14,12 +13,6 @@ const STORED: &[(&str, &str)] = &[
     ("resource.k8s.io", "resourceclaimtemplates"),
     ("resource.k8s.io", "resourceslices"),
     ("storage.k8s.io", "volumeattachments"),
-];
-
-/// Policies that are not enforced, by group and plural, and what that lets pass.
-const NOT_ENFORCED: [(&str, &str, &str); 2] = [
-    ("flowcontrol.apiserver.k8s.io", "flowschemas", "requests that it matches are not set apart"),
-    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", "no request is limited or queued by it"),
 ];
 
 /// Warns of what is stored only. No plugin of upstream's.
@@ -43,11 +36,9 @@ impl Immediate for Unattended {
 
 /// What the creator of an object of the kind is to know.
 fn warning(group: &str, plural: &str, kind: &str) -> Option<String> {
-    if STORED.contains(&(group, plural)) {
-        return Some(format!("{kind} is stored; knarr runs no controller for it yet"));
-    }
-    let (_, _, passes) = NOT_ENFORCED.iter().find(|(of, named, _)| (*of, *named) == (group, plural))?;
-    Some(format!("{kind} is stored; knarr does not enforce it yet: {passes}"))
+    STORED
+        .contains(&(group, plural))
+        .then(|| format!("{kind} is stored; knarr runs no controller for it yet"))
 }
 
 #[cfg(test)]
@@ -57,9 +48,7 @@ mod tests {
     #[test]
     fn every_listed_kind_is_served_and_warned_of_by_its_name() {
         let table = resources::builtin();
-        let listed =
-            STORED.iter().copied().chain(NOT_ENFORCED.iter().map(|(group, plural, _)| (*group, *plural)));
-        for (group, plural) in listed {
+        for (group, plural) in STORED.iter().copied() {
             let version = table.preferred_version(group).unwrap_or_else(|| panic!("{group} is not served"));
             let row = table.find(group, version, plural).unwrap_or_else(|| panic!("{plural} is not served"));
             assert!(warning(group, plural, &row.kind).is_some_and(|text| text.starts_with(&*row.kind)));
@@ -71,12 +60,6 @@ mod tests {
         assert_eq!(
             warning("resource.k8s.io", "resourceslices", "ResourceSlice").as_deref(),
             Some("ResourceSlice is stored; knarr runs no controller for it yet")
-        );
-        assert_eq!(
-            warning("flowcontrol.apiserver.k8s.io", "flowschemas", "FlowSchema").as_deref(),
-            Some(
-                "FlowSchema is stored; knarr does not enforce it yet: requests that it matches are not set apart"
-            )
         );
         assert_eq!(warning("apps", "deployments", "Deployment"), None);
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use api::Object;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use resources::flowcontrol;
 use serde_json::{Value, json};
 
 use super::BootstrapConfig;
@@ -42,16 +43,18 @@ pub(super) fn others(config: &BootstrapConfig) -> Vec<Object> {
 }
 
 /// What a new cluster has and its administrator may change: the class of claims that name none, whose volumes are
-/// directories of the nodes.
+/// directories of the nodes. And what requests are limited by, which a controller keeps.
 pub(super) fn firsts() -> Vec<Object> {
-    vec![object(json!({
+    let class = object(json!({
         "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {
             "name": "standard", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
         },
         "provisioner": "knarr.dev/directory", "reclaimPolicy": "Delete",
         "volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": true,
-    }))]
+    }));
+    let flow = flowcontrol::mandatory().iter().chain(flowcontrol::suggested()).cloned();
+    [class].into_iter().chain(flow).collect()
 }
 
 /// The Service of the API server, its Endpoints and its slice.

@@ -117,6 +117,15 @@ impl Lanes {
         lane.signal.subscribe()
     }
 
+    /// How many watches there are of one key or of its namespace, and of one value of each field that may be the
+    /// object's: as many as there are on the average.
+    pub fn watches(&self, namespace: &str, key: &str) -> usize {
+        let of =
+            |lanes: &HashMap<Box<str>, Lane>, value: &str| lanes.get(value).map_or(0, |lane| lane.watches);
+        let fields = self.fields.values().filter(|lanes| !lanes.is_empty()).count();
+        of(&self.keys, key) + of(&self.spaces, namespace) + fields
+    }
+
     pub fn leave(&mut self, trigger: &Trigger) {
         let lanes = match trigger {
             Trigger::Key(_) => Some(&mut self.keys),

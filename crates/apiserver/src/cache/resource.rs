@@ -50,6 +50,18 @@ impl ResourceCache {
         self.read().objects.len()
     }
 
+    /// How many objects there are, and what they take in bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let state = self.read();
+        (state.objects.len(), state.objects.bytes())
+    }
+
+    /// How many watches are told of a change of an object; one without a name is counted by its namespace.
+    pub(crate) fn watches(&self, namespace: &str, name: &str) -> usize {
+        let key = self.spec.key(namespace, name);
+        self.signal.receiver_count() + self.read().lanes.watches(namespace, &key)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -53,6 +53,11 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
             let document = tokens.openid_configuration().to_string();
             Ok(public(respond::json_bytes(StatusCode::OK, document)))
         }
+        ["debug", "api_priority_and_fairness", dump] => {
+            let details = call.query.non_empty("includeRequestDetails").is_some();
+            let text = context.fairness.dump(dump, details).ok_or_else(Error::no_such_path)?;
+            Ok(respond::text(StatusCode::OK, text))
+        }
         [""] | [] => index(context),
         _ => Err(Error::no_such_path()),
     }
@@ -96,7 +101,7 @@ async fn metrics(context: &Context, call: &Call) -> Outcome {
     // A store that cannot say how large it is leaves the last figure standing.
     let size_bytes = deps.store.size_bytes().await.ok();
     context.metrics.storage.look(&deps.resources.table(), &deps.cache, size_bytes);
-    let text = context.metrics.render(&context.in_flight, format).map_err(Error::internal)?;
+    let text = context.metrics.render(context.fairness.now(), format).map_err(Error::internal)?;
     Ok(respond::with_type(StatusCode::OK, format.content_type(), text))
 }
 

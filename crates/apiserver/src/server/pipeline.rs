@@ -1,4 +1,4 @@
-//! The pipeline of a request: request info → limits → authenticate → impersonate → authorize → answer.
+//! The pipeline of a request: request info → authenticate → impersonate → limits → authorize → answer.
 //!
 //! Start with [`serve`]: both transports (HTTPS and in-process) enter there. Every request gets a
 //! tracing span, its metrics are counted and its audit event is written here, and a panic in a later step becomes a
@@ -25,8 +25,8 @@ use super::router;
 use crate::audit::{self, Trail};
 use crate::body::{Body, RequestBody};
 use crate::context::Context;
+use crate::fairness::{self, Seat};
 use crate::identity::authn::{Credentials, request_header};
-use crate::inflight::Slot;
 use crate::metrics::{Ending, Timed};
 use crate::request::User;
 use crate::request::call::{Call, Certificate, Peer, TOKEN_PROTOCOL};
@@ -81,6 +81,9 @@ pub(crate) async fn serve(
     if pretty {
         response = respond::prettify(response);
     }
+    if let Some(class) = &trail.class {
+        class.mark(response.headers_mut());
+    }
     let bytes = http_body::Body::size_hint(response.body()).exact();
     if let Some(running) = running {
         response.body_mut().hold(running);
@@ -115,18 +118,19 @@ async fn run(
     let long_running = info.long_running();
     let entering = enter(&context, &peer, parts, body, query, info, trail);
     if long_running {
-        let (call, _) =
+        // The seat of a watch is held until its answer begins.
+        let (call, _seat) =
             context.limits.in_time(entering).await.inspect_err(|_| trail.in_self_defence = true)??;
         return router::route(context, call).await;
     }
     let answered = async {
-        let (call, _slot) = entering.await?;
+        let (call, _seat) = entering.await?;
         router::route(Arc::clone(&context), call).await
     };
     context.limits.in_time(answered).await.inspect_err(|_| trail.in_self_defence = true)?
 }
 
-/// Authenticate → limits → impersonate → authorize. Watches and streams take no place among the requests in progress.
+/// Authenticate → impersonate → limits → authorize. Streams take no seat.
 async fn enter(
     context: &Context,
     peer: &Peer,
@@ -135,18 +139,11 @@ async fn enter(
     query: Query,
     info: RequestInfo,
     trail: &mut Trail,
-) -> Result<(Call, Option<Slot>), Error> {
+) -> Result<(Call, Option<Seat>), Error> {
     let authenticated = authenticate(context, peer, &parts.headers, &info.path).await;
     record(context, peer, &mut parts, &info, authenticated.as_deref().ok(), trail);
     let user = authenticated?;
     tracing::Span::current().record("user", user.name.as_str());
-    let slot = match info.long_running() {
-        true => None,
-        false => {
-            let slot = context.in_flight.enter(info.read_only(), &user);
-            Some(slot.inspect_err(|_| trail.in_self_defence = true)?)
-        }
-    };
     let mut call = Call {
         upgrade: parts.extensions.remove::<OnUpgrade>(),
         info,
@@ -163,12 +160,27 @@ async fn enter(
         trail.impersonated = Some(Arc::clone(&user));
         call.user = user;
     }
+    let seat = take_seat(context, &call, trail).await?;
     let authorized = authorize(context, &call).await;
     if trail.recording.is_some() {
         trail.decision = Some((authorized.is_ok(), reason(context, &call).await));
     }
     authorized?;
-    Ok((call, slot))
+    Ok((call, seat))
+}
+
+/// Waits for the request's turn. Streams are exempt, watches are not.
+async fn take_seat(context: &Context, call: &Call, trail: &mut Trail) -> Result<Option<Seat>, Error> {
+    let Call { info, query, user, .. } = call;
+    if info.long_running() && info.verb != "watch" {
+        return Ok(None);
+    }
+    let class = context.fairness.class(user, info);
+    trail.class = Some(class.clone());
+    let deps = &context.deps;
+    let request = fairness::Request { user, info, query, clock: &*deps.clock };
+    let seat = context.fairness.enter(&class, &request, &deps.cache, &deps.resources.table()).await;
+    Ok(Some(seat.inspect_err(|_| trail.in_self_defence = true)?))
 }
 
 /// Begins to write the request down, where an audit policy wants it.

@@ -119,6 +119,17 @@ impl Harness {
         Self::build(store, None, Config { limits, ..Config::default() }, parts).await
     }
 
+    /// A server with other limits and parts than the usual ones.
+    pub async fn limited_made_of(limits: Limits, change: impl FnOnce(&mut Deps)) -> Self {
+        Self::build(
+            Memory::new(store::memory::Config::default()),
+            None,
+            Config { limits, ..Config::default() },
+            change,
+        )
+        .await
+    }
+
     /// A server with other parts than the usual ones.
     pub async fn made_of(change: impl FnOnce(&mut Deps)) -> Self {
         let store = Memory::new(store::memory::Config::default());

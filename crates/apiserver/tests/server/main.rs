@@ -11,6 +11,7 @@ mod custom;
 mod discovery;
 mod evictions;
 mod extension_server;
+mod fairness;
 mod faults;
 mod gate;
 mod harness;

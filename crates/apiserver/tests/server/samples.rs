@@ -107,6 +107,8 @@ pub fn sample(row: &Resource, name: &str) -> Value {
         "MutatingAdmissionPolicy" => mutating_policy(),
         "MutatingAdmissionPolicyBinding" => json!({"policyName": "p"}),
         "ValidatingAdmissionPolicyBinding" => json!({"policyName": "p", "validationActions": ["Deny"]}),
+        "FlowSchema" => json!({"priorityLevelConfiguration": {"name": "exempt"}, "matchingPrecedence": 9999}),
+        "PriorityLevelConfiguration" => reject(),
         "StorageClass" | "VolumeAttributesClass" => return class(object),
         "CertificateSigningRequest" => {
             json!({"signerName": "example.com/a", "usages": ["client auth"], "request": "aGVsbG8="})
@@ -130,6 +132,11 @@ pub fn collection(row: &Resource) -> String {
     } else {
         format!("{root}/{}", row.plural)
     }
+}
+
+/// The spec of a priority level without queues.
+fn reject() -> Value {
+    json!({"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}})
 }
 
 /// A class of volumes, or of their attributes: what such objects say is no specification.

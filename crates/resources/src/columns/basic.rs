@@ -124,6 +124,43 @@ pub(crate) const WEBHOOKS: &[Column] = &[
     AGE,
 ];
 
+pub(crate) const FLOW_SCHEMA: &[Column] = &[
+    NAME,
+    column(
+        "PriorityLevel",
+        "string",
+        "`name` is the name of the priority level configuration being referenced Required.",
+    ),
+    column(
+        "MatchingPrecedence",
+        "string",
+        "`matchingPrecedence` is used to choose among the FlowSchemas that match a given request.",
+    ),
+    column(
+        "DistinguisherMethod",
+        "string",
+        "`distinguisherMethod` defines how to compute the flow distinguisher for requests that match this schema.",
+    ),
+    AGE,
+    column("MissingPL", "string", "references a broken or non-existent PriorityLevelConfiguration"),
+];
+
+pub(crate) fn flow_schema(o: &Object, now: Timestamp) -> Vec<Value> {
+    let text = |path: &[&str], absent: &str| o.at(path).and_then(Value::as_str).unwrap_or(absent).into();
+    let precedence = o.at(&["spec", "matchingPrecedence"]).cloned().unwrap_or_default();
+    let conditions = o.at(&["status", "conditions"]).and_then(Value::as_array);
+    let dangling = conditions.into_iter().flatten().find(|condition| condition["type"] == "Dangling");
+    let dangling = dangling.and_then(|condition| condition["status"].as_str()).unwrap_or("?");
+    vec![
+        o.name().into(),
+        text(&["spec", "priorityLevelConfiguration", "name"], ""),
+        precedence,
+        text(&["spec", "distinguisherMethod", "type"], "<none>"),
+        age(o, now),
+        dangling.into(),
+    ]
+}
+
 pub(crate) const PRIORITY_LEVEL: &[Column] = &[
     NAME,
     column("Type", "string", "Whether this priority level is limited.").from(Text(&["spec", "type"], "")),

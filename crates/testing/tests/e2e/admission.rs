@@ -1,4 +1,4 @@
-//! Protections and what is not there yet: rows A006-A009 and A023.
+//! Protections and what is not there yet: rows A006-A009, A011 and A023.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -14,6 +14,7 @@ pub const ROWS: &[Row] = &[
     ("a007_what_nobody_attends_to_says_so", a007),
     ("a008_a_pod_may_come_with_its_namespace", a008),
     ("a009_approved_requests_are_signed", a009),
+    ("a011_requests_are_classed_by_flow_schemas", a011),
     ("a023_nobody_is_made_a_master", a023),
 ];
 
@@ -106,17 +107,6 @@ fn runtime_class(sh: &Shell) {
 
 fn a007(scene: &Scene) {
     let sh = &scene.shell;
-    let schema = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": "a007"},
-        "spec": {"priorityLevelConfiguration": {"name": "exempt"}, "matchingPrecedence": 9000}});
-    sh.file("schema.json", &schema.to_string());
-    let said = sh.ok("kubectl apply -f schema.json 2>&1");
-    assert!(
-        said.contains(
-            "Warning: FlowSchema is stored; knarr does not enforce it yet: requests that it matches are not set apart"
-        ),
-        "{said}"
-    );
-    sh.ok("kubectl delete flowschema a007");
     let class = json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "a007"}, "spec": {}});
     sh.file("class.json", &class.to_string());
     let said = sh.ok("kubectl apply -f class.json 2>&1");
@@ -124,6 +114,64 @@ fn a007(scene: &Scene) {
     sh.ok("kubectl delete deviceclass a007");
     let said = sh.ok("kubectl create configmap c --from-literal=a=b 2>&1");
     assert!(!said.contains("Warning"), "{said}");
+}
+
+fn a011(scene: &Scene) {
+    let sh = &scene.shell;
+    let schemas = sh.ok("kubectl get flowschemas");
+    let row =
+        |name: &str| schemas.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap_or("-");
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        words(row("NAME")),
+        ["NAME", "PRIORITYLEVEL", "MATCHINGPRECEDENCE", "DISTINGUISHERMETHOD", "AGE", "MISSINGPL"]
+    );
+    let global = words(row("global-default"));
+    assert_eq!(global[..4], ["global-default", "global-default", "9900", "ByUser"]);
+    sh.ok("kubectl wait flowschema/global-default --for=condition=Dangling=False");
+    let levels = sh.ok("kubectl get prioritylevelconfigurations");
+    let low = levels.lines().find(|line| line.starts_with("workload-low")).map(words);
+    assert_eq!(low.expect("the level is there")[..6], ["workload-low", "Limited", "100", "128", "6", "50"]);
+    let uid = sh.ok("kubectl get prioritylevelconfiguration exempt -o jsonpath={.metadata.uid}");
+    let said = sh.ok("kubectl get namespaces -v=8 2>&1").to_lowercase();
+    assert!(said.contains("x-kubernetes-pf-prioritylevel-uid") && said.contains(uid.trim()), "{said}");
+    own_level(sh);
+}
+
+/// A level and a schema of one's own, and what comes back when it is removed.
+fn own_level(sh: &Shell) {
+    let level = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "PriorityLevelConfiguration",
+        "metadata": {"name": "a011"}, "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 1,
+            "limitResponse": {"type": "Queue"}}}});
+    sh.file("level.json", &level.to_string());
+    let refused = sh.fails("kubectl apply -f level.json");
+    let words = "spec.limited.limitResponse.queuing: Required value: must not be empty if limited.limitResponse.type is Limited";
+    assert!(refused.contains(words), "{refused}");
+    let schema = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema",
+        "metadata": {"name": "a011"}, "spec": {"priorityLevelConfiguration": {"name": "a011"},
+            "matchingPrecedence": 77, "rules": [{"subjects": [{"kind": "User", "user": {"name": "a011"}}],
+                "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["*"]}]}]}});
+    sh.file("schema.json", &schema.to_string());
+    let said = sh.ok("kubectl apply -f schema.json 2>&1");
+    assert!(!said.contains("Warning"), "{said}");
+    sh.ok("kubectl wait flowschema/a011 --for=condition=Dangling=True");
+    let mut level = level;
+    level["spec"]["limited"]["limitResponse"] = json!({"type": "Reject"});
+    sh.file("level.json", &level.to_string());
+    sh.ok("kubectl apply -f level.json");
+    sh.ok("kubectl wait flowschema/a011 --for=condition=Dangling=False");
+    let dump = sh.ok("kubectl get --raw /debug/api_priority_and_fairness/dump_priority_levels");
+    assert!(dump.starts_with("PriorityLevelName, ") && dump.contains("\na011, "), "{dump}");
+    let dump = sh.ok("kubectl get --raw /debug/api_priority_and_fairness/dump_queues");
+    assert!(dump.lines().any(|line| line.starts_with("workload-low, ")), "{dump}");
+    // Mandatory objects come back, and so do suggested ones.
+    sh.ok("kubectl delete flowschema a011 catch-all probes");
+    sh.ok("kubectl wait flowschema/catch-all flowschema/probes --for=create");
+    sh.ok("kubectl wait flowschema/catch-all flowschema/probes --for=condition=Dangling=False");
+    sh.ok("kubectl delete prioritylevelconfiguration a011");
+    let refused = sh
+        .fails("kubectl patch flowschema catch-all --type=merge -p '{\"spec\":{\"matchingPrecedence\":5}}'");
+    assert!(refused.contains("spec of 'catch-all' must equal the fixed value"), "{refused}");
 }
 
 fn a008(scene: &Scene) {
