@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
@@ -23,7 +24,7 @@ use crate::failure::Failure;
 
 /// How long making a connection may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a member may take to answer. etcd itself gives up after 7 s, and says why.
+/// How long a call may take, whoever is asked. etcd itself gives up after 7 s, and says why.
 pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(10);
 /// As upstream's client: a connection on which nothing happens is asked for a sign of life.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -64,10 +65,15 @@ impl Members {
         F: Future<Output = Result<T, Status>>,
     {
         let mut tried = 1;
+        let deadline = Instant::now() + CALL_PATIENCE;
         loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A member that hangs leaves the others time.
+            let is_last = repeat == Repeat::Unsafe || tried >= self.members.len();
+            let patience = if is_last { left } else { left / 2 };
             let current = self.current.load(Ordering::Relaxed) % self.members.len();
             let member = &self.members[current];
-            let failure = match tokio::time::timeout(CALL_PATIENCE, call(member.channel.clone())).await {
+            let failure = match tokio::time::timeout(patience, call(member.channel.clone())).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(status)) => Failure::of(&status).at(&member.url),
                 Err(_) => {

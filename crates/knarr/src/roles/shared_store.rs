@@ -139,3 +139,39 @@ impl Common {
         Self { network, fingerprints: fingerprints.collect() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_of_upstream_are_read_and_what_is_encrypted_is_refused() {
+        let map = json!({
+            "kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a", "namespace": "b"}, "data": {"k": "v"},
+        });
+        let stored = resources::protobuf::object(&map).expect("a kind with a message");
+        assert!(stored.starts_with(PROTOBUF));
+        let read = readable(Bytes::from(stored)).expect("it is read");
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&read).expect("JSON"), map);
+        let plain = Bytes::from_static(b"{}");
+        assert_eq!(readable(plain.clone()), Ok(plain));
+        assert!(
+            readable(Bytes::from_static(b"k8s:enc:aescbc:v1:key1:x"))
+                .expect_err("refused")
+                .contains("encrypted")
+        );
+        assert!(readable(Bytes::from_static(b"k8s\0\xff")).is_err());
+    }
+
+    #[test]
+    fn other_authorities_are_another_cluster() {
+        let network = crate::cluster::at(0).network();
+        let texts = ["ca", "front", "key"].map(str::to_owned);
+        let own = Common::of_texts(network.clone(), [&texts[0], &texts[1], &texts[2]]);
+        let other = Common::of_texts(network, [&texts[0], &texts[1], &texts[0]]);
+        let differ = |name: &str| own.fingerprints[name] != other.fingerprints[name];
+        assert_eq!(FILES.map(differ), [false, false, true]);
+    }
+}

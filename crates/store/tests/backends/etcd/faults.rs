@@ -21,7 +21,7 @@ async fn count_to(store: Etcd, target: u64) -> BTreeSet<u64> {
         let held = match store.get("/count/n").await {
             Ok((held, _)) => held,
             Err(Error::Unavailable(_) | Error::Timeout(_)) => {
-                tokio::task::yield_now().await;
+                pause().await;
                 continue;
             }
             Err(other) => panic!("{other}"),
@@ -33,10 +33,16 @@ async fn count_to(store: Etcd, target: u64) -> BTreeSet<u64> {
         let expect = held.map_or(Expect::Absent, |kv| Expect::Revision(kv.mod_revision));
         match store.put("/count/n", (now + 1).to_string().into(), expect, None).await {
             Ok(_) => assert!(acknowledged.insert(now + 1)),
-            Err(Error::Conflict { .. } | Error::Unavailable(_) | Error::Timeout(_)) => {}
+            Err(Error::Conflict { .. }) => {}
+            Err(Error::Unavailable(_) | Error::Timeout(_)) => pause().await,
             Err(other) => panic!("{other}"),
         }
     }
+}
+
+/// Between tries: the processes of etcd want the processor, too.
+async fn pause() {
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
 }
 
 /// Follows to the number `target` through breaks, and returns all numbers seen, in order.
@@ -45,7 +51,7 @@ async fn follow(store: Etcd, target: u64) -> Vec<u64> {
     let mut position = 1;
     while seen.last() != Some(&target) {
         let Ok(mut watch) = store.watch("/count/", position).await else {
-            tokio::task::yield_now().await;
+            pause().await;
             continue;
         };
         while let Some(Ok(item)) = watch.next().await {
@@ -57,9 +63,10 @@ async fn follow(store: Etcd, target: u64) -> Vec<u64> {
                 position = changes.last().expect("at least one").revision;
             }
             if seen.last() == Some(&target) {
-                break;
+                return seen;
             }
         }
+        pause().await;
     }
     seen
 }
@@ -67,7 +74,9 @@ async fn follow(store: Etcd, target: u64) -> Vec<u64> {
 /// Waits until the counters have come to `n`.
 async fn reached(store: &Etcd, n: u64) {
     let follower = follow(store.clone(), n);
-    tokio::time::timeout(std::time::Duration::from_secs(60), follower).await.expect("counting goes on");
+    if tokio::time::timeout(std::time::Duration::from_secs(60), follower).await.is_err() {
+        panic!("counting stopped before {n}: {:?}", store.get("/count/n").await);
+    }
 }
 
 /// Runs two counters and a follower beside `fault`, and checks that they agree.
@@ -155,7 +164,7 @@ async fn without_a_majority_nothing_is_answered_and_with_it_all_goes_on() {
     let last = loop {
         match put("3").await {
             Ok(last) => break last,
-            Err(Error::Unavailable(_) | Error::Timeout(_)) => tokio::task::yield_now().await,
+            Err(Error::Unavailable(_) | Error::Timeout(_)) => pause().await,
             Err(other) => panic!("{other}"),
         }
     };
@@ -170,6 +179,24 @@ async fn without_a_majority_nothing_is_answered_and_with_it_all_goes_on() {
     }
     let page = store.list(ListRange { at: Some(first.mod_revision), ..ListRange::default() }).await.unwrap();
     assert_eq!(page.items[0].value, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_hangs_leaves_the_others_time() {
+    let mut fixture = Fixture::of(3);
+    let put = async |value: &'static str| fixture.store.put("/a", value.into(), Expect::Anything, None).await;
+    put("1").await.unwrap();
+    let pid = fixture.cluster.members[0].pid().and_then(|pid| i32::try_from(pid).ok()).expect("a process");
+    let pid = rustix::process::Pid::from_raw(pid).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("it is this test's own");
+    let begun = tokio::time::Instant::now();
+    assert_eq!(fixture.store.get("/a").await.unwrap().0.unwrap().value, "1", "another member answers");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(9), "{:?}", begun.elapsed());
+    // The next call begins with the one that answered.
+    let begun = tokio::time::Instant::now();
+    put("2").await.unwrap();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(4), "{:?}", begun.elapsed());
+    fixture.cluster.members[0].kill();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
