@@ -114,8 +114,15 @@ impl Audit {
         self.inner.figures.event();
         for sink in &self.inner.sinks {
             if sink.events.try_send(event.clone()).is_err() {
-                self.inner.figures.lost(sink.name, 1);
-                tracing::warn!(sink = sink.name, "an audit event is lost: too many wait to be written");
+                let lost = self.inner.figures.lost(sink.name, 1);
+                // Not a line for each: they come in floods.
+                if lost.is_power_of_two() {
+                    tracing::warn!(
+                        sink = sink.name,
+                        lost,
+                        "audit events are lost: too many wait to be written"
+                    );
+                }
             }
         }
     }

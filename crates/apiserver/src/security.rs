@@ -17,8 +17,8 @@ use crate::identity::authn::service_account::{
     DEFAULT_ISSUER, Issuer, SecretTokens, ServiceAccounts, SigningKey, TokenSettings,
 };
 use crate::identity::authn::{
-    self, Anonymous, Authenticator, BootstrapTokens, ClientCertificate, StaticTokens, TokenWebhook,
-    WebhookTokens,
+    self, Anonymous, Authenticator, BootstrapTokens, ClientCertificate, ForTheApi, StaticTokens,
+    TokenWebhook, WebhookTokens,
 };
 use crate::identity::authz::node::NodeAuthorizer;
 use crate::identity::authz::rbac::Rbac;
@@ -106,17 +106,17 @@ impl Security {
         };
         let mut authenticators: Vec<Arc<dyn Authenticator>> = vec![
             Arc::new(ClientCertificate),
-            Arc::new(config.static_tokens),
+            Arc::new(for_the_api(&settings, config.static_tokens)),
             Arc::new(ServiceAccounts::new(settings.clone())),
             Arc::new(SecretTokens::new(settings.clone())),
-            Arc::new(BootstrapTokens::new(lookup.clone(), settings.clock.clone())),
+            Arc::new(for_the_api(&settings, BootstrapTokens::new(lookup.clone(), settings.clock.clone()))),
         ];
         for issuer in config.authentication.issuers {
             let jwt = Jwt::start(issuer, settings.clock.clone(), supervisor);
-            authenticators.push(Arc::new(jwt.map_err(SecurityError::Setting)?));
+            authenticators.push(Arc::new(for_the_api(&settings, jwt.map_err(SecurityError::Setting)?)));
         }
         if let Some(webhook) = config.token_webhook {
-            let webhook = WebhookTokens::open(webhook).await;
+            let webhook = WebhookTokens::open(webhook, vec![settings.issuer.clone()]).await;
             authenticators.push(Arc::new(webhook.map_err(SecurityError::Setting)?));
         }
         let anonymous = config.authentication.anonymous;
@@ -149,6 +149,10 @@ impl Security {
         self.rbac.settled().await;
         self.node.settled().await;
     }
+}
+
+fn for_the_api<A: Authenticator>(settings: &TokenSettings, inner: A) -> ForTheApi<A> {
+    ForTheApi { inner, audiences: vec![settings.issuer.clone()] }
 }
 
 /// Those who are asked in turn whether a request is allowed.

@@ -198,6 +198,12 @@ pub trait Store: Send + Sync + 'static {
     /// at the time of this call, once it has yielded everything before.
     async fn request_progress(&self) -> Result<(), Error>;
 
+    /// Whether the value of a key would lie otherwise in the backend if it were written again now, as after a change of
+    /// what encrypts it.
+    async fn is_outdated(&self, _key: &str) -> Result<bool, Error> {
+        Ok(false)
+    }
+
     /// Forgets history before `revision`, which stays the oldest revision that can be listed or
     /// watched from. Current values stay. Does nothing if that history is forgotten already.
     async fn compact(&self, revision: Revision) -> Result<(), Error>;

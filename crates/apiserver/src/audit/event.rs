@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use api::layout::Laid;
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, Response};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::policy::{Decision, Stage};
 use super::{Audit, Level, Trail};
@@ -50,6 +51,27 @@ pub(crate) struct Recording {
     fixed: Fixed,
     /// The tokens or certificates that were tried in vain; `None` once the user is known.
     attempted: Option<&'static str>,
+    notes: Notes,
+    /// Whether the last event is written, or somebody else will write it.
+    ended: bool,
+}
+
+impl Drop for Recording {
+    /// A request whose client is gone is not answered, and may have been carried out all the same.
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let told = Told {
+            status: Some(
+                json!({"metadata": {}, "status": "Success", "message": "Connection closed early", "code": 200}),
+            ),
+            received: self.notes.received_object(),
+            annotations: self.notes.annotations(),
+            ..Told::default()
+        };
+        self.write(Stage::ResponseComplete, self.audit.clock().now(), told);
+    }
 }
 
 /// What all events of a request have.
@@ -97,9 +119,9 @@ struct Event<'a> {
     #[serde(rename = "requestURI")]
     request_uri: &'a str,
     verb: &'a str,
-    user: &'a Value,
+    user: Members<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    impersonated_user: Option<Value>,
+    impersonated_user: Option<Members<'a>>,
     #[serde(rename = "sourceIPs", skip_serializing_if = "<[String]>::is_empty")]
     source_ips: &'a [String],
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -107,15 +129,27 @@ struct Event<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     object_ref: Option<ObjectRef>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_status: Option<Value>,
+    response_status: Option<Members<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_object: Option<Value>,
+    request_object: Option<Laid<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_object: Option<Value>,
+    response_object: Option<Laid<'a>>,
     request_received_timestamp: String,
     stage_timestamp: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<String, String>,
+}
+
+const USER: &[&str] = &["username", "uid", "groups", "extra"];
+const STATUS: &[&str] = &["metadata", "status", "message", "reason", "details", "code"];
+
+/// The members of an object that are named, in this order.
+struct Members<'a>(&'a Value, &'static [&'static str]);
+
+impl Serialize for Members<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.1.iter().filter_map(|name| Some((name, self.0.get(name)?))))
+    }
 }
 
 /// What a stage has to tell beside what the request was.
@@ -153,6 +187,8 @@ impl Recording {
                 object: head.info.is_resource.then(|| ObjectRef::of(head.info)),
             },
             attempted: user.is_none().then(|| attempted(head)),
+            notes: notes.clone(),
+            ended: false,
         };
         if user.is_some() {
             recording.write(Stage::RequestReceived, head.at, Told::default());
@@ -166,10 +202,11 @@ impl Recording {
     }
 
     /// Writes about the answer. What goes on for long is written about again when it ends.
-    pub(crate) fn answered(self, trail: &Trail, response: &mut Response<Body>, now: jiff::Timestamp) {
+    pub(crate) fn answered(mut self, trail: &Trail, response: &mut Response<Body>, now: jiff::Timestamp) {
+        self.ended = true;
         let mut status = json!({"metadata": {}, "code": response.status().as_u16()});
         if let Some(error) = &trail.error {
-            status = status_of(error.to_status());
+            status = error.to_status();
         }
         let annotations = trail.annotations();
         let impersonated = trail.impersonated.as_deref().map(User::info);
@@ -211,6 +248,7 @@ impl Recording {
         if self.decision.omits(stage) {
             return;
         }
+        let received = self.cleaned(told.received.object.clone());
         let Fixed { id, uri, verb, user, source, user_agent, object } = &self.fixed;
         let event = Event {
             kind: "Event",
@@ -220,14 +258,14 @@ impl Recording {
             stage: stage.to_string(),
             request_uri: uri,
             verb,
-            user,
-            impersonated_user: told.impersonated,
+            user: Members(user, USER),
+            impersonated_user: told.impersonated.as_ref().map(|user| Members(user, USER)),
             source_ips: source,
             user_agent,
             object_ref: object.clone().map(|object| object.completed(&told.received)),
-            response_status: told.status,
-            request_object: self.cleaned(told.received.object),
-            response_object: told.answer,
+            response_status: told.status.as_ref().map(|status| Members(status, STATUS)),
+            request_object: received.as_ref().map(Laid),
+            response_object: told.answer.as_ref().map(Laid),
             request_received_timestamp: format!("{:.6}", self.at),
             stage_timestamp: format!("{now:.6}"),
             annotations: told.annotations,
@@ -280,18 +318,6 @@ impl ObjectRef {
         }
         self
     }
-}
-
-/// A `Status` as events have it.
-fn status_of(status: Value) -> Value {
-    let Value::Object(mut fields) = status else { return status };
-    let mut out = Map::new();
-    for field in ["metadata", "status", "message", "reason", "details", "code"] {
-        if let Some(value) = fields.remove(field) {
-            out.insert(field.to_owned(), value);
-        }
-    }
-    Value::Object(out)
 }
 
 /// The object that is answered, if the answer is there as a whole and is one.

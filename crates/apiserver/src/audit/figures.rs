@@ -58,7 +58,8 @@ impl Figures {
         self.levels.get_or_create(&AtLevel { level }).inc();
     }
 
-    pub(super) fn lost(&self, plugin: &'static str, events: u64) {
-        self.lost.get_or_create(&To { plugin }).inc_by(events);
+    /// Counts what is lost, and returns how much that is by now.
+    pub(super) fn lost(&self, plugin: &'static str, events: u64) -> u64 {
+        self.lost.get_or_create(&To { plugin }).inc_by(events) + events
     }
 }

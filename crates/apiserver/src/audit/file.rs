@@ -94,6 +94,8 @@ struct Log {
     settings: FileSettings,
     clock: Arc<dyn Clock>,
     out: Out,
+    /// Compresses and removes what was put aside.
+    caring: Option<tokio::task::JoinHandle<()>>,
 }
 
 enum Out {
@@ -107,7 +109,7 @@ impl Log {
             true => Out::Terminal(tokio::io::stdout()),
             false => opened(&settings.path).await?,
         };
-        Ok(Self { settings, clock, out })
+        Ok(Self { settings, clock, out, caring: None })
     }
 
     async fn append(&mut self, lines: &[Bytes]) -> std::io::Result<()> {
@@ -117,8 +119,14 @@ impl Log {
             text.push(b'\n');
         }
         let max = self.settings.rotation.max_bytes;
-        if matches!(&self.out, Out::File { bytes, .. } if *bytes > 0 && *bytes + text.len() as u64 > max) {
-            self.put_aside().await?;
+        let full =
+            matches!(&self.out, Out::File { bytes, .. } if *bytes > 0 && *bytes + text.len() as u64 > max);
+        if full && let Err(error) = self.put_aside().await {
+            // The open file goes on; it is tried again after as much as the limit.
+            tracing::error!(%error, "the audit log cannot be put aside");
+            if let Out::File { bytes, .. } = &mut self.out {
+                *bytes = 0;
+            }
         }
         match &mut self.out {
             Out::Terminal(terminal) => {
@@ -139,18 +147,24 @@ impl Log {
         let (rotation, now) = (self.settings.rotation.clone(), self.clock.now());
         let aside = backup(&path, now);
         tokio::fs::rename(&path, &aside).await?;
-        self.out = opened(&path).await?;
-        let cleaned = tokio::task::spawn_blocking(move || {
-            if rotation.compress {
-                compress(&aside)?;
+        match opened(&path).await {
+            Ok(out) => self.out = out,
+            Err(error) => {
+                tokio::fs::rename(&aside, &path).await?;
+                return Err(error);
             }
-            clean(&path, &rotation, now)
-        });
-        match cleaned.await {
-            Ok(Err(error)) => tracing::error!(%error, "audit logs that were put aside cannot be cared for"),
-            Err(error) => tracing::error!(%error, "audit logs that were put aside were not cared for"),
-            Ok(Ok(())) => {}
         }
+        // Beside the writing, and one after the other.
+        let last = self.caring.take();
+        self.caring = Some(tokio::task::spawn_blocking(move || {
+            if let Some(last) = last {
+                tokio::runtime::Handle::current().block_on(last).unwrap_or_default();
+            }
+            let compressed = if rotation.compress { compress(&aside) } else { Ok(()) };
+            if let Err(error) = compressed.and_then(|()| clean(&path, &rotation, now)) {
+                tracing::error!(%error, "audit logs that were put aside cannot be cared for");
+            }
+        }));
         Ok(())
     }
 }
@@ -265,6 +279,7 @@ mod tests {
             log.append(&[Bytes::from_static(line.as_bytes())]).await.expect("a write");
             clock.advance(jiff::SignedDuration::from_secs(1));
         }
+        log.caring.take().expect("cared for").await.expect("no panic");
         assert_eq!(lines(&settings.path), ["fourth"]);
         let mut names: Vec<_> = std::fs::read_dir(dir.path())
             .expect("a folder")

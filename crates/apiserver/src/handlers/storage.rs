@@ -175,6 +175,13 @@ impl Target {
         self.served_bytes(&json).await.map_err(CommitError::Failed)
     }
 
+    /// Whether a write that changes nothing is to be made all the same.
+    pub(crate) async fn is_outdated(&self, object: &Object) -> Result<bool, Error> {
+        let key = self.row.key(object.namespace(), object.name());
+        let outdated = self.context.deps.store.is_outdated(&key).await;
+        outdated.map_err(|error| store_error(&error, &self.group_resource(), "update"))
+    }
+
     fn calls(&self) -> &StoreCalls {
         self.context.deps.cache.store_calls()
     }

@@ -194,6 +194,14 @@ impl Write<'_> {
             let warnings = self.warnings.len();
             let change = make(self, &current.object)?;
             let (mut object, effect) = self.prepare_update(change, &current.object, &mut held).await?;
+            let effect = match effect {
+                Effect::Nothing
+                    if !self.options.dry_run && self.target.is_outdated(&current.object).await? =>
+                {
+                    Effect::Replace
+                }
+                other => other,
+            };
             let committed = match effect {
                 Effect::Nothing => return to_json(self.schema(), &current.object),
                 _ if self.options.dry_run => return to_json(self.schema(), &object),

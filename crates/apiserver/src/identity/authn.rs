@@ -22,5 +22,5 @@ pub use bootstrap_token::BootstrapTokens;
 pub use certificate::ClientCertificate;
 pub use request_header::RequestHeaders;
 pub use static_token::StaticTokens;
-pub use union::Union;
+pub use union::{ForTheApi, Union};
 pub use webhook_tokens::{TokenWebhook, WebhookTokens};

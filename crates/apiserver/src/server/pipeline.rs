@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::upgrade::OnUpgrade;
 use tracing::Instrument;
 
-use authorize::{authorize, reason};
+use authorize::authorize;
 
 use super::router;
 use crate::audit::{self, Trail};
@@ -161,11 +161,8 @@ async fn enter(
         call.user = user;
     }
     let seat = take_seat(context, &call, trail).await?;
-    let authorized = authorize(context, &call).await;
-    if trail.recording.is_some() {
-        trail.decision = Some((authorized.is_ok(), reason(context, &call).await));
-    }
-    authorized?;
+    let noted = trail.recording.is_some().then_some(&mut trail.decision);
+    authorize(context, &call, noted).await?;
     Ok((call, seat))
 }
 

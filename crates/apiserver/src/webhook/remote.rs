@@ -15,6 +15,12 @@ use super::failure::{self, Failure};
 /// The largest answer taken, in bytes: reviews and statuses are small.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
+/// How often a server that cannot be reached is asked, and the first wait between; each is half as long again.
+const ATTEMPTS: u32 = 5;
+const WAIT: Duration = Duration::from_millis(500);
+/// How much of an answer that is no success is repeated in messages, in characters.
+const MAX_REPEATED: usize = 256;
+
 /// See the module's documentation. Cheap to clone; clones share connections.
 #[derive(Clone)]
 pub(crate) struct Remote {
@@ -42,7 +48,29 @@ impl Remote {
         Ok(Self { client, url, path })
     }
 
-    /// Sends JSON and returns the JSON that is answered. Cancellation safe.
+    /// Sends JSON and returns the JSON that is answered, again for a while when the server cannot be reached or asks for
+    /// that. Cancellation safe.
+    ///
+    /// # Errors
+    /// When there is no answer within `timeout`, or one that is no success or too large.
+    pub(crate) async fn ask(&self, body: Vec<u8>, timeout: Duration) -> Result<Bytes, Failure> {
+        let attempts = async {
+            let mut wait = WAIT;
+            for _ in 1..ATTEMPTS {
+                match self.post(body.clone(), timeout).await {
+                    Err(failure) if matches!(failure.code, 429 | 500..) => {}
+                    answered => return answered,
+                }
+                tokio::time::sleep(wait).await;
+                wait = wait * 3 / 2;
+            }
+            self.post(body.clone(), timeout).await
+        };
+        let answered = tokio::time::timeout(timeout, attempts).await;
+        answered.unwrap_or_else(|_| Err(Failure::unreached(&self.url, "context deadline exceeded")))
+    }
+
+    /// Sends JSON once and returns the JSON that is answered. Cancellation safe.
     ///
     /// # Errors
     /// When there is no answer within `timeout`, or one that is no success or too large.
@@ -67,6 +95,11 @@ impl Remote {
         let (status, body) = tokio::time::timeout(timeout, exchange)
             .await
             .map_err(|_| unreached("context deadline exceeded"))??;
-        if status.is_success() { Ok(body) } else { Err(Failure::answered(status, &body)) }
+        if status.is_success() {
+            return Ok(body);
+        }
+        // What a server says may be long, and may repeat what it was sent.
+        let said: String = String::from_utf8_lossy(&body).chars().take(MAX_REPEATED).collect();
+        Err(Failure::answered(status, said.as_bytes()))
     }
 }

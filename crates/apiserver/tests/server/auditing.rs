@@ -207,3 +207,21 @@ async fn a_webhook_gets_events_together_and_again_when_it_failed() {
     let asked = hook.asked();
     assert_eq!(names(&asked[0].1), ["c"]);
 }
+
+#[tokio::test]
+async fn a_request_whose_client_is_gone_is_written_down_all_the_same() {
+    let audited = Audited::start(None, None).await;
+    let request = Request::post(CONFIG_MAPS)
+        .header("content-type", "application/json")
+        .body(Full::new(config_map("a").to_string().into()))
+        .unwrap();
+    let mut going = Box::pin(audited.harness.raw(request));
+    // Until it waits for the first time, which is in the store or the cache.
+    let first = std::future::poll_fn(|cx| std::task::Poll::Ready(going.as_mut().poll(cx))).await;
+    assert!(first.is_pending());
+    drop(going);
+    let events = audited.events().await;
+    let [gone] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((&gone["verb"], &gone["stage"]), (&json!("create"), &json!("ResponseComplete")));
+    assert_eq!(gone["responseStatus"]["message"], "Connection closed early");
+}

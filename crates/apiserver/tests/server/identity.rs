@@ -182,6 +182,9 @@ async fn a_webhook_knows_tokens_for_a_while() {
         let status = match review["spec"]["token"].as_str() {
             Some("good") => json!({"authenticated": true, "user": {
                 "username": "jane", "uid": "7", "groups": ["dev"], "extra": {"a": ["b"]}}}),
+            Some("vaults") => {
+                json!({"authenticated": true, "audiences": ["vault"], "user": {"username": "jane"}})
+            }
             Some("odd") => json!({"authenticated": false, "error": "odd token"}),
             Some("down") => return Reply::Status(500, "down"),
             _ => json!({"authenticated": false}),
@@ -194,7 +197,7 @@ async fn a_webhook_knows_tokens_for_a_while() {
     let dir = tempfile::tempdir().unwrap();
     let kubeconfig = hook.kubeconfig(dir.path(), "/tokens");
     let settings = TokenWebhook { kubeconfig, version: "v1".to_owned(), ttl: Duration::from_secs(600) };
-    let webhook = WebhookTokens::open(settings).await.unwrap();
+    let webhook = WebhookTokens::open(settings, vec!["api".to_owned()]).await.unwrap();
     for _ in 0..3 {
         let jane = known(&webhook, "good").await.unwrap().unwrap();
         assert_eq!((jane.name.as_str(), jane.extra["a"].as_slice()), ("jane", &["b".to_owned()][..]));
@@ -207,8 +210,14 @@ async fn a_webhook_knows_tokens_for_a_while() {
     assert_eq!(asked[0].1["apiVersion"], "authentication.k8s.io/v1");
     assert_eq!(known(&webhook, "odd").await, Err(401));
     assert_eq!(known(&webhook, "down").await, Err(401));
-    let reviewed = webhook.review_token("good", &["elsewhere".to_owned()]).await;
-    assert_eq!(reviewed, Ok(None), "the server did not speak of the audience");
+    let review = async |token: &'static str, audience: &str| {
+        let reviewed = webhook.review_token(token, &[audience.to_owned()]).await.unwrap();
+        reviewed.map(|reviewed| reviewed.audiences)
+    };
+    assert_eq!(review("good", "vault").await, None, "the server did not speak of the audience");
+    assert_eq!(review("good", "api").await, Some(vec!["api".to_owned()]));
+    assert_eq!(known(&webhook, "vaults").await, Ok(None), "a token for somebody else");
+    assert_eq!(review("vaults", "vault").await, Some(vec!["vault".to_owned()]));
 }
 
 #[tokio::test]

@@ -11,9 +11,11 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use apiserver::audit::{Batches, FileSettings, Policy, Rotation, Settings, WebhookSettings};
 use apiserver::identity::authn::TokenWebhook;
 use apiserver::identity::authn::jwt::{AnonymousSettings, AuthenticationConfiguration, OidcFlags};
-use apiserver::identity::authz::{AccessWebhook, AuthorizationConfiguration};
+use apiserver::identity::authz::{AccessWebhook, AuthorizationConfiguration, Mode};
 use apiserver::security::SecurityConfig;
 use clap::Args;
+use encryption::Wanted;
+use resources::{Builtin, KindTable, ResourceSource};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -151,6 +153,10 @@ pub struct ApiServer {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization_webhook_cache_unauthorized_ttl: Option<Span>,
+    /// What is encrypted where objects are stored, and with which keys: a file with an EncryptionConfiguration
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption_provider_config: Option<PathBuf>,
 }
 
 macro_rules! given {
@@ -213,6 +219,13 @@ impl ApiServer {
                 .with_context(|| format!("in {}", path.display()))?;
         }
         config.authentication = self.authentication()?;
+        for issuer in &config.authentication.issuers {
+            ensure!(
+                issuer.url() != config.issuer,
+                "the issuer {:?} of service account tokens cannot be configured as another one: URL must not overlap with disallowed issuers",
+                config.issuer
+            );
+        }
         config.token_webhook = self.authentication_token_webhook_config_file.clone().map(|kubeconfig| {
             let version = self.authentication_token_webhook_version.clone();
             let ttl = self.authentication_token_webhook_cache_ttl;
@@ -223,7 +236,27 @@ impl ApiServer {
             }
         });
         config.authorization = self.authorization()?;
+        let open = config.authorization.modes.iter().any(|mode| matches!(mode, Mode::AlwaysAllow));
+        if open && config.authentication.anonymous.enabled {
+            tracing::warn!(
+                "anonymous requests are refused, since AlwaysAllow would let anybody do everything"
+            );
+            config.authentication.anonymous.enabled = false;
+        }
         Ok(config)
+    }
+
+    /// How objects are encrypted where they are stored.
+    ///
+    /// # Errors
+    /// When the file cannot be read or says something wrong.
+    pub fn encryption(&self) -> Result<encryption::Configuration> {
+        let Some(path) = &self.encryption_provider_config else {
+            return Ok(encryption::Configuration::default());
+        };
+        let table = Builtin.table();
+        let read = encryption::Configuration::parse(&read(path)?, |wanted| keys_of(&table, wanted));
+        read.map_err(|why| anyhow!("{}: {why}", path.display()))
     }
 
     fn authentication(&self) -> Result<AuthenticationConfiguration> {
@@ -360,6 +393,7 @@ impl ApiServer {
             &mut self.oidc_ca_file,
             &mut self.authorization_config,
             &mut self.authorization_webhook_config_file,
+            &mut self.encryption_provider_config,
         ]
         .into_iter()
         .flatten()
@@ -369,6 +403,27 @@ impl ApiServer {
         match serde_json::to_value(self).context("a path is not UTF-8")? {
             Value::Object(fields) => Ok(fields),
             _ => Ok(Map::new()),
+        }
+    }
+}
+
+/// With what the store's keys of resources begin. Those that are no built-in ones may be defined at any time.
+fn keys_of(table: &KindTable, wanted: &Wanted) -> Vec<String> {
+    let rows = table.rows();
+    match wanted {
+        Wanted::All => vec!["/registry/".to_owned()],
+        Wanted::Group(group) => {
+            let custom = (!group.is_empty()).then(|| format!("/registry/{group}/"));
+            let built_in = rows.filter(|row| row.group == *group);
+            built_in.map(|row| format!("/registry/{}/", row.storage_prefix)).chain(custom).collect()
+        }
+        Wanted::Resource { group, plural } => {
+            let mut built_in = rows.filter(|row| row.group == *group && row.plural == *plural);
+            match built_in.next() {
+                Some(row) => vec![format!("/registry/{}/", row.storage_prefix)],
+                None if group.is_empty() => Vec::new(),
+                None => vec![format!("/registry/{group}/{plural}/")],
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ use apiserver::{Config, CustomKinds, Deps, KubeletClient, Server, cache_specs};
 use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::kubernetes_service::{ApiService, ApiServiceFeed};
+use encryption::Encrypted;
 use etcd::COMPACTION_INTERVAL;
 use kube::Client;
 use kubelet::process_pods::Part;
@@ -35,6 +36,7 @@ use super::api_access::{ApiAccess, Door};
 use super::built::Built;
 use super::election;
 use super::parts::Parts;
+use super::shared_store;
 use crate::cluster::CLUSTER_DOMAIN;
 use crate::pki::{FRONT_PROXY_NAME, Pki};
 
@@ -213,8 +215,16 @@ async fn prepare(parts: &Parts, last: Vec<Arc<dyn Admission>>) -> Result<(Contro
     Ok((plane, security))
 }
 
-/// Where the cluster's objects are kept. Nothing else here knows which backend it is.
+/// Where the cluster's objects are kept, encrypted where that is set.
 async fn open_store(parts: &Parts) -> Result<Arc<dyn Store>> {
+    let encryption = parts.settings.api_server.encryption()?;
+    let store = open_backend(parts).await?;
+    // Without a configuration nothing that is encrypted is taken for something else.
+    Ok(Arc::new(Encrypted::new(store, encryption).reading(shared_store::readable)))
+}
+
+/// Nothing else here knows which backend it is.
+async fn open_backend(parts: &Parts) -> Result<Arc<dyn Store>> {
     if let Some(etcd) = &parts.etcd {
         parts.cluster.note_store(&parts.layout, parts.cluster.etcd.clone())?;
         let compactor = etcd.clone().compactor(COMPACTION_INTERVAL, parts.supervisor.shutdown().clone());

@@ -46,13 +46,13 @@ pub async fn connect(settings: &EtcdSettings) -> Result<Etcd> {
 }
 
 /// Values are JSON. What upstream's API servers wrote in protobuf is read, too, and written as JSON with the next change.
-fn readable(value: Bytes) -> Result<Bytes, String> {
+///
+/// # Errors
+/// When it is of no kind that is known here.
+pub fn readable(value: Bytes) -> Result<Bytes, String> {
     if value.starts_with(PROTOBUF) {
         let object = resources::protobuf::read(&value)?;
         return serde_json::to_vec(&object).map(Bytes::from).map_err(|error| error.to_string());
-    }
-    if value.starts_with(b"k8s:enc:") {
-        return Err("it is encrypted at rest, which is not supported".to_owned());
     }
     Ok(value)
 }

@@ -35,6 +35,7 @@ mod policies;
 mod replication;
 mod requests;
 mod services;
+mod settings;
 mod shared_store;
 mod stateful;
 mod streams;
@@ -83,6 +84,7 @@ const AREAS: &[&[suite::Row]] = &[
     ingress::ROWS,
     inside::ROWS,
     requests::ROWS,
+    settings::ROWS,
 ];
 
 fn main() -> ExitCode {

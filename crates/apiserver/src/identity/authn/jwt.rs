@@ -102,6 +102,9 @@ impl Jwt {
         }
         // The issuer may have new keys.
         let renewed = self.issuer.renewed(&keys).await?;
+        if Arc::ptr_eq(&renewed, &keys) {
+            return Err("no key of the issuer has signed the token".to_owned());
+        }
         verify(&renewed).ok_or_else(|| "no key of the issuer has signed the token".to_owned())
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use api::Error;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::authenticator::{AUTHENTICATED_GROUP, Authenticator, Credentials, ReviewedToken};
 use super::static_token::fingerprint;
@@ -19,6 +20,9 @@ use crate::webhook::Remote;
 
 /// No token is longer, in bytes; longer ones are not asked about.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
+/// Answers that are longer, in bytes, are not kept.
+const MAX_KEPT: usize = 64 * 1024;
+const MAX_ASKING: usize = 100;
 /// How long the server may take, as upstream.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,8 +42,14 @@ pub struct WebhookTokens {
     remote: Remote,
     version: String,
     ttl: Duration,
-    /// By the token's digest and the audiences asked for.
-    answers: Remembered<([u8; 32], Vec<String>), Option<ReviewedToken>>,
+    /// The names of the API server, for which tokens are when nothing else is said.
+    api_audiences: Vec<String>,
+    /// By the digest of the token and the audiences asked for. Tokens of nobody are kept apart, so that many of them do
+    /// not drive out the others.
+    known: Remembered<[u8; 32], ReviewedToken>,
+    unknown: Remembered<[u8; 32], ()>,
+    /// Questions that may be on their way.
+    asking: Semaphore,
 }
 
 #[derive(Default, Deserialize)]
@@ -71,57 +81,66 @@ impl WebhookTokens {
     ///
     /// # Errors
     /// Why the kubeconfig or the version cannot be used.
-    pub async fn open(settings: TokenWebhook) -> Result<Self, String> {
+    pub async fn open(settings: TokenWebhook, api_audiences: Vec<String>) -> Result<Self, String> {
         if !matches!(settings.version.as_str(), "v1" | "v1beta1") {
             return Err(format!("unsupported webhook authenticator version {:?}", settings.version));
         }
         let remote = Remote::open(&settings.kubeconfig).await;
         let remote = remote.map_err(|why| format!("{}: {why}", settings.kubeconfig.display()))?;
-        let (version, ttl) = (settings.version, settings.ttl);
-        Ok(Self { remote, version, ttl, answers: Remembered::default() })
+        let TokenWebhook { version, ttl, .. } = settings;
+        let (known, unknown) = (Remembered::default(), Remembered::default());
+        Ok(Self { remote, version, ttl, api_audiences, known, unknown, asking: Semaphore::new(MAX_ASKING) })
     }
 
     async fn ask(&self, token: &str, audiences: &[String]) -> Result<Option<ReviewedToken>, String> {
         if token.len() > MAX_TOKEN_BYTES {
             return Ok(None);
         }
-        let asked = (fingerprint(token), audiences.to_vec());
-        if let Some(answer) = self.answers.get(&asked) {
-            return Ok(answer);
+        let audiences = if audiences.is_empty() { self.api_audiences.as_slice() } else { audiences };
+        let asked = fingerprint(&[&[token.to_owned()], audiences].concat().join("\n"));
+        if let Some(answer) = self.known.get(&asked) {
+            return Ok(Some(answer));
         }
-        let mut spec = json!({"token": token});
-        if !audiences.is_empty() {
-            spec["audiences"] = json!(audiences);
+        if self.unknown.get(&asked).is_some() {
+            return Ok(None);
         }
         let review = json!({
             "kind": "TokenReview", "apiVersion": format!("authentication.k8s.io/{}", self.version),
-            "metadata": {}, "spec": spec, "status": {"user": {}},
+            "metadata": {}, "spec": {"token": token, "audiences": audiences}, "status": {"user": {}},
         });
-        let answer = self.remote.post(review.to_string().into_bytes(), TIMEOUT).await;
+        let _place = self.asking.acquire().await.map_err(|error| error.to_string())?;
+        let answer = self.remote.ask(review.to_string().into_bytes(), TIMEOUT).await;
         let answer = answer.map_err(|failure| failure.why)?;
+        let kept = if answer.len() <= MAX_KEPT { self.ttl } else { Duration::ZERO };
         let review: Review = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
-        let answer = known(review.status, audiences)?;
-        self.answers.insert(asked, answer.clone(), self.ttl);
+        let answer = self.user_of(review.status, audiences)?;
+        match &answer {
+            Some(known) => self.known.insert(asked, known.clone(), kept),
+            None => self.unknown.insert(asked, (), kept),
+        }
         Ok(answer)
     }
-}
 
-/// The user that the answer tells.
-fn known(status: Status, audiences: &[String]) -> Result<Option<ReviewedToken>, String> {
-    if !status.authenticated {
-        return if status.error.is_empty() { Ok(None) } else { Err(status.error) };
+    /// The user that the answer tells.
+    fn user_of(&self, status: Status, audiences: &[String]) -> Result<Option<ReviewedToken>, String> {
+        if !status.authenticated {
+            if !status.error.is_empty() {
+                tracing::debug!(why = status.error, "the webhook of tokens refuses a token");
+            }
+            return if status.error.is_empty() { Ok(None) } else { Err("invalid bearer token".to_owned()) };
+        }
+        // A server that says nothing of audiences means the API server itself.
+        let told = if status.audiences.is_empty() { &self.api_audiences } else { &status.audiences };
+        let fitting: Vec<String> = audiences.iter().filter(|wanted| told.contains(wanted)).cloned().collect();
+        if fitting.is_empty() {
+            return Ok(None);
+        }
+        let Told { username: name, uid, mut groups, extra } = status.user;
+        if !groups.iter().any(|group| group == AUTHENTICATED_GROUP) {
+            groups.push(AUTHENTICATED_GROUP.to_owned());
+        }
+        Ok(Some(ReviewedToken { user: Arc::new(User { name, uid, groups, extra }), audiences: fitting }))
     }
-    // A server that says nothing of audiences means the API server itself.
-    let fitting: Vec<String> =
-        audiences.iter().filter(|wanted| status.audiences.contains(wanted)).cloned().collect();
-    if !audiences.is_empty() && fitting.is_empty() {
-        return Ok(None);
-    }
-    let Told { username: name, uid, mut groups, extra } = status.user;
-    if !groups.iter().any(|group| group == AUTHENTICATED_GROUP) {
-        groups.push(AUTHENTICATED_GROUP.to_owned());
-    }
-    Ok(Some(ReviewedToken { user: Arc::new(User { name, uid, groups, extra }), audiences: fitting }))
 }
 
 impl Authenticator for WebhookTokens {

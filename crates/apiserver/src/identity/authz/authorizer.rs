@@ -20,6 +20,11 @@ pub enum Decision {
 pub trait Authorizer: Send + Sync + 'static {
     fn authorize<'a>(&'a self, attributes: &'a Attributes) -> Eventual<'a, Decision>;
 
+    /// Whether a decision may come from another server: it is not asked again for its reasons.
+    fn asks_others(&self) -> bool {
+        false
+    }
+
     /// Why a request is allowed, for those who ask (`SubjectAccessReview`); may be empty. Not for the hot path.
     fn explain<'a>(&'a self, attributes: &'a Attributes) -> Eventual<'a, String> {
         let _ = attributes;

@@ -28,7 +28,7 @@ impl Authorizer for Union {
 
     fn explain<'a>(&'a self, attributes: &'a Attributes) -> Eventual<'a, String> {
         Eventual::later(async move {
-            for one in &self.0 {
+            for one in self.0.iter().filter(|one| !one.asks_others()) {
                 if one.authorize(attributes).await == Decision::Allow {
                     return one.explain(attributes).await;
                 }

@@ -1,7 +1,6 @@
 //! [`Webhook`]: asks a server whether a request is allowed, by a SubjectAccessReview.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use expressions::{Budget, Type, Value as Cel};
 use resources::conditions::{CALL_BUDGET, MATCH_BUDGET};
@@ -18,9 +17,6 @@ use crate::webhook::Remote;
 static ANY: Type = Type::Dyn;
 /// Answers to longer questions are not kept, as upstream; in bytes.
 const MAX_KEPT: usize = 10_000;
-/// How often a server that cannot be reached is asked, and the first wait between; each is half as long again.
-const ATTEMPTS: u32 = 5;
-const WAIT: Duration = Duration::from_millis(500);
 
 /// See the module's documentation.
 pub struct Webhook {
@@ -131,26 +127,9 @@ impl Webhook {
             "metadata": {}, "spec": spec, "status": {"allowed": false},
         });
         let body = review.to_string().into_bytes();
-        let exchange = async {
-            let mut wait = WAIT;
-            for attempt in 1.. {
-                let failure = match self.remote.post(body.clone(), self.settings.timeout).await {
-                    Ok(answer) => {
-                        let review: Result<Review, _> = serde_json::from_slice(&answer);
-                        return review.map(|review| review.status).map_err(|error| error.to_string());
-                    }
-                    Err(failure) => failure,
-                };
-                if attempt == ATTEMPTS || !matches!(failure.code, 429 | 500..) {
-                    return Err(failure.why);
-                }
-                tokio::time::sleep(wait).await;
-                wait = wait * 3 / 2;
-            }
-            Err("the webhook was not asked".to_owned())
-        };
-        let answered = tokio::time::timeout(self.settings.timeout, exchange).await;
-        answered.unwrap_or_else(|_| Err("the webhook did not answer in time".to_owned()))
+        let answer = self.remote.ask(body, self.settings.timeout).await.map_err(|failure| failure.why)?;
+        let review: Review = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+        Ok(review.status)
     }
 
     fn failed(&self, why: &str) -> Decision {
@@ -163,6 +142,10 @@ impl Webhook {
 }
 
 impl Authorizer for Webhook {
+    fn asks_others(&self) -> bool {
+        true
+    }
+
     fn authorize<'a>(&'a self, attributes: &'a Attributes) -> Eventual<'a, Decision> {
         Eventual::later(self.ask(attributes))
     }

@@ -7,22 +7,29 @@ use crate::identity::authz::Decision;
 use crate::request::Attributes;
 use crate::request::call::Call;
 
-/// Whether the caller may do what the request asks for.
-pub(crate) async fn authorize(context: &Context, call: &Call) -> Result<(), Error> {
+/// Whether the caller may do what the request asks for. `noted` gets the decision and its reason, if somebody writes
+/// them down.
+pub(crate) async fn authorize(
+    context: &Context,
+    call: &Call,
+    noted: Option<&mut Option<(bool, String)>>,
+) -> Result<(), Error> {
     if !call.info.is_resource && is_public(&call.info.path) {
+        if let Some(noted) = noted {
+            *noted = Some((true, String::new()));
+        }
         return Ok(());
     }
-    check(context, &call.attributes()).await
-}
-
-/// Why the caller may, or may not, do what the request asks for, as the audit's annotation tells it.
-pub(crate) async fn reason(context: &Context, call: &Call) -> String {
     let attributes = call.attributes();
     let authorizer = &context.deps.authorizer;
-    match authorizer.authorize(&attributes).await {
-        Decision::Allow => authorizer.explain(&attributes).await,
-        Decision::Deny(reason) | Decision::NoOpinion(reason) => reason,
+    let decision = authorizer.authorize(&attributes).await;
+    if let Some(noted) = noted {
+        *noted = Some(match &decision {
+            Decision::Allow => (true, authorizer.explain(&attributes).await),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => (false, reason.clone()),
+        });
     }
+    allowed(decision, &attributes)
 }
 
 /// Paths that tell nothing about the cluster and must answer before anything is set up.
@@ -32,7 +39,11 @@ fn is_public(path: &str) -> bool {
 
 /// Asks about any attributes.
 pub(crate) async fn check(context: &Context, attributes: &Attributes) -> Result<(), Error> {
-    match context.deps.authorizer.authorize(attributes).await {
+    allowed(context.deps.authorizer.authorize(attributes).await, attributes)
+}
+
+fn allowed(decision: Decision, attributes: &Attributes) -> Result<(), Error> {
+    match decision {
         Decision::Allow => Ok(()),
         Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(attributes, &reason)),
     }

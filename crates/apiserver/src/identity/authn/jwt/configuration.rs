@@ -243,6 +243,11 @@ impl AuthenticationConfiguration {
 }
 
 impl JwtSettings {
+    /// What the issuer's tokens say that they are of.
+    pub fn url(&self) -> &str {
+        &self.issuer.url
+    }
+
     fn read(written: WrittenJwt, at: &str, wrong: &mut Vec<String>) -> Self {
         written.issuer.check(&format!("{at}.issuer"), wrong);
         let WrittenJwt { issuer, claim_validation_rules, claim_mappings, user_validation_rules } = written;

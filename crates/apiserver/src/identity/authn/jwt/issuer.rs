@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use base::{Shutdown, Supervisor, TaskKind};
 use jsonwebtoken::DecodingKey;
-use jsonwebtoken::jwk::{JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse};
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -17,6 +17,8 @@ use crate::webhook::Fetcher;
 const AGAIN: Duration = Duration::from_secs(10);
 /// How often at most an issuer is asked for new keys because of tokens that no key fits.
 const RENEWAL: Duration = Duration::from_secs(1);
+/// How long a request waits for new keys.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How many keys of an issuer are taken.
 const MAX_KEYS: usize = 100;
 const WELL_KNOWN: &str = "/.well-known/openid-configuration";
@@ -28,11 +30,12 @@ pub(super) struct Keys {
 
 impl Keys {
     fn read(json: &[u8]) -> Result<Self, String> {
-        let set: JwkSet = serde_json::from_slice(json).map_err(|error| format!("the keys: {error}"))?;
-        let signing =
-            set.keys.iter().filter(|key| key.common.public_key_use != Some(PublicKeyUse::Encryption));
+        let set: Set = serde_json::from_slice(json).map_err(|error| format!("the keys: {error}"))?;
+        // Keys of sorts that are not known here are for others (RFC 7517, 5).
+        let known = set.keys.into_iter().filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
+        let signing = known.filter(|key| key.common.public_key_use != Some(PublicKeyUse::Encryption));
         let usable =
-            signing.filter_map(|key| Some((key.common.key_id.clone(), DecodingKey::from_jwk(key).ok()?)));
+            signing.filter_map(|key| Some((key.common.key_id.clone(), DecodingKey::from_jwk(&key).ok()?)));
         Ok(Self { keys: usable.take(MAX_KEYS).collect() })
     }
 
@@ -41,6 +44,11 @@ impl Keys {
         let fits = move |key: &&(Option<String>, DecodingKey)| id.is_none() || key.0.as_deref() == id;
         self.keys.iter().filter(fits).map(|(_, key)| key)
     }
+}
+
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<serde_json::Value>,
 }
 
 /// The parts of the discovery document that matter.
@@ -94,8 +102,10 @@ impl Issuer {
         if !Arc::ptr_eq(&newest, known) || asked.is_some_and(|at| at.elapsed() < RENEWAL) {
             return Ok(newest);
         }
+        let renewed = tokio::time::timeout(PATIENCE, self.shared.ask()).await;
+        // Whoever waited meanwhile does not ask again, whatever came of it.
         *asked = Some(Instant::now());
-        self.shared.ask().await
+        renewed.unwrap_or_else(|_| Err("the issuer does not answer".to_owned()))
     }
 }
 
