@@ -43,6 +43,17 @@ pub struct Election {
     pub handover: Shutdown,
 }
 
+/// Stops the server when the election panics: nobody here would lead any more, and nobody would say so.
+struct PanicGuard(Shutdown);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.start();
+        }
+    }
+}
+
 /// A name that no other server has, nor this one after its next start: `HOST_UUID`, as upstream's.
 pub fn identity(host: &str) -> String {
     format!("{host}_{}", random::uuid())
@@ -99,6 +110,7 @@ impl Election {
     where
         F: Future<Output = Result<()>>,
     {
+        let _guard = PanicGuard(self.supervisor.shutdown().clone());
         let host = None;
         let recorder =
             Recorder::start(self.client.clone(), self.name, host, self.clock.clone(), &self.supervisor);

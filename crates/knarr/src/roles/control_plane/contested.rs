@@ -8,6 +8,7 @@ use api::{Error, Object};
 use apiserver::Eventual;
 use apiserver::admission::Review;
 use base::{Clock, SystemClock};
+use etcd::Etcd;
 use informer::{Cache, Cached, Informers};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
@@ -87,7 +88,7 @@ struct World {
 }
 
 impl World {
-    async fn start() -> Self {
+    async fn start(etcd: Option<Etcd>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let layout = Layout::new("contested", Some(folder.path()));
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -101,7 +102,7 @@ impl World {
             },
             cluster: Cluster { node_name: "n".into(), ..cluster::at(0) },
             layout,
-            etcd: None,
+            etcd,
             addresses: vec![ip],
             clock: Arc::new(SystemClock),
             supervisor: Supervisor::new(Shutdown::new()),
@@ -351,7 +352,17 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workloads_reach_their_end_though_a_third_of_all_writes_is_refused() {
-    let world = World::start().await;
+    reach_their_end(World::start(None).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workloads_reach_their_end_on_etcd_too() {
+    let members = etcd::testing::Cluster::start(1, None).expect("etcd starts");
+    let etcd = Etcd::connect(members.config()).await.expect("etcd answers");
+    reach_their_end(World::start(Some(etcd)).await).await;
+}
+
+async fn reach_their_end(world: World) {
     world.apply(workload("Deployment", "plain", PLAIN)).await;
     world.apply(workload("StatefulSet", "set", 3)).await;
     world.apply(workload("DaemonSet", "daemon", 0)).await;
