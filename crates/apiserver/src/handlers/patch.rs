@@ -67,14 +67,16 @@ impl Patch {
             PatchType::Merge => {
                 let (value, twice) = codec::decode_json_value(&bytes, &limits)?;
                 duplicates.extend(twice);
-                Ok(Self::Merge(value))
+                if value.is_object() {
+                    return Ok(Self::Merge(value));
+                }
+                Err(Error::bad_request(format!("error decoding patch: {}", no_object(&value))))
             }
             PatchType::Strategic => {
                 let (value, twice) = codec::decode_json_value(&bytes, &limits)?;
                 duplicates.extend(twice);
-                Object::from_value(value)
-                    .map(Self::Strategic)
-                    .ok_or_else(|| Error::bad_request("json: cannot unmarshal the patch into a JSON object"))
+                let why = no_object(&value);
+                Object::from_value(value).map(Self::Strategic).ok_or_else(|| Error::bad_request(why))
             }
             PatchType::Apply => Err(Error::internal("an apply configuration is no patch")),
         }
@@ -86,7 +88,9 @@ impl Patch {
     /// 400 or 422 when the patch does not apply.
     pub(crate) fn apply(&self, old: &Object, schema: &Schema) -> Result<Object, Error> {
         let patched = match self {
-            Self::Json(bytes) => patch::json(&old.clone().into_value(), bytes, &Limits::default())?,
+            Self::Json(bytes) => {
+                patch::json(&old.clone().into_value(), bytes, &Limits::default()).map_err(unapplied)?
+            }
             Self::Merge(change) => {
                 let mut value = old.clone().into_value();
                 patch::merge(&mut value, change);
@@ -96,6 +100,29 @@ impl Patch {
         };
         Object::from_value(patched).ok_or_else(|| Error::bad_request("the patched value is no object"))
     }
+}
+
+/// The refusal of operations that cannot be carried out, in upstream's words, which clients compare. They do not say
+/// why; the log does.
+fn unapplied(error: Error) -> Error {
+    if error.code() != 422 {
+        return error;
+    }
+    tracing::debug!(why = error.message, "a JSON patch does not apply");
+    Error { message: "the server rejected our request due to an error in our request".to_owned(), ..error }
+}
+
+/// What upstream says of a patch that is to be an object and is none.
+fn no_object(patch: &Value) -> String {
+    let found = match patch {
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::Null => "null",
+        Value::Object(_) => "object",
+    };
+    format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")
 }
 
 /// Handles PATCH of an object or of its status.

@@ -305,3 +305,37 @@ async fn paths_that_lead_nowhere_are_not_found() {
         refused(accept, &harness.get_as(PODS, accept).await, 406);
     }
 }
+
+/// Upstream's words (`k8s.io/apiserver/pkg/endpoints/handlers/patch.go`).
+#[tokio::test]
+async fn patches_that_cannot_be_read_or_applied_are_refused_in_upstreams_words() {
+    let harness = Harness::start().await;
+    harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let url = format!("{CONFIG_MAPS}/a");
+    let [json, merge, strategic] = ["json-patch", "merge-patch", "strategic-merge-patch"];
+    let unapplied = "the server rejected our request due to an error in our request";
+    let cases = [
+        (json, r#"[{"op":"test","path":"/data/a","value":"2"}]"#, 422, unapplied),
+        (json, r#"[{"op":"remove","path":"/metadata/annotations/none"}]"#, 422, unapplied),
+        (json, r#"[{"op":"add","path":"/metadata/annotations/none","value":"x"}]"#, 422, unapplied),
+        (json, r#"[{"op":"move","from":"/none","path":"/data/b"}]"#, 422, unapplied),
+        (
+            merge,
+            "[]",
+            400,
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+        ),
+        (
+            merge,
+            "\"a\"",
+            400,
+            "error decoding patch: json: cannot unmarshal string into Go value of type map[string]interface {}",
+        ),
+        (strategic, "[]", 400, "json: cannot unmarshal array into Go value of type map[string]interface {}"),
+        (strategic, "7", 400, "json: cannot unmarshal number into Go value of type map[string]interface {}"),
+    ];
+    for (kind, body, code, message) in cases {
+        let answer = send(&harness, Method::PATCH, &url, &format!("application/{kind}+json"), body).await;
+        assert_eq!(answer.refused(code), message, "{kind} {body}");
+    }
+}
