@@ -141,8 +141,9 @@ async fn ensure_empty(target: &Etcd, place: &str, remedy: &str) -> Result<()> {
 async fn ensure_idle(source: &Etcd, clock: &dyn Clock) -> Result<()> {
     for key in LEASES {
         let Some(lease) = source.get(key).await?.0 else { continue };
-        let lease: Value =
-            serde_json::from_slice(&lease.value).with_context(|| format!("{key} is no object"))?;
+        // Without the key that an encrypted lease is read with, nobody here can tell whether servers run.
+        let lease: Value = serde_json::from_slice(&lease.value)
+            .with_context(|| format!("{key} is no object that can be read, to tell whether servers run"))?;
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
         let renewed =
             lease["spec"]["renewTime"].as_str().and_then(|time| time.parse::<jiff::Timestamp>().ok());
