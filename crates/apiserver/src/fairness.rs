@@ -175,6 +175,8 @@ impl Shared {
         let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut stored);
         let next = Arc::new(config::read(&stored, Some(&self.config.load()), self.total, &self.metrics, now));
+        // Nobody divides by the old configuration after the new one is there.
+        let _dividing = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
         self.config.store(next.clone());
         drop(stored);
         self.divide(&next, now);

@@ -44,8 +44,8 @@ impl Shared {
 
     /// Does what is due, and returns when something is due next.
     fn turn(&self, now: Instant) -> Option<Instant> {
-        let config = self.config.load();
         let mut balance = self.balance.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = self.config.load();
         if balance.next.is_some_and(|next| next <= now) {
             let contended =
                 config.levels.iter().filter(|entry| entry.handle.contended.swap(false, Ordering::Relaxed));
