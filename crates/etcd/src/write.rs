@@ -1,14 +1,10 @@
 //! Writes: transactions that compare the key's last revision, and tell its state where it is not as expected.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use store::{Deletion, Error, Expect, KeyValue, Previous, Revision};
-use tokio::time::Instant;
 
 use crate::connection::{Repeat, with_leader};
 use crate::failure::Failure;
-use crate::leases::{self, Lease};
 use crate::link::{Link, revision_of, signed, unsigned};
 use crate::v3::compare::{CompareResult, CompareTarget, TargetUnion};
 use crate::v3::lease_client::LeaseClient;
@@ -64,14 +60,9 @@ fn ranged(responses: Vec<ResponseOp>) -> Option<v3::KeyValue> {
     })
 }
 
-/// A lease that ends in `ttl_s` or a little later.
-async fn lease(link: &Link, ttl_s: u64) -> Result<i64, Error> {
-    let now = Instant::now();
-    if let Some(id) = link.leases.shared(ttl_s, now) {
-        return Ok(id);
-    }
-    let granted_s = ttl_s.saturating_add(leases::extra_s(ttl_s)).max(1);
-    let request = LeaseGrantRequest { ttl: i64::try_from(granted_s).unwrap_or(i64::MAX), id: 0 };
+/// A new lease that lasts `ttl_s`.
+async fn grant(link: &Link, ttl_s: u64) -> Result<i64, Error> {
+    let request = LeaseGrantRequest { ttl: i64::try_from(ttl_s).unwrap_or(i64::MAX), id: 0 };
     let grant = link.repeatable(|channel| async move {
         let answer = LeaseClient::new(channel).lease_grant(with_leader(request)).await;
         answer.map(tonic::Response::into_inner)
@@ -81,12 +72,7 @@ async fn lease(link: &Link, ttl_s: u64) -> Result<i64, Error> {
         Failure::Open(text) => Error::Unavailable(text.into()),
         other => other.into_error(),
     })?;
-    if !answer.error.is_empty() {
-        return Err(Error::Unavailable(answer.error.into()));
-    }
-    let ends = now + Duration::from_secs(granted_s);
-    link.leases.remember(Lease { id: answer.id, ends, keys: 1 });
-    Ok(answer.id)
+    if answer.error.is_empty() { Ok(answer.id) } else { Err(Error::Unavailable(answer.error.into())) }
 }
 
 pub(crate) async fn put(
@@ -105,7 +91,7 @@ pub(crate) async fn put(
     let mut renewed = false;
     let answer = loop {
         let lease = match ttl_s {
-            Some(ttl_s) => lease(link, ttl_s).await?,
+            Some(ttl_s) => link.leases.lease(ttl_s, |granted_s| grant(link, granted_s)).await?,
             None => 0,
         };
         let put = PutRequest { key: outside.clone(), value: value.clone(), lease };
@@ -116,7 +102,7 @@ pub(crate) async fn put(
             // Somebody revoked it. Nothing was written, and another lease will do.
             Err(Failure::LeaseNotFound) if !renewed => {
                 renewed = true;
-                link.leases.forget(lease);
+                link.leases.forget(lease).await;
             }
             Err(Failure::TooLarge) => return Err(too_large(key.len() + value.len())),
             Err(failure) => return Err(failure.into_error()),

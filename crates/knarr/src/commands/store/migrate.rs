@@ -13,7 +13,7 @@ use etcd::Etcd;
 use futures::{StreamExt, TryStreamExt};
 use resources::{Builtin, ResourceSource};
 use serde_json::Value;
-use store::{Embedded, Error, Expect, KeyValue, ListRange, Revision, Store};
+use store::{Change, Embedded, Error, Expect, KeyValue, ListRange, Revision, Store, WatchItem};
 
 use crate::arguments::{Backend, Choice, EtcdSettings, Migrate};
 use crate::cluster::Cluster;
@@ -27,9 +27,13 @@ use crate::which::layout_of;
 const PAGE: usize = 500;
 /// Writes under way at a time: a store commits many at once.
 const WRITES: usize = 32;
+/// What all objects' keys begin with.
+const OBJECTS: &str = "/registry/";
+/// Keys of servers that run. They end by themselves, in etcd's own time.
+const RUNNING: &str = "/registry/masterleases/";
 /// What the servers of an etcd share, and who of them runs, is none of the objects.
-const OF_SERVERS: [&str; 2] = ["/registry/knarr.io/", "/registry/masterleases/"];
-/// By which servers show that they run.
+const OF_SERVERS: [&str; 2] = ["/registry/knarr.io/", RUNNING];
+/// By which servers show that their controllers and scheduler act.
 const LEASES: [&str; 2] =
     ["/registry/leases/kube-system/kube-controller-manager", "/registry/leases/kube-system/kube-scheduler"];
 
@@ -112,6 +116,8 @@ async fn into_file(layout: &Layout, cluster: &Cluster, place: &EtcdSettings) -> 
     }
     let target = open(new.clone()).await?;
     let moved = copy(&source, &target).await?;
+    ensure_no_server(&source).await?;
+    ensure_unchanged(&source, moved.from).await?;
     target.close().await?;
     fs::rename(&new, &file).with_context(|| format!("renaming {}", new.display()))?;
     let shared_network = Some(cluster.network());
@@ -127,8 +133,7 @@ async fn open(file: PathBuf) -> Result<Embedded> {
 }
 
 async fn ensure_empty(target: &Etcd, place: &str, remedy: &str) -> Result<()> {
-    let range = ListRange { prefix: "/registry/".to_owned(), limit: 1, ..ListRange::default() };
-    if let Some(first) = target.list(range).await?.items.first() {
+    if let Some(first) = first(target, OBJECTS).await? {
         bail!(
             "{place} is not empty (there is {}): choose another --etcd-prefix, or empty it with `{remedy}`",
             first.key
@@ -137,8 +142,52 @@ async fn ensure_empty(target: &Etcd, place: &str, remedy: &str) -> Result<()> {
     Ok(())
 }
 
+async fn first(store: &dyn Store, prefix: &str) -> Result<Option<KeyValue>> {
+    let range = ListRange { prefix: prefix.to_owned(), limit: 1, ..ListRange::default() };
+    Ok(store.list(range).await?.items.pop())
+}
+
+/// Refuses while the etcd holds the key of a server that runs.
+async fn ensure_no_server(source: &dyn Store) -> Result<()> {
+    let Some(found) = first(source, RUNNING).await? else { return Ok(()) };
+    let address = found.key.strip_prefix(RUNNING).unwrap_or_default();
+    bail!(
+        "the server at {address} works on the etcd ({key} is there): stop all servers first; if that server was killed, the \
+         key goes by itself within a minute, so try again then",
+        key = found.key
+    );
+}
+
+/// Refuses when an object was written or deleted after revision `at`. Objects that expired are no change: they were
+/// copied before.
+async fn ensure_unchanged(source: &dyn Store, at: Revision) -> Result<()> {
+    let expiring = expiring();
+    let expired = |change: &Change| change.value.is_none() && ttl_of(&change.key, &expiring).is_some();
+    let upto = source.revision().await?;
+    let mut changes = source.watch(OBJECTS, at).await?;
+    source.request_progress().await?;
+    while let Some(item) = changes.next().await {
+        match item? {
+            WatchItem::Progress(seen) if seen >= upto => return Ok(()),
+            WatchItem::Progress(_) => {}
+            WatchItem::Changes(changes) => {
+                if let Some(change) = changes.iter().find(|change| !expired(change)) {
+                    bail!(
+                        "{} was changed while the objects of revision {at} were copied (by revision {}): another server or \
+                         client writes to the source. Stop all of them, then move again; nothing has been moved",
+                        change.key,
+                        change.revision
+                    );
+                }
+            }
+        }
+    }
+    bail!("the source ended the watch that shows whether its objects were changed meanwhile: try again")
+}
+
 /// Refuses while a server works on the etcd.
 async fn ensure_idle(source: &Etcd, clock: &dyn Clock) -> Result<()> {
+    ensure_no_server(source).await?;
     for key in LEASES {
         let Some(lease) = source.get(key).await?.0 else { continue };
         // Without the key that an encrypted lease is read with, nobody here can tell whether servers run.
@@ -164,12 +213,13 @@ async fn copy(source: &dyn Store, target: &dyn Store) -> Result<Moved> {
     let at = source.revision().await?;
     let expiring = expiring();
     let mut after = String::new();
-    while let Some(page) = next(source, &after, at).await? {
-        let writes = page.items.iter().map(|item| write(target, item, &expiring));
+    loop {
+        let page = page(source, &after, at).await?;
+        let writes = page.iter().map(|item| write(target, item, &expiring));
         futures::stream::iter(writes).buffer_unordered(WRITES).try_collect::<Vec<()>>().await?;
-        match page.last {
-            Some(last) => after = last,
-            None => break,
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = last.key.to_string(),
+            _ => break,
         }
     }
     compare(source, target, at).await
@@ -180,38 +230,38 @@ async fn compare(source: &dyn Store, target: &dyn Store, at: Revision) -> Result
     let mut moved = Moved { objects: 0, bytes: 0, from: at, to };
     let mut after = String::new();
     loop {
-        let (Some(was), Some(is)) = (next(source, &after, at).await?, next(target, &after, to).await?) else {
-            break;
-        };
-        let mut pairs = was.items.iter().zip(&is.items);
-        if was.items.len() != is.items.len() || pairs.any(|(a, b)| (&a.key, &a.value) != (&b.key, &b.value)) {
+        let (was, is) = (page(source, &after, at).await?, page(target, &after, to).await?);
+        let mut pairs = was.iter().zip(&is);
+        if was.len() != is.len() || pairs.any(|(a, b)| (&a.key, &a.value) != (&b.key, &b.value)) {
             bail!(
                 "what was written is not what is read back, after {after:?}: the target has other writers, or a fault"
             );
         }
-        moved.objects += was.items.len();
-        moved.bytes += was.items.iter().map(|item| item.value.len()).sum::<usize>();
-        match was.last {
-            Some(last) => after = last,
-            None => break,
+        moved.objects += was.len();
+        moved.bytes += was.iter().map(|item| item.value.len()).sum::<usize>();
+        match was.last() {
+            Some(last) if was.len() == PAGE => after = last.key.to_string(),
+            _ => break,
         }
     }
     Ok(moved)
 }
 
-struct Page {
-    items: Vec<KeyValue>,
-    /// After which the next page begins; `None`: this was the last.
-    last: Option<String>,
-}
-
-async fn next(store: &dyn Store, after: &str, at: Revision) -> Result<Option<Page>> {
-    let range = ListRange { after: after.to_owned(), limit: PAGE, at: Some(at), ..ListRange::default() };
-    let range = ListRange { prefix: "/registry/".to_owned(), ..range };
-    let page = store.list(range).await?;
-    let last = page.items.last().map(|item| item.key.to_string()).filter(|_| page.more);
-    let items: Vec<_> = page.items.into_iter().filter(|item| !is_of_servers(&item.key)).collect();
-    Ok((!items.is_empty() || last.is_some()).then_some(Page { items, last }))
+/// The [`PAGE`] objects that follow `after`; fewer only where no more follow, whatever keys of servers lie between them.
+async fn page(store: &dyn Store, after: &str, at: Revision) -> Result<Vec<KeyValue>> {
+    let mut objects = Vec::with_capacity(PAGE);
+    let mut after = after.to_owned();
+    while objects.len() < PAGE {
+        let limit = PAGE - objects.len();
+        let read = store.list(ListRange { prefix: OBJECTS.to_owned(), after, limit, at: Some(at) }).await?;
+        let last = read.items.last().map(|item| item.key.to_string()).filter(|_| read.more);
+        objects.extend(read.items.into_iter().filter(|item| !is_of_servers(&item.key)));
+        match last {
+            Some(last) => after = last,
+            None => break,
+        }
+    }
+    Ok(objects)
 }
 
 fn is_of_servers(key: &str) -> bool {
@@ -226,8 +276,12 @@ fn expiring() -> Vec<(String, u64)> {
     rows.filter_map(|row| Some((format!("/registry/{}/", row.storage_prefix), row.ttl_s?))).collect()
 }
 
+fn ttl_of(key: &str, expiring: &[(String, u64)]) -> Option<u64> {
+    expiring.iter().find(|(prefix, _)| key.starts_with(prefix)).map(|(_, ttl_s)| *ttl_s)
+}
+
 async fn write(target: &dyn Store, item: &KeyValue, expiring: &[(String, u64)]) -> Result<()> {
-    let ttl_s = expiring.iter().find(|(prefix, _)| item.key.starts_with(prefix)).map(|(_, ttl_s)| *ttl_s);
+    let ttl_s = ttl_of(&item.key, expiring);
     match target.put(&item.key, item.value.clone(), Expect::Absent, ttl_s).await {
         Ok(_) => Ok(()),
         Err(Error::Conflict { .. }) => bail!("{} is there already: the target has other writers", item.key),
@@ -236,73 +290,4 @@ async fn write(target: &dyn Store, item: &KeyValue, expiring: &[(String, u64)]) 
 }
 
 #[cfg(test)]
-mod tests {
-    use base::ManualClock;
-    use etcd::testing::Cluster as Members;
-    use store::Memory;
-
-    use super::*;
-
-    async fn fill(store: &dyn Store, count: usize) {
-        for n in 0..count {
-            let key = format!("/registry/configmaps/default/m{n:04}");
-            store.put(&key, format!("{{\"n\":{n}}}").into(), Expect::Absent, None).await.expect("written");
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn what_is_moved_there_and_back_is_the_same() {
-        let members = Members::start(1, None).expect("etcd starts");
-        let etcd = Etcd::connect(members.config()).await.expect("etcd answers");
-        let (first, last) =
-            (Memory::new(store::memory::Config::default()), Memory::new(store::memory::Config::default()));
-        fill(&first, 1203).await;
-        first.put("/registry/events/default/e", "{}".into(), Expect::Absent, None).await.expect("written");
-        first.put("/registry/knarr.io/cluster", "{}".into(), Expect::Absent, None).await.expect("written");
-        ensure_empty(&etcd, "etcd", "remedy").await.expect("a new etcd is empty");
-        let there = copy(&first, &etcd).await.expect("copied");
-        assert_eq!((there.objects, there.from, there.to), (1204, 1206, 1205));
-        let error = ensure_empty(&etcd, "etcd", "remedy").await.expect_err("not empty").to_string();
-        assert!(error.contains("configmaps/default/m0000") && error.contains("`remedy`"), "{error}");
-        assert!(copy(&first, &etcd).await.expect_err("not twice").to_string().contains("is there already"));
-        let back = copy(&etcd, &last).await.expect("copied");
-        assert_eq!((back.objects, back.bytes), (there.objects, there.bytes));
-        // What differs afterwards is found.
-        last.put("/registry/configmaps/default/m0600", "{}".into(), Expect::Anything, None)
-            .await
-            .expect("written");
-        let at = etcd.revision().await.expect("etcd answers");
-        assert!(
-            compare(&etcd, &last, at)
-                .await
-                .expect_err("they differ")
-                .to_string()
-                .contains("not what is read back")
-        );
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn an_etcd_with_a_server_on_it_is_left_alone() {
-        let members = Members::start(1, None).expect("etcd starts");
-        let etcd = Etcd::connect(members.config()).await.expect("etcd answers");
-        let clock = ManualClock::new("2026-01-01T00:00:10Z".parse().expect("a time"));
-        let lease = |holder: &str| {
-            serde_json::json!({"spec": {
-                "holderIdentity": holder, "renewTime": "2026-01-01T00:00:00.000000Z", "leaseDurationSeconds": 15,
-            }})
-        };
-        let put = async |holder: &str| {
-            let value = lease(holder).to_string().into();
-            etcd.put(LEASES[0], value, Expect::Anything, None).await.expect("written");
-        };
-        ensure_idle(&etcd, &clock).await.expect("nobody is there");
-        put("a_1").await;
-        let error = ensure_idle(&etcd, &clock).await.expect_err("refused").to_string();
-        assert!(error.contains("a server, a_1, works on the etcd") && error.contains("10 s ago"), "{error}");
-        clock.advance(jiff::SignedDuration::from_secs(5));
-        ensure_idle(&etcd, &clock).await.expect("the lease has run out");
-        clock.advance(jiff::SignedDuration::from_secs(-5));
-        put("").await;
-        ensure_idle(&etcd, &clock).await.expect("the lease was released");
-    }
-}
+mod tests;

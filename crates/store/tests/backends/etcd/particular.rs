@@ -1,10 +1,13 @@
 //! Leases, progress, compaction by several servers, TLS, the layout of keys.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd::testing::{Cluster, ServerTls};
+use etcd::v3::RangeRequest;
+use etcd::v3::kv_client::KvClient;
 use etcd::{Config, Etcd, Progress, TlsFiles, Turn};
 use futures::StreamExt;
 use store::{Error, Expect, ListRange, Previous, Store, WatchItem};
@@ -23,7 +26,7 @@ async fn keys(store: &Etcd, prefix: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_expire_together_and_never_early() {
+async fn keys_expire_and_never_early() {
     let fixture = Fixture::new();
     let store = &fixture.store;
     let begun = tokio::time::Instant::now();
@@ -46,6 +49,27 @@ async fn keys_expire_together_and_never_early() {
         (gone, keys(store, "/short/").await),
         (vec!["/short/a".into(), "/short/b".into()], vec!["/short/kept".into()])
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_are_written_at_once_share_a_lease() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let names: Vec<_> = (0..40).map(|n| format!("/events/{n:02}")).collect();
+    futures::future::join_all(names.iter().map(|name| put(store, name, Some(3600)))).await;
+    put(store, "/servers/a", Some(15)).await;
+    put(store, "/servers/b", Some(15)).await;
+    put(store, "/events/late", Some(3600)).await;
+    let channel = etcd::connect_member(&fixture.cluster.members[0].endpoint(), &TlsFiles::default());
+    let all =
+        RangeRequest { key: "/".into(), range_end: "0".into(), keys_only: true, ..RangeRequest::default() };
+    let found = KvClient::new(channel).range(all).await.expect("etcd answers").into_inner().kvs;
+    assert_eq!(found.len(), 43);
+    let leases = |prefix: &str| {
+        let below = found.iter().filter(|kv| kv.key.starts_with(prefix.as_bytes()));
+        below.map(|kv| kv.lease).collect::<BTreeSet<_>>().len()
+    };
+    assert_eq!((leases("/events/"), leases("/servers/")), (1, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
