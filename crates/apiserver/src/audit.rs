@@ -42,7 +42,7 @@ pub struct Settings {
 /// Why nothing can be written down.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    #[error("opening the audit log {path}: {source}")]
+    #[error("opening the audit log {path}")]
     File { path: String, source: std::io::Error },
     #[error("the audit webhook of {path}: {why}")]
     Webhook { path: String, why: String },

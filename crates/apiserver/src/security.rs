@@ -25,7 +25,8 @@ use crate::identity::authz::rbac::Rbac;
 use crate::identity::authz::{
     self, AlwaysAllow, AlwaysDeny, AuthorizationConfiguration, Authorizer, Mode, PrivilegedGroup, Webhook,
 };
-use crate::identity::{RuleResolver, TokenIssuer};
+use crate::identity::{RuleResolver, Rules, TokenIssuer};
+use crate::request::User;
 use crate::webhook::Caller;
 
 /// What can be set about security.
@@ -96,6 +97,7 @@ impl Security {
         let lookup = Lookup::new(cache.clone());
         let rbac = Rbac::start(&lookup, supervisor)?;
         let node = NodeAuthorizer::start(&lookup, bootstrap::node_rules().into(), supervisor)?;
+        let asks_others = config.authorization.modes.iter().any(|mode| matches!(mode, Mode::Webhook(_)));
         let authorizer: Arc<dyn Authorizer> =
             Arc::new(authz::Union(authorizers(config.authorization, &node, &rbac).await?));
         let settings = TokenSettings {
@@ -137,7 +139,7 @@ impl Security {
             admission: admission::plugins(&sources),
             authorizer,
             tokens: Arc::new(Issuer::new(settings)),
-            rules: Arc::new(rbac.clone()),
+            rules: Arc::new(KnownRules { rbac: rbac.clone(), asks_others }),
             rbac,
             node,
         })
@@ -148,6 +150,26 @@ impl Security {
     pub async fn settled(&self) {
         self.rbac.settled().await;
         self.node.settled().await;
+    }
+}
+
+/// The rules that are known here, when others are asked, too.
+struct KnownRules {
+    rbac: Rbac,
+    asks_others: bool,
+}
+
+impl RuleResolver for KnownRules {
+    fn rules(&self, user: &Arc<User>, namespace: &str) -> Rules {
+        let mut rules = self.rbac.rules(user, namespace);
+        if self.asks_others {
+            rules.incomplete = true;
+            if !rules.evaluation_error.is_empty() {
+                rules.evaluation_error.push_str(", ");
+            }
+            rules.evaluation_error.push_str("webhook authorizer does not support user rule resolution");
+        }
+        rules
     }
 }
 

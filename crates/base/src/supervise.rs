@@ -50,17 +50,20 @@ impl Supervisor {
         })
     }
 
-    /// Waits for every task; those still running after `patience` are aborted.
+    /// Waits for every task, those too that tasks start meanwhile; what still runs after `patience` is aborted.
     pub async fn drain(&self, patience: std::time::Duration) {
-        let mut tasks = {
-            let mut held = lock(&self.tasks);
-            std::mem::take(&mut *held)
-        };
-        let all_ended = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(patience, all_ended).await.is_err() {
-            let left: Vec<_> = lock(&self.names).keys().copied().collect();
-            tracing::warn!(left = left.join(", "), "tasks did not end in time and are aborted");
-            tasks.shutdown().await;
+        let end = tokio::time::Instant::now() + patience;
+        loop {
+            let mut tasks = std::mem::take(&mut *lock(&self.tasks));
+            if tasks.is_empty() {
+                return;
+            }
+            let all_ended = async { while tasks.join_next().await.is_some() {} };
+            if tokio::time::timeout_at(end, all_ended).await.is_err() {
+                let left: Vec<_> = lock(&self.names).keys().copied().collect();
+                tracing::warn!(left = left.join(", "), "tasks did not end in time and are aborted");
+                tasks.shutdown().await;
+            }
         }
     }
 }

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::TaskKind;
+use base::backoff::Policy;
 use informer::{Controller, Manager};
 use tokio::sync::watch;
 
@@ -22,6 +24,9 @@ use crate::view::View;
 /// The service account of `kube-system` as which Ingresses' status and events are written.
 pub const ACCOUNT: &str = IngressController::ACCOUNT;
 
+/// Between tries to make the class.
+const AGAIN: Policy = Policy::new(Duration::from_millis(500), Duration::from_secs(60));
+
 /// The settings of Ingress.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -38,8 +43,6 @@ pub enum StartError {
     Certificate(#[from] CertificateError),
     #[error("TLS to endpoints: {0}")]
     Tls(#[from] serving::TlsError),
-    #[error("making the IngressClass {name:?}: {0}", name = class::NAME)]
-    Class(Box<kube::Error>),
 }
 
 /// Makes the class that every cluster has, and starts the proxy and the controller. No port is open before an
@@ -49,8 +52,18 @@ pub enum StartError {
 /// When a part cannot be made.
 pub async fn start(config: Config, manager: &mut Manager, metrics: &base::Metrics) -> Result<(), StartError> {
     let context = manager.context().clone();
-    class::ensure(&(context.client_of)(ACCOUNT)).await.map_err(|error| StartError::Class(Box::new(error)))?;
     let supervisor = context.supervisor.clone();
+    let client = (context.client_of)(ACCOUNT);
+    if let Err(error) = class::ensure(&client).await {
+        // Somebody who has a say in what is allowed may be away: the server goes on without.
+        tracing::warn!(
+            class = class::NAME,
+            error = client::message(&error),
+            "the IngressClass is not made yet"
+        );
+        let shutdown = supervisor.shutdown().clone();
+        supervisor.spawn(TaskKind::Background, "ingress class", make_class(client, shutdown));
+    }
     let certificates = Arc::new(Certificates::new(context.clock.now())?);
     let proxy = Proxy::new(ProxyDeps {
         certificates: Arc::clone(&certificates),
@@ -72,4 +85,17 @@ pub async fn start(config: Config, manager: &mut Manager, metrics: &base::Metric
     supervisor.spawn(TaskKind::Essential, "ingress", feed.run(supervisor.shutdown().clone()));
     manager.start::<IngressController>(told);
     Ok(())
+}
+
+/// Tries until the class is there.
+async fn make_class(client: kube::Client, shutdown: base::Shutdown) {
+    for failures in 1.. {
+        tokio::select! {
+            () = tokio::time::sleep(AGAIN.delay(failures)) => {}
+            () = shutdown.started() => return,
+        }
+        if class::ensure(&client).await.is_ok() {
+            return;
+        }
+    }
 }

@@ -145,6 +145,7 @@ impl Settings {
 
     /// Whether what is only used later can be used.
     fn check(self) -> Result<Self> {
+        self.api_server.check()?;
         NodePorts::parse(&self.node_port_addresses)?;
         self.store.choice()?;
         if !self.load_balancer_pool.is_empty() {

@@ -170,6 +170,10 @@ impl Log {
 }
 
 async fn opened(path: &Path) -> std::io::Result<Out> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let mut builder = tokio::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(folder).await?;
+    }
     let mut options = tokio::fs::OpenOptions::new();
     let file = options.append(true).create(true).mode(0o600).open(path).await?;
     let bytes = file.metadata().await?.len();

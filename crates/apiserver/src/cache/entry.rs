@@ -31,7 +31,7 @@ impl Entry {
         revision: Revision,
     ) -> Option<Arc<Self>> {
         let Some(json) = Json::read(value, revision, &spec.templates) else {
-            tracing::error!(%key, revision, "a stored value is no JSON object and is left out");
+            tracing::error!(%key, revision, "a stored value is no JSON object");
             return None;
         };
         let found = match (spec.extract)(&json.lean()) {
@@ -41,7 +41,7 @@ impl Entry {
                 Extracted::default()
             }
             Err(error) => {
-                tracing::error!(%key, revision, %error, "a stored object is broken and is left out");
+                tracing::error!(%key, revision, %error, "a stored object is broken");
                 return None;
             }
         };

@@ -207,14 +207,14 @@ impl Feed {
     async fn load(&mut self, spec: ResourceSpec) -> Result<Arc<ResourceCache>, CacheError> {
         let spec = Arc::new(spec);
         let (store, shared) = (self.store.clone(), self.shared.clone());
-        let resource = ResourceCache::load(spec.clone(), store, shared, Vec::new(), self.applied);
+        let resource = ResourceCache::empty(spec.clone(), store, shared, self.applied);
         let prefix = spec.key("", "");
         let mut range = ListRange { prefix, after: String::new(), limit: LOAD_STEP, at: Some(self.applied) };
         loop {
             let listed = self.store.list(range.clone());
             let step = self.shared.calls.timed("list", &spec.resource, listed).await?;
             let last = step.items.last().map(|item| item.key.to_string());
-            resource.add_loaded(step.items);
+            resource.add_loaded(step.items)?;
             match last {
                 Some(last) if step.more => range.after = last,
                 _ => break,

@@ -107,28 +107,35 @@ impl ResourceCache {
         self.shared.applied.borrow().revision
     }
 
-    pub(super) fn load(
+    /// One that is to be loaded as of a revision, by [`Self::add_loaded`].
+    pub(super) fn empty(
         spec: Arc<ResourceSpec>,
         store: Arc<dyn Store>,
         shared: Arc<Shared>,
-        items: Vec<KeyValue>,
         revision: Revision,
     ) -> Arc<Self> {
         let objects = Collection::new(&spec);
         let state = State { objects, ring: Ring::new(revision), lanes: Lanes::default(), changed: revision };
         let signal = Arc::new(watch::Sender::new(Signal { revision, closed: false }));
-        let resource = Self { spec, store, shared, state: RwLock::new(state), signal };
-        resource.add_loaded(items);
-        Arc::new(resource)
+        Arc::new(Self { spec, store, shared, state: RwLock::new(state), signal })
     }
 
     /// Adds objects of the revision that the resource is loaded at.
-    pub(super) fn add_loaded(&self, items: Vec<KeyValue>) {
-        let entries: Vec<_> = items.into_iter().filter_map(|item| self.entry(item)).collect();
+    ///
+    /// # Errors
+    /// When a value is no object: without the object others would act as if it were gone.
+    pub(super) fn add_loaded(&self, items: Vec<KeyValue>) -> Result<(), store::Error> {
+        let entry = |item: KeyValue| {
+            let key = Arc::clone(&item.key);
+            let broken = || store::Error::Unreadable { key, reason: "it is no object in JSON".into() };
+            self.entry(item).ok_or_else(broken)
+        };
+        let entries = items.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?;
         let mut state = self.write();
         for entry in entries {
             state.objects.insert(entry);
         }
+        Ok(())
     }
 
     pub(super) fn entry(&self, item: KeyValue) -> Option<Arc<Entry>> {
@@ -155,6 +162,8 @@ impl ResourceCache {
                     let kind = if previous.is_some() { EventKind::Modified } else { EventKind::Added };
                     CacheEvent::new(kind, entry, previous)
                 }
+                // What cannot be read is not gone: what was there before stays until a later change.
+                None if change.value.is_some() => continue,
                 None => match state.objects.remove(&change.key) {
                     Some(previous) => {
                         let last = previous.at_revision(change.revision);

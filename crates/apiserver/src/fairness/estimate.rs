@@ -43,5 +43,6 @@ pub(super) fn work(
 
 /// Whether a watch is told of all that there is before it is told of changes.
 fn begins_with_all(query: &Query) -> bool {
-    query.flag("sendInitialEvents") || query.non_empty("resourceVersion").is_none_or(|version| version == "0")
+    // As upstream: of other watches the beginning is not charged for.
+    query.flag("sendInitialEvents")
 }

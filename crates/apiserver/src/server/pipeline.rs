@@ -28,6 +28,7 @@ use crate::context::Context;
 use crate::fairness::{self, Seat};
 use crate::identity::authn::{Credentials, request_header};
 use crate::metrics::{Ending, Timed};
+use crate::proxy::aggregated;
 use crate::request::User;
 use crate::request::call::{Call, Certificate, Peer, TOKEN_PROTOCOL};
 use crate::request::path::RequestInfo;
@@ -118,9 +119,10 @@ async fn run(
     let long_running = info.long_running();
     let entering = enter(&context, &peer, parts, body, query, info, trail);
     if long_running {
-        // The seat of a watch is held until its answer begins.
-        let (call, _seat) =
+        let (call, seat) =
             context.limits.in_time(entering).await.inspect_err(|_| trail.in_self_defence = true)??;
+        // The seat of a watch is held until its answer begins, unless that is for another server to begin.
+        let _seat = seat.filter(|_| aggregated::server(&context, &call.info).is_none());
         return router::route(context, call).await;
     }
     let answered = async {

@@ -1,9 +1,16 @@
 //! What clients see when the store fails them: lost answers, broken watches, no connection, a cache that lags,
 //! and a second server on the same store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use apiserver::cache::Cache;
+use apiserver::cache_specs;
+use base::{Shutdown, Supervisor};
 use futures::FutureExt;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use resources::ResourceSource;
 use serde_json::{Value, json};
 use store::memory::{Config, Part, Rates, WriteFault};
 use store::{Error, Expect, ListRange, Memory, Store};
@@ -312,4 +319,32 @@ async fn asking_a_shared_store_for_its_revision_is_counted() {
     let before = counted().await;
     harness.get(CONFIG_MAPS).await.ok();
     assert_eq!(counted().await, before + 1);
+}
+
+#[tokio::test]
+async fn what_others_have_made_unreadable_is_not_gone() {
+    let harness = Harness::start().await;
+    harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let path = format!("{CONFIG_MAPS}/a");
+    let watch = Request::get(format!("{CONFIG_MAPS}?watch=true&resourceVersion=0&allowWatchBookmarks=false"));
+    let mut watch = harness.raw(watch.body(Full::default()).unwrap()).await;
+    harness
+        .store
+        .put("/registry/configmaps/default/a", "garbage".into(), Expect::Anything, None)
+        .await
+        .unwrap();
+    // The cache has seen what came before this.
+    harness.post(CONFIG_MAPS, &config_map("b")).await.ok();
+    assert_eq!(harness.get(&path).await.ok()["data"]["a"], "1", "as it was");
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("\"name\":\"b\"") {
+        seen.extend_from_slice(&watch.body_mut().frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    assert!(!String::from_utf8_lossy(&seen).contains("DELETED"));
+    // A server that begins does not take it for absent either.
+    let supervisor = Supervisor::new(Shutdown::new());
+    let store = Arc::new(harness.store.clone());
+    let begun = Cache::start(store, &supervisor, cache_specs(&resources::Builtin.table())).await;
+    let why = begun.err().expect("refused").to_string();
+    assert!(why.contains("/registry/configmaps/default/a"), "{why}");
 }

@@ -39,8 +39,11 @@ impl Key {
 
     fn sign(&self, claims: &Value) -> String {
         let header = Header { kid: Some(self.id.to_owned()), ..Header::new(Algorithm::ES256) };
-        let key = EncodingKey::from_ec_pem(self.pair.serialize_pem().as_bytes()).unwrap();
-        jsonwebtoken::encode(&header, claims, &key).unwrap()
+        jsonwebtoken::encode(&header, claims, &self.encoding()).unwrap()
+    }
+
+    fn encoding(&self) -> EncodingKey {
+        EncodingKey::from_ec_pem(self.pair.serialize_pem().as_bytes()).unwrap()
     }
 }
 
@@ -147,6 +150,10 @@ async fn tokens_of_an_issuer_are_users_as_the_configuration_says() {
         Err(401),
         "a stranger's signature"
     );
+    let critical = json!({"alg": "ES256", "kid": "one", "crit": ["b64"], "b64": false}).to_string();
+    let signed = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(critical), good.split('.').nth(1).unwrap());
+    let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key.encoding(), Algorithm::ES256).unwrap();
+    assert_eq!(known(&jwt, &format!("{signed}.{signature}")).await, Err(401), "critical parts");
     let (head, rest) = good.split_once('.').unwrap();
     let none = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
     assert_eq!(

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use apiserver::audit::{Batches, FileSettings, Policy, Rotation, Settings, WebhookSettings};
-use apiserver::identity::authn::TokenWebhook;
 use apiserver::identity::authn::jwt::{AnonymousSettings, AuthenticationConfiguration, OidcFlags};
+use apiserver::identity::authn::{StaticTokens, TokenWebhook};
 use apiserver::identity::authz::{AccessWebhook, AuthorizationConfiguration, Mode};
 use apiserver::security::SecurityConfig;
 use clap::Args;
@@ -191,6 +191,22 @@ impl ApiServer {
         Ok(fields.into_iter().map(flag).collect())
     }
 
+    /// Whether all files can be read and say what they should, before anything is made.
+    ///
+    /// # Errors
+    /// As those who use them.
+    pub fn check(&self) -> Result<()> {
+        self.audit()?;
+        self.encryption()?;
+        self.authentication()?;
+        self.authorization()?;
+        if let Some(path) = &self.token_auth_file {
+            token_file::read(&read(path)?, &mut StaticTokens::default())
+                .with_context(|| format!("in {}", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// What is to be written down, and where; `None` when nothing is.
     ///
     /// # Errors
@@ -340,7 +356,7 @@ impl ApiServer {
         });
         match &self.authorization_mode {
             Some(modes) => {
-                AuthorizationConfiguration::of_modes(modes, webhook).map_err(|why| anyhow!("--{why}"))
+                AuthorizationConfiguration::of_modes(modes, webhook).map_err(|why| anyhow!("{why}"))
             }
             None if webhook.is_some() => {
                 bail!("cannot specify --authorization-webhook-config-file without mode Webhook")

@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use super::{say, user_kubeconfig};
 use crate::admin;
-use crate::arguments::Up;
+use crate::arguments::{ApiServer, Up};
 use crate::cluster::Cluster;
 use crate::layout::Layout;
 use crate::preflight;
@@ -57,6 +57,11 @@ pub fn run(up: &Up) -> Result<()> {
             Some(wanted) => add_nodes(&layout, &server, wanted)?,
             None => {
                 say(&format!("cluster {:?} is running already\n", layout.name))?;
+                if up.config.is_some() || up.api_server != ApiServer::default() {
+                    say(
+                        "settings that were given now count from its next start: `knarr down`, then `knarr up` with them\n",
+                    )?;
+                }
                 return merge_kubeconfig(up, &layout);
             }
         },

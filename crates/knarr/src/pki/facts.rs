@@ -41,6 +41,17 @@ impl Facts {
     }
 }
 
+/// Whether the first certificate of a PEM is signed by that of a CA.
+pub fn is_signed_by(pem: &str, ca_pem: &str) -> bool {
+    let block =
+        |pem: &str| x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok().map(|(_, block)| block.contents);
+    let (Some(leaf), Some(ca)) = (block(pem), block(ca_pem)) else { return false };
+    match (X509Certificate::from_der(&leaf), X509Certificate::from_der(&ca)) {
+        (Ok((_, leaf)), Ok((_, ca))) => leaf.verify_signature(Some(ca.public_key())).is_ok(),
+        _ => false,
+    }
+}
+
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
     let names = extension.value.general_names.iter().filter_map(|name| match name {

@@ -7,7 +7,7 @@ use rcgen::{
 };
 
 use super::Pair;
-use super::facts::Facts;
+use super::facts::{Facts, is_signed_by};
 
 const DAY_S: i64 = 86_400;
 /// Life of the CA.
@@ -89,10 +89,10 @@ fn set_life(params: &mut CertificateParams, now: jiff::Timestamp, days: i64) -> 
     Ok(())
 }
 
-/// Whether a certificate has at least a third of its life left and is made for the subject's names.
-pub(super) fn still_good(pem: &str, subject: &Subject<'_>, now: jiff::Timestamp) -> bool {
+/// Whether a certificate is signed by this CA, has at least a third of its life left and is made for the subject's names.
+pub(super) fn still_good(pem: &str, ca_pem: &str, subject: &Subject<'_>, now: jiff::Timestamp) -> bool {
     let Some(facts) = Facts::read(pem) else { return false };
-    due(&facts).is_some_and(|due| now <= due) && facts.covers(subject.names)
+    is_signed_by(pem, ca_pem) && due(&facts).is_some_and(|due| now <= due) && facts.covers(subject.names)
 }
 
 /// Until when a certificate has at least a third of its life left.

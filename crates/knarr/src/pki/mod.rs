@@ -125,6 +125,7 @@ impl Pki {
 
 struct Keeper<'a> {
     dir: &'a Path,
+    ca_pem: String,
     issuer: Issuer<'a, KeyPair>,
     now: jiff::Timestamp,
 }
@@ -140,16 +141,18 @@ impl<'a> Keeper<'a> {
         let key = KeyPair::from_pem(&ca.key_pem).with_context(|| format!("{name}.key is damaged"))?;
         let issuer = Issuer::from_ca_cert_pem(&ca.certificate_pem, key)
             .with_context(|| format!("{name}.crt is damaged"))?;
-        Ok((ca, Self { dir, issuer, now }))
+        let ca_pem = ca.certificate_pem.clone();
+        Ok((ca, Self { dir, ca_pem, issuer, now }))
     }
 }
 
 impl Keeper<'_> {
-    /// The pair called `name`, as it is on disk or made anew when it is missing, expiring or made for other names.
+    /// The pair called `name`, as it is on disk or made anew when it is missing, expiring, made for other names or signed by
+    /// another CA.
     fn pair(&self, name: &str, subject: &Subject<'_>) -> Result<Pair> {
         let (crt, key) = pair_paths(self.dir, name);
         if let (Ok(certificate_pem), Ok(key_pem)) = (fs::read_to_string(&crt), fs::read_to_string(&key))
-            && issue::still_good(&certificate_pem, subject, self.now)
+            && issue::still_good(&certificate_pem, &self.ca_pem, subject, self.now)
         {
             return Ok(Pair { certificate_pem, key_pem });
         }
@@ -250,6 +253,22 @@ mod tests {
         let second = Pki::load_or_create(dir.path(), &more, now).expect("made");
         assert_ne!(first.api_server.certificate_pem, second.api_server.certificate_pem);
         assert_eq!(first.admin.certificate_pem, second.admin.certificate_pem);
+    }
+
+    #[test]
+    fn what_another_ca_has_signed_is_made_anew() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let now = at("2026-01-01T00:00:00Z");
+        let before = Pki::load_or_create(one.path(), &names(), now).unwrap();
+        Pki::load_or_create(other.path(), &names(), now).unwrap();
+        for file in ["ca.crt", "ca.key"] {
+            fs::copy(other.path().join(file), one.path().join(file)).unwrap();
+        }
+        let after = Pki::load_or_create(one.path(), &names(), now).unwrap();
+        assert_ne!(before.api_server.certificate_pem, after.api_server.certificate_pem);
+        assert!(facts::is_signed_by(&after.api_server.certificate_pem, &after.ca_pem));
+        assert!(!facts::is_signed_by(&before.api_server.certificate_pem, &after.ca_pem));
+        assert_eq!(before.front_proxy_client.certificate_pem, after.front_proxy_client.certificate_pem);
     }
 
     #[test]

@@ -118,7 +118,8 @@ impl Election {
         loop {
             let renewed = tokio::select! {
                 renewed = self.acquire(&mut seen) => renewed,
-                () = self.ends() => return,
+                // What was written a moment ago may have taken the lease.
+                () = self.ends() => return self.give_back().await,
             };
             tracing::info!(lease = self.name, identity = self.identity, "this server leads");
             if let Some(seen) = &seen {
@@ -180,7 +181,8 @@ impl Election {
         tokio::select! {
             error = led => {
                 tracing::error!(component = self.name, error = %format!("{error:#}"), "the leader could not start");
-                pause = RETRY;
+                // Others may be able to.
+                pause = LEASE + RETRY;
             }
             () = self.renew(seen, renewed) => {
                 tracing::error!(lease = self.name, "the lease is lost: this server stops acting");
@@ -193,16 +195,8 @@ impl Election {
         }
         term.shutdown().start();
         term.drain(END).await;
-        if self.handover.is_started()
-            && let Some(seen) = seen
-        {
-            match tokio::time::timeout(RETRY, self.release(&seen.lease)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    tracing::info!(error = %format!("{error:#}"), "the lease runs out by itself")
-                }
-                Err(_) => tracing::info!("no answer about the lease, which runs out by itself"),
-            }
+        if self.handover.is_started() || !pause.is_zero() {
+            self.give_back().await;
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -264,11 +258,24 @@ impl Election {
         }
     }
 
-    /// Lets others take the lease at once.
-    async fn release(&self, held: &Lease) -> Result<()> {
+    /// Lets others take the lease at once, if this server holds it.
+    async fn give_back(&self) {
+        match tokio::time::timeout(RETRY, self.release()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::info!(error = %format!("{error:#}"), "the lease runs out by itself"),
+            Err(_) => tracing::info!("no answer about the lease, which runs out by itself"),
+        }
+    }
+
+    async fn release(&self) -> Result<()> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let mut lease = held.clone();
-        let before = lease.spec.unwrap_or_default();
+        let Some(mut lease) = api.get_opt(self.name).await.context("reading the lease")? else {
+            return Ok(());
+        };
+        let Some(before) = lease.spec.take_if(|spec| spec.holder_identity.as_deref() == Some(&self.identity))
+        else {
+            return Ok(());
+        };
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(String::new()),
             lease_duration_seconds: Some(1),

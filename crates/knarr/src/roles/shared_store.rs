@@ -48,9 +48,16 @@ pub async fn connect(settings: &EtcdSettings) -> Result<Etcd> {
 /// Values are JSON. What upstream's API servers wrote in protobuf is read, too, and written as JSON with the next change.
 ///
 /// # Errors
-/// When it is of no kind that is known here.
+/// When it is not as its kind says.
 pub fn readable(value: Bytes) -> Result<Bytes, String> {
     if value.starts_with(PROTOBUF) {
+        let (api_version, kind) = api::codec::protobuf::type_of(&value)?;
+        let version = api::GroupVersion::parse(&api_version).ok_or("its version is no version")?;
+        let gvk = api::GroupVersionKind::new(&version.group, &version.version, &kind);
+        if resources::schema_of_kind(&gvk).is_none() {
+            // Of a kind that is not served here: nobody looks into it, and it stays as it is.
+            return Ok(value);
+        }
         let object = resources::protobuf::read(&value)?;
         return serde_json::to_vec(&object).map(Bytes::from).map_err(|error| error.to_string());
     }

@@ -80,6 +80,9 @@ impl Jwt {
 
     /// The claims of a token that a key of the issuer's has signed.
     async fn signed(&self, token: &str) -> Result<Map<String, Value>, String> {
+        if has_critical_parts(token) {
+            return Err("the token has parts that must be understood, and are not".to_owned());
+        }
         let header = decode_header(token).map_err(|error| format!("malformed token: {error}"))?;
         if !self.algorithms.contains(&header.alg) {
             return Err(format!("the token is signed with {:?}", header.alg));
@@ -146,6 +149,13 @@ impl Authenticator for Jwt {
             })
         })
     }
+}
+
+/// Whether the header names extensions that whoever checks the token has to know (RFC 7515, 4.1.11): none is known here.
+fn has_critical_parts(token: &str) -> bool {
+    let header = token.split('.').next().and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+    let header: Option<Value> = header.and_then(|json| serde_json::from_slice(&json).ok());
+    header.is_none_or(|header| header.get("crit").is_some())
 }
 
 /// Whole seconds since 1970; issuers may write fractions.

@@ -177,13 +177,16 @@ impl AuthorizationConfiguration {
         let mut modes: Vec<Mode> = Vec::new();
         for (i, name) in names.iter().enumerate() {
             if names[..i].contains(name) {
-                return Err(format!("authorization-mode {names:?} has mode specified more than once"));
+                return Err(format!("--authorization-mode {names:?} has mode specified more than once"));
             }
             modes.push(match name.as_str() {
-                "Webhook" => Mode::Webhook(Box::new(webhook.take().ok_or(
-                    "authorization-mode Webhook's authorization config file not passed: --authorization-webhook-config-file",
-                )?)),
-                other => named(other).ok_or_else(|| format!("authorization-mode {other:?} is not a valid mode"))?,
+                "Webhook" => Mode::Webhook(Box::new(
+                    webhook
+                        .take()
+                        .ok_or("--authorization-mode Webhook needs --authorization-webhook-config-file")?,
+                )),
+                other => named(other)
+                    .ok_or_else(|| format!("--authorization-mode {other:?} is not a valid mode"))?,
             });
         }
         if webhook.is_some() {

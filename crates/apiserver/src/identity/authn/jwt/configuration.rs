@@ -196,7 +196,7 @@ impl AuthenticationConfiguration {
     /// # Errors
     /// What is wrong with them.
     pub fn of_flags(flags: OidcFlags) -> Result<Self, String> {
-        if flags.client_id.is_empty() {
+        if flags.client_id.is_empty() || flags.issuer_url.is_empty() {
             return Err(
                 "oidc-issuer-url and oidc-client-id must be specified together when any oidc-* flags are set"
                     .to_owned(),
