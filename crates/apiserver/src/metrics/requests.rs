@@ -116,7 +116,7 @@ impl RequestMetrics {
             "Response latency in seconds by verb, dry run value, resource and scope",
             metrics.durations.clone(),
         );
-        // Nothing that the indicator leaves out (waits for webhooks or in queues) is part of any request yet.
+        // Waits for webhooks and in queues, which the indicator is to leave out, are still part of it.
         registry.register(
             "apiserver_request_sli_duration_seconds",
             "Response latency in seconds by verb, resource and scope, without waits for webhooks and in queues",
