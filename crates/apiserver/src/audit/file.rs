@@ -85,6 +85,7 @@ async fn write(mut log: Log, mut lines: mpsc::Receiver<Bytes>, figures: Figures,
     }
 }
 
+/// Resolves once the stop has begun and nothing may come any more.
 pub(super) async fn last_words(shutdown: &Shutdown) {
     shutdown.started().await;
     tokio::time::sleep(LAST_WORDS).await;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::figures::Figures;
+use super::file::last_words;
 use super::{AuditError, Sink};
 use crate::webhook::Remote;
 
@@ -16,8 +17,6 @@ use crate::webhook::Remote;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a batch is sent before it is lost, as upstream (`apiserver/pkg/util/webhook`: 5 steps).
 const ATTEMPTS: u32 = 5;
-/// After how long without events the last ones are sent at the stop.
-const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The webhook and how events are put together for it.
 #[derive(Debug, Clone)]
@@ -126,11 +125,6 @@ impl Sending {
             wait = wait * 3 / 2;
         }
     }
-}
-
-async fn last_words(shutdown: &Shutdown) {
-    shutdown.started().await;
-    tokio::time::sleep(LAST_WORDS).await;
 }
 
 fn list(batch: &[Bytes]) -> Vec<u8> {
