@@ -8,6 +8,7 @@
 pub mod codec;
 pub mod error;
 pub mod field;
+pub mod formats;
 pub mod gvk;
 pub mod layout;
 pub mod managed;

@@ -7,17 +7,21 @@ use crate::lexer::Unread;
 use crate::signatures;
 use crate::syntax::{Each, Expr, Literal, Node, Over};
 use crate::types::{self, Type};
+use crate::value;
 
 /// The type of an expression. `makes`: see [`Checker`].
 pub(crate) fn check(expr: &Expr, variables: &[(&str, &Type)], makes: bool) -> Result<Type, Unread> {
     let known = variables.iter().map(|(name, of)| ((*name).to_owned(), Type::clone(of))).collect();
-    Checker { known, makes }.of(expr)
+    let mut checker = Checker { known, makes, formats: 0 };
+    checker.of(expr)
 }
 
 struct Checker {
     known: Vec<(String, Type)>,
     /// Whether there are types of which expressions make objects, and their functions.
     makes: bool,
+    /// How many calls of `format` the checker is in: the lists inside may hold what they like.
+    formats: usize,
 }
 
 type Checked = Result<Type, Unread>;
@@ -34,6 +38,9 @@ impl Checker {
             Node::Literal(literal) => Ok(of_literal(literal)),
             Node::Name(name) => self.name(expr.at, name),
             Node::Select { of, field, optional } => {
+                if let Some(of) = self.named_type(expr) {
+                    return Ok(of);
+                }
                 let of = self.of(of)?;
                 let found = select(expr.at, &of, field)?;
                 Ok(if *optional || matches!(of, Type::Optional(_)) { optional_of(found) } else { found })
@@ -82,7 +89,9 @@ impl Checker {
     fn list(&mut self, items: &[Expr]) -> Checked {
         let mut of: Option<Type> = None;
         for item in items {
+            let at = item.at;
             let item = self.of(item)?;
+            self.same(at, of.as_ref(), &item)?;
             of = Some(of.map_or(item.clone(), |of| of.joined(&item)));
         }
         Ok(Type::list(of.unwrap_or(Type::Dyn)))
@@ -91,7 +100,10 @@ impl Checker {
     fn map(&mut self, entries: &[(Expr, Expr)]) -> Checked {
         let mut of: Option<(Type, Type)> = None;
         for (key, value) in entries {
+            let (key_at, value_at) = (key.at, value.at);
             let (key, value) = (self.of(key)?, self.of(value)?);
+            self.same(key_at, of.as_ref().map(|(key, _)| key), &key)?;
+            self.same(value_at, of.as_ref().map(|(_, value)| value), &value)?;
             of = Some(match of {
                 None => (key, value),
                 Some((k, v)) => (k.joined(&key), v.joined(&value)),
@@ -99,6 +111,24 @@ impl Checker {
         }
         let (key, value) = of.unwrap_or((Type::Dyn, Type::Dyn));
         Ok(Type::Map(Arc::new(key), Arc::new(value)))
+    }
+
+    /// Lists and maps that are written down hold values of one type; what is not known before may differ.
+    fn same(&self, at: usize, before: Option<&Type>, now: &Type) -> Result<(), Unread> {
+        match before {
+            Some(before) if self.formats == 0 && !before.is_equivalent(now) => {
+                Err((at, format!("expected type '{before}' but found '{now}'")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The type of the name of a type that has dots in it.
+    fn named_type(&self, expr: &Expr) -> Option<Type> {
+        let name = expr.dotted()?;
+        let root = name.split('.').next()?;
+        let declared = self.known.iter().any(|(known, _)| known == root);
+        (!declared && signatures::TYPE_NAMES.contains(&name.as_str())).then_some(Type::Type)
     }
 
     fn maybe(&mut self, of: &Expr) -> Checked {
@@ -154,7 +184,11 @@ impl Checker {
     }
 
     fn call(&mut self, at: usize, target: Option<&Expr>, name: &str, arguments: &[Expr]) -> Checked {
-        let given = arguments.iter().map(|argument| self.of(argument)).collect::<Result<Vec<_>, _>>()?;
+        self.formats += usize::from(name == "format");
+        let given = arguments.iter().map(|argument| self.of(argument)).collect::<Result<Vec<_>, _>>();
+        self.formats -= usize::from(name == "format");
+        let given = given?;
+        literal(target, name, arguments)?;
         let unknown = |name: &str| (at, format!("undeclared reference to '{name}' (in container '')"));
         if let Some(Expr { node: Node::Name(library), .. }) = target
             && signatures::NAMESPACES.contains(&library.as_str())
@@ -214,11 +248,35 @@ impl Checker {
                 Ok(if each.over == Over::Filter { filtered(of) } else { Type::Bool })
             }
             Over::Map | Over::TransformList => Ok(Type::list(body)),
+            Over::TransformMapEntry => match body {
+                Type::Map(..) | Type::Dyn => Ok(body),
+                other => Err(no_overload(
+                    at,
+                    "cel.@mapInsert",
+                    &[Type::Map(Arc::new(Type::Dyn), Arc::new(Type::Dyn)), other],
+                )),
+            },
             Over::TransformMap => Ok(Type::Map(Arc::new(key), Arc::new(body))),
             Over::OptMap => Ok(optional_of(body)),
             Over::OptFlatMap => Ok(body),
         }
     }
+}
+
+/// Texts that are written down and that the function they are given to cannot read.
+fn literal(target: Option<&Expr>, name: &str, arguments: &[Expr]) -> Result<(), Unread> {
+    let text = match (name, target, arguments) {
+        ("duration" | "timestamp", None, [text]) | ("matches", Some(_), [text]) => text,
+        ("matches", None, [_, text]) => text,
+        _ => return Ok(()),
+    };
+    let Node::Literal(Literal::String(written)) = &text.node else { return Ok(()) };
+    let read = match name {
+        "duration" => value::duration(written).is_some(),
+        "timestamp" => written.parse::<jiff::Timestamp>().is_ok(),
+        _ => regex::Regex::new(written).is_ok(),
+    };
+    if read { Ok(()) } else { Err((text.at, format!("invalid {name} argument"))) }
 }
 
 fn filtered(of: Type) -> Type {

@@ -1,10 +1,13 @@
 //! Evaluates an expression within a [`Budget`]. Every step costs, and so does what a function reads: no expression and
 //! no object makes an evaluation longer than its budget.
 
+mod formats;
 mod functions;
 mod lists;
 mod network;
+mod quantities;
 mod strings;
+mod versions;
 
 use std::sync::Arc;
 
@@ -435,6 +438,17 @@ impl<'a> Walk<'a> {
                     self.kept.push((Value::Null, kept));
                 }
             }
+            Over::TransformMapEntry => {
+                let Some(entries) = made?.entries() else { return no_overload() };
+                for (key, value) in entries {
+                    run.budget.charge(self.kept.len() as u64 / 10 + 1)?;
+                    if self.kept.iter().any(|(known, _)| known.equals(&key)) {
+                        let key = strings::text_of(&key).unwrap_or_default();
+                        return failed(format!("insert failed: key {key} already exists"));
+                    }
+                    self.kept.push((key, value));
+                }
+            }
             _ => self.kept.push((key, made?)),
         }
         Ok(None)
@@ -447,7 +461,7 @@ impl<'a> Walk<'a> {
                 None => Ok(Value::Bool(self.each.over == Over::All)),
             },
             Over::ExistsOne => Ok(Value::Bool(self.count == 1)),
-            Over::TransformMap => Ok(Value::Map(Arc::new(self.kept))),
+            Over::TransformMap | Over::TransformMapEntry => Ok(Value::Map(Arc::new(self.kept))),
             _ => Ok(Value::List(Arc::new(self.kept.into_iter().map(|(_, value)| value).collect()))),
         }
     }
@@ -494,6 +508,8 @@ fn select<'a>(of: &Value<'a>, field: &str, wants_optional: bool) -> Evaluated<'a
             of.field(field).ok_or_else(|| Fault::Failed(format!("no such key: {field}")))
         }
         Value::Foreign(of) => functions::given(of.call(field, &[])),
+        // The name of a type that has dots in it.
+        Value::Type(of) => Ok(Value::Type(format!("{of}.{field}").into())),
         _ => no_overload(),
     }
 }

@@ -10,6 +10,7 @@ mod check;
 mod depth;
 mod evaluate;
 mod foreign;
+mod formats;
 mod json;
 mod lexer;
 mod parser;

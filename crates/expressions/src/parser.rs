@@ -1,7 +1,7 @@
 //! Tokens into an [`Expr`]; macros are taken apart here.
 
 use crate::lexer::{Token, Unread, tokens};
-use crate::syntax::{Each, Expr, Literal, Node, Over};
+use crate::syntax::{Each, Expr, Literal, Node, Over, SORT_BY};
 
 /// Expressions inside each other, as upstream limits them.
 const MAX_DEPTH: usize = 250;
@@ -225,7 +225,7 @@ impl Parser {
             }
             let optional = *self.peek() == Token::Sign("[?");
             if *self.peek() == Token::Sign("{")
-                && let Some(name) = dotted(&of)
+                && let Some(name) = of.dotted()
             {
                 let at = self.at();
                 self.place += 1;
@@ -348,25 +348,6 @@ fn maybe(optional: bool, value: Expr) -> Expr {
     if optional { Expr { at: value.at, node: Node::Maybe(Box::new(value)) } } else { value }
 }
 
-/// The name that names joined by dots make; `None` of any other expression.
-fn dotted(mut expr: &Expr) -> Option<String> {
-    let mut names = Vec::new();
-    loop {
-        match &expr.node {
-            Node::Name(name) => {
-                names.push(name.as_str());
-                names.reverse();
-                return Some(names.join("."));
-            }
-            Node::Select { of, field, optional: false } => {
-                names.push(field.as_str());
-                expr = of;
-            }
-            _ => return None,
-        }
-    }
-}
-
 /// A call, or what a macro stands for.
 fn called(at: usize, target: Option<Expr>, name: String, mut arguments: Vec<Expr>) -> Parsed {
     if target.is_none() && name == "has" {
@@ -388,6 +369,8 @@ fn called(at: usize, target: Option<Expr>, name: String, mut arguments: Vec<Expr
         ("map", 2 | 3) => Over::Map,
         ("transformList", 3 | 4) => Over::TransformList,
         ("transformMap", 3 | 4) => Over::TransformMap,
+        ("transformMapEntry", 3 | 4) => Over::TransformMapEntry,
+        ("sortBy", 2) => return sorted_by(at, target, arguments),
         ("optMap", 2) => Over::OptMap,
         ("optFlatMap", 2) => Over::OptFlatMap,
         ("bind", 3) if target.node == Node::Name("cel".to_owned()) => {
@@ -403,11 +386,12 @@ fn called(at: usize, target: Option<Expr>, name: String, mut arguments: Vec<Expr
         }
         _ => return Ok(Expr { at, node: Node::Call { target: Some(Box::new(target)), name, arguments } }),
     };
-    let two = matches!(over, Over::TransformList | Over::TransformMap)
-        || (arguments.len() == 3 && matches!(over, Over::All | Over::Exists | Over::ExistsOne));
+    let transforms = matches!(over, Over::TransformList | Over::TransformMap | Over::TransformMapEntry);
+    let two =
+        transforms || (arguments.len() == 3 && matches!(over, Over::All | Over::Exists | Over::ExistsOne));
     let conditioned = match over {
         Over::Map => arguments.len() == 3,
-        Over::TransformList | Over::TransformMap => arguments.len() == 4,
+        _ if transforms => arguments.len() == 4,
         _ => false,
     };
     let mut arguments = arguments.into_iter();
@@ -420,6 +404,28 @@ fn called(at: usize, target: Option<Expr>, name: String, mut arguments: Vec<Expr
         at,
         node: Node::Each(Box::new(Each { over, of: target, name: first, second, condition, body })),
     })
+}
+
+/// `list.sortBy(name, key)`: the list, which is bound to a name of its own, ordered by the keys of its items.
+fn sorted_by(at: usize, target: Expr, arguments: Vec<Expr>) -> Parsed {
+    const INPUT: &str = "@sortBy";
+    let input = || Box::new(Expr { at, node: Node::Name(INPUT.to_owned()) });
+    let mut arguments = arguments.into_iter();
+    let (Some(name), Some(key)) = (arguments.next(), arguments.next()) else {
+        return Err((at, "invalid argument to sortBy() macro".to_owned()));
+    };
+    let keys = Each {
+        over: Over::Map,
+        of: *input(),
+        name: variable(name)?,
+        second: None,
+        condition: None,
+        body: key,
+    };
+    let arguments = vec![Expr { at, node: Node::Each(Box::new(keys)) }];
+    let sorted = Node::Call { target: Some(input()), name: SORT_BY.to_owned(), arguments };
+    let inside = Box::new(Expr { at, node: sorted });
+    Ok(Expr { at, node: Node::Bind { name: INPUT.to_owned(), value: Box::new(target), inside } })
 }
 
 fn variable(expr: Expr) -> Result<String, Unread> {

@@ -1,10 +1,34 @@
 //! [`Expr`]: a read expression.
 
+/// What `sortBy` becomes: a function of the list and the key of each item. No expression can write the name.
+pub(crate) const SORT_BY: &str = "@sortByAssociatedKeys";
+
 /// An expression and where it stands: the byte at which upstream reports what is wrong with it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Expr {
     pub at: usize,
     pub node: Node,
+}
+
+impl Expr {
+    /// The name that names joined by dots make; `None` of any other expression.
+    pub fn dotted(&self) -> Option<String> {
+        let (mut expr, mut names) = (self, Vec::new());
+        loop {
+            match &expr.node {
+                Node::Name(name) => {
+                    names.push(name.as_str());
+                    names.reverse();
+                    return Some(names.join("."));
+                }
+                Node::Select { of, field, optional: false } => {
+                    names.push(field.as_str());
+                    expr = of;
+                }
+                _ => return None,
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +104,7 @@ pub(crate) enum Over {
     Map,
     TransformList,
     TransformMap,
+    TransformMapEntry,
     OptMap,
     OptFlatMap,
 }

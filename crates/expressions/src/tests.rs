@@ -1,3 +1,5 @@
+mod libraries;
+
 use serde_json::{Value as Json, json};
 
 use crate::{Budget, Fault, Program, Type, Value};
@@ -70,7 +72,7 @@ fn what_fails() {
         ("9223372036854775807 + 1 > 0", "integer overflow"),
         ("int('x') == 1", "type conversion error from 'string' to 'int'"),
         ("self.name + self.n == 'a'", "no such overload"),
-        ("'a'.matches('(') ", "regex parse error:\n    (\n    ^\nerror: unclosed group"),
+        ("'a'.matches(dyn('('))", "regex parse error:\n    (\n    ^\nerror: unclosed group"),
     ] {
         assert_eq!(run(text, &Type::Dyn, &object), Err(what.to_owned()), "{text}");
     }

@@ -150,6 +150,21 @@ impl Type {
         }
     }
 
+    /// Whether two types are one, as far as both are known.
+    pub(crate) fn is_equivalent(&self, other: &Type) -> bool {
+        match (self, other) {
+            (Self::Dyn, _) | (_, Self::Dyn) => true,
+            (Self::List(a), Self::List(b)) | (Self::Optional(a), Self::Optional(b)) => a.is_equivalent(b),
+            (Self::Map(ka, va), Self::Map(kb, vb)) => ka.is_equivalent(kb) && va.is_equivalent(vb),
+            // A null stands for an object that is not there.
+            (Self::Null, Self::Object(_) | Self::Made(_)) | (Self::Object(_) | Self::Made(_), Self::Null) => {
+                true
+            }
+            (Self::Made(_), Self::Made(_)) => true,
+            (a, b) => a == b,
+        }
+    }
+
     /// The type that both fit.
     pub(crate) fn joined(&self, other: &Type) -> Type {
         match (self, other) {

@@ -9,6 +9,7 @@ use api::quantity::Quantity;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
+use semver::Version;
 use serde_json::{Map, Value as Json};
 
 use crate::foreign::Foreign;
@@ -37,6 +38,9 @@ pub enum Value<'a> {
     Optional(Option<Arc<Value<'a>>>),
     Type(Arc<str>),
     Quantity(Arc<Quantity>),
+    Version(Arc<Version>),
+    /// A named format of texts.
+    Format(&'static str),
     Address(IpAddr),
     Range(IpAddr, u8),
     /// The parts of an absolute URL: scheme, host with port, path, query.
@@ -164,6 +168,8 @@ impl<'a> Value<'a> {
             Self::Optional(_) => "optional_type",
             Self::Type(_) => "type",
             Self::Quantity(_) => "kubernetes.Quantity",
+            Self::Version(_) => "kubernetes.Semver",
+            Self::Format(_) => "kubernetes.NamedFormat",
             Self::Address(_) => "net.IP",
             Self::Range(..) => "net.CIDR",
             Self::Url(_) => "kubernetes.URL",
@@ -230,6 +236,8 @@ impl<'a> Value<'a> {
             (Self::Address(a), Value::Address(b)) => a == b,
             (Self::Range(a, n), Value::Range(b, m)) => a == b && n == m,
             (Self::Url(a), Value::Url(b)) => a == b,
+            (Self::Version(a), Value::Version(b)) => a.cmp_precedence(b).is_eq(),
+            (Self::Format(a), Value::Format(b)) => a == b,
             (Self::Made(a), Value::Made(b)) => a.equals(b),
             (Self::Optional(a), Value::Optional(b)) => match (a, b) {
                 (Some(a), Some(b)) => a.equals(b),

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use api::quantity::Quantity;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Budget, Evaluated, Fault, failed, index_value, lists, network, no_overload, strings};
+use super::{
+    Budget, Evaluated, Fault, failed, formats, index_value, lists, network, no_overload, quantities, strings,
+    versions,
+};
 use crate::foreign::{Foreign, Given};
 use crate::value::{self, Value};
 
@@ -36,7 +38,7 @@ pub(super) fn call<'a>(
         (_, Some(list @ (Value::List(_) | Value::Array(..))), _) => {
             lists::call(name, list, arguments, budget)
         }
-        (_, Some(Value::Timestamp(time)), []) => of_time(name, *time),
+        (_, Some(Value::Timestamp(time)), zone) => of_time(name, *time, zone),
         (_, Some(Value::Duration(duration)), []) => of_duration(name, *duration),
         (_, Some(Value::Optional(inner)), _) => of_optional(name, inner.as_ref(), arguments),
         ("jsonpatch.escapeKey", None, [Value::String(key)]) => {
@@ -47,17 +49,23 @@ pub(super) fn call<'a>(
         ("optional.ofNonZeroValue", None, [of]) => {
             Ok(Value::Optional((!is_zero(of)).then(|| Arc::new(of.clone()))))
         }
-        ("quantity", None, [Value::String(text)]) => match text.parse::<Quantity>() {
-            Ok(quantity) => Ok(Value::Quantity(Arc::new(quantity))),
-            Err(error) => failed(error.to_string()),
-        },
-        ("isQuantity", None, [Value::String(text)]) => Ok(Value::Bool(text.parse::<Quantity>().is_ok())),
-        ("isLessThan", Some(Value::Quantity(a)), [Value::Quantity(b)]) => Ok(Value::Bool(a < b)),
-        ("isGreaterThan", Some(Value::Quantity(a)), [Value::Quantity(b)]) => Ok(Value::Bool(a > b)),
-        ("compareTo", Some(Value::Quantity(a)), [Value::Quantity(b)]) => Ok(Value::Int(a.cmp(b) as i64)),
+        ("optional.unwrap", None, [list]) => lists::unwrapped(list),
+        ("quantity" | "isQuantity", None, [Value::String(text)]) => quantities::read(name, text),
+        (_, Some(Value::Quantity(of)), _) => quantities::call(name, of, arguments),
+        ("semver" | "isSemver", None, _) | (_, Some(Value::Version(_)), _) => {
+            versions::call(name, target, arguments)
+        }
+        ("validate", Some(Value::Format(format)), [Value::String(text)]) => {
+            formats::validate(format, text, budget)
+        }
+        ("strings.quote", None, [Value::String(text)]) => Ok(Value::string(strings::quoted(text))),
+        ("lists.range", None, [Value::Int(size)]) => lists::range(*size, budget),
         (_, Some(Value::Foreign(of)), _) => foreign(&**of, name, arguments, budget),
         _ if name.starts_with("sets.") => lists::sets(name, arguments, budget),
-        _ => network::call(name, target, arguments),
+        _ => match name.strip_prefix("format.") {
+            Some(format) if target.is_none() => formats::make(format, arguments),
+            _ => network::call(name, target, arguments),
+        },
     }
 }
 
@@ -154,8 +162,28 @@ fn converted<'a>(to: &str, of: &Value<'a>) -> Evaluated<'a> {
     }
 }
 
-fn of_time<'a>(name: &str, time: Timestamp) -> Evaluated<'a> {
-    let at = time.to_zoned(TimeZone::UTC);
+/// A time zone by its name, or by its distance from UTC, such as `-02:00`.
+fn zone(text: &str) -> Result<TimeZone, Fault> {
+    let unknown = || Fault::Failed(format!("unknown time zone {text}"));
+    let (sign, rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let Some((hours, minutes)) = rest.split_once(':') else {
+        return if text.is_empty() { Ok(TimeZone::UTC) } else { TimeZone::get(text).map_err(|_| unknown()) };
+    };
+    let (hours, minutes) = (hours.parse::<u8>(), minutes.parse::<u8>());
+    let (Ok(hours), Ok(minutes)) = (hours, minutes) else { return Err(unknown()) };
+    let seconds = sign * (i32::from(hours) * 3600 + i32::from(minutes) * 60);
+    Offset::from_seconds(seconds).map(TimeZone::fixed).map_err(|_| unknown())
+}
+
+fn of_time<'a>(name: &str, time: Timestamp, given: &[Value<'a>]) -> Evaluated<'a> {
+    let at = time.to_zoned(match given {
+        [] => TimeZone::UTC,
+        [Value::String(name)] => zone(name)?,
+        _ => return no_overload(),
+    });
     Ok(Value::Int(match name {
         "getFullYear" => i64::from(at.year()),
         "getMonth" => i64::from(at.month()) - 1,

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::{Budget, Evaluated, Fault, failed, index_value, no_overload, strings};
+use crate::syntax::SORT_BY;
 use crate::value::Value;
 
 pub(super) fn call<'a>(
@@ -49,18 +50,40 @@ pub(super) fn call<'a>(
             budget.charge(list.weight())?;
             Ok(items.iter().rposition(|item| item.equals(wanted)).map_or(Value::Int(-1), index_value))
         }
-        ("slice", [Value::Int(from), Value::Int(to)]) => match (usize::try_from(*from), usize::try_from(*to))
-        {
-            (Ok(from), Ok(to)) if from <= to && to <= items.len() => made(items[from..to].to_vec()),
-            _ => failed(format!("cannot slice({from}, {to}), list is length {}", items.len())),
-        },
+        ("slice", [Value::Int(from), Value::Int(to)]) => slice(&items, *from, *to),
         ("distinct", []) => made(distinct(items, list, budget)?),
-        ("sort", []) => sorted(items, list, budget),
+        ("sort", []) => {
+            let keys = items.clone();
+            sorted(items, keys, list, budget)
+        }
+        (SORT_BY, [keys]) => {
+            let Some(of) = keys.items() else { return no_overload() };
+            sorted(items, of, keys, budget)
+        }
+        ("flatten", []) => flattened(items, 1, budget),
+        ("flatten", [Value::Int(depth)]) => flattened(items, *depth, budget),
+        ("first", []) => Ok(Value::Optional(items.into_iter().next().map(Arc::new))),
+        ("last", []) => Ok(Value::Optional(items.pop().map(Arc::new))),
+        ("unwrapOpt", []) => unwrapped(list),
         ("reverse", []) => {
             items.reverse();
             made(items)
         }
         _ => no_overload(),
+    }
+}
+
+fn slice<'a>(items: &[Value<'a>], from: i64, to: i64) -> Evaluated<'a> {
+    let call = format!("cannot slice({from}, {to})");
+    match (usize::try_from(from), usize::try_from(to)) {
+        (Ok(from), Ok(to)) if from > to => {
+            failed(format!("{call}, start index must be less than or equal to end index"))
+        }
+        (Ok(from), Ok(to)) => match items.get(from..to) {
+            Some(part) => Ok(Value::List(Arc::new(part.to_vec()))),
+            None => failed(format!("{call}, list is length {}", items.len())),
+        },
+        _ => failed(format!("{call}, negative indexes not supported")),
     }
 }
 
@@ -80,16 +103,69 @@ fn distinct<'a>(
     Ok(kept)
 }
 
-fn sorted<'a>(mut items: Vec<Value<'a>>, list: &Value<'a>, budget: &mut Budget) -> Evaluated<'a> {
-    budget.charge(list.weight().saturating_mul(u64::from(items.len().max(2).ilog2())))?;
-    let mut comparable = true;
-    items.sort_by(|a, b| {
-        a.order(b).unwrap_or_else(|| {
-            comparable = false;
-            Ordering::Equal
-        })
+/// Items in the order of their keys, which are what `by` holds.
+fn sorted<'a>(
+    items: Vec<Value<'a>>,
+    keys: Vec<Value<'a>>,
+    by: &Value<'a>,
+    budget: &mut Budget,
+) -> Evaluated<'a> {
+    budget.charge(by.weight().saturating_mul(u64::from(items.len().max(2).ilog2())))?;
+    let Some(of) = keys.first().map(Value::type_name) else { return Ok(Value::List(Arc::new(items))) };
+    if keys[0].order(&keys[0]).is_none() {
+        return failed("list elements must be comparable");
+    }
+    if keys.iter().any(|key| key.type_name() != of) {
+        return failed("list elements must have the same type");
+    }
+    let mut pairs: Vec<(Value<'a>, Value<'a>)> = keys.into_iter().zip(items).collect();
+    pairs.sort_by(|(a, _), (b, _)| match (a, b) {
+        (Value::Double(a), Value::Double(b)) => a.total_cmp(b),
+        _ => a.order(b).unwrap_or(Ordering::Equal),
     });
-    if comparable { Ok(Value::List(Arc::new(items))) } else { no_overload() }
+    Ok(Value::List(Arc::new(pairs.into_iter().map(|(_, item)| item).collect())))
+}
+
+/// Lists inside the list replaced by their items, down to a depth.
+fn flattened<'a>(items: Vec<Value<'a>>, depth: i64, budget: &mut Budget) -> Evaluated<'a> {
+    if depth < 0 {
+        return failed("level must be non-negative");
+    }
+    let mut out = Vec::new();
+    let mut open = vec![(items.into_iter(), depth)];
+    while let Some((list, depth)) = open.last_mut() {
+        let depth = *depth;
+        let Some(item) = list.next() else {
+            open.pop();
+            continue;
+        };
+        budget.charge(1)?;
+        match item.items() {
+            Some(inner) if depth > 0 => open.push((inner.into_iter(), depth - 1)),
+            _ => out.push(item),
+        }
+    }
+    Ok(Value::List(Arc::new(out)))
+}
+
+/// The values of those optionals of a list that have one.
+pub(super) fn unwrapped<'a>(list: &Value<'a>) -> Evaluated<'a> {
+    let Some(items) = list.items() else { return no_overload() };
+    let mut out = Vec::new();
+    for item in items {
+        let Value::Optional(inner) = item else { return no_overload() };
+        out.extend(inner.as_deref().cloned());
+    }
+    Ok(Value::List(Arc::new(out)))
+}
+
+/// The numbers from 0 up to a size.
+pub(super) fn range<'a>(size: i64, budget: &mut Budget) -> Evaluated<'a> {
+    let Ok(count) = u64::try_from(size) else {
+        return failed(format!("lists.range: size must be non-negative, got {size}"));
+    };
+    budget.charge(count)?;
+    Ok(Value::List(Arc::new((0..size).map(Value::Int).collect())))
 }
 
 fn sum<'a>(items: &[Value<'a>]) -> Evaluated<'a> {

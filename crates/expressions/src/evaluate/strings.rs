@@ -1,5 +1,7 @@
 //! Functions of texts.
 
+mod format;
+
 use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
@@ -42,23 +44,15 @@ pub(super) fn call<'a>(
             let found = regex.find_iter(text).take(limit).map(|found| Value::string(found.as_str()));
             Ok(Value::List(Arc::new(found.collect())))
         }
-        ("charAt", [Value::Int(place)]) => {
-            let place = usize::try_from(*place).ok().filter(|place| *place <= text.chars().count());
-            match place {
-                Some(place) => {
-                    Ok(Value::string(text.chars().nth(place).map(String::from).unwrap_or_default()))
-                }
-                None => failed("index out of range"),
-            }
-        }
+        ("charAt", [Value::Int(place)]) => match byte_of(text, *place) {
+            Some(at) => Ok(Value::string(text[at..].chars().next().map(String::from).unwrap_or_default())),
+            None => out_of_range(*place),
+        },
         ("indexOf", [Value::String(part), from @ ..]) => index_of(text, part, from),
-        ("lastIndexOf", [Value::String(part)]) => {
-            Ok(text.rfind(&**part).map_or(Value::Int(-1), |at| place(text, at)))
-        }
+        ("lastIndexOf", [Value::String(part), to @ ..]) => last_index_of(text, part, to),
         ("lowerAscii", []) => Ok(Value::string(text.to_ascii_lowercase())),
         ("upperAscii", []) => Ok(Value::string(text.to_ascii_uppercase())),
         ("trim", []) => Ok(Value::string(text.trim())),
-        ("reverse", []) => Ok(Value::string(text.chars().rev().collect::<String>())),
         ("replace", [Value::String(old), Value::String(new), limit @ ..]) => {
             let limit = match limit {
                 [Value::Int(limit)] if *limit >= 0 => usize::try_from(*limit).unwrap_or(usize::MAX),
@@ -70,7 +64,7 @@ pub(super) fn call<'a>(
         }
         ("split", [Value::String(by), limit @ ..]) => split(text, by, limit, budget),
         ("substring", [Value::Int(from), to @ ..]) => substring(text, *from, to),
-        ("format", [list]) => format(text, list, budget),
+        ("format", [list]) => format::filled(text, list, budget),
         _ => no_overload(),
     }
 }
@@ -95,13 +89,52 @@ fn byte_of(text: &str, character: i64) -> Option<usize> {
 }
 
 fn index_of<'a>(text: &str, part: &str, from: &[Value<'a>]) -> Evaluated<'a> {
-    let from = match from {
-        [] => Some(0),
-        [Value::Int(from)] => byte_of(text, *from),
+    let place_of = match from {
+        [] => 0,
+        [Value::Int(from)] => *from,
         _ => return no_overload(),
     };
-    let Some(from) = from else { return failed("index out of range") };
+    let Some(from) = byte_of(text, place_of) else { return out_of_range(place_of) };
     Ok(text[from..].find(part).map_or(Value::Int(-1), |at| place(text, from + at)))
+}
+
+/// The last place of a part that begins at or before a place.
+fn last_index_of<'a>(text: &str, part: &str, to: &[Value<'a>]) -> Evaluated<'a> {
+    let end = match to {
+        [] => text.len(),
+        [Value::Int(to)] => match byte_of(text, *to) {
+            Some(end) if *to >= 0 && end < text.len() => end,
+            _ => return out_of_range(*to),
+        },
+        _ => return no_overload(),
+    };
+    let found = text.rmatch_indices(part).map(|(at, _)| at).find(|at| *at <= end);
+    Ok(found.map_or(Value::Int(-1), |at| place(text, at)))
+}
+
+fn out_of_range<T>(place: i64) -> Result<T, Fault> {
+    failed(format!("index out of range: {place}"))
+}
+
+/// A text as the language writes it.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{b}' => out.push_str("\\v"),
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
 }
 
 fn split<'a>(text: &str, by: &str, limit: &[Value<'a>], budget: &mut Budget) -> Evaluated<'a> {
@@ -119,14 +152,18 @@ fn split<'a>(text: &str, by: &str, limit: &[Value<'a>], budget: &mut Budget) -> 
 }
 
 fn substring<'a>(text: &str, from: i64, to: &[Value<'a>]) -> Evaluated<'a> {
-    let to = match to {
+    let end = match to {
         [] => Some(text.len()),
         [Value::Int(to)] => byte_of(text, *to),
         _ => return no_overload(),
     };
-    match (byte_of(text, from), to) {
-        (Some(from), Some(to)) if from <= to => Ok(Value::string(&text[from..to])),
-        _ => failed("index out of range"),
+    match (byte_of(text, from), end, to) {
+        (Some(start), Some(end), _) if start <= end => Ok(Value::string(&text[start..end])),
+        (Some(_), Some(_), [Value::Int(to)]) => {
+            failed(format!("invalid substring range. start: {from}, end: {to}"))
+        }
+        (Some(_), None, [Value::Int(to)]) => out_of_range(*to),
+        _ => out_of_range(from),
     }
 }
 
@@ -147,65 +184,4 @@ pub(super) fn text_of(value: &Value<'_>) -> Option<String> {
         Value::Range(address, length) => format!("{address}/{length}"),
         _ => return None,
     })
-}
-
-/// A value inside a list or map that is printed.
-fn shown(value: &Value<'_>, budget: &mut Budget) -> Result<String, Fault> {
-    budget.charge(1)?;
-    if let Value::String(text) = value {
-        budget.charge(text.len() as u64 / 10)?;
-        return Ok(text.to_string());
-    }
-    if let Some(items) = value.items() {
-        let items = items.iter().map(|item| shown(item, budget)).collect::<Result<Vec<_>, _>>()?;
-        return Ok(format!("[{}]", items.join(", ")));
-    }
-    if let Some(entries) = value.entries() {
-        let entries = entries
-            .iter()
-            .map(|(key, value)| Ok(format!("{}: {}", shown(key, budget)?, shown(value, budget)?)));
-        return Ok(format!("{{{}}}", entries.collect::<Result<Vec<_>, Fault>>()?.join(", ")));
-    }
-    text_of(value).ok_or_else(|| Fault::Failed("could not convert argument to string".to_owned()))
-}
-
-/// `"%s is %d".format([a, b])`
-fn format<'a>(text: &str, list: &Value<'a>, budget: &mut Budget) -> Evaluated<'a> {
-    let mut items = list.items().unwrap_or_default().into_iter();
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('%') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let digits = rest
-            .strip_prefix('.')
-            .map_or("", |after| &after[..after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len())]);
-        if rest.starts_with('.') {
-            rest = &rest[1 + digits.len()..];
-        }
-        let Some(verb) = rest.chars().next() else {
-            return failed("could not parse formatting clause: unexpected end of string");
-        };
-        rest = &rest[verb.len_utf8()..];
-        if verb == '%' {
-            out.push('%');
-            continue;
-        }
-        let Some(item) = items.next() else { return failed("index 0 out of range") };
-        let precision: usize = digits.parse().unwrap_or(6).min(100);
-        match (verb, &item) {
-            ('s', _) => out.push_str(&shown(&item, budget)?),
-            ('d', Value::Int(_) | Value::Uint(_)) => out.push_str(&text_of(&item).unwrap_or_default()),
-            ('f', Value::Double(n)) => out.push_str(&format!("{n:.precision$}")),
-            ('e', Value::Double(n)) => out.push_str(&format!("{n:.precision$e}")),
-            ('b', Value::Int(n)) => out.push_str(&format!("{n:b}")),
-            ('b', Value::Bool(flag)) => out.push_str(if *flag { "1" } else { "0" }),
-            ('o', Value::Int(n)) => out.push_str(&format!("{n:o}")),
-            ('x', Value::Int(n)) => out.push_str(&format!("{n:x}")),
-            ('X', Value::Int(n)) => out.push_str(&format!("{n:X}")),
-            _ => return failed(format!("unrecognized formatting clause \"{verb}\"")),
-        }
-    }
-    out.push_str(rest);
-    Ok(Value::string(out))
 }

@@ -3,7 +3,6 @@
 //!
 //! Start with [`object`]. `lists` judges sets and maps, `format` the texts with a grammar of their own.
 
-mod format;
 pub(crate) mod lists;
 mod numbers;
 
@@ -177,7 +176,7 @@ fn string(keywords: &Keywords, text: &str, path: &Path<'_>, errors: &mut ErrorLi
         let detail = format!("{path} in body should match '{}'", pattern.text);
         errors.push(FieldError::invalid(path, text, detail));
     }
-    if !format::holds(&keywords.format, text) {
+    if !api::formats::holds(&keywords.format, text) {
         let detail = format!("{path} in body must be of type {}: {text:?}", keywords.format);
         errors.push(FieldError::invalid(path, text, detail));
     }

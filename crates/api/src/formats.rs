@@ -36,7 +36,7 @@ static DATE_TIME: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Whether a text has the format.
-pub(super) fn holds(format: &str, text: &str) -> bool {
+pub fn holds(format: &str, text: &str) -> bool {
     match format {
         "date-time" | "datetime" => {
             DATE_TIME.captures(text).is_some_and(|parts| is_date(&parts[1]) && is_time(&parts[2]))
