@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod node;
 pub mod node_facts;
 pub mod planner;
+pub mod plugins;
 pub mod pod_api;
 pub mod pod_cgroup;
 pub mod probes;

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 /// Where the directories of persistent volumes are, in the node agent's root folder.
 pub const PERSISTENT: &str = "persistent-volumes";
 
+/// Where upstream's node agent has its root folder, and where pods find it here: see [`PodDirs::on_node`].
+pub const USUAL_ROOT: &str = "/var/lib/kubelet";
+
 /// The node agent's root folder and the paths beneath it.
 #[derive(Debug, Clone)]
 pub struct PodDirs {
@@ -19,6 +22,32 @@ impl PodDirs {
 
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Where `path`, as a pod or a plugin of the node names it, is on the node. Manifests of drivers name
+    /// [`USUAL_ROOT`], whichever cluster they are for: in pods that is the root folder of their own node. `docs/storage.md`
+    pub fn on_node(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(USUAL_ROOT) {
+            Ok(rest) if rest.as_os_str().is_empty() => self.root.clone(),
+            Ok(rest) => self.root.join(rest),
+            Err(_) => path.to_owned(),
+        }
+    }
+
+    /// How a plugin that runs in a pod names `path` of the node: the reverse of [`PodDirs::on_node`].
+    pub fn in_pod(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.root)
+            .map_or_else(|_| path.to_owned(), |rest| Path::new(USUAL_ROOT).join(rest))
+    }
+
+    /// Where plugins of the node put the sockets by which they make themselves known.
+    pub fn plugin_registrations(&self) -> PathBuf {
+        self.root.join("plugins_registry")
+    }
+
+    /// Where plugins of the node have their own folders.
+    pub fn plugins(&self) -> PathBuf {
+        self.root.join("plugins")
     }
 
     pub fn pods(&self) -> PathBuf {
@@ -82,5 +111,18 @@ mod tests {
         );
         assert_eq!(dirs.pod("..").to_str(), Some("/r/pods/_2"));
         assert_eq!(dirs.pod("../../etc").to_str(), Some("/r/pods/..~..~etc"));
+    }
+
+    #[test]
+    fn pods_find_the_root_folder_where_manifests_expect_it() {
+        let dirs = PodDirs::new("/data/c/node0/kubelet");
+        let there = |path: &str| dirs.on_node(Path::new(path)).to_string_lossy().into_owned();
+        assert_eq!(there("/var/lib/kubelet/plugins/x"), "/data/c/node0/kubelet/plugins/x");
+        assert_eq!(there("/var/lib/kubelet/"), "/data/c/node0/kubelet");
+        assert_eq!(there("/var/lib/kubelets"), "/var/lib/kubelets");
+        assert_eq!(there("/var/lib"), "/var/lib");
+        let seen = |path: &str| dirs.in_pod(Path::new(path)).to_string_lossy().into_owned();
+        assert_eq!(seen("/data/c/node0/kubelet/pods/u"), "/var/lib/kubelet/pods/u");
+        assert_eq!(seen("/data/other"), "/data/other");
     }
 }

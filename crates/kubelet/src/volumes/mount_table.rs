@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::VolumeError;
 
@@ -62,6 +62,34 @@ pub fn unmount_under(folder: &Path) -> Result<(), VolumeError> {
     Ok(())
 }
 
+/// Has mounts that a container makes below `folder` appear on the node, where the container's volume says so
+/// (`mountPropagation: Bidirectional`): the kernel passes on only what is mounted below a shared mount. Repeatable.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn share(folder: &Path) -> Result<(), VolumeError> {
+    let fail = |doing, error: io::Error| VolumeError::disk(doing, folder, error);
+    let folder = std::fs::canonicalize(folder).map_err(|error| fail("looking at", error))?;
+    let table = std::fs::read(TABLE).map_err(|e| VolumeError::disk("reading", Path::new(TABLE), e))?;
+    if is_shared(&table, &folder) {
+        return Ok(());
+    }
+    rustix::mount::mount_bind_recursive(&folder, &folder).map_err(|error| fail("binding", error.into()))?;
+    let flags = MountPropagationFlags::SHARED | MountPropagationFlags::REC;
+    rustix::mount::mount_change(&folder, flags).map_err(|error| fail("sharing", error.into()))
+}
+
+/// Whether the mount that holds `path` is shared: the last one made at the longest of its mount points.
+fn is_shared(table: &[u8], path: &Path) -> bool {
+    let lines = table.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    let mounts = lines.filter_map(|line| Some((parse(line).next()?, line)));
+    let holding = mounts.filter(|(point, _)| path.starts_with(point));
+    let last = holding.max_by_key(|(point, _)| point.as_os_str().len());
+    let fields = last.into_iter().flat_map(|(_, line)| line.split(|b| *b == b' '));
+    // Optional fields begin at the seventh and end with a hyphen.
+    fields.skip(6).take_while(|field| *field != b"-").any(|field| field.starts_with(b"shared:"))
+}
+
 /// Whether `path` is the root of a mount other than its parent's.
 pub fn is_mount_point(path: &Path) -> io::Result<bool> {
     let own = rustix::fs::lstat(path)?;
@@ -104,6 +132,14 @@ mod tests {
         let table = b"1 2 0:3 / /plain rw - tmpfs t rw\n4 5 0:6 / /a\\040b\\134c rw - x y rw\nshort\n";
         let points: Vec<PathBuf> = parse(table).collect();
         assert_eq!(points, [PathBuf::from("/plain"), PathBuf::from("/a b\\c")]);
+    }
+
+    #[test]
+    fn a_mount_is_shared_as_its_last_line_says() {
+        let table = b"1 0 0:1 / / rw shared:1 - ext4 d rw\n2 1 0:2 / /data rw master:3 - ext4 e rw\n\
+            3 2 0:2 /k /data/k rw - ext4 e rw\n4 2 0:2 /k /data/k rw shared:9 - ext4 e rw\n";
+        let shared = |path: &str| is_shared(table, Path::new(path));
+        assert_eq!((shared("/var/x"), shared("/data/y"), shared("/data/k/pods")), (true, false, true));
     }
 
     proptest! {

@@ -15,6 +15,7 @@ use kubelet::container_config::security::SecurityDefaults;
 use kubelet::logs::reopen::CriReopen;
 use kubelet::logs::rotation::{Policy, Rotation};
 use kubelet::metrics::running;
+use kubelet::plugins::{CsiNodes, Drivers, Registrar};
 use kubelet::pod_cgroup::PodCgroups;
 use kubelet::process_pods::{AllPods, Process, ProcessPods};
 use kubelet::resolv::ClusterDns;
@@ -23,7 +24,7 @@ use kubelet::seams::PodDirectory;
 use kubelet::server::{Access, Configuration, ServerDeps};
 use kubelet::source::PodSource;
 use kubelet::volumes::reclaim::Reclaimer;
-use kubelet::volumes::{self, PodDirs};
+use kubelet::volumes::{self, PodDirs, mount_table};
 
 use super::{Config, Deps, Kit, agents};
 use crate::pki::KUBELET_CLIENT_NAME;
@@ -38,6 +39,7 @@ const SECCOMP_DEFAULT: bool = false;
 pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()> {
     let shutdown = deps.supervisor.shutdown().clone();
     let dirs = PodDirs::new(config.layout.kubelet_dir());
+    plugins(config, deps, kit, &dirs)?;
     let volumes = Arc::new(volumes::Manager::new(
         kit.client.clone(),
         dirs.clone(),
@@ -95,6 +97,20 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
     let pods_here = Arc::new(AllPods { run: Arc::new(pods.workers()), process });
     serve_api(config, deps, kit, Shown { pods: pods_here, cgroups, probe_metrics }).await?;
     deps.supervisor.spawn(TaskKind::Essential, "pods", pods.run());
+    Ok(())
+}
+
+/// Makes the folders of plugins, and registers those that come.
+fn plugins(config: &Config, deps: &Deps, kit: &Kit, dirs: &PodDirs) -> Result<()> {
+    for folder in [dirs.pods(), dirs.plugins(), dirs.plugin_registrations()] {
+        std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    mount_table::share(dirs.root()).context("sharing what drivers mount")?;
+    let drivers = Drivers::new(dirs.clone());
+    let nodes = CsiNodes::new(kit.client.clone(), &config.name);
+    let registrar = Registrar::new(dirs.plugin_registrations(), drivers, nodes);
+    let shutdown = deps.supervisor.shutdown().clone();
+    deps.supervisor.spawn(TaskKind::Essential, "plugins", registrar.run(shutdown));
     Ok(())
 }
 

@@ -26,7 +26,8 @@ impl Plugin for HostPath {
     async fn set_up(&self, setup: Setup) -> Result<MountedVolume, VolumeError> {
         setup
             .blocking(|setup| {
-                let source = setup.volume.host_path.clone().unwrap_or_default();
+                let mut source = setup.volume.host_path.clone().unwrap_or_default();
+                source.path = setup.dirs.on_node(Path::new(&source.path)).to_string_lossy().into_owned();
                 check(&source)?;
                 Ok(MountedVolume { host_path: PathBuf::from(&source.path), read_only: false })
             })
