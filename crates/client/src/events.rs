@@ -87,14 +87,19 @@ impl Recorder {
     /// Starts the writing task. `component` and `host` become the event's source (`kubelet`, node name).
     pub fn start(
         client: Client,
-        component: &'static str,
+        component: &str,
         host: Option<String>,
         clock: Arc<dyn Clock>,
         supervisor: &Supervisor,
     ) -> Self {
         let (queue, inbox) = mpsc::channel(QUEUE_LIMIT);
-        let writer =
-            Writer { client, component, host, known: HashMap::new(), correlator: Correlator::default() };
+        let writer = Writer {
+            client,
+            component: component.to_owned(),
+            host,
+            known: HashMap::new(),
+            correlator: Correlator::default(),
+        };
         let shutdown = supervisor.shutdown().clone();
         supervisor.spawn(TaskKind::Background, "event recorder", async move {
             tokio::select! {
@@ -134,7 +139,7 @@ struct Known {
 
 struct Writer {
     client: Client,
-    component: &'static str,
+    component: String,
     host: Option<String>,
     /// The events written, by the digests of what they are the same for.
     known: HashMap<Digest, Known>,
@@ -210,8 +215,8 @@ impl Writer {
             count: Some(1),
             first_timestamp: Some(Time(occurrence.at)),
             last_timestamp: Some(Time(occurrence.at)),
-            source: Some(EventSource { component: Some(self.component.to_owned()), host: self.host.clone() }),
-            reporting_component: Some(self.component.to_owned()),
+            source: Some(EventSource { component: Some(self.component.clone()), host: self.host.clone() }),
+            reporting_component: Some(self.component.clone()),
             reporting_instance: Some(self.host.clone().unwrap_or_default()),
             ..Event::default()
         }

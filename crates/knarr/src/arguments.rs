@@ -1,6 +1,7 @@
 //! The command line. What each command does is in `commands`.
 
 mod api_server;
+mod scheduler;
 mod store;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 pub use api_server::ApiServer;
+pub use scheduler::SchedulerFlags;
 pub use store::{Backend, Choice, EtcdSettings, StoreFlags};
 
 use crate::layout::MAX_NODES;
@@ -87,6 +89,8 @@ pub struct Up {
     pub store: StoreFlags,
     #[command(flatten)]
     pub api_server: ApiServer,
+    #[command(flatten)]
+    pub scheduler: SchedulerFlags,
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +133,8 @@ pub struct Server {
     pub store: StoreFlags,
     #[command(flatten)]
     pub api_server: ApiServer,
+    #[command(flatten)]
+    pub scheduler: SchedulerFlags,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use controllers::load_balancer::Pool;
 use network::services::NodePorts;
 use serde::Deserialize;
 
-use crate::arguments::{Agent, ApiServer, Server, StoreFlags};
+use crate::arguments::{Agent, ApiServer, SchedulerFlags, Server, StoreFlags};
 
 /// What can stand in the file given by `--config`. Every key is optional; a flag wins over the file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -24,6 +24,8 @@ pub struct Settings {
     pub store: StoreFlags,
     /// What of the API server can be set.
     pub api_server: ApiServer,
+    /// What of the scheduler can be set.
+    pub scheduler: SchedulerFlags,
     /// Another name for `apiServer.auditLogPath`.
     pub audit_log: Option<std::path::PathBuf>,
     /// Registries spoken to over plain HTTP (`host:port`), beside those on localhost.
@@ -117,6 +119,7 @@ impl Settings {
         let named = ApiServer { audit_log_path: settings.audit_log.take(), ..ApiServer::default() };
         settings.api_server = server.api_server.over(&settings.api_server.over(&named)?)?;
         settings.store = server.store.over(&settings.store);
+        settings.scheduler = server.scheduler.over(&settings.scheduler);
         settings.nodes = match server.disable_agent {
             true => Some(0),
             false => server.nodes.or(settings.nodes),
@@ -146,6 +149,7 @@ impl Settings {
     /// Whether what is only used later can be used.
     fn check(self) -> Result<Self> {
         self.api_server.check()?;
+        self.scheduler.configuration()?;
         NodePorts::parse(&self.node_port_addresses)?;
         self.store.choice()?;
         if !self.load_balancer_pool.is_empty() {

@@ -15,8 +15,6 @@ use crate::storage::Choices;
 
 /// How long a write may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long volumes may take to be made and bound (upstream's `bindTimeoutSeconds`).
-const VOLUMES_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Why a binding was not written.
 pub(crate) struct Unbound {
@@ -78,12 +76,14 @@ async fn send(
     }
 }
 
-/// Writes what was decided for a pod's claims and waits until they are bound. Nothing is written that is there already.
+/// Writes what was decided for a pod's claims and waits until they are bound, as long as `patience` lasts. Nothing
+/// is written that is there already.
 pub(crate) async fn bind_volumes(
     client: &Client,
     claims: &Cache<PersistentVolumeClaim>,
     node: &str,
     choices: &Choices,
+    patience: Duration,
 ) -> Result<(), Unbound> {
     let on_volumes = |why: Unbound| Unbound::of_volumes(why.message);
     for (claim, volume) in &choices.volumes {
@@ -124,7 +124,7 @@ pub(crate) async fn bind_volumes(
         let told = tokio::time::timeout(PATIENCE, claims.wait_until(is_told)).await;
         told.map_err(|_| Unbound::of_volumes("the watch of claims is broken"))?;
     }
-    wait(claims, node, choices).await
+    wait(claims, node, choices, patience).await
 }
 
 /// What has become of a claim.
@@ -156,7 +156,12 @@ fn progress(claims: &Cache<PersistentVolumeClaim>, key: &Key, node: Option<&str>
     }
 }
 
-async fn wait(claims: &Cache<PersistentVolumeClaim>, node: &str, choices: &Choices) -> Result<(), Unbound> {
+async fn wait(
+    claims: &Cache<PersistentVolumeClaim>,
+    node: &str,
+    choices: &Choices,
+    patience: Duration,
+) -> Result<(), Unbound> {
     let all = || {
         let chosen = choices.volumes.iter().map(|(key, _)| progress(claims, key, None));
         chosen.chain(choices.to_make.iter().map(|key| progress(claims, key, Some(node))))
@@ -165,7 +170,7 @@ async fn wait(claims: &Cache<PersistentVolumeClaim>, node: &str, choices: &Choic
         all().all(|state| matches!(state, Progress::Bound))
             || all().any(|state| matches!(state, Progress::Lost(_)))
     };
-    if tokio::time::timeout(VOLUMES_PATIENCE, claims.wait_until(is_over)).await.is_err() {
+    if tokio::time::timeout(patience, claims.wait_until(is_over)).await.is_err() {
         return Err(Unbound::of_volumes("context deadline exceeded"));
     }
     let lost = all().find_map(|state| match state {

@@ -50,7 +50,7 @@ impl Cause {
             Rule::NodeName => return None,
             Rule::Unschedulable => Self::Cordon,
             Rule::Taints => Self::Taints,
-            Rule::NodeAffinity => Self::Labels,
+            Rule::NodeAffinity | Rule::ProfileAffinity => Self::Labels,
             Rule::Ports => Self::Ports,
             Rule::Resources if verdict.is_short_of_cpu() => Self::Cpu,
             Rule::Resources if verdict.is_short_of_memory() => Self::Memory,

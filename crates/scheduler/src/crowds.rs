@@ -16,8 +16,6 @@ use crate::topology::{NOWHERE, Topology};
 
 /// How many different wishes of waiting pods have their figures kept; the one that was asked for least lately goes.
 const INTERESTS: usize = 256;
-/// What a pod that must be near to another one adds to its attraction (upstream's `hardPodAffinityWeight`).
-const REQUIRED_WEIGHT: i64 = 1;
 
 /// Which pods a figure counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +24,9 @@ enum Kind {
     Members,
     /// Pods that must not be near to the group.
     Repel,
-    /// Pods that want to be near to the group, by weight.
+    /// Pods that must be near to the group.
+    Require,
+    /// Pods that prefer to be near to the group, by weight.
     Attract,
 }
 
@@ -44,7 +44,7 @@ struct Group {
     /// The audiences of the group; a member is a pod that all of them select.
     who: Vec<Audience>,
     users: u32,
-    figures: [Vec<u32>; 3],
+    figures: [Vec<u32>; 4],
     /// The placed identities that belong to it.
     members: HashSet<u32>,
 }
@@ -251,7 +251,7 @@ impl Crowds {
             owned.pods += 1;
             return;
         }
-        let required = wishes.near.iter().map(|term| (term, Kind::Attract, REQUIRED_WEIGHT));
+        let required = wishes.near.iter().map(|term| (term, Kind::Require, 1));
         let preferred = wishes.preferred.iter().map(|(weight, term)| (term, Kind::Attract, *weight));
         let apart = wishes.apart.iter().map(|term| (term, Kind::Repel, 1));
         let mut figures = Vec::new();
@@ -384,6 +384,11 @@ impl Crowds {
     /// The places of pods that must not be near to a pod of this identity.
     pub fn repelling(&self, identity: &Arc<Identity>) -> Vec<Sight<'_>> {
         self.sights(identity, Kind::Repel)
+    }
+
+    /// The places of pods that must be near to a pod of this identity.
+    pub fn requiring(&self, identity: &Arc<Identity>) -> Vec<Sight<'_>> {
+        self.sights(identity, Kind::Require)
     }
 
     /// The places of pods that prefer to be near to a pod of this identity, by weight.

@@ -103,7 +103,7 @@ pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, us
             (Decision::Unschedulable(refusal), search.next)
         } else {
             (
-                Decision::Bind(best(&search.candidates, &neighbours, nodes, chance.tie).to_string()),
+                Decision::Bind(best(pod, &search.candidates, &neighbours, nodes, chance.tie).to_string()),
                 search.next,
             )
         }
@@ -133,7 +133,7 @@ fn decide_with_volumes(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Dec
     let decision = if search.candidates.is_empty() {
         Decision::Unschedulable(explain(needs, nodes.count(), &search))
     } else {
-        Decision::Bind(best(&search.candidates, &neighbours, nodes, chance.tie).to_string())
+        Decision::Bind(best(pod, &search.candidates, &neighbours, nodes, chance.tie).to_string())
     };
     (decision, search.next)
 }
@@ -147,7 +147,7 @@ fn search(
     mut look: impl FnMut(usize, u64) -> (Verdict, Merits),
 ) -> Search {
     let stamps = nodes.stamps();
-    let wanted = enough(nodes.count());
+    let wanted = enough(nodes.count(), pod.shape.needs.profile.percentage_of_nodes);
     let priority = pod.priority();
     let may_have_victims = nodes.has_pods_below(priority);
     let silent = neighbours.is_silent();
@@ -186,6 +186,7 @@ fn search(
 }
 
 fn best<'n>(
+    pod: &PodInfo,
     candidates: &[Candidate],
     neighbours: &Neighbours<'_>,
     nodes: &'n Nodes,
@@ -194,7 +195,7 @@ fn best<'n>(
     let chosen = if let [only] = candidates {
         only.slot
     } else {
-        let scores = scores(candidates, neighbours);
+        let scores = scores(candidates, &pod.shape, neighbours, nodes);
         let highest = scores.iter().copied().max().unwrap_or(0);
         let equals = scores.iter().filter(|score| **score == highest).count();
         let pick = usize::try_from(tie % equals as u64).unwrap_or(0);
@@ -204,13 +205,13 @@ fn best<'n>(
     &nodes.slots()[chosen].name
 }
 
-/// How many nodes that will do are enough to choose from, as upstream adapts it: all below 100 nodes, then
-/// a share falling from 50 % to 5 %.
-fn enough(nodes: usize) -> usize {
+/// How many nodes that will do are enough to choose from: all below 100 nodes, then the profile's share, or, as
+/// upstream adapts it, a share falling from 50 % to 5 %.
+fn enough(nodes: usize, percentage: Option<u8>) -> usize {
     if nodes < ENOUGH_NODES {
         return nodes;
     }
-    let percent = 50usize.saturating_sub(nodes / 125).max(5);
+    let percent = percentage.map_or_else(|| 50usize.saturating_sub(nodes / 125).max(5), usize::from);
     (nodes * percent / 100).max(ENOUGH_NODES)
 }
 
@@ -221,7 +222,9 @@ fn explain(needs: &Needs, present: usize, search: &Search) -> Refusal {
     let reasons = each()
         .flat_map(|(verdict, count)| verdict.reasons(needs).into_iter().map(move |reason| (reason, *count)));
     let reasons = histogram(reasons);
-    let outlook = if needs.can_preempt {
+    let outlook = if !needs.profile.preempts {
+        String::new()
+    } else if needs.can_preempt {
         let outlook = histogram(each().map(|(verdict, count)| {
             let outlook = if verdict.preemption_may_help() {
                 "No preemption victims found for incoming pod"
@@ -238,7 +241,7 @@ fn explain(needs: &Needs, present: usize, search: &Search) -> Refusal {
         reasons: format!("0/{present} nodes are available: {reasons}."),
         outlook,
         causes: each().filter_map(|(verdict, _)| Cause::of(*verdict)).collect(),
-        may_preempt: needs.can_preempt && search.has_victims,
+        may_preempt: needs.profile.preempts && needs.can_preempt && search.has_victims,
     }
 }
 
@@ -261,7 +264,9 @@ pub(crate) fn suits(pod: &PodInfo, nodes: &mut Nodes, slot: usize) -> bool {
 
 /// The refusal of a pod that no node is looked at for.
 fn nowhere(needs: &Needs, present: usize, why: &str) -> Refusal {
-    let outlook = if needs.can_preempt {
+    let outlook = if !needs.profile.preempts {
+        String::new()
+    } else if needs.can_preempt {
         format!("0/{present} nodes are available: {present} Preemption is not helpful for scheduling.")
     } else {
         "not eligible due to preemptionPolicy=Never.".to_owned()
@@ -287,5 +292,7 @@ fn histogram(reasons: impl Iterator<Item = (String, usize)>) -> String {
 
 #[cfg(test)]
 mod agreement;
+#[cfg(test)]
+mod profiles;
 #[cfg(test)]
 mod tests;

@@ -92,9 +92,9 @@ impl<'a> Glance<'a> {
         self.status.as_ref().and_then(|status| status.nominated_node_name.as_deref()).unwrap_or("")
     }
 
-    /// Whether the pod asks this scheduler.
-    pub fn asks(&self, scheduler: &str) -> bool {
-        self.spec.scheduler_name.as_deref() == Some(scheduler)
+    /// The name of the scheduler that the pod asks; empty for none.
+    pub fn scheduler(&self) -> &str {
+        self.spec.scheduler_name.as_deref().unwrap_or("")
     }
 
     /// Whether the pod has a scheduling gate.
@@ -137,7 +137,7 @@ mod tests {
         .expect("a pod");
         let cached = Cached::of(&pod);
         let glance = Glance::of(&cached).expect("a pod");
-        assert_eq!((glance.node_name(), glance.is_terminal(), glance.asks("s")), ("n", false, true));
+        assert_eq!((glance.node_name(), glance.is_terminal(), glance.scheduler()), ("n", false, "s"));
         assert!(!glance.is_gated());
         assert_eq!((glance.is_settled(), pods::is_settled(&pod)), (settled, settled));
     }

@@ -1,10 +1,10 @@
 //! [`Merits`]: what can be said of a node for a pod without looking at other nodes; `score` compares nodes by it.
 
+use pods::Amounts;
+
 use crate::node::NodeInfo;
 use crate::pod::Needs;
-
-/// The highest score of a rule.
-pub const MAX: i64 = 100;
+use crate::profile::{MAX, Strategy, Weighed};
 
 /// The scores of a node that do not depend on other nodes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,28 +20,82 @@ pub struct Merits {
 /// The merits of `node` for pods with these needs.
 pub fn merits(pod: &Needs, node: &NodeInfo) -> Merits {
     let matching = pod.preferred_nodes.iter().filter(|p| p.nodes.matches(&node.name, |key| node.label(key)));
+    let weights = &pod.profile.weights;
+    let mut resources = 0;
+    if weights.resources != 0 {
+        resources += weights.resources * allocation(pod, node);
+    }
+    if weights.balance != 0 {
+        resources += weights.balance * balance(pod, node);
+    }
     Merits {
-        resources: least_allocated(pod, node) + balanced_allocation(pod, node),
+        resources,
         preferred: matching.map(|preference| preference.weight).sum(),
         intolerable: intolerable(pod, node),
     }
 }
 
-/// What is left of CPU and memory after the pod, on average.
-fn least_allocated(pod: &Needs, node: &NodeInfo) -> i64 {
-    let left = |free: i64, used: i64| if free <= 0 || used > free { 0 } else { (free - used) * MAX / free };
-    let cpu = left(node.allocatable.cpu_milli, node.nonzero.0 + pod.nonzero.0);
-    let memory = left(node.allocatable.memory_bytes, node.nonzero.1 + pod.nonzero.1);
-    i64::midpoint(cpu, memory)
+/// How the profile's strategy values the use of resources after the pod; a resource that the node does not have, and
+/// an extended one that the pod does not ask for, does not count.
+fn allocation(pod: &Needs, node: &NodeInfo) -> i64 {
+    let (mut sum, mut weights) = (0, 0);
+    for Weighed { name, weight } in &pod.profile.weighed {
+        let (capacity, used) = match name.as_str() {
+            "cpu" => (node.allocatable.cpu_milli, node.nonzero.0 + pod.nonzero.0),
+            "memory" => (node.allocatable.memory_bytes, node.nonzero.1 + pod.nonzero.1),
+            _ => {
+                let (capacity, requested, asked) = amounts(name, pod, node);
+                (if asked == 0 { 0 } else { capacity }, requested + asked)
+            }
+        };
+        if capacity <= 0 {
+            continue;
+        }
+        if let Some(score) = pod.profile.score(used, capacity) {
+            sum += score * weight;
+            weights += weight;
+        }
+    }
+    match (&pod.profile.strategy, weights) {
+        (_, 0) => 0,
+        (Strategy::ByUtilization(_), _) => (sum as f64 / weights as f64).round() as i64,
+        _ => sum / weights,
+    }
 }
 
-/// How alike the used shares of CPU and memory are after the pod.
-fn balanced_allocation(pod: &Needs, node: &NodeInfo) -> i64 {
-    let share = |free: i64, used: i64| if free <= 0 { 1.0 } else { (used as f64 / free as f64).min(1.0) };
-    let cpu = share(node.allocatable.cpu_milli, node.requested.cpu_milli + pod.requests.cpu_milli);
-    let memory =
-        share(node.allocatable.memory_bytes, node.requested.memory_bytes + pod.requests.memory_bytes);
-    let deviation = ((cpu - memory) / 2.0).abs();
+/// What there is of a resource, what of it is requested, and what the pod asks for.
+fn amounts(resource: &str, pod: &Needs, node: &NodeInfo) -> (i64, i64, i64) {
+    let of = |amounts: &Amounts| match resource {
+        "cpu" => amounts.cpu_milli,
+        "memory" => amounts.memory_bytes,
+        "ephemeral-storage" => amounts.ephemeral_bytes,
+        _ => amounts.scalar(resource),
+    };
+    (of(&node.allocatable), of(&node.requested), of(&pod.requests))
+}
+
+/// How alike the used shares of the resources are after the pod. Pods that ask for none of them change nothing.
+fn balance(pod: &Needs, node: &NodeInfo) -> i64 {
+    let asked = pod.profile.balanced.iter().map(|resource| (resource, amounts(resource, pod, node)));
+    let asked: Vec<_> = asked.collect();
+    if asked.iter().all(|(_, (_, _, asked))| *asked == 0) {
+        return 0;
+    }
+    let counts =
+        |resource: &str, asked: i64| asked > 0 || matches!(resource, "cpu" | "memory" | "ephemeral-storage");
+    let shares: Vec<f64> = asked
+        .into_iter()
+        .filter(|(resource, (capacity, _, asked))| *capacity > 0 && counts(resource, *asked))
+        .map(|(_, (capacity, requested, asked))| ((requested + asked) as f64 / capacity as f64).min(1.0))
+        .collect();
+    let deviation = match shares.as_slice() {
+        [] | [_] => 0.0,
+        [one, other] => ((one - other) / 2.0).abs(),
+        all => {
+            let mean = all.iter().sum::<f64>() / all.len() as f64;
+            (all.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / all.len() as f64).sqrt()
+        }
+    };
     ((1.0 - deviation) * MAX as f64) as i64
 }
 

@@ -4,6 +4,7 @@
 use crate::crowds::{Crowds, Sight};
 use crate::nodes::Nodes;
 use crate::pod::Shape;
+use crate::profile::{Filter, Profile};
 use crate::relations::Constraint;
 use crate::topology::NOWHERE;
 use crate::verdict::{Rule, Verdict};
@@ -38,15 +39,24 @@ impl<'n> Neighbours<'n> {
     /// For a pod that the table attends to ([`Nodes::attend`]).
     pub fn of(shape: &'n Shape, nodes: &'n Nodes) -> Self {
         let crowds = &nodes.crowds;
-        let attracting = crowds.attracting(&shape.identity).into_iter().map(|sight| (1, sight));
+        let profile = &shape.needs.profile;
+        let affinity = profile.filters.has(Filter::InterPodAffinity);
+        let mut attraction = Vec::new();
+        if profile.weights.pod_affinity != 0 {
+            let weight = profile.required_affinity_weight;
+            attraction.extend(crowds.requiring(&shape.identity).into_iter().map(|sight| (weight, sight)));
+        }
+        if profile.weights.pod_affinity != 0 && profile.others_preferences {
+            attraction.extend(crowds.attracting(&shape.identity).into_iter().map(|sight| (1, sight)));
+        }
         let mut found = Self {
             crowds,
             near: Vec::new(),
             is_first: false,
             apart: Vec::new(),
-            repelling: crowds.repelling(&shape.identity),
+            repelling: if affinity { crowds.repelling(&shape.identity) } else { Vec::new() },
             even: Vec::new(),
-            attraction: attracting.collect(),
+            attraction,
             rather_even: Vec::new(),
         };
         let Some(wishes) = &shape.wishes else { return found };
@@ -65,7 +75,25 @@ impl<'n> Neighbours<'n> {
         found.rather_even = wishes.rather_even.iter().zip(sights).map(even).collect();
         let nobody = found.near.iter().all(|sight| sight.figure.is_empty());
         found.is_first = nobody && crowds.is_near_itself(wishes, &shape.identity);
+        found.leave_out(profile);
         found
+    }
+
+    /// Rules that the profile does without say nothing.
+    fn leave_out(&mut self, profile: &Profile) {
+        if !profile.filters.has(Filter::InterPodAffinity) {
+            self.near.clear();
+            self.apart.clear();
+        }
+        if !profile.filters.has(Filter::PodTopologySpread) {
+            self.even.clear();
+        }
+        if profile.weights.pod_affinity == 0 {
+            self.attraction.clear();
+        }
+        if profile.weights.spread == 0 {
+            self.rather_even.clear();
+        }
     }
 
     /// Whether no rule about other pods applies: every node suits as far as these rules are concerned.

@@ -9,6 +9,9 @@ use pods::{Amounts, HostPort};
 use crate::pod::Needs;
 use crate::pool::Pool;
 
+/// Sizes of images in bytes, by all their names; sorted.
+pub type Images = Box<[(Arc<str>, i64)]>;
+
 /// A node and what is placed on it.
 #[derive(Debug, Clone)]
 pub struct NodeInfo {
@@ -19,6 +22,7 @@ pub struct NodeInfo {
     labels: Box<[(Arc<str>, Arc<str>)]>,
     pub taints: Box<[Taint]>,
     pub unschedulable: bool,
+    images: Images,
     /// Shared by equal nodes.
     pub allocatable: Arc<Amounts>,
     pub allowed_pods: i64,
@@ -55,6 +59,7 @@ impl NodeInfo {
             present: false,
             labels: Box::default(),
             taints: Box::default(),
+            images: Box::default(),
             unschedulable: false,
             allocatable: Arc::default(),
             allowed_pods: 0,
@@ -105,6 +110,36 @@ impl NodeInfo {
             changed.capacity = true;
         }
         changed
+    }
+
+    /// Takes over the images of the object; returns those it had before if they are others now. No decision that is
+    /// remembered goes by them.
+    pub fn learn_images(&mut self, node: &Node, texts: &mut Pool<str>) -> Option<Images> {
+        let images = node.status.iter().flat_map(|status| status.images.iter().flatten());
+        let named = images.flat_map(|image| {
+            let size = image.size_bytes.unwrap_or(0);
+            image.names.iter().flatten().map(move |name| (name.as_str(), size))
+        });
+        let mut named: Vec<(&str, i64)> = named.collect();
+        named.sort_unstable();
+        named.dedup_by_key(|(name, _)| *name);
+        let held = self.images.iter().map(|(name, size)| (&**name, *size));
+        if held.eq(named.iter().copied()) {
+            return None;
+        }
+        let learned = named.into_iter().map(|(name, size)| (texts.text(name), size)).collect();
+        Some(std::mem::replace(&mut self.images, learned))
+    }
+
+    /// The images it has, by all their names.
+    pub fn images(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.images.iter().map(|(name, _)| name)
+    }
+
+    /// The size of an image in bytes; `None` for one that it has not.
+    pub fn image_size(&self, name: &str) -> Option<i64> {
+        let at = self.images.binary_search_by(|(held, _)| (**held).cmp(name)).ok()?;
+        Some(self.images[at].1)
     }
 
     /// A pod is placed here.

@@ -68,6 +68,8 @@ pub struct Nodes {
     pub(crate) crowds: Crowds,
     pub(crate) memory: Memory,
     pub(crate) storage: Storage,
+    /// How many of the present nodes have an image.
+    images: HashMap<Arc<str>, usize>,
     texts: Pool<str>,
     amounts: Pool<Amounts>,
 }
@@ -146,6 +148,11 @@ impl Nodes {
         let slot = self.slot(node.metadata.name.as_deref().unwrap_or(""));
         let info = &mut self.slots[slot as usize];
         let aspects = info.learn(node, &mut self.texts, &mut self.amounts);
+        let had = info.learn_images(node, &mut self.texts);
+        if aspects.presence || had.is_some() {
+            let had = if aspects.presence { Box::default() } else { had.unwrap_or_default() };
+            count_images(&mut self.images, had.iter().map(|(name, _)| name), info.images());
+        }
         if aspects.any() {
             self.present += usize::from(aspects.presence);
             if aspects.presence || aspects.labels || aspects.taints {
@@ -172,9 +179,15 @@ impl Nodes {
         info.present = false;
         self.present -= 1;
         let had_pods = info.pods > 0;
+        count_images(&mut self.images, info.images(), std::iter::empty());
         self.crowds.node_changed(slot, info);
         self.changed(slot);
         Some(had_pods)
+    }
+
+    /// How many nodes have an image; `None` for one that no node has.
+    pub fn nodes_with_image(&self, image: &str) -> Option<usize> {
+        self.images.get(image).copied()
     }
 
     pub fn namespaces(&self) -> &Namespaces {
@@ -234,7 +247,7 @@ impl Nodes {
     /// Counts a pod where it is.
     fn put(&mut self, uid: &Arc<str>, mut placed: Placed) {
         let slot = placed.slot;
-        let Shape { needs, identity, wishes, claims } = &placed.shape;
+        let Shape { needs, identity, wishes, claims, .. } = &placed.shape;
         self.storage.came(&identity.namespace, claims.as_ref());
         self.slots[slot as usize].take(needs);
         *self.priorities.entry(needs.priority).or_insert(0) += 1;
@@ -350,6 +363,25 @@ impl Nodes {
         }
         (self.stamp, self.stamps[slot]) = (stamp, stamps);
         result
+    }
+}
+
+/// Counts the images of a node that had others before.
+fn count_images<'a>(
+    counts: &mut HashMap<Arc<str>, usize>,
+    had: impl Iterator<Item = &'a Arc<str>>,
+    has: impl Iterator<Item = &'a Arc<str>>,
+) {
+    for image in has {
+        *counts.entry(Arc::clone(image)).or_insert(0) += 1;
+    }
+    for image in had {
+        if let Some(count) = counts.get_mut(image) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(image);
+            }
+        }
     }
 }
 

@@ -3,17 +3,21 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use api::selector::LabelSelector;
 use informer::Key;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodSpec, Toleration};
 use pods::volumes::UsedClaim;
 use pods::{Amounts, HostPort, NodeRequirements, Preference};
 
 use crate::pool::Pool;
+use crate::profile::{DEFAULT_NAME, Profile, Profiles};
 use crate::relations::{Identity, Wishes};
 
 /// What a pod requires of a node, independent of other pods; the same for all pods of one template.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Needs {
+    /// The rules that decide about the pod.
+    pub profile: Arc<Profile>,
     pub priority: i32,
     pub can_preempt: bool,
     pub requests: Amounts,
@@ -36,17 +40,18 @@ impl Hash for Needs {
 }
 
 impl Needs {
-    pub fn of(pod: &Pod) -> Self {
+    pub fn of(pod: &Pod, profile: &Arc<Profile>) -> Self {
         let none = PodSpec::default();
         let spec = pod.spec.as_ref().unwrap_or(&none);
         Self {
+            profile: Arc::clone(profile),
             priority: spec.priority.unwrap_or(0),
             can_preempt: spec.preemption_policy.as_deref() != Some("Never"),
             requests: pods::requests(pod),
             nonzero: pods::nonzero_requests(pod),
             host_ports: pods::host_ports(pod),
             nodes: NodeRequirements::of(spec),
-            preferred_nodes: pods::preferences(spec),
+            preferred_nodes: [pods::preferences(spec), profile.preferred_nodes.clone()].concat(),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
         }
     }
@@ -68,6 +73,8 @@ pub struct Shape {
     pub wishes: Option<Arc<Wishes>>,
     /// The claims of the pod's volumes, if there are any.
     pub claims: Option<Claims>,
+    /// The images of the pod's containers, as nodes name theirs; one for each container.
+    pub images: Arc<[Arc<str>]>,
 }
 
 /// A pod as the scheduler sees it.
@@ -88,23 +95,49 @@ pub struct PodInfo {
 /// The pool in which equal shapes are shared.
 #[derive(Debug, Default)]
 pub struct Shapes {
+    pub profiles: Profiles,
     texts: Pool<str>,
     needs: Pool<Needs>,
     identities: Pool<Identity>,
     wishes: Pool<Wishes>,
+    images: Pool<[Arc<str>]>,
+}
+
+/// The images of a pod's containers. One without a tag or digest is the one tagged `latest`.
+fn images(spec: Option<&PodSpec>, shapes: &mut Shapes) -> Arc<[Arc<str>]> {
+    let containers =
+        spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
+    let names = containers.map(|container| {
+        let image = container.image.as_deref().unwrap_or_default();
+        let is_whole = image.rfind(':') > image.rfind('/');
+        if is_whole { shapes.texts.text(image) } else { shapes.texts.text(&format!("{image}:latest")) }
+    });
+    let names: Arc<[Arc<str>]> = names.collect();
+    shapes.images.share(names)
+}
+
+impl Shapes {
+    /// Shapes of pods that choose among these profiles.
+    pub fn choosing(profiles: Profiles) -> Self {
+        Self { profiles, ..Self::default() }
+    }
 }
 
 impl PodInfo {
     /// A pod that shares no data with other pods.
     pub fn new(pod: &Pod) -> Self {
-        Self::shared(pod, &mut Shapes::default())
+        Self::shared(pod, None, &mut Shapes::default())
     }
 
-    /// A pod that shares its shape with all equal pods of `shapes`.
-    pub fn shared(pod: &Pod, shapes: &mut Shapes) -> Self {
+    /// A pod that shares its shape with all equal pods of `shapes`. `siblings`: those among whom it is spread unless it
+    /// says something else.
+    pub fn shared(pod: &Pod, siblings: Option<LabelSelector>, shapes: &mut Shapes) -> Self {
         let identity = Identity::of(pod, &mut shapes.texts);
         let spec = pod.spec.as_ref();
-        let wishes = spec.and_then(|spec| Wishes::of(spec, &identity, &mut shapes.texts));
+        let profile = spec.and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(DEFAULT_NAME);
+        let profile = Arc::clone(shapes.profiles.of(profile));
+        let spread = &profile.default_spread;
+        let wishes = spec.and_then(|spec| Wishes::of(spec, &identity, spread, siblings, &mut shapes.texts));
         Self {
             key: Key { namespace: Arc::clone(&identity.namespace), ..Key::of(pod) },
             uid: Arc::from(pod.metadata.uid.as_deref().unwrap_or_default()),
@@ -114,13 +147,19 @@ impl PodInfo {
                 .filter(|name| !name.is_empty())
                 .map(|n| shapes.texts.text(n)),
             shape: Shape {
-                needs: shapes.needs.share(Arc::new(Needs::of(pod))),
+                needs: shapes.needs.share(Arc::new(Needs::of(pod, &profile))),
                 identity: shapes.identities.share(Arc::new(identity)),
                 wishes: wishes.map(|wishes| shapes.wishes.share(Arc::new(wishes))),
                 claims: Some(pods::volumes::claims_of(pod)).filter(|used| !used.is_empty()).map(Into::into),
+                images: images(spec, shapes),
             },
             settled: pods::is_settled(pod),
         }
+    }
+
+    /// The rules that decide about the pod.
+    pub fn profile(&self) -> &Arc<Profile> {
+        &self.shape.needs.profile
     }
 
     pub fn priority(&self) -> i32 {

@@ -21,10 +21,6 @@ use crate::pod::{Needs, PodInfo};
 use crate::relations::Identity;
 use crate::verdict::Verdict;
 
-/// Upstream's `minCandidateNodesAbsolute` and `minCandidateNodesPercentage`: so many nodes are enough to choose from.
-const ENOUGH_NODES: usize = 100;
-const ENOUGH_PERCENT: usize = 10;
-
 /// A pod that has to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Victim {
@@ -89,7 +85,8 @@ pub(crate) fn find(
     start: usize,
 ) -> Option<Preemption> {
     let count = nodes.slots().len();
-    let wanted = (nodes.count() * ENOUGH_PERCENT / 100).max(ENOUGH_NODES);
+    let (percent, least) = pod.shape.needs.profile.candidates;
+    let wanted = (nodes.count() * percent / 100).max(least);
     let mut best: Option<(Harm, Preemption)> = None;
     let (mut found, mut is_harmless) = (0, false);
     for slot in (0..count).map(|step| (start + step) % count) {

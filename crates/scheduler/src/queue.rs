@@ -17,7 +17,7 @@ use crate::pod::PodInfo;
 use crate::waitlist::{Waitlist, Woken};
 
 /// Upstream's pod back-off.
-const BACKOFF: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(10));
+pub(crate) const BACKOFF: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(10));
 /// A pod that fits nowhere is tried again after this time even if no change seemed to help (upstream's value).
 const UNSCHEDULABLE_LIMIT: Duration = Duration::from_secs(300);
 
@@ -45,7 +45,7 @@ struct Waiting {
 }
 
 /// Pods waiting for a node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PodQueue {
     pods: HashMap<Arc<str>, Waiting>,
     active: BTreeMap<Rank, Arc<str>>,
@@ -60,6 +60,7 @@ pub struct PodQueue {
     /// How many fit nowhere.
     unschedulable: usize,
     incoming: Incoming,
+    backoff: Policy,
 }
 
 /// A pod taken out to be scheduled, with how often that was tried.
@@ -72,10 +73,27 @@ pub struct Attempt {
     pub first: Instant,
 }
 
+impl Default for PodQueue {
+    fn default() -> Self {
+        Self {
+            pods: HashMap::new(),
+            active: BTreeMap::new(),
+            backing_off: BTreeMap::new(),
+            waitlist: Waitlist::default(),
+            timed: BTreeMap::new(),
+            taken: HashMap::new(),
+            sequence: 0,
+            unschedulable: 0,
+            incoming: Incoming::default(),
+            backoff: BACKOFF,
+        }
+    }
+}
+
 impl PodQueue {
-    /// An empty queue that counts what comes in.
-    pub fn counted(incoming: &Incoming) -> Self {
-        Self { incoming: incoming.clone(), ..Self::default() }
+    /// An empty queue that counts what comes in. `backoff`: how long a pod rests after a failure.
+    pub fn counted(incoming: &Incoming, backoff: Policy) -> Self {
+        Self { incoming: incoming.clone(), backoff, ..Self::default() }
     }
 
     /// Adds or updates a pod without a node. A change of a waiting pod may make it fit; a change of its status alone
@@ -164,7 +182,7 @@ impl PodQueue {
     pub fn unschedulable(&mut self, attempt: Attempt, causes: Causes, now: Instant) {
         let attempts = attempt.attempts + 1;
         self.sequence += 1;
-        let rested = now + BACKOFF.delay(attempts);
+        let rested = now + self.backoff.delay(attempts);
         let place = Place::Unschedulable(now + UNSCHEDULABLE_LIMIT, self.sequence, rested);
         let tried = attempt.pod.shape.clone();
         let Some(mut waiting) = self.taken_back(attempt, attempts, place) else { return };
@@ -182,7 +200,7 @@ impl PodQueue {
     pub fn failed(&mut self, attempt: Attempt, now: Instant) {
         let attempts = attempt.attempts + 1;
         self.sequence += 1;
-        let place = Place::Failed(now + BACKOFF.delay(attempts), self.sequence);
+        let place = Place::Failed(now + self.backoff.delay(attempts), self.sequence);
         if let Some(waiting) = self.taken_back(attempt, attempts, place) {
             self.put(waiting, Why::AttemptFailure);
         }

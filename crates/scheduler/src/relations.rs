@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorObj
 use pods::NodeRequirements;
 
 use crate::pool::Pool;
+use crate::profile::{DefaultConstraint, DefaultSpread};
 
 pub type Labels = BTreeMap<String, String>;
 
@@ -159,6 +160,8 @@ pub struct Constraint {
     pub min_places: usize,
     pub audience: Audience,
     pub scope: Scope,
+    /// Whether nodes that lack the label count by the other constraints; else they come last.
+    pub tolerates_missing: bool,
 }
 
 /// A pod's affinity and spread terms about other pods; most pods have none.
@@ -177,8 +180,14 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    /// `None` for a pod without such terms.
-    pub fn of(spec: &PodSpec, own: &Identity, texts: &mut Pool<str>) -> Option<Self> {
+    /// `None` for a pod without such terms. `siblings`: those among whom a pod without spread constraints is spread.
+    pub fn of(
+        spec: &PodSpec,
+        own: &Identity,
+        default: &DefaultSpread,
+        siblings: Option<LabelSelector>,
+        texts: &mut Pool<str>,
+    ) -> Option<Self> {
         let mut wishes = Self::default();
         if let Some(wanted) = spec.affinity.as_ref().and_then(|affinity| affinity.pod_affinity.as_ref()) {
             let hard = wanted.required_during_scheduling_ignored_during_execution.iter().flatten();
@@ -205,6 +214,10 @@ impl Wishes {
             kept.into_iter().map(|c| Constraint::new(c, spec, own, &keys)).collect()
         };
         (wishes.even, wishes.rather_even) = (of(true, texts), of(false, texts));
+        if let Some(siblings) = siblings.filter(|_| constraints().next().is_none()) {
+            let of = |hard| Constraint::defaults(default, hard, &siblings, spec, own);
+            (wishes.even, wishes.rather_even) = (of(true), of(false));
+        }
         (wishes != Self::default()).then_some(wishes)
     }
 
@@ -253,7 +266,43 @@ impl Constraint {
                 nodes: if honors_affinity { NodeRequirements::of(spec) } else { NodeRequirements::default() },
                 tolerations: honors_taints.then(|| spec.tolerations.clone().unwrap_or_default()),
             },
+            tolerates_missing: false,
         }
+    }
+
+    /// The profile's constraints of a hardness for a pod that is spread among its siblings.
+    fn defaults(
+        spread: &DefaultSpread,
+        hard: bool,
+        siblings: &LabelSelector,
+        spec: &PodSpec,
+        own: &Identity,
+    ) -> Vec<Self> {
+        let kept = || spread.constraints.iter().filter(|constraint| constraint.is_hard == hard);
+        let of = |constraint: &DefaultConstraint| {
+            let others =
+                kept().filter(|_| !spread.tolerates_missing).map(|other| Arc::clone(&other.topology_key));
+            let mut beside: Vec<Arc<str>> = others.filter(|key| *key != constraint.topology_key).collect();
+            beside.sort();
+            Self {
+                max_skew: constraint.max_skew,
+                min_places: 1,
+                audience: Audience {
+                    pods: siblings.clone(),
+                    namespaces: vec![Arc::clone(&own.namespace)],
+                    namespace_selector: LabelSelector::nothing(),
+                    staying: true,
+                },
+                scope: Scope {
+                    key: Arc::clone(&constraint.topology_key),
+                    beside,
+                    nodes: NodeRequirements::of(spec),
+                    tolerations: None,
+                },
+                tolerates_missing: spread.tolerates_missing,
+            }
+        };
+        kept().map(of).collect()
     }
 }
 

@@ -1,11 +1,15 @@
 //! The loop: receives events from the caches and results of bindings; writes bindings, conditions and Events.
 
+mod controllers;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use api::selector::LabelSelector;
 use base::{Clock, Shutdown, Supervisor, TaskKind};
 use client::{EventType, Recorder};
 use informer::{Delta, Informers, Key};
-use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, ObjectReference, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
@@ -18,28 +22,17 @@ use tracing::Instrument;
 
 use crate::binding::{Unbound, bind, bind_volumes};
 use crate::condition;
+use crate::configuration::Configuration;
 use crate::metrics::{Metrics, Outcome};
 use crate::pod::PodInfo;
 use crate::preemption::{Preemption, Victim};
+use crate::profile::Profile;
 use crate::queue::Attempt;
 use crate::state::{Round, State, Waits};
 use crate::storage::{Choices, Storage};
 
 /// How many bindings may be under way at once.
 const BINDINGS: usize = 64;
-
-/// The scheduler's settings.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The name by which pods choose this scheduler.
-    pub scheduler_name: String,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { scheduler_name: "default-scheduler".into() }
-    }
-}
 
 /// Everything the loop reacts to.
 enum Event {
@@ -50,6 +43,9 @@ enum Event {
     /// A volume or a class of volumes.
     Storage,
     Budget(Delta<PodDisruptionBudget>),
+    Service(Delta<Service>),
+    /// A controller of pods, with the selector of one that is new or changed; `None` for one that is gone.
+    Controller(Arc<str>, Option<LabelSelector>),
     /// The pods that are to go for this one could not be told.
     NotPreempted(PodInfo),
     /// A binding ended; with the reason when it failed.
@@ -60,7 +56,8 @@ enum Event {
 pub struct Scheduler {
     client: Client,
     clock: Arc<dyn Clock>,
-    recorder: Recorder,
+    /// One for each profile, whose names Events bear.
+    recorders: HashMap<Arc<str>, Recorder>,
     inbox: mpsc::UnboundedReceiver<Event>,
     outbox: mpsc::UnboundedSender<Event>,
     state: State,
@@ -75,7 +72,7 @@ impl Scheduler {
     /// Subscribes to pods, nodes and namespaces in `informers`, which may be shared; writes go through `client`.
     /// Nothing is decided before [`Scheduler::start`].
     pub fn build(
-        config: Config,
+        config: &Configuration,
         client: Client,
         informers: &Informers,
         clock: Arc<dyn Clock>,
@@ -89,13 +86,24 @@ impl Scheduler {
         informers
             .cache::<Namespace>()
             .subscribe(move |delta| drop(namespaces.send(Event::Namespace(delta.clone()))));
+        let (services, selectors) = (outbox.clone(), outbox.clone());
+        informers
+            .cache::<Service>()
+            .subscribe(move |delta| drop(services.send(Event::Service(delta.clone()))));
+        controllers::subscribe(informers, move |uid, selector| {
+            drop(selectors.send(Event::Controller(uid, selector)));
+        });
         let budgets = outbox.clone();
         informers
             .cache::<PodDisruptionBudget>()
             .subscribe(move |delta| drop(budgets.send(Event::Budget(delta.clone()))));
         informers.cache::<Pod>().subscribe(move |delta| drop(pods.send(Event::Pod(delta.clone()))));
-        let recorder =
-            Recorder::start(client.clone(), "default-scheduler", None, Arc::clone(&clock), supervisor);
+        let recorder = |profile: &Arc<Profile>| {
+            let name = Arc::clone(&profile.scheduler_name);
+            let recorder = Recorder::start(client.clone(), &name, None, Arc::clone(&clock), supervisor);
+            (name, recorder)
+        };
+        let recorders = config.profiles.iter().map(recorder).collect();
         let storage = Storage::of(informers);
         storage.subscribe(
             {
@@ -107,13 +115,13 @@ impl Scheduler {
                 move || drop(outbox.send(Event::Storage))
             },
         );
-        let mut state = State::new(&config.scheduler_name, &metrics);
+        let mut state = State::new(config, &metrics);
         state.store_in(storage);
         Self {
             state,
             client,
             clock,
-            recorder,
+            recorders,
             inbox,
             outbox,
             writes: JoinSet::new(),
@@ -133,13 +141,16 @@ impl Scheduler {
         let (pods, nodes) = (self.informers.cache::<Pod>(), self.informers.cache::<Node>());
         let namespaces = self.informers.cache::<Namespace>();
         let storage = self.state.nodes.storage.clone();
-        let budgets = self.informers.cache::<PodDisruptionBudget>();
+        let (budgets, services) =
+            (self.informers.cache::<PodDisruptionBudget>(), self.informers.cache::<Service>());
         let synced = async {
             tokio::join!(
                 pods.wait_synced(),
                 nodes.wait_synced(),
                 namespaces.wait_synced(),
                 budgets.wait_synced(),
+                services.wait_synced(),
+                controllers::wait_synced(&self.informers),
                 storage.wait_synced()
             );
         };
@@ -205,6 +216,13 @@ impl Scheduler {
                 state.budget_changed(&new.key, new.typed().map(|budget| &**budget));
             }
             Event::Budget(Delta::Deleted(old)) => state.budget_changed(&old.key, None),
+            Event::Service(Delta::Applied { new, .. }) => {
+                let selector = new.typed().and_then(|service| service.spec.as_ref()?.selector.clone());
+                state.siblings.service_changed(&new.key, selector);
+            }
+            Event::Service(Delta::Deleted(old)) => state.siblings.service_changed(&old.key, None),
+            Event::Controller(uid, Some(selector)) => state.siblings.controller_changed(&uid, selector),
+            Event::Controller(uid, None) => state.siblings.controller_gone(&uid),
             Event::NotPreempted(pod) => state.not_preempted(&pod, now),
             Event::Claim(claim) => state.claim_changed(&claim, now),
             Event::Storage => state.storage_changed(now),
@@ -227,20 +245,26 @@ impl Scheduler {
         }
     }
 
+    /// The recorder under the name of the pod's profile.
+    fn recorder(&self, pod: &PodInfo) -> Option<&Recorder> {
+        self.recorders.get(&pod.profile().scheduler_name)
+    }
+
     fn carry_out(&mut self, round: Round, started: Instant) {
-        let (metrics, profile) = (self.metrics.clone(), self.state.scheduler_name().to_owned());
-        let ended = move |outcome| metrics.attempted(&profile, outcome, started.elapsed());
+        let (metrics, profile) = (self.metrics.clone(), Arc::clone(round.pod().profile()));
+        let (name, patience) = (Arc::clone(&profile.scheduler_name), profile.bind_timeout);
+        let ended = move |outcome| metrics.attempted(&name, outcome, started.elapsed());
         match round {
             Round::Bind(attempt, node, choices) => {
                 let metrics = self.metrics.clone();
                 let waits = !choices.is_empty();
                 let claims = waits.then(|| self.informers.cache::<PersistentVolumeClaim>());
                 let span = tracing::debug_span!("bind", pod = %attempt.pod.key, %node);
-                let (client, recorder, outbox) =
-                    (self.client.clone(), self.recorder.clone(), self.outbox.clone());
+                let (client, outbox) = (self.client.clone(), self.outbox.clone());
+                let recorder = self.recorder(&attempt.pod).cloned();
                 let bound = async move {
                     let volumes = match &claims {
-                        Some(claims) => bind_volumes(&client, claims, &node, &choices).await,
+                        Some(claims) => bind_volumes(&client, claims, &node, &choices, patience).await,
                         None => Ok(()),
                     };
                     let result = match volumes {
@@ -252,12 +276,18 @@ impl Scheduler {
                         metrics.placed(attempt.attempts + 1, attempt.first.elapsed());
                         let Key { namespace, name } = &attempt.pod.key;
                         let message = format!("Successfully assigned {namespace}/{name} to {node}");
-                        recorder.event(&attempt.pod.reference(), EventType::Normal, "Scheduled", message);
+                        record(
+                            recorder.as_ref(),
+                            &attempt.pod.reference(),
+                            EventType::Normal,
+                            "Scheduled",
+                            message,
+                        );
                     } else if let Err(why) = &result
                         && why.is_of_volumes
                     {
                         let (about, message) = (attempt.pod.reference(), why.message.clone());
-                        recorder.event(&about, EventType::Warning, "FailedScheduling", message);
+                        record(recorder.as_ref(), &about, EventType::Warning, "FailedScheduling", message);
                     }
                     drop(outbox.send(Event::Bound(Box::new(attempt), node, choices, result)));
                 };
@@ -287,7 +317,8 @@ impl Scheduler {
     /// is kept, unless the pod's newest state has them.
     fn explain(&mut self, pod: &PodInfo, waits: &Waits) {
         let message = &waits.message;
-        self.recorder.event(&pod.reference(), EventType::Warning, "FailedScheduling", message.clone());
+        let recorder = self.recorder(pod);
+        record(recorder, &pod.reference(), EventType::Warning, "FailedScheduling", message.clone());
         let newest = self.informers.cache::<Pod>().get(&pod.key.namespace, &pod.key.name);
         let Some(newest) = newest.filter(|newest| newest.metadata.uid.as_deref() == Some(&*pod.uid)) else {
             return;
@@ -311,8 +342,9 @@ impl Scheduler {
 
     /// Starts telling the pods to go that are in the way of a more important one.
     fn preempt(&mut self, pod: PodInfo, preemption: Preemption) {
-        let (client, recorder, outbox) = (self.client.clone(), self.recorder.clone(), self.outbox.clone());
-        let (now, scheduler) = (self.clock.now(), self.state.scheduler_name().to_owned());
+        let (client, outbox) = (self.client.clone(), self.outbox.clone());
+        let recorder = self.recorder(&pod).cloned();
+        let (now, scheduler) = (self.clock.now(), Arc::clone(&pod.profile().scheduler_name));
         self.writes.spawn(async move {
             let Preemption { node, victims, .. } = preemption;
             for victim in victims.iter().filter(|victim| !victim.is_going) {
@@ -322,9 +354,23 @@ impl Scheduler {
                     return;
                 }
                 let message = format!("Preempted by pod {} on node {node}", pod.uid);
-                recorder.event(&victim.reference(), EventType::Normal, "Preempted", message);
+                record(recorder.as_ref(), &victim.reference(), EventType::Normal, "Preempted", message);
             }
         });
+    }
+}
+
+/// Records an Event. There is a recorder for each profile.
+fn record(
+    recorder: Option<&Recorder>,
+    about: &ObjectReference,
+    event_type: EventType,
+    reason: &str,
+    message: String,
+) {
+    match recorder {
+        Some(recorder) => recorder.event(about, event_type, reason, message),
+        None => tracing::error!(reason, message, "an event of a profile that is not there"),
     }
 }
 
@@ -400,8 +446,14 @@ mod tests {
         let informers = Informers::new(client.clone(), supervisor.clone());
         let pods = informers.cache::<Pod>();
         let clock = Arc::new(base::SystemClock);
-        let scheduler =
-            Scheduler::build(Config::default(), client, &informers, clock, &supervisor, Metrics::default());
+        let scheduler = Scheduler::build(
+            &Configuration::default(),
+            client,
+            &informers,
+            clock,
+            &supervisor,
+            Metrics::default(),
+        );
         (scheduler, supervisor, pods)
     }
 

@@ -1,15 +1,14 @@
 //! Which of the suitable nodes is best: each rule scores 0 to 100, weighted as upstream does.
 
+mod image_locality;
 mod pod_affinity;
 mod topology_spread;
 
-use crate::merits::{MAX, Merits};
+use crate::merits::Merits;
 use crate::neighbours::Neighbours;
-
-const WEIGHT_TAINTS: i64 = 3;
-const WEIGHT_AFFINITY: i64 = 2;
-const WEIGHT_POD_AFFINITY: i64 = 2;
-const WEIGHT_SPREAD: i64 = 2;
+use crate::nodes::Nodes;
+use crate::pod::Shape;
+use crate::profile::MAX;
 
 /// A suitable node.
 #[derive(Debug, Clone, Copy)]
@@ -19,20 +18,31 @@ pub struct Candidate {
 }
 
 /// The score of each candidate, in their order. Rules that would score all nodes alike are left out.
-pub fn scores(candidates: &[Candidate], neighbours: &Neighbours<'_>) -> Vec<i64> {
+pub fn scores(
+    candidates: &[Candidate],
+    shape: &Shape,
+    neighbours: &Neighbours<'_>,
+    nodes: &Nodes,
+) -> Vec<i64> {
+    let weights = &shape.needs.profile.weights;
     let mut totals: Vec<i64> = candidates.iter().map(|candidate| candidate.merits.resources).collect();
     let each = |of: fn(&Merits) -> i64| candidates.iter().map(move |candidate| of(&candidate.merits));
     if each(|m| m.preferred).any(|score| score != 0) {
-        add(&mut totals, WEIGHT_AFFINITY, normalized(each(|m| m.preferred).collect(), false));
+        add(&mut totals, weights.node_affinity, normalized(each(|m| m.preferred).collect(), false));
     }
     if each(|m| m.intolerable).any(|score| score != 0) {
-        add(&mut totals, WEIGHT_TAINTS, normalized(each(|m| m.intolerable).collect(), true));
+        add(&mut totals, weights.taints, normalized(each(|m| m.intolerable).collect(), true));
     }
     if let Some(scores) = pod_affinity::scores(candidates, neighbours) {
-        add(&mut totals, WEIGHT_POD_AFFINITY, scores);
+        add(&mut totals, weights.pod_affinity, scores);
     }
     if let Some(scores) = topology_spread::scores(candidates, neighbours) {
-        add(&mut totals, WEIGHT_SPREAD, scores);
+        add(&mut totals, weights.spread, scores);
+    }
+    if weights.images != 0
+        && let Some(scores) = image_locality::scores(candidates, shape, nodes)
+    {
+        add(&mut totals, weights.images, scores);
     }
     totals
 }

@@ -11,6 +11,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use tokio::time::Instant;
 
 use crate::budgets::Budgets;
+use crate::configuration::Configuration;
 use crate::cycle::{Chance, Decision, decide, suits};
 use crate::glance::Glance;
 use crate::metrics::{Incoming, Metrics, Queue, Sizes, Why};
@@ -22,6 +23,7 @@ use crate::preemption::{Preemption, find};
 use crate::queue::{Attempt, PodQueue};
 use crate::refusal::Refusal;
 use crate::relations::Labels;
+use crate::siblings::Siblings;
 use crate::storage::{Choices, Storage};
 
 /// The outcome for the pod that was next.
@@ -37,6 +39,16 @@ pub enum Round {
     Panicked(PodInfo),
 }
 
+impl Round {
+    /// The pod that was next.
+    pub fn pod(&self) -> &PodInfo {
+        match self {
+            Self::Bind(attempt, ..) => &attempt.pod,
+            Self::Unschedulable(pod, _) | Self::Preempt(pod, ..) | Self::Panicked(pod) => pod,
+        }
+    }
+}
+
 /// What is said of a pod that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waits {
@@ -48,13 +60,12 @@ pub struct Waits {
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct State {
-    /// The name by which pods choose this scheduler.
-    scheduler_name: String,
     pub(crate) nodes: Nodes,
     pub(crate) queue: PodQueue,
     shapes: Shapes,
     nominations: Nominations,
     budgets: Budgets,
+    pub(crate) siblings: Siblings,
     start: usize,
     /// Pods with scheduling gates.
     gated: HashSet<Arc<str>>,
@@ -63,18 +74,14 @@ pub struct State {
 
 impl State {
     /// `metrics` count the pods that come into its queues.
-    pub fn new(scheduler_name: &str, metrics: &Metrics) -> Self {
+    pub fn new(config: &Configuration, metrics: &Metrics) -> Self {
         let incoming = metrics.incoming();
         Self {
-            scheduler_name: scheduler_name.to_owned(),
-            queue: PodQueue::counted(incoming),
+            shapes: Shapes::choosing(config.profiles.clone()),
+            queue: PodQueue::counted(incoming, config.backoff),
             incoming: incoming.clone(),
             ..Self::default()
         }
-    }
-
-    pub fn scheduler_name(&self) -> &str {
-        &self.scheduler_name
     }
 
     pub fn sizes(&self) -> Sizes {
@@ -94,7 +101,7 @@ impl State {
     pub fn round(&mut self, tie: u64, now: Instant) -> Option<Round> {
         let attempt = self.queue.pop(now)?;
         let _span =
-            tracing::debug_span!("round", scheduler = %self.scheduler_name, pod = %attempt.pod.key).entered();
+            tracing::debug_span!("round", scheduler = %attempt.pod.profile().scheduler_name, pod = %attempt.pod.key).entered();
         let chance = Chance { start: self.start, tie };
         // The room that was kept for the pod is its own.
         let nomination = self.nominations.remove(&attempt.pod.uid, &mut self.nodes);
@@ -334,7 +341,8 @@ impl State {
 
     /// What the rules use of a pod; `None` for one that cannot be read. The uid and the name are the cache's.
     fn read(&mut self, pod: &Cached<Pod>) -> Option<PodInfo> {
-        let info = PodInfo::shared(pod.typed()?, &mut self.shapes);
+        let object = pod.typed()?;
+        let info = PodInfo::shared(object, self.siblings.of(object), &mut self.shapes);
         Some(PodInfo { uid: Arc::clone(&pod.uid), key: pod.key.clone(), ..info })
     }
 
@@ -435,7 +443,9 @@ impl State {
 
     /// Whether this scheduler is to place the pod, now or once its scheduling gates are removed.
     fn is_for_us(&self, pod: &Cached<Pod>, glance: &Glance<'_>) -> bool {
-        glance.asks(&self.scheduler_name) && !glance.is_terminal() && !pod.is_being_deleted()
+        self.shapes.profiles.find(glance.scheduler()).is_some()
+            && !glance.is_terminal()
+            && !pod.is_being_deleted()
     }
 }
 

@@ -11,6 +11,8 @@ pub enum Rule {
     NodeName,
     Taints,
     NodeAffinity,
+    /// What the profile requires of nodes.
+    ProfileAffinity,
     Ports,
     Resources,
     /// A claim that only one pod may use is used.
@@ -31,11 +33,12 @@ pub enum Rule {
     Repelled,
 }
 
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     Rule::Unschedulable,
     Rule::NodeName,
     Rule::Taints,
     Rule::NodeAffinity,
+    Rule::ProfileAffinity,
     Rule::Ports,
     Rule::Resources,
     Rule::ClaimTaken,
@@ -126,6 +129,7 @@ impl Verdict {
             Rule::NodeName => "node(s) didn't match the requested node name",
             Rule::Taints => "node(s) had untolerated taint(s)",
             Rule::NodeAffinity => "node(s) didn't match Pod's node affinity/selector",
+            Rule::ProfileAffinity => "node(s) didn't match scheduler-enforced node affinity",
             Rule::Ports => "node(s) didn't have free ports for the requested pod ports",
             Rule::Resources => return self.shortages(needs),
             Rule::ClaimTaken => {
@@ -170,7 +174,7 @@ mod tests {
 
     #[test]
     fn every_rule_has_its_number_and_words() {
-        let needs = Needs::of(&k8s_openapi::api::core::v1::Pod::default());
+        let needs = Needs::of(&k8s_openapi::api::core::v1::Pod::default(), &std::sync::Arc::default());
         for rule in RULES {
             let verdict = Verdict::no(rule);
             assert_eq!(verdict.rule(), Some(rule));

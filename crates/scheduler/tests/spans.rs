@@ -43,7 +43,7 @@ impl tracing::Subscriber for Spans {
 fn a_round_has_its_span() {
     let spans = Spans::default();
     tracing::subscriber::set_global_default(spans.clone()).expect("no other test sets one");
-    let mut state = State::new("default-scheduler", &Metrics::default());
+    let mut state = State::new(&scheduler::Configuration::default(), &Metrics::default());
     let pod: Pod = serde_json::from_value(serde_json::json!({
         "metadata": {"name": "traced", "namespace": "ns", "uid": "u"},
         "spec": {"schedulerName": "default-scheduler", "containers": []},

@@ -47,7 +47,7 @@ fn place(number: usize) -> String {
 impl Bed {
     /// Only the namespaces are there.
     pub fn new() -> Result<Self> {
-        let mut state = State::new("default-scheduler", &Metrics::default());
+        let mut state = State::new(&scheduler::Configuration::default(), &Metrics::default());
         for name in objects::namespaces() {
             let labels = [("kubernetes.io/metadata.name".to_owned(), name.clone())].into();
             state.namespace_changed(&name, Some(labels), Instant::now());

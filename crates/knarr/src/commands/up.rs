@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use super::{say, user_kubeconfig};
 use crate::admin;
-use crate::arguments::{ApiServer, Up};
+use crate::arguments::{ApiServer, SchedulerFlags, Up};
 use crate::cluster::Cluster;
 use crate::layout::Layout;
 use crate::preflight;
@@ -57,7 +57,9 @@ pub fn run(up: &Up) -> Result<()> {
             Some(wanted) => add_nodes(&layout, &server, wanted)?,
             None => {
                 say(&format!("cluster {:?} is running already\n", layout.name))?;
-                if up.config.is_some() || up.api_server != ApiServer::default() {
+                let given =
+                    up.api_server != ApiServer::default() || up.scheduler != SchedulerFlags::default();
+                if up.config.is_some() || given {
                     say(
                         "settings that were given now count from its next start: `knarr down`, then `knarr up` with them\n",
                     )?;
@@ -160,6 +162,7 @@ fn start_server(up: &Up, layout: &Layout) -> Result<Ready> {
     }
     command.args(up.store.arguments()?);
     command.args(up.api_server.arguments()?);
+    command.args(up.scheduler.arguments()?);
     command.env(BACKGROUND, "1").current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut server = command.spawn().context("starting the server")?;
     let output = server.stdout.take().context("the server's output")?;

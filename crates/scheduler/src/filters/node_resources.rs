@@ -6,11 +6,18 @@ use crate::verdict::Verdict;
 
 pub(super) fn refuse(pod: &Needs, node: &NodeInfo) -> Option<Verdict> {
     let too_many_pods = node.pods + 1 > node.allowed_pods;
-    let mut short = pods::shortages(&pod.requests, &node.allocatable, &node.requested).peekable();
+    let counted;
+    let asked = if pod.profile.ignores_nothing() {
+        &pod.requests
+    } else {
+        counted = pod.profile.counted(&pod.requests);
+        &counted
+    };
+    let mut short = pods::shortages(asked, &node.allocatable, &node.requested).peekable();
     if !too_many_pods && short.peek().is_none() {
         return None;
     }
     // No eviction helps a pod that the empty node could not hold.
-    let too_big = pods::exceeds(&pod.requests, &node.allocatable);
+    let too_big = pods::exceeds(asked, &node.allocatable);
     Verdict::short(too_many_pods, short.map(|shortage| shortage.resource), too_big, pod)
 }

@@ -2,8 +2,8 @@
 //! pods that repel it.
 
 use super::Candidate;
-use crate::merits::MAX;
 use crate::neighbours::Neighbours;
+use crate::profile::MAX;
 
 /// 0 to 100 for each candidate; `None` where nobody has a preference.
 pub(super) fn scores(candidates: &[Candidate], neighbours: &Neighbours<'_>) -> Option<Vec<i64>> {

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::Candidate;
-use crate::merits::MAX;
 use crate::neighbours::{Even, Neighbours};
+use crate::profile::MAX;
 use crate::topology::NOWHERE;
 
 /// 0 to 100 for each candidate; `None` where the pod has no soft constraint.
@@ -17,7 +17,12 @@ pub(super) fn scores(candidates: &[Candidate], neighbours: &Neighbours<'_>) -> O
     let crowd = |slot: usize| -> Option<i64> {
         let mut sum = 0.0;
         for (even, weight) in all.iter().zip(&weights) {
-            let there = neighbours.at(even.sight, slot)?;
+            let Some(there) = neighbours.at(even.sight, slot) else {
+                if even.constraint.tolerates_missing {
+                    continue;
+                }
+                return None;
+            };
             sum += there as f64 * weight + (even.constraint.max_skew - 1) as f64;
         }
         Some(sum.round() as i64)

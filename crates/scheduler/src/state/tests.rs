@@ -7,7 +7,14 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::causes::Causes;
+use crate::profile::{Profile, Profiles};
 use crate::samples;
+
+/// A configuration whose only profile is chosen by this name.
+fn choosing(name: &str) -> Configuration {
+    let profile = Profile { scheduler_name: Arc::from(name), ..Profile::default() };
+    Configuration { profiles: Profiles::new(vec![profile]).expect("a profile"), ..Configuration::default() }
+}
 
 /// What the API server would hold.
 #[derive(Default)]
@@ -31,7 +38,7 @@ fn changed(pod: &Pod, change: Value) -> Pod {
 
 impl Cluster {
     fn new() -> Self {
-        Self { state: State::new("s", &Metrics::default()), ..Self::default() }
+        Self { state: State::new(&choosing("s"), &Metrics::default()), ..Self::default() }
     }
 
     fn put(&mut self, pod: Pod) {

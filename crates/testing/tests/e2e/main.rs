@@ -32,6 +32,7 @@ mod names;
 mod network;
 mod pods;
 mod policies;
+mod profiles;
 mod replication;
 mod requests;
 mod services;
@@ -84,6 +85,7 @@ const AREAS: &[&[suite::Row]] = &[
     ingress::ROWS,
     inside::ROWS,
     requests::ROWS,
+    profiles::ROWS,
     settings::ROWS,
 ];
 

@@ -39,6 +39,7 @@ struct Loops {
     cluster_cidr: ClusterCidr,
     load_balancer: Option<Source>,
     ingress: Ingress,
+    scheduler: scheduler::Configuration,
     addresses: Addresses,
 }
 
@@ -63,6 +64,7 @@ pub(super) async fn start(
         cluster_cidr: parts.cluster.pod_cidr().parse()?,
         load_balancer: load_balancer(parts)?,
         ingress: parts.settings.ingress.clone(),
+        scheduler: scheduler_configuration(parts)?,
         addresses,
     });
     let (supervisor, metrics) = (&parts.supervisor, plane.server.metrics());
@@ -79,6 +81,16 @@ pub(super) async fn start(
     loops.start_controllers(&informers, supervisor, metrics, true).await?;
     loops.start_scheduler(&informers, supervisor, metrics);
     Ok(())
+}
+
+/// Names in the log what has no effect.
+fn scheduler_configuration(parts: &Parts) -> Result<scheduler::Configuration> {
+    let configuration = parts.settings.scheduler.configuration()?;
+    if !configuration.without_effect.is_empty() {
+        let keys = configuration.without_effect.join(", ");
+        tracing::warn!(keys, "these keys of the KubeSchedulerConfiguration have no effect here");
+    }
+    Ok(configuration)
 }
 
 impl Loops {
@@ -137,7 +149,7 @@ impl Loops {
 
     fn start_scheduler(&self, informers: &Informers, supervisor: &Supervisor, metrics: &Metrics) {
         scheduler::Scheduler::build(
-            scheduler::Config::default(),
+            &self.scheduler,
             self.scheduler_client(),
             informers,
             self.clock.clone(),
