@@ -279,21 +279,21 @@ fn literal(target: Option<&Expr>, name: &str, arguments: &[Expr]) -> Result<(), 
     if read { Ok(()) } else { Err((text.at, format!("invalid {name} argument"))) }
 }
 
-fn filtered(of: Type) -> Type {
+pub(crate) fn filtered(of: Type) -> Type {
     match of {
         Type::Map(key, _) => Type::List(key),
         list => list,
     }
 }
 
-fn optional_of(of: Type) -> Type {
+pub(crate) fn optional_of(of: Type) -> Type {
     match of {
         Type::Optional(_) => of,
         other => Type::Optional(Arc::new(other)),
     }
 }
 
-fn of_literal(literal: &Literal) -> Type {
+pub(crate) fn of_literal(literal: &Literal) -> Type {
     match literal {
         Literal::Null => Type::Null,
         Literal::Bool(_) => Type::Bool,
@@ -305,7 +305,7 @@ fn of_literal(literal: &Literal) -> Type {
     }
 }
 
-fn select(at: usize, of: &Type, field: &str) -> Checked {
+pub(crate) fn select(at: usize, of: &Type, field: &str) -> Checked {
     match of {
         Type::Dyn => Ok(Type::Dyn),
         Type::Object(object) => {
@@ -323,7 +323,7 @@ fn select(at: usize, of: &Type, field: &str) -> Checked {
     }
 }
 
-fn indexed(at: usize, of: &Type, index: &Type) -> Checked {
+pub(crate) fn indexed(at: usize, of: &Type, index: &Type) -> Checked {
     match of {
         Type::Dyn => Ok(Type::Dyn),
         Type::List(item) if matches!(index, Type::Int | Type::Uint | Type::Double | Type::Dyn) => {
@@ -344,7 +344,7 @@ fn no_overload(at: usize, name: &str, given: &[Type]) -> Unread {
     (at, format!("found no matching overload for '{name}' applied to '({})'", list(given)))
 }
 
-fn binary(at: usize, sign: &'static str, a: Type, b: Type) -> Checked {
+pub(crate) fn binary(at: usize, sign: &'static str, a: Type, b: Type) -> Checked {
     let number = |of: &Type| matches!(of, Type::Int | Type::Uint | Type::Double);
     let wrong = |a: Type, b: Type| {
         let name = if sign == "in" { "@in".to_owned() } else { format!("_{sign}_") };

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::check;
+use crate::cost::{self, Extent};
 use crate::evaluate::{self, Budget, Fault};
 use crate::parser;
 use crate::syntax::Expr;
@@ -59,6 +60,14 @@ impl Program {
     /// Whether the expression speaks of a variable.
     pub fn mentions(&self, name: &str) -> bool {
         evaluate::mentions(&self.expr, name)
+    }
+
+    /// What the expression costs at most where every variable is of the extent. The types are those that the variables
+    /// were declared with, in order.
+    pub fn worst_cost(&self, types: &[&Type], extent: &Extent) -> u64 {
+        let variables: Vec<(&str, &Type)> =
+            self.names.iter().map(String::as_str).zip(types.iter().copied()).collect();
+        cost::worst(&self.expr, &variables, extent)
     }
 
     /// Evaluates the expression with the variables' values, in the order in which they were declared.

@@ -2,11 +2,13 @@
 //!
 //! Start with [`rows`], which turns a stored definition into its rows. `structural` is the schema of a version, read
 //! once; `prune`, `defaulting` and `validate` are what happens to an object by it, `shape` is the schema as the types
-//! that field management and patches know. `rules` are those in CEL. `logic` joins them for the pipeline, `columns` prints, `path` reads the
+//! that field management and patches know. `rules` are those in CEL, `costs` what they may cost and `extents` how large values can be. `logic` joins them for the pipeline, `columns` prints, `path` reads the
 //! definition's JSON paths. Nothing here waits, reads a clock, or knows other definitions.
 
 mod columns;
+pub(crate) mod costs;
 mod defaulting;
+mod extents;
 mod logic;
 mod path;
 mod prune;

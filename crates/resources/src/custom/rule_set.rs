@@ -66,8 +66,12 @@ impl Written {
     }
 
     pub fn compile(&self, text: &str, of: &Type) -> Result<Program, expressions::Rejected> {
-        let old = if self.optional_old_self { Type::Optional(Arc::new(of.clone())) } else { of.clone() };
-        Program::compile(text, &[("self", of), ("oldSelf", &old)])
+        Program::compile(text, &[("self", of), ("oldSelf", &self.old(of))])
+    }
+
+    /// The type of the value before.
+    pub fn old(&self, of: &Type) -> Type {
+        if self.optional_old_self { Type::Optional(Arc::new(of.clone())) } else { of.clone() }
     }
 
     /// How upstream names the rule.

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use api::field::{ErrorList, FieldError, Path};
-use expressions::{Budget, Fault, ObjectType, Program, Type, Value as Cel};
+use expressions::{Budget, Extent, Fault, ObjectType, Program, Type, Value as Cel};
 use serde_json::{Map, Value};
 
+use super::costs::{Costs, Often};
+use super::extents;
 use super::rule_set::{Written, steps};
 use super::structural::{Additional, ListType, Structural, Type as SchemaType};
 use super::validate::lists;
@@ -66,23 +68,112 @@ fn object(schema: &Structural, whole: bool) -> Type {
     Type::Object(Arc::new(of))
 }
 
-/// Everything wrong with the rules of a schema in a definition. `old_told`: whether the old state of a value is known.
-pub(crate) fn check(errors: &mut ErrorList, path: &Path<'_>, schema: &Value, whole: bool, old_told: bool) {
+/// Where a part of a schema is.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope {
+    /// Whether its values have the fields that all objects have.
+    pub whole: bool,
+    /// Whether the old state of a value is known.
+    pub old_told: bool,
+    /// How often a value can be in an object.
+    pub often: Often,
+}
+
+/// The values that rules are about.
+struct About {
+    of: Type,
+    extent: Extent,
+    /// Of the shortest value's JSON.
+    least_bytes: u64,
+    scope: Scope,
+}
+
+/// Everything wrong with the rules of a schema in a definition. What they cost is counted in `costs`.
+pub(crate) fn check(
+    errors: &mut ErrorList,
+    path: &Path<'_>,
+    schema: &Value,
+    scope: Scope,
+    costs: Option<&mut Costs>,
+) {
     let Some(rules) = schema.get("x-kubernetes-validations").and_then(Value::as_array) else { return };
-    let of = declared(&Structural::read(schema), whole);
+    let structural = Structural::read(schema);
+    let (extent, least_bytes) = extents::of(&structural, scope.whole);
+    let about = About { of: declared(&structural, scope.whole), extent, least_bytes, scope };
     let at = path.child("x-kubernetes-validations");
+    let mut costs = costs;
     for (i, rule) in rules.iter().enumerate() {
-        check_rule(errors, &at.index(i), rule, &of, old_told);
+        check_rule(errors, &at.index(i), rule, &about, costs.as_deref_mut());
     }
 }
 
-fn check_rule(errors: &mut ErrorList, path: &Path<'_>, rule: &Value, of: &Type, old_told: bool) {
+/// Counts what an expression that stands at a path costs.
+fn count(
+    errors: &mut ErrorList,
+    (path, what): (&Path<'_>, &str),
+    (program, written): (&Program, &Written),
+    about: &About,
+    costs: Option<&mut Costs>,
+) {
+    let Some(costs) = costs else { return };
+    let cost = program.worst_cost(&[&about.of, &written.old(&about.of)], &about.extent);
+    costs.count(errors, path, what, cost, (about.scope.often, about.least_bytes));
+}
+
+fn check_rule(
+    errors: &mut ErrorList,
+    path: &Path<'_>,
+    rule: &Value,
+    about: &About,
+    mut costs: Option<&mut Costs>,
+) {
     let written = Written::read(rule);
+    let of = &about.of;
     let at = path.child("rule");
     if written.rule.trim().is_empty() {
         errors.push(FieldError::required(&at, "rule is not specified"));
         return;
     }
+    says(errors, path, rule, &written, of);
+    match written.compile(&written.rule, of) {
+        Err(rejected) => {
+            errors.push(FieldError::invalid(&at, rule.clone(), format!("compilation failed: {rejected}")))
+        }
+        Ok(program) if !matches!(program.result_type(), Type::Bool | Type::Dyn) => {
+            errors.push(FieldError::invalid(&at, rule.clone(), "cel expression must evaluate to a bool"));
+        }
+        Ok(program) => {
+            if program.mentions("oldSelf") && !about.scope.old_told {
+                let detail = format!(
+                    "oldSelf cannot be used on the uncorrelatable portion of the schema within {path}"
+                );
+                errors.push(FieldError::invalid(&at, written.rule.as_str(), detail));
+            }
+            let place = (&at, "estimated rule cost");
+            count(errors, place, (&program, &written), about, costs.as_deref_mut());
+        }
+    }
+    if !written.message_expression.is_empty() {
+        let at = path.child("messageExpression");
+        match written.compile(&written.message_expression, of) {
+            Err(rejected) => {
+                let detail = format!("messageExpression compilation failed: {rejected}");
+                errors.push(FieldError::invalid(&at, rule.clone(), detail));
+            }
+            Ok(program) if !matches!(program.result_type(), Type::String | Type::Dyn) => {
+                let detail = "messageExpression must evaluate to a string";
+                errors.push(FieldError::invalid(&at, rule.clone(), detail));
+            }
+            Ok(program) => {
+                let place = (&at, "estimated messageExpression cost");
+                count(errors, place, (&program, &written), about, costs);
+            }
+        }
+    }
+}
+
+/// What is wrong with what a rule says besides its expressions.
+fn says(errors: &mut ErrorList, path: &Path<'_>, rule: &Value, written: &Written, of: &Type) {
     let given = rule.get("message").and_then(Value::as_str);
     if given.is_some_and(|message| !message.is_empty() && message.trim().is_empty()) {
         let detail = "message must be non-empty if specified";
@@ -106,36 +197,6 @@ fn check_rule(errors: &mut ErrorList, path: &Path<'_>, rule: &Value, of: &Type, 
     if steps(field_path).is_none_or(|steps| !leads_somewhere(of, &steps)) {
         let detail = "fieldPath must be a valid path";
         errors.push(FieldError::invalid(&path.child("fieldPath"), field_path, detail));
-    }
-    match written.compile(&written.rule, of) {
-        Err(rejected) => {
-            errors.push(FieldError::invalid(&at, rule.clone(), format!("compilation failed: {rejected}")))
-        }
-        Ok(program) if !matches!(program.result_type(), Type::Bool | Type::Dyn) => {
-            errors.push(FieldError::invalid(&at, rule.clone(), "cel expression must evaluate to a bool"));
-        }
-        Ok(program) => {
-            if program.mentions("oldSelf") && !old_told {
-                let detail = format!(
-                    "oldSelf cannot be used on the uncorrelatable portion of the schema within {path}"
-                );
-                errors.push(FieldError::invalid(&at, written.rule.as_str(), detail));
-            }
-        }
-    }
-    if !written.message_expression.is_empty() {
-        let at = path.child("messageExpression");
-        match written.compile(&written.message_expression, of) {
-            Err(rejected) => {
-                let detail = format!("messageExpression compilation failed: {rejected}");
-                errors.push(FieldError::invalid(&at, rule.clone(), detail));
-            }
-            Ok(program) if !matches!(program.result_type(), Type::String | Type::Dyn) => {
-                let detail = "messageExpression must evaluate to a string";
-                errors.push(FieldError::invalid(&at, rule.clone(), detail));
-            }
-            Ok(_) => {}
-        }
     }
 }
 

@@ -35,6 +35,11 @@ fn list<'v>(value: &'v Value, key: &str) -> &'v [Value] {
 
 /// Everything wrong with a definition.
 pub(crate) fn definition(object: &Object) -> ErrorList {
+    judged(object, &Value::Null)
+}
+
+/// Everything wrong with a definition whose specification was another one before.
+fn judged(object: &Object, old: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
     let spec = read::top(object, "spec");
     let metadata = Path::root("metadata");
@@ -44,7 +49,7 @@ pub(crate) fn definition(object: &Object) -> ErrorList {
         errors.push(FieldError::invalid(&metadata.child("name"), object.name(), detail));
     }
     let at = Path::root("spec");
-    self::spec(&mut errors, &at, spec);
+    self::spec(&mut errors, &at, spec, old);
     approval(&mut errors, object, text(spec, "group"));
     errors.extend(status(object));
     errors
@@ -52,7 +57,7 @@ pub(crate) fn definition(object: &Object) -> ErrorList {
 
 /// Everything wrong with a change of a definition.
 pub(crate) fn update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = definition(new);
+    let mut errors = judged(new, read::top(old, "spec"));
     let same = |errors: &mut ErrorList, path: &[&str]| {
         let (now, before) = (new.at(path), old.at(path));
         let root = Path::root("spec");
@@ -95,7 +100,7 @@ pub(crate) fn status(object: &Object) -> ErrorList {
     errors
 }
 
-fn spec(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+fn spec(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, old: &Value) {
     let group = text(spec, "group");
     let at = path.child("group");
     if group.is_empty() {
@@ -113,7 +118,7 @@ fn spec(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
         let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         errors.push(FieldError::invalid(&path.child("preserveUnknownFields"), true, detail));
     }
-    versions(errors, path, spec);
+    versions(errors, path, spec, old);
     let (names, at) = (of(spec, "names"), path.child("names"));
     for key in ["plural", "singular", "kind", "listKind"] {
         check::required(errors, &at.child(key), text(names, key));
@@ -122,7 +127,7 @@ fn spec(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     conversion(errors, &path.child("conversion"), of(spec, "conversion"));
 }
 
-fn versions(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+fn versions(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, old: &Value) {
     let (all, path) = (list(spec, "versions"), path.child("versions"));
     for (i, version) in all.iter().enumerate() {
         let name = text(version, "name");
@@ -140,7 +145,8 @@ fn versions(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
         errors.push(FieldError::invalid(&path, all.to_vec(), detail));
     }
     for (i, version) in all.iter().enumerate() {
-        version::version(errors, &path.index(i), version);
+        let before = list(old, "versions").iter().find(|old| of(old, "name") == of(version, "name"));
+        version::version(errors, &path.index(i), version, before.unwrap_or(&Value::Null));
     }
 }
 

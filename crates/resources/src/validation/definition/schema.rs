@@ -5,6 +5,8 @@ use api::field::{ErrorList, FieldError, Path};
 use serde_json::{Map, Value};
 
 use super::{flag, list, of, text};
+use crate::custom::costs::Costs;
+use crate::custom::rules::Scope;
 use crate::custom::{self, Structural, Type, validate};
 
 /// Where in a schema another one stands.
@@ -41,36 +43,43 @@ const NOT_IN_JUDGEMENTS: [&str; 11] = [
 ];
 const EMPTY: &str = "must be empty to be structural";
 
-/// Everything wrong with a version's schema.
-pub(super) fn schema(errors: &mut ErrorList, path: &Path<'_>, schema: &Value) {
+/// Everything wrong with a version's schema. `is_new`: whether the schema was not there before; what the rules of one that
+/// was cost is not judged again.
+pub(super) fn schema(errors: &mut ErrorList, path: &Path<'_>, schema: &Value, is_new: bool) {
     let before = errors.len();
     structure(errors, path, schema, Level::Root);
     if errors.len() == before {
         defaults(errors, path, schema);
-        rules(errors, path, schema, true, true);
+        let mut costs = is_new.then(Costs::default);
+        rules(errors, path, schema, Scope { whole: true, old_told: true, often: Some(1) }, costs.as_mut());
+        if let Some(costs) = costs {
+            costs.judge(errors, path);
+        }
     }
 }
 
 /// The rules in all parts of a schema. What they say of the old state of a value needs values that can be told apart.
-fn rules(errors: &mut ErrorList, path: &Path<'_>, schema: &Value, whole: bool, old_told: bool) {
-    custom::rules::check(
-        errors,
-        path,
-        schema,
-        whole || flag(schema, "x-kubernetes-embedded-resource"),
-        old_told,
-    );
-    for (name, below) in properties(schema) {
-        rules(errors, &path.child("properties").key(name), below, false, old_told);
+fn rules(
+    errors: &mut ErrorList,
+    path: &Path<'_>,
+    schema: &Value,
+    scope: Scope,
+    mut costs: Option<&mut Costs>,
+) {
+    let here = Scope { whole: scope.whole || flag(schema, "x-kubernetes-embedded-resource"), ..scope };
+    custom::rules::check(errors, path, schema, here, costs.as_deref_mut());
+    let below = Scope { whole: false, often: custom::costs::inside(schema, scope.often), ..scope };
+    for (name, part) in properties(schema) {
+        rules(errors, &path.child("properties").key(name), part, below, costs.as_deref_mut());
     }
     let additional = of(schema, "additionalProperties");
     if additional.is_object() {
-        rules(errors, &path.child("additionalProperties"), additional, false, old_told);
+        rules(errors, &path.child("additionalProperties"), additional, below, costs.as_deref_mut());
     }
     let items = of(schema, "items");
     if items.is_object() {
-        let told = old_told && text(schema, "x-kubernetes-list-type") == "map";
-        rules(errors, &path.child("items"), items, false, told);
+        let old_told = scope.old_told && text(schema, "x-kubernetes-list-type") == "map";
+        rules(errors, &path.child("items"), items, Scope { old_told, ..below }, costs);
     }
 }
 

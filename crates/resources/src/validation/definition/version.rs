@@ -10,13 +10,14 @@ const FORMATS: [&str; 8] = ["byte", "date", "date-time", "double", "float", "int
 const TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 const MAX_SELECTABLE: usize = 8;
 
-/// Everything wrong with a version.
-pub(super) fn version(errors: &mut ErrorList, path: &Path<'_>, version: &Value) {
+/// Everything wrong with a version. `old`: the one of the same name that was there before.
+pub(super) fn version(errors: &mut ErrorList, path: &Path<'_>, version: &Value, old: &Value) {
     deprecation(errors, path, version);
     let given = of(of(version, "schema"), "openAPIV3Schema");
     let (at, key) = (path.child("schema"), "openAPIV3Schema");
     if given.is_object() {
-        schema::schema(errors, &at.child(key), given);
+        let is_new = of(of(old, "schema"), key) != given;
+        schema::schema(errors, &at.child(key), given, is_new);
     } else {
         errors.push(FieldError::required(&at.child(key), "schemas are required"));
     }
