@@ -18,11 +18,17 @@ type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct Health {
     ready: Mutex<Vec<(&'static str, Check)>>,
+    /// Asked whatever is to be known.
+    always: Mutex<Vec<(&'static str, Check)>>,
 }
 
 impl Health {
     pub(crate) fn add_ready_check(&self, name: &'static str, check: Check) {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).push((name, check));
+    }
+
+    pub(crate) fn add_check(&self, name: &'static str, check: Check) {
+        self.always.lock().unwrap_or_else(PoisonError::into_inner).push((name, check));
     }
 
     /// Answers `/KIND` or `/KIND/CHECK`; `None` for an unknown kind or check. `store` is how a store elsewhere is.
@@ -63,6 +69,9 @@ impl Health {
         if let Some(store) = store {
             report("etcd", store.clone());
         }
+        for (name, check) in self.always.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            report(name, check());
+        }
         if kind == "readyz" {
             if let Some(store) = store {
                 report("etcd-readiness", store.clone());
@@ -101,6 +110,11 @@ mod tests {
         assert_eq!(code("livez", None, "verbose"), Some(200));
         assert_eq!(code("livez", Some("store"), ""), None);
         assert_eq!(code("livez", Some("etcd"), ""), None, "the store is of this process");
+        health.add_check("keys", Box::new(|| Ok(())));
+        assert_eq!(
+            (code("livez", Some("keys"), ""), code("readyz", Some("keys"), "")),
+            (Some(200), Some(200))
+        );
         let lost = Err("no leader".to_owned());
         let code = |kind, only, store| {
             let answer = health.answer(kind, only, &Query::parse("exclude=store"), &metrics, Some(store));

@@ -91,4 +91,13 @@ impl Server {
     ) {
         self.context.health.add_ready_check(name, Box::new(check));
     }
+
+    /// The same of a check that `/livez` and `/healthz` ask too.
+    pub fn add_check(
+        &self,
+        name: &'static str,
+        check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) {
+        self.context.health.add_check(name, Box::new(check));
+    }
 }

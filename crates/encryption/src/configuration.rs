@@ -1,10 +1,18 @@
 //! [`Configuration`]: the file of `--encryption-provider-config`: which resources are encrypted, how and with which keys.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 
+use crate::kms::{Kms, Socket};
 use crate::provider::{Cipher, Key, Provider};
+
+/// How long a key management service may take for an answer.
+const KMS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A resource or several, as the file names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +64,7 @@ struct WrittenProvider {
     aescbc: Option<Keys>,
     secretbox: Option<Keys>,
     identity: Option<Nothing>,
-    kms: Option<Kms>,
+    kms: Option<WrittenKms>,
 }
 
 #[derive(Deserialize)]
@@ -79,11 +87,17 @@ struct WrittenKey {
     secret: String,
 }
 
-/// Read so that it can be refused by its name.
 #[derive(Deserialize)]
-struct Kms {
+#[serde(deny_unknown_fields)]
+struct WrittenKms {
+    #[serde(rename = "apiVersion", default)]
+    api_version: String,
     #[serde(default)]
     name: String,
+    cachesize: Option<i64>,
+    #[serde(default)]
+    endpoint: String,
+    timeout: Option<String>,
 }
 
 impl Configuration {
@@ -120,6 +134,7 @@ impl Configuration {
             wrong.push("resources: Required value: at least one item is needed".to_owned());
         }
         let mut entries = Vec::new();
+        let mut services = BTreeSet::new();
         for (i, entry) in written.resources.into_iter().enumerate() {
             let at = format!("resources[{i}]");
             if entry.resources.is_empty() {
@@ -141,10 +156,30 @@ impl Configuration {
             let providers = entry.providers.into_iter().enumerate();
             let providers = providers
                 .filter_map(|(n, provider)| provider.read(&format!("{at}.providers[{n}]"), &mut wrong));
-            let providers = providers.collect();
+            let providers: Vec<Provider> = providers.collect();
+            for provider in &providers {
+                if let Provider::Kms(kms) = provider
+                    && !services.insert(kms.name().to_owned())
+                {
+                    wrong.push(format!(
+                        "{at}.providers: Invalid value: {:?}: duplicate provider name, names must be unique",
+                        kms.name()
+                    ));
+                }
+            }
             entries.push(Covered { prefixes, providers });
         }
         if wrong.is_empty() { Ok(Self { entries }) } else { Err(wrong.join("; ")) }
+    }
+
+    /// The key management services, each once, in the order of the file.
+    pub fn key_services(&self) -> Vec<Arc<Kms>> {
+        let all = self.entries.iter().flat_map(|entry| &entry.providers);
+        let all = all.filter_map(|provider| match provider {
+            Provider::Kms(kms) => Some(Arc::clone(kms)),
+            _ => None,
+        });
+        all.collect()
     }
 
     /// How the values of a key are encrypted; `None` where they are not.
@@ -178,16 +213,73 @@ impl WrittenProvider {
             return None;
         }
         if let Some(kms) = self.kms {
-            wrong.push(format!(
-                "{at}.kms: Forbidden: {:?}: key management services are not asked yet; use aesgcm, aescbc or secretbox",
-                kms.name
-            ));
-            return None;
+            return kms.read(&format!("{at}.kms"), wrong).map(|kms| Provider::Kms(Arc::new(kms)));
         }
         match given.pop() {
             Some((cipher, keys)) => Some(Provider::Keys(keys.read(cipher, at, wrong))),
             None => Some(Provider::Identity),
         }
+    }
+}
+
+impl WrittenKms {
+    fn read(self, at: &str, wrong: &mut Vec<String>) -> Option<Kms> {
+        let before = wrong.len();
+        let name = &self.name;
+        if name.is_empty() {
+            wrong.push(format!("{at}.name: Required value: name is a required field"));
+        }
+        if name.contains(':') {
+            wrong.push(format!(
+                "{at}.name: Invalid value: {name:?}: KMS provider name should not contain ':'"
+            ));
+        }
+        match self.api_version.as_str() {
+            "v2" => {}
+            "" | "v1" => wrong.push(format!(
+                "{at}.apiVersion: Invalid value: {:?}: KMSv1 is deprecated and will only receive security updates going \
+                 forward. Use KMSv2 instead",
+                self.api_version
+            )),
+            other => wrong.push(format!(
+                "{at}.apiVersion: Invalid value: {other:?}: unsupported apiVersion for KMS provider, only v2 is supported"
+            )),
+        }
+        if self.cachesize.is_some() {
+            wrong.push(format!("{at}.cachesize: Invalid value: cachesize is not supported in v2"));
+        }
+        let timeout = match self.timeout.as_deref().map(str::parse::<jiff::SignedDuration>) {
+            None => Some(KMS_TIMEOUT),
+            Some(read) => read.ok().and_then(|read| Duration::try_from(read).ok()),
+        };
+        let timeout = timeout.filter(|timeout| !timeout.is_zero());
+        if timeout.is_none() {
+            wrong
+                .push(format!("{at}.timeout: Invalid value: {:?}: should be a positive value", self.timeout));
+        }
+        let socket = socket(&self.endpoint);
+        if let Err(why) = &socket {
+            wrong.push(format!("{at}.endpoint: Invalid value: {:?}: {why}", self.endpoint));
+        }
+        let (socket, timeout) = (socket.ok()?, timeout?);
+        (wrong.len() == before).then(|| Kms::new(&self.name, socket, timeout))
+    }
+}
+
+/// The socket of an endpoint; `unix:///@name` is one of the abstract namespace.
+fn socket(endpoint: &str) -> Result<Socket, String> {
+    let path = match endpoint.split_once("://") {
+        Some(("unix", path)) => path,
+        Some((scheme, _)) => {
+            return Err(format!("unsupported scheme {scheme:?} for KMS provider, only unix is supported"));
+        }
+        None if endpoint.is_empty() => return Err("endpoint is a required field".to_owned()),
+        None => return Err("invalid endpoint for kms provider, error: no scheme".to_owned()),
+    };
+    match path.strip_prefix("/@") {
+        Some(name) => Ok(Socket::Abstract(name.to_owned())),
+        None if path.starts_with('/') => Ok(Socket::File(path.into())),
+        None => Err("invalid endpoint for kms provider, error: the path has to begin with '/'".to_owned()),
     }
 }
 
@@ -283,7 +375,15 @@ resources:
         assert!(text.contains("must be base64") && !text.contains("pass-word"), "{text}");
         let text = of("{aescbc: {keys: [{name: a, secrets: c2VjcmV0}]}}");
         assert!(text.starts_with("line 3") && !text.contains("c2VjcmV0"), "{text}");
-        assert!(of("{kms: {apiVersion: v2, name: vault, endpoint: 'unix:///x'}}").contains("\"vault\""));
+        let of_kms = |rest: &str| of(&format!("{{kms: {{name: vault, {rest}}}}}"));
+        assert!(of_kms("apiVersion: v1, endpoint: 'unix:///x'").contains("Use KMSv2 instead"));
+        assert!(of_kms("apiVersion: v2, endpoint: 'tcp://x'").contains("only unix is supported"));
+        assert!(of_kms("apiVersion: v2, endpoint: 'unix:///x', timeout: 0s").contains("positive"));
+        assert!(
+            of_kms("apiVersion: v2, endpoint: 'unix:///x', cachesize: 3").contains("not supported in v2")
+        );
+        let twice = "kms: {apiVersion: v2, name: vault, endpoint: 'unix:///@x', timeout: 5s}";
+        assert!(of(&format!("{{{twice}}}, {{{twice}}}")).contains("duplicate provider name"));
         assert!(
             wrong("resources: [{resources: [unknown], providers: [{identity: {}}]}]")
                 .contains("no such resource")

@@ -45,18 +45,20 @@ fn unreadable(key: &str, why: String) -> Error {
 }
 
 impl How {
-    fn seal(&self, key: &str, value: Bytes) -> Result<Bytes, Error> {
+    async fn seal(&self, key: &str, value: Bytes) -> Result<Bytes, Error> {
         match self.configuration.providers(key) {
             Some(providers) => {
+                provider::ready_to_seal(providers).await.map_err(|why| unreadable(key, why))?;
                 provider::seal(providers, key, &value).map(Bytes::from).map_err(|why| unreadable(key, why))
             }
             None => Ok(value),
         }
     }
 
-    fn open(&self, key: &str, stored: &Bytes) -> Result<Bytes, Error> {
+    async fn open(&self, key: &str, stored: &Bytes) -> Result<Bytes, Error> {
         match self.configuration.providers(key) {
             Some(providers) => {
+                provider::ready_to_open(providers, stored).await.map_err(|why| unreadable(key, why))?;
                 let read = provider::open(providers, key, stored);
                 let value = read.and_then(|read| (self.reading)(read.value.into()));
                 value.map_err(|why| unreadable(key, why))
@@ -71,27 +73,37 @@ impl How {
         }
     }
 
-    fn open_all(&self, mut found: KeyValue) -> Result<KeyValue, Error> {
-        found.value = self.open(&found.key, &found.value)?;
+    async fn open_all(&self, mut found: KeyValue) -> Result<KeyValue, Error> {
+        found.value = self.open(&found.key, &found.value).await?;
         Ok(found)
     }
 
-    fn open_change(&self, change: &Arc<Change>) -> Result<Arc<Change>, Error> {
+    async fn open_some(&self, found: Option<KeyValue>) -> Result<Option<KeyValue>, Error> {
+        match found {
+            Some(found) => self.open_all(found).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn open_change(&self, change: &Arc<Change>) -> Result<Arc<Change>, Error> {
         let values = change.value.iter().chain(change.previous.iter().map(|previous| &previous.value));
         if self.configuration.providers(&change.key).is_none()
             && !values.into_iter().any(|value| provider::is_encrypted(value))
         {
             return Ok(Arc::clone(change));
         }
-        let value = change.value.as_ref().map(|value| self.open(&change.key, value)).transpose()?;
-        let previous = change.previous.clone().map(|previous| self.open_all(previous)).transpose()?;
+        let value = match &change.value {
+            Some(value) => Some(self.open(&change.key, value).await?),
+            None => None,
+        };
+        let previous = self.open_some(change.previous.clone()).await?;
         Ok(Arc::new(Change { value, previous, ..Change::clone(change) }))
     }
 
     /// A conflict shows a value, too.
-    fn open_conflict(&self, error: Error) -> Error {
+    async fn open_conflict(&self, error: Error) -> Error {
         let Error::Conflict { current: Some(current) } = error else { return error };
-        match self.open_all(current) {
+        match self.open_all(current).await {
             Ok(current) => Error::Conflict { current: Some(current) },
             Err(error) => error,
         }
@@ -110,13 +122,14 @@ impl Store for Encrypted {
 
     async fn get(&self, key: &str) -> Result<(Option<KeyValue>, Revision), Error> {
         let (found, revision) = self.inner.get(key).await?;
-        Ok((found.map(|found| self.how.open_all(found)).transpose()?, revision))
+        Ok((self.how.open_some(found).await?, revision))
     }
 
     async fn list(&self, range: ListRange) -> Result<ListPage, Error> {
         let mut page = self.inner.list(range).await?;
-        let items = page.items.into_iter().map(|found| self.how.open_all(found));
-        page.items = items.collect::<Result<_, _>>()?;
+        for found in &mut page.items {
+            found.value = self.how.open(&found.key, &found.value).await?;
+        }
         Ok(page)
     }
 
@@ -127,28 +140,39 @@ impl Store for Encrypted {
         expect: Expect,
         ttl_s: Option<u64>,
     ) -> Result<KeyValue, Error> {
-        let sealed = self.how.seal(key, value.clone())?;
-        let written = self.inner.put(key, sealed, expect, ttl_s).await;
-        let written = written.map_err(|error| self.how.open_conflict(error))?;
-        Ok(KeyValue { value, ..written })
+        let sealed = self.how.seal(key, value.clone()).await?;
+        match self.inner.put(key, sealed, expect, ttl_s).await {
+            Ok(written) => Ok(KeyValue { value, ..written }),
+            Err(error) => Err(self.how.open_conflict(error).await),
+        }
     }
 
     async fn delete(&self, key: &str, expect: Expect, previous: Previous) -> Result<Deletion, Error> {
-        let deleted = self.inner.delete(key, expect, previous).await;
-        let mut deleted = deleted.map_err(|error| self.how.open_conflict(error))?;
+        let mut deleted = match self.inner.delete(key, expect, previous).await {
+            Ok(deleted) => deleted,
+            Err(error) => return Err(self.how.open_conflict(error).await),
+        };
         // It is deleted, whatever its value was.
-        deleted.previous = deleted.previous.map(|previous| self.how.open_all(previous)).transpose()?;
+        deleted.previous = self.how.open_some(deleted.previous).await?;
         Ok(deleted)
     }
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, Error> {
         let how = Arc::clone(&self.how);
-        let opened = self.inner.watch(prefix, after).await?.map(move |item| match item? {
-            WatchItem::Changes(changes) => {
-                let opened = changes.iter().map(|change| how.open_change(change));
-                opened.collect::<Result<_, _>>().map(WatchItem::Changes)
+        let opened = self.inner.watch(prefix, after).await?.then(move |item| {
+            let how = Arc::clone(&how);
+            async move {
+                match item? {
+                    WatchItem::Changes(changes) => {
+                        let mut opened = Vec::with_capacity(changes.len());
+                        for change in &*changes {
+                            opened.push(how.open_change(change).await?);
+                        }
+                        Ok(WatchItem::Changes(opened))
+                    }
+                    WatchItem::Progress(revision) => Ok(WatchItem::Progress(revision)),
+                }
             }
-            WatchItem::Progress(revision) => Ok(WatchItem::Progress(revision)),
         });
         Ok(opened.boxed())
     }
@@ -160,6 +184,7 @@ impl Store for Encrypted {
     async fn is_outdated(&self, key: &str) -> Result<bool, Error> {
         let Some(providers) = self.how.configuration.providers(key) else { return Ok(false) };
         let (Some(found), _) = self.inner.get(key).await? else { return Ok(false) };
+        provider::ready_to_open(providers, &found.value).await.map_err(|why| unreadable(key, why))?;
         let read = provider::open(providers, key, &found.value).map_err(|why| unreadable(key, why))?;
         Ok(read.outdated)
     }

@@ -3,14 +3,17 @@
 //!
 //! [`Configuration`] reads an `EncryptionConfiguration` (`apiserver.config.k8s.io/v1`); [`Encrypted`] is a
 //! [`store::Store`] around another one. The first provider that is configured for a resource writes, all of them read.
-//! `provider` has the ciphers.
+//! `provider` has the ciphers, `kms` the keys that a
+//! key management service keeps.
 //!
 //! Never here: kinds. Which keys are a resource's is told by who opens the store.
 
 mod configuration;
 mod encrypted;
+mod kms;
 mod provider;
 mod secretbox;
 
 pub use configuration::{Configuration, Covered, Wanted};
 pub use encrypted::Encrypted;
+pub use kms::Kms;

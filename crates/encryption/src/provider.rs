@@ -8,6 +8,9 @@ use aes_gcm::aead::consts::U12;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm};
 
+use std::sync::Arc;
+
+use crate::kms::{Kms, Opened};
 use crate::secretbox;
 
 /// What everything encrypted begins with.
@@ -56,6 +59,8 @@ pub(crate) struct Key {
 pub(crate) enum Provider {
     /// The first key writes.
     Keys(Vec<Key>),
+    /// A key management service.
+    Kms(Arc<Kms>),
     /// Values as they are.
     Identity,
 }
@@ -166,7 +171,39 @@ pub(crate) fn seal(providers: &[Provider], key: &str, value: &[u8]) -> Result<Ve
             let sealed = keys.first().and_then(|first| first.seal(key, value));
             sealed.ok_or_else(|| format!("the value of {key} cannot be encrypted"))
         }
+        Some(Provider::Kms(kms)) => {
+            let sealed = kms.seal(key, value);
+            sealed.ok_or_else(|| {
+                format!("kmsv2 Provider {} gives no key to encrypt the value of {key} with", kms.name())
+            })
+        }
         Some(Provider::Identity) | None => Ok(value.to_vec()),
+    }
+}
+
+/// Sees to it that values can be encrypted: a key management service may have to be asked.
+///
+/// # Errors
+/// When it gives no key.
+pub(crate) async fn ready_to_seal(providers: &[Provider]) -> Result<(), String> {
+    match providers.first() {
+        Some(Provider::Kms(kms)) => kms.get_ready().await,
+        _ => Ok(()),
+    }
+}
+
+/// Sees to it that bytes can be decrypted, as [`ready_to_seal`].
+///
+/// # Errors
+/// When the service does not decrypt the key.
+pub(crate) async fn ready_to_open(providers: &[Provider], stored: &[u8]) -> Result<(), String> {
+    let service = providers.iter().find_map(|provider| match provider {
+        Provider::Kms(kms) if kms.is_of(stored) => Some(kms),
+        _ => None,
+    });
+    match service {
+        Some(kms) => kms.learn(stored).await,
+        None => Ok(()),
     }
 }
 
@@ -178,6 +215,13 @@ pub(crate) fn open(providers: &[Provider], key: &str, stored: &[u8]) -> Result<R
     for (place, provider) in providers.iter().enumerate() {
         let keys = match provider {
             Provider::Keys(keys) => keys,
+            Provider::Kms(kms) if kms.is_of(stored) => {
+                return match kms.open(key, stored)? {
+                    Opened::Value { value, outdated } => Ok(Read { value, outdated: outdated || place > 0 }),
+                    Opened::Unknown => Err("the DEK was not asked for".to_owned()),
+                };
+            }
+            Provider::Kms(_) => continue,
             Provider::Identity if is_encrypted(stored) => continue,
             Provider::Identity => return Ok(Read { value: stored.to_vec(), outdated: place > 0 }),
         };

@@ -22,7 +22,7 @@ use apiserver::{Config, CustomKinds, Deps, KubeletClient, Server, cache_specs};
 use async_trait::async_trait;
 use base::{Shutdown, Supervisor, TaskKind};
 use controllers::kubernetes_service::{ApiService, ApiServiceFeed};
-use encryption::Encrypted;
+use encryption::{Encrypted, Kms};
 use etcd::COMPACTION_INTERVAL;
 use kube::Client;
 use kubelet::process_pods::Part;
@@ -179,7 +179,7 @@ pub async fn start(parts: &Parts, addresses: Addresses) -> Result<ControlPlane> 
 
 /// The control plane before anything listens or works on its own. `last` are asked after all other admission plugins.
 async fn prepare(parts: &Parts, last: Vec<Arc<dyn Admission>>) -> Result<(ControlPlane, Security)> {
-    let store = open_store(parts).await?;
+    let (store, keys) = open_store(parts).await?;
     let kubelets = Arc::new(KubeletClient::from_pem(
         parts.pki.ca_pem.as_bytes(),
         parts.pki.kubelet_client.certificate_pem.as_bytes(),
@@ -210,17 +210,39 @@ async fn prepare(parts: &Parts, last: Vec<Arc<dyn Admission>>) -> Result<(Contro
         elections: Supervisor::new(Shutdown::new()),
     };
     plane.server.metrics().register_process();
+    follow_keys(&plane, keys);
     set_up(&plane).await?;
     security.settled().await;
     Ok((plane, security))
 }
 
-/// Where the cluster's objects are kept, encrypted where that is set.
-async fn open_store(parts: &Parts) -> Result<Arc<dyn Store>> {
+/// Asks the key management services how they are, which the server's own health tells.
+fn follow_keys(plane: &ControlPlane, keys: Vec<Arc<Kms>>) {
+    if keys.is_empty() {
+        return;
+    }
+    for kms in keys.clone() {
+        let shutdown = plane.supervisor.shutdown().clone();
+        plane.supervisor.spawn(TaskKind::Background, "kms", async move {
+            tokio::select! {
+                () = kms.follow() => {}
+                () = shutdown.started() => {}
+            }
+        });
+    }
+    plane.server.add_check("kms-providers", move || {
+        let faults: Vec<String> = keys.iter().filter_map(|kms| kms.health().err()).collect();
+        if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+    });
+}
+
+/// Where the cluster's objects are kept, encrypted where that is set, and the services that keep keys for it.
+async fn open_store(parts: &Parts) -> Result<(Arc<dyn Store>, Vec<Arc<Kms>>)> {
     let encryption = parts.settings.api_server.encryption()?;
+    let keys = encryption.key_services();
     let store = open_backend(parts).await?;
     // Without a configuration nothing that is encrypted is taken for something else.
-    Ok(Arc::new(Encrypted::new(store, encryption).reading(shared_store::readable)))
+    Ok((Arc::new(Encrypted::new(store, encryption).reading(shared_store::readable)), keys))
 }
 
 /// Nothing else here knows which backend it is.
