@@ -1,6 +1,7 @@
 //! The command line. What each command does is in `commands`.
 
 mod api_server;
+mod node;
 mod scheduler;
 mod store;
 
@@ -11,6 +12,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 pub use api_server::ApiServer;
+pub use node::{NodeFlags, NodeSettings};
 pub use scheduler::SchedulerFlags;
 pub use store::{Backend, Choice, EtcdSettings, StoreFlags};
 
@@ -86,6 +88,8 @@ pub struct Up {
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub nodeport_addresses: Vec<String>,
     #[command(flatten)]
+    pub node: NodeFlags,
+    #[command(flatten)]
     pub store: StoreFlags,
     #[command(flatten)]
     pub api_server: ApiServer,
@@ -130,6 +134,8 @@ pub struct Server {
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub nodeport_addresses: Vec<String>,
     #[command(flatten)]
+    pub node: NodeFlags,
+    #[command(flatten)]
     pub store: StoreFlags,
     #[command(flatten)]
     pub api_server: ApiServer,
@@ -161,6 +167,8 @@ pub struct Agent {
     /// [default: all, the loopback's included]
     #[arg(long, value_name = "CIDR,...", value_delimiter = ',')]
     pub nodeport_addresses: Vec<String>,
+    #[command(flatten)]
+    pub node: NodeFlags,
     /// Run the node of this position of the cluster whose server started this process
     #[arg(long, hide = true, value_parser = clap::value_parser!(u8).range(1..i64::from(MAX_NODES)))]
     pub member: Option<u8>,

@@ -9,6 +9,9 @@ pub const DEFAULT_NAME: &str = "knarr";
 /// What is here is gone after a reboot, and after the last cluster of the machine is down.
 pub const RUN_DIR: &str = "/run/knarr";
 
+/// Below it each cluster has a folder for manifests.
+pub const MANIFESTS_DIR: &str = "/etc/knarr/manifests";
+
 /// How many nodes of one cluster fit on a machine.
 pub const MAX_NODES: u8 = 9;
 
@@ -77,6 +80,11 @@ impl Layout {
         } else {
             PathBuf::from(format!("/etc/knarr/{}.kubeconfig", self.name))
         }
+    }
+
+    /// Where the manifests of this machine's static pods are, unless the settings name another place. Its users' own.
+    pub fn manifests_dir(&self) -> PathBuf {
+        Path::new(MANIFESTS_DIR).join(&self.name)
     }
 
     /// The cgroup (below each controller's root) everything of the cluster lives in.

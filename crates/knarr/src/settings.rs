@@ -8,7 +8,7 @@ use controllers::load_balancer::Pool;
 use network::services::NodePorts;
 use serde::Deserialize;
 
-use crate::arguments::{Agent, ApiServer, SchedulerFlags, Server, StoreFlags};
+use crate::arguments::{Agent, ApiServer, NodeSettings, SchedulerFlags, Server, StoreFlags};
 
 /// What can stand in the file given by `--config`. Every key is optional; a flag wins over the file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -20,6 +20,8 @@ pub struct Settings {
     pub nodes: Option<u8>,
     /// A CRI v1 endpoint instead of the built-in runtime.
     pub container_runtime_endpoint: Option<String>,
+    /// What of this machine's own node can be set.
+    pub node: NodeSettings,
     /// What keeps the cluster's objects.
     pub store: StoreFlags,
     /// What of the API server can be set.
@@ -116,6 +118,7 @@ impl Settings {
             settings.load_balancer_pool.clone_from(&server.load_balancer_pool);
         }
         settings.take_node_ports(&server.nodeport_addresses);
+        settings.node = server.node.over(&settings.node)?;
         let named = ApiServer { audit_log_path: settings.audit_log.take(), ..ApiServer::default() };
         settings.api_server = server.api_server.over(&settings.api_server.over(&named)?)?;
         settings.store = server.store.over(&settings.store);
@@ -137,6 +140,7 @@ impl Settings {
             settings.node_name.clone_from(&agent.node_name);
         }
         settings.take_node_ports(&agent.nodeport_addresses);
+        settings.node = agent.node.over(&settings.node)?;
         settings.check()
     }
 
@@ -150,6 +154,7 @@ impl Settings {
     fn check(self) -> Result<Self> {
         self.api_server.check()?;
         self.scheduler.configuration()?;
+        self.node.check()?;
         NodePorts::parse(&self.node_port_addresses)?;
         self.store.choice()?;
         if !self.load_balancer_pool.is_empty() {

@@ -12,7 +12,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::claims;
 use crate::cluster;
-use crate::layout::{Layout, MAX_NODES};
+use crate::layout::{Layout, MANIFESTS_DIR, MAX_NODES};
 use crate::process::{ProcessRecord, ended_within};
 
 /// How long the server may take to stop by itself.
@@ -165,6 +165,9 @@ fn remove_files(layout: &Layout) -> Result<()> {
             _ => {}
         }
     }
+    // What users have put there stays theirs.
+    let _ = fs::remove_dir(layout.manifests_dir());
+    let _ = fs::remove_dir(MANIFESTS_DIR);
     // Only when no other cluster keeps its kubeconfig there.
     let _ = fs::remove_dir("/etc/knarr");
     Ok(())

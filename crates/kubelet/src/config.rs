@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::node_facts::NodeFacts;
 use crate::seams::{ContainerConfigs, SandboxConfigs, Volumes};
 use crate::source::PodSource;
+use crate::static_pods::StaticPods;
 
 /// Everything the pod side of the agent is built from.
 pub struct PodsConfig {
@@ -17,6 +18,7 @@ pub struct PodsConfig {
     pub runtime: cri::RuntimeServiceClient,
     pub images: cri::ImageServiceClient,
     pub source: PodSource,
+    pub statics: StaticPods,
     pub volumes: Arc<dyn Volumes>,
     pub containers: Arc<dyn ContainerConfigs>,
     pub sandboxes: Arc<dyn SandboxConfigs>,

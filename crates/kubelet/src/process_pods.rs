@@ -18,18 +18,17 @@ use std::time::Duration;
 
 use base::backoff::Policy;
 use base::{Clock, Shutdown};
-use informer::{Cache, Cached, Delta};
+use informer::{Cache, Delta};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, PostParams};
 use kube::{Client, Error};
 use tokio::sync::{Notify, watch};
 
+use crate::origin::{is_mirror, is_mirror_of_static, mirrored_uid};
 use crate::pod_api::{KubePodApi, PodApi, PodApiError};
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
 
-/// Upstream's, on every pod that tells of one which no API object asked for.
-pub const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 const NAMESPACE: &str = "kube-system";
 /// How long an object that was deleted is away before it is made again. Clients wait for the deletion of a name, and
 /// may miss one that the next creation follows at once.
@@ -83,15 +82,6 @@ enum Step {
     /// The patch of its status.
     Tell(serde_json::Value),
     Nothing,
-}
-
-/// Whether no container of this node's runtime belongs to the pod.
-pub fn is_mirror(pod: &Cached<Pod>) -> bool {
-    pod.typed().is_some_and(|pod| has_mirror_annotation(pod))
-}
-
-fn has_mirror_annotation(pod: &Pod) -> bool {
-    pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR_ANNOTATION))
 }
 
 fn is_ready(node: &Node) -> bool {
@@ -174,7 +164,7 @@ impl ProcessPods {
         Ok(())
     }
 
-    /// Mirror pods of parts that the process does not have, or has no more.
+    /// Mirror pods of parts that the process does not have, or has no more; those of static pods are no matter of it.
     fn strangers(&self) -> Vec<Arc<Pod>> {
         let all =
             self.pods.scan("a node has a hundred pods, and looks for mirror pods when one of them changes");
@@ -184,7 +174,10 @@ impl ProcessPods {
                 && pod.metadata.name.as_ref().is_some_and(|name| names.contains(name))
         };
         let typed = all.iter().filter_map(|pod| pod.typed());
-        typed.filter(|pod| has_mirror_annotation(pod) && !is_own(pod)).cloned().collect()
+        typed
+            .filter(|pod| mirrored_uid(pod).is_some() && !is_mirror_of_static(pod) && !is_own(pod))
+            .cloned()
+            .collect()
     }
 
     async fn take(&self, step: Step, current: Option<Arc<Pod>>) -> Result<(), PodApiError> {

@@ -13,17 +13,19 @@ use base::backoff::Policy;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tokio::sync::watch;
 
 use crate::config::PodsConfig;
 use crate::cri_calls::{Counted, Cri, CriError, GrpcCri};
 use crate::cri_view::{LABEL_POD_NAME, LABEL_POD_NAMESPACE, LABEL_POD_UID};
 use crate::executor::Executor;
 use crate::images::Images;
-use crate::metrics::Metrics;
 use crate::planner::Rejection;
 use crate::pod_api::KubePodApi;
 use crate::relist::{PERIOD, Seen};
 use crate::source::PodSource;
+use crate::static_pods::StaticPods;
+use crate::static_pods::mirrors::MirroredApi;
 use crate::worker::{PodNews, Tools};
 use crate::workers::Workers;
 
@@ -35,6 +37,11 @@ pub struct Pods {
     workers: Workers,
     executor: Arc<Executor>,
     source: PodSource,
+    statics: StaticPods,
+    /// Whether all static pods are known.
+    statics_known: watch::Sender<bool>,
+    /// Whether all pods of the API are known.
+    api_known: watch::Sender<bool>,
     shutdown: Shutdown,
 }
 
@@ -45,7 +52,8 @@ pub struct Pods {
 pub async fn build(config: PodsConfig, shutdown: Shutdown) -> Result<Pods, CriError> {
     let cri = Arc::new(GrpcCri::new(config.runtime, config.images));
     let cri: Arc<dyn Cri> = Arc::new(Counted::new(cri, config.metrics.clone()));
-    let api = Arc::new(KubePodApi::new(config.client));
+    let api =
+        Arc::new(MirroredApi { api: KubePodApi::new(config.client), pods: config.source.pods().clone() });
     let images = Images::new(cri.clone(), api.clone(), config.events.clone(), config.clock.clone());
     let executor = Executor {
         cri,
@@ -57,20 +65,31 @@ pub async fn build(config: PodsConfig, shutdown: Shutdown) -> Result<Pods, CriEr
         events: config.events,
         clock: config.clock,
     };
-    assemble(Arc::new(executor), config.facts, config.metrics, config.source, shutdown).await
+    let executor = Arc::new(executor);
+    let tools = Tools {
+        runtime_name: runtime_name(executor.cri.as_ref(), &shutdown).await?,
+        executor: executor.clone(),
+        facts: config.facts,
+        metrics: config.metrics,
+        freed: Arc::default(),
+        shutdown: shutdown.clone(),
+    };
+    Ok(Pods {
+        workers: Workers::new(tools),
+        executor,
+        source: config.source,
+        statics: config.statics,
+        statics_known: watch::Sender::new(false),
+        api_known: watch::Sender::new(false),
+        shutdown,
+    })
 }
 
-async fn assemble(
-    executor: Arc<Executor>,
-    facts: Arc<crate::node_facts::NodeFacts>,
-    metrics: Metrics,
-    source: PodSource,
-    shutdown: Shutdown,
-) -> Result<Pods, CriError> {
+async fn runtime_name(cri: &dyn Cri, shutdown: &Shutdown) -> Result<String, CriError> {
     let mut failures = 0;
-    let runtime_name = loop {
-        match executor.cri.runtime_name().await {
-            Ok(name) => break name,
+    loop {
+        match cri.runtime_name().await {
+            Ok(name) => return Ok(name),
             Err(error) => {
                 failures += 1;
                 tracing::warn!(%error, "the container runtime does not answer yet");
@@ -80,16 +99,7 @@ async fn assemble(
                 }
             }
         }
-    };
-    let tools = Tools {
-        executor: executor.clone(),
-        facts,
-        runtime_name,
-        metrics,
-        freed: Arc::default(),
-        shutdown: shutdown.clone(),
-    };
-    Ok(Pods { workers: Workers::new(tools), executor, source, shutdown })
+    }
 }
 
 impl Pods {
@@ -102,6 +112,8 @@ impl Pods {
     pub async fn run(self) {
         tokio::select! {
             () = self.follow() => {}
+            () = self.statics.run(&self.workers, self.executor.cri.as_ref(), &self.statics_known) => {}
+            () = self.learn() => {}
             () = self.evict() => {}
             () = self.workers.fill_freed_room() => {}
             () = self.shutdown.started() => {}
@@ -117,8 +129,27 @@ impl Pods {
         }
     }
 
-    async fn follow(&self) {
+    /// Hears of the pods of the API, and ends what nobody asks for once all that ask are known. Never ends.
+    async fn learn(&self) {
         self.source.connect(&self.workers).await;
+        self.api_known.send_replace(true);
+        // The other half may take until a web server answers.
+        let mut statics_known = self.statics_known.subscribe();
+        let _ = statics_known.wait_for(|known| *known).await;
+        let mut failures = 0;
+        while let Err(error) = self.find_orphans().await {
+            failures += 1;
+            tracing::warn!(%error, "the container runtime cannot be listed");
+            tokio::time::sleep(REACH.delay(failures)).await;
+        }
+        std::future::pending().await
+    }
+
+    fn knows_all(&self) -> bool {
+        *self.api_known.borrow() && *self.statics_known.borrow()
+    }
+
+    async fn follow(&self) {
         let mut failures = 0;
         loop {
             // The stream is opened before the state is read, so that no change falls between.
@@ -184,10 +215,14 @@ impl Pods {
         }
     }
 
-    /// Pods that have something here but no object in the API: they are ended and cleared away.
+    /// Pods that have something here but that nobody asks for: they are ended and cleared away. Does nothing while it is
+    /// not known who asks for what.
     async fn find_orphans(&self) -> Result<(), CriError> {
         let cri = &self.executor.cri;
         let (sandboxes, containers) = tokio::try_join!(cri.sandboxes(None), cri.containers(None))?;
+        if !self.knows_all() {
+            return Ok(());
+        }
         let mut orphans: BTreeMap<String, (String, String)> = BTreeMap::new();
         let labels = sandboxes.iter().map(|s| &s.labels).chain(containers.iter().map(|c| &c.labels));
         for labels in labels {
@@ -204,7 +239,7 @@ impl Pods {
         }
         for (uid, (namespace, name)) in orphans {
             if !self.workers.knows(&uid) {
-                tracing::info!(uid, namespace, name, "clears away a pod that the API no longer has");
+                tracing::info!(uid, namespace, name, "clears away a pod that nobody asks for any more");
                 let metadata = ObjectMeta {
                     uid: Some(uid),
                     namespace: Some(namespace),

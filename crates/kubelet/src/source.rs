@@ -5,7 +5,7 @@ use std::sync::Arc;
 use informer::{Cache, Delta, Informers, Scope};
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::process_pods::is_mirror;
+use crate::origin::{is_mirror, of_api};
 use crate::worker::PodNews;
 use crate::workers::{Workers, is_taken_on};
 
@@ -26,6 +26,12 @@ impl PodSource {
         Scope::fields(format!("spec.nodeName={node}"))
     }
 
+    /// The pods of this node in the API, its mirror pods included.
+    pub fn pods(&self) -> &Cache<Pod> {
+        let Self::Api(cache) = self;
+        cache
+    }
+
     /// Delivers every pod there is, and then every change, to the workers; returns once the first complete
     /// list was delivered.
     pub async fn connect(&self, workers: &Workers) {
@@ -39,6 +45,7 @@ impl PodSource {
             let Some(pod) = delta.object().typed().filter(|_| !is_mirror(delta.object())).cloned() else {
                 return;
             };
+            let pod = of_api(pod);
             workers.deliver(match delta {
                 Delta::Applied { .. } => PodNews::Current(pod),
                 Delta::Deleted(_) => PodNews::Gone(pod),
@@ -54,7 +61,7 @@ fn in_order_of_claim(cache: &Cache<Pod>) -> Vec<Arc<Pod>> {
     let mut pods: Vec<_> = present
         .iter()
         .filter(|object| !is_mirror(object))
-        .filter_map(|object| object.typed().cloned())
+        .filter_map(|object| object.typed().cloned().map(of_api))
         .collect();
     pods.sort_by_cached_key(|pod| {
         let created = pod.metadata.creation_timestamp.as_ref().map(|t| t.0);

@@ -242,6 +242,9 @@ impl Worker {
         {
             Arc::make_mut(&mut self.want).pending_resize = pending;
         }
+        if let Some(mirror) = mail.mirror {
+            self.mirrored(mirror);
+        }
         let Some(news) = mail.news else { return };
         if self.inspected {
             self.sync = Sync::Update;
@@ -266,6 +269,15 @@ impl Worker {
                 Finished::Told
             });
         }
+    }
+
+    /// The API shows a static pod, perhaps since an earlier agent ran it: it began then.
+    fn mirrored(&mut self, mirror: Arc<Pod>) {
+        let since = mirror.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
+        if let Some(since) = since.filter(|since| self.seen.started_at.is_none_or(|began| *since < began)) {
+            self.seen.started_at = Some(since);
+        }
+        self.reporting.mirrored(mirror);
     }
 
     /// The node ends the pod; the first reason stays.

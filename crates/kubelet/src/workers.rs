@@ -12,10 +12,12 @@ use arc_swap::ArcSwap;
 use base::backoff::Policy;
 use futures::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::Notify;
 
 use crate::admission::Admission;
 use crate::allocation::{Allocation, PendingResize};
 use crate::cri_view::Record;
+use crate::origin::mirrored_uid;
 use crate::planner::Rejection;
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
 use crate::worker::{Mailbox, PodNews, PodView, Refusal, Tools, Worker};
@@ -35,11 +37,13 @@ const AFTER_FAULT: Policy = Policy::new(Duration::from_secs(1), Duration::from_s
 pub struct Workers {
     tools: Tools,
     inner: Arc<Mutex<Roster>>,
+    /// Rung when nothing is left of a pod.
+    retired: Arc<Notify>,
 }
 
 impl Workers {
     pub fn new(tools: Tools) -> Self {
-        Self { tools, inner: Arc::default() }
+        Self { tools, inner: Arc::default(), retired: Arc::default() }
     }
 
     /// Passes news of a pod to its worker; makes one for a pod that has none, unless the pod has to wait for room.
@@ -194,6 +198,7 @@ impl Workers {
             return false;
         }
         inner.by_uid.remove(uid);
+        self.retired.notify_one();
         true
     }
 
@@ -205,6 +210,19 @@ impl Workers {
             entry.mailbox.runtime_changed();
         }
         entry.is_some()
+    }
+
+    /// Tells the worker of a static pod about the object by which the API shows the pod.
+    pub fn mirrored(&self, mirror: &Arc<Pod>) {
+        let Some(uid) = mirrored_uid(mirror) else { return };
+        if let Some(entry) = self.lock().by_uid.get(uid) {
+            entry.mailbox.mirror(mirror.clone());
+        }
+    }
+
+    /// Waits until nothing is left of some pod; for one caller. Cancellation safe.
+    pub async fn retired(&self) {
+        self.retired.notified().await;
     }
 
     /// Ends a pod for the node's sake; it becomes `Failed` with this reason.

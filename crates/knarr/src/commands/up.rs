@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use super::{say, user_kubeconfig};
 use crate::admin;
-use crate::arguments::{ApiServer, SchedulerFlags, Up};
+use crate::arguments::{ApiServer, NodeFlags, SchedulerFlags, Up};
 use crate::cluster::Cluster;
 use crate::layout::Layout;
 use crate::preflight;
@@ -57,8 +57,9 @@ pub fn run(up: &Up) -> Result<()> {
             Some(wanted) => add_nodes(&layout, &server, wanted)?,
             None => {
                 say(&format!("cluster {:?} is running already\n", layout.name))?;
-                let given =
-                    up.api_server != ApiServer::default() || up.scheduler != SchedulerFlags::default();
+                let given = up.node != NodeFlags::default()
+                    || up.api_server != ApiServer::default()
+                    || up.scheduler != SchedulerFlags::default();
                 if up.config.is_some() || given {
                     say(
                         "settings that were given now count from its next start: `knarr down`, then `knarr up` with them\n",
@@ -160,6 +161,7 @@ fn start_server(up: &Up, layout: &Layout) -> Result<Ready> {
     if !up.nodeport_addresses.is_empty() {
         command.arg("--nodeport-addresses").arg(up.nodeport_addresses.join(","));
     }
+    command.args(up.node.arguments()?);
     command.args(up.store.arguments()?);
     command.args(up.api_server.arguments()?);
     command.args(up.scheduler.arguments()?);

@@ -75,6 +75,7 @@ async fn serve(seat: &Seat, settings: Settings, ask: Ask) -> Result<()> {
         name,
         port: here.kubelet_port(),
         layout: seat.node.clone(),
+        static_pods: seat.static_pods(&settings)?,
         settings,
         addresses,
         links: here.links(seat.index()),

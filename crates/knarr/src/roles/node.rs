@@ -11,7 +11,9 @@ mod pods;
 mod runtime;
 
 use std::collections::BTreeMap;
+use std::fs::DirBuilder;
 use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,13 +27,14 @@ use kubelet::events::{EventSink, Events, Severity};
 use kubelet::node::{Machine, NodeAgent, NodeConfig, object};
 use kubelet::node_facts::NodeFacts;
 use kubelet::process_pods::Part;
+use kubelet::static_pods::StaticPodsConfig;
 use serving::ServerTls;
 use tokio::sync::{mpsc, watch};
 
 use super::addresses::Addresses;
 use super::api_access::ApiAccess;
 use crate::cluster::{ClusterNetwork, Links};
-use crate::layout::NodeLayout;
+use crate::layout::{Layout, NodeLayout};
 use crate::pki::Pair;
 use crate::settings::Settings;
 
@@ -45,6 +48,7 @@ pub struct Config {
     pub port: u16,
     pub layout: NodeLayout,
     pub settings: Settings,
+    pub static_pods: StaticPodsConfig,
     /// Addresses of this machine, best first.
     pub addresses: Addresses,
     pub links: Links,
@@ -140,6 +144,21 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
     let shutdown = deps.supervisor.shutdown().clone();
     deps.supervisor.spawn(TaskKind::Essential, "node agent", agent.run(shutdown));
     Ok(())
+}
+
+/// Where the static pods of this machine's own node come from. The usual folder is made, for root alone: whoever writes
+/// there runs what he likes.
+///
+/// # Errors
+/// When the folder cannot be made.
+pub fn static_pods(layout: &Layout, settings: &Settings) -> Result<StaticPodsConfig> {
+    let usual = layout.manifests_dir();
+    let config = settings.node.static_pods(usual.clone())?;
+    if config.path.as_ref() == Some(&usual) {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&usual);
+        made.with_context(|| format!("making {}", usual.display()))?;
+    }
+    Ok(config)
 }
 
 /// What the node's HTTPS API is served with; who calls the API has a certificate of the cluster's CA.

@@ -10,11 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{MIRROR_ANNOTATION, NAMESPACE, Part, Process, Step};
+use super::{NAMESPACE, Part, Process, Step};
+use crate::origin::{MIRROR_ANNOTATION, SEEN_ANNOTATION, SOURCE_ANNOTATION};
 
-/// Upstream's: where the node has the pod from. Upstream's own values are `file`, `http` and `api`.
-const SOURCE_ANNOTATION: &str = "kubernetes.io/config.source";
-const SEEN_ANNOTATION: &str = "kubernetes.io/config.seen";
+/// Upstream's own values are `file`, `http` and `api`.
 const SOURCE: &str = "process";
 const CONDITIONS: [&str; 5] =
     ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];

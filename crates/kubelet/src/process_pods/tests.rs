@@ -69,7 +69,7 @@ fn a_part_is_a_mirror_pod_that_runs() {
     assert_eq!(written["metadata"]["name"], "kube-apiserver-n1");
     assert_eq!(written["metadata"]["namespace"], "kube-system");
     assert_eq!(written["metadata"]["labels"]["component"], "kube-apiserver");
-    assert!(has_mirror_annotation(&pod));
+    assert!(mirrored_uid(&pod).is_some());
     assert_eq!(
         written["metadata"]["ownerReferences"],
         json!([{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u", "controller": true}])

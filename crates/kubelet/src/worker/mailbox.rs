@@ -36,11 +36,17 @@ pub struct Mail {
     pub eviction: Option<Rejection>,
     /// Whether the pod waits for other resources than it was granted; `None` where that is as before.
     pub resize: Option<Option<PendingResize>>,
+    /// The object by which the API shows a static pod.
+    pub mirror: Option<Arc<Pod>>,
 }
 
 impl Mail {
     fn is_empty(&self) -> bool {
-        self.news.is_none() && !self.runtime_changed && self.eviction.is_none() && self.resize.is_none()
+        self.news.is_none()
+            && !self.runtime_changed
+            && self.eviction.is_none()
+            && self.resize.is_none()
+            && self.mirror.is_none()
     }
 }
 
@@ -77,6 +83,12 @@ impl Mailbox {
     /// Says whether the pod waits for other resources than it was granted.
     pub fn resize(&self, pending: Option<PendingResize>) {
         self.with(|mail| mail.resize = Some(pending));
+        self.bell.notify_one();
+    }
+
+    /// Brings the newest version of the object by which the API shows a static pod.
+    pub fn mirror(&self, mirror: Arc<Pod>) {
+        self.with(|mail| mail.mirror = Some(mirror));
         self.bell.notify_one();
     }
 

@@ -24,6 +24,8 @@ pub struct Reporting {
     /// The whole status the last write left in the API; tells our own echo from another's change.
     echo: Option<PodStatus>,
     echo_version: u64,
+    /// A mirror that came while a write was under way.
+    mirror: Option<Arc<Pod>>,
     /// The last status computed here.
     computed: Option<Arc<PodStatus>>,
     writing: bool,
@@ -44,6 +46,7 @@ impl Reporting {
             reported: Arc::new(known),
             echo: None,
             echo_version: 0,
+            mirror: None,
             computed: None,
             writing: false,
             not_before,
@@ -83,6 +86,20 @@ impl Reporting {
         Arc::new(pod)
     }
 
+    /// Takes in a new version of a static pod's mirror. Only what the API has is read from it, never what is wanted: a
+    /// mirror that was made anew has no status, and gets the whole one.
+    pub fn mirrored(&mut self, mirror: Arc<Pod>) {
+        if self.writing {
+            self.mirror = Some(mirror);
+            return;
+        }
+        let known = mirror.status.clone().unwrap_or_default();
+        if version(&mirror) >= self.echo_version && self.echo.as_ref() != Some(&known) {
+            self.reported = Arc::new(known.clone());
+            self.echo = Some(known);
+        }
+    }
+
     /// Takes in how a write went.
     pub fn acknowledge(&mut self, sent: Arc<PodStatus>, result: Result<Arc<Pod>, PodApiError>) {
         self.writing = false;
@@ -100,6 +117,9 @@ impl Reporting {
                 tracing::warn!(why, "a pod's status cannot be written");
                 self.due = Some(Instant::now() + RETRY.delay(self.failures));
             }
+        }
+        if let Some(mirror) = self.mirror.take() {
+            self.mirrored(mirror);
         }
     }
 }

@@ -8,7 +8,7 @@ use nft::Batch;
 use super::calls::What;
 use super::changes::{Changes, Found};
 use super::holders::Holders;
-use super::pod::Pod;
+use super::pod::{self, Pod};
 use super::policy::Policy;
 use super::state::State;
 use super::table::Table;
@@ -151,6 +151,6 @@ impl Kernel {
 
     /// Whether the watch has shown the pod, and not only a former one of its name.
     fn is_known(&self, pod: &Key, uid: &str) -> bool {
-        self.view.pods.find(pod).is_some_and(|pod| uid.is_empty() || *pod.uid == *uid)
+        self.view.pods.find(pod).is_some_and(|pod| uid.is_empty() || *pod::uid(&pod) == *uid)
     }
 }

@@ -43,8 +43,22 @@ pub(super) struct Seniority {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Fields {
+    metadata: Metadata,
     spec: Spec,
     status: Status,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    annotations: Annotations,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Annotations {
+    #[serde(rename = "kubernetes.io/config.mirror")]
+    mirror: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -87,10 +101,15 @@ struct PodIp {
     ip: String,
 }
 
+/// By what the pod's node and its runtime know it: its uid, or that of the static pod that the object shows.
+pub(super) fn uid(pod: &Cached<v1::Pod>) -> Arc<str> {
+    pod.view::<Fields>().metadata.annotations.mirror.as_deref().map_or_else(|| pod.uid.clone(), Arc::from)
+}
+
 impl Pod {
     /// The pod, unless it is in the node's network or has ended.
     pub fn of(pod: &Cached<v1::Pod>, node: &str) -> Option<Self> {
-        let Fields { spec, status } = &*pod.view::<Fields>();
+        let Fields { spec, status, .. } = &*pod.view::<Fields>();
         if spec.host_network || matches!(status.phase.as_str(), "Succeeded" | "Failed") {
             return None;
         }
@@ -100,7 +119,7 @@ impl Pod {
         let ports = spec.containers.iter().chain(sidecars).flat_map(|container| &container.ports);
         let addresses = status.pod_ips.iter().map(|one| &one.ip).chain([&status.pod_ip]);
         Some(Self {
-            uid: pod.uid.clone(),
+            uid: uid(pod),
             labels: pod.labels.clone(),
             is_here: spec.node_name == node,
             address: addresses.filter_map(|address| address.parse().ok()).next(),
@@ -123,4 +142,21 @@ fn named(port: &Port) -> Option<NamedPort> {
         protocol,
         number: port.container_port,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_object_of_a_static_pod_stands_for_what_runs() {
+        let known = |annotations: serde_json::Value| {
+            let pod = json!({"metadata": {"name": "p", "uid": "of-the-api", "annotations": annotations}});
+            uid(&Cached::of(&serde_json::from_value(pod).expect("a pod"))).to_string()
+        };
+        assert_eq!(known(json!({"a": "b"})), "of-the-api");
+        assert_eq!(known(json!({"kubernetes.io/config.mirror": "of-the-node"})), "of-the-node");
+    }
 }

@@ -39,6 +39,7 @@ mod services;
 mod settings;
 mod shared_store;
 mod stateful;
+mod static_pods;
 mod streams;
 mod suite;
 mod volumes;
@@ -74,6 +75,7 @@ const AREAS: &[&[suite::Row]] = &[
     replication::ROWS,
     deployments::ROWS,
     stateful::ROWS,
+    static_pods::ROWS,
     deletion::ROWS,
     disruption::ROWS,
     names::ROWS,

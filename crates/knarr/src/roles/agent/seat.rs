@@ -6,6 +6,7 @@ use std::io::{BufRead, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use kubelet::static_pods::StaticPodsConfig;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use super::Word;
@@ -14,7 +15,8 @@ use crate::cluster::Cluster;
 use crate::host;
 use crate::layout::{Layout, NodeLayout};
 use crate::process::ProcessRecord;
-use crate::roles::daemon;
+use crate::roles::{daemon, node};
+use crate::settings::Settings;
 use crate::which::layout_of;
 
 /// Of nodes that others do not reach as the address of a load balancer.
@@ -94,6 +96,17 @@ impl Seat {
     /// The file that names the node's name servers.
     pub fn resolv_conf(&self) -> PathBuf {
         self.member.map_or_else(|| host::RESOLV_CONF.into(), |_| host::resolv_conf())
+    }
+
+    /// Where static pods come from. A member has none: the settings are all nodes', and a manifest asks for one pod.
+    ///
+    /// # Errors
+    /// When their folder cannot be made.
+    pub fn static_pods(&self, settings: &Settings) -> Result<StaticPodsConfig> {
+        match self.member {
+            Some(_) => Ok(StaticPodsConfig::default()),
+            None => node::static_pods(&self.layout, settings),
+        }
     }
 
     /// The node's labels beside those of every node. What is sent to a load balancer reaches the machine, not its members.

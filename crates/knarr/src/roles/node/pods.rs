@@ -23,6 +23,7 @@ use kubelet::sandbox_config::SandboxConfigBuilder;
 use kubelet::seams::PodDirectory;
 use kubelet::server::{Access, Configuration, ServerDeps};
 use kubelet::source::PodSource;
+use kubelet::static_pods::{StaticPods, StaticPodsDeps};
 use kubelet::volumes::reclaim::Reclaimer;
 use kubelet::volumes::{self, PodDirs, mount_table};
 
@@ -60,6 +61,7 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
             runtime: kit.runtime.0.clone(),
             images: kit.runtime.1.clone(),
             source: PodSource::api(&kit.informers, &config.name),
+            statics: static_pods(config, deps, kit),
             volumes: volumes.clone(),
             containers: Arc::new(ContainerConfigBuilder {
                 volumes,
@@ -112,6 +114,18 @@ fn plugins(config: &Config, deps: &Deps, kit: &Kit, dirs: &PodDirs) -> Result<()
     let shutdown = deps.supervisor.shutdown().clone();
     deps.supervisor.spawn(TaskKind::Essential, "plugins", registrar.run(shutdown));
     Ok(())
+}
+
+/// The pods that manifests of this machine ask for.
+fn static_pods(config: &Config, deps: &Deps, kit: &Kit) -> StaticPods {
+    let from = StaticPodsDeps {
+        pods: kit.informers.cache_of(PodSource::scope(&config.name)),
+        node: kit.informers.cache_of(Scope::fields(format!("metadata.name={}", config.name))),
+        client: kit.client.clone(),
+        events: kit.events.clone(),
+        clock: deps.clock.clone(),
+    };
+    StaticPods::new(&config.name, config.static_pods.clone(), from)
 }
 
 /// Shows the parts of this process that belong to the node as pods.

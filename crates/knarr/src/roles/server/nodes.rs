@@ -70,6 +70,7 @@ impl<'a> Nodes<'a> {
             port: parts.cluster.kubelet_port(),
             layout: parts.layout.node(0),
             settings: parts.settings.clone(),
+            static_pods: node::static_pods(&parts.layout, &parts.settings)?,
             addresses: self.here.addresses.clone(),
             links: parts.cluster.links(0),
             network: parts.cluster.network(),

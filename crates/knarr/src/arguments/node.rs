@@ -1,0 +1,223 @@
+//! The settings of this machine's own node, under upstream's names: as flags, and as keys below `node` in the settings file,
+//! where they are called as in a KubeletConfiguration.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use kubelet::static_pods::{StaticPodsConfig, UrlConfig};
+use serde::Deserialize;
+
+use super::api_server::Span;
+
+/// How often the URL is asked, as upstream.
+const ASK_EVERY: Duration = Duration::from_secs(20);
+
+/// What the command line says of the node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[command(next_help_heading = "Node")]
+pub struct NodeFlags {
+    /// Run the pods of the manifests in this folder, or of this manifest, whatever the API says
+    /// [default: /etc/knarr/manifests/NAME]
+    #[arg(long, value_name = "PATH")]
+    pub pod_manifest_path: Option<PathBuf>,
+    /// Run the pods that this URL names: one, or a list of them
+    #[arg(long, value_name = "URL")]
+    pub manifest_url: Option<String>,
+    /// What the URL is asked with: headers, as "a:hello,b:again,c:world"
+    #[arg(long, value_name = "NAME:VALUE,...", value_delimiter = ',')]
+    pub manifest_url_header: Vec<String>,
+    /// Look at the manifests at this interval, too [default: only when the kernel tells that they have changed]
+    #[arg(long, value_name = "DURATION")]
+    pub file_check_frequency: Option<Span>,
+    /// How often the URL is asked [default: 20s]
+    #[arg(long, value_name = "DURATION")]
+    pub http_check_frequency: Option<Span>,
+}
+
+/// What the settings file says of the node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NodeSettings {
+    static_pod_path: Option<PathBuf>,
+    #[serde(rename = "staticPodURL")]
+    static_pod_url: Option<String>,
+    #[serde(rename = "staticPodURLHeader")]
+    static_pod_url_header: BTreeMap<String, Vec<String>>,
+    file_check_frequency: Option<Span>,
+    http_check_frequency: Option<Span>,
+}
+
+impl NodeFlags {
+    /// The flags that say the same to another process, with whole paths.
+    ///
+    /// # Errors
+    /// When a path cannot be made whole.
+    pub fn arguments(&self) -> Result<Vec<OsString>> {
+        let mut arguments = Vec::new();
+        let mut flag = |name: &str, value: OsString| {
+            let mut argument = OsString::from(format!("--{name}="));
+            argument.push(value);
+            arguments.push(argument);
+        };
+        if let Some(path) = &self.pod_manifest_path {
+            flag("pod-manifest-path", whole(path)?.into());
+        }
+        if let Some(url) = &self.manifest_url {
+            flag("manifest-url", url.into());
+        }
+        for header in &self.manifest_url_header {
+            flag("manifest-url-header", header.into());
+        }
+        let spans = [
+            ("file-check-frequency", self.file_check_frequency),
+            ("http-check-frequency", self.http_check_frequency),
+        ];
+        for (name, span) in spans {
+            if let Some(span) = span {
+                flag(name, format!("{}s", span.0.as_secs_f64()).into());
+            }
+        }
+        Ok(arguments)
+    }
+
+    /// These, and where they say nothing, what the file says.
+    ///
+    /// # Errors
+    /// When a header has no value.
+    pub fn over(&self, file: &NodeSettings) -> Result<NodeSettings> {
+        let mut all = file.clone();
+        let mut headers = BTreeMap::<String, Vec<String>>::new();
+        for header in &self.manifest_url_header {
+            let Some((name, value)) = header.split_once(':') else {
+                bail!("--manifest-url-header: {header:?} is not of the form NAME:VALUE");
+            };
+            headers.entry(name.trim().to_owned()).or_default().push(value.trim().to_owned());
+        }
+        if !headers.is_empty() {
+            all.static_pod_url_header = headers;
+        }
+        all.static_pod_path = self.pod_manifest_path.clone().or(all.static_pod_path);
+        all.static_pod_url = self.manifest_url.clone().or(all.static_pod_url);
+        all.file_check_frequency = self.file_check_frequency.or(all.file_check_frequency);
+        all.http_check_frequency = self.http_check_frequency.or(all.http_check_frequency);
+        Ok(all)
+    }
+}
+
+impl NodeSettings {
+    /// Whether what is only used later can be used.
+    ///
+    /// # Errors
+    /// Names the setting that cannot.
+    pub fn check(&self) -> Result<()> {
+        if let Some(url) = self.static_pod_url.as_ref().filter(|url| !url.is_empty()) {
+            ensure!(
+                url.starts_with("http://") || url.starts_with("https://"),
+                "staticPodURL: {url:?} is no http or https URL"
+            );
+        }
+        for (name, span) in [
+            ("fileCheckFrequency", self.file_check_frequency),
+            ("httpCheckFrequency", self.http_check_frequency),
+        ] {
+            let too_short = span.is_some_and(|span| !span.0.is_zero() && span.0 < Duration::from_secs(1));
+            ensure!(!too_short, "{name}: less than a second is too often");
+        }
+        Ok(())
+    }
+
+    /// Where static pods come from; `usual` is the folder where no other is named.
+    ///
+    /// # Errors
+    /// When the path cannot be made whole.
+    pub fn static_pods(&self, usual: PathBuf) -> Result<StaticPodsConfig> {
+        let path = match &self.static_pod_path {
+            // As upstream, an empty one asks for none.
+            Some(path) if path.as_os_str().is_empty() => None,
+            Some(path) => Some(whole(path)?),
+            None => Some(usual),
+        };
+        let some = |span: Option<Span>| span.map(|span| span.0).filter(|span| !span.is_zero());
+        let headers = self.static_pod_url_header.iter();
+        let headers =
+            headers.flat_map(|(name, values)| values.iter().map(move |value| (name.clone(), value.clone())));
+        let url = self.static_pod_url.clone().filter(|url| !url.is_empty()).map(|url| UrlConfig {
+            url,
+            headers: headers.collect(),
+            ask_every: some(self.http_check_frequency).unwrap_or(ASK_EVERY),
+        });
+        Ok(StaticPodsConfig { path, look_every: some(self.file_check_frequency), url })
+    }
+}
+
+/// The path from the root.
+fn whole(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("finding {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        node: NodeFlags,
+    }
+
+    fn flags(line: &[&str]) -> NodeFlags {
+        let line = std::iter::once("knarr").chain(line.iter().copied());
+        Line::try_parse_from(line).expect("flags").node
+    }
+
+    fn file(text: &str) -> NodeSettings {
+        serde_saphyr::from_str(text).expect("settings")
+    }
+
+    #[test]
+    fn static_pods_come_from_where_flags_and_file_say() {
+        let usual = || PathBuf::from("/etc/knarr/manifests/x");
+        let of = |settings: &NodeSettings| settings.static_pods(usual()).expect("settings");
+        assert_eq!(of(&NodeSettings::default()).path, Some(usual()));
+        assert_eq!(of(&file("staticPodPath: ''")).path, None, "none at all");
+        let text = "{staticPodPath: /etc/kubernetes/manifests, staticPodURL: http://h/p, \
+                    staticPodURLHeader: {A: [x, y]}, fileCheckFrequency: 20s, httpCheckFrequency: 1m}";
+        let all = of(&file(text));
+        assert_eq!(all.path.as_deref(), Some(Path::new("/etc/kubernetes/manifests")));
+        assert_eq!(all.look_every, Some(Duration::from_secs(20)));
+        let url = all.url.expect("a URL");
+        assert_eq!((url.headers.len(), url.ask_every), (2, Duration::from_mins(1)));
+        let given = flags(&["--pod-manifest-path=/m", "--manifest-url-header=B:z,C:1:2"]);
+        let all = of(&given.over(&file(text)).expect("put together"));
+        let headers = all.url.expect("a URL").headers;
+        assert_eq!(all.path.as_deref(), Some(Path::new("/m")));
+        assert_eq!(headers, [("B".to_owned(), "z".to_owned()), ("C".to_owned(), "1:2".to_owned())]);
+    }
+
+    #[test]
+    fn flags_are_handed_on() {
+        let given = flags(&[
+            "--pod-manifest-path=/m",
+            "--manifest-url=http://h/p",
+            "--manifest-url-header=a:b,c:d",
+            "--http-check-frequency=1m30s",
+        ]);
+        let handed = given.arguments().expect("flags");
+        let handed: Vec<_> = handed.iter().map(|flag| flag.to_str().expect("UTF-8")).collect();
+        assert_eq!(flags(&handed), given);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused() {
+        let why = |text: &str| file(text).check().expect_err("refused").to_string();
+        assert_eq!(why("staticPodURL: ftp://x"), "staticPodURL: \"ftp://x\" is no http or https URL");
+        assert_eq!(why("httpCheckFrequency: 10ms"), "httpCheckFrequency: less than a second is too often");
+        assert!(flags(&["--manifest-url-header=a"]).over(&NodeSettings::default()).is_err());
+    }
+}

@@ -1,0 +1,226 @@
+//! Static pods: those that a folder, a file or a URL asks this node for, and that run without the API.
+//!
+//! Start at [`StaticPods`]. [`manifest`] reads manifests and [`register`] decides which pods run; both are pure. `folder`
+//! and `url` are the sources. [`mirrors`] keeps an object in the API for each static pod, the mirror pod, by which others
+//! see it (upstream `pkg/kubelet/config` and `pkg/kubelet/pod`). What happens to the mirror pod changes nothing here.
+
+mod complaints;
+mod folder;
+pub mod manifest;
+pub mod mirrors;
+mod register;
+mod url;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use base::Clock;
+use informer::Cache;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use tokio::sync::{Notify, watch};
+
+use crate::cri_calls::Cri;
+use crate::cri_view::{LABEL_POD_NAME, LABEL_POD_NAMESPACE, LABEL_POD_UID};
+use crate::events::Events;
+use crate::origin::SEEN_ANNOTATION;
+use crate::pod_api::KubePodApi;
+use crate::worker::PodNews;
+use crate::workers::Workers;
+use complaints::Complaints;
+use folder::Folder;
+use mirrors::Mirrors;
+use register::{Key, Register, Step, key};
+use url::Url;
+
+/// Where this node's static pods come from.
+#[derive(Debug, Clone, Default)]
+pub struct StaticPodsConfig {
+    /// A folder of manifests, or one manifest.
+    pub path: Option<PathBuf>,
+    /// How often to look at the path though the kernel tells of no change, if at all.
+    pub look_every: Option<Duration>,
+    pub url: Option<UrlConfig>,
+}
+
+/// A URL that gives manifests.
+#[derive(Debug, Clone)]
+pub struct UrlConfig {
+    pub url: String,
+    /// Names and values of what is sent along.
+    pub headers: Vec<(String, String)>,
+    pub ask_every: Duration,
+}
+
+/// What the static pods of a node are built from.
+pub struct StaticPodsDeps {
+    /// The pods of this node in the API.
+    pub pods: Cache<Pod>,
+    /// Has at least the node itself.
+    pub node: Cache<Node>,
+    pub client: kube::Client,
+    pub events: Events,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What a source asks for; `None` until it was read.
+type Offer = Option<Vec<Arc<Pod>>>;
+
+/// The static pods of this node.
+pub struct StaticPods {
+    node: String,
+    config: StaticPodsConfig,
+    mirrors: Mirrors,
+    complaints: Complaints,
+    register: Arc<Mutex<Register>>,
+    /// Rung when the register has changed.
+    changed: Arc<Notify>,
+    clock: Arc<dyn Clock>,
+}
+
+impl StaticPods {
+    pub fn new(node: &str, config: StaticPodsConfig, deps: StaticPodsDeps) -> Self {
+        let (register, changed) = (Arc::<Mutex<Register>>::default(), Arc::new(Notify::new()));
+        let complaints = Complaints::new(node, deps.events.clone());
+        let api = KubePodApi::new(deps.client.clone());
+        let mirrors = Mirrors::new(node, deps, api, changed.clone());
+        let clock = mirrors.clock.clone();
+        Self { node: node.to_owned(), config, mirrors, complaints, register, changed, clock }
+    }
+
+    /// Follows the sources, has workers run what they ask for, and keeps the mirror pods. Never ends. `complete` becomes
+    /// true once all sources were read: only then is it known which pods nobody asks for.
+    pub async fn run(&self, workers: &Workers, cri: &dyn Cri, complete: &watch::Sender<bool>) {
+        let (files, url) = (watch::Sender::new(None), watch::Sender::new(None));
+        tokio::join!(
+            self.follow_path(&files),
+            self.follow_url(&url),
+            self.keep_pods(workers, cri, [files.subscribe(), url.subscribe()], complete),
+            self.mirrors.keep(&self.register, workers, complete.subscribe()),
+        );
+    }
+
+    async fn follow_path(&self, tell: &watch::Sender<Offer>) {
+        match &self.config.path {
+            Some(path) => {
+                Folder::new(path.clone(), self.config.look_every)
+                    .follow(&self.node, tell, &self.complaints)
+                    .await
+            }
+            None => drop(tell.send_replace(Some(Vec::new()))),
+        }
+    }
+
+    async fn follow_url(&self, tell: &watch::Sender<Offer>) {
+        match &self.config.url {
+            Some(config) => Url::new(config.clone()).follow(&self.node, tell, &self.complaints).await,
+            None => drop(tell.send_replace(Some(Vec::new()))),
+        }
+    }
+
+    async fn keep_pods(
+        &self,
+        workers: &Workers,
+        cri: &dyn Cri,
+        mut sources: [watch::Receiver<Offer>; 2],
+        complete: &watch::Sender<bool>,
+    ) {
+        let mut first = true;
+        loop {
+            let offers: Vec<Offer> =
+                sources.iter_mut().map(|source| source.borrow_and_update().clone()).collect();
+            let known = offers.iter().all(Option::is_some);
+            let offered: Vec<Arc<Pod>> = offers.into_iter().flatten().flatten().collect();
+            if first && !offered.is_empty() {
+                first = false;
+                self.end_predecessors(workers, cri, &offered).await;
+            }
+            self.settle(workers, &offered);
+            if known {
+                complete.send_if_modified(|complete| !std::mem::replace(complete, true));
+            }
+            let [files, url] = &mut sources;
+            tokio::select! {
+                Ok(()) = files.changed() => {}
+                Ok(()) = url.changed() => {}
+                () = workers.retired() => {}
+            }
+        }
+    }
+
+    fn settle(&self, workers: &Workers, offered: &[Arc<Pod>]) {
+        let now = Time(self.clock.now());
+        let steps = self.lock().settle(offered, |uid| workers.knows(uid));
+        let has_steps = !steps.is_empty();
+        let mut doubles = Vec::new();
+        for step in steps {
+            match step {
+                Step::Start(pod) => {
+                    workers.deliver(PodNews::Current(Arc::new(seen_at(&pod, &now))));
+                    if let Some(mirror) = self.mirrors.of(&pod) {
+                        workers.mirrored(&mirror);
+                    }
+                }
+                Step::End(pod) => workers.deliver(PodNews::Gone(Arc::new(asked_to_end(&pod, &now)))),
+                Step::Waits(pod) => doubles.push(pod),
+            }
+        }
+        self.complaints.doubles(&doubles);
+        // A pod that has ended needs no step, but its mirror has to go.
+        if has_steps || self.lock().has_forgotten() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Has what runs of earlier versions of these pods ended first: their manifests were changed while the agent was away.
+    async fn end_predecessors(&self, workers: &Workers, cri: &dyn Cri, offered: &[Arc<Pod>]) {
+        let wanted: BTreeMap<Key, &str> =
+            offered.iter().map(|pod| (key(pod), pod.metadata.uid.as_deref().unwrap_or_default())).collect();
+        let sandboxes = match cri.sandboxes(None).await {
+            Ok(sandboxes) => sandboxes,
+            Err(error) => {
+                tracing::warn!(%error, "what runs of earlier static pods is not known");
+                return;
+            }
+        };
+        for sandbox in sandboxes {
+            let label = |key: &str| sandbox.labels.get(key).cloned().unwrap_or_default();
+            let (name, uid) = ((label(LABEL_POD_NAMESPACE), label(LABEL_POD_NAME)), label(LABEL_POD_UID));
+            if uid.is_empty() || wanted.get(&name).is_none_or(|wanted| *wanted == uid) || workers.knows(&uid)
+            {
+                continue;
+            }
+            let metadata = ObjectMeta {
+                uid: Some(uid),
+                namespace: Some(name.0),
+                name: Some(name.1),
+                ..ObjectMeta::default()
+            };
+            let pod = Arc::new(Pod { metadata, ..Pod::default() });
+            self.lock().is_ending(pod.clone());
+            workers.deliver(PodNews::Gone(Arc::new(asked_to_end(&pod, &Time(self.clock.now())))));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Register> {
+        self.register.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// The pod with the moment from which the node knows it.
+fn seen_at(pod: &Pod, now: &Time) -> Pod {
+    let mut pod = pod.clone();
+    pod.metadata.annotations.get_or_insert_default().insert(SEEN_ANNOTATION.to_owned(), now.0.to_string());
+    pod
+}
+
+/// Nobody asks for the pod any more: it has its whole grace period, as one that is deleted through the API.
+fn asked_to_end(pod: &Pod, now: &Time) -> Pod {
+    let mut pod = pod.clone();
+    let grace_s = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+    pod.metadata.deletion_timestamp = Some(now.clone());
+    pod.metadata.deletion_grace_period_seconds = Some(grace_s.unwrap_or(30));
+    pod
+}
