@@ -1,7 +1,8 @@
 //! `/healthz`, `/livez` and `/readyz`: named checks, with upstream's texts.
 
 use std::fmt::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::StatusCode;
 
@@ -22,6 +23,17 @@ pub(crate) struct Health {
     always: Mutex<Vec<(&'static str, Check)>>,
 }
 
+/// Steps of the start that are not done yet; see [`crate::Server::begin`].
+#[must_use = "the server is not healthy before its steps are done"]
+#[derive(Debug)]
+pub struct Steps(Arc<AtomicBool>);
+
+impl Steps {
+    pub fn done(self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 impl Health {
     pub(crate) fn add_ready_check(&self, name: &'static str, check: Check) {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).push((name, check));
@@ -31,14 +43,26 @@ impl Health {
         self.always.lock().unwrap_or_else(PoisonError::into_inner).push((name, check));
     }
 
-    /// Answers `/KIND` or `/KIND/CHECK`; `None` for an unknown kind or check. `store` is how a store elsewhere is.
+    /// Until [`Steps::done`] the checks of these names fail.
+    pub(crate) fn begin(&self, names: &[&'static str]) -> Steps {
+        let done = Arc::new(AtomicBool::new(false));
+        for name in names {
+            let done = Arc::clone(&done);
+            let check =
+                move || if done.load(Ordering::Acquire) { Ok(()) } else { Err("not finished".to_owned()) };
+            self.add_check(name, Box::new(check));
+        }
+        Steps(done)
+    }
+
+    /// Answers `/KIND` or `/KIND/CHECK`; `None` for an unknown kind or check. `store` is how the store is.
     pub(crate) fn answer(
         &self,
         kind: &str,
         only: Option<&str>,
         query: &Query,
         metrics: &Metrics,
-        store: Option<&Result<(), String>>,
+        store: &Result<(), String>,
     ) -> Option<http::Response<Body>> {
         let kind = KINDS.into_iter().find(|known| *known == kind)?;
         let excluded: Vec<&str> = query.all("exclude").collect();
@@ -66,16 +90,12 @@ impl Health {
             let _ = writeln!(lines, "{line}");
         };
         report("ping", Ok(()));
-        if let Some(store) = store {
-            report("etcd", store.clone());
-        }
+        report("etcd", store.clone());
         for (name, check) in self.always.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             report(name, check());
         }
         if kind == "readyz" {
-            if let Some(store) = store {
-                report("etcd-readiness", store.clone());
-            }
+            report("etcd-readiness", store.clone());
             for (name, check) in self.ready.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 report(name, check());
             }
@@ -102,14 +122,13 @@ mod tests {
         let (health, metrics) = (Health::default(), Metrics::new(&crate::cache::StoreCalls::default()));
         health.add_ready_check("store", Box::new(|| Err("down".into())));
         let code = |kind, only, query| {
-            health.answer(kind, only, &Query::parse(query), &metrics, None).map(|r| r.status().as_u16())
+            health.answer(kind, only, &Query::parse(query), &metrics, &Ok(())).map(|r| r.status().as_u16())
         };
         assert_eq!(code("readyz", None, ""), Some(500));
         assert_eq!(code("readyz", Some("ping"), ""), Some(200));
         assert_eq!(code("readyz", None, "exclude=store"), Some(200));
         assert_eq!(code("livez", None, "verbose"), Some(200));
         assert_eq!(code("livez", Some("store"), ""), None);
-        assert_eq!(code("livez", Some("etcd"), ""), None, "the store is of this process");
         health.add_check("keys", Box::new(|| Ok(())));
         assert_eq!(
             (code("livez", Some("keys"), ""), code("readyz", Some("keys"), "")),
@@ -117,7 +136,7 @@ mod tests {
         );
         let lost = Err("no leader".to_owned());
         let code = |kind, only, store| {
-            let answer = health.answer(kind, only, &Query::parse("exclude=store"), &metrics, Some(store));
+            let answer = health.answer(kind, only, &Query::parse("exclude=store"), &metrics, store);
             answer.map(|r| r.status().as_u16())
         };
         assert_eq!(
@@ -129,5 +148,18 @@ mod tests {
             (Some(500), None)
         );
         assert_eq!((code("livez", None, &lost), code("readyz", None, &Ok(()))), (Some(500), Some(200)));
+    }
+
+    #[test]
+    fn steps_of_the_start_count_once_they_are_done() {
+        let (health, metrics) = (Health::default(), Metrics::new(&crate::cache::StoreCalls::default()));
+        let steps = health.begin(&["poststarthook/a", "poststarthook/b"]);
+        let code = |kind, only| {
+            let answer = health.answer(kind, only, &Query::parse(""), &metrics, &Ok(()));
+            answer.map(|answer| answer.status().as_u16())
+        };
+        assert_eq!((code("livez", None), code("healthz", Some("poststarthook/b"))), (Some(500), Some(500)));
+        steps.done();
+        assert_eq!((code("livez", None), code("readyz", Some("poststarthook/b"))), (Some(200), Some(200)));
     }
 }

@@ -44,5 +44,6 @@ pub use cache::specs::cache_specs;
 pub use context::{Deps, Limits};
 pub use custom::CustomKinds;
 pub use eventual::Eventual;
+pub use health::Steps;
 pub use kubelet::KubeletClient;
 pub use server::{Config, InProcess, Server, tls};

@@ -20,6 +20,7 @@ pub use in_process::InProcess;
 
 use crate::build::Version;
 use crate::context::{Context, Deps, Limits};
+use crate::health::Steps;
 use crate::request::User;
 
 /// What can be set about the server.
@@ -99,5 +100,10 @@ impl Server {
         check: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ) {
         self.context.health.add_check(name, Box::new(check));
+    }
+
+    /// Steps of the start under upstream's names: `/livez`, `/readyz` and `/healthz` fail until they are done.
+    pub fn begin(&self, steps: &[&'static str]) -> Steps {
+        self.context.health.begin(steps)
     }
 }

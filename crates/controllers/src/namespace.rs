@@ -76,6 +76,12 @@ impl Controller for NamespaceController {
         let mut plan = Plan::nothing();
         let Observed { namespace, contents } = observed;
         if contents.is_empty() {
+            // Where others hold the namespace, what became of its contents is worth telling.
+            let is_held = namespace.metadata.finalizers.as_ref().is_some_and(|others| !others.is_empty());
+            if let Some(told) = is_held.then(|| tell(namespace, contents, now)).flatten() {
+                plan.then(told);
+                return plan.because("nothing is left in the namespace, which others hold");
+            }
             plan.then(finalize(namespace));
             return plan.because("nothing is left in the namespace");
         }

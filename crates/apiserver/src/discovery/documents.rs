@@ -67,6 +67,9 @@ pub(super) struct ApiResource<'a> {
     pub short_names: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<&'a str>,
+    /// Changes with the version in which objects are stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_version_hash: Option<String>,
 }
 
 #[derive(Serialize)]

@@ -1,7 +1,9 @@
 //! The legacy documents of discovery: one for each group and version. Pure.
 
 use api::GroupVersion;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use resources::{KindTable, Resource, Verb};
+use sha2::{Digest as _, Sha256};
 
 use super::documents::{ApiResource, Group, GroupList, GroupVersionForDiscovery, ResourceList, Versions};
 
@@ -62,6 +64,7 @@ pub(super) fn resources<'a>(table: &'a KindTable, gv: &GroupVersion) -> Resource
                 verbs: verbs(&sub.verbs),
                 short_names: Vec::new(),
                 categories: Vec::new(),
+                storage_version_hash: None,
             });
         }
     }
@@ -80,7 +83,19 @@ fn resource(row: &Resource) -> ApiResource<'_> {
         verbs: verbs(&row.verbs),
         short_names: row.short_names.iter().map(|s| s.as_ref()).collect(),
         categories: row.categories.iter().map(|s| s.as_ref()).collect(),
+        storage_version_hash: storage_version_hash(row),
     }
+}
+
+/// The hash of the version in which the kind's objects are stored, made as upstream makes it
+/// (`apiserver/pkg/endpoints/discovery/storageversionhash.go`); `None` for a kind whose objects are not stored.
+fn storage_version_hash(row: &Resource) -> Option<String> {
+    if row.question.is_some() || row.observed.is_some() || row.elsewhere {
+        return None;
+    }
+    let GroupVersion { group, version } = &row.storage_version;
+    let digest = Sha256::digest(format!("{group}/{version}/{}", row.kind));
+    Some(BASE64_STANDARD.encode(&digest[..8]))
 }
 
 /// Verbs as discovery lists them: sorted.

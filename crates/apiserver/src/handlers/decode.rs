@@ -2,7 +2,7 @@
 
 use api::codec::{self, Decoded, Limits, Strictness, protobuf, structure};
 use api::managed;
-use api::{Error, GroupVersionKind, Object};
+use api::{Error, GroupVersionKind, Object, Reason};
 use http::HeaderMap;
 use resources::{Resource, Schema};
 
@@ -12,6 +12,9 @@ use crate::respond::negotiate::{BodyFormat, body_format, media_type, unsupported
 
 /// What bodies of kinds without a protobuf form may be written in.
 const TEXTS: &str = "application/json, application/yaml";
+
+/// How much of a body that cannot be read is shown.
+const SUMMARY_BYTES: usize = 30;
 
 /// Decodes a body of the given structure in whatever format it is written, its structure not checked yet.
 ///
@@ -56,10 +59,29 @@ pub(crate) fn object(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Error> {
-    let decoded = document(&call.headers, body, &row.schema)?;
+    let decoded =
+        document(&call.headers, body, &row.schema).map_err(|error| unrecognized(row, body, error))?;
     let object = check(row, decoded, options, warnings)?;
     call.notes.received(&object);
     Ok(object)
+}
+
+/// Says of a body that cannot be read what it was to be, and how it begins, as upstream does.
+fn unrecognized(row: &Resource, body: &[u8], error: Error) -> Error {
+    if !error.is(Reason::BadRequest) {
+        return error;
+    }
+    let start = &body[..body.len().min(SUMMARY_BYTES)];
+    let summary = match body {
+        [] => "<empty>".to_owned(),
+        [b'{', ..] => String::from_utf8_lossy(start).into_owned(),
+        _ => start.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    let more = if body.len() > SUMMARY_BYTES { " ..." } else { "" };
+    let (kind, why) = (&row.kind, &error.message);
+    Error::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): {why} ({summary}{more})"
+    ))
 }
 
 /// Decodes the configuration of a server-side apply: YAML, of which JSON is a part.

@@ -27,10 +27,11 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
         context.deps.resources.settled().await;
     }
     match parts.as_slice() {
-        [kind @ ("healthz" | "livez" | "readyz"), only @ ..] if only.len() < 2 => {
+        [kind @ ("healthz" | "livez" | "readyz"), only @ ..] => {
             let (health, store) = (&context.health, store_health(context).await);
-            let only = only.first().copied();
-            let answer = health.answer(kind, only, &call.query, &context.metrics, store.as_ref());
+            // The names of some checks have slashes.
+            let only = (!only.is_empty()).then(|| only.join("/"));
+            let answer = health.answer(kind, only.as_deref(), &call.query, &context.metrics, &store);
             answer.ok_or_else(Error::no_such_path)
         }
         ["version"] => version(context.commit),
@@ -64,15 +65,12 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
 }
 
 /// How a store on the other side of a network is; `None` for one of this process, without which nothing answers.
-async fn store_health(context: &Context) -> Option<Result<(), String>> {
+async fn store_health(context: &Context) -> Result<(), String> {
     let store = &context.deps.store;
-    if !store.is_shared() {
-        return None;
-    }
-    Some(match tokio::time::timeout(STORE_PATIENCE, store.revision()).await {
+    match tokio::time::timeout(STORE_PATIENCE, store.revision()).await {
         Ok(answer) => answer.map(drop).map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {} s", STORE_PATIENCE.as_secs())),
-    })
+    }
 }
 
 /// An answer that is the same for everybody, and may be kept for an hour.

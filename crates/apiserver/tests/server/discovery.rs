@@ -23,6 +23,9 @@ async fn legacy_documents_list_groups_versions_and_resources() {
     let pods = resource(&core["resources"], "name", "pods");
     assert_eq!(pods["shortNames"], json!(["po"]));
     assert_eq!(pods["namespaced"], true);
+    assert_eq!(pods["storageVersionHash"], "xPOwRZ+Yhw8=");
+    assert_eq!(resource(&core["resources"], "name", "pods/exec")["storageVersionHash"], Value::Null);
+    assert_eq!(resource(&core["resources"], "name", "componentstatuses")["storageVersionHash"], Value::Null);
     assert_eq!(resource(&core["resources"], "name", "pods/exec")["kind"], "PodExecOptions");
     let deployments = harness.get("/apis/apps/v1").await.ok();
     let scale = resource(&deployments["resources"], "name", "deployments/scale");
@@ -56,7 +59,9 @@ async fn aggregated_documents_come_when_asked_for_and_are_cached_by_tag() {
 async fn health_version_and_metrics_answer() {
     let harness = Harness::start().await;
     assert_eq!(harness.get("/healthz").await.body, "ok");
-    assert_eq!(harness.get("/readyz?verbose").await.body, "[+]ping ok\nreadyz check passed\n");
+    let healthy = "[+]ping ok\n[+]etcd ok\n[+]etcd-readiness ok\nreadyz check passed\n";
+    assert_eq!(harness.get("/readyz?verbose").await.body, healthy);
+    assert_eq!(harness.get("/livez/etcd").await.body, "ok");
     let version = harness.get("/version").await.ok();
     assert_eq!((&version["major"], &version["minor"]), (&json!("1"), &json!("36")));
     assert_eq!(version["gitCommit"], COMMIT);

@@ -29,7 +29,13 @@ fn plan_at(remaining: Vec<Remaining>, now: jiff::Timestamp) -> Plan {
 }
 
 fn decide(contents: Contents, now: jiff::Timestamp) -> Plan {
-    let namespace = Namespace {
+    let observed = Observed { namespace: Arc::new(going()), contents };
+    NamespaceController::reconcile(&observed, now)
+}
+
+/// A namespace that is being deleted.
+fn going() -> Namespace {
+    Namespace {
         metadata: ObjectMeta {
             name: Some("ns".into()),
             deletion_timestamp: Some(Time(jiff::Timestamp::UNIX_EPOCH)),
@@ -37,9 +43,7 @@ fn decide(contents: Contents, now: jiff::Timestamp) -> Plan {
         },
         spec: Some(NamespaceSpec { finalizers: Some(vec![FINALIZER.into(), "other".into()]) }),
         ..Namespace::default()
-    };
-    let observed = Observed { namespace: Arc::new(namespace), contents };
-    NamespaceController::reconcile(&observed, now)
+    }
 }
 
 fn deleted(plan: &Plan) -> Vec<String> {
@@ -144,4 +148,23 @@ fn a_namespace_stays_while_nobody_says_what_a_version_holds() {
          b.example.com/v1: stale GroupVersion discovery: b.example.com/v1"
     );
     assert_eq!(stuck.again_after, Some(FINALIZER_WAIT));
+}
+
+#[test]
+fn a_namespace_that_others_hold_tells_that_it_is_empty_and_is_then_finalized() {
+    let mut namespace = going();
+    namespace.metadata.finalizers = Some(vec!["x.io/y".to_owned()]);
+    let decide = |namespace: &Namespace| {
+        let observed = Observed { namespace: Arc::new(namespace.clone()), contents: Contents::default() };
+        NamespaceController::reconcile(&observed, jiff::Timestamp::UNIX_EPOCH)
+    };
+    let first = decide(&namespace);
+    let [Action::Update { target, object }] = &first.actions[..] else { panic!("{:?}", first.actions) };
+    assert_eq!(target.path(), "/api/v1/namespaces/ns/status");
+    let told = object.at(&["status", "conditions"]).and_then(Value::as_array).expect("conditions");
+    assert!(told.len() == 5 && told.iter().all(|condition| condition["status"] == "False"), "{told:?}");
+    namespace.status =
+        serde_json::from_value(object.at(&["status"]).cloned().expect("a status")).expect("a status");
+    let [Action::Update { target, .. }] = &decide(&namespace).actions[..] else { panic!("not finalized") };
+    assert_eq!(target.path(), "/api/v1/namespaces/ns/finalize");
 }
