@@ -72,6 +72,11 @@ pub trait Logic: Send + Sync {
         None
     }
 
+    /// Why nobody may delete the object, whatever their rights.
+    fn undeletable(&self, _object: &Object) -> Option<&'static str> {
+        None
+    }
+
     /// Whether something besides the finalizers of the metadata keeps an object that is being deleted.
     fn is_held(&self, _object: &Object) -> bool {
         false

@@ -10,6 +10,7 @@ mod amounts;
 pub(crate) mod api_service;
 pub(crate) mod autoscaler;
 pub(crate) mod batch;
+pub(crate) mod certificates;
 mod check;
 pub(crate) mod cluster;
 pub(crate) mod config;

@@ -93,6 +93,9 @@ pub(crate) async fn delete(
     let mut held = Reservations::default();
     for _ in 0..ATTEMPTS {
         let object = &current.object;
+        if let Some(why) = target.row.logic.undeletable(object) {
+            return Err(Error::forbidden(&target.group_resource(), object.name(), why));
+        }
         deletion::check_preconditions(&target.row, object, options)?;
         let review = Review {
             attributes,

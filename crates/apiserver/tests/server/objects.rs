@@ -165,6 +165,23 @@ async fn deletes_check_preconditions_and_say_what_is_gone() {
 }
 
 #[tokio::test]
+async fn the_systems_priority_classes_stay() {
+    const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    let harness = Harness::start().await;
+    for (name, value) in [("system-node-critical", 2_000_001_000), ("mine", 1)] {
+        let class = json!({"metadata": {"name": name}, "value": value});
+        harness.post(CLASSES, &class).await;
+    }
+    let refusal = r#"priorityclasses.scheduling.k8s.io "system-node-critical" is forbidden: this is a system priority class and cannot be deleted"#;
+    for path in [&format!("{CLASSES}/system-node-critical"), CLASSES] {
+        assert_eq!(harness.delete(path).await.refused(403), refusal, "{path}");
+    }
+    harness.get(&format!("{CLASSES}/system-node-critical")).await.ok();
+    let selected = format!("{CLASSES}?fieldSelector=metadata.name%3Dmine");
+    harness.delete(&selected).await.ok();
+}
+
+#[tokio::test]
 async fn apply_creates_owns_and_conflicts() {
     let harness = Harness::start().await;
     let path = format!("{CONFIG_MAPS}/a");

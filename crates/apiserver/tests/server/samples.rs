@@ -1,5 +1,8 @@
 //! An object of each kind that passes validation.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{CertificateParams, KeyPair};
 use resources::Resource;
 use serde_json::{Value, json};
 
@@ -111,7 +114,7 @@ pub fn sample(row: &Resource, name: &str) -> Value {
         "PriorityLevelConfiguration" => reject(),
         "StorageClass" | "VolumeAttributesClass" => return class(object),
         "CertificateSigningRequest" => {
-            json!({"signerName": "example.com/a", "usages": ["client auth"], "request": "aGVsbG8="})
+            json!({"signerName": "example.com/a", "usages": ["client auth"], "request": signing_request()})
         }
         "EndpointSlice" => {
             object["addressType"] = "IPv4".into();
@@ -132,6 +135,13 @@ pub fn collection(row: &Resource) -> String {
     } else {
         format!("{root}/{}", row.plural)
     }
+}
+
+/// A request for a certificate, as the field of an object holds it.
+pub fn signing_request() -> String {
+    let key = KeyPair::generate().expect("a key");
+    let request = CertificateParams::default().serialize_request(&key).expect("a request");
+    STANDARD.encode(request.pem().expect("PEM"))
 }
 
 /// The spec of a priority level without queues.

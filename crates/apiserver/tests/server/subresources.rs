@@ -7,6 +7,7 @@ use apiserver::admission::{Immediate, Review};
 use serde_json::json;
 
 use crate::harness::{Harness, PODS, pod};
+use crate::samples::signing_request;
 
 #[tokio::test]
 async fn a_binding_assigns_a_pod_once() {
@@ -169,7 +170,8 @@ async fn an_approval_changes_metadata_and_conditions_and_nothing_else() {
     let harness = Harness::start().await;
     let requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
     let body = json!({"metadata": {"name": "c", "labels": {"old": "1"}}, "spec": {
-        "signerName": "example.com/a", "usages": ["client auth"], "request": "aGVsbG8="}});
+        "signerName": "example.com/a", "usages": ["client auth"],
+        "request": signing_request()}});
     let made = harness.post(requests, &body).await.ok();
     let change = json!({"metadata": {"labels": {"old": null, "new": "2"}, "annotations": {"by": "me"}},
         "spec": {"request": "b3RoZXI=", "signerName": "example.com/b"},

@@ -27,6 +27,11 @@ impl Logic for PriorityClass {
         policy::priority_class(object)
     }
 
+    fn undeletable(&self, object: &Object) -> Option<&'static str> {
+        policy::is_system_class(object.name())
+            .then_some("this is a system priority class and cannot be deleted")
+    }
+
     fn changes(&self) -> Changes<'_> {
         Changes::Judged(&policy::priority_class_update)
     }

@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::{amounts, check, read, selector, workload};
 
 const MAX_USER_PRIORITY: i64 = 1_000_000_000;
-const SYSTEM_CLASSES: [&str; 2] = ["system-node-critical", "system-cluster-critical"];
+/// The classes of the system's own pods, with their values.
+const SYSTEM_CLASSES: [(&str, i64); 2] =
+    [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
 
 pub(crate) fn disruption_budget(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
@@ -31,14 +33,34 @@ pub(crate) fn disruption_budget(object: &Object) -> ErrorList {
     errors
 }
 
+/// Whether a priority class is one of the system's own.
+pub(crate) fn is_system_class(name: &str) -> bool {
+    SYSTEM_CLASSES.iter().any(|(system, _)| *system == name)
+}
+
+/// Why a class is not as the system's own class of its name.
+fn not_system(name: &str, value: i64, is_default: bool) -> Option<String> {
+    match SYSTEM_CLASSES.iter().find(|(system, _)| *system == name) {
+        None => Some(format!("{name} is not a known system priority class")),
+        Some((_, wanted)) if *wanted != value => {
+            Some(format!("value of {name} PriorityClass must be {wanted}"))
+        }
+        Some(_) if is_default => Some(format!("globalDefault of {name} PriorityClass must be false")),
+        Some(_) => None,
+    }
+}
+
 pub(crate) fn priority_class(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let value = read::top_raw(object, "value").and_then(Value::as_i64).unwrap_or(0);
     let name = object.name();
     if name.starts_with("system-") {
-        if !SYSTEM_CLASSES.contains(&name) {
+        let is_default = read::top_raw(object, "globalDefault").and_then(Value::as_bool).unwrap_or(false);
+        if let Some(why) = not_system(name, value, is_default) {
             let metadata = Path::root("metadata");
-            let detail = "priority class names with 'system-' prefix are reserved for system use only";
+            let detail = format!(
+                "priority class names with 'system-' prefix are reserved for system use only. error: {why}"
+            );
             errors.push(FieldError::forbidden(&metadata.child("name"), detail));
         }
     } else if value > MAX_USER_PRIORITY {
@@ -52,7 +74,7 @@ pub(crate) fn priority_class(object: &Object) -> ErrorList {
 }
 
 pub(crate) fn priority_class_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = priority_class(new);
+    let mut errors = ErrorList::new();
     let value = |o: &Object| read::top_raw(o, "value").and_then(Value::as_i64).unwrap_or(0);
     if value(new) != value(old) {
         errors.push(FieldError::forbidden(&Path::root("value"), "may not be changed in an update."));

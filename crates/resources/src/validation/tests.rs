@@ -15,6 +15,7 @@ use crate::arbitrary::{self, Entropy};
 use crate::{Resource, builtin, builtin_types};
 
 mod bounds;
+mod certificates;
 mod definitions;
 mod ingress;
 mod jobs;

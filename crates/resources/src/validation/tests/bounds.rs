@@ -90,7 +90,14 @@ fn priority_classes() {
     assert_eq!(
         created("priorityclasses", &class("system-mine", 1)),
         [
-            "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only"
+            "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: system-mine is not a known system priority class"
+        ]
+    );
+    assert_eq!(created("priorityclasses", &class("system-node-critical", 2_000_001_000)), [""; 0]);
+    assert_eq!(
+        created("priorityclasses", &class("system-node-critical", 1)),
+        [
+            "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: value of system-node-critical PriorityClass must be 2000001000"
         ]
     );
     assert_eq!(
