@@ -18,6 +18,8 @@ use plugins::Plugins;
 
 const API_VERSION: &str = "kubescheduler.config.k8s.io/v1";
 const KIND: &str = "KubeSchedulerConfiguration";
+/// A pod that rests longer is as good as forgotten.
+const MAX_BACKOFF_SECONDS: i64 = 24 * 60 * 60;
 /// How many profiles there may be: each decision looks its pod's up by name.
 const MAX_PROFILES: usize = 64;
 
@@ -108,6 +110,14 @@ impl Written {
         };
         let initial = seconds(self.pod_initial_backoff_seconds, BACKOFF.initial);
         let max = seconds(self.pod_max_backoff_seconds, BACKOFF.max);
+        for (key, given) in [
+            ("podInitialBackoffSeconds", self.pod_initial_backoff_seconds),
+            ("podMaxBackoffSeconds", self.pod_max_backoff_seconds),
+        ] {
+            if let Some(given) = given.filter(|given| *given > MAX_BACKOFF_SECONDS) {
+                faults.invalid(key, given, &format!("must be at most {MAX_BACKOFF_SECONDS}"));
+            }
+        }
         if initial.is_zero() {
             let value = self.pod_initial_backoff_seconds.unwrap_or_default();
             faults.invalid("podInitialBackoffSeconds", value, "must be greater than 0");

@@ -15,7 +15,7 @@ use crate::relations::{Audience, Constraint, Identity, Labels, Namespaces, Scope
 use crate::topology::{NOWHERE, Topology};
 
 /// How many different wishes of waiting pods have their figures kept; the one that was asked for least lately goes.
-const INTERESTS: usize = 256;
+const INTERESTS: usize = 1024;
 
 /// Which pods a figure counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -45,7 +45,7 @@ fn allocation(pod: &Needs, node: &NodeInfo) -> i64 {
             "memory" => (node.allocatable.memory_bytes, node.nonzero.1 + pod.nonzero.1),
             _ => {
                 let (capacity, requested, asked) = amounts(name, pod, node);
-                (if asked == 0 { 0 } else { capacity }, requested + asked)
+                (if asked == 0 && is_extended(name) { 0 } else { capacity }, requested + asked)
             }
         };
         if capacity <= 0 {
@@ -76,27 +76,28 @@ fn amounts(resource: &str, pod: &Needs, node: &NodeInfo) -> (i64, i64, i64) {
 
 /// How alike the used shares of the resources are after the pod. Pods that ask for none of them change nothing.
 fn balance(pod: &Needs, node: &NodeInfo) -> i64 {
-    let asked = pod.profile.balanced.iter().map(|resource| (resource, amounts(resource, pod, node)));
-    let asked: Vec<_> = asked.collect();
-    if asked.iter().all(|(_, (_, _, asked))| *asked == 0) {
+    let each = || pod.profile.balanced.iter().map(|resource| (resource, amounts(resource, pod, node)));
+    if each().all(|(_, (_, _, asked))| asked == 0) {
         return 0;
     }
-    let counts =
-        |resource: &str, asked: i64| asked > 0 || matches!(resource, "cpu" | "memory" | "ephemeral-storage");
-    let shares: Vec<f64> = asked
-        .into_iter()
-        .filter(|(resource, (capacity, _, asked))| *capacity > 0 && counts(resource, *asked))
-        .map(|(_, (capacity, requested, asked))| ((requested + asked) as f64 / capacity as f64).min(1.0))
-        .collect();
-    let deviation = match shares.as_slice() {
-        [] | [_] => 0.0,
-        [one, other] => ((one - other) / 2.0).abs(),
-        all => {
-            let mean = all.iter().sum::<f64>() / all.len() as f64;
-            (all.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / all.len() as f64).sqrt()
-        }
+    let shares = || {
+        let counted = each().filter(|(resource, (capacity, _, asked))| {
+            *capacity > 0 && (*asked > 0 || !is_extended(resource))
+        });
+        counted
+            .map(|(_, (capacity, requested, asked))| ((requested + asked) as f64 / capacity as f64).min(1.0))
     };
+    let (count, sum) = shares().fold((0.0, 0.0), |(count, sum), share| (count + 1.0, sum + share));
+    if count < 2.0 {
+        return MAX;
+    }
+    let mean = sum / count;
+    let deviation = (shares().map(|share| (share - mean).powi(2)).sum::<f64>() / count).sqrt();
     ((1.0 - deviation) * MAX as f64) as i64
+}
+
+fn is_extended(resource: &str) -> bool {
+    !matches!(resource, "cpu" | "memory" | "ephemeral-storage")
 }
 
 fn intolerable(pod: &Needs, node: &NodeInfo) -> i64 {

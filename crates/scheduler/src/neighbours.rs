@@ -41,12 +41,11 @@ impl<'n> Neighbours<'n> {
         let crowds = &nodes.crowds;
         let profile = &shape.needs.profile;
         let affinity = profile.filters.has(Filter::InterPodAffinity);
+        let has_preferences = shape.wishes.as_ref().is_some_and(|wishes| !wishes.preferred.is_empty());
         let mut attraction = Vec::new();
-        if profile.weights.pod_affinity != 0 {
+        if profile.weights.pod_affinity != 0 && (profile.others_preferences || has_preferences) {
             let weight = profile.required_affinity_weight;
             attraction.extend(crowds.requiring(&shape.identity).into_iter().map(|sight| (weight, sight)));
-        }
-        if profile.weights.pod_affinity != 0 && profile.others_preferences {
             attraction.extend(crowds.attracting(&shape.identity).into_iter().map(|sight| (1, sight)));
         }
         let mut found = Self {

@@ -222,8 +222,9 @@ impl Nodes {
     /// Records that a pod is on a node, or is about to be. A repeated call changes nothing and returns `None`.
     pub fn place(&mut self, pod: &PodInfo, node: &str) -> Option<Arrival> {
         let mut instead_of = None;
+        let shape = pod.shape.placed();
         if let Some(placed) = self.placed.get_mut(&pod.uid) {
-            if *self.slots[placed.slot as usize].name == *node && placed.shape == pod.shape {
+            if *self.slots[placed.slot as usize].name == *node && placed.shape == shape {
                 (placed.generation, placed.settled) = (pod.generation, pod.settled);
                 return None;
             }
@@ -235,7 +236,7 @@ impl Nodes {
             place: 0,
             presence: 0,
             name: Arc::clone(&pod.key.name),
-            shape: pod.shape.clone(),
+            shape,
             generation: pod.generation,
             settled: pod.settled,
             started: None,

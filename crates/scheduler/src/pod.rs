@@ -10,7 +10,7 @@ use pods::volumes::UsedClaim;
 use pods::{Amounts, HostPort, NodeRequirements, Preference};
 
 use crate::pool::Pool;
-use crate::profile::{DEFAULT_NAME, Profile, Profiles};
+use crate::profile::{DEFAULT_NAME, Filter, Profile, Profiles};
 use crate::relations::{Identity, Wishes};
 
 /// What a pod requires of a node, independent of other pods; the same for all pods of one template.
@@ -46,7 +46,7 @@ impl Needs {
         Self {
             profile: Arc::clone(profile),
             priority: spec.priority.unwrap_or(0),
-            can_preempt: spec.preemption_policy.as_deref() != Some("Never"),
+            can_preempt: profile.preempts && spec.preemption_policy.as_deref() != Some("Never"),
             requests: pods::requests(pod),
             nonzero: pods::nonzero_requests(pod),
             host_ports: pods::host_ports(pod),
@@ -54,6 +54,11 @@ impl Needs {
             preferred_nodes: [pods::preferences(spec), profile.preferred_nodes.clone()].concat(),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
         }
+    }
+
+    /// The names of the only nodes that can suit; `None` where nodes of any name can.
+    pub fn only_nodes(&self) -> Option<Vec<&str>> {
+        self.nodes.names().filter(|_| self.profile.filters.has(Filter::NodeAffinity))
     }
 
     pub fn tolerates(&self, key: &str, value: &str, effect: &str) -> bool {
@@ -73,8 +78,7 @@ pub struct Shape {
     pub wishes: Option<Arc<Wishes>>,
     /// The claims of the pod's volumes, if there are any.
     pub claims: Option<Claims>,
-    /// The images of the pod's containers, as nodes name theirs; one for each container.
-    pub images: Arc<[Arc<str>]>,
+    pub images: Arc<Images>,
 }
 
 /// A pod as the scheduler sees it.
@@ -100,20 +104,41 @@ pub struct Shapes {
     needs: Pool<Needs>,
     identities: Pool<Identity>,
     wishes: Pool<Wishes>,
-    images: Pool<[Arc<str>]>,
+    images: Pool<Images>,
 }
 
-/// The images of a pod's containers. One without a tag or digest is the one tagged `latest`.
-fn images(spec: Option<&PodSpec>, shapes: &mut Shapes) -> Arc<[Arc<str>]> {
-    let containers =
-        spec.into_iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers));
-    let names = containers.map(|container| {
-        let image = container.image.as_deref().unwrap_or_default();
-        let is_whole = image.rfind(':') > image.rfind('/');
-        if is_whole { shapes.texts.text(image) } else { shapes.texts.text(&format!("{image}:latest")) }
-    });
-    let names: Arc<[Arc<str>]> = names.collect();
-    shapes.images.share(names)
+/// The images that a pod uses.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Images {
+    /// As nodes name theirs; one for each container, and those that are volumes.
+    pub names: Box<[Arc<str>]>,
+    pub containers: usize,
+}
+
+impl Images {
+    fn of(spec: Option<&PodSpec>, texts: &mut Pool<str>) -> Self {
+        let containers =
+            spec.into_iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
+        let used: Vec<&str> =
+            containers.map(|container| container.image.as_deref().unwrap_or_default()).collect();
+        let volumes = spec.into_iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let mounted = volumes.filter_map(|volume| volume.image.as_ref()?.reference.as_deref());
+        let containers = used.len();
+        let names = used.into_iter().chain(mounted).map(|image| {
+            // One without a tag or digest is the one tagged `latest`.
+            let is_whole = image.rfind(':') > image.rfind('/');
+            if is_whole { texts.text(image) } else { texts.text(&format!("{image}:latest")) }
+        });
+        Self { names: names.collect(), containers }
+    }
+}
+
+impl Shape {
+    /// The same of a pod that is placed: whom it was spread among by default is no matter any more.
+    pub fn placed(&self) -> Self {
+        let wishes = self.wishes.as_ref().filter(|wishes| !wishes.is_default_alone());
+        Self { wishes: wishes.cloned(), ..self.clone() }
+    }
 }
 
 impl Shapes {
@@ -151,7 +176,7 @@ impl PodInfo {
                 identity: shapes.identities.share(Arc::new(identity)),
                 wishes: wishes.map(|wishes| shapes.wishes.share(Arc::new(wishes))),
                 claims: Some(pods::volumes::claims_of(pod)).filter(|used| !used.is_empty()).map(Into::into),
-                images: images(spec, shapes),
+                images: shapes.images.share(Arc::new(Images::of(spec, &mut shapes.texts))),
             },
             settled: pods::is_settled(pod),
         }

@@ -142,7 +142,7 @@ pub struct Profile {
     pub preferred_nodes: Vec<Preference>,
     /// What a placed pod that must be near to another one adds to its attraction.
     pub required_affinity_weight: i64,
-    /// Whether what placed pods prefer counts.
+    /// Whether what placed pods prefer counts for pods that have no preferences about others themselves.
     pub others_preferences: bool,
     pub default_spread: DefaultSpread,
     /// Whether pods may be evicted for more important ones.

@@ -177,6 +177,8 @@ pub struct Wishes {
     pub even: Vec<Constraint>,
     /// Soft spread constraints.
     pub rather_even: Vec<Constraint>,
+    /// The constraints are the profile's, for want of own ones.
+    by_default: bool,
 }
 
 impl Wishes {
@@ -217,8 +219,14 @@ impl Wishes {
         if let Some(siblings) = siblings.filter(|_| constraints().next().is_none()) {
             let of = |hard| Constraint::defaults(default, hard, &siblings, spec, own);
             (wishes.even, wishes.rather_even) = (of(true), of(false));
+            wishes.by_default = !(wishes.even.is_empty() && wishes.rather_even.is_empty());
         }
         (wishes != Self::default()).then_some(wishes)
+    }
+
+    /// Whether it says nothing but the profile's spread constraints.
+    pub fn is_default_alone(&self) -> bool {
+        self.by_default && !self.has_terms()
     }
 
     /// Whether it says anything that counts for other pods too.

@@ -158,6 +158,11 @@ impl Scheduler {
             () = synced => {}
             () = shutdown.started() => return,
         }
+        // Whom pods are spread among is found when they are read: what says so is learnt first.
+        let known: Vec<Event> = std::iter::from_fn(|| self.inbox.try_recv().ok()).collect();
+        let (first, rest): (Vec<Event>, Vec<Event>) =
+            known.into_iter().partition(|event| matches!(event, Event::Service(_) | Event::Controller(..)));
+        first.into_iter().chain(rest).for_each(|event| self.learn(event));
         loop {
             while let Ok(event) = self.inbox.try_recv() {
                 self.learn(event);

@@ -1,7 +1,7 @@
 //! [`Siblings`]: which pods belong together because a Service selects them or a controller made them. Pods without
 //! spread constraints of their own are spread among these.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use api::selector::{LabelSelector, Operator, Requirement};
@@ -10,29 +10,37 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::relations::Labels;
 
-/// The selectors of Services, by namespace and name, and of controllers, by uid.
+/// The selectors of Services, and those of controllers, by uid.
 #[derive(Debug, Default)]
 pub struct Siblings {
-    services: HashMap<Arc<str>, BTreeMap<Arc<str>, Labels>>,
+    services: HashMap<Key, Labels>,
+    /// The Services of a namespace by the first of the labels that they select, which every pod of theirs has; those
+    /// that select all pods by the empty label.
+    by_label: HashMap<(Arc<str>, String, String), BTreeSet<Arc<str>>>,
     controllers: HashMap<Arc<str>, LabelSelector>,
+}
+
+/// Under which label a Service is found.
+fn label_of(key: &Key, selector: &Labels) -> (Arc<str>, String, String) {
+    let (label, value) = selector.first_key_value().map(|(k, v)| (k.clone(), v.clone())).unwrap_or_default();
+    (Arc::clone(&key.namespace), label, value)
 }
 
 impl Siblings {
     /// A Service selects these labels now; `None` for one that is gone or selects by nothing.
     pub fn service_changed(&mut self, key: &Key, selector: Option<Labels>) {
-        match selector {
-            Some(selector) => {
-                let services = self.services.entry(Arc::clone(&key.namespace)).or_default();
-                services.insert(Arc::clone(&key.name), selector);
-            }
-            None => {
-                if let Some(services) = self.services.get_mut(&key.namespace) {
-                    services.remove(&key.name);
-                    if services.is_empty() {
-                        self.services.remove(&key.namespace);
-                    }
+        if let Some(old) = self.services.remove(key) {
+            let label = label_of(key, &old);
+            if let Some(names) = self.by_label.get_mut(&label) {
+                names.remove(&key.name);
+                if names.is_empty() {
+                    self.by_label.remove(&label);
                 }
             }
+        }
+        if let Some(selector) = selector {
+            self.by_label.entry(label_of(key, &selector)).or_default().insert(Arc::clone(&key.name));
+            self.services.insert(key.clone(), selector);
         }
     }
 
@@ -50,8 +58,13 @@ impl Siblings {
     pub fn of(&self, pod: &Pod) -> Option<LabelSelector> {
         let empty = Labels::new();
         let labels = pod.metadata.labels.as_ref().unwrap_or(&empty);
-        let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let services = self.services.get(namespace).into_iter().flat_map(BTreeMap::values);
+        let namespace: Arc<str> = Arc::from(pod.metadata.namespace.as_deref().unwrap_or_default());
+        let own = labels.iter().map(|(key, value)| (key.clone(), value.clone()));
+        let own = own.chain([(String::new(), String::new())]);
+        let found = own.filter_map(|(key, value)| self.by_label.get(&(Arc::clone(&namespace), key, value)));
+        let keys =
+            found.flatten().map(|name| Key { namespace: Arc::clone(&namespace), name: Arc::clone(name) });
+        let services = keys.filter_map(|key| self.services.get(&key));
         let selecting = services.filter(|selector| selector.iter().all(|(k, v)| labels.get(k) == Some(v)));
         let wanted: Labels = selecting.flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
         let by_services = wanted

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use api::selector::LabelSelector;
 use informer::{Cached, Key};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use pods::NodeRequirements;
 use tokio::time::Instant;
 
 use crate::budgets::Budgets;
@@ -342,8 +344,21 @@ impl State {
     /// What the rules use of a pod; `None` for one that cannot be read. The uid and the name are the cache's.
     fn read(&mut self, pod: &Cached<Pod>) -> Option<PodInfo> {
         let object = pod.typed()?;
-        let info = PodInfo::shared(object, self.siblings.of(object), &mut self.shapes);
+        let siblings = self.siblings_of(object);
+        let info = PodInfo::shared(object, siblings, &mut self.shapes);
         Some(PodInfo { uid: Arc::clone(&pod.uid), key: pod.key.clone(), ..info })
+    }
+
+    /// Those among whom the pod is to be spread by default: pods that are placed, that have constraints, or whose node is
+    /// certain, are not.
+    fn siblings_of(&self, pod: &Pod) -> Option<LabelSelector> {
+        let spec = pod.spec.as_ref()?;
+        let profile = self.shapes.profiles.find(spec.scheduler_name.as_deref()?)?;
+        let is_open = pods::node_name(pod).is_empty()
+            && spec.topology_spread_constraints.as_ref().is_none_or(Vec::is_empty)
+            && !profile.default_spread.constraints.is_empty()
+            && NodeRequirements::of(spec).names().is_none_or(|names| names.len() > 1);
+        if is_open { self.siblings.of(pod) } else { None }
     }
 
     /// Keeps count of the pods that are held back.

@@ -361,7 +361,7 @@ impl Waitlist {
     /// Has a class found by its causes and names.
     fn file(&mut self, id: u32) {
         let Class { needs, causes, .. } = &self.classes[id];
-        let names = needs.nodes.names();
+        let names = needs.only_nodes();
         for cause in causes.iter().filter(|cause| names.is_none() || cause.is_social()) {
             self.by_cause[cause as usize].insert((amount(needs, cause), id));
         }
@@ -378,7 +378,7 @@ impl Waitlist {
         for cause in causes.iter() {
             self.by_cause[cause as usize].remove(&(amount(needs, cause), id));
         }
-        for name in needs.nodes.names().into_iter().flatten() {
+        for name in needs.only_nodes().into_iter().flatten() {
             if let Some(classes) = self.named.get_mut(name) {
                 classes.remove(&id);
                 if classes.is_empty() {

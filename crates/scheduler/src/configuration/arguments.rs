@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Affinity, NodeAffinity, PodSpec, TopologySpreadConstraint};
+use api::Object;
+use k8s_openapi::api::core::v1::Pod;
 use pods::NodeRequirements;
+use resources::{Builtin, ResourceSource};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{API_VERSION, Faults};
 use crate::profile::{DefaultConstraint, DefaultSpread, Profile, Strategy, Weighed};
@@ -40,7 +42,7 @@ struct PodAffinity {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Nodes {
-    added_affinity: Option<NodeAffinity>,
+    added_affinity: Option<Value>,
 }
 
 #[derive(Default, Deserialize)]
@@ -88,8 +90,22 @@ struct Resource {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 struct Spread {
-    default_constraints: Vec<TopologySpreadConstraint>,
+    default_constraints: Vec<Constraint>,
     defaulting_type: Option<String>,
+}
+
+/// A spread constraint; what a constraint for all pods does not have here is named when it is given.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Constraint {
+    max_skew: i32,
+    topology_key: String,
+    when_unsatisfiable: String,
+    label_selector: Option<Value>,
+    match_label_keys: Option<Value>,
+    min_domains: Option<Value>,
+    node_affinity_policy: Option<Value>,
+    node_taints_policy: Option<Value>,
 }
 
 #[derive(Default, Deserialize)]
@@ -115,7 +131,7 @@ pub(super) fn apply(given: Vec<Argument>, path: &str, profile: &mut Profile, fau
         match name.as_str() {
             "DefaultPreemption" => faults.decode::<Preemption>(&path, args).apply(&path, profile, faults),
             "InterPodAffinity" => faults.decode::<PodAffinity>(&path, args).apply(&path, profile, faults),
-            "NodeAffinity" => faults.decode::<Nodes>(&path, args).apply(profile),
+            "NodeAffinity" => faults.decode::<Nodes>(&path, args).apply(&path, profile, faults),
             "NodeResourcesBalancedAllocation" => {
                 faults.decode::<Balanced>(&path, args).apply(&path, profile, faults);
             }
@@ -180,12 +196,45 @@ impl PodAffinity {
 }
 
 impl Nodes {
-    fn apply(self, profile: &mut Profile) {
-        let affinity = Affinity { node_affinity: self.added_affinity, ..Affinity::default() };
-        let spec = PodSpec { affinity: Some(affinity), ..PodSpec::default() };
-        profile.required_nodes = NodeRequirements::of(&spec);
-        profile.preferred_nodes = pods::preferences(&spec);
+    fn apply(self, path: &str, profile: &mut Profile, faults: &mut Faults) {
+        let Some(affinity) = self.added_affinity else { return };
+        // The rules of a pod's node affinity hold.
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
+            "spec": {"affinity": {"nodeAffinity": affinity}, "containers": [{"name": "c", "image": "i"}]},
+        });
+        match pod_with_affinity(pod) {
+            Ok(pod) => {
+                let spec = pod.spec.unwrap_or_default();
+                profile.required_nodes = NodeRequirements::of(&spec);
+                profile.preferred_nodes = pods::preferences(&spec);
+            }
+            Err(all) => {
+                let own = |fault: String| {
+                    fault.replace("spec.affinity.nodeAffinity", &format!("{path}.addedAffinity"))
+                };
+                faults.0.extend(all.into_iter().map(own));
+            }
+        }
     }
+}
+
+/// A pod, or what is wrong with its node affinity.
+fn pod_with_affinity(pod: Value) -> Result<Pod, Vec<String>> {
+    const AFFINITY: &str = "spec.affinity.nodeAffinity";
+    let one = |error: &dyn std::fmt::Display| vec![format!("{AFFINITY}: {error}")];
+    let table = Builtin.table();
+    let row = table.by_kind("", "v1", "Pod").ok_or_else(|| one(&"the kind Pod is not known"))?;
+    let mut object = Object::from_value(pod).ok_or_else(|| one(&"no object"))?;
+    let report = row.schema.check(&mut object).map_err(|error| one(&error.message))?;
+    let unknown = report.unknown.iter().map(|field| format!("{field}: unknown field"));
+    let invalid = row.logic.validate(&object);
+    let invalid = invalid.iter().filter(|fault| fault.path.starts_with(AFFINITY)).map(ToString::to_string);
+    let faults: Vec<String> = unknown.chain(invalid).collect();
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    serde_json::from_value(Value::Object(object.0)).map_err(|error| one(&error))
 }
 
 impl Balanced {
@@ -309,8 +358,8 @@ impl Spread {
 
 /// `before`: the constraints that stand before it.
 fn default_constraint(
-    written: &TopologySpreadConstraint,
-    before: &[TopologySpreadConstraint],
+    written: &Constraint,
+    before: &[Constraint],
     path: &str,
     faults: &mut Faults,
 ) -> DefaultConstraint {
@@ -341,7 +390,7 @@ fn default_constraint(
     for (key, _) in more.into_iter().filter(|(_, is_said)| *is_said) {
         faults.0.push(format!("{path}.{key}: Forbidden: a constraint for all pods has none here"));
     }
-    let same = |other: &TopologySpreadConstraint| {
+    let same = |other: &Constraint| {
         other.topology_key == written.topology_key && other.when_unsatisfiable == written.when_unsatisfiable
     };
     if before.iter().any(same) {

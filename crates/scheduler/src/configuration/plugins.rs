@@ -151,6 +151,7 @@ impl Plugins {
         for (point, set) in self.points() {
             set.check(&format!("{path}.{point}"), faults);
         }
+        self.check_points(path, faults);
         profile.filters = Filters::NONE;
         for (name, filter) in FILTERS {
             match (self.at(&self.filter, name), filter) {
@@ -176,6 +177,23 @@ impl Plugins {
         profile.weights = weights;
         profile.preempts = self.at(&self.post_filter, PREEMPTION).is_some();
         self.check_the_rest(path, profile, faults);
+    }
+
+    /// A plugin cannot be asked at a point that it does not extend.
+    fn check_points(&self, path: &str, faults: &mut Faults) {
+        let points: [(&str, &Set, fn(&str) -> bool); 3] = [
+            ("filter", &self.filter, |name| FILTERS.iter().any(|(known, _)| *known == name)),
+            ("score", &self.score, |name| SCORES.iter().any(|(known, _)| *known == name)),
+            ("postFilter", &self.post_filter, |name| name == PREEMPTION),
+        ];
+        for (point, set, extends) in points {
+            for (at, Named { name, .. }) in set.enabled.iter().enumerate() {
+                if is_known(name) && !extends(name) {
+                    let why = format!("plugin {name:?} does not extend {point} plugin");
+                    faults.invalid(&format!("{path}.{point}.enabled[{at}]"), name.as_str(), &why);
+                }
+            }
+        }
     }
 
     /// At the other points nothing can be left out that is not left out where it decides.

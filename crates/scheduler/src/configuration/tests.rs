@@ -85,6 +85,10 @@ fn faults_are_named_by_their_place() {
     ];
     assert_eq!(many, expected.join("; "));
     assert!(refused("profile: []").contains("profile"));
+    assert_eq!(
+        refused("podMaxBackoffSeconds: 9223372036854775807"),
+        "podMaxBackoffSeconds: Invalid value: 9223372036854775807: must be at most 86400"
+    );
     assert!(Configuration::parse("apiVersion: v1\nkind: Pod\n").expect_err("faulty").contains("are known"));
     let plugins = |plugins: &str| refused(&format!("profiles: [{{plugins: {{{plugins}}}}}]"));
     assert_eq!(
@@ -94,6 +98,10 @@ fn faults_are_named_by_their_place() {
     assert_eq!(
         plugins("filter: {disabled: [{name: VolumeZone}]}"),
         "profiles[0].plugins.filter.disabled: Forbidden: VolumeZone cannot be left out here"
+    );
+    assert_eq!(
+        plugins("score: {enabled: [{name: NodeName}]}"),
+        "profiles[0].plugins.score.enabled[0]: Invalid value: \"NodeName\": plugin \"NodeName\" does not extend score plugin"
     );
     assert_eq!(
         plugins("bind: {disabled: [{name: '*'}]}"),
@@ -142,6 +150,18 @@ fn arguments_are_checked_as_upstream_does() {
         args("NodeResourcesBalancedAllocation", "resources: [{name: cpu, weight: 2}, {name: cpu}]"),
         "~.resources[0].weight: Invalid value: 2: must be 1; ~.resources[1].name: Duplicate value: \"cpu\""
     );
+    let affinity = "addedAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: \
+                    [{matchExpressions: [{key: pool, operator: in, values: [x]}]}]}}";
+    let term = "~.addedAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]";
+    let refused = args("NodeAffinity", affinity);
+    assert!(
+        refused.starts_with(&format!("{term}.matchExpressions[0].operator: Invalid value: \"in\"")),
+        "{refused}"
+    );
+    let refused = args("NodeAffinity", "addedAffinity: {requiredDuringScheduling: {}}");
+    assert_eq!(refused, "~.addedAffinity.requiredDuringScheduling: unknown field");
+    let misspelt = "defaultingType: List, defaultConstraints: [{maxSkw: 1}]";
+    assert!(args("PodTopologySpread", misspelt).contains("unknown field `maxSkw`"));
     assert!(args("NodeResourcesFit", "scoringStrateg: {}").starts_with("~: unknown field"));
     assert!(args("NodeAffinity", "kind: OtherArgs").contains("has to match plugin args"));
 }

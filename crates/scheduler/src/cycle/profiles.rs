@@ -123,6 +123,9 @@ fn pods_go_where_their_large_images_are() {
     assert_eq!(chosen(&mut nodes, &pod(without, "p", images("big"))), "a", "the first of equals");
     let mut nodes = table(&[node("a", json!({})), with("b", "small:1", GIB / 64)]);
     assert_eq!(chosen(&mut nodes, &pod("", "p", images("small:1"))), "a", "too small to count");
+    let volume = json!({"containers": [{"name": "c", "image": "x"}], "volumes": [{"name": "m", "image": {"reference": "big"}}]});
+    let mut nodes = table(&[node("a", json!({})), with("b", "big:latest", GIB)]);
+    assert_eq!(chosen(&mut nodes, &pod("", "p", volume)), "b", "its volume");
     // A node that loses the image, or goes, has it no longer.
     let mut nodes = table(&[node("a", json!({})), with("b", "big:latest", GIB)]);
     nodes.set_node(&node("b", json!({})));
@@ -168,6 +171,35 @@ fn pods_without_constraints_are_spread_among_their_siblings() {
     let refusal = chosen(&mut nodes, &among(hard, &siblings, "p", held_by_b));
     let expected = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match pod topology spread constraints.";
     assert!(refusal.starts_with(expected), "{refusal}");
+}
+
+#[test]
+fn preferences_of_others_count_unless_the_profile_ignores_them() {
+    let prefer = |app: &str| {
+        let term =
+            json!({"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": app}}});
+        json!({"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution":
+            [{"weight": 100, "podAffinityTerm": term}]}}})
+    };
+    let mut nodes = table(&[node("a", json!({})), node("b", json!({}))]);
+    nodes.place(&pod("", "first", prefer("web")), "b");
+    let ignores =
+        "pluginConfig: [{name: InterPodAffinity, args: {ignorePreferredTermsOfExistingPods: true}}]";
+    assert_eq!(chosen(&mut nodes, &pod("", "p", json!({}))), "b");
+    assert_eq!(chosen(&mut nodes, &pod(ignores, "p", json!({}))), "a", "the emptier one");
+    assert_eq!(chosen(&mut nodes, &pod(ignores, "p", prefer("nobody"))), "b", "it has a preference itself");
+}
+
+#[test]
+fn whom_a_pod_was_spread_among_is_no_matter_once_it_is_placed() {
+    let mut siblings = Siblings::default();
+    let selector: Labels = [("app".to_owned(), "web".to_owned())].into();
+    siblings.service_changed(&informer::Key::new("ns", "web"), Some(selector));
+    let mut nodes = table(&[node("a", json!({}))]);
+    let waiting = among("", &siblings, "p", json!({}));
+    assert!(waiting.shape.wishes.is_some());
+    assert!(nodes.place(&waiting, "a").is_some());
+    assert!(nodes.place(&pod("", "p", json!({})), "a").is_none(), "it is as it was");
 }
 
 #[test]

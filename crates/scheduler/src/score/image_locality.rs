@@ -15,13 +15,17 @@ const MOST_A_CONTAINER: i64 = 1000 * MB;
 pub(super) fn scores(candidates: &[Candidate], shape: &Shape, nodes: &Nodes) -> Option<Vec<i64>> {
     let count = nodes.count().max(1) as f64;
     // How much of an image's size counts: the share of the nodes that have it.
-    let known =
-        shape.images.iter().filter_map(|image| Some((image, nodes.nodes_with_image(image)? as f64 / count)));
+    let known = shape
+        .images
+        .names
+        .iter()
+        .filter_map(|image| Some((image, nodes.nodes_with_image(image)? as f64 / count)));
     let known: Vec<_> = known.collect();
     if known.is_empty() {
         return None;
     }
-    let most = MOST_A_CONTAINER.saturating_mul(i64::try_from(shape.images.len()).unwrap_or(i64::MAX));
+    let most =
+        MOST_A_CONTAINER.saturating_mul(i64::try_from(shape.images.containers.max(1)).unwrap_or(i64::MAX));
     let score = |candidate: &Candidate| {
         let node = &nodes.slots()[candidate.slot];
         let present =

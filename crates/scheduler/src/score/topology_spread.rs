@@ -1,7 +1,5 @@
 //! PodTopologySpread: prefers places with the fewest pods that the pod's soft constraints select.
 
-use std::collections::HashSet;
-
 use super::Candidate;
 use crate::neighbours::{Even, Neighbours};
 use crate::profile::MAX;
@@ -42,6 +40,8 @@ pub(super) fn scores(candidates: &[Candidate], neighbours: &Neighbours<'_>) -> O
 /// Many small places count for more than few large ones.
 fn weight(even: &Even<'_>, neighbours: &Neighbours<'_>, candidates: &[Candidate]) -> f64 {
     let places = candidates.iter().map(|candidate| neighbours.place(even, candidate.slot));
-    let distinct: HashSet<u32> = places.filter(|place| *place != NOWHERE).collect();
-    ((distinct.len() + 2) as f64).ln()
+    let mut places: Vec<u32> = places.filter(|place| *place != NOWHERE).collect();
+    places.sort_unstable();
+    places.dedup();
+    ((places.len() + 2) as f64).ln()
 }
