@@ -12,6 +12,7 @@ mod element;
 mod entry;
 mod last_applied;
 mod merge;
+mod one_field;
 mod overlay;
 mod set;
 pub mod typed;
@@ -19,6 +20,7 @@ mod update;
 
 pub use apply::apply;
 pub use entry::differ_in_times_only;
+pub use one_field::OneField;
 pub use overlay::overlay;
 pub use set::FieldSet;
 pub use update::{keep_reset, update};

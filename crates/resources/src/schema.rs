@@ -24,8 +24,8 @@ pub struct Custom {
 
 /// What a definition's schema does to objects.
 pub(crate) trait Form: Send + Sync {
-    /// See [`Schema::check`].
-    fn check(&self, types: &Types, object: &mut Object) -> Result<Report, Error>;
+    /// See [`Schema::settle`].
+    fn settle(&self, types: &Types, object: &mut Object) -> Result<Report, String>;
 
     /// The type that expressions know of objects; of their metadata it has what all rules may read.
     fn declared(&self) -> Type;
@@ -72,9 +72,17 @@ impl Schema {
     /// # Errors
     /// 400 in upstream's words.
     pub fn check(&self, object: &mut Object) -> Result<Report, Error> {
+        self.settle(object).map_err(|cause| structure::cannot_be_handled(object, &cause))
+    }
+
+    /// The same as [`Schema::check`], for who says himself what cannot be handled.
+    ///
+    /// # Errors
+    /// What Go's decoder says of the first value of a wrong type.
+    pub fn settle(&self, object: &mut Object) -> Result<Report, String> {
         match &self.custom {
-            None => structure::check(&self.types, self.id, object),
-            Some(custom) => custom.form.check(&self.types, object),
+            None => structure::settle(&self.types, self.id, object),
+            Some(custom) => custom.form.settle(&self.types, object),
         }
     }
 

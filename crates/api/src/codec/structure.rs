@@ -31,15 +31,20 @@ pub struct Report {
 /// # Errors
 /// 400 in upstream's words at the first value of a wrong type.
 pub fn check(types: &Types, id: StructId, object: &mut Object) -> Result<Report, Error> {
+    settle(types, id, object).map_err(|cause| cannot_be_handled(object, &cause))
+}
+
+/// The same as [`check`], for who says himself what cannot be handled.
+///
+/// # Errors
+/// What Go's decoder says of the first value of a wrong type.
+pub fn settle(types: &Types, id: StructId, object: &mut Object) -> Result<Report, String> {
     let mut walk = Walk { types, report: Report::default() };
-    match walk.structure(id, &mut object.0, &Path::root("")) {
-        Ok(()) => Ok(walk.report),
-        Err(cause) => Err(cannot_be_handled(object, &cause)),
-    }
+    walk.structure(id, &mut object.0, &Path::root("")).map(|()| walk.report)
 }
 
 /// `Pod in version "v1" cannot be handled as a Pod: CAUSE`
-pub(super) fn cannot_be_handled(object: &Object, cause: &str) -> Error {
+pub fn cannot_be_handled(object: &Object, cause: &str) -> Error {
     let kind = object.kind();
     let version = GroupVersion::parse(object.api_version()).map(|gv| gv.version).unwrap_or_default();
     Error::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {cause}"))

@@ -4,7 +4,7 @@ use json_patch::{AddOperation, PatchErrorKind, PatchOperation};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::codec::{Limits, decode_json_value};
+use crate::codec::{Limits, decode_json_value, type_word};
 use crate::{Error, Reason};
 
 /// The most operations a JSON patch may have, as upstream.
@@ -18,8 +18,13 @@ pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
 /// operation does not apply.
 pub fn json(document: &Value, patch: &[u8], limits: &Limits) -> Result<Value, Error> {
     let (patch, _) = decode_json_value(patch, limits)?;
-    let Value::Array(operations) = patch else {
-        return Err(Error::bad_request("a JSON patch is a list of operations"));
+    let operations = match patch {
+        Value::Array(operations) => operations,
+        other => {
+            let found = type_word(&other);
+            let why = format!("json: cannot unmarshal {found} into Go value of type jsonpatch.Patch");
+            return Err(Error::bad_request(why));
+        }
     };
     operate(document, &operations, limits).map_err(|fault| match fault {
         Fault::Untrue(error) | Fault::Wrong(error) => error,

@@ -61,7 +61,7 @@ pub(crate) fn object(
 ) -> Result<Object, Error> {
     let decoded =
         document(&call.headers, body, &row.schema).map_err(|error| unrecognized(row, body, error))?;
-    let object = check(row, decoded, options, warnings)?;
+    let object = check((&row.gvk(), &row.schema), decoded, options, warnings)?;
     call.notes.received(&object);
     Ok(object)
 }
@@ -94,6 +94,19 @@ pub(crate) fn applied(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Error> {
+    applied_as((&row.gvk(), &row.schema), body, options, warnings)
+}
+
+/// The same, of a configuration of the given kind.
+///
+/// # Errors
+/// As [`applied`].
+pub(crate) fn applied_as(
+    (gvk, schema): (&GroupVersionKind, &Schema),
+    body: &[u8],
+    options: &WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Object, Error> {
     let json = body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{');
     let limits = Limits::default();
     // A brace can also open a mapping in YAML, whose keys need no quotes.
@@ -106,31 +119,31 @@ pub(crate) fn applied(
     let (group, version) =
         decoded.object.api_version().rsplit_once('/').unwrap_or(("", decoded.object.api_version()));
     let told = GroupVersionKind::new(group, version, decoded.object.kind());
-    if told != row.gvk() {
+    if told != *gvk {
         return Err(Error::bad_request(format!("invalid object type: {told}")));
     }
     // Fields that the type does not have are refused whatever `fieldValidation` says, as upstream's merge cannot
     // place them.
-    managed::typed::check(row.schema.types(), row.schema.id(), &decoded.object)?;
-    check(row, decoded, options, warnings)
+    managed::typed::check(schema.types(), schema.id(), &decoded.object)?;
+    check((gvk, schema), decoded, options, warnings)
 }
 
 fn check(
-    row: &Resource,
+    (gvk, schema): (&GroupVersionKind, &Schema),
     decoded: Decoded,
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Error> {
     let mut object = decoded.object;
-    settle_type(row, &mut object)?;
-    let report = row.schema.check(&mut object)?;
+    settle_type(gvk, &mut object)?;
+    let report = schema.check(&mut object)?;
     let strictness = Strictness { duplicates: decoded.duplicates, unknown: report.unknown };
     warnings.extend(strictness.judge(options.field_validation, &object)?);
     Ok(object)
 }
 
-/// Sets kind and version where the body names none, and refuses others than the row's.
-fn settle_type(row: &Resource, object: &mut Object) -> Result<(), Error> {
+/// Sets kind and version where the body names none, and refuses others than the expected ones.
+fn settle_type(expected: &GroupVersionKind, object: &mut Object) -> Result<(), Error> {
     for field in ["apiVersion", "kind"] {
         let told = object.0.get(field).filter(|v| !v.is_null());
         if let Some(word) = told.filter(|v| !v.is_string()).map(codec::type_word) {
@@ -139,15 +152,14 @@ fn settle_type(row: &Resource, object: &mut Object) -> Result<(), Error> {
             )));
         }
     }
-    let expected = row.gvk();
     let (api_version, kind) = (object.api_version(), object.kind());
     if api_version.is_empty() && kind.is_empty() {
-        object.set_type(&expected);
+        object.set_type(expected);
         return Ok(());
     }
     let own_version = expected.group_version().to_string();
     if (api_version.is_empty() || api_version == own_version) && (kind.is_empty() || kind == expected.kind) {
-        object.set_type(&expected);
+        object.set_type(expected);
         return Ok(());
     }
     if kind == expected.kind {

@@ -1,8 +1,9 @@
 //! PATCH: JSON patch, merge patch, strategic merge patch and server-side apply.
 
 use api::codec::{self, Limits, Strictness};
+use api::field::{FieldError, Path};
 use api::managed::{self, Writer};
-use api::{Error, Object, patch};
+use api::{Error, GroupKind, Object, patch};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use resources::{Schema, Verb};
@@ -100,6 +101,37 @@ impl Patch {
         };
         Object::from_value(patched).ok_or_else(|| Error::bad_request("the patched value is no object"))
     }
+
+    /// The refusal of what the patch makes of an object where that is none of its kind.
+    fn undecodable(&self, patched: String, cause: &str) -> Error {
+        let shown = match self {
+            Self::Json(_) | Self::Merge(_) => patched,
+            Self::Strategic(change) => in_go(&Value::Object(change.0.clone())),
+        };
+        let fault = FieldError::invalid(&Path::root("patch"), shown, cause);
+        Error::invalid(&GroupKind::new("", ""), "", &vec![fault])
+    }
+}
+
+/// The JSON of what a patch has made.
+fn object_of(object: &Object) -> String {
+    Value::Object(object.0.clone()).to_string()
+}
+
+/// A value as Go prints it, which is how upstream shows a strategic merge patch.
+fn in_go(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(in_go).collect::<Vec<_>>().join(" ")),
+        Value::Object(entries) => {
+            let mut shown: Vec<String> =
+                entries.iter().map(|(key, value)| format!("{key}:{}", in_go(value))).collect();
+            shown.sort_unstable();
+            format!("map[{}]", shown.join(" "))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// The refusal of operations that cannot be carried out, in upstream's words, which clients compare. They do not say
@@ -151,7 +183,8 @@ pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
         .update(current, |write, old| {
             let mut object = change.apply(old, schema)?;
             check_type(&object, old)?;
-            let report = schema.check(&mut object)?;
+            let report =
+                schema.settle(&mut object).map_err(|cause| change.undecodable(object_of(&object), &cause))?;
             let strictness = Strictness { duplicates: duplicates.clone(), unknown: report.unknown };
             write.warnings.extend(strictness.judge(write.options.field_validation, &object)?);
             metadata::check_name(&object, &namespace, &call.info.name)?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use api::codec::structure;
 use api::field::{FieldError, Path};
+use api::managed::{self, OneField, Writer};
 use api::selector::LabelSelector;
 use api::{Error, GroupKind, GroupVersionKind, Object};
 use http::StatusCode;
@@ -88,54 +89,71 @@ pub(crate) async fn answer(target: Target, paths: &ScalePaths, call: Call) -> Ou
 /// PUT and PATCH of a scale: only the wanted count reaches the object.
 async fn change(target: Target, paths: &ScalePaths, mut call: Call, form: Answer) -> Outcome {
     let is_patch = call.info.verb == "patch";
+    let kind = if is_patch { Some(PatchType::of(&call.headers)?) } else { None };
     let options = WriteOptions::parse(
         if is_patch { "PatchOptions" } else { "UpdateOptions" },
         &call.query,
         &call.headers,
-        false,
+        kind == Some(PatchType::Apply),
     )?;
     let bytes = read_body(&target, &mut call).await?;
     let schema = resources::schema_of_kind(&scale_kind())
         .ok_or_else(|| Error::internal("the Scale kind has no structure"))?;
-    let (patch, whole) = if is_patch {
-        let kind = PatchType::of(&call.headers)?;
-        if kind == PatchType::Apply {
-            return Err(Error::not_implemented("server-side apply of a scale"));
-        }
+    if is_patch {
         call.notes.received_patch(&bytes);
-        (Some(Patch::read(kind, bytes, &mut Vec::new())?), None)
-    } else {
-        (None, Some(decode::companion(&call, &bytes, &scale_kind())?))
+    }
+    let mut warnings = Vec::new();
+    let asked = match kind {
+        None => Asked::Whole(decode::companion(&call, &bytes, &scale_kind())?),
+        Some(PatchType::Apply) => {
+            let config = decode::applied_as((&scale_kind(), &schema), &bytes, &options, &mut warnings)?;
+            Asked::Applied(config, options.manager.clone(), options.force)
+        }
+        Some(kind) => Asked::Patch(Patch::read(kind, bytes, &mut Vec::new())?),
     };
     let namespace = namespace_of(&target, &call);
     let current = target.read_existing(&namespace, &call.info.name).await?;
     let attributes = call.attributes();
     let part = Part::of(&attributes);
     let view = ByScale { paths, name: &call.info.name };
-    let mut write = Write {
-        target: &target,
-        attributes: &attributes,
-        part,
-        options,
-        warnings: Vec::new(),
-        view: Some(&view),
-    };
+    let (now, version) = (target.context.deps.clock.now(), target.row.group_version().to_string());
+    let field = OneField { whole: &paths.spec_replicas, version: &version, part: &["spec", "replicas"] };
+    let mut write =
+        Write { target: &target, attributes: &attributes, part, options, warnings, view: Some(&view) };
     let json = write
         .update(current, |_, old| {
-            let mut scale = match (&patch, &whole) {
-                (Some(patch), _) => patch.apply(&scale_of(paths, old)?, &schema)?,
-                (None, Some(whole)) => whole.clone(),
-                (None, None) => return Err(Error::internal("neither a scale nor a patch")),
+            let mut scale = match &asked {
+                Asked::Patch(patch) => patch.apply(&scale_of(paths, old)?, &schema)?,
+                Asked::Whole(whole) => whole.clone(),
+                Asked::Applied(config, manager, force) => {
+                    let mut live = scale_of(paths, old)?;
+                    field.show(old, &mut live);
+                    let own = scale_kind().group_version().to_string();
+                    let writer = Writer { manager, api_version: &own, subresource: "scale", now };
+                    managed::apply(schema.types(), schema.id(), Some(&live), config.clone(), *force, &writer)?
+                }
             };
             structure::check(schema.types(), schema.id(), &mut scale)?;
             let (mut object, version) = (old.clone(), scale.resource_version().to_owned());
+            let managed = matches!(asked, Asked::Applied(..));
+            if managed {
+                field.put(&scale, &mut object);
+            }
             view.put(&mut object, scale)?;
             object.set_meta_str("resourceVersion", &version);
-            Ok(Change { object, managed: false })
+            Ok(Change { object, managed })
         })
         .await?;
     let object: Object = serde_json::from_slice(&json).map_err(Error::internal)?;
     shown(&target, &call, form, scale_of(paths, &object)?)
+}
+
+/// What is to become of a scale.
+enum Asked {
+    Whole(Object),
+    Patch(Patch),
+    /// A configuration, with its manager and whether conflicts are passed over.
+    Applied(Object, String, bool),
 }
 
 /// An object as its scale, of which the wanted count is all that can be changed.

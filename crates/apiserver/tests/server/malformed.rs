@@ -332,10 +332,36 @@ async fn patches_that_cannot_be_read_or_applied_are_refused_in_upstreams_words()
             "error decoding patch: json: cannot unmarshal string into Go value of type map[string]interface {}",
         ),
         (strategic, "[]", 400, "json: cannot unmarshal array into Go value of type map[string]interface {}"),
+        (
+            merge,
+            r#"{"data":{"a":7}}"#,
+            422,
+            r#" "" is invalid: patch: Invalid value: "MADE": json: cannot unmarshal number into Go struct field ConfigMap.data of type string"#,
+        ),
+        (
+            json,
+            r#"[{"op":"replace","path":"/data/a","value":7}]"#,
+            422,
+            r#" "" is invalid: patch: Invalid value: "MADE": json: cannot unmarshal number into Go struct field ConfigMap.data of type string"#,
+        ),
+        (
+            strategic,
+            r#"{"data":{"b":[true,null],"a":7}}"#,
+            422,
+            r#" "" is invalid: patch: Invalid value: "map[data:map[a:7 b:[true <nil>]]]": json: cannot unmarshal number into Go struct field ConfigMap.data of type string"#,
+        ),
+        (json, "{}", 400, "json: cannot unmarshal object into Go value of type jsonpatch.Patch"),
         (strategic, "7", 400, "json: cannot unmarshal number into Go value of type map[string]interface {}"),
     ];
     for (kind, body, code, message) in cases {
         let answer = send(&harness, Method::PATCH, &url, &format!("application/{kind}+json"), body).await;
-        assert_eq!(answer.refused(code), message, "{kind} {body}");
+        assert_eq!(without_made(&answer.refused(code)), message, "{kind} {body}");
     }
+}
+
+/// A message in which the object that a patch has made is not shown.
+fn without_made(message: &str) -> String {
+    let Some((before, rest)) = message.split_once("\"{") else { return message.to_owned() };
+    let after = rest.rsplit_once("}\"").map_or("", |(_, after)| after);
+    format!("{before}\"MADE\"{after}")
 }

@@ -132,6 +132,43 @@ async fn scale_shows_and_sets_the_count() {
     harness.merge(&path, &json!({"spec": {"replicas": -1}})).await.refused(422);
 }
 
+/// Upstream: `k8s.io/apimachinery/pkg/util/managedfields/scalehandler.go`.
+#[tokio::test]
+async fn a_scale_is_applied_and_its_owner_is_the_objects() {
+    let harness = Harness::start().await;
+    let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "r"}, "spec": {"replicas": 2,
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    let url = "/apis/apps/v1/namespaces/default/replicasets/r";
+    let kind = "application/apply-patch+yaml";
+    harness.patch(&format!("{url}?fieldManager=first"), kind, &set).await.ok();
+    let scale = |replicas: u32| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "r"}, "spec": {"replicas": replicas}});
+    let scaled = format!("{url}/scale?fieldManager=second");
+    let taken = harness.patch(&scaled, kind, &scale(5)).await.refused(409);
+    assert_eq!(taken, r#"Apply failed with 1 conflict: conflict with "first": .spec.replicas"#);
+    let forced = harness.patch(&format!("{scaled}&force=true"), kind, &scale(5)).await.ok();
+    assert_eq!((&forced["kind"], &forced["spec"]["replicas"]), (&json!("Scale"), &json!(5)));
+    let owners = async || {
+        let object = harness.get(url).await.ok();
+        let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        let owns = |entry: &&Value| entry["fieldsV1"]["f:spec"]["f:replicas"].is_object();
+        let told = |entry: &Value| {
+            ["manager", "operation", "apiVersion", "subresource"]
+                .map(|key| entry[key].as_str().unwrap_or("").to_owned())
+        };
+        entries.iter().filter(owns).map(told).collect::<Vec<_>>()
+    };
+    assert_eq!(owners().await, [["second", "Apply", "apps/v1", "scale"].map(str::to_owned)]);
+    assert_eq!(harness.get(url).await.ok()["spec"]["replicas"], 5);
+    // Who owns the count may change it, and others may own the same one.
+    harness.patch(&scaled, kind, &scale(6)).await.ok();
+    harness.patch(&format!("{url}/scale?fieldManager=third"), kind, &scale(6)).await.ok();
+    assert_eq!(owners().await.len(), 2);
+    harness.patch(&format!("{url}/scale"), kind, &scale(6)).await.refused(400);
+    let absent = "/apis/apps/v1/namespaces/default/replicasets/none/scale?fieldManager=second";
+    harness.patch(absent, kind, &scale(1)).await.refused(404);
+}
+
 #[tokio::test]
 async fn reviews_are_answered_and_not_kept() {
     let harness = Harness::start().await;

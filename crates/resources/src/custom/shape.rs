@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use api::Object;
 use api::codec::structure::{self, Report};
 use api::schema::{Field, List, MapOf, Shape, Struct, StructId, Topology, Types};
-use api::{Error, Object};
 
 use super::structural::{Additional, ListType, Structural, Type};
 use super::{defaulting, prune, rules};
@@ -33,8 +33,8 @@ struct Held {
 }
 
 impl Form for Held {
-    fn check(&self, types: &Types, object: &mut Object) -> Result<Report, Error> {
-        let mut report = structure::check(types, self.frame, object)?;
+    fn settle(&self, types: &Types, object: &mut Object) -> Result<Report, String> {
+        let mut report = structure::settle(types, self.frame, object)?;
         report.unknown.extend(prune::prune(&self.structural, &mut object.0));
         defaulting::fill(&self.structural, &mut object.0);
         Ok(report)
