@@ -8,7 +8,7 @@ use base::{Clock, Supervisor};
 use resources::ResourceSource;
 use store::Store;
 
-use crate::admission::{Admission, Reserver};
+use crate::admission::{Admission, Panel, Reserver};
 use crate::aggregator::Aggregator;
 use crate::cache::Cache;
 use crate::conversion::Converter;
@@ -118,6 +118,11 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Who is asked for admission.
+    pub fn panel(&self) -> Panel<'_> {
+        Panel { plugins: &self.deps.admission, cache: &self.deps.cache, metrics: &self.metrics.admission }
+    }
+
     pub(crate) fn new(limits: Limits, deps: Deps) -> Self {
         let metrics = Metrics::new(deps.cache.store_calls());
         let fairness = Fairness::start(

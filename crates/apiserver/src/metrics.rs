@@ -11,9 +11,14 @@ use crate::build::BuildInfo;
 use crate::cache::StoreCalls;
 use crate::fairness::FairnessMetrics;
 
+mod access;
+mod admission;
 mod requests;
 mod storage;
 
+use access::AccessMetrics;
+pub(crate) use access::{Authentication, Authorization};
+pub(crate) use admission::{AdmissionMetrics, Kind as Admitted, Step};
 use requests::RequestMetrics;
 use requests::Running;
 pub(crate) use requests::{Ending, Timed};
@@ -38,6 +43,8 @@ pub(crate) struct Metrics {
     pub process: base::Metrics,
     pub storage: StorageMetrics,
     pub fairness: FairnessMetrics,
+    pub access: AccessMetrics,
+    pub admission: AdmissionMetrics,
     requests: RequestMetrics,
     in_flight: Family<Vec<(&'static str, &'static str)>, Gauge>,
     build: Family<BuildInfo, Gauge>,
@@ -54,7 +61,9 @@ impl Metrics {
         let (build, fairness) = (Family::default(), FairnessMetrics::default());
         let mut parts = None;
         process.register(|registry| {
-            parts = Some((RequestMetrics::register(registry), StorageMetrics::register(registry, calls)));
+            let access = (AccessMetrics::register(registry), AdmissionMetrics::register(registry));
+            parts =
+                Some((RequestMetrics::register(registry), StorageMetrics::register(registry, calls), access));
             fairness.register(registry);
             registry.register(
                 "apiserver_current_inflight_requests",
@@ -73,8 +82,19 @@ impl Metrics {
                 Family::clone(&checks_done),
             );
         });
-        let (requests, storage) = parts.expect("they were registered just now");
-        Self { process, storage, fairness, requests, in_flight, build, checks, checks_done }
+        let (requests, storage, (access, admission)) = parts.expect("they were registered just now");
+        Self {
+            process,
+            storage,
+            fairness,
+            access,
+            admission,
+            requests,
+            in_flight,
+            build,
+            checks,
+            checks_done,
+        }
     }
 
     /// Says what is running.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base::{Clock, Supervisor};
 use resources::ResourceSource;
 
-use crate::admission::{self, Admission, Asking, Reserver, Sources};
+use crate::admission::{self, Admission, Asking, Choice, Configuration, Reserver, Sources};
 use crate::bootstrap;
 use crate::cache::lookup::Lookup;
 use crate::cache::{Cache, CacheError};
@@ -42,6 +42,10 @@ pub struct SecurityConfig {
     pub token_webhook: Option<TokenWebhook>,
     /// Who is asked whether a request is allowed.
     pub authorization: AuthorizationConfiguration,
+    /// What admission plugins are told.
+    pub admission: Configuration,
+    /// Which of them are on.
+    pub plugins: Choice,
 }
 
 /// Why security cannot begin.
@@ -63,6 +67,8 @@ impl SecurityConfig {
             authentication: AuthenticationConfiguration::default(),
             token_webhook: None,
             authorization: AuthorizationConfiguration::default(),
+            admission: Configuration::default(),
+            plugins: Choice::default(),
         }
     }
 }
@@ -132,11 +138,12 @@ impl Security {
             authorizer: &authorizer,
             clock: &settings.clock,
             asking: &asking,
+            configuration: &config.admission,
         };
         Ok(Self {
             authenticator: Arc::new(authn::Union(authenticators)),
-            reservers: admission::reservers(cache, &settings.clock, supervisor),
-            admission: admission::plugins(&sources),
+            reservers: admission::reservers(cache, &settings.clock, supervisor, &config.plugins),
+            admission: admission::plugins(&sources, &config.plugins),
             authorizer,
             tokens: Arc::new(Issuer::new(settings)),
             rules: Arc::new(KnownRules { rbac: rbac.clone(), asks_others }),

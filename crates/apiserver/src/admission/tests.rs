@@ -1,5 +1,7 @@
 //! Each plugin on objects as they come.
 
+mod optional;
+
 use std::sync::Arc;
 
 use futures::FutureExt;

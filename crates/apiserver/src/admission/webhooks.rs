@@ -23,7 +23,7 @@ pub use validating::ValidatingWebhooks;
 use crate::cache::lookup::Lookup;
 use crate::conversion::Converter;
 use crate::identity::authz::Authorizer;
-use crate::webhook::Caller;
+use crate::webhook::{Caller, Credentials};
 use metrics::Metrics;
 
 pub(super) const GROUP: &str = "admissionregistration.k8s.io";
@@ -49,5 +49,11 @@ impl Asking {
         caller: Caller,
     ) -> Self {
         Self { lookup, kinds, converter, authorizer, caller, metrics: Metrics::default() }
+    }
+
+    /// The same, with credentials.
+    #[must_use]
+    pub fn with(&self, credentials: Option<Arc<Credentials>>) -> Self {
+        Self { caller: self.caller.with(credentials), ..self.clone() }
     }
 }

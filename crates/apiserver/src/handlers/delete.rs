@@ -107,8 +107,9 @@ pub(crate) async fn delete(
             rounds: Rounds::default(),
         };
         if asked == Asked::NotYet {
-            admission::admit(&deps.admission, &deps.cache, &review, None).await?;
-            admission::validate(&deps.admission, &review, None).await?;
+            let panel = target.context.panel();
+            admission::admit(&panel, &review, None).await?;
+            admission::validate(&panel, &review, None).await?;
         }
         let deletion = deletion::plan(&target.row, object, options, deps.clock.now());
         if deletion != Deletion::Pending {

@@ -350,14 +350,14 @@ impl Write<'_> {
         if self.part == Part::Admitted {
             return Ok(());
         }
-        let deps = &self.target.context.deps;
+        let panel = self.target.context.panel();
         let Some(view) = self.view else {
             let review = self.review(operation, old);
-            return admission::admit(&deps.admission, &deps.cache, &review, Some(object)).await;
+            return admission::admit(&panel, &review, Some(object)).await;
         };
         let (mut shown, old) = (view.show(object)?, old.map(|old| view.show(old)).transpose()?);
         let review = self.review(operation, old.as_ref());
-        admission::admit(&deps.admission, &deps.cache, &review, Some(&mut shown)).await?;
+        admission::admit(&panel, &review, Some(&mut shown)).await?;
         view.put(object, shown)
     }
 
@@ -385,12 +385,12 @@ impl Write<'_> {
         if self.part == Part::Admitted {
             return Ok(());
         }
-        let plugins = &self.target.context.deps.admission;
+        let panel = self.target.context.panel();
         let Some(view) = self.view else {
-            return admission::validate(plugins, &self.review(operation, old), Some(object)).await;
+            return admission::validate(&panel, &self.review(operation, old), Some(object)).await;
         };
         let (shown, old) = (view.show(object)?, old.map(|old| view.show(old)).transpose()?);
-        admission::validate(plugins, &self.review(operation, old.as_ref()), Some(&shown)).await
+        admission::validate(&panel, &self.review(operation, old.as_ref()), Some(&shown)).await
     }
 }
 

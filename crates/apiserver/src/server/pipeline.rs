@@ -27,7 +27,7 @@ use crate::body::{Body, RequestBody};
 use crate::context::Context;
 use crate::fairness::{self, Seat};
 use crate::identity::authn::{Credentials, request_header};
-use crate::metrics::{Ending, Timed};
+use crate::metrics::{Authentication, Ending, Timed};
 use crate::proxy::aggregated;
 use crate::request::User;
 use crate::request::call::{Call, Certificate, Peer, TOKEN_PROTOCOL};
@@ -142,7 +142,15 @@ async fn enter(
     info: RequestInfo,
     trail: &mut Trail,
 ) -> Result<(Call, Option<Seat>), Error> {
+    let asked_at = Instant::now();
     let authenticated = authenticate(context, peer, &parts.headers, &info.path).await;
+    let ending = match &authenticated {
+        Ok(_) => Authentication::Success,
+        Err(error) if error.code() == 401 => Authentication::Failure,
+        Err(_) => Authentication::Error,
+    };
+    let known = authenticated.as_ref().ok().map(|user| user.name.as_str());
+    context.metrics.access.authenticated(ending, known, asked_at.elapsed());
     record(context, peer, &mut parts, &info, authenticated.as_deref().ok(), trail);
     let user = authenticated?;
     tracing::Span::current().record("user", user.name.as_str());

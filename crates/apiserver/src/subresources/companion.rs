@@ -28,7 +28,7 @@ pub(super) async fn admit(
         options: options.map(|options| options as &dyn RequestOptions),
         rounds: Rounds::default(),
     };
-    let deps = &target.context.deps;
-    admission::admit(&deps.admission, &deps.cache, &review, Some(&mut *companion)).await?;
-    admission::validate(&deps.admission, &review, Some(&*companion)).await
+    let panel = target.context.panel();
+    admission::admit(&panel, &review, Some(&mut *companion)).await?;
+    admission::validate(&panel, &review, Some(&*companion)).await
 }

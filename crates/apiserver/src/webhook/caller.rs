@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use base::{Supervisor, TaskKind};
 use bytes::Bytes;
+use http::header::AUTHORIZATION;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::client::legacy::Client;
 
 use super::callee::Callee;
 use super::connector::Connector;
+use super::credentials::{Credentials, User};
 use super::failure::{self, Failure};
 use super::resolve::Resolve;
 use super::trust::{self, Trusted};
@@ -30,19 +32,33 @@ type HttpClient = Client<Connector, Full<Bytes>>;
 pub struct Caller {
     resolve: Arc<dyn Resolve>,
     tasks: Tasks,
-    clients: Arc<Mutex<HashMap<Arc<Callee>, HttpClient>>>,
+    clients: Clients,
+    /// As whom webhooks are called.
+    credentials: Option<Arc<Credentials>>,
 }
+
+/// By webhook, and as whom it is called.
+type Clients = Arc<Mutex<HashMap<(Arc<Callee>, usize), HttpClient>>>;
 
 impl Caller {
     pub fn new(resolve: Arc<dyn Resolve>, supervisor: &Supervisor) -> Self {
-        let clients: Arc<Mutex<HashMap<Arc<Callee>, HttpClient>>> = Arc::default();
+        let clients = Clients::default();
         let (shutdown, kept) = (supervisor.shutdown().clone(), Arc::clone(&clients));
         supervisor.spawn(TaskKind::Background, "webhook-connections", async move {
             shutdown.started().await;
             // What is free is closed with them; calls go on to their end.
             kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
         });
-        Self { resolve, tasks: Tasks(supervisor.clone()), clients }
+        Self { resolve, tasks: Tasks(supervisor.clone()), clients, credentials: None }
+    }
+
+    /// The same, with credentials.
+    pub(crate) fn with(&self, credentials: Option<Arc<Credentials>>) -> Self {
+        Self { credentials, ..self.clone() }
+    }
+
+    fn user(&self, callee: &Callee) -> Option<&User> {
+        self.credentials.as_ref()?.of(callee)
     }
 
     /// Sends JSON and returns the JSON that is answered. Cancellation safe.
@@ -58,9 +74,11 @@ impl Caller {
         let url = callee.url(timeout.as_secs());
         let unreached = |why: &str| Failure::unreached(&url, why);
         let client = self.client(callee).map_err(|why| unreached(&why))?;
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(&url)
+        let mut request = Request::builder().method(Method::POST).uri(&url);
+        if let Some(authorization) = self.user(callee).and_then(|user| user.authorization.clone()) {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request
             .header("accept", "application/json, */*")
             .header("content-type", "application/json")
             .header("user-agent", "kube-apiserver-admission")
@@ -83,16 +101,18 @@ impl Caller {
 
     fn client(&self, callee: &Arc<Callee>) -> Result<HttpClient, String> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(callee) {
+        let key = (Arc::clone(callee), self.credentials.as_ref().map_or(0, |of| Arc::as_ptr(of) as usize));
+        if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
-        let tls = trust::client(Trusted::Bundle(&callee.ca_bundle), None)?;
+        let identity = self.user(callee).and_then(|user| user.identity.as_ref());
+        let tls = trust::client(Trusted::Bundle(&callee.ca_bundle), identity)?;
         let connector = Connector { callee: Arc::clone(callee), resolve: Arc::clone(&self.resolve), tls };
         let client = Client::builder(self.tasks.clone()).pool_idle_timeout(MAX_IDLE).build(connector);
         if clients.len() >= MAX_CLIENTS {
             clients.clear();
         }
-        clients.insert(Arc::clone(callee), client.clone());
+        clients.insert(key, client.clone());
         Ok(client)
     }
 }

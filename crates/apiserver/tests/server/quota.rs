@@ -20,7 +20,8 @@ async fn serve() -> (Harness, Arc<ManualClock>) {
     let shared = clock.clone();
     let harness = Harness::made_of(move |deps| {
         deps.clock = shared;
-        deps.reservers = admission::reservers(&deps.cache, &deps.clock, &deps.supervisor);
+        deps.reservers =
+            admission::reservers(&deps.cache, &deps.clock, &deps.supervisor, &admission::Choice::default());
     })
     .await;
     (harness, clock)

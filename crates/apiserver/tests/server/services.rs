@@ -17,7 +17,8 @@ const RANGES: &str = "/apis/networking.k8s.io/v1/servicecidrs";
 
 async fn on(store: Memory) -> Harness {
     Harness::made_on(store, |deps| {
-        deps.reservers = admission::reservers(&deps.cache, &deps.clock, &deps.supervisor);
+        deps.reservers =
+            admission::reservers(&deps.cache, &deps.clock, &deps.supervisor, &admission::Choice::default());
     })
     .await
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use api::{Error, Object};
 use apiserver::admission::{Immediate, Review};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Harness, PODS, pod};
 use crate::samples::signing_request;
@@ -164,7 +164,7 @@ async fn a_scale_is_applied_and_its_owner_is_the_objects() {
     harness.patch(&scaled, kind, &scale(6)).await.ok();
     harness.patch(&format!("{url}/scale?fieldManager=third"), kind, &scale(6)).await.ok();
     assert_eq!(owners().await.len(), 2);
-    harness.patch(&format!("{url}/scale"), kind, &scale(6)).await.refused(400);
+    harness.patch(&format!("{url}/scale"), kind, &scale(6)).await.refused(422);
     let absent = "/apis/apps/v1/namespaces/default/replicasets/none/scale?fieldManager=second";
     harness.patch(absent, kind, &scale(1)).await.refused(404);
 }

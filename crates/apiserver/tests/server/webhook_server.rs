@@ -8,7 +8,7 @@ use apiserver::Deps;
 use apiserver::admission::{Asking, MutatingWebhooks, ValidatingWebhooks};
 use apiserver::cache::lookup::Lookup;
 use apiserver::conversion::ByWebhook;
-use apiserver::webhook::{Caller, Resolve};
+use apiserver::webhook::{Caller, Credentials, Resolve};
 use base::{Shutdown, Supervisor, TaskKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -33,6 +33,8 @@ pub enum Reply {
 
 type Answer = Arc<dyn Fn(&str, &Value) -> Reply + Send + Sync>;
 
+type Callers = Arc<Mutex<Vec<(String, bool)>>>;
+
 /// A running webhook.
 pub struct Hook {
     pub port: u16,
@@ -41,6 +43,8 @@ pub struct Hook {
     /// (path with query, body) of every request.
     seen: Arc<Mutex<Vec<(String, Value)>>>,
     connections: Arc<Mutex<usize>>,
+    /// Of every request: its `Authorization` header, and whether it came with a certificate.
+    callers: Callers,
     _supervisor: Supervisor,
 }
 
@@ -63,16 +67,23 @@ impl Hook {
         let answer: Answer = Arc::new(answer);
         let supervisor = Supervisor::new(Shutdown::new());
         let (told, counted) = (Arc::clone(&seen), Arc::clone(&connections));
+        let callers = Callers::default();
+        let called = Arc::clone(&callers);
         let connected = supervisor.clone();
         supervisor.spawn(TaskKind::Background, "webhook", async move {
             while let Ok((socket, _)) = listener.accept().await {
                 *connections.lock().unwrap() += 1;
                 let (tls, seen, answer) = (Arc::clone(&tls), Arc::clone(&seen), Arc::clone(&answer));
+                let callers = Arc::clone(&callers);
                 connected.spawn(TaskKind::Background, "webhook-connection", async move {
                     let Some(stream) = tls.handshake(socket, std::time::Duration::from_secs(5)).await else {
                         return;
                     };
-                    let service = hyper::service::service_fn(move |request| {
+                    let certified = stream.get_ref().1.peer_certificates().is_some();
+                    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                        let authorization = request.headers().get("authorization");
+                        let told = authorization.and_then(|value| value.to_str().ok()).unwrap_or("");
+                        callers.lock().unwrap().push((told.to_owned(), certified));
                         respond(Arc::clone(&answer), Arc::clone(&seen), request)
                     });
                     // Ends with the client's connection.
@@ -82,7 +93,7 @@ impl Hook {
                 });
             }
         });
-        Self { port, authority, seen: told, connections: counted, _supervisor: supervisor }
+        Self { port, authority, seen: told, connections: counted, callers: called, _supervisor: supervisor }
     }
 
     /// Lets everything pass.
@@ -117,6 +128,11 @@ impl Hook {
     /// What it was asked since the last look: path and query, and the review's request.
     pub fn asked(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+
+    /// Who asked.
+    pub fn callers(&self) -> Vec<(String, bool)> {
+        self.callers.lock().unwrap().clone()
     }
 
     pub fn connections(&self) -> usize {
@@ -200,6 +216,11 @@ impl Resolve for One {
 
 /// Puts webhooks among a server's parts; `port`: where the Service `hook` is.
 pub fn asking(deps: &mut Deps, port: u16) {
+    asking_as(deps, port, None);
+}
+
+/// The same, with credentials for mutating ones.
+pub fn asking_as(deps: &mut Deps, port: u16, credentials: Option<Arc<Credentials>>) {
     let caller = Caller::new(Arc::new(One(port)), &deps.supervisor);
     deps.converter = Arc::new(ByWebhook::new(caller.clone()));
     let asking = Asking::new(
@@ -209,8 +230,10 @@ pub fn asking(deps: &mut Deps, port: u16) {
         Arc::clone(&deps.authorizer),
         caller,
     );
-    deps.admission =
-        vec![Arc::new(MutatingWebhooks::new(asking.clone())), Arc::new(ValidatingWebhooks::new(asking))];
+    deps.admission = vec![
+        Arc::new(MutatingWebhooks::new(asking.with(credentials))),
+        Arc::new(ValidatingWebhooks::new(asking)),
+    ];
 }
 
 /// A server that asks webhooks, with the namespace `default`.

@@ -1,11 +1,16 @@
 //! Admission webhooks: who is asked about what, what is told, and what becomes of the answers.
 
+use std::sync::Arc;
+
+use apiserver::webhook::Credentials;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::custom::{DEFINITIONS, establish};
 use crate::harness::{Answer, CONFIG_MAPS, Harness, PODS, config_map, pod};
 use crate::webhook_server::{
-    Hook, MUTATING, Reply, VALIDATING, allow, configure, deny, patch, responding, server, webhook,
+    Hook, MUTATING, Reply, VALIDATING, allow, asking_as, configure, deny, patch, responding, server, webhook,
 };
 
 fn add(path: &str, value: &str) -> Value {
@@ -46,6 +51,30 @@ async fn a_webhook_changes_what_is_made_and_is_told_all_of_it() {
     // What comes next is told over the same connection.
     harness.post(CONFIG_MAPS, &config_map("n")).await.ok();
     assert_eq!((hook.asked().len(), hook.connections()), (1, 1));
+}
+
+/// A kubeconfig's user that is named for the webhook's host is whom it is called as; others are nobody.
+#[tokio::test]
+async fn a_webhook_is_called_as_whom_the_settings_name() {
+    let hook = Hook::agreeing().await;
+    let (chain, key) = hook.authority.issue("api", None);
+    let encoded = |pem: &str| STANDARD.encode(pem);
+    let config = json!({"apiVersion": "v1", "kind": "Config", "users": [
+        {"name": format!("127.0.0.1:{}", hook.port), "user": {"token": "secret",
+            "client-certificate-data": encoded(&chain), "client-key-data": encoded(&key)}},
+        {"name": "elsewhere.example.com", "user": {"token": "other"}}]});
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hooks.kubeconfig");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let credentials = Arc::new(Credentials::read(&file).unwrap());
+    let port = hook.port;
+    let harness = Harness::made_of(|deps| asking_as(deps, port, Some(credentials))).await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}});
+    harness.post("/api/v1/namespaces", &namespace).await.ok();
+    configure(&harness, MUTATING, "a", &[webhook("a.example.com", &hook.url("/a"), &Value::Null)]).await;
+    configure(&harness, VALIDATING, "b", &[webhook("b.example.com", &hook.url("/b"), &Value::Null)]).await;
+    harness.post(CONFIG_MAPS, &config_map("m")).await.ok();
+    assert_eq!(hook.callers(), [("Bearer secret".to_owned(), true), (String::new(), false)]);
 }
 
 #[tokio::test]

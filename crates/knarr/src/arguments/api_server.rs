@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use apiserver::admission::{Choice, Configuration};
 use apiserver::audit::{Batches, FileSettings, Policy, Rotation, Settings, WebhookSettings};
 use apiserver::identity::authn::jwt::{AnonymousSettings, AuthenticationConfiguration, OidcFlags};
 use apiserver::identity::authn::{StaticTokens, TokenWebhook};
@@ -153,6 +154,18 @@ pub struct ApiServer {
     #[arg(long, value_name = "DURATION")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization_webhook_cache_unauthorized_ttl: Option<Span>,
+    /// What admission plugins are told: a file with an AdmissionConfiguration
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admission_control_config_file: Option<PathBuf>,
+    /// Admission plugins to turn on that are off by default
+    #[arg(long, value_name = "PLUGIN", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enable_admission_plugins: Option<Vec<String>>,
+    /// Admission plugins to turn off that are on by default
+    #[arg(long, value_name = "PLUGIN", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disable_admission_plugins: Option<Vec<String>>,
     /// What is encrypted where objects are stored, and with which keys: a file with an EncryptionConfiguration
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,6 +211,8 @@ impl ApiServer {
     pub fn check(&self) -> Result<()> {
         self.audit()?;
         self.encryption()?;
+        self.plugins()?;
+        self.admission()?;
         self.authentication()?;
         self.authorization()?;
         if let Some(path) = &self.token_auth_file {
@@ -251,6 +266,8 @@ impl ApiServer {
                 ttl: ttl.map_or(Duration::from_secs(120), |span| span.0),
             }
         });
+        config.plugins = self.plugins()?;
+        config.admission = self.admission()?;
         config.authorization = self.authorization()?;
         let open = config.authorization.modes.iter().any(|mode| matches!(mode, Mode::AlwaysAllow));
         if open && config.authentication.anonymous.enabled {
@@ -260,6 +277,25 @@ impl ApiServer {
             config.authentication.anonymous.enabled = false;
         }
         Ok(config)
+    }
+
+    /// What admission plugins are told.
+    ///
+    /// # Errors
+    /// When the file cannot be read or says something that nothing heeds.
+    fn admission(&self) -> Result<Configuration> {
+        let Some(path) = &self.admission_control_config_file else { return Ok(Configuration::default()) };
+        Configuration::read(path).map_err(|why| anyhow!("{}: {why}", path.display()))
+    }
+
+    /// Which admission plugins are on.
+    ///
+    /// # Errors
+    /// When there is no such plugin, or one is to be on and off.
+    fn plugins(&self) -> Result<Choice> {
+        let names = |given: &Option<Vec<String>>| given.clone().unwrap_or_default();
+        let (on, off) = (names(&self.enable_admission_plugins), names(&self.disable_admission_plugins));
+        Choice::read(&on, &off).map_err(|why| anyhow!(why))
     }
 
     /// How objects are encrypted where they are stored.
@@ -410,6 +446,7 @@ impl ApiServer {
             &mut self.authorization_config,
             &mut self.authorization_webhook_config_file,
             &mut self.encryption_provider_config,
+            &mut self.admission_control_config_file,
         ]
         .into_iter()
         .flatten()

@@ -60,6 +60,24 @@ pub(super) struct LevelVersion {
 impl LevelVersion {
     const NOTHING: Self = Self { level: Level::Privileged, version: Version::LATEST };
 
+    /// Reads a level and a version, either of which may not be given.
+    ///
+    /// # Errors
+    /// What is none.
+    pub fn read(level: Option<&str>, version: Option<&str>) -> Result<Self, String> {
+        let level = level.map(|text| {
+            Level::parse(text)
+                .ok_or_else(|| format!("{text:?} must be one of privileged, baseline, restricted"))
+        });
+        let version = version.map(|text| {
+            Version::parse(text).ok_or_else(|| format!(r#"{text:?} must be "latest" or "v1.x""#))
+        });
+        Ok(Self {
+            level: level.transpose()?.unwrap_or(Level::Privileged),
+            version: version.transpose()?.unwrap_or(Version::LATEST),
+        })
+    }
+
     /// Whether pods that were allowed before may not be any more.
     pub fn tightens(&self, before: &Self) -> bool {
         self != before
@@ -92,13 +110,13 @@ pub(super) struct Policy {
 }
 
 impl Policy {
-    /// The policy of these labels, and what is wrong with them. What cannot be read is enforced as `restricted`, and
+    /// The policy of these labels, and what is wrong with them. What they do not say the defaults say. What cannot be read is enforced as `restricted`, and
     /// neither recorded nor warned of. Without a level of its own, warnings follow what is enforced.
-    pub fn of<'l>(labels: impl Iterator<Item = (&'l str, &'l str)>) -> (Self, ErrorList) {
+    pub fn of<'l>(labels: impl Iterator<Item = (&'l str, &'l str)>, defaults: &Self) -> (Self, ErrorList) {
         let labels: Vec<(&str, &str)> =
             labels.filter_map(|(label, value)| Some((label.strip_prefix(PREFIX)?, value))).collect();
         let mut faults = ErrorList::new();
-        let mode = |name: &str, otherwise: Level, faults: &mut ErrorList| {
+        let mode = |name: &str, default: LevelVersion, otherwise: Level, faults: &mut ErrorList| {
             let value = |label: &str| labels.iter().find(|(l, _)| *l == label).map(|(_, value)| *value);
             let level = value(name).map(|text| {
                 Level::parse(text).ok_or_else(|| {
@@ -114,14 +132,14 @@ impl Policy {
             });
             let named = matches!(level, Some(Ok(_)));
             let mode = LevelVersion {
-                level: level.map_or(Level::Privileged, |level| level.unwrap_or(otherwise)),
-                version: version.unwrap_or(Version::LATEST),
+                level: level.map_or(default.level, |level| level.unwrap_or(otherwise)),
+                version: version.unwrap_or(default.version),
             };
             (mode, named, level.is_some())
         };
-        let (enforce, enforced, _) = mode("enforce", Level::Restricted, &mut faults);
-        let (audit, ..) = mode("audit", Level::Privileged, &mut faults);
-        let (mut warn, _, warned) = mode("warn", Level::Privileged, &mut faults);
+        let (enforce, enforced, _) = mode("enforce", defaults.enforce, Level::Restricted, &mut faults);
+        let (audit, ..) = mode("audit", defaults.audit, Level::Privileged, &mut faults);
+        let (mut warn, _, warned) = mode("warn", defaults.warn, Level::Privileged, &mut faults);
         if !warned && enforced && enforce.level > warn.level {
             warn = enforce;
         }

@@ -226,7 +226,7 @@ fn a_privileged_pod_is_told_everything_in_upstreams_order() {
 #[test]
 fn labels_make_a_policy_and_what_cannot_be_read_fails_closed() {
     let of = |labels: &[(&'static str, &'static str)]| {
-        let (policy, faults) = Policy::of(labels.iter().copied());
+        let (policy, faults) = Policy::of(labels.iter().copied(), &Policy::default());
         let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
         (format!("{} {} {}", policy.enforce, policy.audit, policy.warn), faults)
     };
@@ -272,7 +272,8 @@ async fn ask(
 ) -> (Option<(u16, String)>, Vec<String>, Notes) {
     f.put("namespaces/a", &json!({"metadata": {"name": "a", "labels": labels}})).await;
     let notes = Notes::default();
-    let refused = admit_noting(&PodSecurity::new(f.lookup.clone()), ask, Some(object), &notes).err();
+    let refused =
+        admit_noting(&PodSecurity::new(f.lookup.clone(), Arc::default()), ask, Some(object), &notes).err();
     (refused, notes.warnings(), notes)
 }
 
@@ -328,7 +329,7 @@ async fn pods_are_refused_and_what_makes_them_is_warned_of() {
 #[tokio::test]
 async fn labels_are_checked_and_existing_pods_told_of() {
     let f = Fixture::new().await;
-    let plugin = PodSecurity::new(f.lookup.clone());
+    let plugin = PodSecurity::new(f.lookup.clone(), Arc::default());
     let namespace = |level: &str| json!({"metadata": {"name": "a", "labels": {"pod-security.kubernetes.io/enforce": level}}});
     let create = Ask { resource: "namespaces", place: "/a", ..CREATE_POD };
     let notes = Notes::default();

@@ -1,9 +1,12 @@
 //! Asks the authorizer; a refusal has upstream's message.
 
+use std::time::Instant;
+
 use api::{Error, GroupResource};
 
 use crate::context::Context;
 use crate::identity::authz::Decision;
+use crate::metrics::Authorization;
 use crate::request::Attributes;
 use crate::request::call::Call;
 
@@ -22,7 +25,14 @@ pub(crate) async fn authorize(
     }
     let attributes = call.attributes();
     let authorizer = &context.deps.authorizer;
+    let asked_at = Instant::now();
     let decision = authorizer.authorize(&attributes).await;
+    let ending = match &decision {
+        Decision::Allow => Authorization::Allowed,
+        Decision::Deny(_) => Authorization::Denied,
+        Decision::NoOpinion(_) => Authorization::NoOpinion,
+    };
+    context.metrics.access.authorized(ending, asked_at.elapsed());
     if let Some(noted) = noted {
         *noted = Some(match &decision {
             Decision::Allow => (true, authorizer.explain(&attributes).await),
