@@ -12,6 +12,7 @@ pub mod cri_calls;
 pub mod cri_view;
 pub mod environment;
 pub mod events;
+pub mod eviction;
 pub mod executor;
 #[cfg(test)]
 mod fakes;
@@ -27,6 +28,7 @@ pub mod planner;
 pub mod plugins;
 pub mod pod_api;
 pub mod pod_cgroup;
+pub mod pressure;
 pub mod probes;
 pub mod process_pods;
 mod relist;

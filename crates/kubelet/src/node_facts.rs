@@ -1,11 +1,13 @@
 //! Facts about this node (its resources and addresses), shared by all modules that pass them to pods.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::quantity;
 use arc_swap::ArcSwap;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::pressure::Condition;
 
 /// The node's resources and addresses. Reads never wait.
 #[derive(Debug, Default)]
@@ -13,6 +15,7 @@ pub struct NodeFacts {
     allocatable: ArcSwap<BTreeMap<String, Quantity>>,
     memory_capacity_bytes: i64,
     host_ips: ArcSwap<Vec<String>>,
+    pressure: ArcSwap<BTreeSet<Condition>>,
 }
 
 impl NodeFacts {
@@ -25,6 +28,7 @@ impl NodeFacts {
             allocatable: ArcSwap::from_pointee(allocatable),
             memory_capacity_bytes,
             host_ips: ArcSwap::from_pointee(host_ips),
+            pressure: ArcSwap::default(),
         }
     }
 
@@ -48,6 +52,15 @@ impl NodeFacts {
     /// The node's addresses, the primary one first.
     pub fn host_ips(&self) -> Arc<Vec<String>> {
         self.host_ips.load_full()
+    }
+
+    /// What the node is short of.
+    pub fn pressure(&self) -> Arc<BTreeSet<Condition>> {
+        self.pressure.load_full()
+    }
+
+    pub fn set_pressure(&self, conditions: BTreeSet<Condition>) {
+        self.pressure.store(Arc::new(conditions));
     }
 
     pub fn set_host_ips(&self, ips: Vec<String>) {

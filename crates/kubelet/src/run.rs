@@ -20,7 +20,7 @@ use crate::cri_calls::{Counted, Cri, CriError, GrpcCri};
 use crate::cri_view::{LABEL_POD_NAME, LABEL_POD_NAMESPACE, LABEL_POD_UID};
 use crate::executor::Executor;
 use crate::images::Images;
-use crate::planner::Rejection;
+use crate::planner::{Eviction, Rejection};
 use crate::pod_api::KubePodApi;
 use crate::relist::{PERIOD, Seen};
 use crate::source::PodSource;
@@ -124,8 +124,10 @@ impl Pods {
     async fn evict(&self) {
         loop {
             let over = self.executor.volumes.next_over_limit().await;
-            self.workers
-                .evict(&over.pod_uid, Rejection { reason: "Evicted".to_owned(), message: over.message });
+            let why = Rejection { reason: "Evicted".to_owned(), message: over.message };
+            // As upstream: who fills the disk is not waited for.
+            let eviction = Eviction { why, grace_s: Some(1), is_disruption: false };
+            self.workers.evict(&over.pod_uid, eviction);
         }
     }
 

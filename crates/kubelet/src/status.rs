@@ -19,6 +19,9 @@ const OWN_CONDITIONS: [&str; 7] = [
     "PodResizeInProgress",
 ];
 
+/// A condition that others set too: the node adds its own, and takes none away.
+const SHARED_CONDITION: &str = "DisruptionTarget";
+
 /// The fields this node owns. Fields beside them (`nominatedNodeName`, resize states …) are left alone.
 const OWN_FIELDS: [&str; 12] = [
     "phase",
@@ -63,9 +66,11 @@ pub fn patch(pod: &Pod, reported: &PodStatus, wanted: &PodStatus) -> Option<Valu
     }
     let conditions = changed_conditions(reported, wanted);
     if !conditions.is_empty() {
-        changes.insert("conditions".to_owned(), Value::Array(conditions));
-        let order = OWN_CONDITIONS.map(|kind| json!({ "type": kind }));
+        let has_shared = conditions.iter().any(|condition| condition["type"] == SHARED_CONDITION);
+        let order = OWN_CONDITIONS.into_iter().chain(has_shared.then_some(SHARED_CONDITION));
+        let order: Vec<Value> = order.map(|kind| json!({ "type": kind })).collect();
         changes.insert("$setElementOrder/conditions".to_owned(), json!(order));
+        changes.insert("conditions".to_owned(), Value::Array(conditions));
     }
     if changes.is_empty() {
         return None;
@@ -90,7 +95,7 @@ fn changed_conditions(reported: &PodStatus, wanted: &PodStatus) -> Vec<Value> {
     let old_conditions: Vec<&PodCondition> = reported.conditions.iter().flatten().collect();
     let mut changed = Vec::new();
     for new in wanted.conditions.iter().flatten() {
-        if !OWN_CONDITIONS.contains(&new.type_.as_str()) {
+        if !OWN_CONDITIONS.contains(&new.type_.as_str()) && new.type_ != SHARED_CONDITION {
             continue;
         }
         let old = old_conditions.iter().find(|c| c.type_ == new.type_);
@@ -162,6 +167,20 @@ mod tests {
             reason: reason.map(str::to_owned),
             ..PodCondition::default()
         }
+    }
+
+    #[test]
+    fn a_condition_that_others_set_too_is_added_and_never_taken_away() {
+        let disrupted = |reason: &str| PodStatus {
+            conditions: Some(vec![condition("DisruptionTarget", "True", Some(reason))]),
+            ..PodStatus::default()
+        };
+        let pod = Pod::default();
+        let patch = patch(&pod, &PodStatus::default(), &disrupted("TerminationByKubelet")).expect("a change");
+        assert_eq!(patch["status"]["conditions"][0]["type"], "DisruptionTarget");
+        let order = patch["status"]["$setElementOrder/conditions"].as_array().expect("an order");
+        assert_eq!(order.last(), Some(&json!({"type": "DisruptionTarget"})));
+        assert!(super::patch(&pod, &disrupted("EvictionByEvictionAPI"), &PodStatus::default()).is_none());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::executor::{Executor, Input, Outcome, regarding};
 use crate::inspect::inspect;
 use crate::metrics::{Metrics, Sync};
 use crate::node_facts::NodeFacts;
-use crate::planner::{self, Action, ActionKey, Desired, Observed, Plan, ProbeTarget, Rejection};
+use crate::planner::{self, Action, ActionKey, Desired, Eviction, Observed, Plan, ProbeTarget, Rejection};
 use crate::pod_api::PodApiError;
 use crate::probes::Report;
 use crate::seams::MountedVolumes;
@@ -234,8 +234,8 @@ impl Worker {
     fn read_mail(&mut self) {
         let mail = self.mailbox.take();
         self.runtime_changed |= mail.runtime_changed;
-        if let Some(why) = mail.eviction {
-            self.evict(why);
+        if let Some(eviction) = mail.eviction {
+            self.evict(eviction);
         }
         if let Some(pending) = mail.resize
             && self.want.pending_resize != pending
@@ -281,13 +281,18 @@ impl Worker {
     }
 
     /// The node ends the pod; the first reason stays.
-    fn evict(&mut self, why: Rejection) {
+    fn evict(&mut self, eviction: Eviction) {
         if self.want.refusal.is_some() || self.want.eviction.is_some() {
             return;
         }
         let about = crate::events::reference(&self.want.pod, crate::events::Part::Pod);
-        self.tools.executor.events.record(about, Severity::Warning, &why.reason, why.message.clone());
-        Arc::make_mut(&mut self.want).eviction = Some(why);
+        self.tools.executor.events.record(
+            about,
+            Severity::Warning,
+            &eviction.why.reason,
+            eviction.why.message.clone(),
+        );
+        Arc::make_mut(&mut self.want).eviction = Some(eviction);
     }
 
     /// Reads the runtime if it may have changed, plans, and sets the plan in motion. True when all is done.

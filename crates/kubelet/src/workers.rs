@@ -18,7 +18,8 @@ use crate::admission::Admission;
 use crate::allocation::{Allocation, PendingResize};
 use crate::cri_view::Record;
 use crate::origin::mirrored_uid;
-use crate::planner::Rejection;
+use crate::planner::{Eviction, Rejection};
+use crate::pressure;
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
 use crate::worker::{Mailbox, PodNews, PodView, Refusal, Tools, Worker};
 use roster::{Entry, Roster};
@@ -104,7 +105,11 @@ impl Workers {
         let allocatable = self.tools.facts.allocatable();
         let mut at = 0;
         while let Some(pod) = roster.held.get(at).cloned() {
-            let refusal = match roster.admit(&pod, at, &allocatable) {
+            let answer = match self.short_of(&pod) {
+                Some(why) => Admission::Refused(why),
+                None => roster.admit(&pod, at, &allocatable),
+            };
+            let refusal = match answer {
                 Admission::Waits => {
                     at += 1;
                     continue;
@@ -119,6 +124,15 @@ impl Workers {
         if at > 0 {
             tracing::debug!(pods = at, "pods wait for the room of those that are leaving");
         }
+    }
+
+    /// Why a new pod is not taken on while the node is short of something.
+    fn short_of(&self, pod: &Pod) -> Option<Rejection> {
+        if is_taken_on(pod) || pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let message = pressure::refusal(pod, &self.tools.facts.pressure())?;
+        Some(Rejection { reason: "Evicted".to_owned(), message })
     }
 
     fn begin(&self, roster: &mut Roster, uid: String, news: PodNews, refusal: Option<Refusal>) {
@@ -225,10 +239,23 @@ impl Workers {
         self.retired.notified().await;
     }
 
+    /// The pods that the node has taken on and that have not ended.
+    pub fn active(&self) -> Vec<Arc<Pod>> {
+        let roster = self.lock();
+        let here = roster.by_uid.values().filter(|entry| !entry.refused && !entry.gone);
+        let views = here.map(|entry| entry.view.load());
+        views.filter(|view| !view.holds_nothing).map(|view| view.pod.clone()).collect()
+    }
+
+    /// Whether something of the pod may still run here.
+    pub fn holds(&self, uid: &str) -> bool {
+        self.lock().by_uid.get(uid).is_some_and(|entry| !entry.view.load().holds_nothing)
+    }
+
     /// Ends a pod for the node's sake; it becomes `Failed` with this reason.
-    pub fn evict(&self, uid: &str, why: Rejection) {
+    pub fn evict(&self, uid: &str, why: impl Into<Eviction>) {
         if let Some(entry) = self.lock().by_uid.get(uid) {
-            entry.mailbox.evict(why);
+            entry.mailbox.evict(why.into());
         }
     }
 

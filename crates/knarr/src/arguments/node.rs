@@ -6,8 +6,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use kubelet::pressure::thresholds::{Thresholds, Written};
 use kubelet::static_pods::{StaticPodsConfig, UrlConfig};
 use serde::Deserialize;
 
@@ -36,6 +37,25 @@ pub struct NodeFlags {
     /// How often the URL is asked [default: 20s]
     #[arg(long, value_name = "DURATION")]
     pub http_check_frequency: Option<Span>,
+    /// When pods are ended at once for the node's sake, as "memory.available<1Gi,nodefs.available<5%"
+    /// [default: memory.available<100Mi,nodefs.available<10% and less than 1Gi,nodefs.inodesFree<5%,pid.available<2%]
+    #[arg(long, value_name = "SIGNAL<AMOUNT,...", value_delimiter = ',')]
+    pub eviction_hard: Vec<String>,
+    /// When pods are ended that has lasted a while, as "memory.available<1.5Gi"
+    #[arg(long, value_name = "SIGNAL<AMOUNT,...", value_delimiter = ',')]
+    pub eviction_soft: Vec<String>,
+    /// How long that has to last, as "memory.available=1m30s"
+    #[arg(long, value_name = "SIGNAL=DURATION,...", value_delimiter = ',')]
+    pub eviction_soft_grace_period: Vec<String>,
+    /// How much is won back at least once pods are ended, as "nodefs.available=500Mi"
+    #[arg(long, value_name = "SIGNAL=AMOUNT,...", value_delimiter = ',')]
+    pub eviction_minimum_reclaim: Vec<String>,
+    /// The longest time that pods have to end when it has lasted a while, in seconds [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub eviction_max_pod_grace_period: Option<u32>,
+    /// How long the node says that it is under pressure after the cause has gone [default: 5m]
+    #[arg(long, value_name = "DURATION")]
+    pub eviction_pressure_transition_period: Option<Span>,
 }
 
 /// What the settings file says of the node.
@@ -49,6 +69,12 @@ pub struct NodeSettings {
     static_pod_url_header: BTreeMap<String, Vec<String>>,
     file_check_frequency: Option<Span>,
     http_check_frequency: Option<Span>,
+    eviction_hard: Option<BTreeMap<String, String>>,
+    eviction_soft: BTreeMap<String, String>,
+    eviction_soft_grace_period: BTreeMap<String, Span>,
+    eviction_minimum_reclaim: BTreeMap<String, String>,
+    eviction_max_pod_grace_period: Option<u32>,
+    eviction_pressure_transition_period: Option<Span>,
 }
 
 impl NodeFlags {
@@ -72,7 +98,20 @@ impl NodeFlags {
         for header in &self.manifest_url_header {
             flag("manifest-url-header", header.into());
         }
+        let lists = [
+            ("eviction-hard", &self.eviction_hard),
+            ("eviction-soft", &self.eviction_soft),
+            ("eviction-soft-grace-period", &self.eviction_soft_grace_period),
+            ("eviction-minimum-reclaim", &self.eviction_minimum_reclaim),
+        ];
+        for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            flag(name, list.join(",").into());
+        }
+        if let Some(seconds) = self.eviction_max_pod_grace_period {
+            flag("eviction-max-pod-grace-period", seconds.to_string().into());
+        }
         let spans = [
+            ("eviction-pressure-transition-period", self.eviction_pressure_transition_period),
             ("file-check-frequency", self.file_check_frequency),
             ("http-check-frequency", self.http_check_frequency),
         ];
@@ -104,6 +143,36 @@ impl NodeFlags {
         all.static_pod_url = self.manifest_url.clone().or(all.static_pod_url);
         all.file_check_frequency = self.file_check_frequency.or(all.file_check_frequency);
         all.http_check_frequency = self.http_check_frequency.or(all.http_check_frequency);
+        if !self.eviction_hard.is_empty() {
+            all.eviction_hard = Some(pairs("eviction-hard", &self.eviction_hard, '<')?);
+        }
+        let maps = [
+            ("eviction-soft", &self.eviction_soft, '<', &mut all.eviction_soft),
+            (
+                "eviction-minimum-reclaim",
+                &self.eviction_minimum_reclaim,
+                '=',
+                &mut all.eviction_minimum_reclaim,
+            ),
+        ];
+        for (name, given, separator, map) in maps {
+            if !given.is_empty() {
+                *map = pairs(name, given, separator)?;
+            }
+        }
+        if !self.eviction_soft_grace_period.is_empty() {
+            let name = "eviction-soft-grace-period";
+            let span = |(signal, text): (String, String)| match text.parse() {
+                Ok(span) => Ok((signal, span)),
+                Err(why) => bail!("--{name}: {why}"),
+            };
+            let given = pairs(name, &self.eviction_soft_grace_period, '=')?;
+            all.eviction_soft_grace_period = given.into_iter().map(span).collect::<Result<_>>()?;
+        }
+        all.eviction_max_pod_grace_period =
+            self.eviction_max_pod_grace_period.or(all.eviction_max_pod_grace_period);
+        all.eviction_pressure_transition_period =
+            self.eviction_pressure_transition_period.or(all.eviction_pressure_transition_period);
         Ok(all)
     }
 }
@@ -127,7 +196,25 @@ impl NodeSettings {
             let too_short = span.is_some_and(|span| !span.0.is_zero() && span.0 < Duration::from_secs(1));
             ensure!(!too_short, "{name}: less than a second is too often");
         }
+        self.thresholds()?;
         Ok(())
+    }
+
+    /// When pods are ended for the node's sake.
+    ///
+    /// # Errors
+    /// Names the setting that cannot be used.
+    pub fn thresholds(&self) -> Result<Thresholds> {
+        let grace = self.eviction_soft_grace_period.iter();
+        let written = Written {
+            hard: self.eviction_hard.clone(),
+            soft: self.eviction_soft.clone(),
+            soft_grace: grace.map(|(signal, span)| (signal.clone(), span.0)).collect(),
+            reclaim: self.eviction_minimum_reclaim.clone(),
+            max_pod_grace_s: i64::from(self.eviction_max_pod_grace_period.unwrap_or(0)),
+            transition: self.eviction_pressure_transition_period.map(|span| span.0),
+        };
+        Thresholds::parse(&written).map_err(|why| anyhow!(why))
     }
 
     /// Where static pods come from; `usual` is the folder where no other is named.
@@ -152,6 +239,15 @@ impl NodeSettings {
         });
         Ok(StaticPodsConfig { path, look_every: some(self.file_check_frequency), url })
     }
+}
+
+/// What a flag says of each signal.
+fn pairs(flag: &str, given: &[String], separator: char) -> Result<BTreeMap<String, String>> {
+    let pair = |text: &String| match text.split_once(separator) {
+        Some((signal, amount)) => Ok((signal.trim().to_owned(), amount.trim().to_owned())),
+        None => bail!("--{flag}: {text:?} is not of the form SIGNAL{separator}AMOUNT"),
+    };
+    given.iter().map(pair).collect()
 }
 
 /// The path from the root.
@@ -211,6 +307,27 @@ mod tests {
         let handed = given.arguments().expect("flags");
         let handed: Vec<_> = handed.iter().map(|flag| flag.to_str().expect("UTF-8")).collect();
         assert_eq!(flags(&handed), given);
+    }
+
+    #[test]
+    fn pods_are_ended_when_flags_and_file_say() {
+        let given = flags(&[
+            "--eviction-hard=memory.available<1Gi,nodefs.available<5%",
+            "--eviction-soft=pid.available<100",
+            "--eviction-soft-grace-period=pid.available=1m30s",
+            "--eviction-minimum-reclaim=nodefs.available=500Mi",
+            "--eviction-max-pod-grace-period=7",
+            "--eviction-pressure-transition-period=0",
+        ]);
+        let file = file("{evictionHard: {pid.available: 9%}, evictionMaxPodGracePeriod: 30}");
+        assert_eq!(file.thresholds().expect("thresholds").all.len(), 1);
+        let all = given.over(&file).expect("put together").thresholds().expect("thresholds");
+        assert_eq!((all.all.len(), all.max_pod_grace_s, all.transition), (3, 7, Duration::ZERO));
+        assert_eq!(all.all[2].grace, Some(Duration::from_secs(90)));
+        let handed = given.arguments().expect("flags");
+        let handed: Vec<_> = handed.iter().map(|flag| flag.to_str().expect("UTF-8")).collect();
+        assert_eq!(flags(&handed), given);
+        assert!(flags(&["--eviction-hard=memory.available"]).over(&NodeSettings::default()).is_err());
     }
 
     #[test]

@@ -26,6 +26,7 @@ use kube::Client;
 use kubelet::events::{EventSink, Events, Severity};
 use kubelet::node::{Machine, NodeAgent, NodeConfig, object};
 use kubelet::node_facts::NodeFacts;
+use kubelet::pressure::State;
 use kubelet::process_pods::Part;
 use kubelet::static_pods::StaticPodsConfig;
 use serving::ServerTls;
@@ -83,6 +84,8 @@ struct Kit {
     facts: Arc<NodeFacts>,
     /// The node's own addresses as they are now, the primary one first.
     ips: watch::Receiver<Vec<IpAddr>>,
+    /// Who hears what the node is short of.
+    pressure: watch::Sender<State>,
     /// What the node's `/metrics` shows.
     metrics: Metrics,
     /// The node agent's figures, which `metrics` shows too.
@@ -102,7 +105,8 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
     let socket = runtime::start(config, deps).await?;
     let runtime = cri::connect(&socket).await.context("reaching the container runtime")?;
     let (told, ips) = watch::channel(own_ips(&config.addresses.borrow()));
-    let node = node_config(config, ips.clone());
+    let (tell_pressure, pressure) = watch::channel(State::default());
+    let node = node_config(config, ips.clone(), pressure);
     let machine = Machine::read(&node.root).context("looking at the machine")?;
     let facts = Arc::new(NodeFacts::new(
         object::allocatable(&node, &machine),
@@ -127,6 +131,7 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
         runtime,
         facts,
         ips,
+        pressure: tell_pressure,
         operations: kubelet::metrics::Metrics::registered(&metrics),
         metrics,
     };
@@ -207,12 +212,17 @@ fn follow_addresses(
     });
 }
 
-fn node_config(config: &Config, ips: watch::Receiver<Vec<IpAddr>>) -> NodeConfig {
+fn node_config(
+    config: &Config,
+    ips: watch::Receiver<Vec<IpAddr>>,
+    pressure: watch::Receiver<State>,
+) -> NodeConfig {
     NodeConfig {
         name: config.name.clone(),
         labels: config.labels.clone(),
         taints: Vec::new(),
         ips,
+        pressure,
         port: config.port,
         root: config.layout.kubelet_dir(),
         max_pods: MAX_PODS,

@@ -1,7 +1,7 @@
 //! Registers the node and keeps its object true. Start at [`NodeAgent::run`].
 //!
-//! One timer: at each renewal of the lease the runtime and the machine are looked at too, and the
-//! status is written if it has changed, or after [`HEARTBEAT`]. A change of the node's addresses is written at once, and so
+//! One timer: at each renewal of the lease the runtime is looked at too, and the
+//! status is written if it has changed, or after [`HEARTBEAT`]. A change of the node's addresses, or of what it is short of, is written at once, and so
 //! is what somebody else has changed meanwhile.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,10 +22,10 @@ use tokio::sync::{Notify, watch};
 
 use super::conditions::{self, Signals};
 use super::lease::{NodeLease, RENEW_EVERY};
-use super::machine::Pressure;
 use super::{Machine, NodeConfig, object};
 use crate::events::{Events, Severity};
 use crate::metrics::Metrics;
+use crate::pressure::State;
 
 /// The status is written at least this often, as upstream's `nodeStatusReportFrequency`.
 const HEARTBEAT: SignedDuration = SignedDuration::from_mins(5);
@@ -176,7 +176,7 @@ impl NodeAgent {
     async fn report(&self, mut written: Written) {
         let lease = NodeLease::new(self.client.clone(), &self.config.name);
         let mut failures = 0;
-        let mut ips = self.config.ips.clone();
+        let (mut ips, mut pressure) = (self.config.ips.clone(), self.config.pressure.clone());
         loop {
             let renewal = lease.renew(&written.uid, self.clock.now());
             let (renewed, status) = tokio::join!(renewal, self.observe(&written));
@@ -191,6 +191,7 @@ impl NodeAgent {
                 () = tokio::time::sleep(wait) => {}
                 () = self.poke.notified() => {}
                 Ok(()) = ips.changed() => {}
+                Ok(()) = pressure.changed() => {}
             }
         }
     }
@@ -205,12 +206,9 @@ impl NodeAgent {
             self.operations.counted("list_images", images.list_images(v1::ListImagesRequest::default())),
         );
         let mut signals = Signals { not_ready: runtime_problems(state), ..Signals::default() };
-        let root = self.config.root.clone();
-        match tokio::task::spawn_blocking(move || Pressure::read(&root)).await {
-            Ok(Ok(pressure)) => signals.pressure = pressure,
-            Ok(Err(error)) => signals.not_ready.push(format!("machine state cannot be read: {error}")),
-            Err(error) => signals.not_ready.push(format!("machine state cannot be read: {error}")),
-        }
+        let State { conditions, problem } = self.config.pressure.borrow().clone();
+        signals.pressure = conditions;
+        signals.not_ready.extend(problem);
         let version = version.map(|v| v.into_inner()).unwrap_or_default();
         let version = format!("{}://{}", version.runtime_name, version.runtime_version);
         let mut status = object::status(&self.config, &self.machine, &version);

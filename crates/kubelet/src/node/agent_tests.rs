@@ -135,6 +135,7 @@ async fn the_node_registers_reports_and_takes_its_range() {
     let runtime = (cri::RuntimeServiceClient::new(channel.clone()), cri::ImageServiceClient::new(channel));
     let (addresses, ips) = watch::channel(Vec::new());
     let config = NodeConfig {
+        pressure: tokio::sync::watch::channel(crate::pressure::State::default()).1,
         name: "n1".into(),
         labels: Default::default(),
         taints: Vec::new(),

@@ -1,25 +1,18 @@
 //! The node's four conditions, in upstream's words. Pure.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::NodeCondition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::machine::Pressure;
-
-/// Upstream's hard eviction thresholds.
-const MEMORY_LEFT_BYTES: u64 = 100 << 20;
-const STORAGE_LEFT_PERCENT: u64 = 10;
-/// Ten in a hundred of a large disk is more than a node needs: with this much left, none is under pressure.
-/// (Upstream has no such limit; tools that run nodes on a developer's machine switch the threshold off.)
-const STORAGE_ENOUGH_BYTES: u64 = 1 << 30;
-const INODES_LEFT_PERCENT: u64 = 5;
-/// Of the process ids: upstream has no default threshold; a node with none left cannot run anything.
-const PIDS_LEFT_PERCENT: u64 = 2;
+use crate::pressure::Condition;
 
 /// The facts from which the conditions are computed.
 #[derive(Debug, Clone, Default)]
 pub struct Signals {
-    pub pressure: Pressure,
+    /// What the node is short of.
+    pub pressure: BTreeSet<Condition>,
     /// Why the node is not ready; empty when it is.
     pub not_ready: Vec<String>,
 }
@@ -33,13 +26,9 @@ pub fn conditions(before: &[NodeCondition], signals: &Signals, now: Timestamp) -
 }
 
 fn verdicts(signals: &Signals) -> [Verdict; 4] {
-    let p = &signals.pressure;
-    let below = |left: u64, all: u64, percent: u64| all > 0 && left < all / 100 * percent;
-    let memory = p.memory_available_bytes < MEMORY_LEFT_BYTES;
-    let disk = (p.storage_available_bytes < STORAGE_ENOUGH_BYTES
-        && below(p.storage_available_bytes, p.storage_bytes, STORAGE_LEFT_PERCENT))
-        || below(p.inodes_free, p.inodes, INODES_LEFT_PERCENT);
-    let pids = below(p.pids_max.saturating_sub(p.pids), p.pids_max, PIDS_LEFT_PERCENT);
+    let is_short = |of: Condition| signals.pressure.contains(&of);
+    let (memory, disk, pids) =
+        (is_short(Condition::Memory), is_short(Condition::Disk), is_short(Condition::Pid));
     let pick = |set: bool, yes: (&'static str, &str), no: (&'static str, &str)| {
         let (reason, message) = if set { yes } else { no };
         (reason, message.to_owned())
@@ -110,26 +99,6 @@ mod tests {
     use super::*;
     use jiff::SignedDuration;
 
-    fn healthy() -> Signals {
-        let pressure = Pressure {
-            memory_available_bytes: 1 << 30,
-            storage_bytes: 1000,
-            storage_available_bytes: 500,
-            storage_free_bytes: 550,
-            inodes: 1000,
-            inodes_free: 500,
-            pids_max: 32_768,
-            pids: 100,
-        };
-        Signals { pressure, not_ready: Vec::new() }
-    }
-
-    /// A terabyte with this much left.
-    fn large_disk(available_bytes: u64) -> Pressure {
-        let healthy = healthy().pressure;
-        Pressure { storage_bytes: 1 << 40, storage_available_bytes: available_bytes, ..healthy }
-    }
-
     fn line(conditions: &[NodeCondition]) -> String {
         let one =
             |c: &NodeCondition| format!("{}={}({})", c.type_, c.status, c.reason.as_deref().unwrap_or(""));
@@ -139,7 +108,7 @@ mod tests {
     #[test]
     fn values_follow_the_signals_and_transitions_are_kept() {
         let start = Timestamp::UNIX_EPOCH;
-        let first = conditions(&[], &healthy(), start);
+        let first = conditions(&[], &Signals::default(), start);
         assert_eq!(
             line(&first),
             "MemoryPressure=False(KubeletHasSufficientMemory) DiskPressure=False(KubeletHasNoDiskPressure) \
@@ -149,18 +118,7 @@ mod tests {
             events(&[], &first),
             ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID", "NodeReady"]
         );
-        let mut signals = healthy();
-        signals.pressure.storage_available_bytes = 50;
-        assert!(
-            !conditions(&[], &Signals { pressure: large_disk(2 << 30), ..healthy() }, start)[1]
-                .status
-                .eq("True")
-        );
-        assert!(
-            conditions(&[], &Signals { pressure: large_disk(1 << 29), ..healthy() }, start)[1]
-                .status
-                .eq("True")
-        );
+        let mut signals = Signals { pressure: [Condition::Disk].into(), ..Signals::default() };
         signals.not_ready = vec!["a".into(), "b".into()];
         let later = start + SignedDuration::from_secs(60);
         let second = conditions(&first, &signals, later);

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::Taint;
 use tokio::sync::watch;
 
+use crate::pressure::State;
+
 /// How the node presents itself.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
@@ -19,6 +21,8 @@ pub struct NodeConfig {
     pub taints: Vec<Taint>,
     /// Its addresses as they are now, the primary one first; see [`detect_ip`].
     pub ips: watch::Receiver<Vec<IpAddr>>,
+    /// What the node is short of now.
+    pub pressure: watch::Receiver<State>,
     /// The port of the node's HTTPS API; 10250 upstream.
     pub port: u16,
     /// The node agent's folder: its file system is the node's ephemeral storage.

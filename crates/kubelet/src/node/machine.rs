@@ -85,6 +85,11 @@ impl Pressure {
     }
 }
 
+/// The machine's memory; `None` where the kernel does not tell.
+pub fn memory_bytes() -> Option<u64> {
+    meminfo(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal")
+}
+
 /// The memory of the machine that could not be had for something new; `None` where the kernel does not tell.
 pub fn used_memory_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;

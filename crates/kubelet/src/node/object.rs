@@ -195,6 +195,7 @@ mod tests {
     #[test]
     fn the_node_says_what_the_machine_has() {
         let config = NodeConfig {
+            pressure: tokio::sync::watch::channel(crate::pressure::State::default()).1,
             name: "n1".into(),
             labels: [
                 ("node-role.kubernetes.io/control-plane", ""),

@@ -21,7 +21,7 @@ impl Draft {
         Self { kind, holds: true, reason: None, message: None }
     }
 
-    fn of_resize(kind: &'static str, why: Option<(&'static str, String)>) -> Self {
+    fn because(kind: &'static str, why: Option<(&'static str, String)>) -> Self {
         let (reason, message) = why.unzip();
         Self { kind, holds: true, reason, message }
     }
@@ -55,11 +55,15 @@ pub fn build(ctx: &Context<'_>, facts: &Facts<'_>) -> Vec<PodCondition> {
         containers,
         Draft::holds("PodScheduled"),
     ];
+    if let Some(eviction) = ctx.want.eviction.as_ref().filter(|eviction| eviction.is_disruption) {
+        let why = ("TerminationByKubelet", eviction.why.message.clone());
+        drafts.push(Draft::because("DisruptionTarget", Some(why)));
+    }
     if let Some((reason, message)) = resize::pending(ctx) {
-        drafts.push(Draft::of_resize("PodResizePending", Some((reason, message))));
+        drafts.push(Draft::because("PodResizePending", Some((reason, message))));
     }
     if let Some(failure) = resize::in_progress(ctx) {
-        drafts.push(Draft::of_resize("PodResizeInProgress", failure));
+        drafts.push(Draft::because("PodResizeInProgress", failure));
     }
     drafts.into_iter().map(|draft| settle(ctx, draft)).collect()
 }

@@ -72,7 +72,7 @@ pub struct Desired {
     /// The node has not taken the pod on: nothing of it ever runs here.
     pub refusal: Option<Rejection>,
     /// The pod must not run here any more.
-    pub eviction: Option<Rejection>,
+    pub eviction: Option<Eviction>,
     /// The node's addresses, primary first.
     pub host_ips: Vec<String>,
     /// The pod's own addresses in the node's network: those that the node had first.
@@ -86,6 +86,22 @@ pub struct Desired {
 pub struct Rejection {
     pub reason: String,
     pub message: String,
+}
+
+/// That the node ends a pod for its own sake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Eviction {
+    pub why: Rejection,
+    /// The longest the pod may take, in seconds; its own grace period where nothing is said.
+    pub grace_s: Option<i64>,
+    /// The pod did nothing wrong, and others may want to know.
+    pub is_disruption: bool,
+}
+
+impl From<Rejection> for Eviction {
+    fn from(why: Rejection) -> Self {
+        Self { why, grace_s: None, is_disruption: false }
+    }
 }
 
 impl Desired {
@@ -138,6 +154,15 @@ impl Desired {
 
     pub fn namespace(&self) -> &str {
         self.pod.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// How long containers may take to end now, in seconds, at least 1.
+    pub fn ending_grace_s(&self) -> i64 {
+        if let Some(deletion) = self.deletion {
+            return deletion.grace_s;
+        }
+        let longest = self.eviction.as_ref().and_then(|eviction| eviction.grace_s);
+        longest.map_or_else(|| self.grace_s(), |longest| self.grace_s().min(longest.max(1)))
     }
 
     /// The pod's own grace period in seconds, at least 1, whatever a deletion asked for.

@@ -59,7 +59,7 @@ pub fn has_ended(ctx: &Context<'_>) -> bool {
 /// Why the node refuses or ends the pod.
 fn rejection(ctx: &mut Context<'_>) -> Option<Rejection> {
     let want = ctx.want;
-    if let Some(why) = want.refusal.as_ref().or(want.eviction.as_ref()) {
+    if let Some(why) = want.refusal.as_ref().or(want.eviction.as_ref().map(|eviction| &eviction.why)) {
         return Some(why.clone());
     }
     let deadline = ctx.seen.started_at.and_then(|at| want.deadline(at))?;

@@ -53,7 +53,7 @@ fn starting(ctx: &Context<'_>) -> bool {
 /// True when nothing runs.
 fn stop_containers(ctx: &mut Context<'_>) -> bool {
     let want = ctx.want;
-    let grace_s = want.deletion.map_or_else(|| want.grace_s(), |d| d.grace_s);
+    let grace_s = want.ending_grace_s();
     let is_sidecar = |name: &str| want.member(name).is_some_and(|m| m.role == Role::Sidecar);
     let alive = |r: &&Record| r.is_running() || r.run == Run::Unknown;
     let running: Vec<_> = ctx.seen.runtime.containers.iter().filter(alive).collect();

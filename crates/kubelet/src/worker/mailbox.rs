@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Notify;
 
 use crate::allocation::PendingResize;
-use crate::planner::Rejection;
+use crate::planner::Eviction;
 
 /// The newest that is known of a pod.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ pub struct Mail {
     pub news: Option<PodNews>,
     pub runtime_changed: bool,
     /// The node wants to be rid of the pod.
-    pub eviction: Option<Rejection>,
+    pub eviction: Option<Eviction>,
     /// Whether the pod waits for other resources than it was granted; `None` where that is as before.
     pub resize: Option<Option<PendingResize>>,
     /// The object by which the API shows a static pod.
@@ -73,7 +73,7 @@ impl Mailbox {
     }
 
     /// Asks for the pod's end; the first reason stays.
-    pub fn evict(&self, why: Rejection) {
+    pub fn evict(&self, why: Eviction) {
         self.with(|mail| {
             mail.eviction.get_or_insert(why);
         });

@@ -200,7 +200,9 @@ fn full_disk(scene: &Scene) {
     let disk = SmallDisk { scene, name: &name, dir: sh.dir().join("small") };
     let dir = disk.dir.display();
     sh.ok(&format!("mkdir {dir} && mount -t tmpfs -o size=96m tmpfs {dir}"));
-    let up = format!("knarr up --no-kubeconfig --name {name} --data-dir {dir}");
+    // A node whose disk is full ends pods, which is another matter.
+    let keep = "'--eviction-hard=memory.available<100Mi'";
+    let up = format!("knarr up --no-kubeconfig --name {name} --data-dir {dir} {keep}");
     sh.ok(&up);
     let archive = scene.cluster().fixtures.images.iter().find(|path| path.ends_with("busybox.tar"));
     let archive = archive.expect("the archive of busybox").display();

@@ -32,6 +32,7 @@ mod names;
 mod network;
 mod pods;
 mod policies;
+mod pressure;
 mod profiles;
 mod replication;
 mod requests;
@@ -72,6 +73,7 @@ const AREAS: &[&[suite::Row]] = &[
     leftovers::ROWS,
     jobs::ROWS,
     labels::ROWS,
+    pressure::ROWS,
     replication::ROWS,
     deployments::ROWS,
     stateful::ROWS,

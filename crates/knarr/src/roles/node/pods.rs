@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kubelet::config::PodsConfig;
 use kubelet::container_config::ContainerConfigBuilder;
 use kubelet::container_config::security::SecurityDefaults;
+use kubelet::eviction::{Evictor, EvictorDeps};
 use kubelet::logs::reopen::CriReopen;
 use kubelet::logs::rotation::{Policy, Rotation};
 use kubelet::metrics::running;
@@ -26,6 +27,7 @@ use kubelet::source::PodSource;
 use kubelet::static_pods::{StaticPods, StaticPodsDeps};
 use kubelet::volumes::reclaim::Reclaimer;
 use kubelet::volumes::{self, PodDirs, mount_table};
+use kubelet::workers::Workers;
 
 use super::{Config, Deps, Kit, agents};
 use crate::pki::KUBELET_CLIENT_NAME;
@@ -95,6 +97,7 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
     .await
     .context("reaching the container runtime")?;
     rotate_logs(config, deps, kit, Arc::new(pods.workers()));
+    evict(config, deps, kit, pods.workers())?;
     let process = show_process(config, deps, kit);
     let pods_here = Arc::new(AllPods { run: Arc::new(pods.workers()), process });
     serve_api(config, deps, kit, Shown { pods: pods_here, cgroups, probe_metrics }).await?;
@@ -113,6 +116,31 @@ fn plugins(config: &Config, deps: &Deps, kit: &Kit, dirs: &PodDirs) -> Result<()
     let registrar = Registrar::new(dirs.plugin_registrations(), drivers, nodes);
     let shutdown = deps.supervisor.shutdown().clone();
     deps.supervisor.spawn(TaskKind::Essential, "plugins", registrar.run(shutdown));
+    Ok(())
+}
+
+/// Ends pods before the node runs short of something.
+fn evict(config: &Config, deps: &Deps, kit: &Kit, workers: Workers) -> Result<()> {
+    let evictor = Evictor::new(EvictorDeps {
+        node: config.name.clone(),
+        thresholds: config.settings.node.thresholds()?,
+        workers,
+        runtime: kit.runtime.0.clone(),
+        images: kit.runtime.1.clone(),
+        dirs: PodDirs::new(config.layout.kubelet_dir()),
+        log_root: config.layout.pod_logs_dir(),
+        facts: kit.facts.clone(),
+        events: kit.events.clone(),
+        clock: deps.clock.clone(),
+        tell: kit.pressure.clone(),
+    });
+    let shutdown = deps.supervisor.shutdown().clone();
+    deps.supervisor.spawn(TaskKind::Essential, "eviction", async move {
+        tokio::select! {
+            () = evictor.run() => {}
+            () = shutdown.started() => {}
+        }
+    });
     Ok(())
 }
 
