@@ -102,27 +102,40 @@ pub fn sample(row: &Resource, name: &str) -> Value {
         "PodDisruptionBudget" => json!({"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}),
         "Ingress" => json!({"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}),
         "IngressClass" => json!({"controller": "example.org/ingress"}),
-        "RoleBinding" | "ClusterRoleBinding" => {
-            object["roleRef"] = json!({"kind": "ClusterRole", "name": "r"});
-            return object;
-        }
         "ValidatingAdmissionPolicy" => policy(),
         "MutatingAdmissionPolicy" => mutating_policy(),
         "MutatingAdmissionPolicyBinding" => json!({"policyName": "p"}),
         "ValidatingAdmissionPolicyBinding" => json!({"policyName": "p", "validationActions": ["Deny"]}),
         "FlowSchema" => json!({"priorityLevelConfiguration": {"name": "exempt"}, "matchingPrecedence": 9999}),
         "PriorityLevelConfiguration" => reject(),
-        "StorageClass" | "VolumeAttributesClass" => return class(object),
         "CertificateSigningRequest" => {
             json!({"signerName": "example.com/a", "usages": ["client auth"], "request": signing_request()})
         }
-        "EndpointSlice" => {
-            object["addressType"] = "IPv4".into();
-            return object;
+        "VolumeAttachment" => {
+            json!({"attacher": "example.com", "nodeName": "n", "source": {"persistentVolumeName": "v"}})
         }
-        _ => return object,
+        "ResourceSlice" => {
+            json!({"driver": "example.com", "nodeName": "n", "pool": {"name": "p", "resourceSliceCount": 1}})
+        }
+        _ => return without_spec(object),
     };
     object["spec"] = spec;
+    object
+}
+
+/// An object of a kind that has no specification, with what the kind has in its place.
+fn without_spec(mut object: Value) -> Value {
+    match object["kind"].as_str().unwrap_or_default() {
+        "RoleBinding" | "ClusterRoleBinding" => {
+            object["roleRef"] = json!({"kind": "ClusterRole", "name": "r"});
+        }
+        "StorageClass" | "VolumeAttributesClass" => return class(object),
+        "CSIStorageCapacity" => object["storageClassName"] = "s".into(),
+        "RuntimeClass" => object["handler"] = "runc".into(),
+        "Event" => return event(object),
+        "EndpointSlice" => object["addressType"] = "IPv4".into(),
+        _ => {}
+    }
     object
 }
 
@@ -147,6 +160,27 @@ pub fn signing_request() -> String {
 /// The spec of a priority level without queues.
 fn reject() -> Value {
     json!({"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}})
+}
+
+/// News of a pod, in the form of the event's group.
+fn event(mut object: Value) -> Value {
+    let pod = json!({"kind": "Pod", "name": "p", "namespace": "walk"});
+    if object["apiVersion"] == "v1" {
+        object["involvedObject"] = pod;
+        return object;
+    }
+    object["regarding"] = pod;
+    for (key, value) in [
+        ("type", "Normal"),
+        ("reason", "Made"),
+        ("action", "Making"),
+        ("reportingController", "example.com/maker"),
+        ("reportingInstance", "maker-1"),
+        ("eventTime", "2026-01-01T00:00:00.000000Z"),
+    ] {
+        object[key] = value.into();
+    }
+    object
 }
 
 /// A class of volumes, or of their attributes: what such objects say is no specification.

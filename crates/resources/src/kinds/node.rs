@@ -1,15 +1,27 @@
 //! Classes of runtimes.
 
+use api::Object;
+use api::field::ErrorList;
+
 use crate::columns::basic;
 use crate::kinds::builder::Kind;
-use crate::logic::{Changes, MetadataOnly};
+use crate::logic::{Changes, Logic};
+use crate::validation::runtime_class as valid;
+
+struct RuntimeClass;
+
+impl Logic for RuntimeClass {
+    fn validate(&self, object: &Object) -> ErrorList {
+        valid::runtime_class(object)
+    }
+
+    fn changes(&self) -> Changes<'_> {
+        Changes::Judged(&valid::update)
+    }
+}
 
 pub(super) fn runtime_class() -> Kind {
-    Kind::new(
-        "node.k8s.io/v1",
-        "runtimeclasses",
-        MetadataOnly(Changes::NotYetJudged("the handler of a class is immutable")),
-    )
-    .updated_by_version()
-    .columns(basic::RUNTIME_CLASS)
+    Kind::new("node.k8s.io/v1", "runtimeclasses", RuntimeClass)
+        .updated_by_version()
+        .columns(basic::RUNTIME_CLASS)
 }

@@ -36,6 +36,28 @@ const STANDARD: [&str; 22] = [
     "resourceclaims",
     "count",
 ];
+/// Those that quotas bound.
+const OF_QUOTAS: [&str; 19] = [
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.storage",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "persistentvolumeclaims",
+    "configmaps",
+    "services.nodeports",
+    "services.loadbalancers",
+];
 /// Those counted in whole numbers.
 const COUNTED: [&str; 9] = [
     "pods",
@@ -57,13 +79,13 @@ fn is_native(name: &str) -> bool {
     !name.contains('/') || name.contains("kubernetes.io/")
 }
 
-fn is_extended(name: &str) -> bool {
+pub(super) fn is_extended(name: &str) -> bool {
     !is_native(name)
         && !name.starts_with("requests.")
         && names::qualified_name(&format!("requests.{name}")).is_empty()
 }
 
-fn may_overcommit(name: &str) -> bool {
+pub(super) fn may_overcommit(name: &str) -> bool {
     is_native(name) && !is_huge_page(name)
 }
 
@@ -116,14 +138,27 @@ pub(super) fn parse(value: &Value) -> Option<Quantity> {
     value.as_str()?.parse().ok()
 }
 
-/// A bound of a quota.
-pub(super) fn quota(errors: &mut ErrorList, path: &Path<'_>, name: &str, value: &Value) {
-    if name.starts_with("count/") || name.contains(".storageclass.storage.k8s.io/") {
-        check::faults(errors, path, name, names::qualified_name(name));
+/// The name of what a limit range bounds of objects of a kind.
+pub(super) fn of_limit(errors: &mut ErrorList, path: &Path<'_>, kind: &str, name: &str) {
+    if matches!(kind, "Pod" | "Container") {
+        container_resource_name(errors, path, name);
     } else {
         resource_name(errors, path, name);
     }
+}
+
+/// A bound of a quota.
+pub(super) fn quota(errors: &mut ErrorList, path: &Path<'_>, name: &str, value: &Value) {
+    resource_name(errors, path, name);
+    if !name.contains('/') && !is_standard_of_quota(name) {
+        errors.push(FieldError::invalid(path, name, "must be a standard resource for quota"));
+    }
     amount(errors, path, name, value);
+}
+
+/// Whether a quota bounds what is called so in every cluster.
+pub(super) fn is_standard_of_quota(name: &str) -> bool {
+    OF_QUOTAS.contains(&name) || is_huge_page(name) || name.starts_with("requests.hugepages-")
 }
 
 /// Requests and limits of a container.

@@ -24,6 +24,8 @@ const LEGACY_SIGNER: &str = "kubernetes.io/legacy-unknown";
 pub(crate) const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 /// Conditions that once said stay.
 const LASTING: [&str; 3] = ["Approved", "Denied", "Failed"];
+/// The most unknown usages that are told.
+const MAX_UNKNOWN: usize = 16;
 const STATUSES: [&str; 3] = ["False", "True", "Unknown"];
 const USAGES: [&str; 23] = [
     "any",
@@ -165,10 +167,10 @@ fn usages(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     if read::list(spec, "usages").is_empty() {
         errors.push(FieldError::required(path, ""));
     }
-    for (i, usage) in read::texts(spec, "usages").enumerate() {
-        if !USAGES.contains(&usage) {
-            errors.push(FieldError::not_supported(&path.index(i), usage, &USAGES));
-        }
+    let unknown = read::texts(spec, "usages").enumerate().filter(|(_, usage)| !USAGES.contains(usage));
+    // Not all of them: each error names all that there are.
+    for (i, usage) in unknown.take(MAX_UNKNOWN) {
+        errors.push(FieldError::not_supported(&path.index(i), usage, &USAGES));
     }
     let mut seen = HashSet::new();
     for (i, usage) in read::texts(spec, "usages").enumerate() {

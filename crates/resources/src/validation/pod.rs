@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::{check, read};
 
 pub(super) use affinity::node_selector;
-pub(super) use spec::TAINT_EFFECTS;
+pub(super) use spec::{TAINT_EFFECTS, tolerations};
 pub(crate) use status::status_update;
 pub(crate) use update::{part_update, update};
 pub(super) use volume::persistent;

@@ -1,9 +1,10 @@
-//! Validation of the kinds that bound and scale: disruption budgets, priorities, limits, quotas, leases.
+//! Validation of the kinds that bound and scale: disruption budgets, priorities, limits, leases.
 
 use std::collections::HashSet;
 
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
+use api::names;
 use serde_json::Value;
 
 use super::{amounts, check, read, selector, workload};
@@ -92,7 +93,10 @@ pub(crate) fn limit_range(object: &Object) -> ErrorList {
     for (i, item) in read::list(read::top(object, "spec"), "limits").iter().enumerate() {
         let at = path.index(i);
         let kind = read::text(item, "type");
-        if !matches!(kind, "Pod" | "Container" | "PersistentVolumeClaim") && !kind.contains('/') {
+        let faults = names::qualified_name(kind);
+        if !faults.is_empty() {
+            check::faults(&mut errors, &at.child("type"), kind, faults);
+        } else if !matches!(kind, "Pod" | "Container" | "PersistentVolumeClaim") && !kind.contains('/') {
             let detail = "must be a standard limit type or fully qualified";
             errors.push(FieldError::invalid(&at.child("type"), kind, detail));
         }
@@ -100,17 +104,66 @@ pub(crate) fn limit_range(object: &Object) -> ErrorList {
             errors.push(FieldError::duplicate(&at.child("type"), kind));
         }
         seen.insert(kind);
-        if kind == "Pod" {
-            for key in ["default", "defaultRequest"] {
+        for key in LIMITS {
+            let given = at.child(key);
+            if kind == "Pod" && key.starts_with("default") {
                 if read::entries(item, key).next().is_some() {
                     let detail = "may not be specified when `type` is 'Pod'";
-                    errors.push(FieldError::forbidden(&at.child(key), detail));
+                    errors.push(FieldError::forbidden(&given, detail));
                 }
+                continue;
+            }
+            for (name, _) in read::entries(item, key) {
+                amounts::of_limit(&mut errors, &given.key(name), kind, name);
             }
         }
+        let sized = ["min", "max"].iter().any(|key| read::raw(read::of(item, key), "storage").is_some());
+        if kind == "PersistentVolumeClaim" && !sized {
+            let detail = "either minimum or maximum storage value is required, but neither was provided";
+            errors.push(FieldError::required(&at.child("limits"), detail));
+        }
         limits(&mut errors, &at, item);
+        ratios(&mut errors, &at, item);
     }
     errors
+}
+
+/// What an item of a limit range bounds, or sets.
+const LIMITS: [&str; 5] = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
+
+/// How much more than requested may be used, and what cannot be used beyond its request.
+fn ratios(errors: &mut ErrorList, path: &Path<'_>, item: &Value) {
+    let amount =
+        |key: &str, name: &str| read::raw(item, key).and_then(|m| m.get(name)).and_then(amounts::parse);
+    let at = path.child("maxLimitRequestRatio");
+    for (name, ratio) in read::entries(item, "maxLimitRequestRatio") {
+        let Some(ratio) = amounts::parse(ratio) else { continue };
+        let thousandths = ratio.milli_value();
+        if thousandths < 1000 {
+            let detail = format!("ratio {ratio} is less than 1");
+            errors.push(FieldError::invalid(&at.key(name), ratio.to_string(), detail));
+        }
+        let (Some(min), Some(max)) = (amount("min", name), amount("max", name)) else { continue };
+        #[expect(clippy::cast_precision_loss, reason = "a ratio is shown with six digits")]
+        let (ratio_value, most) =
+            (thousandths as f64 / 1000.0, max.milli_value() as f64 / min.milli_value() as f64);
+        if ratio_value > most {
+            let detail = format!("ratio {ratio} is greater than max/min = {most:.6}");
+            errors.push(FieldError::invalid(&at.key(name), ratio.to_string(), detail));
+        }
+    }
+    let at = path.child("defaultRequest");
+    for (name, _) in read::entries(item, "defaultRequest").filter(|(name, _)| !amounts::may_overcommit(name))
+    {
+        let (Some(request), Some(limit)) = (amount("defaultRequest", name), amount("default", name)) else {
+            continue;
+        };
+        if request != limit {
+            let detail =
+                format!("default value {limit} must equal to defaultRequest value {request} in {name}");
+            errors.push(FieldError::invalid(&at.key(name), request.to_string(), detail));
+        }
+    }
 }
 
 /// (what must not be more, than what; the field at fault, whether its own value is shown, and how
@@ -144,18 +197,6 @@ fn limits(errors: &mut ErrorList, path: &Path<'_>, item: &Value) {
     }
 }
 
-pub(crate) fn resource_quota(object: &Object) -> ErrorList {
-    let mut errors = ErrorList::new();
-    for (part, key) in [("spec", "hard"), ("status", "hard"), ("status", "used")] {
-        let path = Path::root(part);
-        let at = path.child(key);
-        for (name, value) in read::entries(read::top(object, part), key) {
-            amounts::quota(&mut errors, &at.key(name), name, value);
-        }
-    }
-    errors
-}
-
 pub(crate) fn lease(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let path = Path::root("spec");
@@ -167,6 +208,22 @@ pub(crate) fn lease(object: &Object) -> ErrorList {
     if let Some(count) = read::int(spec, "leaseTransitions").filter(|c| *c < 0) {
         let detail = "must be greater than or equal to 0";
         errors.push(FieldError::invalid(&path.child("leaseTransitions"), count, detail));
+    }
+    let given = |key| read::get(spec, key).is_some();
+    let (strategy, holder) = (read::text(spec, "strategy"), read::text(spec, "preferredHolder"));
+    if given("strategy") {
+        // Upstream names the field twice.
+        let at = path.child("strategy");
+        let at = at.child("strategy");
+        if strategy.contains('/') {
+            check::faults(&mut errors, &at, strategy, names::qualified_name(strategy));
+        } else if strategy != "OldestEmulationVersion" {
+            errors.push(FieldError::not_supported(&at, strategy, &["OldestEmulationVersion"]));
+        }
+    }
+    if strategy.is_empty() && !holder.is_empty() {
+        let detail = "may only be specified if `strategy` is defined";
+        errors.push(FieldError::forbidden(&path.child("preferredHolder"), detail));
     }
     errors
 }

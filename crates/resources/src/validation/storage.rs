@@ -1,5 +1,7 @@
 //! Persistent volumes, claims and storage classes.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
@@ -9,6 +11,8 @@ use serde_json::Value;
 use super::{amounts, check, pod, read, selector};
 
 const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+const MAX_PARAMETERS: usize = 512;
+const MAX_PARAMETERS_BYTES: usize = 256 * 1024;
 const VOLUME_MODES: [&str; 2] = ["Block", "Filesystem"];
 
 fn access_modes(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, missing: &str) {
@@ -60,6 +64,49 @@ pub(super) fn claim_spec(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) 
         Some(storage) => positive(errors, &at.key("storage"), storage),
     }
     class_and_mode(errors, path, spec);
+    data_sources(errors, path, spec);
+    let class = read::text(spec, "volumeAttributesClassName");
+    if !class.is_empty() {
+        let faults = names::dns1123_subdomain(class);
+        check::faults(errors, &path.child("volumeAttributesClassName"), class, faults);
+    }
+}
+
+/// What a volume is filled with.
+fn data_sources(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    let [old, new] = ["dataSource", "dataSourceRef"].map(|key| read::get(spec, key));
+    for (key, source) in [("dataSource", old), ("dataSourceRef", new)] {
+        if let Some(source) = source {
+            data_source(errors, &path.child(key), source);
+        }
+    }
+    let namespace = new.map_or("", |new| read::text(new, "namespace"));
+    if !namespace.is_empty() {
+        let at = path.child("dataSourceRef");
+        check::faults(errors, &at.child("namespace"), namespace, names::dns1123_label(namespace));
+    }
+    let (Some(old), Some(new)) = (old, new) else { return };
+    let detail = if !namespace.is_empty() {
+        "may not be specified when dataSourceRef.namespace is specified"
+    } else if ["apiGroup", "kind", "name"].iter().any(|key| read::text(old, key) != read::text(new, key)) {
+        "must match dataSourceRef"
+    } else {
+        return;
+    };
+    errors.push(FieldError::invalid(path, path.child("dataSource").to_string(), detail));
+}
+
+fn data_source(errors: &mut ErrorList, path: &Path<'_>, source: &Value) {
+    let [name, kind, group] = ["name", "kind", "apiGroup"].map(|key| read::text(source, key));
+    check::required(errors, &path.child("name"), name);
+    check::required(errors, &path.child("kind"), kind);
+    if group.is_empty() && kind != "PersistentVolumeClaim" {
+        let detail = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+        errors.push(FieldError::invalid(path, kind, detail));
+    }
+    if !group.is_empty() {
+        check::faults(errors, &path.child("apiGroup"), group, names::dns1123_subdomain(group));
+    }
 }
 
 /// A claim's spec stays, but for the size asked for and what binding writes.
@@ -109,21 +156,103 @@ pub(crate) fn volume(object: &Object) -> ErrorList {
     let path = Path::root("spec");
     let spec = read::top(object, "spec");
     access_modes(&mut errors, &path, spec, "");
-    let at = path.child("capacity");
-    match read::raw(spec, "capacity").and_then(|c| read::raw(c, "storage")) {
-        None => errors.push(FieldError::required(&at, "")),
-        Some(storage) => positive(&mut errors, &at.key("storage"), storage),
-    }
+    volume_capacity(&mut errors, &path.child("capacity"), spec);
     let policy = read::text(spec, "persistentVolumeReclaimPolicy");
     let policies = ["Delete", "Recycle", "Retain"];
     check::if_given_one_of(&mut errors, &path.child("persistentVolumeReclaimPolicy"), policy, &policies);
-    if let Some(required) = read::at(spec, &["nodeAffinity", "required"]) {
+    if let Some(affinity) = read::get(spec, "nodeAffinity") {
         let at = path.child("nodeAffinity");
-        pod::node_selector(&mut errors, &at.child("required"), required);
+        match read::get(affinity, "required") {
+            Some(required) => pod::node_selector(&mut errors, &at.child("required"), required),
+            None => {
+                let detail = "must specify required node constraints";
+                errors.push(FieldError::required(&at.child("required"), detail));
+            }
+        }
+    } else if read::get(spec, "local").is_some() {
+        let metadata = Path::root("metadata");
+        let detail = "Local volume requires node affinity";
+        errors.push(FieldError::required(&metadata.child("annotations"), detail));
     }
     pod::persistent(&mut errors, &path, spec);
+    let on_host = read::get(spec, "hostPath").map(|source| read::text(source, "path"));
+    if on_host.is_some_and(|host| !host.is_empty() && host.trim_matches('/').is_empty())
+        && policy == "Recycle"
+    {
+        let detail = "may not be 'recycle' for a hostPath mount of '/'";
+        errors.push(FieldError::forbidden(&path.child("persistentVolumeReclaimPolicy"), detail));
+    }
     class_and_mode(&mut errors, &path, spec);
+    volume_attributes(&mut errors, &path, spec);
     errors
+}
+
+/// The size of a volume, and nothing else.
+fn volume_capacity(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    let capacity = read::of(spec, "capacity");
+    let count = read::entries(spec, "capacity").count();
+    if count == 0 {
+        errors.push(FieldError::required(path, ""));
+    }
+    if count != 1 || read::raw(capacity, "storage").is_none() {
+        errors.push(FieldError::not_supported(path, capacity.clone(), &["storage"]));
+    }
+    for (name, amount) in read::entries(spec, "capacity") {
+        let at = path.key(name);
+        if let Some(quantity) = amounts::parse(amount).filter(|q| q.signum() < 0) {
+            errors.push(FieldError::invalid(&at, quantity.value(), "must be a valid resource quantity"));
+        }
+        positive(errors, &at, amount);
+    }
+}
+
+fn volume_attributes(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    let key = "volumeAttributesClassName";
+    if read::get(spec, key).is_none() {
+        return;
+    }
+    let class = read::text(spec, key);
+    if class.is_empty() {
+        errors.push(FieldError::required(&path.child(key), "an empty string is disallowed"));
+    } else {
+        check::faults(errors, &path.child(key), class, names::dns1123_subdomain(class));
+    }
+    if read::get(spec, "csi").is_none() {
+        let detail = "has to be specified when using volumeAttributesClassName";
+        errors.push(FieldError::required(&path.child("csi"), detail));
+    }
+}
+
+/// A volume that is no object, of which an attachment speaks.
+pub(super) fn inline_volume(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    let detail = "may not be specified in the context of inline volumes";
+    if read::get(spec, "claimRef").is_some() {
+        errors.push(FieldError::forbidden(&path.child("claimRef"), detail));
+    }
+    if read::entries(spec, "capacity").next().is_some() {
+        errors.push(FieldError::forbidden(&path.child("capacity"), detail));
+    }
+    if read::get(spec, "csi").is_none() {
+        let detail = "has to be specified in the context of inline volumes";
+        errors.push(FieldError::required(&path.child("csi"), detail));
+    }
+    access_modes(errors, path, spec, "");
+    if !matches!(read::text(spec, "persistentVolumeReclaimPolicy"), "" | "Retain") {
+        let detail = "may only be Retain in the context of inline volumes";
+        errors.push(FieldError::forbidden(&path.child("persistentVolumeReclaimPolicy"), detail));
+    }
+    if read::get(spec, "nodeAffinity").is_some() {
+        errors.push(FieldError::forbidden(&path.child("nodeAffinity"), detail));
+    }
+    pod::persistent(errors, path, spec);
+    if !read::text(spec, "storageClassName").is_empty() {
+        errors.push(FieldError::forbidden(&path.child("storageClassName"), detail));
+    }
+    if !matches!(read::text(spec, "volumeMode"), "" | "Filesystem") {
+        let detail = "may not specify volumeMode other than Filesystem in the context of inline volumes";
+        errors.push(FieldError::forbidden(&path.child("volumeMode"), detail));
+    }
+    volume_attributes(errors, path, spec);
 }
 
 /// What a volume's specification says besides where its data are.
@@ -176,11 +305,31 @@ fn driver(errors: &mut ErrorList, key: &str, object: &Object) {
     }
 }
 
+/// What a class tells the driver.
+fn parameters(errors: &mut ErrorList, object: &Object) {
+    let path = Path::root("parameters");
+    let parameters = read::top(object, "parameters");
+    if read::strings(parameters).count() > MAX_PARAMETERS {
+        errors.push(FieldError::too_long(&path, MAX_PARAMETERS));
+        return;
+    }
+    let mut bytes = 0;
+    for (key, value) in read::strings(parameters) {
+        if key.is_empty() {
+            errors.push(FieldError::invalid(&path, key, "field can not be empty."));
+        }
+        bytes += key.len() + value.len();
+    }
+    if bytes > MAX_PARAMETERS_BYTES {
+        errors.push(FieldError::too_long(&path, MAX_PARAMETERS_BYTES));
+    }
+}
+
 pub(crate) fn attributes_class(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     driver(&mut errors, "driverName", object);
-    let parameters = read::top_raw(object, "parameters").and_then(Value::as_object);
-    if parameters.is_none_or(serde_json::Map::is_empty) {
+    parameters(&mut errors, object);
+    if read::strings(read::top(object, "parameters")).next().is_none() {
         errors.push(FieldError::required(
             &Path::root("parameters"),
             "must contain at least one key/value pair",
@@ -205,10 +354,48 @@ pub(crate) fn storage_class(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let text = |key: &str| read::top_raw(object, key).and_then(Value::as_str).unwrap_or("");
     driver(&mut errors, "provisioner", object);
+    parameters(&mut errors, object);
     let policy = text("reclaimPolicy");
     check::if_given_one_of(&mut errors, &Path::root("reclaimPolicy"), policy, &["Delete", "Retain"]);
     let mode = text("volumeBindingMode");
     let modes = ["Immediate", "WaitForFirstConsumer"];
     check::one_of(&mut errors, &Path::root("volumeBindingMode"), mode, &modes);
+    topologies(&mut errors, object);
     errors
+}
+
+/// Where volumes of a class may be made: each term is another.
+fn topologies(errors: &mut ErrorList, object: &Object) {
+    let path = Path::root("allowedTopologies");
+    let mut seen: HashSet<BTreeMap<&str, BTreeSet<&str>>> = HashSet::new();
+    for (i, term) in read::top(object, "allowedTopologies").as_array().into_iter().flatten().enumerate() {
+        let at = path.index(i);
+        let expressions = at.child("matchLabelExpressions");
+        let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        if read::list(term, "matchLabelExpressions").is_empty() {
+            errors.push(FieldError::required(&expressions, ""));
+        }
+        for (j, expression) in read::list(term, "matchLabelExpressions").iter().enumerate() {
+            let at = expressions.index(j);
+            let key = read::text(expression, "key");
+            let values: BTreeSet<&str> = read::texts(expression, "values").collect();
+            if values.is_empty() {
+                errors.push(FieldError::required(&at.child("values"), ""));
+            }
+            let mut once = HashSet::new();
+            let values_path = at.child("values");
+            for (k, value) in read::texts(expression, "values").enumerate() {
+                if !once.insert(value) {
+                    errors.push(FieldError::duplicate(&values_path.index(k), value));
+                }
+            }
+            check::faults(errors, &at.child("key"), key, names::qualified_name(key));
+            if wanted.insert(key, values).is_some() {
+                errors.push(FieldError::duplicate(&at.child("key"), key));
+            }
+        }
+        if !seen.insert(wanted) {
+            errors.push(FieldError::duplicate(&expressions, ""));
+        }
+    }
 }

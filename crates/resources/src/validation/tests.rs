@@ -16,7 +16,10 @@ use crate::{Resource, builtin, builtin_types};
 
 mod bounds;
 mod certificates;
+mod csi;
 mod definitions;
+mod devices;
+mod events;
 mod ingress;
 mod jobs;
 mod network;

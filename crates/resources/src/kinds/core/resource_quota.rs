@@ -9,7 +9,7 @@ use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::status;
-use crate::validation::policy as valid;
+use crate::validation::quota;
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("v1", "resourcequotas", ResourceQuota)
@@ -30,14 +30,14 @@ impl Logic for ResourceQuota {
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
-        valid::resource_quota(object)
+        quota::resource_quota(object)
     }
 
     fn changes(&self) -> Changes<'_> {
-        Changes::NotYetJudged("the scopes of a quota are immutable")
+        Changes::Judged(&quota::update)
     }
 
-    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        valid::resource_quota(new)
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        quota::status_update(new, old)
     }
 }

@@ -1,11 +1,13 @@
 //! Drivers of volumes, what nodes have of them, and what they can provide.
 
 use api::Object;
+use api::field::ErrorList;
 
 use crate::columns::basic;
 use crate::defaults;
 use crate::kinds::builder::Kind;
-use crate::logic::{Changes, Logic, MetadataOnly};
+use crate::logic::{Changes, Logic};
+use crate::validation::csi;
 
 pub(in crate::kinds) fn driver() -> Kind {
     Kind::new("storage.k8s.io/v1", "csidrivers", Driver)
@@ -21,28 +23,48 @@ impl Logic for Driver {
         defaults::csi_driver(object);
     }
 
+    fn validate(&self, object: &Object) -> ErrorList {
+        csi::driver(object)
+    }
+
     fn changes(&self) -> Changes<'_> {
-        Changes::NotYetJudged("most of what a driver says of itself is immutable")
+        Changes::Judged(&csi::driver_update)
     }
 }
 
 pub(in crate::kinds) fn node() -> Kind {
-    Kind::new(
-        "storage.k8s.io/v1",
-        "csinodes",
-        MetadataOnly(Changes::NotYetJudged("the id that a driver has for a node is immutable")),
-    )
-    .updated_by_version()
-    .returns_deleted()
-    .columns(basic::CSI_NODE)
+    Kind::new("storage.k8s.io/v1", "csinodes", Node)
+        .updated_by_version()
+        .returns_deleted()
+        .columns(basic::CSI_NODE)
+}
+
+struct Node;
+
+impl Logic for Node {
+    fn validate(&self, object: &Object) -> ErrorList {
+        csi::node(object)
+    }
+
+    fn changes(&self) -> Changes<'_> {
+        Changes::Judged(&csi::node_update)
+    }
 }
 
 pub(in crate::kinds) fn storage_capacity() -> Kind {
-    Kind::new(
-        "storage.k8s.io/v1",
-        "csistoragecapacities",
-        MetadataOnly(Changes::NotYetJudged("class and topology of a capacity are immutable")),
-    )
-    .updated_by_version()
-    .columns(basic::CSI_CAPACITY)
+    Kind::new("storage.k8s.io/v1", "csistoragecapacities", Capacity)
+        .updated_by_version()
+        .columns(basic::CSI_CAPACITY)
+}
+
+struct Capacity;
+
+impl Logic for Capacity {
+    fn validate(&self, object: &Object) -> ErrorList {
+        csi::capacity(object)
+    }
+
+    fn changes(&self) -> Changes<'_> {
+        Changes::Judged(&csi::capacity_update)
+    }
 }

@@ -5,18 +5,30 @@ use api::field::ErrorList;
 
 use crate::columns::basic;
 use crate::kinds::builder::Kind;
-use crate::logic::{Changes, Logic, MetadataOnly};
-use crate::validation::storage;
+use crate::logic::{Changes, Logic};
+use crate::validation::{csi, storage};
 
 pub(in crate::kinds) fn attachment() -> Kind {
-    Kind::new(
-        "storage.k8s.io/v1",
-        "volumeattachments",
-        MetadataOnly(Changes::NotYetJudged("the spec of an attachment is immutable")),
-    )
-    .updated_by_version()
-    .returns_deleted()
-    .columns(basic::VOLUME_ATTACHMENT)
+    Kind::new("storage.k8s.io/v1", "volumeattachments", Attachment)
+        .updated_by_version()
+        .returns_deleted()
+        .columns(basic::VOLUME_ATTACHMENT)
+}
+
+struct Attachment;
+
+impl Logic for Attachment {
+    fn validate(&self, object: &Object) -> ErrorList {
+        csi::attachment(object)
+    }
+
+    fn changes(&self) -> Changes<'_> {
+        Changes::Judged(&csi::attachment_update)
+    }
+
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        csi::attachment_update(new, old)
+    }
 }
 
 struct AttributesClass;

@@ -185,8 +185,8 @@ fn deadline(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     }
 }
 
-/// Tolerations of a pod.
-pub(super) fn tolerations(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+/// Tolerations of a pod, or of the pods of a class.
+pub(in crate::validation) fn tolerations(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     for (i, toleration) in read::list(spec, "tolerations").iter().enumerate() {
         let at = path.index(i);
         let [key, operator, value, effect] =

@@ -136,3 +136,82 @@ fn leases() {
         ]
     );
 }
+
+#[test]
+fn limits_name_what_they_bound() {
+    let range = |item: Value| created("limitranges", &json!({"spec": {"limits": [item]}}));
+    for (item, expect) in [
+        (
+            json!({"type": "PersistentVolumeClaim"}),
+            "spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was provided",
+        ),
+        (
+            json!({"type": "Container", "maxLimitRequestRatio": {"storage": "1"}}),
+            "spec.limits[0].maxLimitRequestRatio[storage]: Invalid value: \"storage\": must be a standard resource for containers",
+        ),
+        (
+            json!({"type": "Pod", "maxLimitRequestRatio": {"cpu": "500m"}}),
+            "spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: \"500m\": ratio 500m is less than 1",
+        ),
+        (
+            json!({"type": "Pod", "min": {"cpu": "1"}, "max": {"cpu": "2"}, "maxLimitRequestRatio": {"cpu": "3"}}),
+            "spec.limits[0].maxLimitRequestRatio[cpu]: Invalid value: \"3\": ratio 3 is greater than max/min = 2.000000",
+        ),
+        (
+            json!({"type": "Container", "default": {"example.com/a": "2"}, "defaultRequest": {"example.com/a": "1"}}),
+            "spec.limits[0].defaultRequest[example.com/a]: Invalid value: \"1\": default value 2 must equal to defaultRequest value 1 in example.com/a",
+        ),
+    ] {
+        assert_eq!(range(item), [expect]);
+    }
+    let told = range(json!({"type": "-"}));
+    assert!(
+        told[0].starts_with("spec.limits[0].type: Invalid value: \"-\": name part must consist of"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_preferred_holder_needs_a_strategy() {
+    let lease = |spec: Value| created("leases", &json!({"spec": spec}));
+    assert_eq!(lease(json!({"strategy": "OldestEmulationVersion", "preferredHolder": "a"})), [""; 0]);
+    assert_eq!(
+        lease(json!({"preferredHolder": "a"})),
+        ["spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined"]
+    );
+    assert_eq!(
+        lease(json!({"strategy": "X"})),
+        ["spec.strategy.strategy: Unsupported value: \"X\": supported values: \"OldestEmulationVersion\""]
+    );
+}
+
+#[test]
+fn claims_say_what_they_are_filled_with() {
+    let claim = |key: &str, source: Value| {
+        created(
+            "persistentvolumeclaims",
+            &json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}}, key: source}}),
+        )
+    };
+    let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"});
+    assert_eq!(claim("dataSource", snapshot.clone()), [""; 0]);
+    assert_eq!(
+        claim("dataSource", json!({"kind": "X"}))[..2],
+        [
+            "spec.dataSource.name: Required value",
+            "spec.dataSource: Invalid value: \"X\": must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+        ]
+    );
+    let told = claim("dataSourceRef", with(&snapshot, "/namespace", json!("A")));
+    assert!(told[0].starts_with("spec.dataSourceRef.namespace: Invalid value: \"A\":"), "{told:?}");
+    let told = claim("volumeAttributesClassName", json!("A"));
+    assert!(told[0].starts_with("spec.volumeAttributesClassName: Invalid value: \"A\":"), "{told:?}");
+    let both = json!({"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}}, "dataSource": snapshot,
+        "dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "other"}}});
+    assert_eq!(
+        created("persistentvolumeclaims", &both),
+        ["spec: Invalid value: \"spec.dataSource\": must match dataSourceRef"]
+    );
+}

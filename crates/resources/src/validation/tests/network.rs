@@ -271,3 +271,75 @@ fn endpoints() {
         ["addressType: Invalid value: \"FQDN\": field is immutable"]
     );
 }
+
+#[test]
+fn slices_say_what_can_be_reached() {
+    let slice = json!({"addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"], "hostname": "a", "nodeName": "n",
+            "hints": {"forZones": [{"name": "z"}], "forNodes": [{"name": "n"}]}}],
+        "ports": [{"name": "a", "port": 80, "protocol": "TCP", "appProtocol": "example.com/a"}, {"port": 81}]});
+    assert_eq!(created("endpointslices", &slice), [""; 0]);
+    let label = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+    for (pointer, value, expect) in [
+        (
+            "/endpoints/0/addresses/0",
+            json!("127.0.0.1"),
+            "endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned(),
+        ),
+        (
+            "/endpoints/0/addresses/0",
+            json!("::1"),
+            "endpoints[0].addresses[0]: Invalid value: \"::1\": must be a valid IPv4 address".to_owned(),
+        ),
+        (
+            "/endpoints/0/hostname",
+            json!("Bad_"),
+            format!("endpoints[0].hostname: Invalid value: \"Bad_\": {label}"),
+        ),
+        (
+            "/endpoints/0/hints/forZones/-",
+            json!({"name": "z"}),
+            "endpoints[0].hints.forZones[1].name: Duplicate value: \"z\"".to_owned(),
+        ),
+        ("/ports/0/name", json!("A"), format!("ports[0].name: Invalid value: \"A\": {label}")),
+        ("/ports/1/name", json!("a"), "ports[1].name: Duplicate value: \"a\"".to_owned()),
+        (
+            "/ports/0/protocol",
+            json!("X"),
+            "ports[0].protocol: Unsupported value: \"X\": supported values: \"SCTP\", \"TCP\", \"UDP\"".to_owned(),
+        ),
+    ] {
+        assert_eq!(created("endpointslices", &with(&slice, pointer, value)), [expect], "{pointer}");
+    }
+    let named = |name: &str| {
+        let slice = with(&slice, "/addressType", json!("FQDN"));
+        created("endpointslices", &with(&slice, "/endpoints/0/addresses/0", json!(name)))
+    };
+    assert_eq!(named("a.b."), [""; 0]);
+    assert_eq!(
+        named("a"),
+        [
+            "endpoints[0].addresses[0]: Invalid value: \"a\": should be a domain with at least two segments separated by dots"
+        ]
+    );
+}
+
+#[test]
+fn endpoints_are_not_on_the_machine_itself() {
+    let subset =
+        json!({"subsets": [{"addresses": [{"ip": "10.0.0.1", "nodeName": "n"}], "ports": [{"port": 80}]}]});
+    assert_eq!(created("endpoints", &subset), [""; 0]);
+    for (ip, why) in [
+        ("0.0.0.0", "may not be unspecified (0.0.0.0)"),
+        ("127.0.0.1", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        ("fe80::1", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        ("224.0.0.1", "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+    ] {
+        assert_eq!(
+            created("endpoints", &with(&subset, "/subsets/0/addresses/0/ip", json!(ip))),
+            [format!("subsets[0].addresses[0].ip: Invalid value: \"{ip}\": {why}")]
+        );
+    }
+    let told = created("endpoints", &with(&subset, "/subsets/0/addresses/0/hostname", json!("Bad_")));
+    assert!(told[0].starts_with("subsets[0].addresses[0].hostname: Invalid value: \"Bad_\":"), "{told:?}");
+}
