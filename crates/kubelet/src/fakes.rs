@@ -79,6 +79,23 @@ impl FakeCri {
         self.with(|s| std::mem::take(&mut s.calls))
     }
 
+    /// A sandbox of an earlier agent.
+    pub fn add_sandbox(&self, labels: &[(&str, &str)], annotations: &[(&str, &str)]) {
+        let owned = |all: &[(&str, &str)]| {
+            all.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        self.with(|s| {
+            s.made += 1;
+            s.sandboxes.push(v1::PodSandboxStatus {
+                id: format!("s{}", s.made),
+                metadata: Some(v1::PodSandboxMetadata::default()),
+                labels: owned(labels),
+                annotations: owned(annotations),
+                ..v1::PodSandboxStatus::default()
+            });
+        });
+    }
+
     pub fn add_image(&self, name: &str) {
         let image = v1::Image { id: format!("sha256:{name}"), size: 7, ..v1::Image::default() };
         self.with(|s| s.images.insert(name.to_owned(), image));
@@ -135,6 +152,7 @@ impl Cri for FakeCri {
             id: s.id.clone(),
             state: s.state,
             labels: s.labels.clone(),
+            annotations: s.annotations.clone(),
             ..v1::PodSandbox::default()
         };
         Ok(self.with(|s| s.sandboxes.iter().filter(wanted).map(listed).collect()))
@@ -158,6 +176,7 @@ impl Cri for FakeCri {
                 created_at,
                 network: Some(v1::PodSandboxNetworkStatus { ip, additional_ips: Vec::new() }),
                 labels: config.labels,
+                annotations: config.annotations,
                 ..v1::PodSandboxStatus::default()
             });
             id

@@ -17,8 +17,13 @@ fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
     pod.metadata.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str)
 }
 
+/// Whether what [`SOURCE_ANNOTATION`] says is a source of static pods.
+pub fn is_elsewhere(source: &str) -> bool {
+    matches!(source, "file" | "http")
+}
+
 fn is_from_elsewhere(pod: &Pod) -> bool {
-    matches!(annotation(pod, SOURCE_ANNOTATION), Some("file" | "http"))
+    annotation(pod, SOURCE_ANNOTATION).is_some_and(is_elsewhere)
 }
 
 /// Whether an object of the API tells of what runs, and asks for nothing.

@@ -42,10 +42,14 @@ impl PodSource {
         }
         let workers = workers.clone();
         cache.subscribe(move |delta| {
-            let Some(pod) = delta.object().typed().filter(|_| !is_mirror(delta.object())).cloned() else {
+            let Some(pod) = delta.object().typed().cloned().map(of_api) else { return };
+            if is_mirror(delta.object()) {
+                // Nobody asks any more for a pod that has become a mirror while it ran.
+                if pod.metadata.uid.as_deref().is_some_and(|uid| workers.knows(uid)) {
+                    workers.deliver(PodNews::Gone(pod));
+                }
                 return;
-            };
-            let pod = of_api(pod);
+            }
             workers.deliver(match delta {
                 Delta::Applied { .. } => PodNews::Current(pod),
                 Delta::Deleted(_) => PodNews::Gone(pod),

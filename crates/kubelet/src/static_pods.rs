@@ -9,23 +9,26 @@ mod folder;
 pub mod manifest;
 pub mod mirrors;
 mod register;
+#[cfg(test)]
+mod tests;
 mod url;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use base::Clock;
+use base::backoff::Policy;
 use informer::Cache;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use tokio::sync::{Notify, watch};
 
-use crate::cri_calls::Cri;
+use crate::cri_calls::{Cri, CriError};
 use crate::cri_view::{LABEL_POD_NAME, LABEL_POD_NAMESPACE, LABEL_POD_UID};
 use crate::events::Events;
-use crate::origin::SEEN_ANNOTATION;
+use crate::origin::{SEEN_ANNOTATION, SOURCE_ANNOTATION, is_elsewhere};
 use crate::pod_api::KubePodApi;
 use crate::worker::PodNews;
 use crate::workers::Workers;
@@ -34,6 +37,9 @@ use folder::Folder;
 use mirrors::Mirrors;
 use register::{Key, Register, Step, key};
 use url::Url;
+
+/// How long to wait after the runtime could not be listed.
+const AGAIN: Policy = Policy::new(Duration::from_millis(200), Duration::from_secs(10));
 
 /// Where this node's static pods come from.
 #[derive(Debug, Clone, Default)]
@@ -127,22 +133,33 @@ impl StaticPods {
         mut sources: [watch::Receiver<Offer>; 2],
         complete: &watch::Sender<bool>,
     ) {
-        let mut first = true;
+        let (mut checked, mut failures) = (BTreeSet::new(), 0u32);
         loop {
             let offers: Vec<Offer> =
                 sources.iter_mut().map(|source| source.borrow_and_update().clone()).collect();
-            let known = offers.iter().all(Option::is_some);
-            let offered: Vec<Arc<Pod>> = offers.into_iter().flatten().flatten().collect();
-            if first && !offered.is_empty() {
-                first = false;
-                self.end_predecessors(workers, cri, &offered).await;
+            let all_read = offers.iter().all(Option::is_some);
+            let mut offered: Vec<Arc<Pod>> = offers.into_iter().flatten().flatten().collect();
+            match self.end_predecessors(workers, cri, &offered, &mut checked).await {
+                Ok(()) => failures = 0,
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    tracing::warn!(%error, "what runs of earlier static pods is not known: new ones wait");
+                    offered.retain(|pod| checked.contains(&key(pod)));
+                }
             }
             self.settle(workers, &offered);
-            if known {
+            if all_read && failures == 0 {
                 complete.send_if_modified(|complete| !std::mem::replace(complete, true));
             }
+            let again = async {
+                match failures {
+                    0 => std::future::pending().await,
+                    failures => tokio::time::sleep(AGAIN.delay(failures)).await,
+                }
+            };
             let [files, url] = &mut sources;
             tokio::select! {
+                () = again => {}
                 Ok(()) = files.changed() => {}
                 Ok(()) = url.changed() => {}
                 () = workers.retired() => {}
@@ -158,7 +175,9 @@ impl StaticPods {
         for step in steps {
             match step {
                 Step::Start(pod) => {
-                    workers.deliver(PodNews::Current(Arc::new(seen_at(&pod, &now))));
+                    let pod = Arc::new(seen_at(&pod, &now));
+                    self.lock().has_started(pod.clone());
+                    workers.deliver(PodNews::Current(pod.clone()));
                     if let Some(mirror) = self.mirrors.of(&pod) {
                         workers.mirrored(&mirror);
                     }
@@ -175,21 +194,26 @@ impl StaticPods {
     }
 
     /// Has what runs of earlier versions of these pods ended first: their manifests were changed while the agent was away.
-    async fn end_predecessors(&self, workers: &Workers, cri: &dyn Cri, offered: &[Arc<Pod>]) {
+    /// Each name is looked for once; `checked` are those that were.
+    async fn end_predecessors(
+        &self,
+        workers: &Workers,
+        cri: &dyn Cri,
+        offered: &[Arc<Pod>],
+        checked: &mut BTreeSet<Key>,
+    ) -> Result<(), CriError> {
         let wanted: BTreeMap<Key, &str> =
             offered.iter().map(|pod| (key(pod), pod.metadata.uid.as_deref().unwrap_or_default())).collect();
-        let sandboxes = match cri.sandboxes(None).await {
-            Ok(sandboxes) => sandboxes,
-            Err(error) => {
-                tracing::warn!(%error, "what runs of earlier static pods is not known");
-                return;
-            }
-        };
-        for sandbox in sandboxes {
+        checked.retain(|name| wanted.contains_key(name));
+        if wanted.len() == checked.len() {
+            return Ok(());
+        }
+        for sandbox in cri.sandboxes(None).await? {
             let label = |key: &str| sandbox.labels.get(key).cloned().unwrap_or_default();
             let (name, uid) = ((label(LABEL_POD_NAMESPACE), label(LABEL_POD_NAME)), label(LABEL_POD_UID));
-            if uid.is_empty() || wanted.get(&name).is_none_or(|wanted| *wanted == uid) || workers.knows(&uid)
-            {
+            let is_static = sandbox.annotations.get(SOURCE_ANNOTATION).is_some_and(|from| is_elsewhere(from));
+            let is_other = wanted.get(&name).is_some_and(|wanted| *wanted != uid);
+            if uid.is_empty() || !is_static || !is_other || checked.contains(&name) || workers.knows(&uid) {
                 continue;
             }
             let metadata = ObjectMeta {
@@ -202,6 +226,8 @@ impl StaticPods {
             self.lock().is_ending(pod.clone());
             workers.deliver(PodNews::Gone(Arc::new(asked_to_end(&pod, &Time(self.clock.now())))));
         }
+        checked.extend(wanted.into_keys());
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Register> {

@@ -64,7 +64,10 @@ impl Workers {
         match (news, roster.held_at(&uid)) {
             (PodNews::Current(pod), Some(at)) => roster.held[at] = pod,
             (PodNews::Current(pod), None) => roster.held.push(pod),
-            (PodNews::Gone(_), Some(at)) => drop(roster.held.remove(at)),
+            (PodNews::Gone(_), Some(at)) => {
+                roster.held.remove(at);
+                self.retired.notify_one();
+            }
             (news @ PodNews::Gone(_), None) => self.begin(&mut roster, uid, news, None),
         }
         self.admit_held(&mut roster);
@@ -226,10 +229,14 @@ impl Workers {
         entry.is_some()
     }
 
-    /// Tells the worker of a static pod about the object by which the API shows the pod.
+    /// Tells the worker of a static pod about the object by which the API shows the pod. What an object of another name
+    /// says of itself counts for nothing.
     pub fn mirrored(&self, mirror: &Arc<Pod>) {
         let Some(uid) = mirrored_uid(mirror) else { return };
-        if let Some(entry) = self.lock().by_uid.get(uid) {
+        let roster = self.lock();
+        let Some(entry) = roster.by_uid.get(uid) else { return };
+        let (shown, pod) = (&mirror.metadata, entry.view.load());
+        if (&shown.namespace, &shown.name) == (&pod.pod.metadata.namespace, &pod.pod.metadata.name) {
             entry.mailbox.mirror(mirror.clone());
         }
     }
@@ -266,8 +273,10 @@ impl Workers {
         }
     }
 
+    /// Whether the pod has a worker, or waits for room.
     pub fn knows(&self, uid: &str) -> bool {
-        self.lock().by_uid.contains_key(uid)
+        let roster = self.lock();
+        roster.by_uid.contains_key(uid) || roster.held_at(uid).is_some()
     }
 
     /// Waits until every worker has ended. To be called after shutdown has started.

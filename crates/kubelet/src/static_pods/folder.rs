@@ -3,18 +3,20 @@
 //! Of a folder its regular files count, and links to such, but neither hidden files nor what lies in folders within. A
 //! file that cannot be used asks for nothing; the others are not touched by that.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::backoff::Policy;
 use k8s_openapi::api::core::v1::Pod;
-use nix::sys::inotify::AddWatchFlags;
+use nix::errno::Errno;
+use nix::sys::inotify::{AddWatchFlags, WatchDescriptor};
 use rustix::fs::OFlags;
 use tokio::sync::watch;
 
@@ -27,6 +29,8 @@ use crate::logs::watch::{Event, FolderWatch};
 const MAX_FILES: usize = 1_000;
 /// How often to look where the kernel gives no watch, as upstream.
 const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// How long to wait after something could not be read.
+const AGAIN: Policy = Policy::new(Duration::from_secs(1), Duration::from_secs(60));
 
 /// A source of manifests.
 pub struct Folder {
@@ -34,11 +38,25 @@ pub struct Folder {
     look_every: Option<Duration>,
 }
 
-/// What a path gave: the files, and what was wrong with some of them or the whole.
+/// The pods of each file.
+type Files = BTreeMap<PathBuf, Vec<Arc<Pod>>>;
+
+/// What a path gave: the pods, and what was wrong with some files or the whole.
 #[derive(Debug, Default)]
 struct Reading {
-    files: Vec<(PathBuf, Vec<u8>)>,
+    files: Files,
     wrong: BTreeMap<String, String>,
+    /// Whether something could not be read that may be readable soon.
+    in_trouble: bool,
+}
+
+/// What the watched folders tell of.
+struct Watched<'a> {
+    watch: &'a FolderWatch,
+    /// The folder of manifests.
+    own: Option<WatchDescriptor>,
+    /// A folder above the path, and the part of the path that lies in it.
+    above: Option<(WatchDescriptor, OsString)>,
 }
 
 impl Folder {
@@ -46,26 +64,37 @@ impl Folder {
         Self { path, look_every }
     }
 
-    /// Tells what the manifests ask for, at once and whenever that changes. Never ends.
+    /// Tells what the manifests ask for, at once and whenever that changes. What was told stays while the path cannot be
+    /// read. Never ends.
     pub async fn follow(&self, node: &str, tell: &watch::Sender<Offer>, complaints: &Complaints) {
         let watch = FolderWatch::new().inspect_err(|error| self.goes_without(error)).ok();
+        let (mut files, mut failures) = (Files::new(), 0u32);
         loop {
             // Watched before it is read: no change falls between.
-            let watched = watch.as_ref().and_then(|watch| {
-                self.arm(watch).inspect_err(|error| self.goes_without(error)).ok().map(|()| watch)
-            });
-            let (pods, wrong) = self.read(node).await;
+            let watched = watch
+                .as_ref()
+                .and_then(|watch| self.arm(watch).inspect_err(|error| self.goes_without(error)).ok());
+            let (wrong, in_trouble) = match self.read(node, files.clone()).await {
+                Ok(reading) => {
+                    files = reading.files;
+                    let pods: Vec<_> = files.values().flatten().cloned().collect();
+                    tell.send_if_modified(|offer| {
+                        let is_new = offer.as_ref() != Some(&pods);
+                        *offer = Some(pods);
+                        is_new
+                    });
+                    (reading.wrong, reading.in_trouble)
+                }
+                Err(error) => ([(self.path.display().to_string(), error.to_string())].into(), true),
+            };
             complaints.are(&self.path.to_string_lossy(), wrong);
-            tell.send_if_modified(|offer| {
-                let is_new = offer.as_ref() != Some(&pods);
-                *offer = Some(pods);
-                is_new
-            });
+            failures = if in_trouble { failures.saturating_add(1) } else { 0 };
             let every =
                 if watched.is_some() { self.look_every } else { Some(self.look_every.unwrap_or(LOOK_EVERY)) };
+            let again = in_trouble.then(|| AGAIN.delay(failures));
             tokio::select! {
-                () = self.news(watched) => {}
-                () = pause(every) => {}
+                () = self.news(watched.as_ref()) => {}
+                () = pause(every.into_iter().chain(again).min()) => {}
             }
         }
     }
@@ -78,32 +107,37 @@ impl Folder {
         );
     }
 
-    /// Watches the path, and above it the first folder that is there: the path may come, go, and be replaced.
-    fn arm(&self, watch: &FolderWatch) -> io::Result<()> {
-        let names = AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_MOVE
-            | AddWatchFlags::IN_CLOSE_WRITE;
-        let own = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ONLYDIR;
-        if self.path.is_dir() {
-            watch.add(&self.path, names | own)?;
-        }
-        for above in self.path.ancestors().skip(1) {
-            match watch.add(above, names | own) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+    /// Watches the path, and above it the nearest folder that is there: the path may come, go, and be replaced. What is
+    /// made while a folder farther up was not watched yet is found by another look.
+    fn arm<'a>(&self, watch: &'a FolderWatch) -> io::Result<Watched<'a>> {
+        let mut former = None;
+        loop {
+            let found = (watch_folder(watch, &self.path)?, self.watch_above(watch)?);
+            if former.as_ref() == Some(&found) {
+                let (own, above) = found;
+                return Ok(Watched { watch, own, above });
             }
+            former = Some(found);
         }
-        Ok(())
+    }
+
+    fn watch_above(&self, watch: &FolderWatch) -> io::Result<Option<(WatchDescriptor, OsString)>> {
+        let mut part = self.path.file_name();
+        for above in self.path.ancestors().skip(1) {
+            if let Some(watched) = watch_folder(watch, above)? {
+                return Ok(Some((watched, part.unwrap_or_default().to_owned())));
+            }
+            part = above.file_name();
+        }
+        Ok(None)
     }
 
     /// Waits for an event that may concern the manifests. Cancellation safe, but for events that concern nothing.
-    async fn news(&self, watch: Option<&FolderWatch>) {
-        let Some(watch) = watch else { return std::future::pending().await };
+    async fn news(&self, watched: Option<&Watched<'_>>) {
+        let Some(watched) = watched else { return std::future::pending().await };
         loop {
-            match watch.next().await {
-                Ok(events) if events.iter().any(|event| self.concerns(event)) => return,
+            match watched.watch.next().await {
+                Ok(events) if events.iter().any(|event| self.concerns(watched, event)) => return,
                 Ok(_) => {}
                 Err(error) => {
                     self.goes_without(&error);
@@ -113,33 +147,37 @@ impl Folder {
         }
     }
 
-    fn concerns(&self, event: &Event) -> bool {
+    fn concerns(&self, watched: &Watched<'_>, event: &Event) -> bool {
         let Some(name) = &event.name else { return true };
-        // It may be of the folder or of one above it: both are asked for their own names.
-        let is_above = self.path.components().any(|part| part.as_os_str() == name.as_os_str());
-        if is_above {
+        if watched.above.as_ref().is_some_and(|(above, part)| event.watch == *above && name == part) {
             return true;
         }
         let is_written =
             event.mask.contains(AddWatchFlags::IN_CREATE) && is_being_written(&self.path.join(name));
-        self.path.is_dir() && !is_hidden(name) && !is_written
+        watched.own == Some(event.watch) && !is_hidden(name) && !is_written
     }
 
-    async fn read(&self, node: &str) -> (Vec<Arc<Pod>>, BTreeMap<String, String>) {
-        let path = self.path.clone();
-        let reading = tokio::task::spawn_blocking(move || read(&path)).await;
-        let Reading { files, mut wrong } = reading.unwrap_or_else(|error| Reading {
-            wrong: [(self.path.display().to_string(), error.to_string())].into(),
-            ..Reading::default()
-        });
-        let mut pods = Vec::new();
-        for (file, bytes) in files {
-            match manifest::read(&bytes, &Origin::File(file.clone()), node) {
-                Ok(more) => pods.extend(more),
-                Err(why) => drop(wrong.insert(file.display().to_string(), why)),
-            }
-        }
-        (pods, wrong)
+    async fn read(&self, node: &str, former: Files) -> io::Result<Reading> {
+        let (path, node) = (self.path.clone(), node.to_owned());
+        tokio::task::spawn_blocking(move || read(&path, &node, &former)).await.map_err(io::Error::other)?
+    }
+}
+
+/// Watches a folder; `None` where there is none.
+fn watch_folder(watch: &FolderWatch, folder: &Path) -> io::Result<Option<WatchDescriptor>> {
+    let flags = AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_DELETE
+        | AddWatchFlags::IN_MOVE
+        | AddWatchFlags::IN_CLOSE_WRITE
+        | AddWatchFlags::IN_DELETE_SELF
+        | AddWatchFlags::IN_MOVE_SELF
+        | AddWatchFlags::IN_ONLYDIR;
+    match watch.add(folder, flags) {
+        Ok(watched) => Ok(Some(watched)),
+        Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
+            _ => Err(error),
+        },
     }
 }
 
@@ -159,75 +197,103 @@ fn is_being_written(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.nlink() == 1)
 }
 
-/// What lies at the path; nothing where there is nothing.
-fn read(path: &Path) -> Reading {
+/// What lies at the path; nothing where there is nothing. Of a file that cannot be read now the former pods stay.
+fn read(path: &Path, node: &str, former: &Files) -> io::Result<Reading> {
     let mut reading = Reading::default();
-    let result = match fs::metadata(path) {
-        Ok(found) if found.is_dir() => list(path),
-        Ok(_) => Ok(vec![path.to_owned()]),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error.to_string()),
+    let paths = match fs::metadata(path) {
+        Ok(found) if found.is_dir() => {
+            let (paths, is_all) = list(path)?;
+            if !is_all {
+                let why =
+                    format!("it holds more than {MAX_FILES} files, those after the first are passed over");
+                reading.wrong.insert(path.display().to_string(), why);
+            }
+            paths
+        }
+        Ok(_) => vec![path.to_owned()],
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
     };
-    let paths = result.unwrap_or_else(|why| {
-        reading.wrong.insert(path.display().to_string(), why);
-        Vec::new()
-    });
     for path in paths {
-        match content(&path) {
-            Ok(Some(bytes)) => reading.files.push((path, bytes)),
-            Ok(None) => {}
+        let bytes = match content(&path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => continue,
+            Err(error) => {
+                reading.in_trouble = true;
+                reading.wrong.insert(path.display().to_string(), error.to_string());
+                reading.files.extend(former.get(&path).map(|pods| (path.clone(), pods.clone())));
+                continue;
+            }
+        };
+        let pods = if bytes.len() > MAX_BYTES {
+            Err(format!("it is longer than {MAX_BYTES} bytes"))
+        } else {
+            manifest::read(&bytes, &Origin::File(path.clone()), node)
+        };
+        match pods {
+            Ok(pods) => drop(reading.files.insert(path, pods)),
             Err(why) => drop(reading.wrong.insert(path.display().to_string(), why)),
         }
     }
-    reading
+    Ok(reading)
 }
 
-/// The files of a folder that count, in the order of their names.
-fn list(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|error| error.to_string())? {
-        let name = entry.map_err(|error| error.to_string())?.file_name();
+/// The files of a folder that count, in the order of their names, and whether these are all.
+fn list(folder: &Path) -> io::Result<(Vec<PathBuf>, bool)> {
+    let (mut names, mut is_all) = (BTreeSet::new(), true);
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
         if is_hidden(&name) {
             continue;
         }
-        if paths.len() == MAX_FILES {
-            return Err(format!("it holds more than {MAX_FILES} files"));
+        names.insert(name);
+        if names.len() > MAX_FILES {
+            names.pop_last();
+            is_all = false;
         }
-        paths.push(folder.join(name));
     }
-    paths.sort();
-    Ok(paths)
+    Ok((names.into_iter().map(|name| folder.join(name)).collect(), is_all))
 }
 
-/// A file's content; `None` for what is no regular file, and for one that is gone or still empty.
-fn content(path: &Path) -> Result<Option<Vec<u8>>, String> {
+/// A file's content, of one that is too long a little more than it may have; `None` for what is no regular file, and for
+/// one that is gone or still empty.
+fn content(path: &Path) -> io::Result<Option<Vec<u8>>> {
     // Opening a pipe must not wait for who writes into it.
     let flags =
         i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC).bits()).unwrap_or_default();
     let file = match File::options().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        // A socket, or a device without a driver.
+        Err(error) if error.raw_os_error() == Some(Errno::ENXIO as i32) => return Ok(None),
+        Err(error) => return Err(error),
     };
-    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
+    if !file.metadata()?.is_file() {
         return Ok(None);
     }
     let mut bytes = Vec::new();
-    let limit = MAX_BYTES as u64 + 1;
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    match bytes.len() {
-        0 => Ok(None),
-        length if length > MAX_BYTES => Err(format!("it is longer than {MAX_BYTES} bytes")),
-        _ => Ok(Some(bytes)),
-    }
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use k8s_openapi::api::core::v1::ObjectReference;
+    use tokio::sync::mpsc;
+
     use super::*;
-    use crate::events::TraceEvents;
+    use crate::events::{EventSink, Severity, TraceEvents};
+
+    /// Hands on what is told.
+    struct Said(mpsc::UnboundedSender<String>);
+
+    impl EventSink for Said {
+        fn record(&self, _: ObjectReference, _: Severity, _: &str, message: String) {
+            self.0.send(message).expect("heard");
+        }
+    }
 
     fn manifest(name: &str) -> String {
         format!(
@@ -303,14 +369,77 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let pipe = dir.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
-        assert_eq!(content(&pipe), Ok(None));
+        assert_eq!(content(&pipe).expect("no error"), None);
         symlink(dir.path().join("nowhere"), dir.path().join("link")).expect("linked");
-        assert_eq!(content(&dir.path().join("link")), Ok(None));
+        assert_eq!(content(&dir.path().join("link")).expect("no error"), None);
         let large = dir.path().join("large");
         File::create(&large).expect("made").set_len(MAX_BYTES as u64 + 1).expect("made large");
-        assert_eq!(content(&large), Err("it is longer than 10485760 bytes".to_owned()));
-        let reading = read(dir.path());
-        assert!(reading.files.is_empty());
-        assert_eq!(reading.wrong.len(), 1);
+        let reading = read(dir.path(), "n", &Files::new()).expect("read");
+        assert!(reading.files.is_empty() && !reading.in_trouble);
+        assert_eq!(
+            reading.wrong,
+            [(large.display().to_string(), "it is longer than 10485760 bytes".to_owned())].into()
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_now_stays_as_it_was() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = |names: &[&str]| names.iter().map(|name| dir.path().join(name)).collect::<Vec<_>>();
+        for name in ["a", "b", "c"] {
+            fs::write(dir.path().join(name), manifest(name)).expect("written");
+        }
+        let former = read(dir.path(), "n", &Files::new()).expect("read").files;
+        assert_eq!(former.keys().cloned().collect::<Vec<_>>(), files(&["a", "b", "c"]));
+        fs::remove_file(dir.path().join("b")).expect("removed");
+        fs::remove_file(dir.path().join("c")).expect("removed");
+        symlink(dir.path().join("c"), dir.path().join("c")).expect("a link that leads to itself");
+        symlink(dir.path().join("d"), dir.path().join("d")).expect("a link that leads to itself");
+        let reading = read(dir.path(), "n", &former).expect("read");
+        assert_eq!(reading.files.keys().cloned().collect::<Vec<_>>(), files(&["a", "c"]));
+        assert_eq!(reading.files[&dir.path().join("c")], former[&dir.path().join("c")]);
+        assert!(reading.in_trouble && reading.wrong.len() == 2);
+        assert!(read(&dir.path().join("c"), "n", &former).is_err(), "nothing is known of the path itself");
+    }
+
+    #[tokio::test]
+    async fn a_path_that_cannot_be_read_ends_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("manifests");
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        fs::create_dir(&real).expect("made");
+        fs::write(real.join("a"), manifest("a")).expect("written");
+        symlink(&real, &path).expect("linked");
+        let ((tell, mut told), (say, mut said)) = (watch::channel(None), mpsc::unbounded_channel());
+        let complaints = Complaints::new("n", Arc::new(Said(say)));
+        let folder = Folder::new(path.clone(), None);
+        let steps = async {
+            until(&mut told, &["a-n"]).await;
+            symlink(&path, &link).expect("linked");
+            fs::rename(&link, &path).expect("a link that leads to itself");
+            let why = said.recv().await.expect("a complaint");
+            assert!(why.starts_with(&format!("Could not process manifest {}: ", path.display())), "{why}");
+            assert_eq!(names(&told.borrow()), Some(vec!["a-n".to_owned()]));
+            fs::write(real.join("b"), manifest("b")).expect("written");
+            symlink(&real, &link).expect("linked");
+            fs::rename(&link, &path).expect("mended");
+            until(&mut told, &["a-n", "b-n"]).await;
+        };
+        tokio::select! {
+            () = folder.follow("n", &tell, &complaints) => {}
+            () = steps => {}
+        }
+    }
+
+    #[test]
+    fn of_too_many_files_the_first_count() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for i in 0..MAX_FILES + 2 {
+            fs::write(dir.path().join(format!("{i:05}")), "").expect("written");
+        }
+        let (paths, is_all) = list(dir.path()).expect("listed");
+        assert_eq!((paths.len(), is_all), (MAX_FILES, false));
+        assert_eq!(paths.last(), Some(&dir.path().join(format!("{:05}", MAX_FILES - 1))));
+        assert!(read(dir.path(), "n", &Files::new()).is_ok_and(|reading| reading.wrong.len() == 1));
     }
 }

@@ -58,12 +58,13 @@ fn steps(running: &[Running], mirrors: &[Arc<Pod>], node: &Node, complete: bool)
     let known: BTreeMap<Key, &Running> = running.iter().map(|running| (key(&running.pod), running)).collect();
     let mut steps = Vec::new();
     for (name, mirror) in &there {
-        let is_right = match known.get(name) {
-            None => !complete,
-            // It shows the pod's end, and is asked for again by nobody until then.
-            Some(running) if running.ending => mirror.metadata.deletion_timestamp.is_none(),
-            Some(running) => shows(mirror, &running.pod, node),
-        };
+        let is_right = is_on_its_way(mirror)
+            || match known.get(name) {
+                None => !complete,
+                // It shows the pod's end, and is asked for again by nobody until then.
+                Some(running) if running.ending => mirror.metadata.deletion_timestamp.is_none(),
+                Some(running) => shows(mirror, &running.pod, node),
+            };
         if !is_right {
             steps.push(Step::Delete(Arc::clone(mirror)));
         }
@@ -71,6 +72,14 @@ fn steps(running: &[Running], mirrors: &[Arc<Pod>], node: &Node, complete: bool)
     let missing = known.iter().filter(|(name, running)| !running.ending && !there.contains_key(*name));
     steps.extend(missing.map(|(_, running)| Step::Create(Box::new(mirror_of(&running.pod, node)))));
     steps
+}
+
+/// Whether somebody else's finalizer is all that holds an object which has been deleted: its end is told.
+fn is_on_its_way(mirror: &Pod) -> bool {
+    let meta = &mirror.metadata;
+    meta.deletion_timestamp.is_some()
+        && meta.deletion_grace_period_seconds == Some(0)
+        && meta.finalizers.as_ref().is_some_and(|all| !all.is_empty())
 }
 
 fn shows(mirror: &Pod, pod: &Pod, node: &Node) -> bool {
@@ -147,6 +156,15 @@ impl Mirrors {
             }
             changed.notify_one();
         });
+        let changed = self.changed.clone();
+        self.node.subscribe(move |delta| {
+            // Mirrors belong to one Node object, not to its name.
+            if let Delta::Applied { new, old } = delta
+                && old.as_ref().is_none_or(|old| old.uid != new.uid)
+            {
+                changed.notify_one();
+            }
+        });
         let name = self.node_name.clone();
         self.node.wait_until(|nodes| nodes.get("", &name).is_some()).await;
         loop {
@@ -192,7 +210,13 @@ impl Mirrors {
             }
             match self.take(step).await {
                 Ok(None) => drop(self.failed().remove(&name)),
-                Ok(Some(pause)) => drop(self.failed().insert(name, (0, Instant::now() + pause))),
+                Ok(Some(pause)) => {
+                    // What is still there after that is not asked to go again and again.
+                    let mut failed = self.failed();
+                    let (count, at) = failed.entry(name).or_insert_with(|| (0, Instant::now()));
+                    *count = count.saturating_add(1);
+                    *at = Instant::now() + pause.max(AGAIN.delay(*count));
+                }
                 Err(error) => {
                     let mut failed = self.failed();
                     let (count, at) = failed.entry(name.clone()).or_insert_with(|| (0, Instant::now()));
@@ -339,6 +363,14 @@ mod tests {
             "2026-01-01T00:00:00Z".parse().expect("a time"),
         ));
         assert_eq!(words(&[web()], &[Arc::new(asked)], true), ["delete web of 1"]);
+        let time = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let mut held = Pod::clone(&mirror("web", "1"));
+        held.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
+        held.metadata.finalizers = Some(vec!["example.com/hold".to_owned()]);
+        held.metadata.deletion_grace_period_seconds = Some(30);
+        assert_eq!(words(&[web()], &[Arc::new(held.clone())], true), ["delete web of 1"]);
+        held.metadata.deletion_grace_period_seconds = Some(0);
+        assert!(words(&[web()], &[Arc::new(held)], true).is_empty(), "its end is waited for");
         let mut of_former_node = Pod::clone(&mirror("web", "1"));
         of_former_node.metadata.owner_references.as_mut().expect("an owner")[0].uid = "other".into();
         assert_eq!(words(&[web()], &[Arc::new(of_former_node)], true), ["delete web of 1"]);

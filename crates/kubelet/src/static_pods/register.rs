@@ -76,6 +76,13 @@ impl Register {
         steps
     }
 
+    /// The pod as its worker has it.
+    pub fn has_started(&mut self, pod: Arc<Pod>) {
+        if let Some(running) = self.running.get_mut(&key(&pod)) {
+            running.pod = pod;
+        }
+    }
+
     /// A pod of an earlier agent that is being ended: who has its name waits.
     pub fn is_ending(&mut self, pod: Arc<Pod>) {
         self.running.insert(key(&pod), Running { pod, ending: true });

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A source of manifests.
 pub struct Url {
     config: UrlConfig,
+    /// The URL as it may be told: users, passwords and queries may be secrets.
+    shown: String,
 }
 
 /// By what the server knows again what it has given.
@@ -29,12 +31,13 @@ struct Version(HeaderMap);
 
 impl Url {
     pub fn new(config: UrlConfig) -> Self {
-        Self { config }
+        let shown = without_secrets(&config.url);
+        Self { config, shown }
     }
 
     /// Tells what the URL asks for whenever that changes. What was told stays while the server gives no answer. Never ends.
     pub async fn follow(&self, node: &str, tell: &watch::Sender<Offer>, complaints: &Complaints) {
-        let url = &self.config.url;
+        let url = &self.shown;
         let client = match self.client() {
             Ok(client) => client,
             Err(why) => {
@@ -74,7 +77,7 @@ impl Url {
             headers.append(name, value);
         }
         let builder = reqwest::Client::builder().timeout(PATIENCE).default_headers(headers);
-        builder.build().map_err(|error| error.to_string())
+        builder.build().map_err(|error| error.without_url().to_string())
     }
 
     /// The pods, or nothing where they are as before.
@@ -84,9 +87,9 @@ impl Url {
         node: &str,
         version: &mut Version,
     ) -> Result<Option<Vec<Arc<Pod>>>, String> {
-        let url = &self.config.url;
-        let text = |error: reqwest::Error| format!("{:#}", Chain(&error));
-        let request = client.request(Method::GET, url).headers(version.0.clone());
+        let url = &self.shown;
+        let text = |error: reqwest::Error| Chain(&error.without_url()).to_string();
+        let request = client.request(Method::GET, &self.config.url).headers(version.0.clone());
         let mut response = request.send().await.map_err(text)?;
         match response.status() {
             StatusCode::NOT_MODIFIED if !version.0.is_empty() => return Ok(None),
@@ -113,6 +116,18 @@ impl Url {
         version.0 = next;
         Ok(Some(pods))
     }
+}
+
+/// The URL without user, password, query and fragment.
+fn without_secrets(url: &str) -> String {
+    let Ok(mut url) = reqwest::Url::parse(url) else { return "the manifest URL".to_owned() };
+    // Of what has no host there is no user either.
+    if url.set_username("").is_err() || url.set_password(None).is_err() {
+        return "the manifest URL".to_owned();
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    url.into()
 }
 
 /// An error with its causes.
@@ -174,6 +189,21 @@ mod tests {
             server.keep_alive(false);
             server.serve_connection(TokioIo::new(stream), answer).await.expect("served");
         }
+    }
+
+    #[tokio::test]
+    async fn what_may_be_secret_is_not_told() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        assert_eq!(without_secrets("https://me:pass@h:1/p?token=x#y"), "https://h:1/p");
+        assert_eq!(without_secrets("me:pass"), "the manifest URL");
+        let unused =
+            TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+        let url = format!("http://me:pass@{unused}/p?token=x");
+        let headers = vec![("X-Key".to_owned(), "key".to_owned())];
+        let source = Url::new(UrlConfig { url, headers, ask_every: Duration::from_secs(1) });
+        let client = source.client().expect("a client");
+        let why = source.ask(&client, "n", &mut Version::default()).await.expect_err("nobody is there");
+        assert!(!why.contains("pass") && !why.contains("token"), "{why}");
     }
 
     #[tokio::test]

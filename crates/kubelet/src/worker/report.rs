@@ -111,7 +111,11 @@ impl Reporting {
                 self.echo = Some(pod.status.clone().unwrap_or_default());
             }
             // The watch tells soon that the pod is gone; until then nothing is worth writing.
-            Err(PodApiError::Gone) => self.reported = sent,
+            // A static pod's mirror is made anew, and is told all again.
+            Err(PodApiError::Gone) => {
+                self.reported = sent;
+                self.echo = None;
+            }
             Err(PodApiError::Failed(why)) => {
                 self.failures = self.failures.saturating_add(1);
                 tracing::warn!(why, "a pod's status cannot be written");

@@ -18,6 +18,7 @@ use crate::fakes::{FakeApi, FakeConfigs, FakeCri, FakeEvents, FakeVolumes, TestC
 use crate::images::Images;
 use crate::metrics::Metrics;
 use crate::node_facts::NodeFacts;
+use crate::origin::MIRROR_ANNOTATION;
 use crate::planner::Rejection;
 use crate::seams::{LookupError, PodDirectory, Volumes};
 use crate::worker::{PodNews, Tools};
@@ -632,4 +633,44 @@ async fn a_resize_is_granted_when_there_is_room() {
     let count = |start: &str| events.iter().filter(|line| line.starts_with(start)).count();
     assert_eq!(count("Warning ResizeInfeasible Pod resize Infeasible: {\"containers\":[{\"name\":\"c\""), 1);
     assert_eq!(count("Warning ResizeDeferred Pod resize Deferred: {"), 1, "{events:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_waits_for_room_can_be_ended() {
+    let clock = TestClock::new();
+    let mut cri = FakeCri::new(clock);
+    cri.stop_takes = Duration::from_secs(3600);
+    let node = node_with(cri, clock);
+    node.cri.add_image("nginx:1");
+    node.deliver(&asking("a", "3"));
+    sleep(Duration::from_secs(5)).await;
+    node.workers.deliver(PodNews::Gone(Arc::new(asking("a", "3"))));
+    node.deliver(&asking("b", "2"));
+    assert!(node.workers.knows("b"), "it waits for the room of the other");
+    node.workers.deliver(PodNews::Gone(Arc::new(asking("b", "2"))));
+    assert!(!node.workers.knows("b"));
+    node.workers.retired().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mirror_of_another_name_is_not_believed() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    let mut pod = simple();
+    pod.status = None;
+    node.deliver(&pod);
+    sleep(Duration::from_secs(5)).await;
+    let writes = node.status_writes();
+    let mut mirror = simple();
+    mirror.metadata.uid = Some("of-the-api".to_owned());
+    mirror.metadata.annotations = Some([(MIRROR_ANNOTATION.to_owned(), "u1".to_owned())].into());
+    mirror.metadata.resource_version = Some("900".to_owned());
+    mirror.metadata.name = Some("other".to_owned());
+    node.workers.mirrored(&Arc::new(mirror.clone()));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.status_writes(), writes);
+    mirror.metadata.name = Some("web".to_owned());
+    node.workers.mirrored(&Arc::new(mirror));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(node.status_writes(), writes + 1, "the one that shows the pod gets its status");
 }

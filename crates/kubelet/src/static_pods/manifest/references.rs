@@ -52,6 +52,16 @@ fn of_volume(volume: &Volume) -> Option<&'static str> {
         (volume.persistent_volume_claim.is_some(), "persistentvolumeclaims"),
         (volume.ephemeral.is_some(), "persistentvolumeclaims (via ephemeral volumes)"),
         (volume.azure_file.is_some(), "secrets (via azureFile volumes)"),
+        (volume.cephfs.as_ref().is_some_and(|v| v.secret_ref.is_some()), "secrets (via cephFS volumes)"),
+        (volume.cinder.as_ref().is_some_and(|v| v.secret_ref.is_some()), "secrets (via Cinder volumes)"),
+        (volume.flex_volume.as_ref().is_some_and(|v| v.secret_ref.is_some()), "secrets (via flexVolumes)"),
+        (volume.iscsi.as_ref().is_some_and(|v| v.secret_ref.is_some()), "secrets (via iSCSI volumes)"),
+        (volume.rbd.as_ref().is_some_and(|v| v.secret_ref.is_some()), "secrets (via RBD volumes)"),
+        (volume.scale_io.is_some(), "secrets (via scaleIO volumes)"),
+        (
+            volume.storageos.as_ref().is_some_and(|v| v.secret_ref.is_some()),
+            "secrets (via storageOS volumes)",
+        ),
     ];
     if let Some((_, what)) = own.into_iter().find(|(is, _)| *is) {
         return Some(what);
@@ -112,6 +122,34 @@ mod tests {
             ),
             (projected(json!({"downwardAPI": {}})), None),
             (volume(json!({"hostPath": {"path": "/x"}})), None),
+            (
+                volume(json!({"cephfs": {"monitors": ["m"], "secretRef": {"name": "x"}}})),
+                Some("secrets (via cephFS volumes)"),
+            ),
+            (volume(json!({"cephfs": {"monitors": ["m"]}})), None),
+            (
+                volume(json!({"rbd": {"monitors": ["m"], "image": "i", "secretRef": {"name": "x"}}})),
+                Some("secrets (via RBD volumes)"),
+            ),
+            (
+                volume(json!({"flexVolume": {"driver": "d/e", "secretRef": {"name": "x"}}})),
+                Some("secrets (via flexVolumes)"),
+            ),
+            (
+                volume(
+                    json!({"iscsi": {"iqn": "i", "lun": 0, "targetPortal": "p", "secretRef": {"name": "x"}}}),
+                ),
+                Some("secrets (via iSCSI volumes)"),
+            ),
+            (
+                volume(json!({"scaleIO": {"gateway": "g", "system": "s", "secretRef": {"name": "x"}}})),
+                Some("secrets (via scaleIO volumes)"),
+            ),
+            (
+                volume(json!({"storageos": {"secretRef": {"name": "x"}}})),
+                Some("secrets (via storageOS volumes)"),
+            ),
+            (volume(json!({"csi": {"driver": "d"}})), Some("csidrivers (via CSI volumes)")),
             (volume(json!({"emptyDir": {}})), None),
             (env(json!({"fieldRef": {"fieldPath": "metadata.name"}})), None),
             (json!({"serviceAccountName": ""}), None),
