@@ -28,6 +28,7 @@ use crate::metrics::{Metrics, Sync};
 use crate::node_facts::NodeFacts;
 use crate::planner::{self, Action, ActionKey, Desired, Eviction, Observed, Plan, ProbeTarget, Rejection};
 use crate::pod_api::PodApiError;
+use crate::pressure;
 use crate::probes::Report;
 use crate::seams::MountedVolumes;
 
@@ -286,12 +287,14 @@ impl Worker {
             return;
         }
         let about = crate::events::reference(&self.want.pod, crate::events::Part::Pod);
-        self.tools.executor.events.record(
-            about,
-            Severity::Warning,
-            &eviction.why.reason,
-            eviction.why.message.clone(),
-        );
+        let (events, why) = (&self.tools.executor.events, &eviction.why);
+        if pressure::is_critical(&self.want.pod) {
+            // As upstream: the node may be unable to do without it. Nobody would ask for a static pod again either.
+            let message = format!("A critical pod is not evicted: {}", why.message);
+            events.record(about, Severity::Warning, "EvictionSkipped", message);
+            return;
+        }
+        events.record(about, Severity::Warning, &why.reason, why.message.clone());
         Arc::make_mut(&mut self.want).eviction = Some(eviction);
     }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use http::{HeaderName, HeaderValue, Uri};
 use kubelet::pressure::thresholds::{Thresholds, Written};
 use kubelet::static_pods::{StaticPodsConfig, UrlConfig};
 use serde::Deserialize;
@@ -22,8 +24,8 @@ const ASK_EVERY: Duration = Duration::from_secs(20);
 #[command(next_help_heading = "Node")]
 pub struct NodeFlags {
     /// Run the pods of the manifests in this folder, or of this manifest, whatever the API says
-    /// [default: /etc/knarr/manifests/NAME]
-    #[arg(long, value_name = "PATH")]
+    /// [default: /etc/knarr/manifests/NAME; empty: none]
+    #[arg(long, value_name = "PATH", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub pod_manifest_path: Option<PathBuf>,
     /// Run the pods that this URL names: one, or a list of them
     #[arg(long, value_name = "URL")]
@@ -90,7 +92,8 @@ impl NodeFlags {
             arguments.push(argument);
         };
         if let Some(path) = &self.pod_manifest_path {
-            flag("pod-manifest-path", whole(path)?.into());
+            let none = path.as_os_str().is_empty();
+            flag("pod-manifest-path", if none { OsString::new() } else { whole(path)?.into() });
         }
         if let Some(url) = &self.manifest_url {
             flag("manifest-url", url.into());
@@ -132,7 +135,8 @@ impl NodeFlags {
         let mut headers = BTreeMap::<String, Vec<String>>::new();
         for header in &self.manifest_url_header {
             let Some((name, value)) = header.split_once(':') else {
-                bail!("--manifest-url-header: {header:?} is not of the form NAME:VALUE");
+                // It may be a secret.
+                bail!("--manifest-url-header: what is given is not of the form NAME:VALUE");
             };
             headers.entry(name.trim().to_owned()).or_default().push(value.trim().to_owned());
         }
@@ -184,10 +188,19 @@ impl NodeSettings {
     /// Names the setting that cannot.
     pub fn check(&self) -> Result<()> {
         if let Some(url) = self.static_pod_url.as_ref().filter(|url| !url.is_empty()) {
-            ensure!(
-                url.starts_with("http://") || url.starts_with("https://"),
-                "staticPodURL: {url:?} is no http or https URL"
-            );
+            let parsed = url.parse::<Uri>().context("staticPodURL")?;
+            let is_usable = matches!(parsed.scheme_str(), Some("http" | "https"))
+                && parsed.host().is_some_and(|host| !host.is_empty());
+            ensure!(is_usable, "staticPodURL: it is no http or https URL of a host");
+        }
+        for (name, values) in &self.static_pod_url_header {
+            HeaderName::from_bytes(name.as_bytes())
+                .with_context(|| format!("staticPodURLHeader: {name:?} is no name of a header"))?;
+            for value in values {
+                HeaderValue::from_str(value).with_context(|| {
+                    format!("staticPodURLHeader: what {name:?} has is no value of a header")
+                })?;
+            }
         }
         for (name, span) in [
             ("fileCheckFrequency", self.file_check_frequency),
@@ -289,6 +302,9 @@ mod tests {
         assert_eq!(all.look_every, Some(Duration::from_secs(20)));
         let url = all.url.expect("a URL");
         assert_eq!((url.headers.len(), url.ask_every), (2, Duration::from_mins(1)));
+        let none = flags(&["--pod-manifest-path="]);
+        assert_eq!(of(&none.over(&file(text)).expect("put together")).path, None, "a flag can say so too");
+        assert_eq!(none.arguments().expect("flags"), ["--pod-manifest-path="]);
         let given = flags(&["--pod-manifest-path=/m", "--manifest-url-header=B:z,C:1:2"]);
         let all = of(&given.over(&file(text)).expect("put together"));
         let headers = all.url.expect("a URL").headers;
@@ -333,7 +349,14 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_refused() {
         let why = |text: &str| file(text).check().expect_err("refused").to_string();
-        assert_eq!(why("staticPodURL: ftp://x"), "staticPodURL: \"ftp://x\" is no http or https URL");
+        for url in ["ftp://x", "/p"] {
+            let text = format!("staticPodURL: {url}");
+            assert_eq!(why(&text), "staticPodURL: it is no http or https URL of a host");
+        }
+        let name = "staticPodURLHeader: \"a b\" is no name of a header";
+        assert_eq!(why("{staticPodURLHeader: {'a b': [c]}}"), name);
+        let value = "staticPodURLHeader: what \"a\" has is no value of a header";
+        assert_eq!(why("{staticPodURLHeader: {a: [\"b\\nc\"]}}"), value);
         assert_eq!(why("httpCheckFrequency: 10ms"), "httpCheckFrequency: less than a second is too often");
         assert!(flags(&["--manifest-url-header=a"]).over(&NodeSettings::default()).is_err());
     }

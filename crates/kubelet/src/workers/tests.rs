@@ -18,7 +18,7 @@ use crate::fakes::{FakeApi, FakeConfigs, FakeCri, FakeEvents, FakeVolumes, TestC
 use crate::images::Images;
 use crate::metrics::Metrics;
 use crate::node_facts::NodeFacts;
-use crate::origin::MIRROR_ANNOTATION;
+use crate::origin::{MIRROR_ANNOTATION, SOURCE_ANNOTATION};
 use crate::planner::Rejection;
 use crate::seams::{LookupError, PodDirectory, Volumes};
 use crate::worker::{PodNews, Tools};
@@ -673,4 +673,20 @@ async fn a_mirror_of_another_name_is_not_believed() {
     node.workers.mirrored(&Arc::new(mirror));
     sleep(Duration::from_secs(5)).await;
     assert_eq!(node.status_writes(), writes + 1, "the one that shows the pod gets its status");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_static_pod_is_not_evicted() {
+    let node = node();
+    node.cri.add_image("nginx:1");
+    let mut pod = simple();
+    pod.metadata.annotations = Some([(SOURCE_ANNOTATION.to_owned(), "file".to_owned())].into());
+    node.deliver(&pod);
+    sleep(Duration::from_secs(5)).await;
+    node.cri.take_calls();
+    node.events.take();
+    node.workers.evict("u1", Rejection { reason: "Evicted".to_owned(), message: "too much".to_owned() });
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(node.events.take(), ["Warning EvictionSkipped A critical pod is not evicted: too much"]);
+    assert!(node.cri.take_calls().is_empty());
 }

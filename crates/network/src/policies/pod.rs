@@ -101,9 +101,13 @@ struct PodIp {
     ip: String,
 }
 
-/// By what the pod's node and its runtime know it: its uid, or that of the static pod that the object shows.
+/// By what the pod's node and its runtime know it: its uid, or that of the static pod that the object shows. A mirror
+/// belongs to its node; what another object says of itself counts for nothing.
 pub(super) fn uid(pod: &Cached<v1::Pod>) -> Arc<str> {
-    pod.view::<Fields>().metadata.annotations.mirror.as_deref().map_or_else(|| pod.uid.clone(), Arc::from)
+    let fields = pod.view::<Fields>();
+    let shown = fields.metadata.annotations.mirror.as_deref();
+    let is_nodes = pod.owners.iter().any(|owner| &*owner.kind == "Node" && &*owner.api_version == "v1");
+    shown.filter(|_| is_nodes).map_or_else(|| pod.uid.clone(), Arc::from)
 }
 
 impl Pod {
@@ -152,11 +156,17 @@ mod tests {
 
     #[test]
     fn the_object_of_a_static_pod_stands_for_what_runs() {
-        let known = |annotations: serde_json::Value| {
-            let pod = json!({"metadata": {"name": "p", "uid": "of-the-api", "annotations": annotations}});
-            uid(&Cached::of(&serde_json::from_value(pod).expect("a pod"))).to_string()
+        let known = |annotations: serde_json::Value, owner: &str| {
+            let owner = json!({"apiVersion": "v1", "kind": owner, "name": "n", "uid": "u"});
+            let metadata = json!({
+                "name": "p", "uid": "of-the-api", "annotations": annotations, "ownerReferences": [owner]
+            });
+            let pod = serde_json::from_value(json!({"metadata": metadata})).expect("a pod");
+            uid(&Cached::of(&pod)).to_string()
         };
-        assert_eq!(known(json!({"a": "b"})), "of-the-api");
-        assert_eq!(known(json!({"kubernetes.io/config.mirror": "of-the-node"})), "of-the-node");
+        let mirror = json!({"kubernetes.io/config.mirror": "of-the-node"});
+        assert_eq!(known(json!({"a": "b"}), "Node"), "of-the-api");
+        assert_eq!(known(mirror.clone(), "Node"), "of-the-node");
+        assert_eq!(known(mirror, "ReplicationController"), "of-the-api", "it only says so");
     }
 }
