@@ -274,7 +274,7 @@ impl NodeAgent {
     async fn follow(&self, mut version: String) {
         let api: Api<Node> = Api::all(self.client.clone());
         let selector = format!("metadata.name={}", self.config.name);
-        let mut failures = 0;
+        let (mut failures, mut is_cordoned) = (0, false);
         loop {
             let params = WatchParams::default().fields(&selector).timeout(WATCH_TIMEOUT_S);
             // A watch that tells nothing counts as failed: one that ends at once must not spin.
@@ -288,6 +288,7 @@ impl NodeAgent {
                                 failures = 0;
                                 version = node.metadata.resource_version.clone().unwrap_or_default();
                                 self.compare(&node);
+                                self.tell_cordon(&node, &mut is_cordoned);
                                 self.take_extended(&node).await;
                                 self.take_pod_cidr(&node).await;
                             }
@@ -301,6 +302,16 @@ impl NodeAgent {
                 Err(error) => tracing::debug!(%error, "the watch of the own node is interrupted"),
             }
             tokio::time::sleep(RETRY.delay(failures)).await;
+        }
+    }
+
+    /// Records when the node is cordoned or uncordoned.
+    fn tell_cordon(&self, node: &Node, is_cordoned: &mut bool) {
+        let now = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+        if std::mem::replace(is_cordoned, now) != now {
+            let reason = if now { "NodeNotSchedulable" } else { "NodeSchedulable" };
+            let text = format!("Node {} status is now: {reason}", self.config.name);
+            self.event(Severity::Normal, reason, text);
         }
     }
 

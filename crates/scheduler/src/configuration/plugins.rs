@@ -56,6 +56,8 @@ const FILTERS: [(&str, Option<Filter>); 13] = [
     ("DynamicResources", None),
 ];
 
+/// Whether the plugin of a name extends a point.
+type Extends = fn(&str) -> bool;
 type Weight = fn(&mut Weights) -> &mut i64;
 
 /// Upstream's plugins that compare nodes.
@@ -181,7 +183,7 @@ impl Plugins {
 
     /// A plugin cannot be asked at a point that it does not extend.
     fn check_points(&self, path: &str, faults: &mut Faults) {
-        let points: [(&str, &Set, fn(&str) -> bool); 3] = [
+        let points: [(&str, &Set, Extends); 3] = [
             ("filter", &self.filter, |name| FILTERS.iter().any(|(known, _)| *known == name)),
             ("score", &self.score, |name| SCORES.iter().any(|(known, _)| *known == name)),
             ("postFilter", &self.post_filter, |name| name == PREEMPTION),

@@ -146,6 +146,13 @@ fn cordon_and_drain(cluster: &Cluster, sh: &Shell, node: &str) {
         agent_pid(cluster, 2)
     ));
     sh.ok(&format!("kubectl wait --for=condition=Ready node/{node} --timeout=60s"));
+    // What the node's agent said of it.
+    for reason in ["NodeNotSchedulable", "NodeSchedulable"] {
+        let told = format!(
+            "kubectl get events --field-selector reason={reason},involvedObject.name={node} -o jsonpath='{{.items[0].message}}'"
+        );
+        assert_eq!(sh.ok(&told), format!("Node {node} status is now: {reason}"));
+    }
 }
 
 /// The process id of a member's agent.
