@@ -33,14 +33,21 @@ impl Logic for SigningRequest {
 
     fn prepare_status_update(&self, new: &mut Object, old: &Object) {
         status::keep_all_but_status(new, old);
-        let decided = |object: &Object| -> (Vec<Value>, Vec<Value>) {
-            let is_decision = |condition: &Value| certificates::DECISIONS.contains(&kind(condition));
-            certificates::conditions(object).iter().cloned().partition(is_decision)
-        };
-        let (mut kept, said) = (decided(old).0, decided(new).1);
-        kept.extend(said);
-        if !kept.is_empty() {
-            new.set_at(&["status", "conditions"], kept.into());
+        // Decisions that are told as often as before stay as they are; more or fewer are refused later.
+        let mut conditions = certificates::conditions(new).to_vec();
+        for decision in certificates::DECISIONS {
+            let before = certificates::conditions(old).iter().filter(|condition| kind(condition) == decision);
+            let is_told = |condition: &&mut Value| kind(condition) == decision;
+            if conditions.iter_mut().filter(is_told).count() == before.clone().count() {
+                conditions
+                    .iter_mut()
+                    .filter(is_told)
+                    .zip(before)
+                    .for_each(|(told, was)| told.clone_from(was));
+            }
+        }
+        if !conditions.is_empty() {
+            new.set_at(&["status", "conditions"], conditions.into());
         }
     }
 

@@ -8,6 +8,7 @@ mod container;
 mod diff;
 mod dns;
 mod env;
+mod mirror;
 mod mounts;
 mod probe;
 mod security;
@@ -50,6 +51,7 @@ pub(crate) fn create(pod: &Object) -> ErrorList {
 
 fn metadata_and_spec(pod: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
+    mirror::made(&mut errors, pod);
     let path = Path::root("spec");
     let spec = read::top(pod, "spec");
     spec::pod_spec(&mut errors, &path, spec, Some(pod.name()));

@@ -5,11 +5,13 @@ use api::field::{ErrorList, FieldError, Path};
 use api::names;
 use serde_json::Value;
 
+use super::mirror;
 use crate::validation::{check, read};
 
 /// An update of the status subresource.
 pub(crate) fn status_update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
+    mirror::changed(&mut errors, new, old);
     let path = Path::root("status");
     let (after, before) = (read::top(new, "status"), read::top(old, "status"));
     let conditions = Path::root("metadata");

@@ -9,7 +9,7 @@ use api::field::{ErrorList, FieldError, Path};
 use api::names;
 use serde_json::{Map, Value};
 
-use super::{diff, metadata_and_spec, spec};
+use super::{diff, metadata_and_spec, mirror, spec};
 use crate::qos::qos_class;
 use crate::validation::{check, read};
 
@@ -19,6 +19,7 @@ const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].imag
 /// A plain update of a pod.
 pub(crate) fn update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = metadata_and_spec(new);
+    mirror::changed(&mut errors, new, old);
     let path = Path::root("spec");
     let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
     for list in ["containers", "initContainers"] {
@@ -58,6 +59,7 @@ pub(crate) fn update(new: &Object, old: &Object) -> ErrorList {
 /// Ephemeral containers added, or the resources of containers changed.
 pub(crate) fn part_update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = metadata_and_spec(new);
+    mirror::changed(&mut errors, new, old);
     let path = Path::root("spec");
     let class = qos_class(new);
     if class != qos_class(old) {

@@ -254,6 +254,29 @@ fn updates_change_images_and_little_else() {
 }
 
 #[test]
+fn a_pod_shows_another_from_the_beginning_or_never() {
+    let pod = |annotations: Value, node: &str| {
+        json!({"metadata": {"name": "p", "annotations": annotations},
+            "spec": {"nodeName": node, "restartPolicy": "Always", "containers": [{"name": "a", "image": "i"}]}})
+    };
+    let mirror = |hash: &str| json!({"kubernetes.io/config.mirror": hash, "other": "x"});
+    let at = "metadata.annotations[kubernetes.io/config.mirror]";
+    let (plain, shown) = (pod(json!({}), "n"), pod(mirror("1"), "n"));
+    let both = |new: &Value, old: &Value| {
+        let (whole, status) = (updated("pods", new, old), status_updated("pods", new, old));
+        assert_eq!(whole, status);
+        whole
+    };
+    assert_eq!(both(&shown, &plain), [format!("{at}: Forbidden: may not add mirror pod annotation")]);
+    let refused = [format!("{at}: Forbidden: may not remove or update mirror pod annotation")];
+    assert_eq!(both(&plain, &shown), refused);
+    assert_eq!(both(&pod(mirror("2"), "n"), &shown), refused);
+    assert_eq!(both(&shown, &shown), [""; 0]);
+    let why = format!("{at}: Invalid value: \"1\": must set spec.nodeName if mirror pod annotation is set");
+    assert_eq!(created("pods", &pod(mirror("1"), "")).first(), Some(&why));
+}
+
+#[test]
 fn what_has_ended_stays_ended() {
     let pod = |policy: &str, state: Value| {
         json!({"metadata": {"name": "p"}, "spec": {"restartPolicy": policy, "containers": [{"name": "a"}]},
