@@ -64,7 +64,7 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
     }
 }
 
-/// How a store on the other side of a network is; `None` for one of this process, without which nothing answers.
+/// How the store is, which may be on the other side of a network.
 async fn store_health(context: &Context) -> Result<(), String> {
     let store = &context.deps.store;
     match tokio::time::timeout(STORE_PATIENCE, store.revision()).await {

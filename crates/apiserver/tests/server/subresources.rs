@@ -235,6 +235,7 @@ async fn an_approval_changes_metadata_and_conditions_and_nothing_else() {
     // The request itself changes neither by its own path nor by its status.
     let denied = json!({"status": {"conditions": [{"type": "Denied", "status": "True"}]}});
     harness.merge(&path, &denied).await.ok();
-    harness.merge(&format!("{path}/status"), &denied).await.ok();
+    let refused = harness.merge(&format!("{path}/status"), &denied).await.refused(422);
+    assert!(refused.contains("updates may not remove a condition of type \"Approved\""), "{refused}");
     assert_eq!(harness.get(&path).await.ok()["status"]["conditions"][0]["type"], "Approved");
 }

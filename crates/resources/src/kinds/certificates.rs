@@ -84,9 +84,27 @@ mod tests {
             Object::from_value(json!({"metadata": {"name": "c"}, "status": {"conditions": list}}))
                 .expect("an object")
         };
-        let mut signed = said(&["Denied", "Failed"]);
-        SigningRequest.prepare_status_update(&mut signed, &said(&["Approved"]));
-        let kinds: Vec<_> = certificates::conditions(&signed).iter().map(kind).collect();
-        assert_eq!(kinds, ["Approved", "Failed"]);
+        let after = |new: &[&str], old: &[&str]| {
+            let (mut signed, old) = (said(new), said(old));
+            SigningRequest.prepare_status_update(&mut signed, &old);
+            let faults = SigningRequest.validate_status_update(&signed, &old);
+            let kinds: Vec<String> =
+                certificates::conditions(&signed).iter().map(|c| kind(c).to_owned()).collect();
+            (kinds.join(" "), faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(after(&["Approved", "Failed"], &["Approved"]), ("Approved Failed".to_owned(), Vec::new()));
+        let added = "status.conditions: Forbidden: updates may not add a condition of type \"Denied\"";
+        let (_, faults) = after(&["Approved", "Denied"], &["Approved"]);
+        assert!(faults.iter().any(|fault| fault == added), "{faults:?}");
+        let (_, faults) = after(&["Failed"], &["Approved"]);
+        assert_eq!(
+            faults,
+            ["status.conditions: Forbidden: updates may not remove a condition of type \"Approved\""]
+        );
+        // What a decision says stays, too.
+        let mut told = said(&["Approved"]);
+        told.set_at(&["status", "conditions"], json!([{"type": "Approved", "status": "False"}]));
+        SigningRequest.prepare_status_update(&mut told, &said(&["Approved"]));
+        assert_eq!(certificates::conditions(&told)[0]["status"], "True");
     }
 }
