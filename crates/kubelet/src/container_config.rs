@@ -22,6 +22,7 @@ use crate::environment::fields::PodAddresses;
 use crate::environment::{self, Environment, EnvironmentError, Fetched, Inputs};
 use crate::hosts;
 use crate::node_facts::NodeFacts;
+use crate::origin::is_static;
 use crate::planner::container_hash;
 use crate::resources;
 use crate::seams::{ConfigError, ContainerConfigs, ContainerRequest};
@@ -56,7 +57,10 @@ impl ContainerConfigBuilder {
     async fn environment(&self, request: &ContainerRequest<'_>) -> Result<Environment, EnvironmentError> {
         let pod = request.pod;
         let fetched = self.fetch(pod, request.container).await?;
-        self.services.wait_synced().await;
+        // As upstream: a static pod starts without the API, too, with the Services that are known by then.
+        if !is_static(pod) {
+            self.services.wait_synced().await;
+        }
         let services = self.services_for(pod);
         let addresses = PodAddresses {
             pod_ips: request.pod_ips.to_vec(),
