@@ -8,16 +8,17 @@
 //! `server/options/encryptionconfig/config.go`, also for times and limits.
 
 mod envelope;
+mod flight;
 mod plugin;
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use envelope::{Envelope, Seed, Source};
+use flight::Flight;
 use plugin::Plugin;
 pub(crate) use plugin::Socket;
 
@@ -38,8 +39,10 @@ pub struct Kms {
     plugin: Plugin,
     current: RwLock<Option<Current>>,
     known: RwLock<HashMap<Source, (Arc<Seed>, Instant)>>,
-    /// Held while the service is asked for its key: others wait for the answer.
-    asking: Mutex<()>,
+    /// The question for its key.
+    asking: Flight,
+    /// The questions for seeds that are asked now, or that failed not long ago.
+    learning: RwLock<HashMap<Source, Arc<Flight>>>,
     health: RwLock<Result<(), String>>,
 }
 
@@ -69,7 +72,8 @@ impl Kms {
             plugin: Plugin::new(socket, timeout),
             current: RwLock::new(None),
             known: RwLock::default(),
-            asking: Mutex::default(),
+            asking: Flight::default(),
+            learning: RwLock::default(),
             health: RwLock::new(Err(format!("kmsv2 Provider {name} was not asked yet"))),
         }
     }
@@ -114,8 +118,7 @@ impl Kms {
         if self.writes_with().is_some() {
             return Ok(());
         }
-        let _asking = self.asking.lock().await;
-        if self.writes_with().is_some() { Ok(()) } else { self.ask_locked().await }
+        self.asking.ask_once(|| self.writes_with().is_some(), UNWELL, self.ask_now()).await
     }
 
     /// Encrypts. Without a seed that may still be written with there is no value.
@@ -147,10 +150,25 @@ impl Kms {
         if self.seed(&source).is_some() {
             return Ok(());
         }
-        let secret = self.plugin.decrypt(&source).await;
-        let secret = secret.map_err(|why| format!("failed to decrypt DEK, error: {why}"))?;
-        self.keep(source.clone(), Arc::new(Seed::read(&source, secret)?));
-        Ok(())
+        let flight = self.learning_of(&source);
+        let question = async {
+            let secret = self.plugin.decrypt(&source).await;
+            let secret = secret.map_err(|why| format!("failed to decrypt DEK, error: {why}"))?;
+            self.keep(source.clone(), Arc::new(Seed::read(&source, secret)?));
+            Ok(())
+        };
+        flight.ask_once(|| self.seed(&source).is_some(), UNWELL, question).await
+    }
+
+    /// The question for a seed, the same one for all who ask at the same time or soon after it failed.
+    fn learning_of(&self, source: &Source) -> Arc<Flight> {
+        let mut learning = self.learning.write().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody asks now, and whose failure counts no more, are forgotten.
+        learning.retain(|_, flight| Arc::strong_count(flight) > 1 || flight.failed_within(UNWELL));
+        if learning.len() >= MAX_KEPT {
+            learning.retain(|_, flight| Arc::strong_count(flight) > 1);
+        }
+        Arc::clone(learning.entry(source.clone()).or_default())
     }
 
     fn envelope(&self, stored: &[u8]) -> Result<Envelope, String> {
@@ -180,11 +198,10 @@ impl Kms {
     }
 
     async fn ask(&self) -> Result<(), String> {
-        let _asking = self.asking.lock().await;
-        self.ask_locked().await
+        self.asking.ask(self.ask_now()).await
     }
 
-    async fn ask_locked(&self) -> Result<(), String> {
+    async fn ask_now(&self) -> Result<(), String> {
         let answer = self.key_of_now().await;
         *self.health.write().unwrap_or_else(PoisonError::into_inner) = answer.clone();
         answer

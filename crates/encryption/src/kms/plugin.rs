@@ -1,8 +1,6 @@
 //! [`Plugin`]: the calls of a key management service (`k8s.io/kms/apis/v2/api.proto`), over its unix socket.
 
 use std::collections::BTreeMap;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -82,15 +80,10 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    async fn connect(&self) -> std::io::Result<TokioIo<UnixStream>> {
+    pub(super) async fn connect(&self) -> std::io::Result<TokioIo<UnixStream>> {
         let stream = match self {
             Self::File(path) => UnixStream::connect(path).await?,
-            Self::Abstract(name) => {
-                let address = SocketAddr::from_abstract_name(name)?;
-                let stream = std::os::unix::net::UnixStream::connect_addr(&address)?;
-                stream.set_nonblocking(true)?;
-                UnixStream::from_std(stream)?
-            }
+            Self::Abstract(name) => UnixStream::connect(format!("\0{name}")).await?,
         };
         Ok(TokioIo::new(stream))
     }

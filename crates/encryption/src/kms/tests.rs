@@ -31,6 +31,9 @@ struct Mirror(Arc<Lock<Said>>);
 struct Said {
     key_id: String,
     unwell: bool,
+    /// It answers nothing.
+    hangs: bool,
+    asked: usize,
     decrypted: usize,
 }
 
@@ -40,6 +43,13 @@ impl Mirror {
     }
 
     async fn answer(self, request: http::Request<Body>) -> http::Response<Body> {
+        let hangs = self.with(|said| {
+            said.asked += 1;
+            said.hangs
+        });
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         match request.uri().path() {
             STATUS => {
                 let answer = tower::service_fn(move |_: tonic::Request<StatusRequest>| {
@@ -151,6 +161,59 @@ async fn get(store: &Encrypted) -> Result<Bytes, String> {
     }
 }
 
+async fn advance(by: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(by).await;
+    tokio::time::resume();
+}
+
+/// What came of several at a time, how long all took, and how often the service was asked.
+async fn together<T, E>(setting: &Setting, each: impl AsyncFn() -> Result<T, E>) -> (usize, Duration, usize) {
+    let (before, since) = (setting.mirror.with(|said| said.asked), tokio::time::Instant::now());
+    let all = futures::future::join_all((0..10).map(|_| each())).await;
+    let failed = all.iter().filter(|one| one.is_err()).count();
+    (failed, since.elapsed(), setting.mirror.with(|said| said.asked) - before)
+}
+
+#[tokio::test]
+async fn a_service_that_hangs_is_waited_for_once() {
+    let setting = Setting::new("one");
+    setting.listen();
+    let (store, _) = setting.server();
+    put(&store, "password").await.expect("written");
+    let (other, others) = setting.server();
+    others.ask().await.expect("asked");
+    setting.mirror.with(|said| said.hangs = true);
+    tokio::time::pause();
+    tokio::time::advance(SEED_LIFE).await;
+    // The configured time limit is 2 s.
+    let limit = Duration::from_secs(2)..Duration::from_secs(3);
+    let writing = async || put(&store, "more").await;
+    let (failed, took, asked) = together(&setting, writing).await;
+    assert!(failed == 10 && limit.contains(&took) && asked <= 1, "{failed} failed, {took:?}, {asked}");
+    assert_eq!(together(&setting, writing).await, (10, Duration::ZERO, 0), "the last failure still counts");
+    let reading = async || get(&other).await;
+    let (failed, took, asked) = together(&setting, reading).await;
+    assert!(failed == 10 && limit.contains(&took) && asked <= 1, "{failed} failed, {took:?}, {asked}");
+    assert_eq!(together(&setting, reading).await, (10, Duration::ZERO, 0), "the last failure still counts");
+    // Once it answers again and the failure is no longer fresh, all is well.
+    setting.mirror.with(|said| said.hangs = false);
+    tokio::time::advance(UNWELL).await;
+    tokio::time::resume();
+    put(&store, "more").await.expect("written");
+    assert_eq!(get(&other).await.as_deref(), Ok(&b"more"[..]));
+}
+
+#[tokio::test]
+async fn sockets_without_a_file_are_reached() {
+    let name = format!("knarr-kms-{}", base::random::uuid());
+    let listener = UnixListener::bind(format!("\0{name}")).expect("a socket");
+    let socket = Socket::Abstract(name);
+    let (reached, accepted) = tokio::join!(socket.connect(), listener.accept());
+    reached.expect("connected");
+    accepted.expect("accepted");
+}
+
 #[tokio::test]
 async fn values_are_encrypted_with_a_seed_that_the_service_keeps() {
     let setting = Setting::new("one");
@@ -195,15 +258,15 @@ async fn without_its_service_nothing_new_is_written_or_read() {
     assert!(reason.contains("KMS Provider mirror"), "{reason}");
     assert!(kms.health().is_err());
     setting.listen();
+    assert!(put(&store, "password").await.is_err(), "it is not asked again at once");
+    advance(UNWELL).await;
     put(&store, "password").await.expect("it listens now");
     setting.mirror.with(|said| said.unwell = true);
     let why = kms.ask().await.expect_err("unwell");
     assert!(why.contains("got unexpected healthz status: sealed"), "{why}");
     // The seed is good for a while, and then no more.
     put(&store, "more").await.expect("written");
-    tokio::time::pause();
-    tokio::time::advance(SEED_LIFE).await;
-    tokio::time::resume();
+    advance(SEED_LIFE).await;
     assert!(put(&store, "late").await.is_err());
     assert_eq!(get(&store).await.as_deref(), Ok(&b"more"[..]));
     let (other, _) = setting.server();
