@@ -1,6 +1,7 @@
-//! Evaluates an expression within a [`Budget`]. Every step costs, and so does what a function reads: no expression and
-//! no object makes an evaluation longer than its budget.
+//! Evaluates an expression within a [`Budget`]. Every step costs, and so does what a function reads or makes, before it
+//! does: no expression and no object makes an evaluation longer than its budget, or has it take more memory.
 
+mod budget;
 mod formats;
 mod functions;
 mod lists;
@@ -11,47 +12,11 @@ mod versions;
 
 use std::sync::Arc;
 
+pub use budget::Budget;
+
 use crate::syntax::{Each, Expr, Literal, Node, Over};
 use crate::types::JSON_PATCH;
 use crate::value::{Made, Value};
-
-/// What evaluations may still cost, in steps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Budget(u64);
-
-impl Budget {
-    pub const fn steps(steps: u64) -> Self {
-        Self(steps)
-    }
-
-    /// Whether nothing is left.
-    pub const fn is_spent(&self) -> bool {
-        self.0 == 0
-    }
-
-    /// Takes a part of what is left for an evaluation of its own.
-    pub fn part(&self, limit: u64) -> Self {
-        Self(self.0.min(limit))
-    }
-
-    /// Takes away what a part has spent.
-    pub fn spend(&mut self, before: &Budget, after: &Budget) {
-        self.0 = self.0.saturating_sub(before.0 - after.0.min(before.0));
-    }
-
-    fn charge(&mut self, steps: u64) -> Result<(), Fault> {
-        match self.0.checked_sub(steps) {
-            Some(left) => {
-                self.0 = left;
-                Ok(())
-            }
-            None => {
-                self.0 = 0;
-                Err(Fault::Spent)
-            }
-        }
-    }
-}
 
 /// Why an evaluation has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +26,9 @@ pub enum Fault {
     /// In upstream's words.
     Failed(String),
 }
+
+/// How many keys are looked at for one step.
+const LOOKED_AT: u64 = 32;
 
 type Evaluated<'a> = Result<Value<'a>, Fault>;
 
@@ -78,6 +46,7 @@ pub(crate) fn evaluate<'a>(
     known: Vec<(&'a str, Value<'a>)>,
     budget: &mut Budget,
 ) -> Evaluated<'a> {
+    budget.begin();
     Run { known, budget }.of(expr)
 }
 
@@ -130,7 +99,10 @@ impl<'a> Run<'a, '_> {
             Node::Name(name) => self.name(name),
             Node::Select { of, field, optional } => {
                 let of = self.of(of)?;
-                select(&of, field, *optional)
+                self.look_through(&of)?;
+                let found = select(&of, field, *optional)?;
+                self.budget.hold(found.shell_bytes())?;
+                Ok(found)
             }
             Node::Has { of, field } => {
                 let of = self.of(of)?;
@@ -144,12 +116,17 @@ impl<'a> Run<'a, '_> {
             }
             Node::Index { of, index, optional } => {
                 let (of, index) = (self.of(of)?, self.of(index)?);
-                indexed(&of, &index, *optional)
+                self.look_through(&of)?;
+                let found = indexed(&of, &index, *optional)?;
+                self.budget.hold(found.shell_bytes())?;
+                Ok(found)
             }
             Node::Call { target, name, arguments } => self.call(target.as_deref(), name, arguments),
             Node::List(items) => {
                 let items = items.iter().filter_map(|item| self.part(item, "list element").transpose());
-                Ok(Value::List(Arc::new(items.collect::<Result<_, _>>()?)))
+                let items: Vec<Value<'a>> = items.collect::<Result<_, _>>()?;
+                self.budget.hold(items.len() * size_of::<Value<'a>>())?;
+                Ok(Value::List(Arc::new(items)))
             }
             Node::Map(entries) => {
                 let mut all = Vec::new();
@@ -175,7 +152,9 @@ impl<'a> Run<'a, '_> {
             Node::Or(a, b) => self.logical(a, b, true),
             Node::Binary(sign, a, b) => {
                 let (a, b) = (self.of(a)?, self.of(b)?);
-                self.binary(sign, &a, &b)
+                let made = self.binary(sign, &a, &b)?;
+                self.budget.hold(made.shell_bytes())?;
+                Ok(made)
             }
             Node::Choice(condition, yes, no) => match self.of(condition)? {
                 Value::Bool(true) => self.of(yes),
@@ -187,6 +166,14 @@ impl<'a> Run<'a, '_> {
                 let value = self.of(value)?;
                 self.within(vec![(name, value)], inside)
             }
+        }
+    }
+
+    /// Entries of maps that an expression makes are looked for one by one.
+    fn look_through(&mut self, of: &Value<'a>) -> Result<(), Fault> {
+        match of {
+            Value::Map(entries) => self.budget.charge(entries.len() as u64 / LOOKED_AT),
+            _ => Ok(()),
         }
     }
 
@@ -251,7 +238,7 @@ impl<'a> Run<'a, '_> {
 
     fn binary(&mut self, sign: &str, a: &Value<'a>, b: &Value<'a>) -> Evaluated<'a> {
         if matches!(sign, "==" | "!=" | "<" | "<=" | ">" | ">=") {
-            self.budget.charge(a.weight().min(b.weight()))?;
+            self.budget.charge(a.lighter(b, self.budget.left()))?;
         }
         let ordered = |fits: fn(std::cmp::Ordering) -> bool| match a.order(b) {
             Some(order) => Ok(Value::Bool(fits(order))),
@@ -271,9 +258,10 @@ impl<'a> Run<'a, '_> {
     }
 
     fn contains(&mut self, a: &Value<'a>, b: &Value<'a>) -> Evaluated<'a> {
-        if let Some(items) = b.items() {
-            for item in &items {
-                self.budget.charge(a.weight().min(item.weight()))?;
+        if let Some(items) = b.each_item() {
+            for item in items {
+                self.budget.hold(item.shell_bytes())?;
+                self.budget.charge(a.lighter(&item, self.budget.left()))?;
                 if item.equals(a) {
                     return Ok(Value::Bool(true));
                 }
@@ -333,14 +321,13 @@ impl<'a> Run<'a, '_> {
             (Value::Timestamp(a), Value::Timestamp(b)) if sign == "-" => {
                 Ok(Value::Duration(a.duration_since(*b)))
             }
-            _ => match (a.items(), b.items()) {
-                (Some(mut all), Some(more)) if sign == "+" => {
-                    self.budget.charge((all.len() + more.len()) as u64)?;
-                    all.extend(more);
-                    Ok(Value::List(Arc::new(all)))
-                }
-                _ => no_overload(),
-            },
+            _ if sign == "+" && a.is_list() && b.is_list() => {
+                let count = a.size().unwrap_or(0) + b.size().unwrap_or(0);
+                self.budget.charge(count as u64)?;
+                let all = [a, b].into_iter().filter_map(Value::each_item).flatten();
+                Ok(Value::List(Arc::new(all.collect())))
+            }
+            _ => no_overload(),
         }
     }
 
@@ -357,7 +344,9 @@ impl<'a> Run<'a, '_> {
         let read: u64 = target.iter().chain(&arguments).map(shallow).sum();
         self.budget.charge(read + 1)?;
         let name = library.map_or_else(|| name.to_owned(), |library| format!("{library}.{name}"));
-        functions::call(&name, target.as_ref(), &arguments, self.budget)
+        let made = functions::call(&name, target.as_ref(), &arguments, self.budget)?;
+        self.budget.hold(made.own_bytes())?;
+        Ok(made)
     }
 
     fn each(&mut self, each: &'a Each) -> Evaluated<'a> {
@@ -368,20 +357,27 @@ impl<'a> Run<'a, '_> {
             let made = self.within(vec![(&each.name, Value::clone(inner))], &each.body)?;
             return Ok(if each.over == Over::OptMap { Value::Optional(Some(Arc::new(made))) } else { made });
         }
-        let items: Vec<(Value<'a>, Value<'a>)> = match (of.items(), of.entries()) {
-            (Some(items), _) => items.into_iter().enumerate().map(|(i, v)| (index_value(i), v)).collect(),
-            (None, Some(entries)) => entries,
-            (None, None) => return no_overload(),
-        };
-        let of_list = of.items().is_some();
+        let of_list = of.is_list();
         let mut walk = Walk { each, of_list, kept: Vec::new(), count: 0, fault: None };
-        for (key, value) in items {
-            self.budget.charge(1)?;
-            if let Some(decided) = walk.item(self, key, value)? {
-                return Ok(Value::Bool(decided));
+        // Each item is made when it is its turn.
+        if let Some(items) = of.each_item() {
+            for (i, item) in items.enumerate() {
+                if let Some(decided) = walk.item(self, index_value(i), item)? {
+                    return Ok(Value::Bool(decided));
+                }
             }
+        } else if let Some(entries) = of.each_entry() {
+            for (key, value) in entries {
+                if let Some(decided) = walk.item(self, key, value)? {
+                    return Ok(Value::Bool(decided));
+                }
+            }
+        } else {
+            return no_overload();
         }
-        walk.end()
+        let made = walk.end()?;
+        self.budget.hold(made.shell_bytes())?;
+        Ok(made)
     }
 }
 
@@ -403,6 +399,8 @@ impl<'a> Walk<'a> {
         key: Value<'a>,
         value: Value<'a>,
     ) -> Result<Option<bool>, Fault> {
+        run.budget.charge(1)?;
+        run.budget.hold(value.shell_bytes())?;
         let each = self.each;
         let names = match &each.second {
             Some(second) => vec![(each.name.as_str(), key.clone()), (second.as_str(), value.clone())],
@@ -439,7 +437,8 @@ impl<'a> Walk<'a> {
                 }
             }
             Over::TransformMapEntry => {
-                let Some(entries) = made?.entries() else { return no_overload() };
+                let made = made?;
+                let Some(entries) = made.each_entry() else { return no_overload() };
                 for (key, value) in entries {
                     run.budget.charge(self.kept.len() as u64 / 10 + 1)?;
                     if self.kept.iter().any(|(known, _)| known.equals(&key)) {
@@ -478,6 +477,7 @@ fn shallow(value: &Value<'_>) -> u64 {
         Value::Bytes(bytes) => bytes.len() as u64 / 10,
         Value::List(items) => items.len() as u64,
         Value::Array(items, _) => items.len() as u64,
+        Value::Url(parts) => parts.iter().map(String::len).sum::<usize>() as u64 / 10,
         _ => 0,
     }
 }

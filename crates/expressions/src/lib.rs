@@ -18,6 +18,7 @@ mod parser;
 mod program;
 mod signatures;
 mod syntax;
+mod text;
 mod types;
 mod value;
 
@@ -28,5 +29,6 @@ pub use cost::{Extent, Inside};
 pub use evaluate::{Budget, Fault};
 pub use foreign::{Foreign, Given};
 pub use program::{Program, Rejected};
+pub use text::Text;
 pub use types::{JSON_PATCH, OBJECT, ObjectType, RESERVED, Type};
 pub use value::{Made, Value};

@@ -1,4 +1,5 @@
 mod libraries;
+mod limits;
 
 use serde_json::{Value as Json, json};
 

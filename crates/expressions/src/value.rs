@@ -2,6 +2,7 @@
 //! read as its declared type when it is looked at. [`Made`] is an object that an expression makes.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use semver::Version;
 use serde_json::{Map, Value as Json};
 
 use crate::foreign::Foreign;
+use crate::text::Text;
 use crate::types::{JSON_PATCH, ObjectType, Type, made_field};
 
 static ANY: Type = Type::Dyn;
@@ -25,7 +27,7 @@ pub enum Value<'a> {
     Int(i64),
     Uint(u64),
     Double(f64),
-    String(Arc<str>),
+    String(Text<'a>),
     Bytes(Arc<[u8]>),
     Timestamp(Timestamp),
     Duration(SignedDuration),
@@ -69,17 +71,17 @@ impl<'a> Value<'a> {
         }
     }
 
-    fn text(text: &str, of: &Type) -> Self {
+    fn text(text: &'a str, of: &Type) -> Self {
         let read = match of {
             Type::Timestamp => text.parse().ok().map(Self::Timestamp),
             Type::Duration => duration(text).map(Self::Duration),
             Type::Bytes => STANDARD.decode(text).ok().map(|bytes| Self::Bytes(bytes.into())),
             _ => None,
         };
-        read.unwrap_or_else(|| Self::String(text.into()))
+        read.unwrap_or(Self::String(Text::Borrowed(text)))
     }
 
-    pub(crate) fn string(text: impl Into<Arc<str>>) -> Self {
+    pub(crate) fn string(text: impl Into<Text<'a>>) -> Self {
         Self::String(text.into())
     }
 
@@ -122,25 +124,38 @@ impl<'a> Value<'a> {
         })
     }
 
-    /// The items of a list.
-    pub(crate) fn items(&self) -> Option<Vec<Value<'a>>> {
+    /// The items of a list, each made when it is asked for.
+    pub(crate) fn each_item(&self) -> Option<Box<dyn Iterator<Item = Value<'a>> + '_>> {
         match self {
-            Self::List(items) => Some(items.to_vec()),
-            Self::Array(items, of) => Some(items.iter().map(|item| Self::read(item, of)).collect()),
+            Self::List(items) => Some(Box::new(items.iter().cloned())),
+            Self::Array(items, of) => {
+                let of = *of;
+                Some(Box::new(items.iter().map(move |item| Self::read(item, of))))
+            }
             _ => None,
         }
     }
 
-    /// The keys and values of a map.
-    pub(crate) fn entries(&self) -> Option<Vec<(Value<'a>, Value<'a>)>> {
+    /// The items of a list: as many values as there are items.
+    pub(crate) fn items(&self) -> Option<Vec<Value<'a>>> {
+        self.each_item().map(Iterator::collect)
+    }
+
+    /// The keys and values of a map, each made when it is asked for.
+    pub(crate) fn each_entry(&self) -> Option<Box<dyn Iterator<Item = (Value<'a>, Value<'a>)> + '_>> {
         match self {
-            Self::Map(entries) => Some(entries.to_vec()),
+            Self::Map(entries) => Some(Box::new(entries.iter().cloned())),
             Self::Object(fields, _) => {
-                let names = fields.keys().map(|name| (name.clone(), Self::string(name.as_str())));
-                Some(names.filter_map(|(name, key)| Some((key, self.by_name(&name)?))).collect())
+                let entry =
+                    |name: &'a String| Some((Self::String(Text::Borrowed(name)), self.by_name(name)?));
+                Some(Box::new(fields.keys().filter_map(entry)))
             }
             _ => None,
         }
+    }
+
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Array(..))
     }
 
     /// A field by the name that it has in JSON.
@@ -178,27 +193,78 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// How a comparison of two values costs.
-    pub(crate) fn weight(&self) -> u64 {
-        match self {
-            Self::String(text) => text.len() as u64 / 10 + 1,
-            Self::Bytes(bytes) => bytes.len() as u64 / 10 + 1,
-            Self::List(items) => items.iter().map(Self::weight).sum::<u64>() + 1,
+    /// What looking through the value costs. No more is looked at than the limit; the answer is larger then.
+    pub(crate) fn weight(&self, limit: u64) -> u64 {
+        let mut left = limit;
+        if self.weigh(&mut left) { limit - left } else { limit.saturating_add(1) }
+    }
+
+    /// Takes the value's weight from what is left; whether it was enough.
+    fn weigh(&self, left: &mut u64) -> bool {
+        crate::depth::deep(|| match self {
+            Self::String(text) => take(left, text.len() as u64 / 10 + 1),
+            Self::Bytes(bytes) => take(left, bytes.len() as u64 / 10 + 1),
+            Self::List(items) => take(left, 1) && items.iter().all(|item| item.weigh(left)),
             Self::Map(entries) => {
-                entries.iter().map(|(key, value)| key.weight() + value.weight()).sum::<u64>() + 1
+                take(left, 1) && entries.iter().all(|(key, value)| key.weigh(left) && value.weigh(left))
             }
-            Self::Array(items, _) => items.iter().map(weight_of).sum::<u64>() + 1,
-            Self::Object(fields, _) => fields.values().map(|value| weight_of(value) + 1).sum::<u64>() + 1,
-            Self::Made(made) => made.fields().map(|(_, value)| value.weight() + 1).sum::<u64>() + 1,
-            _ => 1,
+            Self::Array(items, _) => take(left, 1) && items.iter().all(|item| weigh_json(item, left)),
+            Self::Object(fields, _) => {
+                take(left, 1) && fields.values().all(|value| take(left, 1) && weigh_json(value, left))
+            }
+            Self::Made(made) => {
+                take(left, 1) && made.fields().all(|(_, value)| take(left, 1) && value.weigh(left))
+            }
+            Self::Optional(Some(inner)) => take(left, 1) && inner.weigh(left),
+            Self::Url(parts) => take(left, parts.iter().map(String::len).sum::<usize>() as u64 / 10 + 1),
+            _ => take(left, 1),
+        })
+    }
+
+    /// What comparing two values costs: it ends where the lighter one does, and so does weighing them.
+    pub(crate) fn lighter(&self, other: &Value<'_>, limit: u64) -> u64 {
+        let mut upto = limit.min(64);
+        loop {
+            let lighter = self.weight(upto).min(other.weight(upto));
+            if lighter <= upto || upto >= limit {
+                return lighter;
+            }
+            upto = upto.saturating_mul(4).min(limit);
         }
+    }
+
+    /// The bytes that were taken for this value alone, without those of the values inside. None are counted that others
+    /// hold too.
+    pub(crate) fn shell_bytes(&self) -> usize {
+        match self {
+            Self::String(text) => text.own_bytes(),
+            Self::Bytes(bytes) if Arc::strong_count(bytes) == 1 => bytes.len(),
+            Self::List(items) if Arc::strong_count(items) == 1 => items.len() * size_of::<Self>(),
+            Self::Map(entries) if Arc::strong_count(entries) == 1 => {
+                entries.len() * size_of::<(Self, Self)>()
+            }
+            Self::Url(parts) if Arc::strong_count(parts) == 1 => parts.iter().map(String::len).sum(),
+            _ => 0,
+        }
+    }
+
+    /// The bytes that were taken for this value alone and what is inside.
+    pub(crate) fn own_bytes(&self) -> usize {
+        let inside = match self {
+            Self::List(items) if Arc::strong_count(items) == 1 => items.iter().map(Self::own_bytes).sum(),
+            Self::Map(entries) if Arc::strong_count(entries) == 1 => {
+                entries.iter().map(|(key, value)| key.own_bytes() + value.own_bytes()).sum()
+            }
+            _ => 0,
+        };
+        self.shell_bytes() + inside
     }
 
     /// Which of two values comes first; `None` where they do not compare.
     pub(crate) fn order(&self, other: &Value<'_>) -> Option<Ordering> {
         match (self, other) {
             (Self::Bool(a), Value::Bool(b)) => Some(a.cmp(b)),
-            (Self::String(a), Value::String(b)) => Some(a.cmp(b)),
+            (Self::String(a), Value::String(b)) => Some(str::cmp(a, b)),
             (Self::Bytes(a), Value::Bytes(b)) => Some(a.cmp(b)),
             (Self::Timestamp(a), Value::Timestamp(b)) => Some(a.cmp(b)),
             (Self::Duration(a), Value::Duration(b)) => Some(a.cmp(b)),
@@ -250,13 +316,30 @@ impl<'a> Value<'a> {
 
     /// Of lists and maps: whether all their parts are equal.
     fn parts_equal(&self, other: &Value<'_>) -> Option<bool> {
-        if let (Some(a), Some(b)) = (self.items(), other.items()) {
-            return Some(a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.equals(b)));
+        if let (Some(a), Some(b)) = (self.each_item(), other.each_item()) {
+            return Some(self.size() == other.size() && a.zip(b).all(|(a, b)| a.equals(&b)));
         }
-        let (a, b) = (self.entries()?, other.entries()?);
-        let has =
-            |key: &Value<'_>, value: &Value<'_>| b.iter().any(|(k, v)| k.equals(key) && v.equals(value));
-        Some(a.len() == b.len() && a.iter().all(|(key, value)| has(key, value)))
+        let (mut a, b) = (self.each_entry()?, other.each_entry()?);
+        if self.size() != other.size() {
+            return Some(false);
+        }
+        // What keys mostly are is found at once.
+        let (mut texts, mut numbers, mut others) = (HashMap::new(), HashMap::new(), Vec::new());
+        for (key, value) in b {
+            match (key.whole(), key) {
+                (Some(number), _) => drop(numbers.insert(number, value)),
+                (_, Value::String(key)) => drop(texts.insert(key, value)),
+                (_, key) => others.push((key, value)),
+            }
+        }
+        Some(a.all(|(key, value)| {
+            let found = match (key.whole(), &key) {
+                (Some(number), _) => numbers.get(&number),
+                (_, Self::String(key)) => texts.get(&**key),
+                (_, key) => others.iter().find(|(known, _)| known.equals(key)).map(|(_, value)| value),
+            };
+            found.is_some_and(|found| value.equals(found))
+        }))
     }
 }
 
@@ -315,12 +398,16 @@ impl<'a> Made<'a> {
     /// # Errors
     /// Every name that is another, in upstream's words.
     pub fn check_type_names(&self) -> Result<(), String> {
-        let mut wrong = Vec::new();
-        self.check_names(self.of.to_owned(), &mut wrong);
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+        let (mut wrong, mut left) = (Vec::new(), MAX_PARTS);
+        self.check_names(self.of, &mut wrong, &mut left);
+        match (left, wrong.is_empty()) {
+            (0, _) => Err("the value is too large".to_owned()),
+            (_, true) => Ok(()),
+            (_, false) => Err(wrong.join("\n")),
+        }
     }
 
-    fn check_names(&self, wanted: String, wrong: &mut Vec<String>) {
+    fn check_names(&self, wanted: &str, wrong: &mut Vec<String>, left: &mut u32) {
         if self.of != wanted {
             wrong.push(format!(
                 "unexpected type name {:?}, expected {wanted:?}, which matches field name path from root Object type",
@@ -328,28 +415,45 @@ impl<'a> Made<'a> {
             ));
         }
         for (name, value) in self.fields() {
-            check_names(value, &format!("{wanted}.{name}"), wrong);
+            check_names(value, &format!("{wanted}.{name}"), wrong, left);
         }
     }
 }
 
+/// The most parts of a value whose names are looked at. Its parts may be the same ones again and again.
+const MAX_PARTS: u32 = 100_000;
+
 /// Items of lists and values of maps are of the type of the field that holds the list or map.
-fn check_names(value: &Value<'_>, wanted: &str, wrong: &mut Vec<String>) {
+fn check_names(value: &Value<'_>, wanted: &str, wrong: &mut Vec<String>, left: &mut u32) {
+    *left = left.saturating_sub(1);
+    if *left == 0 {
+        return;
+    }
     crate::depth::deep(|| match value {
-        Value::Made(made) => made.check_names(wanted.to_owned(), wrong),
-        Value::List(items) => items.iter().for_each(|item| check_names(item, wanted, wrong)),
-        Value::Map(entries) => entries.iter().for_each(|(_, value)| check_names(value, wanted, wrong)),
+        Value::Made(made) => made.check_names(wanted, wrong, left),
+        Value::List(items) => items.iter().for_each(|item| check_names(item, wanted, wrong, left)),
+        Value::Map(entries) => {
+            entries.iter().for_each(|(_, value)| check_names(value, wanted, wrong, left));
+        }
         _ => {}
     });
 }
 
-fn weight_of(json: &Json) -> u64 {
+fn weigh_json(json: &Json, left: &mut u64) -> bool {
     match json {
-        Json::String(text) => text.len() as u64 / 10 + 1,
-        Json::Array(items) => items.iter().map(weight_of).sum::<u64>() + 1,
-        Json::Object(fields) => fields.values().map(|value| weight_of(value) + 1).sum::<u64>() + 1,
-        _ => 1,
+        Json::String(text) => take(left, text.len() as u64 / 10 + 1),
+        Json::Array(items) => take(left, 1) && items.iter().all(|item| weigh_json(item, left)),
+        Json::Object(fields) => {
+            take(left, 1) && fields.values().all(|value| take(left, 1) && weigh_json(value, left))
+        }
+        _ => take(left, 1),
     }
+}
+
+fn take(left: &mut u64, weight: u64) -> bool {
+    let enough = *left >= weight;
+    *left = left.saturating_sub(weight);
+    enough
 }
 
 /// A duration as Go writes it: signed decimal numbers, each with a unit.

@@ -1,4 +1,7 @@
 //! What functions cost, and how large their results are.
+//!
+//! `format` and `flatten` cost more than upstream counts, which takes neither the values that are formatted nor the items
+//! of the inner lists into account. Of values that lie in an object no more is counted than a request can hold.
 
 use super::known::Known;
 use super::size::{PATTERN, Size, TRAVERSAL, scaled};
@@ -9,6 +12,9 @@ use crate::types::Type;
 const CHECK: u64 = 350_000;
 /// The longest pattern of a named format that is counted.
 const FORMAT_PATTERN: u64 = 128;
+/// The most bytes and the most items in a request.
+const REQUEST_BYTES: u64 = 3 * 1024 * 1024;
+const REQUEST_ITEMS: u64 = REQUEST_BYTES / 2;
 /// What a function that makes a list costs besides.
 const LIST_CALL: u64 = 11;
 
@@ -101,7 +107,9 @@ fn on<'e>(
         ("matches", [pattern]) => costs(matched(size, pattern.size())),
         ("contains", [part]) => costs(size.by(TRAVERSAL).saturating_mul(part.size().by(TRAVERSAL))),
         ("startsWith" | "endsWith", [part]) => costs(part.size().by(TRAVERSAL)),
-        ("format", _) => costs(size.by(TRAVERSAL)),
+        ("format", [values]) => {
+            costs(size.by(TRAVERSAL).saturating_add(scaled(formatted(values, item), TRAVERSAL)))
+        }
         ("validate", [text]) => {
             costs(scaled(text.size().by(TRAVERSAL), PATTERN).saturating_mul(FORMAT_PATTERN))
         }
@@ -118,13 +126,51 @@ fn on<'e>(
         ("reverse", []) => sized(size.most.saturating_add(LIST_CALL), size),
         ("flatten", depth) => {
             let depth = depth.first().map_or(1, |depth| depth.number.unwrap_or(u64::MAX));
-            sized(size.most.saturating_mul(depth).saturating_add(LIST_CALL), size)
+            let more = if depth == 0 { 0 } else { inner_items(target, depth, item) };
+            let cost = size.most.saturating_mul(depth).saturating_add(more).saturating_add(LIST_CALL);
+            sized(cost, Size { least: 0, most: size.most.max(more) })
         }
         ("distinct", []) => compared(size, 2.0),
         ("sort", []) => compared(size, order_factor(&target.of)),
         (SORT_BY, [keys]) => compared(keys.size(), order_factor(&keys.of)),
         _ => costs(1),
     }
+}
+
+/// The most that each value of a list can be; the largest number where that is not known.
+fn inner_of<'e>(list: &Known<'e>, item: &dyn Fn(&Known<'e>) -> Size) -> u64 {
+    list.entries.map_or_else(|| item(list), |(_, value)| value).most
+}
+
+/// The most bytes of the values that a text is filled with.
+fn formatted<'e>(values: &Known<'e>, item: &dyn Fn(&Known<'e>) -> Size) -> u64 {
+    let count = values.size().most;
+    let each = match inner_of(values, item) {
+        u64::MAX => REQUEST_BYTES,
+        known => known,
+    };
+    held(values, count.saturating_mul(each), REQUEST_BYTES)
+}
+
+/// The most items of the lists inside a list, down to a depth.
+fn inner_items<'e>(list: &Known<'e>, depth: u64, item: &dyn Fn(&Known<'e>) -> Size) -> u64 {
+    let Type::List(of) = &list.of else { return 0 };
+    let deeper = match &**of {
+        Type::List(of) => matches!(**of, Type::List(_) | Type::Dyn),
+        Type::Dyn => true,
+        _ => return 0,
+    };
+    let each = match inner_of(list, item) {
+        u64::MAX => REQUEST_ITEMS,
+        known if deeper && depth > 1 => known.max(REQUEST_ITEMS),
+        known => known,
+    };
+    held(list, list.size().most.saturating_mul(each), REQUEST_ITEMS)
+}
+
+/// What lies in an object is no more than what fits into a request.
+fn held(of: &Known<'_>, amount: u64, fits: u64) -> u64 {
+    if matches!(of.place, Some(Some(_))) { amount.min(fits) } else { amount }
 }
 
 /// A list whose items are compared with each other.

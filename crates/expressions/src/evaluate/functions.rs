@@ -64,7 +64,7 @@ pub(super) fn call<'a>(
         _ if name.starts_with("sets.") => lists::sets(name, arguments, budget),
         _ => match name.strip_prefix("format.") {
             Some(format) if target.is_none() => formats::make(format, arguments),
-            _ => network::call(name, target, arguments),
+            _ => network::call(name, target, arguments, budget),
         },
     }
 }

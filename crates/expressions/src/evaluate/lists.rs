@@ -22,14 +22,10 @@ pub(super) fn call<'a>(
                 [Value::String(by)] => by,
                 _ => return no_overload(),
             };
-            let texts: Option<Vec<String>> = items.iter().map(strings::text_of).collect();
-            let Some(texts) = texts else { return no_overload() };
-            let length: usize = texts.iter().map(|text| text.len() + by.len()).sum();
-            budget.charge(length as u64 / 10 + 1)?;
-            Ok(Value::string(texts.join(by)))
+            joined(&items, by, budget)
         }
         ("isSorted", []) => {
-            budget.charge(list.weight())?;
+            budget.charge(list.weight(budget.left()))?;
             for pair in items.windows(2) {
                 match pair[0].order(&pair[1]) {
                     Some(Ordering::Greater) => return Ok(Value::Bool(false)),
@@ -43,11 +39,11 @@ pub(super) fn call<'a>(
         ("min", []) => best(items, Ordering::Less, "min called on empty list", budget),
         ("max", []) => best(items, Ordering::Greater, "max called on empty list", budget),
         ("indexOf", [wanted]) => {
-            budget.charge(list.weight())?;
+            budget.charge(list.weight(budget.left()))?;
             Ok(items.iter().position(|item| item.equals(wanted)).map_or(Value::Int(-1), index_value))
         }
         ("lastIndexOf", [wanted]) => {
-            budget.charge(list.weight())?;
+            budget.charge(list.weight(budget.left()))?;
             Ok(items.iter().rposition(|item| item.equals(wanted)).map_or(Value::Int(-1), index_value))
         }
         ("slice", [Value::Int(from), Value::Int(to)]) => slice(&items, *from, *to),
@@ -93,7 +89,7 @@ fn distinct<'a>(
     list: &Value<'a>,
     budget: &mut Budget,
 ) -> Result<Vec<Value<'a>>, Fault> {
-    budget.charge((items.len() as u64).saturating_mul(list.weight()))?;
+    budget.charge((items.len() as u64).saturating_mul(list.weight(budget.left())))?;
     let mut kept: Vec<Value<'a>> = Vec::new();
     for item in items {
         if !kept.iter().any(|known| known.equals(&item)) {
@@ -110,7 +106,7 @@ fn sorted<'a>(
     by: &Value<'a>,
     budget: &mut Budget,
 ) -> Evaluated<'a> {
-    budget.charge(by.weight().saturating_mul(u64::from(items.len().max(2).ilog2())))?;
+    budget.charge(by.weight(budget.left()).saturating_mul(u64::from(items.len().max(2).ilog2())))?;
     let Some(of) = keys.first().map(Value::type_name) else { return Ok(Value::List(Arc::new(items))) };
     if keys[0].order(&keys[0]).is_none() {
         return failed("list elements must be comparable");
@@ -124,6 +120,19 @@ fn sorted<'a>(
         _ => a.order(b).unwrap_or(Ordering::Equal),
     });
     Ok(Value::List(Arc::new(pairs.into_iter().map(|(_, item)| item).collect())))
+}
+
+/// The texts of the items, with one between them.
+fn joined<'a>(items: &[Value<'a>], by: &str, budget: &mut Budget) -> Evaluated<'a> {
+    let mut out = String::new();
+    for (i, item) in items.iter().enumerate() {
+        let by = if i == 0 { "" } else { by };
+        budget.make(by.len() + strings::text_bytes(item))?;
+        let Some(text) = strings::text_of(item) else { return no_overload() };
+        out.push_str(by);
+        out.push_str(&text);
+    }
+    Ok(Value::string(out))
 }
 
 /// Lists inside the list replaced by their items, down to a depth.
@@ -140,17 +149,19 @@ fn flattened<'a>(items: Vec<Value<'a>>, depth: i64, budget: &mut Budget) -> Eval
             continue;
         };
         budget.charge(1)?;
-        match item.items() {
-            Some(inner) if depth > 0 => open.push((inner.into_iter(), depth - 1)),
-            _ => out.push(item),
+        if depth == 0 || !item.is_list() {
+            out.push(item);
+            continue;
         }
+        budget.charge(item.size().unwrap_or(0) as u64)?;
+        open.push((item.items().unwrap_or_default().into_iter(), depth - 1));
     }
     Ok(Value::List(Arc::new(out)))
 }
 
 /// The values of those optionals of a list that have one.
 pub(super) fn unwrapped<'a>(list: &Value<'a>) -> Evaluated<'a> {
-    let Some(items) = list.items() else { return no_overload() };
+    let Some(items) = list.each_item() else { return no_overload() };
     let mut out = Vec::new();
     for item in items {
         let Value::Optional(inner) = item else { return no_overload() };
@@ -195,7 +206,7 @@ fn best<'a>(items: Vec<Value<'a>>, wanted: Ordering, empty: &str, budget: &mut B
     let mut items = items.into_iter();
     let Some(mut best) = items.next() else { return failed(empty) };
     for item in items {
-        budget.charge(item.weight())?;
+        budget.charge(item.weight(budget.left()))?;
         match item.order(&best) {
             Some(order) if order == wanted => best = item,
             Some(_) => {}
@@ -208,7 +219,8 @@ fn best<'a>(items: Vec<Value<'a>>, wanted: Ordering, empty: &str, budget: &mut B
 /// `sets.contains`, `sets.intersects`, `sets.equivalent`
 pub(super) fn sets<'a>(name: &str, arguments: &[Value<'a>], budget: &mut Budget) -> Evaluated<'a> {
     let [a, b] = arguments else { return no_overload() };
-    budget.charge(a.weight().saturating_mul(b.weight()))?;
+    let limit = budget.left();
+    budget.charge(a.weight(limit).saturating_mul(b.weight(limit)))?;
     let (Some(a), Some(b)) = (a.items(), b.items()) else { return no_overload() };
     let within = |all: &[Value<'a>], item: &Value<'a>| all.iter().any(|known| known.equals(item));
     Ok(Value::Bool(match name {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use super::{Evaluated, failed, no_overload};
+use super::{Budget, Evaluated, failed, no_overload};
 use crate::value::Value;
 
 /// What is escaped in the path of a URL.
@@ -22,7 +22,12 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-pub(super) fn call<'a>(name: &str, target: Option<&Value<'a>>, arguments: &[Value<'a>]) -> Evaluated<'a> {
+pub(super) fn call<'a>(
+    name: &str,
+    target: Option<&Value<'a>>,
+    arguments: &[Value<'a>],
+    budget: &mut Budget,
+) -> Evaluated<'a> {
     match (name, target, arguments) {
         ("isIP", None, [Value::String(text)]) => Ok(Value::Bool(address(text).is_ok())),
         ("ip", None, [Value::String(text)]) => {
@@ -74,7 +79,7 @@ pub(super) fn call<'a>(name: &str, target: Option<&Value<'a>>, arguments: &[Valu
                 "URL parse error during conversion from string: parse {text:?}: invalid URI for request"
             )),
         },
-        (_, Some(Value::Url(parts)), []) => of_url(name, parts),
+        (_, Some(Value::Url(parts)), []) => of_url(name, parts, budget),
         _ => no_overload(),
     }
 }
@@ -130,7 +135,7 @@ fn of_address<'a>(name: &str, address: IpAddr) -> Evaluated<'a> {
     }))
 }
 
-fn of_url<'a>(name: &str, [scheme, host, path, query]: &[String; 4]) -> Evaluated<'a> {
+fn of_url<'a>(name: &str, [scheme, host, path, query]: &[String; 4], budget: &mut Budget) -> Evaluated<'a> {
     // The port is what follows the last colon outside an address in brackets.
     let port_at = host.rfind(':').filter(|at| !host[*at..].contains(']'));
     let (hostname, port) = port_at.map_or((host.as_str(), ""), |at| (&host[..at], &host[at + 1..]));
@@ -139,25 +144,30 @@ fn of_url<'a>(name: &str, [scheme, host, path, query]: &[String; 4]) -> Evaluate
         "getHost" => host.as_str(),
         "getHostname" => hostname.trim_start_matches('[').trim_end_matches(']'),
         "getPort" => port,
-        "getEscapedPath" => return Ok(Value::string(utf8_percent_encode(path, PATH).to_string())),
-        "getQuery" => return Ok(queried(query)),
+        "getEscapedPath" => {
+            budget.make(utf8_percent_encode(path, PATH).map(str::len).sum())?;
+            return Ok(Value::string(utf8_percent_encode(path, PATH).to_string()));
+        }
+        "getQuery" => return queried(query, budget),
         _ => return no_overload(),
     }))
 }
 
 /// The values of each name in a query; pairs that cannot be decoded are left out.
-fn queried<'a>(query: &str) -> Value<'a> {
+fn queried<'a>(query: &str, budget: &mut Budget) -> Evaluated<'a> {
     let mut all: BTreeMap<String, Vec<Value<'a>>> = BTreeMap::new();
     let decoded = |text: &str| {
         percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(|text| text.into_owned())
     };
     for pair in query.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';')) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        budget.charge(2)?;
+        budget.make(pair.len())?;
         let (Some(key), Some(value)) = (decoded(key), decoded(value)) else { continue };
         all.entry(key).or_default().push(Value::string(value));
     }
     let made = all.into_iter().map(|(key, values)| (Value::string(key), Value::List(Arc::new(values))));
-    Value::Map(Arc::new(made.collect()))
+    Ok(Value::Map(Arc::new(made.collect())))
 }
 
 fn range(text: &str) -> Result<(IpAddr, u8), String> {

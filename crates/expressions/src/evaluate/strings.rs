@@ -41,8 +41,7 @@ pub(super) fn call<'a>(
                 _ => usize::MAX,
             };
             let regex = regex(pattern, text, budget)?;
-            let found = regex.find_iter(text).take(limit).map(|found| Value::string(found.as_str()));
-            Ok(Value::List(Arc::new(found.collect())))
+            listed(regex.find_iter(text).take(limit).map(|found| found.as_str()), budget)
         }
         ("charAt", [Value::Int(place)]) => match byte_of(text, *place) {
             Some(at) => Ok(Value::string(text[at..].chars().next().map(String::from).unwrap_or_default())),
@@ -59,7 +58,8 @@ pub(super) fn call<'a>(
                 _ => usize::MAX,
             };
             let count = (text.matches(&**old).count() as u64).min(limit as u64);
-            budget.charge(count * (new.len() as u64 / 10 + 1))?;
+            budget.charge(count.saturating_mul(new.len() as u64 / 10 + 1))?;
+            budget.make(text.len())?;
             Ok(Value::string(text.replacen(&**old, new, limit)))
         }
         ("split", [Value::String(by), limit @ ..]) => split(text, by, limit, budget),
@@ -88,28 +88,38 @@ fn byte_of(text: &str, character: i64) -> Option<usize> {
     text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(wanted)
 }
 
+/// The first place of a part that begins at or behind a place. An empty part is where it is looked for; behind the end
+/// there is nothing (cel-go's `ext/strings.go`, as of v0.26).
 fn index_of<'a>(text: &str, part: &str, from: &[Value<'a>]) -> Evaluated<'a> {
-    let place_of = match from {
+    let wanted = match from {
         [] => 0,
         [Value::Int(from)] => *from,
         _ => return no_overload(),
     };
-    let Some(from) = byte_of(text, place_of) else { return out_of_range(place_of) };
+    if part.is_empty() {
+        return Ok(Value::Int(wanted));
+    }
+    if wanted < 0 {
+        return out_of_range(wanted);
+    }
+    let Some(from) = byte_of(text, wanted) else { return Ok(Value::Int(-1)) };
     Ok(text[from..].find(part).map_or(Value::Int(-1), |at| place(text, from + at)))
 }
 
-/// The last place of a part that begins at or before a place.
+/// The last place of a part that begins at or before a place, also within another one.
 fn last_index_of<'a>(text: &str, part: &str, to: &[Value<'a>]) -> Evaluated<'a> {
     let end = match to {
+        [] if part.is_empty() => return Ok(place(text, text.len())),
         [] => text.len(),
+        [Value::Int(to)] if part.is_empty() => return Ok(Value::Int(*to)),
+        [Value::Int(to)] if *to < 0 => return out_of_range(*to),
         [Value::Int(to)] => match byte_of(text, *to) {
-            Some(end) if *to >= 0 && end < text.len() => end,
-            _ => return out_of_range(*to),
+            Some(begin) if begin < text.len() => text.floor_char_boundary(begin.saturating_add(part.len())),
+            _ => return Ok(Value::Int(-1)),
         },
         _ => return no_overload(),
     };
-    let found = text.rmatch_indices(part).map(|(at, _)| at).find(|at| *at <= end);
-    Ok(found.map_or(Value::Int(-1), |at| place(text, at)))
+    Ok(text[..end].rfind(part).map_or(Value::Int(-1), |at| place(text, at)))
 }
 
 fn out_of_range<T>(place: i64) -> Result<T, Fault> {
@@ -139,16 +149,24 @@ pub(super) fn quoted(text: &str) -> String {
 
 fn split<'a>(text: &str, by: &str, limit: &[Value<'a>], budget: &mut Budget) -> Evaluated<'a> {
     budget.charge(text.len() as u64 / 10 + 1)?;
-    let parts: Vec<&str> = match (limit, by) {
-        ([Value::Int(0)], _) => Vec::new(),
+    match (limit, by) {
+        ([Value::Int(0)], _) => listed(std::iter::empty(), budget),
         ([Value::Int(limit)], by) if *limit > 0 => {
-            text.splitn(usize::try_from(*limit).unwrap_or(usize::MAX), by).collect()
+            listed(text.splitn(usize::try_from(*limit).unwrap_or(usize::MAX), by), budget)
         }
-        (_, "") => text.split("").filter(|part| !part.is_empty()).collect(),
-        (_, by) => text.split(by).collect(),
-    };
-    budget.charge(parts.len() as u64)?;
-    Ok(Value::List(Arc::new(parts.into_iter().map(Value::string).collect())))
+        (_, "") => listed(text.split("").filter(|part| !part.is_empty()), budget),
+        (_, by) => listed(text.split(by), budget),
+    }
+}
+
+/// A list of texts, each of which costs before it is made.
+fn listed<'a, 't>(texts: impl Iterator<Item = &'t str>, budget: &mut Budget) -> Evaluated<'a> {
+    let mut out = Vec::new();
+    for text in texts {
+        budget.charge(1)?;
+        out.push(Value::string(text));
+    }
+    Ok(Value::List(Arc::new(out)))
 }
 
 fn substring<'a>(text: &str, from: i64, to: &[Value<'a>]) -> Evaluated<'a> {
@@ -164,6 +182,16 @@ fn substring<'a>(text: &str, from: i64, to: &[Value<'a>]) -> Evaluated<'a> {
         }
         (Some(_), None, [Value::Int(to)]) => out_of_range(*to),
         _ => out_of_range(from),
+    }
+}
+
+/// How many bytes the text of a value has, where that depends on the value.
+pub(super) fn text_bytes(value: &Value<'_>) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Type(name) => name.len(),
+        _ => 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::{Budget, Evaluated, Fault, failed};
-use super::{quoted, text_of};
+use super::{quoted, text_bytes, text_of};
 use crate::value::Value;
 
 /// The most digits behind the point.
@@ -61,12 +61,15 @@ fn one(letter: char, precision: usize, item: &Value<'_>, budget: &mut Budget) ->
         |wants: &str| failed(format!("error during formatting: {wants}, was given {}", item.type_name()));
     match (letter, item) {
         ('s', Value::String(text)) => {
-            budget.charge(text.len() as u64 / 10)?;
+            budget.make(text.len())?;
             Ok(text.to_string())
         }
         ('s', Value::Double(n)) => Ok(n.to_string()),
-        ('s', Value::Timestamp(_) | Value::Duration(_) | Value::Bytes(_)) => text_of(item)
-            .map_or_else(|| wrong("string clause can only be used on strings and what has a text"), Ok),
+        ('s', Value::Timestamp(_) | Value::Duration(_) | Value::Bytes(_)) => {
+            budget.make(text_bytes(item))?;
+            text_of(item)
+                .map_or_else(|| wrong("string clause can only be used on strings and what has a text"), Ok)
+        }
         ('s', _) => shown(item, budget),
         ('d', Value::Int(n)) => Ok(n.to_string()),
         ('d', Value::Uint(n)) => Ok(n.to_string()),
@@ -82,8 +85,14 @@ fn one(letter: char, precision: usize, item: &Value<'_>, budget: &mut Budget) ->
         ('o', Value::Int(n)) => Ok(signed(*n, format!("{:o}", n.unsigned_abs()))),
         ('o', Value::Uint(n)) => Ok(format!("{n:o}")),
         ('o', _) => wrong("octal clause can only be used on integers"),
-        ('x', _) => hexadecimal(item).map_or_else(|| wrong(HEXADECIMAL), Ok),
-        ('X', _) => hexadecimal(item).map_or_else(|| wrong(HEXADECIMAL), |text| Ok(text.to_uppercase())),
+        ('x' | 'X', _) => {
+            budget.make(text_bytes(item).saturating_mul(2))?;
+            match hexadecimal(item) {
+                Some(text) if letter == 'X' => Ok(text.to_uppercase()),
+                Some(text) => Ok(text),
+                None => wrong(HEXADECIMAL),
+            }
+        }
         _ => {
             failed(format!("could not parse formatting clause: unrecognized formatting clause \"{letter}\""))
         }
@@ -139,11 +148,11 @@ fn shown_here(value: &Value<'_>, budget: &mut Budget) -> Result<String, Fault> {
     budget.charge(1)?;
     match value {
         Value::String(text) => {
-            budget.charge(text.len() as u64 / 10)?;
+            budget.make(text.len())?;
             return Ok(quoted(text));
         }
         Value::Bytes(bytes) => {
-            budget.charge(bytes.len() as u64 / 10)?;
+            budget.make(bytes.len())?;
             return Ok(format!("b{}", quoted(&String::from_utf8_lossy(bytes))));
         }
         Value::Double(n) => return Ok(format!("{n:.6}")),
@@ -153,15 +162,16 @@ fn shown_here(value: &Value<'_>, budget: &mut Budget) -> Result<String, Fault> {
         }
         _ => {}
     }
-    if let Some(items) = value.items() {
-        let items = items.iter().map(|item| shown(item, budget)).collect::<Result<Vec<_>, _>>()?;
+    if let Some(items) = value.each_item() {
+        let items = items.map(|item| shown(&item, budget)).collect::<Result<Vec<_>, _>>()?;
+        budget.make(items.iter().map(|item| item.len() + 2).sum())?;
         return Ok(format!("[{}]", items.join(", ")));
     }
-    if let Some(entries) = value.entries() {
+    if let Some(entries) = value.each_entry() {
         let mut shown = entries
-            .iter()
-            .map(|(key, value)| Ok(format!("{}: {}", shown(key, budget)?, shown(value, budget)?)))
+            .map(|(key, value)| Ok(format!("{}: {}", shown(&key, budget)?, shown(&value, budget)?)))
             .collect::<Result<Vec<_>, Fault>>()?;
+        budget.make(shown.iter().map(|entry| entry.len() + 2).sum())?;
         shown.sort_unstable();
         return Ok(format!("{{{}}}", shown.join(", ")));
     }
