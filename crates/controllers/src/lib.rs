@@ -9,6 +9,7 @@
 
 pub mod address_repair;
 pub mod api_service;
+pub mod attach_detach;
 pub mod autoscaler;
 pub mod bootstrap_tokens;
 pub mod certificates;

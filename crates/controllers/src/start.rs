@@ -10,6 +10,7 @@ use crate::address_repair::AddressRepairController;
 use crate::api_service::availability::{self, ApiServiceAvailabilityController, CheckDiscovery};
 use crate::api_service::metrics::Metrics as ApiServiceMetrics;
 use crate::api_service::registration::ApiServiceRegistrationController;
+use crate::attach_detach::{AttachDetachController, AttachedVolumesController};
 use crate::autoscaler::AutoscalerController;
 use crate::bootstrap_tokens::cleaner::TokenCleanerController;
 use crate::bootstrap_tokens::signer::BootstrapSignerController;
@@ -134,6 +135,8 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<EphemeralVolumeController>(());
     manager.start::<ClaimProtectionController>(());
     manager.start::<VolumeProtectionController>(());
+    manager.start::<AttachDetachController>(());
+    manager.start::<AttachedVolumesController>(());
     manager.start::<PodGcController>(());
     manager.start::<ReplicationControllerController>(());
     manager.start::<ReplicaSetController>(());

@@ -13,6 +13,7 @@ pub mod provisioner;
 mod volume;
 
 pub use binder::BinderController;
+pub(crate) use binder::{by_claim as users_of, users};
 pub use ephemeral::EphemeralVolumeController;
 pub use protection::{ClaimProtectionController, VolumeProtectionController};
 pub use provisioner::ProvisionerController;

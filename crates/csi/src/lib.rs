@@ -8,6 +8,8 @@
 //! part of both interfaces that is used) by `tonic_prost_build` (maps sorted), and never edited.
 
 mod connect;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[expect(clippy::allow_attributes_without_reason, reason = "generated code keeps its generator's attributes")]
 #[rustfmt::skip]

@@ -20,7 +20,7 @@ use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
+use k8s_openapi::api::storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 
@@ -48,7 +48,9 @@ macro_rules! kinds {
 
 kinds!(
     APIService,
+    CSIDriver,
     CSINode,
+    CSIStorageCapacity,
     CertificateSigningRequest,
     ClusterRole,
     ClusterRoleBinding,
@@ -90,4 +92,5 @@ kinds!(
     StatefulSet,
     StorageClass,
     ValidatingAdmissionPolicy,
+    VolumeAttachment,
 );

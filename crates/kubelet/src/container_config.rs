@@ -117,6 +117,7 @@ impl ContainerConfigs for ContainerConfigBuilder {
         }
         let environment = self.environment(&request).await.map_err(|e| ConfigError::new(e.to_string()))?;
         let mut config = describe(&request, &environment);
+        config.devices = mounts::devices(request.container, request.volumes)?;
         config.linux = Some(LinuxContainerConfig {
             resources: Some(self.resources(request.pod, request.container)),
             security_context: Some(security),

@@ -103,8 +103,8 @@ impl Executor {
         match self.volumes.setup(pod).await {
             Ok(mounted) => Outcome::Mounted(Arc::new(mounted)),
             Err(errors) => {
-                for VolumeFailure { message, .. } in &errors {
-                    self.record_pod(input, Severity::Warning, "FailedMount", message.clone());
+                for VolumeFailure { reason, message, .. } in &errors {
+                    self.record_pod(input, Severity::Warning, reason, message.clone());
                 }
                 let message = errors.into_iter().map(|e| e.message).collect::<Vec<_>>().join("; ");
                 Outcome::Failed(Failure { reason: String::new(), message })

@@ -369,7 +369,7 @@ impl Volumes for FakeVolumes {
         if *failures > 0 {
             *failures -= 1;
             let message = "MountVolume.SetUp failed for volume \"v\" : configmap \"m\" not found".to_owned();
-            return Err(vec![VolumeFailure { volume: "v".to_owned(), message }]);
+            return Err(vec![VolumeFailure { volume: "v".to_owned(), reason: "FailedMount", message }]);
         }
         Ok(MountedVolumes::default())
     }

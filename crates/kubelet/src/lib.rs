@@ -28,6 +28,7 @@ pub mod planner;
 pub mod plugins;
 pub mod pod_api;
 pub mod pod_cgroup;
+pub mod pod_dirs;
 pub mod pressure;
 pub mod probes;
 pub mod process_pods;

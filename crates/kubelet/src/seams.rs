@@ -34,6 +34,8 @@ pub struct MountedVolume {
 pub struct VolumeFailure {
     /// The volume's name in the pod.
     pub volume: String,
+    /// The event's reason.
+    pub reason: &'static str,
     /// The event's text, whole: `MountVolume.SetUp failed for volume "x" : configmap "y" not found`.
     pub message: String,
 }

@@ -2,15 +2,15 @@
 //!
 //! Start with [`manager::Manager`]. Each kind of source is a plugin ([`plugins`]); the objects that a volume is
 //! filled from are fetched before ([`sources`]), what a claim stands for is found in [`persistent`], and [`reclaim`] frees
-//! the space of volumes that were made here. The disk is touched through [`atomic_writer`], [`directories`],
-//! [`subpath`] and by plugins alone. Everything needed after a restart is in the disk layout ([`layout`]), which
+//! the space of volumes that were made here. Volumes of drivers are in [`csi`]. The disk is touched through [`atomic_writer`], [`directories`],
+//! [`subpath`] and by plugins alone. Everything needed after a restart is in the disk layout ([`PodDirs`]), which
 //! is upstream's.
 
 pub mod atomic_writer;
 mod complaints;
+pub mod csi;
 pub mod directories;
 pub mod error;
-pub mod layout;
 pub mod limits;
 pub mod manager;
 pub mod mount_table;
@@ -25,6 +25,6 @@ pub mod subpath;
 pub mod teardown;
 pub mod tokens;
 
+pub use crate::pod_dirs::PodDirs;
 pub use error::VolumeError;
-pub use layout::PodDirs;
 pub use manager::{Manager, MountedVolumes};

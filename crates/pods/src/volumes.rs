@@ -4,6 +4,7 @@
 //! Start with [`best_match`]; [`directory`] is about volumes that a node makes itself. The binder and the scheduler decide by these functions, so that what one of them takes for
 //! a claim, the other takes too.
 
+pub mod attachment;
 pub mod directory;
 
 use std::collections::BTreeMap;

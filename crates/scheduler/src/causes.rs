@@ -59,7 +59,9 @@ impl Cause {
             | Rule::VolumeGone
             | Rule::VolumeElsewhere
             | Rule::NoVolume
-            | Rule::VolumeZone => Self::Storage,
+            | Rule::VolumeZone
+            | Rule::TooManyVolumes
+            | Rule::NoSpace => Self::Storage,
             Rule::NoPlace => Self::Place,
             Rule::Spread => Self::Spread,
             Rule::Near => Self::Near,

@@ -249,7 +249,7 @@ impl Nodes {
     fn put(&mut self, uid: &Arc<str>, mut placed: Placed) {
         let slot = placed.slot;
         let Shape { needs, identity, wishes, claims, .. } = &placed.shape;
-        self.storage.came(&identity.namespace, claims.as_ref());
+        self.storage.came(&self.slots[slot as usize].name, &identity.namespace, claims.as_ref());
         self.slots[slot as usize].take(needs);
         *self.priorities.entry(needs.priority).or_insert(0) += 1;
         placed.presence = self.crowds.came(slot, identity, wishes.as_ref(), &self.slots);
@@ -272,7 +272,7 @@ impl Nodes {
         let Placed { slot, place, presence, shape, .. } = &placed;
         self.slots[*slot as usize].give_back(&shape.needs);
         self.forget_priority(shape.needs.priority);
-        self.storage.went(&shape.identity.namespace, shape.claims.as_ref());
+        self.storage.went(&self.slots[*slot as usize].name, &shape.identity.namespace, shape.claims.as_ref());
         self.crowds.went(*slot, *presence, shape.wishes.as_ref());
         let residents = &mut self.residents[*slot as usize];
         residents.swap_remove(*place as usize);

@@ -1,9 +1,10 @@
 //! [`Storage`]: claims and volumes as decisions use them: where a pod can have its volumes, and which volumes it would get
-//! on a node. Upstream: the plugins VolumeBinding, VolumeRestrictions and VolumeZone.
+//! on a node. Upstream: the plugins VolumeBinding, VolumeRestrictions, VolumeZone and NodeVolumeLimits.
 //!
 //! Start with [`Storage::wanted`], what a pod asks of nodes. What was decided and not written yet counts as written
 //! ([`Storage::assume`]), so that two pods neither get one volume nor send one claim to two nodes.
 
+mod limits;
 mod wanted;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use pods::volumes;
 
 use crate::pod::{Claims, PodInfo};
 
+pub(crate) use limits::Limits;
 pub use wanted::{Choices, Wanted};
 
 /// What was decided for a claim and is not written yet.
@@ -41,6 +43,7 @@ pub struct Storage {
     /// How many pods that have a node use a claim.
     used: HashMap<Key, usize>,
     assumed: HashMap<Key, Assumed>,
+    limits: Limits,
 }
 
 impl std::fmt::Debug for Storage {
@@ -62,7 +65,15 @@ impl Default for Storage {
 impl Storage {
     /// Of the cluster's claims, volumes and classes.
     pub fn of(informers: &Informers) -> Self {
-        Self::over(informers.cache(), informers.cache(), informers.cache())
+        let storage = Self::over(informers.cache(), informers.cache(), informers.cache());
+        storage.limited_by(Limits::over(informers.cache(), informers.cache(), informers.cache()))
+    }
+
+    /// The same with what drivers say of nodes and room.
+    #[must_use]
+    pub(crate) fn limited_by(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
     }
 
     pub(crate) fn over(
@@ -83,7 +94,16 @@ impl Storage {
             let part = |part: Option<String>| part.unwrap_or_default();
             found(&format!("{}/{}", part(of.namespace), part(of.name)));
         });
-        Self { claims, volumes, classes, free, kept, used: HashMap::new(), assumed: HashMap::new() }
+        Self {
+            claims,
+            volumes,
+            classes,
+            free,
+            kept,
+            used: HashMap::new(),
+            assumed: HashMap::new(),
+            limits: Limits::default(),
+        }
     }
 
     /// Calls `claim` with each claim that changes, and `other` as often as a volume or a class does.
@@ -95,24 +115,34 @@ impl Storage {
         self.claims.subscribe(move |delta| claim(delta.object().key.clone()));
         let volumes = other.clone();
         self.volumes.subscribe(move |_| volumes());
-        self.classes.subscribe(move |_| other());
+        let classes = other.clone();
+        self.classes.subscribe(move |_| classes());
+        self.limits.subscribe(other);
     }
 
     pub(crate) async fn wait_synced(&self) {
-        tokio::join!(self.claims.wait_synced(), self.volumes.wait_synced(), self.classes.wait_synced());
+        tokio::join!(
+            self.claims.wait_synced(),
+            self.volumes.wait_synced(),
+            self.classes.wait_synced(),
+            self.limits.wait_synced()
+        );
     }
 
     /// A pod with these claims has got a node.
-    pub(crate) fn came(&mut self, namespace: &str, claims: Option<&Claims>) {
+    pub(crate) fn came(&mut self, node: &Arc<str>, namespace: &str, claims: Option<&Claims>) {
         for claim in claims.into_iter().flat_map(|claims| claims.iter()) {
-            *self.used.entry(Key::new(namespace, &claim.name)).or_default() += 1;
+            let key = Key::new(namespace, &claim.name);
+            self.limits.came(node, &key);
+            *self.used.entry(key).or_default() += 1;
         }
     }
 
     /// One has left its node.
-    pub(crate) fn went(&mut self, namespace: &str, claims: Option<&Claims>) {
+    pub(crate) fn went(&mut self, node: &str, namespace: &str, claims: Option<&Claims>) {
         for claim in claims.into_iter().flat_map(|claims| claims.iter()) {
             let key = Key::new(namespace, &claim.name);
+            self.limits.went(node, &key);
             if let Some(count) = self.used.get_mut(&key) {
                 *count -= 1;
                 if *count == 0 {

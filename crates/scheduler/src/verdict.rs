@@ -25,6 +25,10 @@ pub enum Rule {
     NoVolume,
     /// The node is in none of a volume's zones.
     VolumeZone,
+    /// The node would have more volumes of a driver than the driver allows.
+    TooManyVolumes,
+    /// There is no room for a volume that is to be made.
+    NoSpace,
     /// The node lacks a label that a spread constraint goes by.
     NoPlace,
     Spread,
@@ -33,7 +37,7 @@ pub enum Rule {
     Repelled,
 }
 
-const RULES: [Rule; 17] = [
+const RULES: [Rule; 19] = [
     Rule::Unschedulable,
     Rule::NodeName,
     Rule::Taints,
@@ -46,6 +50,8 @@ const RULES: [Rule; 17] = [
     Rule::VolumeElsewhere,
     Rule::NoVolume,
     Rule::VolumeZone,
+    Rule::TooManyVolumes,
+    Rule::NoSpace,
     Rule::NoPlace,
     Rule::Spread,
     Rule::Near,
@@ -139,6 +145,8 @@ impl Verdict {
             Rule::VolumeElsewhere => "node(s) didn't match PersistentVolume's node affinity",
             Rule::NoVolume => "node(s) didn't find available persistent volumes to bind",
             Rule::VolumeZone => "node(s) had no available volume zone",
+            Rule::TooManyVolumes => "node(s) exceed max volume count",
+            Rule::NoSpace => "node(s) did not have enough free storage",
             Rule::NoPlace => "node(s) didn't match pod topology spread constraints (missing required label)",
             Rule::Spread => "node(s) didn't match pod topology spread constraints",
             Rule::Near => "node(s) didn't match pod affinity rules",

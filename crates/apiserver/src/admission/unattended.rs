@@ -12,7 +12,6 @@ const STORED: &[(&str, &str)] = &[
     ("resource.k8s.io", "resourceclaims"),
     ("resource.k8s.io", "resourceclaimtemplates"),
     ("resource.k8s.io", "resourceslices"),
-    ("storage.k8s.io", "volumeattachments"),
 ];
 
 /// Warns of what is stored only. No plugin of upstream's.

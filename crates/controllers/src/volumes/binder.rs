@@ -48,7 +48,7 @@ fn kept_for(volume: &PersistentVolume) -> Option<Key> {
 }
 
 /// Pods by the claims that they use.
-pub(super) fn by_claim(pods: &Cache<Pod>) -> Index<Pod> {
+pub(crate) fn by_claim(pods: &Cache<Pod>) -> Index<Pod> {
     pods.index("claim", |pod, found| {
         for used in &pod::facts(pod).claims {
             found(&place(pod.namespace(), &used.name));
@@ -57,7 +57,7 @@ pub(super) fn by_claim(pods: &Cache<Pod>) -> Index<Pod> {
 }
 
 /// The pods that use a claim.
-pub(super) fn users(index: &Index<Pod>, claim: &Key) -> Vec<Cached<Pod>> {
+pub(crate) fn users(index: &Index<Pod>, claim: &Key) -> Vec<Cached<Pod>> {
     index.get(&place(&claim.namespace, &claim.name))
 }
 

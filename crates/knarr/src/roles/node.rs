@@ -29,6 +29,8 @@ use kubelet::node_facts::NodeFacts;
 use kubelet::pressure::State;
 use kubelet::process_pods::Part;
 use kubelet::static_pods::StaticPodsConfig;
+use kubelet::volumes::PodDirs;
+use kubelet::volumes::csi::InUse;
 use serving::ServerTls;
 use tokio::sync::{mpsc, watch};
 
@@ -86,6 +88,8 @@ struct Kit {
     ips: watch::Receiver<Vec<IpAddr>>,
     /// Who hears what the node is short of.
     pressure: watch::Sender<State>,
+    /// The volumes that pods use and that must not be detached.
+    in_use: InUse,
     /// What the node's `/metrics` shows.
     metrics: Metrics,
     /// The node agent's figures, which `metrics` shows too.
@@ -106,7 +110,9 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
     let runtime = cri::connect(&socket).await.context("reaching the container runtime")?;
     let (told, ips) = watch::channel(own_ips(&config.addresses.borrow()));
     let (tell_pressure, pressure) = watch::channel(State::default());
-    let node = node_config(config, ips.clone(), pressure);
+    let dirs = PodDirs::new(config.layout.kubelet_dir());
+    let in_use = InUse::read(&dirs).context("looking for volumes in use")?;
+    let node = node_config(config, ips.clone(), pressure, &in_use);
     let machine = Machine::read(&node.root).context("looking at the machine")?;
     let facts = Arc::new(NodeFacts::new(
         object::allocatable(&node, &machine),
@@ -132,6 +138,7 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
         facts,
         ips,
         pressure: tell_pressure,
+        in_use,
         operations: kubelet::metrics::Metrics::registered(&metrics),
         metrics,
     };
@@ -216,6 +223,7 @@ fn node_config(
     config: &Config,
     ips: watch::Receiver<Vec<IpAddr>>,
     pressure: watch::Receiver<State>,
+    in_use: &InUse,
 ) -> NodeConfig {
     NodeConfig {
         name: config.name.clone(),
@@ -225,6 +233,7 @@ fn node_config(
         pressure,
         port: config.port,
         root: config.layout.kubelet_dir(),
+        volumes_in_use: in_use.watch(),
         max_pods: MAX_PODS,
     }
 }

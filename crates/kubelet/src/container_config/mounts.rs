@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use cri::v1::{ImageSpec, Mount, MountPropagation};
-use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
+use cri::v1::{Device, ImageSpec, Mount, MountPropagation};
+use k8s_openapi::api::core::v1::{Container, Pod, VolumeDevice, VolumeMount};
 
 use crate::environment::Environment;
 use crate::hosts;
@@ -46,6 +46,25 @@ pub fn prepare(dirs: &PodDirs, request: &Request) -> Result<Vec<Mount>, ConfigEr
         mounts.push(termination_mount(dirs, request, path)?);
     }
     Ok(mounts)
+}
+
+/// The devices that a container has of volumes.
+///
+/// # Errors
+/// When a volume is missing.
+pub fn devices(container: &Container, volumes: &MountedVolumes) -> Result<Vec<Device>, ConfigError> {
+    let one = |device: &VolumeDevice| {
+        let volume = volumes.volumes.get(&device.name).ok_or_else(|| {
+            let (name, container) = (&device.name, &container.name);
+            ConfigError::new(format!("cannot find volume \"{name}\" to map into container \"{container}\""))
+        })?;
+        Ok(Device {
+            container_path: device.device_path.clone(),
+            host_path: volume.host_path.to_string_lossy().into_owned(),
+            permissions: if volume.read_only { "mr".to_owned() } else { "mrw".to_owned() },
+        })
+    };
+    container.volume_devices.iter().flatten().map(one).collect()
 }
 
 fn volume_mount(

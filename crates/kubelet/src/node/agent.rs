@@ -177,6 +177,7 @@ impl NodeAgent {
         let lease = NodeLease::new(self.client.clone(), &self.config.name);
         let mut failures = 0;
         let (mut ips, mut pressure) = (self.config.ips.clone(), self.config.pressure.clone());
+        let mut in_use = self.config.volumes_in_use.clone();
         loop {
             let renewal = lease.renew(&written.uid, self.clock.now());
             let (renewed, status) = tokio::join!(renewal, self.observe(&written));
@@ -192,6 +193,7 @@ impl NodeAgent {
                 () = self.poke.notified() => {}
                 Ok(()) = ips.changed() => {}
                 Ok(()) = pressure.changed() => {}
+                Ok(()) = in_use.changed() => {}
             }
         }
     }
@@ -232,7 +234,11 @@ impl NodeAgent {
         let before = written.status.conditions.clone().unwrap_or_default();
         let after = status.conditions.clone().unwrap_or_default();
         let api: Api<Node> = Api::all(self.client.clone());
-        let patch = Patch::Strategic(json!({"status": status}));
+        let mut patch = json!({"status": status});
+        if status.volumes_in_use.as_ref().is_none_or(Vec::is_empty) {
+            patch["status"]["volumesInUse"] = serde_json::Value::Null;
+        }
+        let patch = Patch::Strategic(patch);
         // What comes by the watch from now on is compared with this.
         self.conditions.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&after);
         match api.patch_status(&self.config.name, &PatchParams::default(), &patch).await {

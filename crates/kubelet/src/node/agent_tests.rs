@@ -136,6 +136,7 @@ async fn the_node_registers_reports_and_takes_its_range() {
     let (addresses, ips) = watch::channel(Vec::new());
     let config = NodeConfig {
         pressure: tokio::sync::watch::channel(crate::pressure::State::default()).1,
+        volumes_in_use: tokio::sync::watch::channel(std::collections::BTreeSet::new()).1,
         name: "n1".into(),
         labels: Default::default(),
         taints: Vec::new(),

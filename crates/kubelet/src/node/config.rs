@@ -1,6 +1,6 @@
 //! Settings of the node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
 
@@ -27,6 +27,8 @@ pub struct NodeConfig {
     pub port: u16,
     /// The node agent's folder: its file system is the node's ephemeral storage.
     pub root: PathBuf,
+    /// The volumes that pods here use and that must not be detached.
+    pub volumes_in_use: watch::Receiver<BTreeSet<String>>,
     /// How many pods may run here; 110 upstream.
     pub max_pods: u32,
 }

@@ -85,6 +85,7 @@ pub fn status(config: &NodeConfig, machine: &Machine, runtime_version: &str) -> 
         addresses: Some(addresses(config)),
         capacity: Some(capacity(config, machine)),
         allocatable: Some(allocatable(config, machine)),
+        volumes_in_use: Some(config.volumes_in_use.borrow().iter().cloned().collect()),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(config.port) }),
         }),
@@ -171,6 +172,8 @@ pub fn images(images: &[cri::v1::Image]) -> Vec<ContainerImage> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -196,6 +199,7 @@ mod tests {
     fn the_node_says_what_the_machine_has() {
         let config = NodeConfig {
             pressure: tokio::sync::watch::channel(crate::pressure::State::default()).1,
+            volumes_in_use: tokio::sync::watch::channel(BTreeSet::new()).1,
             name: "n1".into(),
             labels: [
                 ("node-role.kubernetes.io/control-plane", ""),

@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use csi::NodeClient;
 
 use super::registration::Version;
-use crate::volumes::PodDirs;
+use crate::pod_dirs::PodDirs;
 
 /// A driver that has registered.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Why a volume cannot be provided.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -39,18 +40,82 @@ pub enum VolumeError {
     Disk { doing: &'static str, path: PathBuf, source: io::Error },
     #[error("a file task ended early: {0}")]
     TaskLost(String),
+    #[error("{why}")]
+    Driver { step: Step, volume: String, why: String },
+    #[error("the volume is not attached to this node: context deadline exceeded")]
+    NotAttached,
+    #[error("the pod is being removed")]
+    PodLeaves,
+    #[error("UnmountVolume.TearDown failed for volume \"{volume}\" : {why}")]
+    Release { volume: String, why: String },
+    #[error("{} is still mounted though its driver says that it is not", .0.display())]
+    StillMounted(PathBuf),
+}
+
+/// The steps of a driver's volume, as upstream's events call them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    WaitForAttach,
+    MountDevice,
+    SetUp,
+    /// As `MountDevice`, of a volume that is a device.
+    SetUpDevice,
+    /// As `SetUp`, of a volume that is a device.
+    MapPodDevice,
+}
+
+impl Step {
+    fn words(self) -> &'static str {
+        match self {
+            Self::WaitForAttach => "MountVolume.WaitForAttach failed",
+            Self::MountDevice => "MountVolume.MountDevice failed",
+            Self::SetUp => "MountVolume.SetUp failed",
+            Self::SetUpDevice => "MapVolume.SetUpDevice failed",
+            Self::MapPodDevice => "MapVolume.MapPodDevice failed",
+        }
+    }
 }
 
 impl VolumeError {
+    pub fn driver(step: Step, volume: &str, why: String) -> Self {
+        Self::Driver { step, volume: volume.to_owned(), why }
+    }
+
     pub fn disk(doing: &'static str, path: &Path, source: impl Into<io::Error>) -> Self {
         Self::Disk { doing, path: path.to_owned(), source: source.into() }
     }
 }
 
-/// A volume that could not be set up, with the text of its event.
+/// A volume that could not be set up; its text is that of the event.
 #[derive(Debug, thiserror::Error)]
-#[error("MountVolume.SetUp failed for volume \"{volume}\" : {source}")]
 pub struct SetupError {
     pub volume: String,
     pub source: VolumeError,
+}
+
+impl SetupError {
+    /// The reason of the event.
+    pub fn reason(&self) -> &'static str {
+        match &self.source {
+            VolumeError::Driver { step: Step::SetUpDevice | Step::MapPodDevice, .. } => "FailedMapVolume",
+            _ => "FailedMount",
+        }
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.volume;
+        match &self.source {
+            VolumeError::Driver { step, volume, why } => {
+                write!(f, "{} for volume \"{volume}\" : {why}", step.words())
+            }
+            VolumeError::NotAttached => write!(
+                f,
+                "Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[{name}], \
+                 failed to process volumes=[]: context deadline exceeded"
+            ),
+            other => write!(f, "MountVolume.SetUp failed for volume \"{name}\" : {other}"),
+        }
+    }
 }

@@ -11,9 +11,10 @@ use base::{Clock, Shutdown};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Volume};
 use kube::Client;
-use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use super::complaints::Complaints;
+use super::csi::Csi;
 use super::error::SetupError;
 use super::limits::{Limit, Limits};
 use super::objects::{Objects, OnChange};
@@ -21,7 +22,7 @@ use super::persistent::PersistentVolumes;
 use super::plugins::{Plugins, Setup};
 use super::sources::{References, Sources};
 use super::tokens::Tokens;
-use super::{PodDirs, VolumeError, teardown};
+use super::{PodDirs, VolumeError, mount_table, teardown};
 use crate::node_facts::NodeFacts;
 use crate::seams;
 pub use crate::seams::{MountedVolume, MountedVolumes};
@@ -44,6 +45,8 @@ struct Managed {
     pod: Arc<Pod>,
     order: Arc<AsyncMutex<()>>,
     complaints: Complaints,
+    /// Becomes true when the pod's volumes are to be taken down.
+    leaving: watch::Sender<bool>,
 }
 
 /// The volumes of all pods on this node.
@@ -56,6 +59,7 @@ pub struct Manager {
     tokens: Tokens,
     persistent: PersistentVolumes,
     plugins: Plugins,
+    drivers: Option<Arc<Csi>>,
     pods: Mutex<HashMap<String, Managed>>,
     dirty: Arc<Dirty>,
     limits: Limits,
@@ -74,11 +78,20 @@ impl Manager {
             tokens: Tokens::new(client, clock.clone()),
             dirs,
             plugins: Plugins::default(),
+            drivers: None,
             clock,
             pods: Mutex::default(),
             dirty,
             limits: Limits::default(),
         }
+    }
+
+    /// The same with volumes of drivers.
+    #[must_use]
+    pub fn with_drivers(mut self, drivers: Arc<Csi>) -> Self {
+        self.plugins = Plugins::new(Some(drivers.clone()));
+        self.drivers = Some(drivers);
+        self
     }
 
     /// The ConfigMaps followed for pods, for whoever else needs them (environments).
@@ -173,6 +186,7 @@ impl Manager {
             pod: pod.clone(),
             order: Arc::default(),
             complaints: Complaints::default(),
+            leaving: watch::Sender::new(false),
         });
         managed.pod = pod.clone();
         // The renewal timer must see tokens that setup is about to get.
@@ -270,10 +284,15 @@ impl Manager {
     ) -> (Vec<(String, MountedVolume)>, Vec<SetupError>) {
         let (sources, now) = (Arc::new(sources), self.clock.now());
         let node_memory_bytes = self.facts.allocatable_amount("memory");
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        // One that is not known any more leaves.
+        let leaving = lock(&self.pods).get(uid).map(|managed| managed.leaving.subscribe());
+        let leaving = leaving.unwrap_or_else(|| watch::channel(true).1);
         let one = async |volume: &Volume| {
             let (dirs, pod, sources) = (self.dirs.clone(), pod.clone(), sources.clone());
-            let setup = Setup { dirs, pod, volume: volume.clone(), sources, now, node_memory_bytes };
-            self.plugins.of(volume)?.set_up(setup).await
+            let (volume, leaving) = (volume.clone(), leaving.clone());
+            let setup = Setup { dirs, pod, volume: volume.clone(), sources, now, node_memory_bytes, leaving };
+            self.plugins.of(&volume)?.set_up(setup).await
         };
         let results = join_all(volumes.iter().map(|volume| one(volume))).await;
         let (mut ready, mut failed) = (Vec::new(), Vec::new());
@@ -320,7 +339,11 @@ impl seams::Volumes for Manager {
         if failed.is_empty() {
             return Ok(mounted);
         }
-        let convert = |e: SetupError| seams::VolumeFailure { message: e.to_string(), volume: e.volume };
+        let convert = |e: SetupError| seams::VolumeFailure {
+            reason: e.reason(),
+            message: e.to_string(),
+            volume: e.volume,
+        };
         Err(failed.into_iter().map(convert).collect())
     }
 
@@ -341,17 +364,29 @@ impl seams::Volumes for Manager {
     async fn teardown(&self, pod_uid: &str) -> Result<(), seams::VolumeFailure> {
         let managed = self.managed(pod_uid);
         let order = managed.map(|(_, order)| order).unwrap_or_default();
+        if let Some(managed) = lock(&self.pods).get(pod_uid) {
+            managed.leaving.send_replace(true);
+        }
         let _turn = order.lock().await;
         self.config_maps.release(pod_uid);
         self.secrets.release(pod_uid);
         self.tokens.forget(pod_uid);
         self.limits.forget(pod_uid);
-        let (dirs, uid) = (self.dirs.clone(), pod_uid.to_owned());
-        let work = tokio::task::spawn_blocking(move || teardown::pod(&dirs, &uid)).await;
-        let result = work.unwrap_or_else(|e| Err(VolumeError::TaskLost(e.to_string())));
-        if let Err(error) = result {
-            return Err(seams::VolumeFailure { volume: String::new(), message: error.to_string() });
+        let fail = |volume: String, error: VolumeError| seams::VolumeFailure {
+            reason: "FailedUnMount",
+            volume,
+            message: error.to_string(),
+        };
+        if let Some(drivers) = &self.drivers {
+            // What is bound to parts of volumes would keep drivers from unmounting them.
+            let parts = self.dirs.subpaths(pod_uid);
+            let unbound = blocking(move || mount_table::unmount_under(&teardown::real(&parts))).await;
+            unbound.map_err(|error| fail(String::new(), error))?;
+            drivers.tear_down(pod_uid).await.map_err(|(volume, error)| fail(volume, error))?;
         }
+        let (dirs, uid) = (self.dirs.clone(), pod_uid.to_owned());
+        let removed = blocking(move || teardown::pod(&dirs, &uid)).await;
+        removed.map_err(|error| fail(String::new(), error))?;
         lock(&self.pods).remove(pod_uid);
         Ok(())
     }
@@ -364,6 +399,13 @@ impl seams::Volumes for Manager {
         let dirs = self.dirs.clone();
         tokio::task::spawn_blocking(move || teardown::known_pods(&dirs)).await.unwrap_or_default()
     }
+}
+
+async fn blocking(
+    work: impl FnOnce() -> Result<(), VolumeError> + Send + 'static,
+) -> Result<(), VolumeError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(VolumeError::TaskLost(error.to_string())))
 }
 
 fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {

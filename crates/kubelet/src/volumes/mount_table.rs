@@ -62,6 +62,20 @@ pub fn unmount_under(folder: &Path) -> Result<(), VolumeError> {
     Ok(())
 }
 
+/// Whether something is mounted at `path`, be it of the same file system as what surrounds it.
+///
+/// # Errors
+/// When the kernel's table cannot be read.
+pub fn is_listed(path: &Path) -> Result<bool, VolumeError> {
+    // The kernel lists mounts by their real path. What cannot be looked into may be mounted all the same.
+    let parent = path.parent().and_then(|parent| std::fs::canonicalize(parent).ok());
+    let real = match (parent, path.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => path.to_owned(),
+    };
+    Ok(under(&real)?.contains(&real))
+}
+
 /// Has mounts that a container makes below `folder` appear on the node, where the container's volume says so
 /// (`mountPropagation: Bidirectional`): the kernel passes on only what is mounted below a shared mount. Repeatable.
 ///

@@ -52,6 +52,12 @@ pub fn give_to_group(folder: &Path, group: u32, access: Access) -> Result<(), Vo
     Ok(())
 }
 
+/// Whether a folder belongs to the group already, by what upstream looks at where `fsGroupChangePolicy` is
+/// `OnRootMismatch`.
+pub fn is_of_group(folder: &Path, group: u32) -> bool {
+    rustix::fs::stat(folder).is_ok_and(|stat| stat.st_gid == group && stat.st_mode & 0o2770 == 0o2770)
+}
+
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Gives away one thing, which is held open meanwhile: whatever is put in its place is not touched.

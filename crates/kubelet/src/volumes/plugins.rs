@@ -2,6 +2,7 @@
 //! [`Plugins::default`].
 
 mod config_map;
+mod csi;
 mod downward_api;
 mod empty_dir;
 pub mod files;
@@ -17,7 +18,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Volume};
+use tokio::sync::watch;
 
+use super::csi::Csi;
 use super::sources::{References, Sources};
 use super::{PodDirs, VolumeError};
 use crate::resources;
@@ -80,6 +83,8 @@ pub struct Setup {
     pub now: Timestamp,
     /// The memory that all pods of the node may use together, in bytes.
     pub node_memory_bytes: u64,
+    /// Becomes true when the pod leaves: nobody waits for its volumes any more.
+    pub leaving: watch::Receiver<bool>,
 }
 
 impl Setup {
@@ -126,6 +131,13 @@ pub struct Plugins(Vec<Box<dyn Plugin>>);
 
 impl Default for Plugins {
     fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl Plugins {
+    /// All of them; volumes of drivers are those of `drivers`.
+    pub fn new(drivers: Option<Arc<Csi>>) -> Self {
         Self(vec![
             Box::new(Files(&config_map::Source)),
             Box::new(Files(&secret::Source)),
@@ -134,12 +146,11 @@ impl Default for Plugins {
             Box::new(empty_dir::EmptyDir),
             Box::new(host_path::HostPath),
             Box::new(image::Image),
-            Box::new(persistent_volume_claim::Claimed),
+            Box::new(persistent_volume_claim::Claimed { drivers: drivers.clone() }),
+            Box::new(csi::Inline { drivers }),
         ])
     }
-}
 
-impl Plugins {
     /// Whose volume this is.
     ///
     /// # Errors
@@ -176,10 +187,12 @@ mod tests {
             let volume = serde_json::from_value(json!({"name": "v", source: {}})).expect("a volume");
             plugins.of(&volume).map(Plugin::field).map_err(|error| error.to_string())
         };
-        for known in ["configMap", "secret", "downwardAPI", "projected", "emptyDir", "hostPath", "image"] {
+        for known in
+            ["configMap", "secret", "downwardAPI", "projected", "emptyDir", "hostPath", "image", "csi"]
+        {
             assert_eq!(field(known), Ok(known));
         }
-        for unknown in ["csi", "nfs", "scaleIO", "awsElasticBlockStore"] {
+        for unknown in ["nfs", "scaleIO", "awsElasticBlockStore"] {
             let text = format!("volume type {unknown:?} is not implemented on this node");
             assert_eq!(field(unknown), Err(text));
         }

@@ -35,7 +35,7 @@ fn remove(folder: &Path) -> Result<(), VolumeError> {
 }
 
 /// The kernel lists mounts by their real path; the root folder may stand behind a link.
-fn real(path: &Path) -> std::path::PathBuf {
+pub(super) fn real(path: &Path) -> std::path::PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 

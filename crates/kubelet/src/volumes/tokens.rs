@@ -32,6 +32,18 @@ struct Issued {
     expires: Timestamp,
 }
 
+impl Issued {
+    fn whole(&self) -> Whole {
+        Whole { token: self.token.clone(), expires: self.expires }
+    }
+}
+
+/// A token and its end.
+pub struct Whole {
+    pub token: String,
+    pub expires: Timestamp,
+}
+
 /// Issues and remembers tokens. Never writes them anywhere.
 pub struct Tokens {
     client: Client,
@@ -51,6 +63,14 @@ impl Tokens {
     /// # Errors
     /// When none can be had.
     pub async fn get(&self, pod: &Pod, key: &TokenKey) -> Result<String, TokenError> {
+        self.whole(pod, key).await.map(|whole| whole.token)
+    }
+
+    /// As [`Tokens::get`], with the token's end.
+    ///
+    /// # Errors
+    /// When none can be had.
+    pub async fn whole(&self, pod: &Pod, key: &TokenKey) -> Result<Whole, TokenError> {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let now = self.clock.now();
         let slot = (uid, key.clone());
@@ -58,13 +78,13 @@ impl Tokens {
             && now < known.renew_at
             && now < known.expires
         {
-            return Ok(known.token.clone());
+            return Ok(known.whole());
         }
         match self.request(pod, key).await {
             Ok(issued) => {
-                let token = issued.token.clone();
+                let whole = issued.whole();
                 self.lock().insert(slot, issued);
-                Ok(token)
+                Ok(whole)
             }
             Err(error) => {
                 let mut issued = self.lock();
@@ -79,7 +99,7 @@ impl Tokens {
                         tracing::debug!(%error, "a service account token is not renewed for a pod that goes")
                     }
                 }
-                Ok(known.token.clone())
+                Ok(known.whole())
             }
         }
     }

@@ -220,3 +220,60 @@ async fn a_pod_that_waits_for_a_claim_is_woken_by_that_claim() {
     state.storage_changed(now);
     assert!(!state.queue().waits_for_a_change("p"), "a volume may be for it");
 }
+
+#[test]
+fn a_node_has_no_more_volumes_of_a_driver_than_the_driver_allows() {
+    let mut cluster = Cluster::new();
+    let nodes: Cache<k8s_openapi::api::storage::v1::CSINode> = Cache::new();
+    let limited = Limits::over(nodes.clone(), Cache::new(), Cache::new());
+    cluster.nodes.storage = cluster.nodes.storage.clone().limited_by(limited);
+    let allow = |node: &str, count: u32| {
+        nodes.apply(of(json!({"metadata": {"name": node}, "spec": {"drivers": [
+            {"name": "d", "nodeID": node, "allocatable": {"count": count}}]}})));
+    };
+    allow("a", 1);
+    allow("b", 1);
+    for number in 1..=3 {
+        cluster.bound(&format!("c{number}"), &format!("v{number}"));
+        let handle = format!("h{number}");
+        cluster.volume(&format!("v{number}"), "s", &json!({"csi": {"driver": "d", "volumeHandle": handle}}));
+    }
+    let two = pod("p", &["c1", "c2"]);
+    assert_eq!(cluster.decide(&two), no("2 node(s) exceed max volume count."));
+    cluster.nodes.place(&pod("q", &["c3"]), "a");
+    assert_eq!(cluster.decide(&pod("r", &["c1"])).as_deref(), Ok("b"));
+    cluster.nodes.place(&pod("s", &["c2"]), "b");
+    assert_eq!(cluster.decide(&pod("r", &["c1"])), no("2 node(s) exceed max volume count."));
+    assert!(cluster.decide(&pod("r", &["c3"])).is_ok(), "the volume is there already");
+    allow("b", 2);
+    assert_eq!(cluster.decide(&pod("r", &["c1"])).as_deref(), Ok("b"));
+    cluster.nodes.remove_pod("q");
+    allow("b", 0);
+    assert_eq!(cluster.decide(&pod("r", &["c1"])).as_deref(), Ok("a"));
+}
+
+#[test]
+fn a_volume_is_made_where_its_driver_says_that_there_is_room() {
+    let mut cluster = Cluster::new();
+    let (drivers, capacities) = (Cache::new(), Cache::new());
+    let limited = Limits::over(Cache::new(), drivers.clone(), capacities.clone());
+    cluster.nodes.storage = cluster.nodes.storage.clone().limited_by(limited);
+    cluster.class("s", "d", "WaitForFirstConsumer");
+    cluster.claim("c", "s", &json!({}));
+    let wanting = pod("p", &["c"]);
+    assert!(cluster.decide(&wanting).is_ok(), "the driver says nothing");
+    drivers.apply(of(json!({"metadata": {"name": "d"}, "spec": {"storageCapacity": true}})));
+    let none = "2 node(s) did not have enough free storage.";
+    assert_eq!(cluster.decide(&wanting), no(none));
+    let room = |capacity: &str| {
+        let topology = json!({"matchLabels": {"kubernetes.io/hostname": "b"}});
+        of(
+            json!({"metadata": {"name": "r", "namespace": "ns"}, "storageClassName": "s", "capacity": capacity,
+            "nodeTopology": topology}),
+        )
+    };
+    capacities.apply(room("500Mi"));
+    assert_eq!(cluster.decide(&wanting), no(none));
+    capacities.apply(room("2Gi"));
+    assert_eq!(cluster.decide(&wanting).as_deref(), Ok("b"));
+}

@@ -6,7 +6,7 @@ use informer::Key;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use pods::NodeSelector;
-use pods::volumes::{self, Search};
+use pods::volumes::{self, Search, attachment};
 
 use super::Storage;
 use crate::node::NodeInfo;
@@ -134,7 +134,40 @@ impl<'s> Wanted<'s> {
         if !self.bound.iter().all(|volume| is_in_zone(volume, node)) {
             return Verdict::no(Rule::VolumeZone);
         }
+        if self.storage.exceeds(node, self.asked()) {
+            return Verdict::no(Rule::TooManyVolumes);
+        }
+        if !self.has_space(node) {
+            return Verdict::no(Rule::NoSpace);
+        }
         Verdict::FITS
+    }
+
+    /// The volumes of drivers that the pod would bring along: driver and volume. Of a claim that has none yet the class
+    /// names the driver, and the claim stands for the volume.
+    fn asked(&self) -> impl Iterator<Item = (String, String)> {
+        let bound = self.bound.iter().filter_map(|volume| {
+            let (driver, handle) = attachment::driver_of(volume)?;
+            Some((driver.to_owned(), handle.to_owned()))
+        });
+        let waiting = self.waiting.iter().map(|waiting| match &waiting.volume {
+            Some(volume) => {
+                attachment::driver_of(volume).map(|(driver, handle)| (driver.to_owned(), handle.to_owned()))
+            }
+            None => Some((
+                waiting.class.provisioner.clone(),
+                format!("{}/{}", waiting.key.namespace, waiting.key.name),
+            )),
+        });
+        bound.chain(waiting.flatten())
+    }
+
+    /// Whether there is room for every volume that would be made on the node.
+    fn has_space(&self, node: &NodeInfo) -> bool {
+        let Some(choices) = self.choose(node) else { return true };
+        let made = self.waiting.iter().filter(|waiting| choices.to_make.contains(&waiting.key));
+        made.filter(|waiting| waiting.node.is_none())
+            .all(|waiting| self.storage.limits.has_space(&waiting.class, &waiting.claim, node))
     }
 
     /// The volumes that the pod's claims get on the node; `None` if a claim gets none.

@@ -17,6 +17,7 @@ mod daemons;
 mod deletion;
 mod deployments;
 mod disruption;
+mod drivers;
 mod endpoints;
 mod faults;
 mod ingress;
@@ -66,6 +67,7 @@ const AREAS: &[&[suite::Row]] = &[
     lifecycle::ROWS,
     configuration::ROWS,
     volumes::ROWS,
+    drivers::ROWS,
     webhooks::ROWS,
     customs::ROWS,
     daemons::ROWS,

@@ -8,6 +8,7 @@ use cgroup::CgroupMounts;
 use informer::Scope;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::storage::v1::CSIDriver;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kubelet::config::PodsConfig;
 use kubelet::container_config::ContainerConfigBuilder;
@@ -25,6 +26,7 @@ use kubelet::seams::PodDirectory;
 use kubelet::server::{Access, Configuration, ServerDeps};
 use kubelet::source::PodSource;
 use kubelet::static_pods::{StaticPods, StaticPodsDeps};
+use kubelet::volumes::csi::{self, Csi};
 use kubelet::volumes::reclaim::Reclaimer;
 use kubelet::volumes::{self, PodDirs, mount_table};
 use kubelet::workers::Workers;
@@ -42,13 +44,10 @@ const SECCOMP_DEFAULT: bool = false;
 pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()> {
     let shutdown = deps.supervisor.shutdown().clone();
     let dirs = PodDirs::new(config.layout.kubelet_dir());
-    plugins(config, deps, kit, &dirs)?;
-    let volumes = Arc::new(volumes::Manager::new(
-        kit.client.clone(),
-        dirs.clone(),
-        kit.facts.clone(),
-        deps.clock.clone(),
-    ));
+    let drivers = plugins(config, deps, kit, &dirs)?;
+    let volumes =
+        volumes::Manager::new(kit.client.clone(), dirs.clone(), kit.facts.clone(), deps.clock.clone());
+    let volumes = Arc::new(volumes.with_drivers(drivers));
     deps.supervisor.spawn(TaskKind::Essential, "volumes", volumes.clone().run(shutdown.clone()));
     let reclaimer =
         Reclaimer::new(kit.client.clone(), &kit.informers, &config.name, &dirs, kit.events.clone());
@@ -106,17 +105,29 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
 }
 
 /// Makes the folders of plugins, and registers those that come.
-fn plugins(config: &Config, deps: &Deps, kit: &Kit, dirs: &PodDirs) -> Result<()> {
+fn plugins(config: &Config, deps: &Deps, kit: &Kit, dirs: &PodDirs) -> Result<Arc<Csi>> {
     for folder in [dirs.pods(), dirs.plugins(), dirs.plugin_registrations()] {
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     }
     mount_table::share(dirs.root()).context("sharing what drivers mount")?;
     let drivers = Drivers::new(dirs.clone());
     let nodes = CsiNodes::new(kit.client.clone(), &config.name);
-    let registrar = Registrar::new(dirs.plugin_registrations(), drivers, nodes);
+    let registrar = Registrar::new(dirs.plugin_registrations(), drivers.clone(), nodes);
     let shutdown = deps.supervisor.shutdown().clone();
     deps.supervisor.spawn(TaskKind::Essential, "plugins", registrar.run(shutdown));
-    Ok(())
+    let drivers = Arc::new(Csi::new(csi::Deps {
+        client: kit.client.clone(),
+        node: config.name.clone(),
+        dirs: dirs.clone(),
+        drivers,
+        terms: kit.informers.cache::<CSIDriver>(),
+        own_node: kit.informers.cache_of(Scope::fields(format!("metadata.name={}", config.name))),
+        in_use: kit.in_use.clone(),
+        clock: deps.clock.clone(),
+    }));
+    let shutdown = deps.supervisor.shutdown().clone();
+    deps.supervisor.spawn(TaskKind::Essential, "volumes of drivers", drivers.clone().run(shutdown));
+    Ok(drivers)
 }
 
 /// Ends pods before the node runs short of something.

@@ -111,6 +111,7 @@ mod privileged {
         }
         let pod = json!({"metadata": {"uid": "u"}, "spec": {"containers": containers, "volumes": [volume]}});
         let setup = Setup {
+            leaving: tokio::sync::watch::channel(false).1,
             dirs: PodDirs::new(dir.path()),
             pod: Arc::new(serde_json::from_value(pod).expect("a pod")),
             volume: serde_json::from_value(volume).expect("a volume"),

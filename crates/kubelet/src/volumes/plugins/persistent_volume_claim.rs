@@ -2,15 +2,17 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec, Pod, Volume};
 
+use super::super::csi::Csi;
+use super::super::csi::asked::Asked;
 use super::super::persistent::Found;
 use super::super::{VolumeError, ownership};
-use super::{Plugin, Setup, host_path};
+use super::{Plugin, Setup, csi, host_path};
 use crate::seams::MountedVolume;
 
 /// What a volume's specification says besides where its data are.
@@ -26,7 +28,9 @@ const NO_SOURCE: [&str; 9] = [
     "volumeMode",
 ];
 
-pub struct Claimed;
+pub struct Claimed {
+    pub drivers: Option<Arc<Csi>>,
+}
 
 #[async_trait]
 impl Plugin for Claimed {
@@ -39,6 +43,10 @@ impl Plugin for Claimed {
     }
 
     async fn set_up(&self, setup: Setup) -> Result<MountedVolume, VolumeError> {
+        let found = setup.sources.persistent.get(&setup.volume.name);
+        if let Some(asked) = found.and_then(|found| Asked::persistent(&found.volume, found.read_only)) {
+            return csi::set_up(self.drivers.as_deref(), setup, asked).await;
+        }
         setup
             .blocking(|setup| {
                 let name = &setup.volume.name;
@@ -83,8 +91,7 @@ fn gives_away(pod: &Pod, path: &Path, group: u32) -> bool {
     if policy != Some("OnRootMismatch") {
         return true;
     }
-    fs::metadata(path)
-        .map_or(true, |meta| meta.gid() != group || meta.permissions().mode() & 0o2770 != 0o2770)
+    !ownership::is_of_group(path, group)
 }
 
 /// The field of the volume's source, as the API writes it.
@@ -98,7 +105,7 @@ fn source_of(volume: &PersistentVolume) -> Cow<'static, str> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use serde_json::{Value, json};
 

@@ -72,9 +72,43 @@ impl PodDirs {
         self.volumes(uid).join(plugin).join(component(name))
     }
 
+    /// The volumes of drivers that the pod has.
+    pub fn driver_volumes(&self, uid: &str) -> PathBuf {
+        self.volumes(uid).join("kubernetes.io~csi")
+    }
+
+    /// A driver's volume in a pod's folder; mounted at `mount` in it.
+    pub fn driver_volume(&self, uid: &str, name: &str) -> PathBuf {
+        self.driver_volumes(uid).join(component(name))
+    }
+
+    fn drivers(&self) -> PathBuf {
+        self.plugins().join("kubernetes.io/csi")
+    }
+
+    /// Where a driver stages a volume for all pods of the node; `hash` is that of the volume's handle.
+    pub fn driver_staging(&self, driver: &str, hash: &str) -> PathBuf {
+        self.drivers().join(component(driver)).join(hash).join("globalmount")
+    }
+
+    /// The same for a volume that is a device.
+    pub fn device_staging(&self, volume: &str) -> PathBuf {
+        self.drivers().join("volumeDevices/staging").join(component(volume))
+    }
+
+    /// Where a driver publishes a device for a pod.
+    pub fn device_target(&self, volume: &str, uid: &str) -> PathBuf {
+        self.drivers().join("volumeDevices/publish").join(component(volume)).join(component(uid))
+    }
+
+    /// The mounts of sub paths of the pod's containers.
+    pub fn subpaths(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("volume-subpaths")
+    }
+
     /// Where a container's `index`-th mount with a sub path is bound.
     pub fn subpath(&self, uid: &str, volume: &str, container: &str, index: usize) -> PathBuf {
-        let under = self.pod(uid).join("volume-subpaths").join(component(volume));
+        let under = self.subpaths(uid).join(component(volume));
         under.join(component(container)).join(index.to_string())
     }
 

@@ -1,0 +1,84 @@
+//! The volumes that pods of this node use and that must not be detached: `volumesInUse` of the node's status.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use super::super::{PodDirs, VolumeError};
+use super::record;
+
+/// The key of a record that holds the volume's name here, where it was attached.
+pub const KEY: &str = "attachedName";
+
+/// See the module's documentation.
+#[derive(Clone)]
+pub struct InUse {
+    /// The pods that use a volume.
+    users: Arc<Mutex<BTreeMap<String, BTreeSet<String>>>>,
+    told: Arc<watch::Sender<BTreeSet<String>>>,
+}
+
+impl InUse {
+    /// What is in use by what stands on disk.
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    pub fn read(dirs: &PodDirs) -> Result<Self, VolumeError> {
+        let in_use = Self { users: Arc::default(), told: Arc::new(watch::Sender::new(BTreeSet::new())) };
+        for mounted in record::of_all(dirs)? {
+            let name = mounted.record.get(KEY);
+            if !name.is_empty() {
+                in_use.add(name, &mounted.pod_uid);
+            }
+        }
+        Ok(in_use)
+    }
+
+    /// The names as they are now.
+    pub fn watch(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.told.subscribe()
+    }
+
+    pub fn add(&self, name: &str, pod_uid: &str) {
+        let mut users = self.users.lock().unwrap_or_else(|e| e.into_inner());
+        users.entry(name.to_owned()).or_default().insert(pod_uid.to_owned());
+        self.tell(&users);
+    }
+
+    /// Nothing of the pod is in use any more.
+    pub fn forget(&self, pod_uid: &str) {
+        let mut users = self.users.lock().unwrap_or_else(|e| e.into_inner());
+        users.retain(|_, pods| {
+            pods.remove(pod_uid);
+            !pods.is_empty()
+        });
+        self.tell(&users);
+    }
+
+    fn tell(&self, users: &BTreeMap<String, BTreeSet<String>>) {
+        let names: BTreeSet<String> = users.keys().cloned().collect();
+        self.told.send_if_modified(|told| std::mem::replace(told, names.clone()) != names);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_is_in_use_until_its_last_pod_has_gone_also_after_a_restart() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dirs = PodDirs::new(dir.path());
+        let record = record::Record::new("d", "h").with(KEY, "kubernetes.io/csi/d^h");
+        record.write(&dirs.driver_volume("u1", "pv")).expect("written");
+        let in_use = InUse::read(&dirs).expect("read");
+        let mut names = in_use.watch();
+        in_use.add("kubernetes.io/csi/d^h", "u2");
+        assert_eq!(names.borrow_and_update().len(), 1);
+        in_use.forget("u1");
+        assert!(!names.has_changed().expect("alive"));
+        in_use.forget("u2");
+        assert!(names.borrow_and_update().is_empty());
+    }
+}

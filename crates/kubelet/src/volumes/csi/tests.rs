@@ -1,0 +1,292 @@
+//! Volumes of a driver that runs in the test, over its socket and the real kernel: mounts need root.
+
+use std::convert::Infallible;
+use std::path::Path;
+
+use base::{Shutdown, Supervisor, SystemClock};
+use bytes::Bytes;
+use csi::registration_v1::PluginInfo;
+use csi::testing::{Behaviour, Driver};
+use csi::v1::node_service_capability::rpc::Type as Capability;
+use futures::StreamExt;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
+use informer::{Informers, Scope};
+use k8s_openapi::api::core::v1::Pod;
+use kube::client::Body;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::asked::Asked;
+use super::mounter::Job;
+use super::*;
+use crate::plugins::drivers;
+use crate::plugins::registration;
+use crate::seams::MountedVolume;
+use crate::volumes::{VolumeError, mount_table};
+
+type Answer = Response<http_body_util::combinators::BoxBody<Bytes, Infallible>>;
+
+/// An API that has the same objects for ever.
+fn api(terms: &Value, node: &Value) -> kube::Client {
+    let (terms, node) = (terms.clone(), node.clone());
+    client::in_process(tower::service_fn(move |request: Request<Body>| {
+        let path = request.uri().path().to_owned();
+        let is_watch = request.uri().query().unwrap_or_default().contains("watch=true");
+        let answer = match path.as_str() {
+            "/apis/storage.k8s.io/v1/csidrivers" if is_watch => events(&terms),
+            _ if is_watch => events(&json!([node])),
+            _ => full(&json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment",
+                "metadata": {"name": "a"}, "spec": {"attacher": "d", "nodeName": "n", "source": {}},
+                "status": {"attached": true, "attachmentMetadata": {"port": "7"}}})),
+        };
+        async move { Ok::<Answer, Infallible>(answer) }
+    }))
+}
+
+/// A watch that begins with all objects, and to which nothing comes.
+fn events(objects: &Value) -> Answer {
+    let end =
+        json!({"metadata": {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}});
+    let added =
+        objects.as_array().into_iter().flatten().map(|object| json!({"type": "ADDED", "object": object}));
+    let all = added.chain([json!({"type": "BOOKMARK", "object": end})]);
+    let text: String = all.map(|event| format!("{event}\n")).collect();
+    let first = futures::stream::once(async { Ok(Frame::data(Bytes::from(text))) });
+    Response::new(BodyExt::boxed(StreamBody::new(first.chain(futures::stream::pending()))))
+}
+
+fn full(value: &Value) -> Answer {
+    Response::new(BodyExt::boxed(Full::new(Bytes::from(value.to_string()))))
+}
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    driver: Driver,
+    drivers: Drivers,
+    client: kube::Client,
+    csi: Csi,
+    supervisor: Supervisor,
+    _tasks: JoinSet<std::io::Result<()>>,
+}
+
+/// A node whose driver stages volumes and is treated by these terms.
+async fn start(terms: Value, node: Value) -> Fixture {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dirs = PodDirs::new(dir.path().join("root"));
+    let endpoint = dirs.plugins().join("d/csi.sock");
+    let behaviour = Behaviour {
+        name: "d".into(),
+        capabilities: vec![Capability::StageUnstageVolume],
+        data: dir.path().join("data"),
+        ..Behaviour::default()
+    };
+    let driver = Driver::new(behaviour, endpoint.clone());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(driver.clone().serve(dirs.plugin_registrations().join("d.sock")));
+    while !endpoint.exists() {
+        tokio::task::yield_now().await;
+    }
+    let info = PluginInfo {
+        r#type: registration::DRIVER.into(),
+        name: "d".into(),
+        supported_versions: vec!["1.0.0".into()],
+        ..PluginInfo::default()
+    };
+    let version = registration::judge(&info, "", None).expect("a driver");
+    let drivers = Drivers::new(dirs);
+    drivers.insert("d", drivers::Driver { endpoint, version, registration: 0 });
+    let client = api(&terms, &node);
+    let supervisor = Supervisor::new(Shutdown::new());
+    let csi = volumes(&dir, &client, &drivers, &supervisor);
+    Fixture { dir, driver, drivers, client, csi, supervisor, _tasks: tasks }
+}
+
+fn volumes(
+    dir: &tempfile::TempDir,
+    client: &kube::Client,
+    drivers: &Drivers,
+    supervisor: &Supervisor,
+) -> Csi {
+    let dirs = PodDirs::new(dir.path().join("root"));
+    let informers = Informers::new(client.clone(), supervisor.clone());
+    Csi::new(Deps {
+        client: client.clone(),
+        node: "n".into(),
+        in_use: InUse::read(&dirs).expect("read"),
+        dirs,
+        drivers: drivers.clone(),
+        terms: informers.cache(),
+        own_node: informers.cache_of(Scope::fields("metadata.name=n")),
+        clock: Arc::new(SystemClock),
+    })
+}
+
+fn terms(spec: Value) -> Value {
+    json!([{"metadata": {"name": "d", "resourceVersion": "1", "uid": "u"}, "spec": spec}])
+}
+
+fn bare_node() -> Value {
+    json!({"metadata": {"name": "n", "resourceVersion": "1", "uid": "n"}})
+}
+
+fn pod(uid: &str) -> Arc<Pod> {
+    let pod = json!({"metadata": {"name": "p", "namespace": "ns", "uid": uid}, "spec": {"containers": []}});
+    Arc::new(serde_json::from_value(pod).expect("a pod"))
+}
+
+fn persistent(driver: &str) -> Asked {
+    let volume = json!({"metadata": {"name": "pv"}, "spec": {"accessModes": ["ReadWriteMany"],
+        "csi": {"driver": driver, "volumeHandle": "h"}}});
+    Asked::persistent(&serde_json::from_value(volume).expect("a volume"), false).expect("a driver's")
+}
+
+impl Fixture {
+    async fn set_up(&self, uid: &str, asked: Asked) -> Result<MountedVolume, String> {
+        let (_stays, leaving) = watch::channel(false);
+        let job = Job { pod: pod(uid), asked, group: None, trusts_root: false, leaving };
+        let done = self.csi.set_up(job).await;
+        done.map_err(|source| crate::volumes::error::SetupError { volume: "v".into(), source }.to_string())
+    }
+
+    async fn tear_down(&self, uid: &str) {
+        self.csi.tear_down(uid).await.map_err(|(_, error)| error.to_string()).expect("torn down");
+    }
+
+    /// The agent is killed and starts anew.
+    fn restart(&mut self) {
+        self.csi = volumes(&self.dir, &self.client, &self.drivers, &self.supervisor);
+    }
+
+    fn mounts(&self) -> usize {
+        mount_table::under(self.dir.path()).expect("read").len()
+    }
+
+    fn records(&self) -> usize {
+        let dirs = PodDirs::new(self.dir.path().join("root"));
+        record::of_all(&dirs).expect("read").len()
+    }
+}
+
+#[tokio::test]
+async fn a_volume_is_staged_once_and_leaves_with_its_last_pod() {
+    let mut node = start(terms(json!({"attachRequired": false})), bare_node()).await;
+    let had = node.set_up("u1", persistent("d")).await.expect("a volume");
+    assert!(had.host_path.ends_with("pods/u1/volumes/kubernetes.io~csi/pv/mount"), "{:?}", had.host_path);
+    assert_eq!(node.driver.calls(), ["stage h", "publish h"]);
+    std::fs::write(had.host_path.join("file"), "x").expect("written");
+    let other = node.set_up("u2", persistent("d")).await.expect("a volume");
+    assert_eq!(node.driver.calls(), ["publish h"]);
+    assert!(other.host_path.join("file").exists(), "it is the same volume");
+    node.restart();
+    node.set_up("u1", persistent("d")).await.expect("it is there");
+    assert_eq!(node.driver.calls(), [""; 0], "what is mounted is left alone");
+    node.tear_down("u1").await;
+    assert_eq!(node.driver.calls(), ["unpublish h"]);
+    node.tear_down("u2").await;
+    assert_eq!(node.driver.calls(), ["unpublish h", "unstage h"]);
+    node.tear_down("u2").await;
+    assert_eq!(node.driver.calls(), [""; 0]);
+    assert_eq!((node.mounts(), node.records()), (0, 0));
+    assert!(!Path::new(&had.host_path).exists());
+}
+
+#[tokio::test]
+async fn what_a_driver_refuses_is_tried_again_and_what_it_began_is_taken_back() {
+    let node = start(terms(json!({"attachRequired": false})), bare_node()).await;
+    node.driver.fail_next("stage", tonic::Status::internal("no room"));
+    let text = "MountVolume.MountDevice failed for volume \"pv\" : rpc error: code = Internal desc = no room";
+    assert_eq!(node.set_up("u", persistent("d")).await, Err(text.to_owned()));
+    node.driver.fail_next("publish", tonic::Status::unavailable("busy"));
+    let text = "MountVolume.SetUp failed for volume \"pv\" : rpc error: code = Unavailable desc = busy";
+    assert_eq!(node.set_up("u", persistent("d")).await, Err(text.to_owned()));
+    node.driver.calls();
+    node.tear_down("u").await;
+    assert_eq!(node.driver.calls(), ["unpublish h", "unstage h"]);
+    assert_eq!((node.mounts(), node.records()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_driver_that_is_not_there_is_named_and_holds_nobody_up() {
+    let node = start(terms(json!({"attachRequired": false})), bare_node()).await;
+    node.drivers.remove("d", 0);
+    let text = "MountVolume.MountDevice failed for volume \"pv\" : kubernetes.io/csi: attacher.MountDevice failed to \
+                create newCsiDriverClient: driver name d not found in the list of registered CSI drivers";
+    assert_eq!(node.set_up("u", persistent("d")).await, Err(text.to_owned()));
+    node.tear_down("u").await;
+}
+
+#[tokio::test]
+async fn a_volume_that_is_mounted_is_not_forgotten_when_its_driver_is_away() {
+    let node = start(terms(json!({"attachRequired": false})), bare_node()).await;
+    node.set_up("u", persistent("d")).await.expect("a volume");
+    let driver = node.drivers.get("d").expect("known");
+    node.drivers.remove("d", 0);
+    let (name, error) = node.csi.tear_down("u").await.expect_err("its driver is away");
+    let text = "UnmountVolume.TearDown failed for volume \"pv\" : kubernetes.io/csi: Unmounter.TearDownAt failed to get \
+                CSI client: driver name d not found in the list of registered CSI drivers";
+    assert_eq!((name.as_str(), error.to_string().as_str()), ("pv", text));
+    assert_eq!((node.mounts(), node.records()), (2, 1));
+    node.drivers.insert("d", driver);
+    node.tear_down("u").await;
+    assert_eq!((node.mounts(), node.records()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_volume_of_a_pods_own_is_published_alone_and_again_where_the_driver_wants() {
+    let spec =
+        json!({"podInfoOnMount": true, "requiresRepublish": true, "volumeLifecycleModes": ["Ephemeral"]});
+    let node = start(terms(spec), bare_node()).await;
+    let own = || {
+        let volume =
+            json!({"name": "v", "csi": {"driver": "d", "readOnly": true, "volumeAttributes": {"a": "b"}}});
+        Asked::inline(&pod("u"), &serde_json::from_value(volume).expect("a volume")).expect("a driver's")
+    };
+    let had = node.set_up("u", own()).await.expect("a volume");
+    assert!(had.read_only);
+    node.set_up("u", own()).await.expect("a volume");
+    let handle = own().handle;
+    assert_eq!(node.driver.calls(), [format!("publish {handle}"), format!("publish {handle}")]);
+    let told = node.driver.published().pop().expect("published");
+    assert_eq!(told.volume_context["csi.storage.k8s.io/ephemeral"], "true");
+    assert_eq!((told.readonly, told.volume_context["a"].as_str()), (true, "b"));
+    assert!(told.staging_target_path.is_empty());
+    let text = "MountVolume.SetUp failed for volume \"pv\" : volume mode \"Persistent\" not supported by driver d \
+                (only supports [\"Ephemeral\"])";
+    assert_eq!(node.set_up("u", persistent("d")).await, Err(text.to_owned()));
+    node.tear_down("u").await;
+    assert_eq!(node.driver.calls(), [format!("unpublish {handle}")]);
+    assert_eq!((node.mounts(), node.records()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_volume_is_mounted_once_it_is_attached() {
+    let name = "kubernetes.io/csi/d^h";
+    let there = json!({"metadata": {"name": "n", "resourceVersion": "1", "uid": "n"},
+        "status": {"volumesInUse": [name], "volumesAttached": [{"name": name, "devicePath": ""}]}});
+    let node = start(json!([]), there).await;
+    node.set_up("u", persistent("d")).await.expect("a volume");
+    let told = node.driver.published().pop().expect("published");
+    assert_eq!(told.publish_context["port"], "7");
+    assert_eq!(node.csi.deps.in_use.watch().borrow().iter().collect::<Vec<_>>(), [name]);
+    node.tear_down("u").await;
+    assert!(node.csi.deps.in_use.watch().borrow().is_empty());
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_volumes_of_a_pod_that_leaves() {
+    let node = start(json!([]), bare_node()).await;
+    let (leave, leaving) = watch::channel(false);
+    let job = Job { pod: pod("u"), asked: persistent("d"), group: None, trusts_root: false, leaving };
+    let left = async {
+        node.csi.deps.in_use.watch().wait_for(|names| !names.is_empty()).await.expect("it waits");
+        leave.send_replace(true);
+    };
+    let (done, ()) = tokio::join!(node.csi.set_up(job), left);
+    assert!(matches!(done, Err(VolumeError::PodLeaves)));
+    node.tear_down("u").await;
+    assert!(node.csi.deps.in_use.watch().borrow().is_empty());
+    assert_eq!(node.driver.calls(), [""; 0]);
+}
