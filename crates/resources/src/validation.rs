@@ -13,6 +13,7 @@ pub(crate) mod batch;
 pub(crate) mod certificates;
 mod check;
 pub(crate) mod cluster;
+mod conditions;
 pub(crate) mod config;
 pub(crate) mod csi;
 pub(crate) mod definition;

@@ -24,10 +24,8 @@ pub(super) fn list<'a>(view: &'a View, api_version: &str, core: bool) -> GroupDi
         };
         match items.iter_mut().find(|item| item.metadata.name == gv.group) {
             Some(item) => item.versions.push(entry),
-            None => items.push(GroupDiscovery {
-                metadata: GroupMetadata { name: &gv.group, creation_timestamp: () },
-                versions: vec![entry],
-            }),
+            None => items
+                .push(GroupDiscovery { metadata: GroupMetadata { name: &gv.group }, versions: vec![entry] }),
         }
     }
     GroupDiscoveryList {

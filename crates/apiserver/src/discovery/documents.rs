@@ -93,8 +93,6 @@ pub(super) struct GroupDiscovery<'a> {
 pub(super) struct GroupMetadata<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     pub name: &'a str,
-    /// Always null: groups are not created.
-    pub creation_timestamp: (),
 }
 
 #[derive(Serialize)]

@@ -2,13 +2,13 @@
 
 use api::codec::{self, Decoded, Limits, Strictness, protobuf, structure};
 use api::managed;
-use api::{Error, GroupVersionKind, Object, Reason};
+use api::{Error, GroupVersion, GroupVersionKind, Object, Reason};
 use http::HeaderMap;
 use resources::{Resource, Schema};
 
 use super::options::WriteOptions;
 use crate::request::call::Call;
-use crate::respond::negotiate::{BodyFormat, body_format, media_type, unsupported_media_type};
+use crate::respond::negotiate::{BodyFormat, body_format, unsupported_media_type};
 
 /// What bodies of kinds without a protobuf form may be written in.
 const TEXTS: &str = "application/json, application/yaml";
@@ -26,8 +26,7 @@ fn document(headers: &HeaderMap, body: &[u8], schema: &Schema) -> Result<Decoded
         BodyFormat::Json => codec::decode_json(body, &limits),
         BodyFormat::Yaml => codec::decode_yaml(body, &limits),
         BodyFormat::Protobuf => {
-            let messages =
-                schema.messages().ok_or_else(|| unsupported_media_type(media_type(headers), TEXTS))?;
+            let messages = schema.messages().ok_or_else(|| unsupported_media_type(TEXTS))?;
             let object = protobuf::decode(schema.types(), messages, schema.id(), body, &limits)?;
             Ok(Decoded { object, duplicates: Vec::new() })
         }
@@ -162,18 +161,40 @@ fn settle_type(expected: &GroupVersionKind, object: &mut Object) -> Result<(), E
         object.set_type(expected);
         return Ok(());
     }
-    if kind == expected.kind {
+    let given = GroupVersion::parse(api_version).unwrap_or_else(|| GroupVersion::new("", api_version));
+    let is_custom = resources::schema_of_kind(expected).is_none();
+    if kind == expected.kind && (given.group == expected.group || is_custom) {
         return Err(Error::bad_request(format!(
             "the API version in the data ({api_version}) does not match the expected API version ({own_version})"
         )));
     }
-    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    let why = if is_custom {
+        format!("expected kind {:?} of {own_version:?}, got {kind:?}", expected.kind)
+    } else {
+        unconvertible(&given, kind, expected)
+    };
+    let version = given.version;
     Err(Error::bad_request(format!(
-        "{kind} in version {version:?} cannot be handled as a {}: expected kind {:?} of {own_version:?}, got {kind:?}{}",
-        expected.kind,
-        expected.kind,
-        if group.is_empty() { String::new() } else { format!(" of group {group:?}") },
+        "{kind} in version {version:?} cannot be handled as a {}: {why}",
+        expected.kind
     )))
+}
+
+/// Why what is given is no object of the expected kind, in upstream's words (`apimachinery/pkg/runtime/scheme.go`).
+fn unconvertible(given: &GroupVersion, kind: &str, expected: &GroupVersionKind) -> String {
+    if resources::schema_of_kind(&GroupVersionKind::new(&given.group, &given.version, kind)).is_none() {
+        let scheme = "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30";
+        return format!(
+            "no kind {kind:?} is registered for version {:?} in scheme {scheme:?}",
+            given.to_string()
+        );
+    }
+    // A group's own types are in the package of the first part of the group's name; events are the core group's.
+    let package = match expected.group.split('.').next().unwrap_or_default() {
+        "" | "events" => "core",
+        other => other,
+    };
+    format!("converting ({}.{kind}) to ({package}.{}): unknown conversion", given.version, expected.kind)
 }
 
 /// The options in the body of a delete; `None` for an empty body.

@@ -6,8 +6,9 @@
 
 use api::Error;
 use resources::Resource;
+use store::Revision;
 
-use super::storage::read_error;
+use super::storage::{cache_error, read_error};
 use crate::context::Context;
 use crate::request::call::Call;
 use crate::request::query::Query;
@@ -18,7 +19,16 @@ pub(crate) async fn wait(context: &Context, row: &Resource, call: &Call) -> Resu
         return Ok(());
     }
     let fresh = context.deps.cache.fresh().await;
-    fresh.map_err(|error| read_error(&error, &row.group_resource(), call.info.verb))
+    fresh.map_err(|error| read_error(&error, &row.group_resource(), call.info.verb))?;
+    match oldest(call.info.verb, &call.query) {
+        Some(asked) => context.deps.cache.not_older(asked).await.map_err(|error| cache_error(&error)),
+        None => Ok(()),
+    }
+}
+
+/// The revision that an object must be read from, or a later one.
+fn oldest(verb: &str, query: &Query) -> Option<Revision> {
+    query.non_empty("resourceVersion").filter(|_| verb == "get")?.parse().ok()
 }
 
 fn demanded(verb: &str, subresource: &str, query: &Query) -> bool {

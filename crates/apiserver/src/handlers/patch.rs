@@ -44,7 +44,7 @@ impl PatchType {
             "application/merge-patch+json" => Ok(Self::Merge),
             "application/strategic-merge-patch+json" => Ok(Self::Strategic),
             "application/apply-patch+yaml" | "application/apply-patch+json" => Ok(Self::Apply),
-            other => Err(unsupported_media_type(other, ACCEPTED)),
+            _ => Err(unsupported_media_type(ACCEPTED)),
         }
     }
 }
@@ -162,7 +162,7 @@ pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers, target.row.in_protobuf())?;
     let kind = PatchType::of(&call.headers)?;
     if kind == PatchType::Strategic && target.row.schema.custom().is_some() {
-        return Err(unsupported_media_type(media_type(&call.headers), ACCEPTED_OF_CUSTOM));
+        return Err(unsupported_media_type(ACCEPTED_OF_CUSTOM));
     }
     let options = WriteOptions::parse("PatchOptions", &call.query, &call.headers, kind == PatchType::Apply)?;
     let bytes = read_body(&target, &mut call).await?;

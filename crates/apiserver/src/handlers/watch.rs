@@ -290,7 +290,7 @@ impl Watcher {
 
     fn add_bookmark(&mut self, revision: Revision, ends_initial: bool) -> Result<(), Error> {
         let row = &self.target.row;
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
         if ends_initial {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }

@@ -1,6 +1,7 @@
 //! [`Query`]: the parameters of a request's URL. Pure.
 
 use std::borrow::Cow;
+use std::num::{IntErrorKind, ParseIntError};
 
 use percent_encoding::percent_decode_str;
 
@@ -52,10 +53,12 @@ impl Query {
     pub fn integer(&self, key: &str) -> Result<Option<i64>, api::Error> {
         match self.non_empty(key) {
             None => Ok(None),
-            Some(text) => text.parse().map(Some).map_err(|_| {
-                api::Error::bad_request(format!(
-                    "unable to decode query parameter {key:?}: strconv.ParseInt: parsing {text:?}: invalid syntax"
-                ))
+            Some(text) => text.parse().map(Some).map_err(|error: ParseIntError| {
+                let why = match error.kind() {
+                    IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+                    _ => "invalid syntax",
+                };
+                api::Error::bad_request(format!("strconv.ParseInt: parsing {text:?}: {why}"))
             }),
         }
     }

@@ -177,19 +177,18 @@ pub fn body_format(headers: &HeaderMap) -> Result<BodyFormat, Error> {
         "" | "application/json" => Ok(BodyFormat::Json),
         "application/yaml" => Ok(BodyFormat::Yaml),
         PROTOBUF => Ok(BodyFormat::Protobuf),
-        other => Err(unsupported_media_type(
-            other,
+        _ => Err(unsupported_media_type(
             "application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )),
     }
 }
 
 /// The 415 answer.
-pub fn unsupported_media_type(got: &str, accepted: &str) -> Error {
+pub fn unsupported_media_type(accepted: &str) -> Error {
     Error::new(
         Reason::UnsupportedMediaType,
         format!(
-            "the body of the request was in an unknown format {got:?} - accepted media types include: {accepted}"
+            "the body of the request was in an unknown format - accepted media types include: {accepted}"
         ),
     )
 }
@@ -260,7 +259,7 @@ mod tests {
         headers.insert(CONTENT_TYPE, "application/cbor".parse().unwrap());
         let error = body_format(&headers).unwrap_err();
         assert_eq!(error.code(), 415);
-        assert!(error.message.contains("unknown format \"application/cbor\""));
+        assert!(error.message.contains("unknown format - accepted media types include: application/json"));
         headers.insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().unwrap());
         assert_eq!(body_format(&headers).unwrap(), BodyFormat::Json);
     }

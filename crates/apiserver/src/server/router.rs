@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use api::Error;
+use api::{Error, Reason};
 use futures::future::BoxFuture;
 use resources::{Resource, Verb};
 
@@ -65,15 +65,19 @@ async fn resource(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outc
     subresources::answer(Target::new(context, row)?, part, call).await
 }
 
+/// What is said of a method that there is not at a path, whatever the path is of.
+fn no_such_method() -> Error {
+    Error::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+}
+
 async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
-    let refused = || Error::method_not_allowed(&row.group_resource(), call.info.verb);
-    let verb = Verb::named(call.info.verb).filter(|v| row.supports(*v)).ok_or_else(refused)?;
+    let verb = Verb::named(call.info.verb).filter(|v| row.supports(*v)).ok_or_else(no_such_method)?;
     let named = !call.info.name.is_empty();
     if verb == Verb::Create && named {
-        return Err(refused());
+        return Err(no_such_method());
     }
     if matches!(verb, Verb::Update | Verb::Patch) && !named {
-        return Err(refused());
+        return Err(no_such_method());
     }
     if let Some(question) = row.question {
         return subresources::ask(context, row, question, call).await;
@@ -87,7 +91,7 @@ async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome 
     }
     // All namespaces together can only be read.
     if all_namespaces && matches!(verb, Verb::Create | Verb::DeleteCollection) {
-        return Err(refused());
+        return Err(no_such_method());
     }
     let target = Target::new(context, row)?;
     match verb {

@@ -74,7 +74,9 @@ fn node_of(binding: &Object) -> Result<String, Error> {
 
 /// Sets the node, and what follows from it.
 fn assign(target: &Target, pod: &mut Object, binding: &Object, node: &str, now: &str) -> Result<(), Error> {
-    let conflict = |why: String| Error::conflict(&target.group_resource(), binding.name(), &why);
+    let mut resource = target.group_resource();
+    resource.resource.push_str("/binding");
+    let conflict = |why: String| Error::conflict(&resource, pod.name(), &why);
     if pod.deletion_timestamp().is_some() {
         return Err(conflict(format!("pod {} is being deleted, cannot be assigned to a host", pod.name())));
     }

@@ -42,7 +42,7 @@ fn component(row: &Resource, name: &str, health: Result<(), String>) -> Object {
     };
     let mut object = Object::default();
     object.set_type(&row.gvk());
-    object.0.insert("metadata".into(), json!({"name": name, "creationTimestamp": null}));
+    object.0.insert("metadata".into(), json!({"name": name}));
     object.0.insert("conditions".into(), json!([condition]));
     object
 }

@@ -76,7 +76,18 @@ async fn unknown_fields_warn_or_refuse() {
     assert!(warned.ok().get("datum").is_none());
     let wrong = json!({"metadata": {"name": "b"}, "data": []});
     harness.post(CONFIG_MAPS, &wrong).await.refused(400);
-    harness.post(CONFIG_MAPS, &json!({"apiVersion": "v1", "kind": "Secret"})).await.refused(400);
+    for (version, kind, why) in [
+        ("v1", "Secret", "converting (v1.Secret) to (core.ConfigMap): unknown conversion"),
+        (
+            "apps/v1",
+            "ConfigMap",
+            r#"no kind "ConfigMap" is registered for version "apps/v1" in scheme "k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30""#,
+        ),
+    ] {
+        let refused =
+            harness.post(CONFIG_MAPS, &json!({"apiVersion": version, "kind": kind})).await.refused(400);
+        assert_eq!(refused, format!(r#"{kind} in version "v1" cannot be handled as a ConfigMap: {why}"#));
+    }
     let bad = harness.post(CONFIG_MAPS, &config_map("Bad Name")).await.refused(422);
     assert!(
         bad.starts_with("ConfigMap \"Bad Name\" is invalid: metadata.name: Invalid value: \"Bad Name\""),
@@ -87,6 +98,17 @@ async fn unknown_fields_warn_or_refuse() {
         unnamed,
         "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_is_not_read_from_a_state_that_is_too_old() {
+    let harness = Harness::start().await;
+    let made = harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let version = made["metadata"]["resourceVersion"].as_str().unwrap();
+    let at = |version: &str| format!("{CONFIG_MAPS}/a?resourceVersion={version}");
+    assert_eq!(harness.get(&at(version)).await.ok(), made);
+    let late = harness.get(&at("99999999")).await.refused(504);
+    assert!(late.starts_with("Timeout: Too large resource version: 99999999, current: "), "{late}");
 }
 
 #[tokio::test]
@@ -318,7 +340,8 @@ async fn all_namespaces_together_can_be_read_and_not_written() {
     let harness = Harness::start().await;
     harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
     let everywhere = "/api/v1/configmaps";
-    harness.delete(everywhere).await.refused(405);
+    let refused = harness.delete(everywhere).await.refused(405);
+    assert_eq!(refused, "the server does not allow this method on the requested resource");
     harness.post(everywhere, &config_map("b")).await.refused(405);
     let held = harness.get(everywhere).await.ok();
     assert_eq!(held["items"].as_array().unwrap().len(), 1);

@@ -35,4 +35,8 @@ impl Logic for Budget {
     fn changes(&self) -> Changes<'_> {
         Changes::Any("budgets are free since policy/v1")
     }
+
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        policy::disruption_budget_status(new, old)
+    }
 }

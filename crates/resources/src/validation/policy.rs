@@ -7,7 +7,7 @@ use api::field::{ErrorList, FieldError, Path};
 use api::names;
 use serde_json::Value;
 
-use super::{amounts, check, read, selector, workload};
+use super::{amounts, check, conditions, read, selector, workload};
 
 const MAX_USER_PRIORITY: i64 = 1_000_000_000;
 /// The classes of the system's own pods, with their values.
@@ -31,6 +31,17 @@ pub(crate) fn disruption_budget(object: &Object) -> ErrorList {
     let policy = read::text(spec, "unhealthyPodEvictionPolicy");
     let at = path.child("unhealthyPodEvictionPolicy");
     check::if_given_one_of(&mut errors, &at, policy, &["AlwaysAllow", "IfHealthyBudget"]);
+    errors
+}
+
+pub(crate) fn disruption_budget_status(new: &Object, _old: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::root("status");
+    let status = read::top(new, "status");
+    conditions::conditions(&mut errors, &path, status);
+    for key in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
+        check::nonnegative(&mut errors, &path.child(key), read::int(status, key));
+    }
     errors
 }
 

@@ -148,7 +148,71 @@ pub(crate) fn claim_update(new: &Object, old: &Object) -> ErrorList {
         let detail = "field can not be less than status.capacity";
         errors.push(FieldError::forbidden(&at.child("requests").child("storage"), detail));
     }
+    let mode = |spec| read::raw(spec, "volumeMode");
+    check::unchanged(&mut errors, &Path::root("volumeMode"), mode(after), mode(before));
+    let class = |spec| read::get(spec, "volumeAttributesClassName");
+    let is_applied = read::get(read::top(old, "status"), "currentVolumeAttributesClassName").is_some();
+    if is_applied && class(after) != class(before) {
+        let at = path.child("volumeAttributesClassName");
+        let detail = match class(after).and_then(Value::as_str) {
+            None => Some("update from non-nil value to nil is forbidden"),
+            Some("") => Some("update from non-nil value to an empty string is forbidden"),
+            Some(_) => None,
+        };
+        errors.extend(detail.map(|detail| FieldError::forbidden(&at, detail)));
+    }
     errors
+}
+
+/// What expanding a claim, and changing its attributes, has come to.
+pub(crate) fn claim_status(new: &Object, _old: &Object) -> ErrorList {
+    const RESIZING: [&str; 5] = [
+        "ControllerResizeInProgress",
+        "ControllerResizeInfeasible",
+        "NodeResizePending",
+        "NodeResizeInProgress",
+        "NodeResizeInfeasible",
+    ];
+    let mut errors = ErrorList::new();
+    let path = Path::root("status");
+    let status = read::top(new, "status");
+    let capacity = path.child("capacity");
+    for (name, amount) in read::entries(status, "capacity") {
+        not_negative(&mut errors, &capacity.key(name), amount);
+    }
+    // Upstream names the field so.
+    let at = path.child("allocatedResourceStatus");
+    for (name, said) in read::pairs(status, "allocatedResourceStatuses") {
+        resource_of_claim(&mut errors, &at, name);
+        if !RESIZING.contains(&said) {
+            errors.push(FieldError::not_supported(&at, name, &RESIZING));
+        }
+    }
+    let at = path.child("allocatedResources");
+    for (name, amount) in read::entries(status, "allocatedResources") {
+        if resource_of_claim(&mut errors, &at, name) {
+            not_negative(&mut errors, &at.key(name), amount);
+        }
+    }
+    errors
+}
+
+fn not_negative(errors: &mut ErrorList, path: &Path<'_>, amount: &Value) {
+    if let Some(quantity) = amounts::parse(amount).filter(|q| q.signum() < 0) {
+        errors.push(FieldError::invalid(path, quantity.value(), "must be a valid resource quantity"));
+    }
+}
+
+/// Whether a name is that of what a claim has of a volume.
+fn resource_of_claim(errors: &mut ErrorList, path: &Path<'_>, name: &str) -> bool {
+    let faults = names::qualified_name(name);
+    let is_native = !name.contains('/') || name.contains("kubernetes.io/");
+    let is_sound = faults.is_empty() && (!is_native || name == "storage");
+    if faults.is_empty() && !is_sound {
+        errors.push(FieldError::not_supported(path, name, &["storage"]));
+    }
+    check::faults(errors, path, name, faults);
+    is_sound
 }
 
 pub(crate) fn volume(object: &Object) -> ErrorList {
@@ -199,9 +263,7 @@ fn volume_capacity(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     }
     for (name, amount) in read::entries(spec, "capacity") {
         let at = path.key(name);
-        if let Some(quantity) = amounts::parse(amount).filter(|q| q.signum() < 0) {
-            errors.push(FieldError::invalid(&at, quantity.value(), "must be a valid resource quantity"));
-        }
+        not_negative(errors, &at, amount);
         positive(errors, &at, amount);
     }
 }

@@ -38,6 +38,10 @@ impl Logic for PersistentVolumeClaim {
         Changes::Judged(&storage::claim_update)
     }
 
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        storage::claim_status(new, old)
+    }
+
     fn warnings(&self, object: &Object) -> Vec<String> {
         warnings::claim(object)
     }

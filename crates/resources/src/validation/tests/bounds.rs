@@ -215,3 +215,50 @@ fn claims_say_what_they_are_filled_with() {
         ["spec: Invalid value: \"spec.dataSource\": must match dataSourceRef"]
     );
 }
+
+#[test]
+fn statuses_of_budgets_and_claims() {
+    let budget = |status: Value| {
+        let object = json!({"metadata": {"name": "b"}, "spec": {}, "status": status});
+        status_updated("poddisruptionbudgets", &object, &object)
+    };
+    let condition = json!({"type": "A", "status": "True", "reason": "Enough", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    assert_eq!(budget(json!({"conditions": [condition], "disruptionsAllowed": 1})), [""; 0]);
+    let wrong = json!({"type": "A", "status": "X", "reason": "", "message": "m", "observedGeneration": -1});
+    assert_eq!(
+        budget(json!({"conditions": [condition, wrong], "disruptionsAllowed": -1})),
+        [
+            "status.conditions[1].type: Duplicate value: \"A\"",
+            "status.conditions[1].status: Unsupported value: \"X\": supported values: \"False\", \"True\", \"Unknown\"",
+            "status.conditions[1].observedGeneration: Invalid value: -1: must be greater than or equal to zero",
+            "status.conditions[1].lastTransitionTime: Required value: must be set",
+            "status.conditions[1].reason: Required value: must be set",
+            "status.disruptionsAllowed: Invalid value: -1: must be greater than or equal to 0",
+        ]
+    );
+    let told = budget(json!({"conditions": [with(&condition, "/reason", json!("no words"))]}));
+    assert!(
+        told[0]
+            .starts_with("status.conditions[0].reason: Invalid value: \"no words\": a condition reason must")
+    );
+    let claim = |status: Value| {
+        let object = json!({"metadata": {"name": "c"}, "spec": {}, "status": status});
+        status_updated("persistentvolumeclaims", &object, &object)
+    };
+    let sound = json!({"capacity": {"storage": "1Gi"}, "allocatedResources": {"storage": "1Gi"},
+        "allocatedResourceStatuses": {"storage": "NodeResizePending"}});
+    assert_eq!(claim(sound), [""; 0]);
+    assert_eq!(
+        claim(json!({"capacity": {"storage": "-1"}, "allocatedResources": {"cpu": "1"}})),
+        [
+            "status.capacity[storage]: Invalid value: -1: must be a valid resource quantity",
+            "status.allocatedResources: Unsupported value: \"cpu\": supported values: \"storage\"",
+        ]
+    );
+    let told = claim(json!({"allocatedResourceStatuses": {"storage": "X"}}));
+    assert!(
+        told[0]
+            .starts_with("status.allocatedResourceStatus: Unsupported value: \"storage\": supported values:")
+    );
+}
