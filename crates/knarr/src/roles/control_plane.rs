@@ -365,15 +365,18 @@ async fn set_up(plane: &ControlPlane) -> Result<()> {
 }
 
 fn bootstrap_config(parts: &Parts) -> BootstrapConfig {
+    let service_ip = IpAddr::from(parts.cluster.api_service_ip());
+    // A machine without a network has those that every machine has: endpoints may not lie on the loopback.
+    let reachable = parts.addresses.iter().find(|ip| !ip.is_loopback() && **ip != service_ip);
     BootstrapConfig {
         cluster_name: parts.layout.name.clone(),
         cluster_domain: CLUSTER_DOMAIN.to_owned(),
         pod_cidr: parts.cluster.pod_cidr(),
         service_cidr: parts.cluster.service_cidr(),
-        service_ip: parts.cluster.api_service_ip().into(),
+        service_ip,
         dns_ip: parts.cluster.dns_ip().into(),
         corefile: network::dns::default_corefile(CLUSTER_DOMAIN),
-        advertise_ip: parts.addresses.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        advertise_ip: reachable.copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         secure_port: parts.cluster.api_port(),
         client_ca_pem: parts.pki.ca_pem.clone(),
         front_proxy_ca_pem: parts.pki.front_proxy_ca_pem.clone(),

@@ -127,7 +127,7 @@ async fn serve(layout: Layout, settings: Settings, config: Option<PathBuf>) -> R
     };
     let ready = Ready { nodes: nodes.names(), late, server: endpoint.server.clone() };
     keep_certificates(&parts, &plane, &here);
-    follow_addresses(&parts, &plane, here.addresses.clone());
+    follow_addresses(&parts, &plane, &here);
     tell(ready)?;
     let mut end = std::pin::pin!(wait_for_end(&shutdown));
     loop {
@@ -190,8 +190,8 @@ fn names_of(cluster: &Cluster, gateway: Ipv4Addr) -> Names {
 }
 
 /// Has the API's own Service lead to where the server is reached, while the server runs.
-fn follow_addresses(parts: &Parts, plane: &ControlPlane, mut addresses: Addresses) {
-    let plane = plane.clone();
+fn follow_addresses(parts: &Parts, plane: &ControlPlane, here: &Here) {
+    let (plane, mut addresses, gateway) = (plane.clone(), here.addresses.clone(), IpAddr::V4(here.gateway));
     let shutdown = parts.supervisor.shutdown().clone();
     parts.supervisor.spawn(TaskKind::Background, "the API's Service", async move {
         // They may have changed since the server looked.
@@ -200,6 +200,8 @@ fn follow_addresses(parts: &Parts, plane: &ControlPlane, mut addresses: Addresse
             while addresses.changed().await.is_ok() {
                 let best = addresses.borrow_and_update().first().copied();
                 let Some(best) = best else { continue };
+                // Endpoints may not lie on the loopback.
+                let best = if best.is_loopback() { gateway } else { best };
                 if let Err(error) = plane.moved(best).await {
                     tracing::error!(error = %format!("{error:#}"), "the API's Service does not follow the machine's address");
                 }
