@@ -40,7 +40,7 @@ pub struct NodeFlags {
     #[arg(long, value_name = "DURATION")]
     pub http_check_frequency: Option<Span>,
     /// When pods are ended at once for the node's sake, as "memory.available<1Gi,nodefs.available<5%"
-    /// [default: memory.available<100Mi,nodefs.available<10% and less than 1Gi,nodefs.inodesFree<5%,pid.available<2%]
+    /// [default: memory.available<100Mi,nodefs.available<10% and less than 1Gi,nodefs.inodesFree<5%,pid.available<2%; empty: never]
     #[arg(long, value_name = "SIGNAL<AMOUNT,...", value_delimiter = ',')]
     pub eviction_hard: Vec<String>,
     /// When pods are ended that has lasted a while, as "memory.available<1.5Gi"
@@ -260,6 +260,8 @@ fn pairs(flag: &str, given: &[String], separator: char) -> Result<BTreeMap<Strin
         Some((signal, amount)) => Ok((signal.trim().to_owned(), amount.trim().to_owned())),
         None => bail!("--{flag}: {text:?} is not of the form SIGNAL{separator}AMOUNT"),
     };
+    // An empty text says that there are none.
+    let given = if given == [""] { &[] } else { given };
     given.iter().map(pair).collect()
 }
 
@@ -323,6 +325,10 @@ mod tests {
         let handed = given.arguments().expect("flags");
         let handed: Vec<_> = handed.iter().map(|flag| flag.to_str().expect("UTF-8")).collect();
         assert_eq!(flags(&handed), given);
+        let never = flags(&["--eviction-hard="]);
+        assert_eq!(never.arguments().expect("flags"), ["--eviction-hard="]);
+        let hard = never.over(&NodeSettings::default()).expect("put together").eviction_hard;
+        assert_eq!(hard, Some(BTreeMap::new()));
     }
 
     #[test]

@@ -64,12 +64,29 @@ impl std::fmt::Display for Origin {
     }
 }
 
+/// What stands before the second of several YAML documents: the others are passed over, as upstream does.
+fn first_document(bytes: &[u8]) -> &[u8] {
+    let (mut at, mut has_content) = (0, false);
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.trim_ascii_end();
+        let is_mark = text == b"---" || text.starts_with(b"--- ");
+        if is_mark && has_content {
+            return &bytes[..at];
+        }
+        let is_said = !text.is_empty() && !text.trim_ascii_start().starts_with(b"#");
+        has_content |= is_said && text != b"---";
+        at += line.len();
+    }
+    bytes
+}
+
 /// The pods of a manifest for this node: one, or from a URL also those of a list.
 ///
 /// # Errors
 /// Says what is wrong with the manifest, with line and column where it is no YAML.
 pub fn read(bytes: &[u8], origin: &Origin, node: &str) -> Result<Vec<Arc<Pod>>, String> {
     let limits = Limits { bytes: MAX_BYTES, ..Limits::default() };
+    let bytes = first_document(bytes);
     let (value, _) = codec::decode_yaml_value(bytes, &limits).map_err(|error| error.message)?;
     let object = Object::from_value(value).ok_or("it is no object")?;
     let is_list = object.kind() == "PodList" && object.api_version() == "v1";
@@ -319,5 +336,15 @@ mod tests {
             one(&text).expect("a pod").spec.as_ref().and_then(|spec| spec.priority),
             Some(2_000_001_000)
         );
+    }
+
+    #[test]
+    fn the_first_document_of_a_file_counts() {
+        let check = |text: &str, first: &str| assert_eq!(first_document(text.as_bytes()), first.as_bytes());
+        check("a: 1\n", "a: 1\n");
+        check("# c\n---\na: 1\n---\n# more\n", "# c\n---\na: 1\n");
+        check("--- {a: 1}\n---\nb: 2\n", "--- {a: 1}\n");
+        check("a: |\n  ---\n  x\n...\n", "a: |\n  ---\n  x\n...\n");
+        check("a: ---\nb: '---x'\n---x: 1\n", "a: ---\nb: '---x'\n---x: 1\n");
     }
 }
