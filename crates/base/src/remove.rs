@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Deletes `path` with everything in it, however deep it nests: containers can nest folders deeper than a thread
@@ -13,7 +13,8 @@ use rustix::io::Errno;
 /// first, until there is one level alone. Links are removed, never followed. Blocks on the disk.
 ///
 /// # Errors
-/// `NotFound` when there is nothing; whatever the kernel refuses (a mount point is `ResourceBusy`). What is left
+/// `NotFound` when there is nothing; whatever the kernel refuses (below a mount point nothing is touched: it is
+/// `CrossesDevices`). What is left
 /// then can be removed by another call.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     let root = match open(CWD, path) {
@@ -25,7 +26,7 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
     let mut moved = 0u64;
     let mut folders = empty(&root)?;
     while let Some(name) = folders.pop() {
-        let folder = match open(&root, name.as_c_str()) {
+        let folder = match open_inside(&root, &name) {
             Ok(folder) => folder,
             Err(Errno::NOENT) => continue,
             Err(error) => return Err(error.into()),
@@ -47,6 +48,13 @@ pub fn remove_tree(path: &Path) -> io::Result<()> {
 fn open(at: impl AsFd, name: impl rustix::path::Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(at, name, flags, Mode::empty())
+}
+
+/// The same of a folder that is no mount point.
+fn open_inside(at: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let within = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    rustix::fs::openat2(at, name, flags, Mode::empty(), within)
 }
 
 /// Removes all entries that are not folders; returns the names of the folders.

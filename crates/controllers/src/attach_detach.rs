@@ -183,12 +183,10 @@ impl AttachDetachController {
 
     fn state(&self, node: &Cached<Node>, seen: &Observed) -> NodeState {
         let view = node_view(node);
-        let in_use = seen.source.as_ref().map(Source::unique_name);
         let used =
             node.typed().and_then(|node| node.status.as_ref()?.volumes_in_use.clone()).unwrap_or_default();
         NodeState {
-            // Where the volume is gone nobody knows what it was called.
-            uses: in_use.is_some_and(|name| used.contains(&name)),
+            uses: used.iter().any(|name| seen.is_named(name, node.name())),
             is_ready: &*view.ready == "True",
             is_out_of_service: view.out_of_service,
         }

@@ -140,13 +140,23 @@ impl Observed {
         })
     }
 
+    /// Whether a node calls the volume so among those that it uses; of a volume that is gone by its attachment's name.
+    pub fn is_named(&self, in_use: &str, node: &str) -> bool {
+        if let Some(source) = &self.source {
+            return source.unique_name() == in_use;
+        }
+        let Some((driver, handle)) = attachment::of_unique_name(in_use) else { return false };
+        let name = attachment::object_name(driver, handle, node);
+        self.attachments.iter().any(|attached| attached.node == node && attached.name == name)
+    }
+
     fn on(&self, node: &str) -> Option<&Attached> {
         self.own().find(|attached| attached.node == node)
     }
 
+    /// The nodes whose pods want the volume, also where the node's object is gone: its pods may run on.
     fn wanted(&self) -> BTreeSet<&str> {
-        let there = self.users.iter().map(|user| user.node.as_str());
-        there.filter(|node| self.nodes.contains_key(*node)).collect()
+        self.users.iter().map(|user| user.node.as_str()).collect()
     }
 
     /// The nodes that have the volume though nobody there wants it.
@@ -218,7 +228,9 @@ impl Observed {
 
     /// Whether an attachment that nobody wants may go now; else when it may at the latest, if ever.
     fn may_go(&self, attached: &Attached, now: Timestamp) -> Result<(), Option<Timestamp>> {
-        let Some(node) = self.nodes.get(&attached.node) else { return Ok(()) };
+        // A node whose object is gone may have the volume mounted all the same.
+        let unknown = NodeState { uses: true, ..NodeState::default() };
+        let node = self.nodes.get(&attached.node).copied().unwrap_or(unknown);
         if !node.uses || node.is_out_of_service {
             return Ok(());
         }
@@ -256,7 +268,8 @@ pub fn decide(seen: &Observed, now: Timestamp) -> Plan {
         }
     }
     if let Some(source) = &seen.source {
-        for node in wanted.iter().filter(|node| seen.on(node).is_none()) {
+        let without = |node: &&&str| seen.nodes.contains_key(**node) && seen.on(node).is_none();
+        for node in wanted.iter().filter(without) {
             if seen.is_elsewhere(node) {
                 plan = plan.because(format!("{} is attached to another node than {node}", seen.volume));
                 continue;

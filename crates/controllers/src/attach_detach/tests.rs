@@ -104,8 +104,30 @@ fn a_volume_goes_when_its_node_has_let_go_of_it() {
     assert_eq!(lines(&seen, NOW), ["detach from a"]);
     seen.attachments[0].is_going = true;
     assert_eq!(lines(&seen, NOW), [""; 0]);
-    let gone = scene(&[], &[attached("a", true)], &[]);
-    assert_eq!(lines(&gone, NOW), ["detach from a"], "there is no such node any more");
+}
+
+#[test]
+fn a_volume_that_is_gone_is_known_by_what_its_node_calls_it() {
+    let (driver, handle) = ("d.example.com", "h^1");
+    let mut seen = scene(&[], &[attached("a", true)], &[("a", USES)]);
+    seen.attachments[0].name = attachment::object_name(driver, handle, "a");
+    seen.source = None;
+    let name = attachment::unique_name(driver, handle);
+    assert!(seen.is_named(&name, "a") && !seen.is_named(&name, "b"));
+    assert!(!seen.is_named("kubernetes.io/csi/d.example.com^h", "a") && !seen.is_named("other", "a"));
+    assert_eq!(lines(&seen, NOW), [""; 0], "it is mounted");
+}
+
+#[test]
+fn a_node_whose_object_is_gone_may_have_volumes_mounted() {
+    let mut running = scene(&[("p", "a")], &[attached("a", true)], &[]);
+    running.users[0].is_pending = false;
+    assert_eq!(lines(&running, NOW + SignedDuration::from_hours(1)), [""; 0], "its pod is there");
+    let mut gone = scene(&[], &[attached("a", true)], &[]);
+    gone.unwanted_since.insert("a".into(), NOW);
+    assert_eq!(lines(&gone, NOW), [""; 0]);
+    assert_eq!(decide(&gone, NOW).again_after, Some(std::time::Duration::from_mins(6)));
+    assert_eq!(lines(&gone, NOW + SignedDuration::from_mins(6)), ["detach from a"]);
 }
 
 #[test]

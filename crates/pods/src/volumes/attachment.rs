@@ -9,6 +9,11 @@ pub fn unique_name(driver: &str, handle: &str) -> String {
     format!("kubernetes.io/csi/{driver}^{handle}")
 }
 
+/// The driver and the handle of a volume with such a name; `None` for one that is no driver's.
+pub fn of_unique_name(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix("kubernetes.io/csi/")?.split_once('^')
+}
+
 /// The name of the object by which the volume is attached to a node.
 pub fn object_name(driver: &str, handle: &str, node: &str) -> String {
     format!("csi-{}", hash(&format!("{handle}{driver}{node}")))

@@ -34,6 +34,10 @@ impl Csi {
             return Ok(BTreeMap::new());
         }
         let (name, node) = (asked.unique_name(), self.deps.node.as_str());
+        // Nobody takes back what is noted of a pod that has left.
+        if *leaving.borrow() {
+            return Err(VolumeError::PodLeaves);
+        }
         // Before the wait: what is in use is not detached.
         self.deps.in_use.add(&name, pod.metadata.uid.as_deref().unwrap_or_default());
         let attached =

@@ -106,7 +106,7 @@ impl Csi {
             give_away(&job, &places.target).await?;
         }
         self.write_record(&job, &places, &terms, true).await?;
-        if terms.requires_republish {
+        if terms.requires_republish && !*job.leaving.borrow() {
             self.publish_later(job);
         }
         Ok(ready)

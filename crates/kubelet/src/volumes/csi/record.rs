@@ -142,9 +142,19 @@ pub fn of_pod(dirs: &PodDirs, uid: &str) -> Result<Vec<Mounted>, VolumeError> {
 /// # Errors
 /// As [`of_pod`].
 pub fn of_all(dirs: &PodDirs) -> Result<Vec<Mounted>, VolumeError> {
+    let pods = dirs.pods();
+    // That a folder cannot be read does not mean that nothing is there.
+    let entries = match fs::read_dir(&pods) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|error| VolumeError::disk("reading", &pods, error))?,
+    };
     let mut found = Vec::new();
-    for uid in super::super::teardown::known_pods(dirs) {
-        found.extend(of_pod(dirs, &uid)?);
+    for entry in entries {
+        let name = entry.map_err(|error| VolumeError::disk("reading", &pods, error))?.file_name();
+        // Pods' uids are texts; nothing else is made here.
+        if let Some(uid) = name.to_str() {
+            found.extend(of_pod(dirs, uid)?);
+        }
     }
     Ok(found)
 }

@@ -60,6 +60,7 @@ pub(crate) fn update(new: &Object, old: &Object) -> ErrorList {
 pub(crate) fn part_update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = metadata_and_spec(new);
     mirror::changed(&mut errors, new, old);
+    mirror::part_changed(&mut errors, new, old);
     let path = Path::root("spec");
     let class = qos_class(new);
     if class != qos_class(old) {

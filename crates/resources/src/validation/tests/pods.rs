@@ -272,6 +272,17 @@ fn a_pod_shows_another_from_the_beginning_or_never() {
     assert_eq!(both(&plain, &shown), refused);
     assert_eq!(both(&pod(mirror("2"), "n"), &shown), refused);
     assert_eq!(both(&shown, &shown), [""; 0]);
+    let more = with(&shown, "/spec/ephemeralContainers", json!([{"name": "d", "image": "i"}]));
+    let part = |new: &Value, old: &Value| {
+        compared("pods", new, old, |row, new, old| row.logic.validate_part_update(new, old))
+    };
+    assert!(
+        part(&more, &shown)
+            .contains(&": Forbidden: static pods do not support ephemeral containers".to_owned())
+    );
+    let larger = with(&shown, "/spec/containers/0/resources", json!({"requests": {"cpu": "1"}}));
+    assert!(part(&larger, &shown).contains(&": Forbidden: static pods cannot be resized".to_owned()));
+    assert!(!part(&larger, &plain).join(" ").contains("static pods"));
     let why = format!("{at}: Invalid value: \"1\": must set spec.nodeName if mirror pod annotation is set");
     assert_eq!(created("pods", &pod(mirror("1"), "")).first(), Some(&why));
 }
