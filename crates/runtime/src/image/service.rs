@@ -124,6 +124,8 @@ fn to_cri(image: &ImageRecord) -> v1::Image {
         username: if uid.is_some() { String::new() } else { user.to_owned() },
         // No user means root, which the kubelet must know for runAsNonRoot.
         uid: uid.or(user.is_empty().then_some(0)).map(|value| v1::Int64Value { value }),
+        // No registry gives an imported image back: whoever collects garbage leaves it alone.
+        pinned: !image.imported.is_empty(),
         ..Default::default()
     }
 }
@@ -209,24 +211,25 @@ mod tests {
         assert!(credentials(auth("dQ=="), "x").is_err());
     }
 
+    fn record(user: &str) -> ImageRecord {
+        let id = crate::digest::Digest::of(b"");
+        let (tags, digests, blobs, imported) = Default::default();
+        let (manifest, layers, user) = (id, vec![], user.to_owned());
+        ImageRecord { id, manifest, blobs, layers, size_bytes: 0, user, tags, digests, imported }
+    }
+
+    #[test]
+    fn an_imported_image_is_pinned() {
+        let pulled = ImageRecord { tags: ["docker.io/library/a:1".to_owned()].into(), ..record("") };
+        assert!(!to_cri(&pulled).pinned);
+        let imported = ImageRecord { imported: pulled.tags.clone(), ..pulled };
+        assert!(to_cri(&imported).pinned);
+    }
+
     #[test]
     fn the_user_is_told_as_a_number_or_a_name() {
         let image = |user: &str| {
-            let id = crate::digest::Digest::of(b"");
-            let (tags, digests, blobs) = Default::default();
-            let user = user.to_owned();
-            let image = ImageRecord {
-                id,
-                manifest: id,
-                blobs,
-                layers: vec![],
-                size_bytes: 0,
-                user,
-                tags,
-                digests,
-                imported: std::collections::BTreeSet::new(),
-            };
-            let cri = to_cri(&image);
+            let cri = to_cri(&record(user));
             (cri.uid.map(|u| u.value), cri.username)
         };
         assert_eq!(image(""), (Some(0), String::new()));
