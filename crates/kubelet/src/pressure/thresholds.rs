@@ -54,14 +54,16 @@ pub struct Threshold {
     pub enough: Option<u64>,
     /// How long it must be met before pods are ended; at once where it is hard.
     pub grace: Option<Duration>,
-    /// How much more than the least must be there before it counts as resolved.
-    pub reclaim: Option<Amount>,
+    /// How much more than the least must be there before it counts as resolved: the largest of these. There may be
+    /// several, since two names are taken for one signal.
+    pub reclaim: Vec<Amount>,
 }
 
 impl Threshold {
     /// Whether too little is left; `resolving` asks for what is to be won back, too.
     pub fn is_met(&self, observed: Observation, resolving: bool) -> bool {
-        let more = self.reclaim.filter(|_| resolving).map_or(0, |reclaim| reclaim.of(observed));
+        let wanted = self.reclaim.iter().filter(|_| resolving).map(|reclaim| reclaim.of(observed));
+        let more = wanted.max().unwrap_or(0);
         let least = self.least.of(observed).saturating_add(more);
         observed.available < least
             && self.enough.is_none_or(|enough| observed.available < enough.saturating_add(more))
@@ -91,7 +93,8 @@ pub struct Written {
 
 impl Default for Thresholds {
     fn default() -> Self {
-        let of = |signal, least, enough| Threshold { signal, least, enough, grace: None, reclaim: None };
+        let of =
+            |signal, least, enough| Threshold { signal, least, enough, grace: None, reclaim: Vec::new() };
         // Upstream has no default for process ids; a node with none left cannot run anything.
         let all = vec![
             of(Signal::MemoryAvailable, Amount::Whole(100 << 20), None),
@@ -136,7 +139,7 @@ impl Thresholds {
             let amount = Amount::parse(text)
                 .ok_or_else(|| format!("evictionMinimumReclaim: {name}: {text:?} is no amount"))?;
             let concerned = thresholds.all.iter_mut().filter(|threshold| threshold.signal == wanted);
-            concerned.for_each(|threshold| threshold.reclaim = Some(amount));
+            concerned.for_each(|threshold| threshold.reclaim.push(amount));
         }
         Ok(thresholds)
     }
@@ -153,7 +156,7 @@ fn threshold(setting: &str, name: &str, text: &str) -> Result<Option<Threshold>,
         Some(Amount::Whole(0)) => {
             Err(format!("{setting}: eviction threshold {name} must be positive: {text}"))
         }
-        Some(least) => Ok(Some(Threshold { signal, least, enough: None, grace: None, reclaim: None })),
+        Some(least) => Ok(Some(Threshold { signal, least, enough: None, grace: None, reclaim: Vec::new() })),
     }
 }
 
@@ -199,6 +202,24 @@ mod tests {
         assert!(soft.is_met(at(2047 * mib), false) && !soft.is_met(at(2048 * mib), false));
         assert!(soft.is_met(at(2547 * mib), true) && !soft.is_met(at(2548 * mib), true));
         assert_eq!(Thresholds::parse(&Written::default()), Ok(Thresholds::default()));
+    }
+
+    #[test]
+    fn the_larger_reclaim_counts_where_two_names_are_one_signal() {
+        let resolved_at = |nodefs: &str, imagefs: &str| {
+            let written = Written {
+                hard: Some(map(&[("nodefs.available", "100")])),
+                reclaim: map(&[("nodefs.available", nodefs), ("imagefs.available", imagefs)]),
+                ..Written::default()
+            };
+            let read = Thresholds::parse(&written).expect("thresholds");
+            let at = |available| Observation { available, capacity: 1000 };
+            (0..1000).find(|available| !read.all[0].is_met(at(*available), true))
+        };
+        assert_eq!(resolved_at("50", "20"), Some(150));
+        assert_eq!(resolved_at("20", "50"), Some(150));
+        assert_eq!(resolved_at("10%", "50"), Some(200), "a share counts by what it comes to");
+        assert_eq!(resolved_at("50", "10%"), Some(200));
     }
 
     #[test]
