@@ -139,7 +139,13 @@ impl Evictor {
             let usage = pod.metadata.uid.as_ref().and_then(|uid| usages.get(uid)).cloned();
             Candidate { pod: pod.clone(), usage }
         };
-        let candidates: Vec<Candidate> = pods.iter().map(candidate).collect();
+        let grace_s = self.judge.grace_s(starved);
+        // Who ends already can be hurried, and otherwise gives nothing back by being told again.
+        let may_be_told = |pod: &&Arc<Pod>| {
+            let told = pod.metadata.uid.as_ref().and_then(|uid| self.deps.workers.ending_within_s(uid));
+            is_news(told, grace_s)
+        };
+        let candidates: Vec<Candidate> = pods.iter().filter(may_be_told).map(candidate).collect();
         let Some(first) = ranking::ranked(candidates, starved.signal).into_iter().next() else {
             tracing::warn!(resource, "the node is short of something, and no pod may be ended");
             return;
@@ -153,7 +159,7 @@ impl Evictor {
             "a pod is ended for the node's sake"
         );
         let why = Rejection { reason: "Evicted".to_owned(), message };
-        let eviction = Eviction { why, grace_s: Some(self.judge.grace_s(starved)), is_disruption: true };
+        let eviction = Eviction { why, grace_s: Some(grace_s), is_disruption: true };
         self.deps.workers.evict(&uid, eviction);
         self.ending = Some((uid, Instant::now() + PATIENCE));
     }
@@ -205,6 +211,11 @@ impl Evictor {
     }
 }
 
+/// Whether a pod that was told to end within `told` seconds would end sooner if it were told `grace_s`.
+fn is_news(told: Option<i64>, grace_s: i64) -> bool {
+    told.is_none_or(|told| grace_s.max(1) < told)
+}
+
 fn is_used(image: &v1::Image, used: &HashSet<String>) -> bool {
     let names = image.repo_tags.iter().chain(&image.repo_digests);
     used.contains(&image.id) || names.into_iter().any(|name| used.contains(name))
@@ -238,4 +249,15 @@ pub fn observe(root: &Path) -> std::io::Result<Observations> {
         observed.insert(Signal::NodefsInodesFree, of(now.inodes_free, now.inodes));
     }
     Ok(observed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_as_soon_as_it_can_is_left_alone() {
+        assert!(is_news(None, 1) && is_news(Some(30), 1) && is_news(Some(30), 0));
+        assert!(!is_news(Some(1), 1) && !is_news(Some(1), 0) && !is_news(Some(5), 30));
+    }
 }

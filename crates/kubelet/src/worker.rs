@@ -281,9 +281,20 @@ impl Worker {
         self.reporting.mirrored(mirror);
     }
 
-    /// The node ends the pod; the first reason stays.
+    /// The node ends the pod; the first reason stays, and the shortest grace counts.
     fn evict(&mut self, eviction: Eviction) {
-        if self.want.refusal.is_some() || self.want.eviction.is_some() {
+        if self.want.refusal.is_some() {
+            return;
+        }
+        if self.want.eviction.is_some() {
+            let under_way = Arc::make_mut(&mut self.want).eviction.as_mut();
+            if under_way.is_some_and(|under_way| under_way.hurry(&eviction)) {
+                tracing::debug!(
+                    pod = self.want.name(),
+                    grace_s = eviction.grace_s,
+                    "the eviction is hurried"
+                );
+            }
             return;
         }
         let about = crate::events::reference(&self.want.pod, crate::events::Part::Pod);

@@ -18,7 +18,7 @@ use crate::admission::Admission;
 use crate::allocation::{Allocation, PendingResize};
 use crate::cri_view::Record;
 use crate::origin::mirrored_uid;
-use crate::planner::{Eviction, Rejection};
+use crate::planner::{self, Eviction, Rejection};
 use crate::pressure;
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
 use crate::worker::{Mailbox, PodNews, PodView, Refusal, Tools, Worker};
@@ -155,6 +155,7 @@ impl Workers {
             gone,
             allocation,
             pending,
+            evicted_within_s: None,
         };
         if let Some((_, pending)) = &entry.pending {
             mailbox.resize(Some(pending.clone()));
@@ -196,8 +197,10 @@ impl Workers {
                     tracing::error!(uid, faults, "a pod's worker panicked and begins anew");
                     tokio::time::sleep(AFTER_FAULT.delay(faults)).await;
                     let pod = view.load().pod.clone();
-                    let gone = self.lock().by_uid.get(&uid).is_some_and(|entry| {
+                    let gone = self.lock().by_uid.get_mut(&uid).is_some_and(|entry| {
                         mailbox.resize(pending_of(entry));
+                        // The new worker knows of no eviction.
+                        entry.evicted_within_s = None;
                         entry.gone
                     });
                     let news = if gone { PodNews::Gone(pod) } else { PodNews::Current(pod) };
@@ -259,11 +262,24 @@ impl Workers {
         self.lock().by_uid.get(uid).is_some_and(|entry| !entry.view.load().holds_nothing)
     }
 
-    /// Ends a pod for the node's sake; it becomes `Failed` with this reason.
+    /// Ends a pod for the node's sake; it becomes `Failed` with this reason. One that is ending already ends within the
+    /// shorter grace.
     pub fn evict(&self, uid: &str, why: impl Into<Eviction>) {
-        if let Some(entry) = self.lock().by_uid.get(uid) {
-            entry.mailbox.evict(why.into());
+        if let Some(entry) = self.lock().by_uid.get_mut(uid) {
+            let why = why.into();
+            let grace_s = why.grace_of(&entry.view.load().pod);
+            entry.evicted_within_s = Some(entry.evicted_within_s.map_or(grace_s, |told| told.min(grace_s)));
+            entry.mailbox.evict(why);
         }
+    }
+
+    /// How long a pod that was told to end, by the API or for the node's sake, may take, in seconds; `None` for one that
+    /// was not told.
+    pub fn ending_within_s(&self, uid: &str) -> Option<i64> {
+        let roster = self.lock();
+        let entry = roster.by_uid.get(uid)?;
+        let deleted = planner::deletion_grace_s(&entry.view.load().pod);
+        deleted.into_iter().chain(entry.evicted_within_s).min()
     }
 
     /// Tells every worker that the runtime's state may have changed.

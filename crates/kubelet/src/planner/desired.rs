@@ -104,19 +104,46 @@ impl From<Rejection> for Eviction {
     }
 }
 
+impl Eviction {
+    /// How long containers of the pod may take to end for it, in seconds, at least 1.
+    pub fn grace_of(&self, pod: &Pod) -> i64 {
+        let own_s = own_grace_s(pod);
+        self.grace_s.map_or(own_s, |longest| own_s.min(longest.max(1)))
+    }
+
+    /// Another eviction of the same pod: the reason stays, and the shorter grace counts. Whether it is shorter than before.
+    pub fn hurry(&mut self, later: &Self) -> bool {
+        let is_shorter =
+            later.grace_s.is_some_and(|later| self.grace_s.is_none_or(|longest| later < longest));
+        if is_shorter {
+            self.grace_s = later.grace_s;
+        }
+        is_shorter
+    }
+}
+
+/// How long a pod that is deleted may take to end, in seconds, at least 1; `None` for one that stays.
+pub fn deletion_grace_s(pod: &Pod) -> Option<i64> {
+    pod.metadata.deletion_timestamp.as_ref()?;
+    Some(
+        pod.metadata.deletion_grace_period_seconds.map_or_else(|| own_grace_s(pod), |seconds| seconds.max(1)),
+    )
+}
+
+fn own_grace_s(pod: &Pod) -> i64 {
+    pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30).max(1)
+}
+
 impl Desired {
     pub fn new(pod: Arc<Pod>, gone: bool, host_ips: Vec<String>, runtime_name: String) -> Self {
         let empty = PodSpec::default();
         let spec = pod.spec.as_ref().unwrap_or(&empty);
-        let spec_grace_s = spec.termination_grace_period_seconds.unwrap_or(30);
-        let asked = pod.metadata.deletion_timestamp.is_some();
-        let grace_s = match pod.metadata.deletion_grace_period_seconds {
-            Some(seconds) if asked => seconds,
-            // Gone without having been asked to end: it was deleted by force.
-            _ if gone => 1,
-            _ => spec_grace_s,
+        // Gone without having been asked to end: it was deleted by force.
+        let told_s = pod.metadata.deletion_grace_period_seconds;
+        let deletion = match deletion_grace_s(&pod) {
+            Some(grace_s) if !gone || told_s.is_some() => Some(Deletion { grace_s }),
+            _ => gone.then_some(Deletion { grace_s: 1 }),
         };
-        let deletion = (gone || asked).then_some(Deletion { grace_s: grace_s.max(1) });
         Self {
             members: members(spec),
             restart_policy: RestartPolicy::parse(spec.restart_policy.as_deref()),
@@ -158,16 +185,16 @@ impl Desired {
 
     /// How long containers may take to end now, in seconds, at least 1.
     pub fn ending_grace_s(&self) -> i64 {
-        if let Some(deletion) = self.deletion {
-            return deletion.grace_s;
-        }
-        let longest = self.eviction.as_ref().and_then(|eviction| eviction.grace_s);
-        longest.map_or_else(|| self.grace_s(), |longest| self.grace_s().min(longest.max(1)))
+        let evicted =
+            self.eviction.as_ref().filter(|eviction| self.deletion.is_none() || eviction.grace_s.is_some());
+        let deleted = self.deletion.map(|deletion| deletion.grace_s);
+        let told = deleted.into_iter().chain(evicted.map(|eviction| eviction.grace_of(&self.pod)));
+        told.min().unwrap_or_else(|| self.grace_s())
     }
 
     /// The pod's own grace period in seconds, at least 1, whatever a deletion asked for.
     pub fn grace_s(&self) -> i64 {
-        self.spec().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30).max(1)
+        own_grace_s(&self.pod)
     }
 
     pub fn with_role(&self, role: Role) -> impl DoubleEndedIterator<Item = &Member> {

@@ -32,7 +32,9 @@ use jiff::Timestamp;
 
 pub use action::{Action, Notice, Plan, ProbeTarget, ResizedContainer};
 pub use action_key::ActionKey;
-pub use desired::{Deletion, Desired, Eviction, Member, Rejection, RestartPolicy, Role, container_hash};
+pub use desired::{
+    Deletion, Desired, Eviction, Member, Rejection, RestartPolicy, Role, container_hash, deletion_grace_s,
+};
 pub use observed::{CrashBackoff, Observed, ProbeKind, Setback, Verdict};
 pub use resize::parse as parse_resources;
 pub use setback::{Failure, after_failure};

@@ -72,10 +72,13 @@ impl Mailbox {
         self.bell.notify_one();
     }
 
-    /// Asks for the pod's end; the first reason stays.
+    /// Asks for the pod's end; the first reason stays, and the shortest grace counts.
     pub fn evict(&self, why: Eviction) {
-        self.with(|mail| {
-            mail.eviction.get_or_insert(why);
+        self.with(|mail| match &mut mail.eviction {
+            Some(first) => {
+                first.hurry(&why);
+            }
+            None => mail.eviction = Some(why),
         });
         self.bell.notify_one();
     }

@@ -30,6 +30,8 @@ pub struct Entry {
     pub allocation: Allocation,
     /// The pod that asks for something else than it was granted, and why it is not granted.
     pub pending: Option<(Arc<Pod>, PendingResize)>,
+    /// The shortest grace within which the pod was told to end for the node's sake, in seconds.
+    pub evicted_within_s: Option<i64>,
 }
 
 #[derive(Default)]

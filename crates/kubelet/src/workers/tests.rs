@@ -19,7 +19,7 @@ use crate::images::Images;
 use crate::metrics::Metrics;
 use crate::node_facts::NodeFacts;
 use crate::origin::{MIRROR_ANNOTATION, SOURCE_ANNOTATION};
-use crate::planner::Rejection;
+use crate::planner::{Eviction, Rejection};
 use crate::seams::{LookupError, PodDirectory, Volumes};
 use crate::worker::{PodNews, Tools};
 
@@ -555,6 +555,39 @@ async fn an_evicted_pod_fails_with_the_nodes_reason() {
     let events = node.events.take();
     assert_eq!(events.iter().filter(|e| e.contains("Evicted")).count(), 1, "{events:?}");
     assert!(node.cri.take_calls().iter().any(|c| c.contains("stop")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_eviction_hurries_a_pod_that_is_ending() {
+    let hard = |message: &str| Eviction {
+        why: Rejection { reason: "Evicted".to_owned(), message: message.to_owned() },
+        grace_s: Some(1),
+        is_disruption: true,
+    };
+    let soft = || Eviction { grace_s: Some(20), ..hard("soft") };
+    for is_deleted in [true, false] {
+        let clock = TestClock::new();
+        let mut cri = FakeCri::new(clock);
+        cri.stop_takes = Duration::from_secs(60);
+        let node = node_with(cri, clock);
+        node.cri.add_image("nginx:1");
+        node.deliver(&simple());
+        sleep(Duration::from_secs(1)).await;
+        node.cri.take_calls();
+        assert_eq!(node.workers.ending_within_s("u1"), None);
+        if is_deleted {
+            node.ask_to_end(&simple(), 20);
+        } else {
+            node.workers.evict("u1", soft());
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(node.workers.ending_within_s("u1"), Some(20));
+        node.workers.evict("u1", hard("hard"));
+        node.workers.evict("u1", soft());
+        assert_eq!(node.workers.ending_within_s("u1"), Some(1));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(node.cri.take_calls(), ["stop c2 within 20s", "stop c2 within 1s"], "{is_deleted}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
