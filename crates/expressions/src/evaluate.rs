@@ -104,16 +104,7 @@ impl<'a> Run<'a, '_> {
                 self.budget.hold(found.shell_bytes())?;
                 Ok(found)
             }
-            Node::Has { of, field } => {
-                let of = self.of(of)?;
-                match &of {
-                    Value::Optional(inner) => {
-                        Ok(Value::Bool(inner.as_ref().is_some_and(|inner| inner.has(field))))
-                    }
-                    Value::Object(..) | Value::Map(_) | Value::Made(_) => Ok(Value::Bool(of.has(field))),
-                    _ => no_overload(),
-                }
-            }
+            Node::Has { of, field } => has(&self.of(of)?, field),
             Node::Index { of, index, optional } => {
                 let (of, index) = (self.of(of)?, self.of(index)?);
                 self.look_through(&of)?;
@@ -142,12 +133,7 @@ impl<'a> Run<'a, '_> {
                 Value::Bool(flag) => Ok(Value::Bool(!flag)),
                 _ => no_overload(),
             },
-            Node::Negate(of) => match self.of(of)? {
-                Value::Int(n) => n.checked_neg().map(Value::Int).ok_or_else(overflow),
-                Value::Double(n) => Ok(Value::Double(-n)),
-                Value::Duration(d) => Ok(Value::Duration(-d)),
-                _ => no_overload(),
-            },
+            Node::Negate(of) => negated(self.of(of)?),
             Node::And(a, b) => self.logical(a, b, false),
             Node::Or(a, b) => self.logical(a, b, true),
             Node::Binary(sign, a, b) => {
@@ -463,6 +449,24 @@ impl<'a> Walk<'a> {
             Over::TransformMap | Over::TransformMapEntry => Ok(Value::Map(Arc::new(self.kept))),
             _ => Ok(Value::List(Arc::new(self.kept.into_iter().map(|(_, value)| value).collect()))),
         }
+    }
+}
+
+/// Whether a value has a field.
+fn has<'a>(of: &Value<'a>, field: &str) -> Evaluated<'a> {
+    match of {
+        Value::Optional(inner) => Ok(Value::Bool(inner.as_ref().is_some_and(|inner| inner.has(field)))),
+        Value::Object(..) | Value::Map(_) | Value::Made(_) => Ok(Value::Bool(of.has(field))),
+        _ => no_overload(),
+    }
+}
+
+fn negated(of: Value<'_>) -> Evaluated<'_> {
+    match of {
+        Value::Int(n) => n.checked_neg().map(Value::Int).ok_or_else(overflow),
+        Value::Double(n) => Ok(Value::Double(-n)),
+        Value::Duration(d) => Ok(Value::Duration(-d)),
+        _ => no_overload(),
     }
 }
 
