@@ -85,6 +85,16 @@ pub fn with_driver(mut object: CSINode, info: &NodeInfo) -> Option<CSINode> {
     Some(object)
 }
 
+/// Whether what is written of a driver has to be taken out before what it says now can be written: the API lets nothing
+/// of a driver be changed in place but for how many volumes there is room.
+fn is_replaced(object: &CSINode, info: &NodeInfo) -> bool {
+    let keys: Vec<&String> = info.topology.keys().collect();
+    let written = object.spec.drivers.iter().find(|known| known.name == info.driver);
+    written.is_some_and(|known| {
+        known.node_id != info.node_id || !known.topology_keys.iter().flatten().eq(keys.iter().copied())
+    })
+}
+
 /// Takes a driver out; `None` where it is not in it.
 pub fn without_driver(mut object: CSINode, driver: &str) -> Option<CSINode> {
     let before = object.spec.drivers.len();
@@ -169,13 +179,7 @@ impl CsiNodes {
         }
         let written = again(|| self.change_node(&info.driver, Some(info))).await;
         written.map_err(|error| format!("error updating Node object with CSI driver node info: {error}"))?;
-        let written = again(|| async {
-            match with_driver(self.object().await?, info) {
-                Some(object) => self.replace(&object).await,
-                None => Ok(()),
-            }
-        });
-        let written = written.await;
+        let written = again(|| self.write_driver(info)).await;
         written.map_err(|error| format!("error updating CSINode object with CSI driver node info: {error}"))
     }
 
@@ -188,7 +192,7 @@ impl CsiNodes {
             let api: Api<CSINode> = Api::all(self.client.clone());
             let object = api.get_opt(&self.node).await.map_err(|error| client::message(&error))?;
             match object.and_then(|object| without_driver(object, driver)) {
-                Some(object) => self.replace(&object).await,
+                Some(object) => self.replace(&object).await.map(drop),
                 None => Ok(()),
             }
         });
@@ -207,10 +211,24 @@ impl CsiNodes {
         api.create(&PostParams::default(), &made).await.map_err(|error| client::message(&error))
     }
 
-    async fn replace(&self, object: &CSINode) -> Result<(), String> {
+    /// In two steps where the API wants the driver to be new.
+    async fn write_driver(&self, info: &NodeInfo) -> Result<(), String> {
+        let mut object = self.object().await?;
+        let Some(mut next) = with_driver(object.clone(), info) else { return Ok(()) };
+        if is_replaced(&object, info)
+            && let Some(fewer) = without_driver(object, &info.driver)
+        {
+            object = self.replace(&fewer).await?;
+            let Some(anew) = with_driver(object, info) else { return Ok(()) };
+            next = anew;
+        }
+        self.replace(&next).await.map(drop)
+    }
+
+    async fn replace(&self, object: &CSINode) -> Result<CSINode, String> {
         let api: Api<CSINode> = Api::all(self.client.clone());
         let written = api.replace(&self.node, &PostParams::default(), object).await;
-        written.map(drop).map_err(|error| client::message(&error))
+        written.map_err(|error| client::message(&error))
     }
 
     async fn node(&self) -> Result<Node, String> {
@@ -242,6 +260,15 @@ async fn again<F: Future<Output = Result<(), String>>>(attempt: impl Fn() -> F) 
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
+
+    use bytes::Bytes;
+    use futures::FutureExt;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use kube::client::Body;
+
     use super::*;
 
     fn info(max_volumes: i64) -> NodeInfo {
@@ -271,6 +298,58 @@ mod tests {
         assert_eq!((other.spec.drivers.len(), &other.spec.drivers[0].allocatable), (1, &None));
         assert_eq!(without_driver(other.clone(), "e"), None);
         assert!(without_driver(other, "d").is_some_and(|left| left.spec.drivers.is_empty()));
+    }
+
+    /// An API that has one node and lets nothing of a driver be changed but its room; tells what drivers each write left.
+    fn api(writes: Arc<Mutex<Vec<Value>>>, drivers: Value) -> Client {
+        let mut csi_node = json!({"metadata": {"name": "n", "resourceVersion": "1",
+            "annotations": {MIGRATED: MIGRATED_PLUGINS}}, "spec": {"drivers": drivers}});
+        let node = json!({"metadata": {"name": "n", "resourceVersion": "1"}});
+        client::in_process(tower::service_fn(move |request: Request<Body>| {
+            let (parts, body) = request.into_parts();
+            let body = body.collect_bytes().now_or_never().expect("the whole body").expect("a body");
+            let answer = if !parts.uri.path().contains("csinodes") {
+                node.clone()
+            } else if parts.method == "PUT" {
+                let mut next: Value = serde_json::from_slice(&body).expect("JSON");
+                let said = |object: &Value| object["spec"]["drivers"].as_array().cloned().unwrap_or_default();
+                let is_kept = |old: &Value| {
+                    said(&next).iter().filter(|new| new["name"] == old["name"]).all(|new| {
+                        (&new["nodeID"], &new["topologyKeys"]) == (&old["nodeID"], &old["topologyKeys"])
+                    })
+                };
+                assert!(said(&csi_node).iter().all(is_kept), "field is immutable");
+                assert_eq!(next["metadata"]["resourceVersion"], csi_node["metadata"]["resourceVersion"]);
+                let mut writes = writes.lock().expect("no panic");
+                writes.push(next["spec"]["drivers"].clone());
+                next["metadata"]["resourceVersion"] = json!((writes.len() + 1).to_string());
+                csi_node = next;
+                csi_node.clone()
+            } else {
+                csi_node.clone()
+            };
+            async move { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(answer.to_string())))) }
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_says_otherwise_is_taken_out_and_written_anew() {
+        let other = json!({"name": "e", "nodeID": "x", "topologyKeys": []});
+        let now = json!({"name": "d", "nodeID": "n-1", "topologyKeys": ["d/zone"]});
+        let installed = async |known: Value| {
+            let writes = Arc::new(Mutex::new(Vec::new()));
+            let nodes = CsiNodes::new(api(writes.clone(), json!([known, other])), "n");
+            nodes.install(&info(0)).await.expect("written");
+            std::mem::take(&mut *writes.lock().expect("no panic"))
+        };
+        assert_eq!(installed(now.clone()).await, [] as [Value; 0]);
+        let id = json!({"name": "d", "nodeID": "n-0", "topologyKeys": ["d/zone"]});
+        assert_eq!(installed(id).await, [json!([other]), json!([other, now])]);
+        let keys = json!({"name": "d", "nodeID": "n-1", "topologyKeys": ["d/rack", "d/zone"]});
+        assert_eq!(installed(keys).await, [json!([other]), json!([other, now])]);
+        let mut room = now.clone();
+        room["allocatable"] = json!({"count": 3});
+        assert_eq!(installed(room).await, [json!([other, now])], "room alone is changed in place");
     }
 
     #[test]
