@@ -111,7 +111,7 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
     let (told, ips) = watch::channel(own_ips(&config.addresses.borrow()));
     let (tell_pressure, pressure) = watch::channel(State::default());
     let dirs = PodDirs::new(config.layout.kubelet_dir());
-    let in_use = InUse::read(&dirs).context("looking for volumes in use")?;
+    let in_use = InUse::read(&dirs);
     let node = node_config(config, ips.clone(), pressure, &in_use);
     let machine = Machine::read(&node.root).context("looking at the machine")?;
     let facts = Arc::new(NodeFacts::new(

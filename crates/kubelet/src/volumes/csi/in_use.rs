@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 
-use super::super::{PodDirs, VolumeError};
+use super::super::PodDirs;
 use super::record;
 
 /// The key of a record that holds the volume's name here, where it was attached.
@@ -20,19 +20,23 @@ pub struct InUse {
 }
 
 impl InUse {
-    /// What is in use by what stands on disk.
-    ///
-    /// # Errors
-    /// When that cannot be read.
-    pub fn read(dirs: &PodDirs) -> Result<Self, VolumeError> {
+    /// What is in use by what stands on disk. What cannot be read there is logged; the end of its pod fails and says so.
+    pub fn read(dirs: &PodDirs) -> Self {
         let in_use = Self { users: Arc::default(), told: Arc::new(watch::Sender::new(BTreeSet::new())) };
-        for mounted in record::of_all(dirs)? {
+        let found = record::of_all(dirs);
+        for one in &found.unreadable {
+            tracing::error!(
+                pod_uid = one.pod_uid, volume = one.name(), error = %one.error,
+                "what is known of a driver's volume cannot be read: it is not told as in use, and its pod cannot end"
+            );
+        }
+        for mounted in found.mounted {
             let name = mounted.record.get(KEY);
             if !name.is_empty() {
                 in_use.add(name, &mounted.pod_uid);
             }
         }
-        Ok(in_use)
+        in_use
     }
 
     /// The names as they are now.
@@ -72,7 +76,10 @@ mod tests {
         let dirs = PodDirs::new(dir.path());
         let record = record::Record::new("d", "h").with(KEY, "kubernetes.io/csi/d^h");
         record.write(&dirs.driver_volume("u1", "pv")).expect("written");
-        let in_use = InUse::read(&dirs).expect("read");
+        let broken = dirs.driver_volume("u0", "a");
+        std::fs::create_dir_all(&broken).expect("made");
+        std::fs::write(broken.join(record::FILE), "{").expect("written");
+        let in_use = InUse::read(&dirs);
         let mut names = in_use.watch();
         in_use.add("kubernetes.io/csi/d^h", "u2");
         assert_eq!(names.borrow_and_update().len(), 1);

@@ -152,9 +152,8 @@ impl Csi {
                 record = record.with(in_use::KEY, &asked.unique_name());
             }
         }
-        if is_ready {
-            record = record.with(READY, "true");
-        }
+        // Never longer when the volume is ready: what could be written before the driver heard of it can be again.
+        record = record.with(READY, if is_ready { "true" } else { "false" });
         let folder = places.folder.clone();
         blocking(move || record.write(&folder)).await
     }

@@ -115,7 +115,7 @@ fn volumes(
     Csi::new(Deps {
         client: client.clone(),
         node: "n".into(),
-        in_use: InUse::read(&dirs).expect("read"),
+        in_use: InUse::read(&dirs),
         dirs,
         drivers: drivers.clone(),
         terms: informers.cache(),
@@ -138,8 +138,12 @@ fn pod(uid: &str) -> Arc<Pod> {
 }
 
 fn persistent(driver: &str) -> Asked {
-    let volume = json!({"metadata": {"name": "pv"}, "spec": {"accessModes": ["ReadWriteMany"],
-        "csi": {"driver": driver, "volumeHandle": "h"}}});
+    called("pv", driver, "h")
+}
+
+fn called(name: &str, driver: &str, handle: &str) -> Asked {
+    let volume = json!({"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteMany"],
+        "csi": {"driver": driver, "volumeHandle": handle}}});
     Asked::persistent(&serde_json::from_value(volume).expect("a volume"), false).expect("a driver's")
 }
 
@@ -166,7 +170,7 @@ impl Fixture {
 
     fn records(&self) -> usize {
         let dirs = PodDirs::new(self.dir.path().join("root"));
-        record::of_all(&dirs).expect("read").len()
+        record::of_all(&dirs).mounted.len()
     }
 }
 
@@ -232,6 +236,38 @@ async fn a_volume_that_is_mounted_is_not_forgotten_when_its_driver_is_away() {
     node.drivers.insert("d", driver);
     node.tear_down("u").await;
     assert_eq!((node.mounts(), node.records()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_concerns_its_pod_alone() {
+    let mut node = start(terms(json!({"attachRequired": false})), bare_node()).await;
+    let had = node.set_up("u1", persistent("d")).await.expect("a volume");
+    node.set_up("u1", called("other", "d", "i")).await.expect("a volume");
+    node.set_up("u2", called("third", "d", "j")).await.expect("a volume");
+    let file = had.host_path.parent().expect("a folder").join(record::FILE);
+    let good = std::fs::read(&file).expect("read");
+    std::fs::write(&file, "{").expect("written");
+    node.restart();
+    node.driver.calls();
+    node.tear_down("u2").await;
+    assert_eq!(node.driver.calls(), ["unpublish j", "unstage j"]);
+    let (name, error) = node.csi.tear_down("u1").await.expect_err("it cannot be read");
+    assert!(name == "pv" && error.to_string().contains(record::FILE), "{name}: {error}");
+    assert_eq!(node.driver.calls(), ["unpublish i", "unstage i"]);
+    assert_eq!(node.mounts(), 2, "nothing is unmounted behind the driver's back");
+    std::fs::write(&file, good).expect("written");
+    node.tear_down("u1").await;
+    assert_eq!((node.mounts(), node.records()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_driver_does_not_hear_of_what_cannot_be_written_down() {
+    let node = start(terms(json!({"attachRequired": false})), bare_node()).await;
+    let long = called("pv", "d", &"h".repeat(64 << 10));
+    let error = node.set_up("u", long).await.expect_err("too large");
+    assert!(error.contains(record::FILE), "{error}");
+    assert_eq!((node.driver.calls().len(), node.mounts(), node.records()), (0, 0, 0));
+    node.tear_down("u").await;
 }
 
 #[tokio::test]

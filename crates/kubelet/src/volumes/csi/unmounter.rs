@@ -20,10 +20,14 @@ impl Csi {
     pub async fn tear_down(&self, uid: &str) -> Result<(), (String, VolumeError)> {
         self.publish_no_more(uid);
         let (dirs, of) = (self.deps.dirs.clone(), uid.to_owned());
-        let mounted = blocking(move || record::of_pod(&dirs, &of)).await;
-        for one in mounted.map_err(|error| (String::new(), error))? {
+        let found = blocking(move || Ok(record::of_pod(&dirs, &of))).await;
+        let found = found.map_err(|error| (String::new(), error))?;
+        for one in found.mounted {
             let name = one.record.get("specVolID").to_owned();
             self.release(one).await.map_err(|error| (name, error))?;
+        }
+        if let Some(one) = found.unreadable.into_iter().next() {
+            return Err((one.name(), one.error));
         }
         self.tokens.forget(uid);
         self.deps.in_use.forget(uid);
@@ -58,11 +62,15 @@ impl Csi {
     async fn unstage(&self, calls: &mut Calls, one: &Mounted, staging: &Path) -> Result<(), VolumeError> {
         let (dirs, own) = (self.deps.dirs.clone(), one.clone());
         let is_shared = blocking(move || {
-            let all = record::of_all(&dirs)?;
+            let all = record::of_all(&dirs);
+            // Whose volume cannot be read may have this one.
+            if let Some(one) = all.unreadable.into_iter().find(|one| one.may_be(&own.folder)) {
+                return Err(one.error);
+            }
             let same = |other: &Mounted| {
                 (other.record.driver(), other.record.handle()) == (own.record.driver(), own.record.handle())
             };
-            Ok(all.iter().any(|other| other.folder != own.folder && same(other)))
+            Ok(all.mounted.iter().any(|other| other.folder != own.folder && same(other)))
         });
         if is_shared.await? {
             return Ok(());
