@@ -83,7 +83,8 @@ fn driver(scene: &Scene) {
     let (cluster, sh) = scene.own_cluster("csi", 1);
     sh.ok("kubectl wait --for=create serviceaccount/default --timeout=30s");
     let driver = serve(&cluster);
-    sh.ok("kubectl wait csinode --all --for=jsonpath='{.spec.drivers[0].nodeID}'=node-7 --timeout=30s");
+    // The object is there before the driver is on it.
+    sh.ok("timeout 30 bash -c 'until [ \"$(kubectl get csinode -o jsonpath={.items[0].spec.drivers[0].nodeID} 2>/dev/null)\" = node-7 ]; do sleep 0.2; done'");
     let said = sh.ok("kubectl get csinode -o jsonpath='{.items[0].spec.drivers[0].allocatable.count} \
          {.items[0].spec.drivers[0].topologyKeys}'");
     assert_eq!(said, "5 [\"test.knarr.dev/rack\"]");

@@ -181,7 +181,8 @@ fn w106_parallel(scene: &Scene) {
     sh.ok(&format!("kubectl exec web-3 -- {BREAK}"));
     sh.ok("kubectl wait pod/web-3 --for=condition=Ready=False --timeout=30s");
     sh.ok("kubectl scale statefulset web --replicas=4");
-    sh.ok("kubectl wait --for=create pod/web-5 pod/web-6 --timeout=30s");
+    // One by one: kubectl gives up at once where two are not there yet.
+    sh.ok("for it in pod/web-5 pod/web-6; do kubectl wait --for=create $it --timeout=30s || exit 1; done");
     sh.ok("kubectl wait pod/web-6 --for=condition=Ready --timeout=30s");
     sh.ok("kubectl scale statefulset web --replicas=0");
     sh.ok("kubectl wait pod --all --for=delete --timeout=60s");
@@ -205,7 +206,8 @@ fn w106_claims(scene: &Scene) {
         "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "nobodys", "resources": {"requests": {"storage": "1Mi"}}}
     }]);
     sh.apply(&made.to_string());
-    sh.ok("kubectl wait --for=create pod/web-0 pod/web-1 pvc/www-web-0 pvc/www-web-1 --timeout=30s");
+    // One by one: kubectl gives up at once where two are not there yet.
+    sh.ok("for it in pod/web-0 pod/web-1 pvc/www-web-0 pvc/www-web-1; do kubectl wait --for=create $it --timeout=30s || exit 1; done");
     let claims = "kubectl get pvc -l app=web -o jsonpath='{range .items[*]}{.metadata.name}={.metadata.ownerReferences[*].kind} {end}'";
     assert_eq!(sh.ok(claims), "www-web-0=StatefulSet www-web-1=StatefulSet ");
     let volume = sh.ok("kubectl get pod web-1 -o jsonpath={.spec.volumes[0]}");
