@@ -51,6 +51,12 @@ pub enum Command {
     Agent(Agent),
     /// Tell why a pod is not running or not ready, and what would help
     Why(Why),
+    /// Talk to a cluster as the stock kubectl does, with the same commands, flags and kubeconfig files
+    #[command(disable_help_flag = true)]
+    Kubectl {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// The node's images
     #[command(subcommand)]
     Image(Image),

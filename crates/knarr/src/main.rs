@@ -55,13 +55,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// The programs knarr starts itself: by the name of a link, or by the first argument.
+/// The programs that read their arguments themselves, those that knarr starts and `kubectl`: by the name of a link, or by
+/// the first argument.
 fn internal(arguments: &[std::ffi::OsString]) -> Option<ExitCode> {
     let called_as = arguments.first().map(Path::new).and_then(Path::file_name).and_then(|name| name.to_str());
     if let Some(plugin) = called_as.and_then(Plugin::named) {
         return Some(ExitCode::from(cni::main(plugin)));
     }
+    if called_as == Some("kubectl") {
+        return Some(ExitCode::from(cli::run(&arguments[1..])));
+    }
     match arguments.get(1).and_then(|argument| argument.to_str()) {
+        Some("kubectl") => Some(ExitCode::from(cli::run(&arguments[2..]))),
         Some("cni") => Some(ExitCode::from(cni::main(Plugin::Bridge))),
         Some("shim") => Some(shim::main()),
         _ => None,
@@ -87,6 +92,7 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
         }
         Command::Why(asked) => asynchronous(commands::why::run(asked))?,
         Command::Token(token) => asynchronous(commands::token::run(token))?,
+        Command::Kubectl { arguments } => return Ok(ExitCode::from(cli::run(arguments))),
         Command::Crictl(view) => asynchronous(commands::crictl::run(view))?,
     }
     Ok(ExitCode::SUCCESS)
