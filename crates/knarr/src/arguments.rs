@@ -49,7 +49,7 @@ pub enum Command {
     Server(Server),
     /// Join a cluster whose control plane is elsewhere, and run this machine's node of it, in the foreground
     Agent(Agent),
-    /// Tell why a pod is not running or not ready, and what would help
+    /// Tell why an object is not as it was asked for, and what would help
     Why(Why),
     /// Talk to a cluster as the stock kubectl does, with the same commands, flags and kubeconfig files
     #[command(disable_help_flag = true)]
@@ -184,7 +184,7 @@ pub struct Agent {
 pub struct Why {
     #[command(flatten)]
     pub which: Which,
-    /// pod, or pod/NAME
+    /// The kind as kubectl takes it (pod, deploy, svc, pvc, ingress, node, ns, …), or KIND/NAME
     #[arg(value_name = "KIND")]
     pub kind: String,
     #[arg(value_name = "NAME")]

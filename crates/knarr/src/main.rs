@@ -23,7 +23,6 @@ mod settings;
 mod teardown;
 mod tokens;
 mod which;
-mod why;
 
 use std::io::Write;
 use std::path::Path;
