@@ -123,11 +123,11 @@ async fn receive<T>(
 {
     while let Some(message) = stream.next().await {
         let message = match message {
-            Ok(Message::Close(_)) => return,
+            Ok(Message::Close(_)) => break,
             Ok(message) => message,
             Err(error) => {
                 tracing::debug!(%error, "a WebSocket ended early");
-                return;
+                break;
             }
         };
         let Some((channel, bytes)) = decode(encoding, message) else { continue };
@@ -144,6 +144,10 @@ async fn receive<T>(
         {
             *slot = None;
         }
+    }
+    // Without this the readers would wait for more, after what has arrived.
+    for reader in readers.into_iter().flatten() {
+        close(reader).await;
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Remote {
     pub resize: Option<Reader>,
     pub error: Writer,
     pub form: Form,
+    /// Cancelled by the session once the process has been given all of the standard input that the client sent.
+    pub delivered: CancellationToken,
 }
 
 /// What to run.
@@ -42,7 +44,8 @@ pub enum Command<'a> {
 
 /// Runs a session to its end and sends its status to the client.
 ///
-/// Dropping the future (the client has disconnected) drops the process' streams.
+/// Dropping the future (the client has disconnected) drops the process' streams. What the client sent before is with
+/// the process once [`Remote::delivered`] is cancelled.
 pub async fn run(
     backend: &dyn StreamBackend,
     container: &str,
@@ -81,8 +84,14 @@ async fn say_goodbye(remote: &mut Remote, outcome: &Outcome<'_>) -> io::Result<(
 async fn serve(process: Process, remote: &mut Remote) -> Result<Exit, BackendError> {
     let Process { stdin, stdout, stderr, resize, exit } = process;
     let exited = CancellationToken::new();
+    let delivered = remote.delivered.clone();
+    let from = remote.stdin.take();
+    let fed = async {
+        feed(from, stdin).await;
+        delivered.cancel();
+    };
     let input = async {
-        tokio::join!(feed(remote.stdin.take(), stdin), follow_size(remote.resize.take(), resize),);
+        tokio::join!(fed, follow_size(remote.resize.take(), resize));
         std::future::pending::<Infallible>().await
     };
     let output = async {
@@ -194,6 +203,7 @@ mod tests {
             resize: None,
             error: Box::new(tokio::io::sink()),
             form: Form::Json,
+            delivered: CancellationToken::new(),
         };
         assert_eq!(serve(process, &mut remote).await?, Exit { code: 0 });
         drop(remote);

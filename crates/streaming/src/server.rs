@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_util::sync::CancellationToken;
 
 use super::backend::{Stdio, StreamBackend};
 use super::channels::{Channels, Encoding, socket_config};
@@ -31,6 +32,8 @@ use super::{port_forward, spdy, spdy_command};
 /// Ports one WebSocket may forward: each takes two channels of one byte.
 const CHANNEL_PORT_LIMIT: usize = 64;
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a process has to read what a client sent before it disconnected.
+const DELIVERY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How the server listens and what it allows.
 #[derive(Debug, Clone)]
@@ -221,20 +224,24 @@ impl Inner {
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let backend = &*self.backend;
+        let delivered = CancellationToken::new();
         match transport {
             Transport::Channels(encoding) => {
-                let (remote, channels) = command_channels(websocket(io).await, encoding, stdio).await;
-                together(command::run(backend, container, command, stdio, remote), channels.drive()).await;
+                let (remote, channels) =
+                    command_channels(websocket(io).await, encoding, stdio, delivered.clone()).await;
+                let session = command::run(backend, container, command, stdio, remote);
+                commanded(session, channels.drive(), &delivered).await;
             }
             Transport::Spdy(form) => {
                 let (mut connection, driver) = spdy::accept(io, self.spdy_limits());
+                let token = delivered.clone();
                 let session = async move {
-                    match spdy_command::collect(&mut connection, stdio, form).await {
+                    match spdy_command::collect(&mut connection, stdio, form, token).await {
                         Ok(remote) => command::run(backend, container, command, stdio, remote).await,
                         Err(error) => tracing::debug!(%error, container, "a session did not begin"),
                     }
                 };
-                together(session, log_end(driver)).await;
+                commanded(session, log_end(driver), &delivered).await;
             }
             // Never negotiated for commands.
             Transport::Tunnel => {}
@@ -285,6 +292,7 @@ async fn command_channels<T>(
     socket: WebSocketStream<T>,
     encoding: Encoding,
     stdio: Stdio,
+    delivered: CancellationToken,
 ) -> (Remote, Channels<T>)
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -297,6 +305,7 @@ where
         resize: stdio.tty.then(|| channels.reader(4)),
         error: channels.writer(3),
         form: encoding.form,
+        delivered,
     };
     // An empty message on the first writable channel tells the client that it is connected.
     let first = if stdio.stdout { 1 } else { 3 };
@@ -317,6 +326,29 @@ async fn together(session: impl Future<Output = ()>, driver: impl Future<Output 
     tokio::select! {
         () = &mut driver => return,
         () = session => {}
+    }
+    driver.await;
+}
+
+/// As [`together`], for a command: what a client sent before it disconnected still goes to the process.
+async fn commanded(
+    session: impl Future<Output = ()>,
+    driver: impl Future<Output = ()>,
+    delivered: &CancellationToken,
+) {
+    let (mut session, mut driver) = (std::pin::pin!(session), std::pin::pin!(driver));
+    tokio::select! {
+        () = &mut driver => {
+            tokio::select! {
+                () = session => {}
+                () = delivered.cancelled() => {}
+                () = tokio::time::sleep(DELIVERY_PATIENCE) => {
+                    tracing::debug!("a process did not read what its client had sent");
+                }
+            }
+            return;
+        }
+        () = &mut session => {}
     }
     driver.await;
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::AsyncRead;
+use tokio_util::sync::CancellationToken;
 
 use super::backend::Stdio;
 use super::command::Remote;
@@ -16,14 +17,24 @@ use super::status::Form;
 const OPENING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits for the streams that belong to `stdio`. Errors: a stream is missing, or the connection ended.
-pub async fn collect(connection: &mut Connection, stdio: Stdio, form: Form) -> io::Result<Remote> {
-    match tokio::time::timeout(OPENING_PATIENCE, collect_all(connection, stdio, form)).await {
+pub async fn collect(
+    connection: &mut Connection,
+    stdio: Stdio,
+    form: Form,
+    delivered: CancellationToken,
+) -> io::Result<Remote> {
+    match tokio::time::timeout(OPENING_PATIENCE, collect_all(connection, stdio, form, delivered)).await {
         Ok(collected) => collected,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client did not open its streams")),
     }
 }
 
-async fn collect_all(connection: &mut Connection, stdio: Stdio, form: Form) -> io::Result<Remote> {
+async fn collect_all(
+    connection: &mut Connection,
+    stdio: Stdio,
+    form: Form,
+    delivered: CancellationToken,
+) -> io::Result<Remote> {
     let mut opened = Opened::default();
     while !opened.complete(stdio, form) {
         let Some(stream) = connection.next_stream().await else {
@@ -40,6 +51,7 @@ async fn collect_all(connection: &mut Connection, stdio: Stdio, form: Form) -> i
         resize: opened.resize.map(|s| Box::new(s) as _),
         error: Box::new(error),
         form,
+        delivered,
     })
 }
 

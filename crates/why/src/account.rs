@@ -51,7 +51,8 @@ impl Account {
         self.behind.extend(others.by_ref().take(SHOWN));
         let more = others.count();
         if more > 0 {
-            self.causes.push(format!("{more} more are in a like state"));
+            let are = if more == 1 { "is" } else { "are" };
+            self.causes.push(format!("{more} more {are} in a like state"));
         }
     }
 
@@ -79,6 +80,14 @@ impl Account {
         for other in &self.behind {
             other.write(text, depth + 1);
         }
+    }
+}
+
+/// `1 pod`, `3 pods`.
+pub fn number<N: Into<i64>>(count: N, thing: &str) -> String {
+    match count.into() {
+        1 => format!("1 {thing}"),
+        count => format!("{count} {thing}s"),
     }
 }
 

@@ -3,7 +3,7 @@
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Event, Pod};
 
-use crate::account::Account;
+use crate::account::{Account, number};
 use crate::reader::Reader;
 use crate::{deletion, refusals, warnings, workload};
 
@@ -53,13 +53,13 @@ fn state(facts: &Facts) -> Account {
     let (succeeded, failed, active) =
         (status.succeeded.unwrap_or(0), status.failed.unwrap_or(0), status.active.unwrap_or(0));
     if condition("Complete").is_some() {
-        return Account::well(format!("has completed: {succeeded} pods succeeded"));
+        return Account::well(format!("has completed: {} succeeded", number(succeeded, "pod")));
     }
     if let Some(condition) = condition("Failed").or_else(|| condition("FailureTarget")) {
         let (reason, message) =
             (condition.reason.clone().unwrap_or_default(), condition.message.clone().unwrap_or_default());
         let mut account = Account::unwell(format!("has failed: {reason}: {message}"));
-        account.causes.push(format!("{failed} pods failed, {succeeded} succeeded"));
+        account.causes.push(format!("{} failed, {succeeded} succeeded", number(failed, "pod")));
         account.help = match reason.as_str() {
             "DeadlineExceeded" => Some("raise activeDeadlineSeconds, or make the work shorter".to_owned()),
             "BackoffLimitExceeded" => {
@@ -77,17 +77,18 @@ fn state(facts: &Facts) -> Account {
         account.help = Some("set spec.suspend to false".to_owned());
         return account;
     }
-    let wanted = spec.completions.map_or_else(String::new, |wanted| format!(" of {wanted}"));
-    let mut account = Account::unwell(format!(
-        "runs: {succeeded}{wanted} pods succeeded, {active} are active, {failed} failed"
-    ));
+    let done = match spec.completions {
+        Some(wanted) => format!("{succeeded} of {}", number(wanted, "pod")),
+        None => number(succeeded, "pod"),
+    };
+    let mut account = Account::unwell(format!("runs: {done} succeeded, {active} active, {failed} failed"));
     if let Some(message) = warnings::message(&facts.events, "FailedCreate") {
         account.causes.push(format!("a pod cannot be made: {message}"));
         account.help = refusals::help(message);
     }
     if failed > 0 {
         let limit = spec.backoff_limit.unwrap_or(6);
-        account.causes.push(format!("it is given up after {limit} failed tries"));
+        account.causes.push(format!("it is given up after {}", number(limit, "failure")));
     }
     account
 }
@@ -168,7 +169,7 @@ mod tests {
         };
         assert_eq!(
             account(&facts).text(),
-            "job ns/j runs: 1 of 2 pods succeeded, 1 are active, 0 failed\n  pod ns/j-1 waits: none of 1 nodes takes it\n"
+            "job ns/j runs: 1 of 2 pods succeeded, 1 active, 0 failed\n  pod ns/j-1 waits: none of 1 nodes takes it\n"
         );
         let facts = Facts {
             job: object("j", json!({"template": {}, "suspend": true}), json!({})),

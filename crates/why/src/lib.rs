@@ -18,6 +18,7 @@ mod reader;
 mod refusals;
 mod service;
 mod subject;
+mod unknown;
 mod warnings;
 mod workload;
 
@@ -26,4 +27,5 @@ mod samples;
 
 pub use account::Account;
 pub use reader::Reader;
-pub use subject::{Subject, UnknownSubject, tell};
+pub use subject::{Subject, tell};
+pub use unknown::UnknownSubject;

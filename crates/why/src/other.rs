@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::account::Account;
 use crate::reader::Reader;
-use crate::subject::UnknownSubject;
+use crate::unknown::UnknownSubject;
 use crate::{deletion, warnings};
 
 /// Conditions that are well when they are False.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Event, Pod, Service, ServicePort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::account::Account;
+use crate::account::{Account, number};
 use crate::reader::{Knock, Reader};
 use crate::{deletion, warnings, workload};
 
@@ -132,6 +132,7 @@ fn state(facts: &Facts) -> Account {
     }
     let ready = facts.selected.iter().filter(|pod| pods::is_ready(pod)).count();
     let all = facts.selected.len();
+    let pods = |count: usize| number(i64::try_from(count).unwrap_or(i64::MAX), "pod");
     if ready == 0 && spec.publish_not_ready_addresses != Some(true) {
         return Account::unwell(format!(
             "reaches nobody: none of the {all} pods that its selector matches is ready"
@@ -147,8 +148,8 @@ fn state(facts: &Facts) -> Account {
         });
     }
     match ready == all {
-        true => Account::well(format!("reaches {ready} pods")),
-        false => Account::unwell(format!("reaches {ready} of the {all} pods that its selector matches")),
+        true => Account::well(format!("reaches {}", pods(ready))),
+        false => Account::unwell(format!("reaches {ready} of the {} that its selector matches", pods(all))),
     }
 }
 
@@ -319,7 +320,7 @@ mod tests {
         };
         assert_eq!(
             account(&facts).text(),
-            "service ns/web reaches nobody: none of the 1 pods that its selector matches is ready\n  \
+            "service ns/web reaches nobody: its selector matches 1 pod, and none is ready\n  \
              pod ns/web-0 is not ready\n"
         );
         let facts = Facts {
@@ -328,6 +329,6 @@ mod tests {
             knocks: vec![Knocked { pod: "web-0".to_owned(), port: 8080, knock: Knock::Unreachable }],
             ..Facts::default()
         };
-        assert_eq!(account(&facts).text(), "service ns/web reaches 1 pods\n");
+        assert_eq!(account(&facts).text(), "service ns/web reaches 1 pod\n");
     }
 }

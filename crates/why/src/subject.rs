@@ -1,9 +1,8 @@
 //! What is asked about, and who gives the account.
 
-use std::fmt;
-
 use crate::account::Account;
 use crate::reader::Reader;
+use crate::unknown::UnknownSubject;
 use crate::{autoscaler, claim, ingress, job, namespace, node, other, pod, service, workload};
 
 /// The kinds that have an account of their own, by the words that kubectl takes for them.
@@ -60,30 +59,6 @@ pub struct Subject {
     /// Of no meaning for objects that are in no namespace.
     pub namespace: String,
 }
-
-/// Why there is no account.
-#[derive(Debug)]
-pub enum UnknownSubject {
-    NoSuchKind(String),
-    Api(kube::Error),
-}
-
-impl From<kube::Error> for UnknownSubject {
-    fn from(error: kube::Error) -> Self {
-        Self::Api(error)
-    }
-}
-
-impl fmt::Display for UnknownSubject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchKind(word) => write!(f, "the server doesn't have a resource type {word:?}"),
-            Self::Api(error) => f.write_str(&client::message(error)),
-        }
-    }
-}
-
-impl std::error::Error for UnknownSubject {}
 
 /// The account of an object.
 ///

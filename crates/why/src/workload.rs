@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::account::{Account, SHOWN};
+use crate::account::{Account, SHOWN, number};
 use crate::pod;
 use crate::reader::Reader;
 use crate::{deletion, refusals, warnings};
@@ -203,7 +203,7 @@ fn state(facts: &Facts) -> Account {
             _ => format!("has its {wanted} pods, all ready"),
         });
     }
-    let mut account = Account::unwell(format!("has {ready} of {wanted} pods ready"));
+    let mut account = Account::unwell(format!("has {ready} of {} ready", number(wanted, "pod")));
     if behind.is_some() {
         account.causes.push("its controller has not acted on its last change yet".to_owned());
     }
@@ -213,12 +213,12 @@ fn state(facts: &Facts) -> Account {
         account.help = Some(format!("kubectl rollout resume {}/{name}", facts.workload.kind));
     }
     if updated < wanted {
-        account.causes.push(format!("{updated} of {wanted} pods are of the present revision"));
+        account.causes.push(format!("{updated} of {} of the present revision", number(wanted, "pod")));
     }
     refused(facts, &mut account);
     let there = i64::try_from(facts.pods.len()).unwrap_or(i64::MAX);
     if there < wanted {
-        account.causes.push(format!("{there} of {wanted} pods exist"));
+        account.causes.push(format!("{there} of {} made", number(wanted, "pod")));
         if facts.workload.ordered && !facts.unwell.is_empty() {
             account.causes.push(
                 "its pods come in order: the next one waits until those before it are ready".to_owned(),
@@ -265,8 +265,8 @@ mod tests {
         assert_eq!(
             account(&facts).text(),
             format!(
-                "deployment ns/web has 1 of 3 pods ready\n  1 of 3 pods are of the present revision\n  \
-                 a pod cannot be made: {message}\n  1 of 3 pods exist\n\
+                "deployment ns/web has 1 of 3 pods ready\n  1 of 3 pods of the present revision\n  \
+                 a pod cannot be made: {message}\n  1 of 3 pods made\n\
                  What would help: raise the quota q, or ask for less (requested: pods=1, used: pods=1, limited: pods=1).\n"
             )
         );

@@ -26,15 +26,17 @@ const UPLOAD_BYTES: usize = 32 << 20;
 /// A running server; it ends with this.
 struct Running {
     server: StreamingServer,
+    backend: Arc<FakeBackend>,
     _task: JoinSet<()>,
 }
 
 async fn start() -> Result<Running, Failure> {
-    let server = StreamingServer::bind(StreamingConfig::default(), Arc::new(FakeBackend)).await?;
+    let backend = Arc::new(FakeBackend::default());
+    let server = StreamingServer::bind(StreamingConfig::default(), Arc::clone(&backend) as _).await?;
     let mut task = JoinSet::new();
     let running = server.clone();
     task.spawn(async move { running.run(Shutdown::new()).await });
-    Ok(Running { server, _task: task })
+    Ok(Running { server, backend, _task: task })
 }
 
 fn exec(running: &Running, command: &[&str], stdio: Stdio) -> Result<String, Failure> {
@@ -87,6 +89,36 @@ async fn websocket_v5_closes_stdin_and_ends_well() -> Result<(), Failure> {
     let channels = collect(&mut socket).await?;
     assert_eq!(channels[&1], b"hello");
     assert!(is_success(&channels[&3]));
+    Ok(())
+}
+
+/// What the process read whose client has gone.
+async fn kept(running: &Running) -> Result<Vec<u8>, Failure> {
+    let mut keeping = std::mem::take(&mut *running.backend.keeping.lock().map_err(|_| "poisoned")?);
+    Ok(keeping.join_next().await.ok_or("no process was started")??)
+}
+
+#[tokio::test]
+async fn what_a_client_sent_before_it_left_reaches_the_process() -> Result<(), Failure> {
+    const INPUT: Stdio = Stdio { stdin: true, stdout: false, stderr: false, tty: false };
+    let sent = vec![b'x'; 300_000];
+    for protocol in ["v4.channel.k8s.io", "v5.channel.k8s.io"] {
+        for closes in [true, false] {
+            let running = start().await?;
+            let mut socket = websocket_client(&exec(&running, &["keep"], INPUT)?, protocol).await?;
+            // The session has begun: a process that was never asked for is none.
+            assert!(matches!(socket.next().await, Some(Ok(Message::Binary(_)))));
+            socket.send(on(0, &sent)).await?;
+            if closes {
+                socket.close(None).await?;
+            }
+            drop(socket);
+            while running.backend.keeping.lock().map_err(|_| "poisoned")?.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(kept(&running).await?.len(), sent.len(), "{protocol}, closed: {closes}");
+        }
+    }
     Ok(())
 }
 

@@ -241,6 +241,17 @@ fn why(scene: &Scene) {
         causes.contains("waits: CrashLoopBackOff") && causes.contains("exit code 3 (Error): broken"),
         "{told}"
     );
+    sh.apply(
+        r#"{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "lost"},
+        "spec": {"selector": {"app": "nobody"}, "ports": [{"port": 80}]}}"#,
+    );
+    let told = sh.ok(&why(&format!("svc lost -n {namespace}")));
+    let lost = format!("service {namespace}/lost reaches nobody: no pod of the namespace has app=nobody");
+    assert!(told.starts_with(&lost), "{told}");
+    let told = sh.ok(&why("ns/kube-system"));
+    assert_eq!(told, "namespace kube-system is active");
+    let unknown = sh.fails(&why("widget w"));
+    assert!(unknown.contains("the server doesn't have a resource type \"widget\""), "{unknown}");
     let missing = sh.fails(&why(&format!("pod none -n {namespace}")));
     assert!(missing.contains("pods \"none\" not found"), "{missing}");
 }

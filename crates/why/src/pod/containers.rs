@@ -78,7 +78,7 @@ pub fn remedy(pod: &Pod, status: &ContainerStatus, events: &[Event]) -> Option<S
     let message = waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
     match reason {
         "ErrImageNeverPull" => Some(format!(
-            "bring the image {} to node {} (knarr image load), or set imagePullPolicy to IfNotPresent",
+            "bring the image {} to node {} (knarr image import), or set imagePullPolicy to IfNotPresent",
             status.image,
             pods::node_name(pod)
         )),
@@ -111,7 +111,7 @@ fn pull(pod: &Pod, image: &str, said: &str) -> String {
         return format!("trust the registry's certificate on node {}", pods::node_name(pod));
     }
     format!(
-        "let node {} reach the registry of {image}, or load the image (knarr image load)",
+        "let node {} reach the registry of {image}, or load the image (knarr image import)",
         pods::node_name(pod)
     )
 }

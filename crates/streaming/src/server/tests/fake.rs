@@ -1,13 +1,20 @@
 //! A backend that runs nothing.
 
+use std::sync::{Mutex, PoisonError};
+
 use async_trait::async_trait;
 use futures::FutureExt;
-use tokio::io::{AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::{BackendError, Connection, Exit, Process, Stdio, StreamBackend, TerminalSize};
 
-pub struct FakeBackend;
+#[derive(Default)]
+pub struct FakeBackend {
+    /// Processes that outlive their sessions, and what each of them read.
+    pub keeping: Mutex<JoinSet<Vec<u8>>>,
+}
 
 /// The process' own ends of its streams.
 struct Inside {
@@ -61,6 +68,19 @@ fn start(command: Vec<String>, stdio: Stdio) -> Process {
     }
 }
 
+impl FakeBackend {
+    fn keep(&self) -> Process {
+        let (stdin, mut process_stdin) = duplex(4096);
+        let reading = async move {
+            let mut kept = Vec::new();
+            process_stdin.read_to_end(&mut kept).await.map(|_| kept).unwrap_or_default()
+        };
+        self.keeping.lock().unwrap_or_else(PoisonError::into_inner).spawn(reading);
+        let exit = std::future::pending().boxed();
+        Process { stdin: Some(Box::new(stdin)), stdout: None, stderr: None, resize: None, exit }
+    }
+}
+
 #[async_trait]
 impl StreamBackend for FakeBackend {
     async fn exec(
@@ -71,6 +91,7 @@ impl StreamBackend for FakeBackend {
     ) -> Result<Process, BackendError> {
         match command[0].as_str() {
             "missing" => Err(BackendError::Failed("no such file".to_owned())),
+            "keep" => Ok(self.keep()),
             _ => Ok(start(command.to_vec(), stdio)),
         }
     }
