@@ -1,5 +1,6 @@
 //! The two transports of a `kube::Client`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine;
@@ -8,6 +9,7 @@ use http::{Request, Response};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tower::{BoxError, Service};
 
@@ -40,6 +42,8 @@ pub enum ConnectError {
     Address(String),
     #[error("the cluster's CA certificate cannot be read: {0}")]
     Ca(String),
+    #[error("the kubeconfig file {0}: {1}")]
+    File(String, String),
     #[error("cannot set up the client: {0}")]
     Client(#[from] Box<kube::Error>),
 }
@@ -105,6 +109,22 @@ pub fn https_as(
             config.auth_info.client_key_data = Some(BASE64_STANDARD.encode(key).into());
         }
     }
+    of_config(config)
+}
+
+/// A client with what a kubeconfig file says of its current context, or of `context`: certificates, tokens and the
+/// programs that give credentials. No connection is made yet.
+///
+/// # Errors
+/// When the file cannot be read, or what the file says does not lead to a server.
+pub async fn of_kubeconfig(path: &Path, context: Option<&str>) -> Result<Client, ConnectError> {
+    let failed = |error: KubeconfigError| ConnectError::File(path.display().to_string(), error.to_string());
+    let file = Kubeconfig::read_from(path).map_err(failed)?;
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    of_config(Config::from_custom_kubeconfig(file, &options).await.map_err(failed)?)
+}
+
+fn of_config(config: Config) -> Result<Client, ConnectError> {
     let failed = |error: kube::Error| ConnectError::Client(Box::new(error));
     let connector = config.rustls_https_connector_with_connector(tcp()).map_err(failed)?;
     let service = tower::ServiceBuilder::new()

@@ -10,7 +10,7 @@ pub mod kubeconfig;
 pub mod managed_fields;
 pub mod replaceable;
 
-pub use connect::{Credentials, Endpoint, Trust, https, https_as, in_process};
+pub use connect::{Credentials, Endpoint, Trust, https, https_as, in_process, of_kubeconfig};
 pub use error::{
     is_already_exists, is_conflict, is_expired, is_forbidden_by_terminating_namespace, is_not_found,
     is_not_found_of, is_without_namespace, message,
