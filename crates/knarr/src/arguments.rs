@@ -57,6 +57,8 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
+    /// Serve the dashboard of a cluster on this machine's loopback, until it is stopped
+    Dashboard(Dashboard),
     /// The node's images
     #[command(subcommand)]
     Image(Image),
@@ -195,6 +197,24 @@ pub struct Why {
     /// The form of the answer
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: OutputForm,
+}
+
+#[derive(Debug, Args)]
+pub struct Dashboard {
+    #[command(flatten)]
+    pub which: Which,
+    /// Act as whom a kubeconfig file says, in any cluster [default: as the administrator of this machine's cluster]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig file [default: its current one]
+    #[arg(long, requires = "kubeconfig")]
+    pub context: Option<String>,
+    /// The port on 127.0.0.1; 0 for any that is free
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// Only print the link; open no browser
+    #[arg(long)]
+    pub no_open: bool,
 }
 
 /// How an answer is written.

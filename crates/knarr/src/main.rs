@@ -89,6 +89,7 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Command::Dashboard(asked) => asynchronous(commands::dashboard::run(asked))?,
         Command::Why(asked) => asynchronous(commands::why::run(asked))?,
         Command::Token(token) => asynchronous(commands::token::run(token))?,
         Command::Kubectl { arguments } => return Ok(ExitCode::from(cli::run(arguments))),

@@ -1,6 +1,7 @@
 //! The commands of the command line, one module each.
 
 pub mod crictl;
+pub mod dashboard;
 pub mod down;
 pub mod image;
 pub mod status;

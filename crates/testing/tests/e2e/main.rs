@@ -14,6 +14,7 @@ mod configuration;
 mod containers;
 mod customs;
 mod daemons;
+mod dashboard;
 mod deletion;
 mod deployments;
 mod disruption;
@@ -71,6 +72,7 @@ const AREAS: &[&[suite::Row]] = &[
     webhooks::ROWS,
     customs::ROWS,
     daemons::ROWS,
+    dashboard::ROWS,
     faults::ROWS,
     leftovers::ROWS,
     jobs::ROWS,
