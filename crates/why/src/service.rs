@@ -135,7 +135,8 @@ fn state(facts: &Facts) -> Account {
     let pods = |count: usize| number(i64::try_from(count).unwrap_or(i64::MAX), "pod");
     if ready == 0 && spec.publish_not_ready_addresses != Some(true) {
         return Account::unwell(format!(
-            "reaches nobody: none of the {all} pods that its selector matches is ready"
+            "reaches nobody: its selector matches {}, and none is ready",
+            pods(all)
         ));
     }
     let pending = spec.type_.as_deref() == Some("LoadBalancer") && !has_balancer(&facts.service);
