@@ -15,6 +15,8 @@ const TEXTS: &str = "application/json, application/yaml";
 
 /// How much of a body that cannot be read is shown.
 const SUMMARY_BYTES: usize = 30;
+/// How much of a body without a kind is shown.
+const SHOWN_BYTES: usize = 4096;
 
 /// Decodes a body of the given structure in whatever format it is written, its structure not checked yet.
 ///
@@ -58,11 +60,24 @@ pub(crate) fn object(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Error> {
-    let decoded =
-        document(&call.headers, body, &row.schema).map_err(|error| unrecognized(row, body, error))?;
+    let decoded = document(&call.headers, body, &row.schema)
+        .and_then(|decoded| named_type(row, decoded, body))
+        .map_err(|error| unrecognized(row, body, error))?;
     let object = check((&row.gvk(), &row.schema), decoded, options, warnings)?;
     call.notes.received(&object);
     Ok(object)
+}
+
+/// Refuses an object of a custom kind that does not say its kind: only those of built-in kinds are what their path says
+/// (`apimachinery/pkg/runtime/serializer/json`).
+fn named_type(row: &Resource, decoded: Decoded, body: &[u8]) -> Result<Decoded, Error> {
+    let kind = decoded.object.0.get("kind").filter(|kind| !kind.is_null());
+    if row.schema.custom().is_none() || kind.is_some_and(|kind| kind.as_str() != Some("")) {
+        return Ok(decoded);
+    }
+    let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN_BYTES)]);
+    let more = if body.len() > SHOWN_BYTES { " ..." } else { "" };
+    Err(Error::bad_request(format!("Object 'Kind' is missing in '{text}{more}'")))
 }
 
 /// Says of a body that cannot be read what it was to be, and how it begins, as upstream does.
@@ -152,17 +167,18 @@ fn settle_type(expected: &GroupVersionKind, object: &mut Object) -> Result<(), E
         }
     }
     let (api_version, kind) = (object.api_version(), object.kind());
+    let is_custom = resources::schema_of_kind(expected).is_none();
     if api_version.is_empty() && kind.is_empty() {
         object.set_type(expected);
         return Ok(());
     }
     let own_version = expected.group_version().to_string();
-    if (api_version.is_empty() || api_version == own_version) && (kind.is_empty() || kind == expected.kind) {
+    let right_version = api_version == own_version || (api_version.is_empty() && !is_custom);
+    if right_version && (kind.is_empty() || kind == expected.kind) {
         object.set_type(expected);
         return Ok(());
     }
     let given = GroupVersion::parse(api_version).unwrap_or_else(|| GroupVersion::new("", api_version));
-    let is_custom = resources::schema_of_kind(expected).is_none();
     if kind == expected.kind && (given.group == expected.group || is_custom) {
         return Err(Error::bad_request(format!(
             "the API version in the data ({api_version}) does not match the expected API version ({own_version})"

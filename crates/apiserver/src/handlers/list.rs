@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use api::codec::protobuf::{END, field_head, prefixed};
 use api::field::{FieldError, Path};
 use api::layout::Laid;
-use api::{Error, GroupKind};
+use api::{Error, GroupKind, Object};
 use bytes::Bytes;
 use http::StatusCode;
 use resources::protobuf::{LIST_ITEM, list_metadata};
@@ -188,7 +188,7 @@ pub(crate) async fn respond(target: &Target, call: &Call, answer: Answer, page: 
             let partial = shape == Shape::Metadata;
             let items: Vec<Value> = objects
                 .into_iter()
-                .map(|o| if partial { table::metadata_only(&o) } else { o.into_value() })
+                .map(|o| if partial { table::metadata_only(&o) } else { item(target, o) })
                 .collect();
             let (kind, version) = if partial {
                 ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned())
@@ -202,6 +202,29 @@ pub(crate) async fn respond(target: &Target, call: &Call, answer: Answer, page: 
     Ok(gzip::maybe(&call.headers, response))
 }
 
+/// An object as an item of its kind's list, see [`typed_head`].
+fn item(target: &Target, object: Object) -> Value {
+    let mut value = object.into_value();
+    if target.row.schema.custom().is_none()
+        && let Some(fields) = value.as_object_mut()
+    {
+        fields.remove("kind");
+        fields.remove("apiVersion");
+    }
+    value
+}
+
+/// How objects of a built-in kind begin. The items of their lists have neither kind nor version, as upstream's; those
+/// of custom kinds have both.
+fn typed_head(target: &Target) -> Result<Option<Vec<u8>>, Error> {
+    if target.row.schema.custom().is_some() {
+        return Ok(None);
+    }
+    let text = |value: &str| serde_json::to_string(value).map_err(Error::internal);
+    let (kind, version) = (text(&target.row.kind)?, text(&target.row.group_version().to_string())?);
+    Ok(Some(format!("{{\"kind\":{kind},\"apiVersion\":{version},").into_bytes()))
+}
+
 /// The list's JSON as pieces: head, the entries' own bytes, each in one or more pieces, with commas between, tail.
 async fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeque<Bytes>, Error> {
     let (kind, version) = (&target.row.list_kind, target.row.group_version());
@@ -210,15 +233,25 @@ async fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeq
     head.truncate(head.len() - 1);
     head.push_str(",\"items\":[");
     let converted = target.converted(&page.entries).await?;
-    let mut pieces = VecDeque::with_capacity(page.entries.len() * 2 + 2);
+    let typed = typed_head(target)?;
+    let mut pieces = VecDeque::with_capacity(page.entries.len() * 3 + 2);
     pieces.push_back(Bytes::from(head));
     for (i, entry) in page.entries.iter().enumerate() {
         if i > 0 {
             pieces.push_back(Bytes::from_static(b","));
         }
+        let first = pieces.len();
         match &converted {
             Some(all) => pieces.push_back(all[i].clone()),
             None => entry.json.pieces(&mut pieces),
+        }
+        if let Some(typed) = &typed
+            && let Some(piece) = pieces.get_mut(first)
+            && piece.starts_with(typed)
+        {
+            // What follows the head is the object's next field.
+            *piece = piece.slice(typed.len()..);
+            pieces.insert(first, Bytes::from_static(b"{"));
         }
     }
     pieces.push_back(Bytes::from_static(b"]}\n"));

@@ -57,7 +57,7 @@ fn check_field(row: &Resource, field: &str) -> Result<(), Error> {
     if known {
         return Ok(());
     }
-    Err(Error::bad_request(if row.selectable_fields.is_empty() {
+    Err(Error::bad_request(if row.selectable_fields.is_empty() && row.schema.custom().is_none() {
         format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
     } else {
         format!("field label not supported: {field}")

@@ -155,6 +155,32 @@ async fn objects_are_pruned_defaulted_and_validated() {
 }
 
 #[tokio::test]
+async fn an_object_of_a_custom_kind_says_what_it_is() {
+    let harness = serving(json!([version("v1", true)])).await;
+    let untyped = json!({"metadata": {"name": "a"}, "spec": {}});
+    let refused = harness.post(WIDGETS, &untyped).await.refused(400);
+    assert_eq!(
+        refused,
+        "the object provided is unrecognized (must be of type Widget): Object 'Kind' is missing in \
+         '{\"metadata\":{\"name\":\"a\"},\"spec\":{}}' ({\"metadata\":{\"name\":\"a\"},\"spec ...)"
+    );
+    let unversioned = json!({"kind": "Widget", "metadata": {"name": "a"}, "spec": {}});
+    let refused = harness.post(WIDGETS, &unversioned).await.refused(400);
+    assert_eq!(
+        refused,
+        "the API version in the data () does not match the expected API version (example.com/v1)"
+    );
+    let made = created(&harness, "a", json!({})).await;
+    let listed = harness.get(WIDGETS).await.ok();
+    assert_eq!(
+        (&listed["items"][0]["kind"], &listed["items"][0]["apiVersion"]),
+        (&made["kind"], &made["apiVersion"])
+    );
+    let refused = harness.get(&format!("{WIDGETS}?fieldSelector=spec.note%3Dx")).await.refused(400);
+    assert!(refused.contains("field label not supported: spec.note"), "{refused}");
+}
+
+#[tokio::test]
 async fn patches_keep_the_rules_and_strategic_ones_are_not_taken() {
     let harness = serving(json!([version("v1", true)])).await;
     created(&harness, "a", json!({"parts": [{"name": "p", "value": "a"}]})).await;

@@ -100,6 +100,15 @@ impl Answer {
     }
 }
 
+/// An object of a built-in kind as an item of its kind's list.
+pub fn as_item(object: &Value) -> Value {
+    let mut item = object.clone();
+    for field in ["kind", "apiVersion"] {
+        item.as_object_mut().and_then(|item| item.remove(field)).expect("an object says what it is");
+    }
+    item
+}
+
 impl Harness {
     pub async fn start() -> Self {
         Self::with(Vec::new(), None).await

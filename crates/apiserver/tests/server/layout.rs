@@ -25,10 +25,14 @@ async fn objects_begin_with_kind_version_and_metadata() {
     let one = format!("{CONFIG_MAPS}/a");
     assert_eq!(text(&harness, &one, "application/json").await, created);
     let listed = text(&harness, CONFIG_MAPS, "application/json").await;
+    // Items of built-in kinds have neither kind nor version.
+    let item = created.replacen(r#""kind":"ConfigMap","apiVersion":"v1","#, "", 1);
     let expect = format!(
-        "{{\"kind\":\"ConfigMapList\",\"apiVersion\":\"v1\",\"metadata\":{{\"resourceVersion\":\"{version}\"}},\"items\":[{created}]}}\n"
+        "{{\"kind\":\"ConfigMapList\",\"apiVersion\":\"v1\",\"metadata\":{{\"resourceVersion\":\"{version}\"}},\"items\":[{item}]}}\n"
     );
     assert_eq!(listed, expect);
+    let listed = text(&harness, CONFIG_MAPS, "application/yaml").await;
+    assert!(!listed.contains("kind: ConfigMap\n") && listed.contains("kind: ConfigMapList\n"), "{listed}");
     let request = Request::get(format!("{CONFIG_MAPS}?watch=true")).body(Full::default()).unwrap();
     let mut watch = harness.raw(request).await.into_body();
     let mut event = Vec::new();

@@ -3,7 +3,7 @@
 use resources::{Resource, Verb};
 use serde_json::json;
 
-use crate::harness::Harness;
+use crate::harness::{Harness, as_item};
 use crate::samples::{collection, named, sample};
 use crate::watching::Watch;
 
@@ -42,7 +42,7 @@ async fn walk(harness: &Harness, row: &Resource) {
     }
     let listed = harness.get(&path).await.ok();
     assert_eq!(listed["kind"], format!("{}List", row.kind));
-    assert_eq!(listed["items"], json!([created]), "list {what}");
+    assert_eq!(listed["items"], json!([as_item(&created)]), "list {what}");
     let table = harness.get_as(&path, "application/json;as=Table;v=v1;g=meta.k8s.io").await.ok();
     let columns = table["columnDefinitions"].as_array().map(Vec::len);
     assert_eq!(table["rows"][0]["cells"].as_array().map(Vec::len), columns, "table {what}");
