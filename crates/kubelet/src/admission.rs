@@ -1,7 +1,11 @@
-//! Whether the node takes a pod on: harmless sysctls, enough resources left, host ports free. Pure.
+//! Whether the node takes a pod on: of its system, harmless sysctls, enough resources left, labels that it selects, host
+//! ports free, taints that it tolerates. Pure.
 //!
 //! Start at [`admit`]. The scheduler has decided already; this guards against pods bound by hand and against
-//! two schedulers' views of one node (upstream `pkg/kubelet/lifecycle/predicate.go`).
+//! two schedulers' views of one node (upstream `pkg/kubelet/lifecycle/predicate.go`). Whom a critical pod has to give
+//! way decides [`preemption`].
+
+mod preemption;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,40 +13,183 @@ use std::sync::Arc;
 use api::quantity::Quantity;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
-use pods::Amounts;
+use pods::{Amounts, NodeRequirements};
 
 use crate::allocation::{Allocation, PendingResize};
+use crate::node_facts::OwnNode;
+use crate::origin::is_static;
 use crate::planner::Rejection;
+use crate::pressure::is_critical;
 use crate::sandbox_config;
+
+pub use preemption::Preemption;
+
+const OS: &str = "linux";
+const OS_LABEL: &str = "kubernetes.io/os";
 
 /// The pods that hold room on the node.
 #[derive(Debug, Clone, Default)]
 pub struct Holders {
     /// Those the API counts for this node.
     pub staying: Vec<Arc<Pod>>,
-    /// Those the API no longer has (deleted by force) and that have not ended: the scheduler gives their room away.
+    /// Those that have not ended and whose room is given away: the API no longer has them (deleted by force), or they
+    /// give way to a critical pod.
     pub leaving: Vec<Arc<Pod>>,
 }
 
+/// The node that pods are measured against.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    pub node: &'a OwnNode,
+    pub allocatable: &'a BTreeMap<String, Wire>,
+}
+
 /// The node's answer to a new pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Admission {
     TakenOn,
     /// The room is the pod's as soon as those that are leaving have left.
     Waits,
+    /// The pod is critical: these have to leave first.
+    Preempts(Preemption),
+    /// The node's labels are others than the pod asks for, unless they have just changed.
+    Misplaced(Rejection),
     Refused(Rejection),
 }
 
 /// Decides whether the node takes `pod` on beside those that are here.
-pub fn admit(pod: &Pod, holders: &Holders, allocatable: &BTreeMap<String, Wire>) -> Admission {
-    let beside = |others: &[&Pod]| lacking(pod, others, allocatable).or_else(|| port_clash(pod, others));
-    let mut others: Vec<&Pod> = holders.staying.iter().map(Arc::as_ref).collect();
-    let refusal = forbidden_sysctl(pod).or_else(|| confined(pod)).or_else(|| beside(&others));
-    if let Some(why) = refusal {
+pub fn admit(pod: &Pod, holders: &Holders, place: Place<'_>) -> Admission {
+    if let Some(why) = other_system(pod).or_else(|| forbidden_sysctl(pod)).or_else(|| confined(pod)) {
         return Admission::Refused(why);
     }
+    let mut others: Vec<&Pod> = holders.staying.iter().map(Arc::as_ref).collect();
+    let found = failures(pod, &others, place);
+    if !found.is_empty() {
+        return failed(pod, found, &holders.staying);
+    }
     others.extend(holders.leaving.iter().map(Arc::as_ref));
-    if beside(&others).is_some() { Admission::Waits } else { Admission::TakenOn }
+    if failures(pod, &others, place).is_empty() { Admission::TakenOn } else { Admission::Waits }
+}
+
+/// A reason for which the node does not take a pod on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Failure {
+    Lacks(Lack),
+    Predicate { name: &'static str, text: &'static str },
+}
+
+/// A resource of which too little is left; CPU is in thousandths of a core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Lack {
+    resource: String,
+    requested: i64,
+    used: i64,
+    capacity: i64,
+}
+
+const NODE_AFFINITY: &str = "NodeAffinity";
+
+/// All that stands against the pod, in upstream's order.
+fn failures(pod: &Pod, others: &[&Pod], place: Place<'_>) -> Vec<Failure> {
+    let mut found: Vec<Failure> =
+        lacks(pod, others, place.allocatable).into_iter().map(Failure::Lacks).collect();
+    let mut fails = |name, text| found.push(Failure::Predicate { name, text });
+    if !is_selected(pod, place.node) {
+        fails(NODE_AFFINITY, "node(s) didn't match Pod's node affinity/selector");
+    }
+    if has_port_clash(pod, others) {
+        fails("NodePorts", "node(s) didn't have free ports for the requested pod ports");
+    }
+    if !is_static(pod) && !tolerates_execution(pod, place.node) {
+        fails("TaintToleration", "node(s) had taints that the pod didn't tolerate");
+    }
+    found
+}
+
+/// What follows from failures: the first is told, but want of room is no reason against a critical pod.
+fn failed(pod: &Pod, found: Vec<Failure>, others: &[Arc<Pod>]) -> Admission {
+    if is_critical(pod) {
+        let lacks: Vec<Lack> = found.iter().filter_map(Failure::lack).cloned().collect();
+        if lacks.len() == found.len() {
+            return match preemption::plan(pod, others, &lacks) {
+                Ok(preemption) => Admission::Preempts(preemption),
+                Err(message) => Admission::Refused(Rejection {
+                    reason: "UnexpectedAdmissionError".to_owned(),
+                    message: format!(
+                        "Unexpected error while attempting to recover from admission failure: {message}"
+                    ),
+                }),
+            };
+        }
+    }
+    let told = found.iter().find(|failure| !is_critical(pod) || failure.lack().is_none());
+    match told {
+        Some(Failure::Predicate { name, text }) => {
+            let message = format!("Predicate {name} failed: {text}");
+            let why = Rejection { reason: (*name).to_owned(), message };
+            if *name == NODE_AFFINITY { Admission::Misplaced(why) } else { Admission::Refused(why) }
+        }
+        Some(Failure::Lacks(lack)) => Admission::Refused(lack.rejection()),
+        None => Admission::TakenOn,
+    }
+}
+
+impl Failure {
+    fn lack(&self) -> Option<&Lack> {
+        match self {
+            Self::Lacks(lack) => Some(lack),
+            Self::Predicate { .. } => None,
+        }
+    }
+}
+
+impl Lack {
+    fn message(&self) -> String {
+        let Self { resource, requested, used, capacity } = self;
+        format!(
+            "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
+        )
+    }
+
+    fn rejection(&self) -> Rejection {
+        Rejection { reason: format!("OutOf{}", self.resource), message: self.message() }
+    }
+
+    /// How much has to become free.
+    fn missing(&self) -> i64 {
+        self.requested.saturating_sub(self.capacity.saturating_sub(self.used))
+    }
+}
+
+/// A pod of another system, as its label or its specification says.
+fn other_system(pod: &Pod) -> Option<Rejection> {
+    let refused = |reason: &str, message: &str| {
+        Some(Rejection { reason: reason.to_owned(), message: message.to_owned() })
+    };
+    if pod.metadata.labels.as_ref().and_then(|labels| labels.get(OS_LABEL)).is_some_and(|os| os != OS) {
+        return refused(
+            "PodOSSelectorNodeLabelDoesNotMatch",
+            "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label",
+        );
+    }
+    let os = pod.spec.as_ref().and_then(|spec| spec.os.as_ref());
+    if os.is_some_and(|os| os.name != OS) {
+        return refused("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
+    }
+    None
+}
+
+fn is_selected(pod: &Pod, node: &OwnNode) -> bool {
+    let Some(spec) = &pod.spec else { return true };
+    let label = |key: &str| node.labels.get(key).map(String::as_str);
+    NodeRequirements::of(spec).matches(&node.name, label)
+}
+
+/// Whether nothing of the node would end the pod at once.
+fn tolerates_execution(pod: &Pod, node: &OwnNode) -> bool {
+    let tolerations = || pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten());
+    let mut taints = node.taints.iter().filter(|taint| taint.effect == "NoExecute");
+    taints.all(|taint| tolerations().any(|toleration| pods::tolerates_taint(toleration, taint)))
 }
 
 /// Decides whether the node can grant what `pod` asks for now, beside the others.
@@ -68,10 +215,10 @@ pub fn resize(
         return Err(PendingResize { infeasible: true, message, asked: Allocation::asked(pod) });
     }
     let others: Vec<&Pod> = holders.staying.iter().chain(&holders.leaving).map(Arc::as_ref).collect();
-    match lacking(&asking, &others, allocatable) {
+    match lacks(&asking, &others, allocatable).into_iter().next() {
         None => Ok(()),
-        Some(why) => {
-            Err(PendingResize { infeasible: false, message: why.message, asked: Allocation::asked(pod) })
+        Some(lack) => {
+            Err(PendingResize { infeasible: false, message: lack.message(), asked: Allocation::asked(pod) })
         }
     }
 }
@@ -95,14 +242,15 @@ fn forbidden_sysctl(pod: &Pod) -> Option<Rejection> {
     Some(Rejection { reason: error.reason.to_owned(), message: error.message })
 }
 
-fn lacking(pod: &Pod, others: &[&Pod], allocatable: &BTreeMap<String, Wire>) -> Option<Rejection> {
+fn lacks(pod: &Pod, others: &[&Pod], allocatable: &BTreeMap<String, Wire>) -> Vec<Lack> {
+    let mut found = Vec::new();
     // The API server has refused what is no quantity; anything else counts as nothing.
     let places = allocatable.get("pods").map(|q| q.0.parse().unwrap_or(Quantity::ZERO).value());
     let count = i64::try_from(others.len()).unwrap_or(i64::MAX);
     if let Some(places) = places
         && count >= places
     {
-        return Some(out_of("pods", 1, count, places));
+        found.push(Lack { resource: "pods".to_owned(), requested: 1, used: count, capacity: places });
     }
     let mut used = Amounts::default();
     for other in others {
@@ -111,197 +259,23 @@ fn lacking(pod: &Pod, others: &[&Pod], allocatable: &BTreeMap<String, Wire>) -> 
     let (mut asked, capacity) = (pods::requests(pod), Amounts::from_list(allocatable));
     // What somebody else counts on the node's object is the scheduler's matter, as upstream.
     asked.scalar.retain(|name, _| !name.contains('/') || allocatable.contains_key(name));
-    let short = pods::shortages(&asked, &capacity, &used).next()?;
-    Some(out_of(short.resource, short.requested, short.used, short.capacity))
+    found.extend(pods::shortages(&asked, &capacity, &used).map(|short| Lack {
+        resource: short.resource.to_owned(),
+        requested: short.requested,
+        used: short.used,
+        capacity: short.capacity,
+    }));
+    found
 }
 
-fn out_of(resource: &str, requested: i64, used: i64, capacity: i64) -> Rejection {
-    let message = format!(
-        "Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
-    );
-    Rejection { reason: format!("OutOf{resource}"), message }
-}
-
-fn port_clash(pod: &Pod, others: &[&Pod]) -> Option<Rejection> {
+fn has_port_clash(pod: &Pod, others: &[&Pod]) -> bool {
     let wanted = pods::host_ports(pod);
     if wanted.is_empty() {
-        return None;
+        return false;
     }
     let taken: Vec<_> = others.iter().flat_map(|other| pods::host_ports(other)).collect();
-    wanted.iter().any(|port| taken.iter().any(|held| held.clashes(port))).then(|| Rejection {
-        reason: "NodePorts".to_owned(),
-        message: "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
-            .to_owned(),
-    })
+    wanted.iter().any(|port| taken.iter().any(|held| held.clashes(port)))
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn pod(spec: Value) -> Pod {
-        serde_json::from_value(json!({"spec": spec})).expect("a pod")
-    }
-
-    /// Why the node refuses `pod` beside `others`.
-    fn refusal(pod: &Pod, others: &[Arc<Pod>]) -> Option<Rejection> {
-        match admit(pod, &Holders { staying: others.to_vec(), leaving: Vec::new() }, &node()) {
-            Admission::Refused(why) => Some(why),
-            Admission::TakenOn | Admission::Waits => None,
-        }
-    }
-
-    fn asks(cpu: &str) -> Value {
-        json!({"name": "c", "resources": {"requests": {"cpu": cpu}}})
-    }
-
-    fn node() -> BTreeMap<String, Wire> {
-        [("cpu", "2"), ("memory", "1Gi"), ("pods", "2")]
-            .into_iter()
-            .map(|(name, q)| (name.to_owned(), Wire(q.to_owned())))
-            .collect()
-    }
-
-    #[test]
-    fn what_the_node_does_not_count_itself_is_not_counted() {
-        let asks = |resource: &str| {
-            pod(json!({"containers": [{"name": "c", "resources": {"requests": {resource: "1"}}}]}))
-        };
-        assert_eq!(refusal(&asks("example.com/licence"), &[]), None);
-        let why = refusal(&asks("hugepages-2Mi"), &[]).expect("the node has none");
-        assert_eq!(why.reason, "OutOfhugepages-2Mi");
-    }
-
-    #[test]
-    fn what_the_node_cannot_or_must_not_do_is_refused_at_once() {
-        let sysctl = |name: &str| {
-            let context = json!({"sysctls": [{"name": name, "value": "1"}]});
-            refusal(&pod(json!({"containers": [], "securityContext": context})), &[])
-        };
-        let why = sysctl("kernel.msgmax").expect("it reaches beyond the pod");
-        assert_eq!(why.reason, "SysctlForbidden");
-        assert_eq!(why.message, "forbidden sysctl: \"kernel.msgmax\" not allowlisted");
-        assert_eq!(sysctl("net.ipv4.tcp_syncookies"), None);
-        let confined = |kind: &str| {
-            let context = json!({"appArmorProfile": {"type": kind}});
-            refusal(&pod(json!({"containers": [{"name": "c", "securityContext": context}]})), &[])
-        };
-        assert_eq!(confined("RuntimeDefault").expect("nobody would enforce it").reason, "AppArmor");
-        assert_eq!(confined("Unconfined"), None);
-    }
-
-    #[test]
-    fn a_resize_waits_for_room_or_for_ever() {
-        let beside = |others: &[Arc<Pod>], cpu: &str| {
-            let holders = Holders { staying: others.to_vec(), leaving: Vec::new() };
-            let mut wants = pod(json!({"containers": [asks(cpu)]}));
-            let has = json!({"containerStatuses": [{"name": "c", "resources": {"requests": {"cpu": "2"}}}]});
-            wants.status = serde_json::from_value(has).expect("a status");
-            resize(&wants, &holders, &node())
-        };
-        let other = Arc::new(pod(json!({"containers": [asks("1500m")]})));
-        assert_eq!(beside(&[], "1500m"), Ok(()), "what it has now is no matter");
-        assert_eq!(beside(std::slice::from_ref(&other), "500m"), Ok(()));
-        let why = beside(std::slice::from_ref(&other), "600m").expect_err("there is no room");
-        assert_eq!(why.reason(), "Deferred");
-        assert_eq!(
-            why.message,
-            "Node didn't have enough resource: cpu, requested: 600, used: 1500, capacity: 2000"
-        );
-        let why = beside(&[], "2500m").expect_err("the node is smaller");
-        assert_eq!(why.reason(), "Infeasible");
-        assert_eq!(why.message, "Node didn't have enough capacity: cpu, requested: 2500, capacity: 2000");
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused_in_upstreams_words() {
-        let running = Arc::new(pod(json!({"containers": [asks("1500m")]})));
-        let why = refusal(&pod(json!({"containers": [asks("1")]})), std::slice::from_ref(&running));
-        let why = why.expect("it does not fit");
-        assert_eq!(why.reason, "OutOfcpu");
-        assert_eq!(
-            why.message,
-            "Node didn't have enough resource: cpu, requested: 1000, used: 1500, capacity: 2000"
-        );
-        let small = pod(json!({"containers": [asks("500m")]}));
-        assert_eq!(refusal(&small, std::slice::from_ref(&running)), None);
-        let why = refusal(&small, &[running.clone(), running]).expect("the node is full");
-        assert_eq!(why.reason, "OutOfpods");
-    }
-
-    #[test]
-    fn the_room_of_those_that_leave_is_waited_for() {
-        let ask = |cpu: &str| pod(json!({"containers": [asks(cpu)]}));
-        let beside = |staying: &[&str], leaving: &[&str]| {
-            let pods = |list: &[&str]| list.iter().map(|cpu| Arc::new(ask(cpu))).collect();
-            admit(&ask("1"), &Holders { staying: pods(staying), leaving: pods(leaving) }, &node())
-        };
-        assert_eq!(beside(&[], &["1500m"]), Admission::Waits);
-        assert_eq!(beside(&["100m"], &["100m"]), Admission::Waits, "two pods are all the node takes");
-        assert_eq!(beside(&[], &["1"]), Admission::TakenOn);
-        assert!(matches!(beside(&["1500m"], &["1500m"]), Admission::Refused(_)), "waiting would not help");
-    }
-
-    #[test]
-    fn a_host_port_is_taken_once() {
-        let with_port = |ip: &str| {
-            pod(
-                json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 8080, "hostIP": ip}]}]}),
-            )
-        };
-        let taken = [Arc::new(with_port("192.0.2.1"))];
-        assert_eq!(refusal(&with_port(""), &taken).expect("it clashes").reason, "NodePorts");
-        assert_eq!(refusal(&with_port("192.0.2.2"), &taken), None);
-    }
-
-    /// Whether scheduler and node accept `spec` beside `running`; they must agree.
-    fn accepted(running: Value, spec: Value) -> bool {
-        let named = |name: &str, spec: Value| -> Arc<Pod> {
-            let metadata = json!({"name": name, "namespace": "ns", "uid": name});
-            Arc::new(serde_json::from_value(json!({"metadata": metadata, "spec": spec})).expect("a pod"))
-        };
-        let (running, pod) = (named("running", running), named("pod", spec));
-        let of_node = json!({"metadata": {"name": "n"}, "status": {"allocatable": node()}});
-        let mut nodes = scheduler::nodes::Nodes::default();
-        nodes.set_node(&serde_json::from_value(of_node).expect("a node"));
-        nodes.place(&scheduler::pod::PodInfo::new(&running), "n");
-        let chance = scheduler::cycle::Chance::default();
-        let (decision, _) = scheduler::cycle::decide(&scheduler::pod::PodInfo::new(&pod), &mut nodes, chance);
-        let scheduled = matches!(decision, scheduler::cycle::Decision::Bind(_));
-        let why = refusal(&pod, &[running]);
-        assert_eq!(scheduled, why.is_none(), "{decision:?} by the scheduler, {why:?} by the node");
-        scheduled
-    }
-
-    #[test]
-    fn the_node_accepts_what_the_scheduler_places() {
-        let port = |ip: &str| json!([{"containerPort": 80, "hostPort": 8080, "hostIP": ip}]);
-        let app = |ip: &str| json!({"containers": [{"name": "c", "ports": port(ip)}]});
-        let init = |policy: Option<&str>| {
-            let init = json!({"name": "i", "ports": port(""), "restartPolicy": policy});
-            json!({"containers": [{"name": "c"}], "initContainers": [init]})
-        };
-        assert!(!accepted(app(""), app("")));
-        assert!(accepted(init(None), app("")), "an init container that ends takes no port");
-        assert!(accepted(app(""), init(None)));
-        assert!(!accepted(init(Some("Always")), app("")));
-        assert!(accepted(app("192.0.2.1"), app("::")));
-
-        let whole =
-            |requests: Value| json!({"containers": [asks("1500m")], "resources": {"requests": requests}});
-        let half = json!({"containers": [asks("500m")]});
-        assert!(accepted(half.clone(), whole(json!({}))));
-        assert!(
-            accepted(json!({"containers": [asks("1")]}), whole(json!({"cpu": "1"}))),
-            "the pod's word counts"
-        );
-        assert!(!accepted(json!({"containers": [asks("1")]}), whole(json!({"cpu": "1", "memory": "2Gi"}))));
-        assert!(
-            accepted(half.clone(), whole(json!({"ephemeral-storage": "1Gi"}))),
-            "a pod cannot ask for that as a whole"
-        );
-        assert!(accepted(half, whole(json!({"example.com/gpu": "1"}))), "nor for that");
-    }
-}
+mod tests;

@@ -158,8 +158,9 @@ impl Evictor {
             message,
             "a pod is ended for the node's sake"
         );
-        let why = Rejection { reason: "Evicted".to_owned(), message };
-        let eviction = Eviction { why, grace_s: Some(grace_s), is_disruption: true };
+        let why = Rejection { reason: "Evicted".to_owned(), message: message.clone() };
+        let disruption = Some(message);
+        let eviction = Eviction { grace_s: Some(grace_s), disruption, ..Eviction::from(why) };
         self.deps.workers.evict(&uid, eviction);
         self.ending = Some((uid, Instant::now() + PATIENCE));
     }

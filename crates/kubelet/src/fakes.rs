@@ -10,7 +10,7 @@ use cri::v1;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, Secret};
+use k8s_openapi::api::core::v1::{Container, Node, ObjectReference, Pod, Secret};
 use tokio::time::Instant;
 
 use crate::cri_calls::{Cri, CriError, ExecOutput};
@@ -320,6 +320,7 @@ pub struct FakeApi {
     pub pod: Mutex<Option<Pod>>,
     pub patches: Mutex<Vec<serde_json::Value>>,
     pub deleted: Mutex<bool>,
+    pub node: Mutex<Option<Node>>,
 }
 
 #[async_trait]
@@ -352,6 +353,10 @@ impl PodApi for FakeApi {
 
     async fn secret(&self, _: &str, _: &str) -> Result<Secret, PodApiError> {
         Err(PodApiError::Gone)
+    }
+
+    async fn node(&self, _: &str) -> Result<Node, PodApiError> {
+        self.node.lock().expect("no panic in a fake").clone().ok_or(PodApiError::Gone)
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tokio::time::Instant;
 
@@ -42,6 +43,16 @@ struct Operation {
     operation_type: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Preempted {
+    preemption_signal: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Evicted {
+    eviction_signal: &'static str,
+}
+
 type Durations = Family<Operation, Histogram, fn() -> Histogram>;
 
 /// The families. Clones share them; those that are registered nowhere count all the same.
@@ -52,6 +63,9 @@ pub struct Metrics {
     operations: Family<Operation, Counter>,
     operations_took: Durations,
     operations_failed: Family<Operation, Counter>,
+    // Gauges, since upstream's names of these counters lack the `_total` that counters are shown with.
+    preemptions: Family<Preempted, Gauge>,
+    evictions: Family<Evicted, Gauge>,
     /// Shown at a path of their own.
     pub probes: probes::Probes,
 }
@@ -66,6 +80,8 @@ impl Default for Metrics {
                 Histogram::new(exponential_buckets(0.005, 2.5, 14))
             }),
             operations_failed: Family::default(),
+            preemptions: Family::default(),
+            evictions: Family::default(),
             probes: probes::Probes::default(),
         }
     }
@@ -107,12 +123,32 @@ impl Metrics {
                 "Cumulative number of runtime operation errors by operation type",
                 self.operations_failed.clone(),
             );
+            registry.register(
+                "kubelet_preemptions",
+                "Cumulative number of pod preemptions by preemption resource",
+                self.preemptions.clone(),
+            );
+            registry.register(
+                "kubelet_evictions",
+                "Cumulative number of pod evictions by eviction signal",
+                self.evictions.clone(),
+            );
         });
     }
 
     /// A pod runs, so long after the node agent has first seen it.
     pub fn started(&self, after: Duration) {
         self.pod_start.observe(after.as_secs_f64());
+    }
+
+    /// A pod gives way to a critical one that found too little of the resource.
+    pub fn preempted(&self, resource: &str) {
+        self.preemptions.get_or_create(&Preempted { preemption_signal: resource.to_owned() }).inc();
+    }
+
+    /// A pod is ended because of the signal.
+    pub fn evicted(&self, signal: &'static str) {
+        self.evictions.get_or_create(&Evicted { eviction_signal: signal }).inc();
     }
 
     /// A worker has looked at its pod, planned and set the plan in motion.
@@ -169,6 +205,8 @@ mod tests {
         metrics.synced(Sync::Create, Duration::from_millis(7));
         metrics.synced(Sync::Kill, Duration::from_millis(7));
         metrics.called("run_podsandbox", Duration::from_millis(7), false);
+        metrics.preempted("cpu");
+        metrics.evicted("memory.available");
         metrics.called("run_podsandbox", Duration::from_millis(7), true);
         let text = node.render(Format::Prometheus).expect("text");
         strict::read(&text, Format::Prometheus).unwrap_or_else(|why| panic!("{why}\n{text}"));
@@ -176,6 +214,8 @@ mod tests {
             "kubelet_pod_start_duration_seconds_bucket{le=\"1.0\"} 1",
             "kubelet_pod_worker_duration_seconds_count{operation_type=\"create\"} 1",
             "kubelet_pod_worker_duration_seconds_count{operation_type=\"kill\"} 1",
+            "kubelet_preemptions{preemption_signal=\"cpu\"} 1",
+            "kubelet_evictions{eviction_signal=\"memory.available\"} 1",
             "kubelet_runtime_operations_total{operation_type=\"run_podsandbox\"} 2",
             "kubelet_runtime_operations_errors_total{operation_type=\"run_podsandbox\"} 1",
             "kubelet_runtime_operations_duration_seconds_count{operation_type=\"run_podsandbox\"} 2",

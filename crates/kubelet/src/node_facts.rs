@@ -5,9 +5,31 @@ use std::sync::Arc;
 
 use api::quantity;
 use arc_swap::ArcSwap;
+use k8s_openapi::api::core::v1::{Node, Taint};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::pressure::Condition;
+
+/// What of the node's own object counts for pods that are to run here.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct OwnNode {
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub taints: Vec<Taint>,
+}
+
+impl OwnNode {
+    pub fn of(node: &Node) -> Self {
+        Self {
+            name: node.metadata.name.clone().unwrap_or_default(),
+            labels: node.metadata.labels.clone().unwrap_or_default(),
+            taints: node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// The newest that is known of the node's own object. Clones share it.
+pub type OwnNodeCell = Arc<ArcSwap<OwnNode>>;
 
 /// The node's resources and addresses. Reads never wait.
 #[derive(Debug, Default)]
@@ -16,6 +38,7 @@ pub struct NodeFacts {
     memory_capacity_bytes: i64,
     host_ips: ArcSwap<Vec<String>>,
     pressure: ArcSwap<BTreeSet<Condition>>,
+    own: OwnNodeCell,
 }
 
 impl NodeFacts {
@@ -23,13 +46,25 @@ impl NodeFacts {
         allocatable: BTreeMap<String, Quantity>,
         memory_capacity_bytes: i64,
         host_ips: Vec<String>,
+        own: OwnNodeCell,
     ) -> Self {
         Self {
             allocatable: ArcSwap::from_pointee(allocatable),
             memory_capacity_bytes,
             host_ips: ArcSwap::from_pointee(host_ips),
             pressure: ArcSwap::default(),
+            own,
         }
+    }
+
+    /// The node's object as it is known now.
+    pub fn own(&self) -> Arc<OwnNode> {
+        self.own.load_full()
+    }
+
+    /// The node's object is this now.
+    pub fn set_own(&self, own: OwnNode) {
+        self.own.store(Arc::new(own));
     }
 
     /// All the memory the machine has.

@@ -1,9 +1,9 @@
-//! The pod workers' requests to the API server: the pod's status, its deletion, its pull secrets.
+//! The pod workers' requests to the API server: the pod's status, its deletion, its pull secrets, the node.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{Node, Pod, Secret};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Client, Error};
 
@@ -35,6 +35,10 @@ pub trait PodApi: Send + Sync {
     /// # Errors
     /// When the secret does not exist or may not be read.
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, PodApiError>;
+
+    /// # Errors
+    /// When the node does not exist or the API server cannot be reached.
+    async fn node(&self, name: &str) -> Result<Node, PodApiError>;
 }
 
 /// The API server behind a client.
@@ -95,5 +99,9 @@ impl PodApi for KubePodApi {
 
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, PodApiError> {
         Api::namespaced(self.client.clone(), namespace).get(name).await.map_err(failed)
+    }
+
+    async fn node(&self, name: &str) -> Result<Node, PodApiError> {
+        Api::all(self.client.clone()).get(name).await.map_err(failed)
     }
 }

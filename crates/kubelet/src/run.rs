@@ -116,6 +116,7 @@ impl Pods {
             () = self.learn() => {}
             () = self.evict() => {}
             () = self.workers.fill_freed_room() => {}
+            () = self.workers.make_sure() => {}
             () = self.shutdown.started() => {}
         }
         self.workers.drain().await;
@@ -126,7 +127,7 @@ impl Pods {
             let over = self.executor.volumes.next_over_limit().await;
             let why = Rejection { reason: "Evicted".to_owned(), message: over.message };
             // As upstream: who fills the disk is not waited for.
-            let eviction = Eviction { why, grace_s: Some(1), is_disruption: false };
+            let eviction = Eviction { grace_s: Some(1), ..Eviction::from(why) };
             self.workers.evict(&over.pod_uid, eviction);
         }
     }

@@ -299,7 +299,7 @@ impl Worker {
         }
         let about = crate::events::reference(&self.want.pod, crate::events::Part::Pod);
         let (events, why) = (&self.tools.executor.events, &eviction.why);
-        if pressure::is_critical(&self.want.pod) {
+        if pressure::is_critical(&self.want.pod) && !eviction.is_for_other {
             // As upstream: the node may be unable to do without it. Nobody would ask for a static pod again either.
             let message = format!("A critical pod is not evicted: {}", why.message);
             events.record(about, Severity::Warning, "EvictionSkipped", message);

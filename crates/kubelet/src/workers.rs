@@ -14,9 +14,10 @@ use futures::FutureExt;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Notify;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Place, Preemption};
 use crate::allocation::{Allocation, PendingResize};
 use crate::cri_view::Record;
+use crate::node_facts::OwnNode;
 use crate::origin::mirrored_uid;
 use crate::planner::{self, Eviction, Rejection};
 use crate::pressure;
@@ -40,11 +41,13 @@ pub struct Workers {
     inner: Arc<Mutex<Roster>>,
     /// Rung when nothing is left of a pod.
     retired: Arc<Notify>,
+    /// Rung when a pod waits for the node's labels to be read.
+    unsure: Arc<Notify>,
 }
 
 impl Workers {
     pub fn new(tools: Tools) -> Self {
-        Self { tools, inner: Arc::default(), retired: Arc::default() }
+        Self { tools, inner: Arc::default(), retired: Arc::default(), unsure: Arc::default() }
     }
 
     /// Passes news of a pod to its worker; makes one for a pod that has none, unless the pod has to wait for room.
@@ -62,8 +65,8 @@ impl Workers {
             return;
         }
         match (news, roster.held_at(&uid)) {
-            (PodNews::Current(pod), Some(at)) => roster.held[at] = pod,
-            (PodNews::Current(pod), None) => roster.held.push(pod),
+            (PodNews::Current(pod), Some(at)) => roster.held[at].pod = pod,
+            (PodNews::Current(pod), None) => roster.hold(pod),
             (PodNews::Gone(_), Some(at)) => {
                 roster.held.remove(at);
                 self.retired.notify_one();
@@ -105,27 +108,84 @@ impl Workers {
 
     /// Takes on or refuses those that wait, as soon as it can be told which; those before a pod come first.
     fn admit_held(&self, roster: &mut Roster) {
-        let allocatable = self.tools.facts.allocatable();
+        let (allocatable, node) = (self.tools.facts.allocatable(), self.tools.facts.own());
+        let place = Place { node: &node, allocatable: &allocatable };
         let mut at = 0;
-        while let Some(pod) = roster.held.get(at).cloned() {
+        while let Some(held) = roster.held.get(at) {
+            let (pod, is_sure) = (held.pod.clone(), held.is_sure);
             let answer = match self.short_of(&pod) {
                 Some(why) => Admission::Refused(why),
-                None => roster.admit(&pod, at, &allocatable),
+                None => roster.admit(&pod, at, place),
             };
             let refusal = match answer {
                 Admission::Waits => {
                     at += 1;
                     continue;
                 }
+                Admission::Misplaced(_) if !is_sure => {
+                    self.unsure.notify_one();
+                    at += 1;
+                    continue;
+                }
+                Admission::Preempts(preemption) => {
+                    self.preempt(roster, &pod, &preemption);
+                    continue;
+                }
                 Admission::TakenOn => None,
-                Admission::Refused(why) => Some(roster.refuse(why)),
+                Admission::Misplaced(why) | Admission::Refused(why) => Some(roster.refuse(why)),
             };
             roster.held.remove(at);
             let uid = pod.metadata.uid.clone().unwrap_or_default();
             self.begin(roster, uid, PodNews::Current(pod), refusal);
         }
         if at > 0 {
-            tracing::debug!(pods = at, "pods wait for the room of those that are leaving");
+            tracing::debug!(
+                pods = at,
+                "pods wait for the room of those that are leaving, or for the node's labels"
+            );
+        }
+    }
+
+    /// Has pods give way to a critical one, which waits for their room from now on.
+    fn preempt(&self, roster: &mut Roster, pod: &Pod, preemption: &Preemption) {
+        for victim in &preemption.victims {
+            let uid = victim.metadata.uid.as_deref().unwrap_or_default();
+            let Some(entry) = roster.by_uid.get_mut(uid) else { continue };
+            tracing::warn!(
+                pod = victim.metadata.name,
+                namespace = victim.metadata.namespace,
+                critical = pod.metadata.name,
+                resource = preemption.resource,
+                "a pod gives way to a critical one"
+            );
+            entry.gives_way = true;
+            tell_to_end(entry, Eviction::preemption());
+            self.tools.metrics.preempted(&preemption.resource);
+        }
+    }
+
+    /// Reads the node's object whenever a pod asks for labels that the node was not known to have: they may have been
+    /// given to it just before. Never ends.
+    pub async fn make_sure(&self) {
+        loop {
+            self.unsure.notified().await;
+            let waiting: Vec<String> = {
+                let roster = self.lock();
+                roster.held.iter().filter_map(|held| held.pod.metadata.uid.clone()).collect()
+            };
+            let name = self.tools.facts.own().name.clone();
+            match self.tools.executor.api.node(&name).await {
+                Ok(node) => self.tools.facts.set_own(OwnNode::of(&node)),
+                // As upstream: what is known counts then.
+                Err(error) => tracing::warn!(%error, "the node's labels cannot be read anew"),
+            }
+            let mut roster = self.lock();
+            for uid in waiting {
+                if let Some(at) = roster.held_at(&uid) {
+                    roster.held[at].is_sure = true;
+                }
+            }
+            self.admit_held(&mut roster);
         }
     }
 
@@ -156,6 +216,7 @@ impl Workers {
             allocation,
             pending,
             evicted_within_s: None,
+            gives_way: false,
         };
         if let Some((_, pending)) = &entry.pending {
             mailbox.resize(Some(pending.clone()));
@@ -201,6 +262,7 @@ impl Workers {
                         mailbox.resize(pending_of(entry));
                         // The new worker knows of no eviction.
                         entry.evicted_within_s = None;
+                        entry.gives_way = false;
                         entry.gone
                     });
                     let news = if gone { PodNews::Gone(pod) } else { PodNews::Current(pod) };
@@ -266,10 +328,7 @@ impl Workers {
     /// shorter grace.
     pub fn evict(&self, uid: &str, why: impl Into<Eviction>) {
         if let Some(entry) = self.lock().by_uid.get_mut(uid) {
-            let why = why.into();
-            let grace_s = why.grace_of(&entry.view.load().pod);
-            entry.evicted_within_s = Some(entry.evicted_within_s.map_or(grace_s, |told| told.min(grace_s)));
-            entry.mailbox.evict(why);
+            tell_to_end(entry, why.into());
         }
     }
 
@@ -323,7 +382,7 @@ impl PodDirectory for Workers {
         let (views, held) = {
             let roster = self.lock();
             let views: Vec<_> = roster.by_uid.values().map(|e| e.view.load_full()).collect();
-            (views, roster.held.clone())
+            (views, roster.held.iter().map(|held| held.pod.clone()).collect::<Vec<_>>())
         };
         let with_status = |view: Arc<PodView>| {
             let mut pod = Pod::clone(&view.pod);
@@ -361,6 +420,12 @@ impl PodDirectory for Workers {
         let ready = view.runtime.sandboxes.iter().find(|s| s.ready);
         ready.map(|s| s.id.clone()).ok_or_else(|| LookupError::NoSandbox(pod.to_owned()))
     }
+}
+
+fn tell_to_end(entry: &mut Entry, why: Eviction) {
+    let grace_s = why.grace_of(&entry.view.load().pod);
+    entry.evicted_within_s = Some(entry.evicted_within_s.map_or(grace_s, |told| told.min(grace_s)));
+    entry.mailbox.evict(why);
 }
 
 fn pending_of(entry: &Entry) -> Option<PendingResize> {

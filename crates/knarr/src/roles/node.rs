@@ -118,6 +118,7 @@ pub async fn start(config: &Config, deps: &Deps, trouble: mpsc::Sender<anyhow::E
         object::allocatable(&node, &machine),
         i64::try_from(machine.memory_bytes).unwrap_or(i64::MAX),
         texts(&ips.borrow()),
+        node.own.clone(),
     ));
     follow_addresses(config.addresses.clone(), told, facts.clone(), &deps.supervisor);
     let client = deps.api.node.clone();
@@ -235,6 +236,7 @@ fn node_config(
         root: config.layout.kubelet_dir(),
         volumes_in_use: in_use.watch(),
         max_pods: MAX_PODS,
+        own: Default::default(),
     }
 }
 

@@ -25,6 +25,7 @@ use super::lease::{NodeLease, RENEW_EVERY};
 use super::{Machine, NodeConfig, object};
 use crate::events::{Events, Severity};
 use crate::metrics::Metrics;
+use crate::node_facts::OwnNode;
 use crate::pressure::State;
 
 /// The status is written at least this often, as upstream's `nodeStatusReportFrequency`.
@@ -71,6 +72,8 @@ impl NodeAgent {
     ) -> Self {
         let (poke, pod_cidr) = (Arc::default(), watch::Sender::new(None));
         let (conditions, is_disputed) = (Mutex::default(), AtomicBool::new(false));
+        // What the node will be registered with counts until the API has said more.
+        config.own.store(Arc::new(OwnNode::of(&object::node(&config, &machine))));
         Self {
             config,
             machine,
@@ -114,6 +117,7 @@ impl NodeAgent {
             at: None,
         };
         self.announce(&node);
+        self.learn(&node);
         self.take_pod_cidr(&node).await;
         let version = node.metadata.resource_version.clone().unwrap_or_default();
         tokio::join!(self.report(written), self.follow(version));
@@ -265,6 +269,11 @@ impl NodeAgent {
         }
     }
 
+    /// Pods are measured against this from now on.
+    fn learn(&self, node: &Node) {
+        self.config.own.store(Arc::new(OwnNode::of(node)));
+    }
+
     /// Has the status written again where the API says something else of the node than the node itself, as after a time
     /// in which the node was not heard of. Upstream's kubelet compares at each of its reports.
     fn compare(&self, node: &Node) {
@@ -293,6 +302,7 @@ impl NodeAgent {
                             WatchEvent::Added(node) | WatchEvent::Modified(node) => {
                                 failures = 0;
                                 version = node.metadata.resource_version.clone().unwrap_or_default();
+                                self.learn(&node);
                                 self.compare(&node);
                                 self.tell_cordon(&node, &mut is_cordoned);
                                 self.take_extended(&node).await;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use k8s_openapi::api::core::v1::Taint;
 use tokio::sync::watch;
 
+use crate::node_facts::OwnNodeCell;
 use crate::pressure::State;
 
 /// How the node presents itself.
@@ -31,6 +32,8 @@ pub struct NodeConfig {
     pub volumes_in_use: watch::Receiver<BTreeSet<String>>,
     /// How many pods may run here; 110 upstream.
     pub max_pods: u32,
+    /// Where those who take pods on find the newest of the node's object.
+    pub own: OwnNodeCell,
 }
 
 /// The address this machine uses towards the world: that of its default route. No packet is sent.

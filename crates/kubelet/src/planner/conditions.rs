@@ -55,8 +55,8 @@ pub fn build(ctx: &Context<'_>, facts: &Facts<'_>) -> Vec<PodCondition> {
         containers,
         Draft::holds("PodScheduled"),
     ];
-    if let Some(eviction) = ctx.want.eviction.as_ref().filter(|eviction| eviction.is_disruption) {
-        let why = ("TerminationByKubelet", eviction.why.message.clone());
+    if let Some(told) = ctx.want.eviction.as_ref().and_then(|eviction| eviction.disruption.clone()) {
+        let why = ("TerminationByKubelet", told);
         drafts.push(Draft::because("DisruptionTarget", Some(why)));
     }
     if let Some((reason, message)) = resize::pending(ctx) {

@@ -94,13 +94,27 @@ pub struct Eviction {
     pub why: Rejection,
     /// The longest the pod may take, in seconds; its own grace period where nothing is said.
     pub grace_s: Option<i64>,
-    /// The pod did nothing wrong, and others may want to know.
-    pub is_disruption: bool,
+    /// What the condition `DisruptionTarget` says; `None` where the pod did something wrong.
+    pub disruption: Option<String>,
+    /// A more important pod needs the room: critical pods are ended too.
+    pub is_for_other: bool,
 }
 
 impl From<Rejection> for Eviction {
     fn from(why: Rejection) -> Self {
-        Self { why, grace_s: None, is_disruption: false }
+        Self { why, grace_s: None, disruption: None, is_for_other: false }
+    }
+}
+
+/// Why a pod has to give way to a critical one.
+const PREEMPTED: &str = "Preempted in order to admit critical pod";
+const PREEMPTED_TOLD: &str = "Pod was preempted by Kubelet to accommodate a critical pod.";
+
+impl Eviction {
+    /// The pod gives way to a critical one, within its own grace period.
+    pub fn preemption() -> Self {
+        let why = Rejection { reason: "Preempting".to_owned(), message: PREEMPTED.to_owned() };
+        Self { why, grace_s: None, disruption: Some(PREEMPTED_TOLD.to_owned()), is_for_other: true }
     }
 }
 

@@ -301,6 +301,10 @@ impl PodApi for MirroredApi {
     async fn secret(&self, namespace: &str, name: &str) -> Result<Secret, PodApiError> {
         self.api.secret(namespace, name).await
     }
+
+    async fn node(&self, name: &str) -> Result<Node, PodApiError> {
+        self.api.node(name).await
+    }
 }
 
 #[cfg(test)]

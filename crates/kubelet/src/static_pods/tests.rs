@@ -40,7 +40,7 @@ fn workers(cri: &Arc<FakeCri>, clock: TestClock) -> Workers {
     };
     Workers::new(Tools {
         executor: Arc::new(executor),
-        facts: Arc::new(NodeFacts::new(Default::default(), 1 << 30, Vec::new())),
+        facts: Arc::new(NodeFacts::new(Default::default(), 1 << 30, Vec::new(), Default::default())),
         runtime_name: "knarr".to_owned(),
         metrics: Metrics::default(),
         freed: Arc::default(),

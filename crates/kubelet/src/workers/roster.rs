@@ -11,9 +11,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::admission::{self, Admission, Holders};
+use crate::admission::{self, Admission, Holders, Place};
 use crate::allocation::{Allocation, PendingResize};
 use crate::planner::Rejection;
+use crate::pressure::is_critical;
 use crate::worker::{Mailbox, PodView, Refusal};
 
 /// The pace at which refusals are told, and how many at once: what upstream's controllers (`kube-api-qps`,
@@ -32,13 +33,23 @@ pub struct Entry {
     pub pending: Option<(Arc<Pod>, PendingResize)>,
     /// The shortest grace within which the pod was told to end for the node's sake, in seconds.
     pub evicted_within_s: Option<i64>,
+    /// The pod was told to end for a critical one, which its room is kept for.
+    pub gives_way: bool,
+}
+
+/// A pod that has no worker yet.
+pub struct Held {
+    pub pod: Arc<Pod>,
+    /// The node's labels were read after the pod had come: what they say of it counts.
+    pub is_sure: bool,
 }
 
 #[derive(Default)]
 pub struct Roster {
     pub by_uid: HashMap<String, Entry>,
-    /// Pods that wait for the room of those that are leaving, in the order they came. They have no worker.
-    pub held: Vec<Arc<Pod>>,
+    /// Pods that wait for the room of those that are leaving, or for the node's labels: the critical ones by priority,
+    /// then the others in the order they came. They have no worker.
+    pub held: Vec<Held>,
     refusals: Pace,
     pub tasks: JoinSet<()>,
 }
@@ -46,18 +57,29 @@ pub struct Roster {
 impl Roster {
     /// The place of a pod among those that wait.
     pub fn held_at(&self, uid: &str) -> Option<usize> {
-        self.held.iter().position(|pod| pod.metadata.uid.as_deref() == Some(uid))
+        self.held.iter().position(|held| held.pod.metadata.uid.as_deref() == Some(uid))
+    }
+
+    /// Has a pod wait.
+    pub fn hold(&mut self, pod: Arc<Pod>) {
+        let rank = |pod: &Pod| {
+            let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
+            is_critical(pod).then_some(priority)
+        };
+        let own = rank(&pod);
+        let at = self.held.iter().position(|held| rank(&held.pod) < own).unwrap_or(self.held.len());
+        self.held.insert(at, Held { pod, is_sure: false });
     }
 
     /// Whether a pod that has not been taken on before fits beside those that are here and the first `before` of
     /// those that wait.
-    pub fn admit(&self, pod: &Pod, before: usize, allocatable: &BTreeMap<String, Quantity>) -> Admission {
+    pub fn admit(&self, pod: &Pod, before: usize, place: Place<'_>) -> Admission {
         if is_taken_on(pod) || pod.metadata.deletion_timestamp.is_some() {
             return Admission::TakenOn;
         }
         let mut holders = self.holders();
-        holders.staying.extend(self.held.iter().take(before).cloned());
-        admission::admit(pod, &holders, allocatable)
+        holders.staying.extend(self.held.iter().take(before).map(|held| held.pod.clone()));
+        admission::admit(pod, &holders, place)
     }
 
     fn holders(&self) -> Holders {
@@ -75,7 +97,7 @@ impl Roster {
                 status.conditions.iter_mut().for_each(|all| all.retain(|c| c.type_ != "PodResizePending"));
                 Arc::new(Pod { status: Some(status), ..Pod::clone(&pod) })
             };
-            match (view.holds_nothing, entry.gone) {
+            match (view.holds_nothing, entry.gone || entry.gives_way) {
                 (true, _) => {}
                 (false, true) => holders.leaving.push(pod()),
                 (false, false) => holders.staying.push(pod()),

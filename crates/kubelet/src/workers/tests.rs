@@ -1,5 +1,6 @@
 //! Pods' lives through workers and executor, against fakes and with paused time.
 
+mod room;
 mod spans;
 
 use std::sync::Arc;
@@ -67,7 +68,8 @@ fn workers(
         clock: Arc::new(clock),
     };
     let allocatable = [("cpu".to_owned(), Quantity("4".to_owned()))].into();
-    let facts = Arc::new(NodeFacts::new(allocatable, 1 << 30, vec!["192.0.2.1".to_owned()]));
+    let facts =
+        Arc::new(NodeFacts::new(allocatable, 1 << 30, vec!["192.0.2.1".to_owned()], Default::default()));
     Workers::new(Tools {
         executor: Arc::new(executor),
         facts,
@@ -562,7 +564,8 @@ async fn an_eviction_hurries_a_pod_that_is_ending() {
     let hard = |message: &str| Eviction {
         why: Rejection { reason: "Evicted".to_owned(), message: message.to_owned() },
         grace_s: Some(1),
-        is_disruption: true,
+        disruption: Some(message.to_owned()),
+        is_for_other: false,
     };
     let soft = || Eviction { grace_s: Some(20), ..hard("soft") };
     for is_deleted in [true, false] {
