@@ -4,6 +4,7 @@
 //! nobody uses are removed, then one pod at a time is ended. The kernel tells nobody that a file system fills up, so it
 //! is looked at every [`LOOK_EVERY`], as upstream does; a look reads four files of the kernel and asks nobody.
 
+mod local_storage;
 mod usage;
 
 use std::collections::HashSet;
@@ -67,7 +68,10 @@ impl Evictor {
     pub async fn run(mut self) {
         loop {
             match self.observe().await {
-                Ok(observed) => self.look(&observed).await,
+                Ok(observed) => {
+                    self.look(&observed).await;
+                    self.look_at_local_storage().await;
+                }
                 Err(why) => {
                     let problem = Some(format!("machine state cannot be read: {why}"));
                     self.tell(|state| State { problem, ..state.clone() });
@@ -92,6 +96,36 @@ impl Evictor {
         self.ending = ending.filter(|(uid, until)| *until > now && self.deps.workers.holds(uid));
         if let Some(starved) = verdict.starved.filter(|_| self.ending.is_none()) {
             self.relieve(&starved).await;
+        }
+    }
+
+    /// Ends the pods that have written more than their containers may. The runtime alone knows where containers write and
+    /// reports no writes, so that the pods that have such a limit, and no others, are measured at each look.
+    async fn look_at_local_storage(&self) {
+        let is_limited = |pod: &Arc<Pod>| local_storage::is_limited(pod);
+        let pods: Vec<Arc<Pod>> = self.deps.workers.active().into_iter().filter(is_limited).collect();
+        for pod in pods {
+            let Some(uid) = pod.metadata.uid.clone() else { continue };
+            if !is_news(self.deps.workers.ending_within_s(&uid), 1) {
+                continue;
+            }
+            match usage::of_pod(&self.deps, &pod).await {
+                Ok(usage) => {
+                    if let Some(excess) = local_storage::excess(&pod, &usage) {
+                        let why = Rejection { reason: "Evicted".to_owned(), message: excess.message };
+                        let signal = Some(excess.signal);
+                        // As upstream: who fills the disk is not waited for.
+                        let eviction = Eviction { grace_s: Some(1), signal, ..Eviction::from(why) };
+                        self.deps.workers.evict(&uid, eviction);
+                    }
+                }
+                Err(error) => tracing::warn!(
+                    error = error.message(),
+                    pod = pod.metadata.name,
+                    namespace = pod.metadata.namespace,
+                    "what a pod has written is not known"
+                ),
+            }
         }
     }
 
@@ -159,8 +193,8 @@ impl Evictor {
             "a pod is ended for the node's sake"
         );
         let why = Rejection { reason: "Evicted".to_owned(), message: message.clone() };
-        let disruption = Some(message);
-        let eviction = Eviction { grace_s: Some(grace_s), disruption, ..Eviction::from(why) };
+        let (disruption, signal) = (Some(message), Some(starved.signal.name()));
+        let eviction = Eviction { grace_s: Some(grace_s), disruption, signal, ..Eviction::from(why) };
         self.deps.workers.evict(&uid, eviction);
         self.ending = Some((uid, Instant::now() + PATIENCE));
     }

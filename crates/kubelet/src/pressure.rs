@@ -26,6 +26,16 @@ pub enum Signal {
 }
 
 impl Signal {
+    /// Upstream's name, as in thresholds.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MemoryAvailable => "memory.available",
+            Self::NodefsAvailable => "nodefs.available",
+            Self::NodefsInodesFree => "nodefs.inodesFree",
+            Self::PidAvailable => "pid.available",
+        }
+    }
+
     /// What the pods use of it.
     pub fn resource(self) -> &'static str {
         match self {

@@ -127,7 +127,8 @@ impl Pods {
             let over = self.executor.volumes.next_over_limit().await;
             let why = Rejection { reason: "Evicted".to_owned(), message: over.message };
             // As upstream: who fills the disk is not waited for.
-            let eviction = Eviction { grace_s: Some(1), ..Eviction::from(why) };
+            let eviction =
+                Eviction { grace_s: Some(1), signal: Some("emptydirfs.limit"), ..Eviction::from(why) };
             self.workers.evict(&over.pod_uid, eviction);
         }
     }

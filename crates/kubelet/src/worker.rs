@@ -306,6 +306,9 @@ impl Worker {
             return;
         }
         events.record(about, Severity::Warning, &why.reason, why.message.clone());
+        if let Some(signal) = eviction.signal {
+            self.tools.metrics.evicted(signal);
+        }
         Arc::make_mut(&mut self.want).eviction = Some(eviction);
     }
 

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::EvictorDeps;
 use crate::container_config::log_directory;
-use crate::cri_view::LABEL_CONTAINER_NAME;
+use crate::cri_view::{LABEL_CONTAINER_NAME, LABEL_POD_UID};
 use crate::pressure::Signal;
 use crate::pressure::ranking::{ContainerUsage, Usage};
 
@@ -37,21 +37,45 @@ pub async fn read(deps: &EvictorDeps, pods: &[Arc<Pod>], signal: Signal) -> Resu
         }
     }
     if matches!(signal, Signal::NodefsAvailable | Signal::NodefsInodesFree) {
-        let places: Vec<(String, PathBuf, PathBuf)> = pods
-            .iter()
-            .filter_map(|pod| {
-                let uid = pod.metadata.uid.clone()?;
-                let volumes = deps.dirs.volumes(&uid).join("kubernetes.io~empty-dir");
-                Some((uid, volumes, log_directory(&deps.log_root, pod)))
-            })
-            .collect();
-        let counted = tokio::task::spawn_blocking(move || {
-            add_files(&mut usages, &places);
-            usages
-        });
-        usages = counted.await.map_err(|error| tonic::Status::internal(error.to_string()))?;
+        usages = with_files(deps, pods, usages).await?;
     }
     Ok(usages)
+}
+
+/// What one pod uses, its files on disk included.
+///
+/// # Errors
+/// When the runtime does not tell.
+pub async fn of_pod(deps: &EvictorDeps, pod: &Arc<Pod>) -> Result<Usage, tonic::Status> {
+    let uid = pod.metadata.uid.clone().unwrap_or_default();
+    let label_selector = [(LABEL_POD_UID.to_owned(), uid.clone())].into();
+    let filter = Some(v1::ContainerStatsFilter { label_selector, ..v1::ContainerStatsFilter::default() });
+    let request = v1::ListContainerStatsRequest { filter };
+    let containers = deps.runtime.clone().list_container_stats(request).await?.into_inner().stats;
+    let usage = of_stats(v1::LinuxPodSandboxStats { containers, ..v1::LinuxPodSandboxStats::default() });
+    let usages = Usages::from([(uid.clone(), usage)]);
+    let mut usages = with_files(deps, std::slice::from_ref(pod), usages).await?;
+    Ok(usages.remove(&uid).unwrap_or_default())
+}
+
+async fn with_files(
+    deps: &EvictorDeps,
+    pods: &[Arc<Pod>],
+    mut usages: Usages,
+) -> Result<Usages, tonic::Status> {
+    let places: Vec<(String, PathBuf, PathBuf)> = pods
+        .iter()
+        .filter_map(|pod| {
+            let uid = pod.metadata.uid.clone()?;
+            let volumes = deps.dirs.volumes(&uid).join("kubernetes.io~empty-dir");
+            Some((uid, volumes, log_directory(&deps.log_root, pod)))
+        })
+        .collect();
+    let counted = tokio::task::spawn_blocking(move || {
+        add_files(&mut usages, &places);
+        usages
+    });
+    counted.await.map_err(|error| tonic::Status::internal(error.to_string()))
 }
 
 fn of_stats(linux: v1::LinuxPodSandboxStats) -> Usage {

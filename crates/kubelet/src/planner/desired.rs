@@ -96,13 +96,15 @@ pub struct Eviction {
     pub grace_s: Option<i64>,
     /// What the condition `DisruptionTarget` says; `None` where the pod did something wrong.
     pub disruption: Option<String>,
+    /// What upstream's metrics call the cause, where they count it.
+    pub signal: Option<&'static str>,
     /// A more important pod needs the room: critical pods are ended too.
     pub is_for_other: bool,
 }
 
 impl From<Rejection> for Eviction {
     fn from(why: Rejection) -> Self {
-        Self { why, grace_s: None, disruption: None, is_for_other: false }
+        Self { why, grace_s: None, disruption: None, signal: None, is_for_other: false }
     }
 }
 
@@ -114,7 +116,8 @@ impl Eviction {
     /// The pod gives way to a critical one, within its own grace period.
     pub fn preemption() -> Self {
         let why = Rejection { reason: "Preempting".to_owned(), message: PREEMPTED.to_owned() };
-        Self { why, grace_s: None, disruption: Some(PREEMPTED_TOLD.to_owned()), is_for_other: true }
+        let disruption = Some(PREEMPTED_TOLD.to_owned());
+        Self { disruption, is_for_other: true, ..Self::from(why) }
     }
 }
 

@@ -565,6 +565,7 @@ async fn an_eviction_hurries_a_pod_that_is_ending() {
         why: Rejection { reason: "Evicted".to_owned(), message: message.to_owned() },
         grace_s: Some(1),
         disruption: Some(message.to_owned()),
+        signal: Some("memory.available"),
         is_for_other: false,
     };
     let soft = || Eviction { grace_s: Some(20), ..hard("soft") };
