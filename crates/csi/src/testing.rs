@@ -19,6 +19,7 @@ use crate::registration_v1::registration_server::{Registration, RegistrationServ
 use crate::v1::node_server::{Node, NodeServer};
 use crate::v1::node_service_capability::rpc::Type as Capability;
 use crate::v1::node_service_capability::{Rpc, Type};
+use crate::v1::volume_usage::Unit;
 use crate::v1::*;
 
 /// How a driver behaves.
@@ -209,16 +210,32 @@ impl Node for Driver {
 
     async fn node_get_volume_stats(
         &self,
-        _: Request<NodeGetVolumeStatsRequest>,
+        request: Request<NodeGetVolumeStatsRequest>,
     ) -> Result<Response<NodeGetVolumeStatsResponse>, Status> {
-        Err(Status::unimplemented("no figures"))
+        let request = request.into_inner();
+        self.enter("stats", &request.volume_id)?;
+        if !Path::new(&request.volume_path).exists() {
+            return Err(Status::not_found(request.volume_path));
+        }
+        let usage =
+            |unit: Unit, total, used| VolumeUsage { available: total - used, total, used, unit: unit.into() };
+        let usage = vec![usage(Unit::Bytes, 1000, 400), usage(Unit::Inodes, 50, 10)];
+        Ok(Response::new(NodeGetVolumeStatsResponse { usage, volume_condition: None }))
     }
 
     async fn node_expand_volume(
         &self,
-        _: Request<NodeExpandVolumeRequest>,
+        request: Request<NodeExpandVolumeRequest>,
     ) -> Result<Response<NodeExpandVolumeResponse>, Status> {
-        Err(Status::unimplemented("no expansion"))
+        let request = request.into_inner();
+        let capacity_bytes = request.capacity_range.map_or(0, |range| range.required_bytes);
+        self.enter("expand", &format!("{} {capacity_bytes}", request.volume_id))?;
+        for path in [&request.volume_path, &request.staging_target_path] {
+            if !is_mounted(Path::new(path)).unwrap_or(false) {
+                return Err(Status::not_found(path.clone()));
+            }
+        }
+        Ok(Response::new(NodeExpandVolumeResponse { capacity_bytes }))
     }
 
     async fn node_get_capabilities(

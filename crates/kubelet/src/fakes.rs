@@ -11,6 +11,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Node, ObjectReference, Pod, Secret};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::cri_calls::{Cri, CriError, ExecOutput};
@@ -365,11 +366,23 @@ impl PodApi for FakeApi {
 pub struct FakeVolumes {
     pub failures: Mutex<u32>,
     pub left: Mutex<Vec<String>>,
+    /// Whether the volumes are not attached yet, and never will be.
+    pub attaching: Mutex<bool>,
+    ended: Notify,
 }
 
 #[async_trait]
 impl Volumes for FakeVolumes {
+    fn pod_ends(&self, _: &str) {
+        self.ended.notify_one();
+    }
+
     async fn setup(&self, _: &Arc<Pod>) -> Result<MountedVolumes, Vec<VolumeFailure>> {
+        if *self.attaching.lock().expect("no panic in a fake") {
+            self.ended.notified().await;
+            let message = "the pod leaves".to_owned();
+            return Err(vec![VolumeFailure { volume: "v".to_owned(), reason: "FailedMount", message }]);
+        }
         let mut failures = self.failures.lock().expect("no panic in a fake");
         if *failures > 0 {
             *failures -= 1;

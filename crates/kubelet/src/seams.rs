@@ -48,6 +48,28 @@ pub struct OverLimit {
     pub message: String,
 }
 
+/// What a claim's volume holds and has left, as a pod has it. What is not known is left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClaimFigures {
+    pub pod_uid: String,
+    /// The volume's name in the pod.
+    pub volume: String,
+    pub namespace: String,
+    pub claim: String,
+    pub figures: VolumeFigures,
+}
+
+/// What a file system holds and has left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VolumeFigures {
+    pub capacity_bytes: Option<u64>,
+    pub available_bytes: Option<u64>,
+    pub used_bytes: Option<u64>,
+    pub inodes: Option<u64>,
+    pub inodes_free: Option<u64>,
+    pub inodes_used: Option<u64>,
+}
+
 /// Brings a pod's volumes up and down.
 #[async_trait]
 pub trait Volumes: Send + Sync {
@@ -71,6 +93,14 @@ pub trait Volumes: Send + Sync {
     /// The uids of pods that have something on this node's disk; asked once at start, to clean up
     /// after pods that were deleted while the agent was away.
     async fn known_pods(&self) -> Vec<String>;
+
+    /// Says that the pod ends: what its volumes still wait for is not waited for any more.
+    fn pod_ends(&self, _pod_uid: &str) {}
+
+    /// What the volumes of claims hold, not older than a minute.
+    async fn claim_figures(&self) -> Arc<Vec<ClaimFigures>> {
+        Arc::default()
+    }
 
     /// Waits for the next pod over a volume's limit; each is told once. Cancellation safe.
     async fn next_over_limit(&self) -> OverLimit {

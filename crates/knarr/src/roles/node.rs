@@ -235,6 +235,7 @@ fn node_config(
         port: config.port,
         root: config.layout.kubelet_dir(),
         volumes_in_use: in_use.watch(),
+        volumes_known: in_use.known(),
         max_pods: MAX_PODS,
         own: Default::default(),
     }

@@ -233,6 +233,7 @@ impl NodeAgent {
         let due = written.at.is_none_or(|at| at.duration_until(now) >= HEARTBEAT);
         let was_disputed = self.is_disputed.swap(false, Ordering::Relaxed);
         if !due && !was_disputed && same(&status, &written.status) {
+            self.acknowledge(&status);
             return true;
         }
         let before = written.status.conditions.clone().unwrap_or_default();
@@ -251,6 +252,7 @@ impl NodeAgent {
                     let text = format!("Node {} status is now: {reason}", self.config.name);
                     self.event(Severity::Normal, reason, text);
                 }
+                self.acknowledge(&status);
                 written.status = status;
                 written.at = Some(now);
                 true
@@ -267,6 +269,12 @@ impl NodeAgent {
                 false
             }
         }
+    }
+
+    /// The API has this status.
+    fn acknowledge(&self, status: &NodeStatus) {
+        let known = status.volumes_in_use.iter().flatten().cloned().collect();
+        self.config.volumes_known.send_replace(known);
     }
 
     /// Pods are measured against this from now on.

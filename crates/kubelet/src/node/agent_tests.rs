@@ -144,6 +144,7 @@ async fn the_node_registers_reports_and_takes_its_range() {
         port: 10250,
         root: "/".into(),
         max_pods: 110,
+        volumes_known: Default::default(),
         own: Default::default(),
     };
     let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Taint;
 use tokio::sync::watch;
@@ -30,6 +31,8 @@ pub struct NodeConfig {
     pub root: PathBuf,
     /// The volumes that pods here use and that must not be detached.
     pub volumes_in_use: watch::Receiver<BTreeSet<String>>,
+    /// Which of them the API has acknowledged.
+    pub volumes_known: Arc<watch::Sender<BTreeSet<String>>>,
     /// How many pods may run here; 110 upstream.
     pub max_pods: u32,
     /// Where those who take pods on find the newest of the node's object.

@@ -213,6 +213,7 @@ mod tests {
             port: 10250,
             root: "/".into(),
             max_pods: 110,
+            volumes_known: Default::default(),
             own: Default::default(),
         };
         let machine = Machine {

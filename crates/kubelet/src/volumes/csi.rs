@@ -8,6 +8,8 @@
 pub mod asked;
 mod attachment;
 mod calls;
+pub mod expansion;
+mod figures;
 pub mod in_use;
 pub mod mounter;
 mod publication;
@@ -17,6 +19,7 @@ pub mod terms;
 mod unmounter;
 
 use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
 use base::Clock;
@@ -54,8 +57,8 @@ pub struct Csi {
     tokens: Tokens,
     /// One thing at a time happens to a volume, whichever pods it is for.
     turns: Mutex<HashMap<Key, Weak<AsyncMutex<()>>>>,
-    /// The volumes that were staged since the agent began.
-    staged: Mutex<HashSet<Key>>,
+    /// Where volumes were staged since the agent began.
+    staged: Mutex<HashSet<PathBuf>>,
     /// What is published again.
     agenda: republication::Agenda,
 }
@@ -85,19 +88,19 @@ impl Csi {
         turn
     }
 
-    fn note_staged(&self, driver: &str, handle: &str, is: bool) {
-        let key = (driver.to_owned(), handle.to_owned());
+    /// Notes whether a volume is staged at a place. A handle may have several: that of a device is called after the
+    /// persistent volume.
+    fn note_staged(&self, staging: &Path, is: bool) {
         let mut staged = self.staged.lock().unwrap_or_else(|e| e.into_inner());
         if is {
-            staged.insert(key);
+            staged.insert(staging.to_owned());
         } else {
-            staged.remove(&key);
+            staged.remove(staging);
         }
     }
 
-    fn is_staged(&self, driver: &str, handle: &str) -> bool {
-        let key = (driver.to_owned(), handle.to_owned());
-        self.staged.lock().unwrap_or_else(|e| e.into_inner()).contains(&key)
+    fn is_staged(&self, staging: &Path) -> bool {
+        self.staged.lock().unwrap_or_else(|e| e.into_inner()).contains(staging)
     }
 }
 

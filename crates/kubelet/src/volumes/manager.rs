@@ -4,6 +4,7 @@
 //! pods they concern; the one task of [`Manager::run`] rewrites those pods' files.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,10 +16,13 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 
 use super::complaints::Complaints;
 use super::csi::Csi;
+use super::csi::asked::Asked;
+use super::csi::expansion::Growth;
 use super::error::SetupError;
+use super::figures::{Figures, Measured};
 use super::limits::{Limit, Limits};
 use super::objects::{Objects, OnChange};
-use super::persistent::PersistentVolumes;
+use super::persistent::{Found, PersistentVolumes};
 use super::plugins::{Plugins, Setup};
 use super::sources::{References, Sources};
 use super::tokens::Tokens;
@@ -26,6 +30,9 @@ use super::{PodDirs, VolumeError, mount_table, teardown};
 use crate::node_facts::NodeFacts;
 use crate::seams;
 pub use crate::seams::{MountedVolume, MountedVolumes};
+
+/// How often it is looked whether volumes have grown, as often as upstream looks at each pod.
+const EXPAND_EVERY: Duration = Duration::from_mins(1);
 
 /// Shared with the callbacks of the watches.
 #[derive(Default)]
@@ -45,6 +52,8 @@ struct Managed {
     pod: Arc<Pod>,
     order: Arc<AsyncMutex<()>>,
     complaints: Complaints,
+    /// The volumes of claims, once they are ready.
+    measured: Vec<Measured>,
     /// Becomes true when the pod's volumes are to be taken down.
     leaving: watch::Sender<bool>,
 }
@@ -63,6 +72,7 @@ pub struct Manager {
     pods: Mutex<HashMap<String, Managed>>,
     dirty: Arc<Dirty>,
     limits: Limits,
+    figures: Figures,
 }
 
 impl Manager {
@@ -83,6 +93,7 @@ impl Manager {
             pods: Mutex::default(),
             dirty,
             limits: Limits::default(),
+            figures: Figures::default(),
         }
     }
 
@@ -114,6 +125,7 @@ impl Manager {
             () = shutdown.started() => {}
             () = self.follow() => {}
             () = self.limits.run() => {}
+            () = self.expand() => {}
         }
     }
 
@@ -171,6 +183,65 @@ impl Manager {
         }
     }
 
+    /// Has drivers expand the volumes that have grown while pods use them. A node may read the claims and volumes of its
+    /// pods one by one and follow none: they are looked at where a driver expands volumes. Never ends.
+    async fn expand(&self) {
+        let Some(drivers) = &self.drivers else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(EXPAND_EVERY).await;
+            let mut expanding = HashMap::new();
+            for (pod, one) in self.measured() {
+                let Some(driver) = one.driver() else { continue };
+                if !expanding.contains_key(driver) {
+                    expanding.insert(driver.to_owned(), drivers.expands(driver).await);
+                }
+                let volume = volumes(&pod).find(|volume| volume.name == one.volume());
+                if let Some(volume) = volume.filter(|_| expanding[driver])
+                    && let Err(error) = self.expand_one(drivers, &pod, volume, one.path()).await
+                {
+                    tracing::warn!(
+                        pod = pod.metadata.name,
+                        volume = volume.name,
+                        error,
+                        "a volume cannot be expanded"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn expand_one(&self, drivers: &Csi, pod: &Pod, volume: &Volume, path: &Path) -> Result<(), String> {
+        let Some(found) = self.persistent.find(pod, volume).await else { return Ok(()) };
+        let found = found.map_err(|error| error.to_string())?;
+        let growth = Growth::of(&found.volume, &found.claim).filter(|_| !found.read_only);
+        let asked = Asked::persistent(&found.volume, found.read_only);
+        let Some((growth, asked)) = growth.zip(asked) else { return Ok(()) };
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        drivers.expand(uid, &asked, &growth, path).await.map(drop)
+    }
+
+    /// The volumes of claims that pods have.
+    fn measured(&self) -> Vec<(Arc<Pod>, Measured)> {
+        let pods = lock(&self.pods);
+        let of = |managed: &Managed| {
+            let pod = managed.pod.clone();
+            managed.measured.clone().into_iter().map(move |one| (pod.clone(), one)).collect::<Vec<_>>()
+        };
+        pods.values().flat_map(of).collect()
+    }
+
+    /// From now on it can be said what the pod's claims hold.
+    fn measure(&self, pod: &Pod, persistent: &HashMap<String, Found>, mounted: &MountedVolumes) {
+        let measured = volumes(pod).filter_map(|volume| {
+            let (found, place) = persistent.get(&volume.name).zip(mounted.volumes.get(&volume.name))?;
+            Measured::new(pod, volume, found, place)
+        });
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        if let Some(managed) = lock(&self.pods).get_mut(uid) {
+            managed.measured = measured.collect();
+        }
+    }
+
     fn follows_sources(&self, volume: &Volume) -> bool {
         self.plugins.of(volume).is_ok_and(|plugin| plugin.follows_sources())
     }
@@ -186,6 +257,7 @@ impl Manager {
             pod: pod.clone(),
             order: Arc::default(),
             complaints: Complaints::default(),
+            measured: Vec::new(),
             leaving: watch::Sender::new(false),
         });
         managed.pod = pod.clone();
@@ -330,9 +402,11 @@ impl seams::Volumes for Manager {
         self.find_persistent(pod, &mut sources, &mut failed).await;
         let blamed: HashSet<String> = failed.iter().map(|e| e.volume.clone()).collect();
         let volumes = volumes(pod).filter(|v| !blamed.contains(&v.name)).collect();
+        let persistent = sources.persistent.clone();
         let (ready, late) = self.set_up_all(pod, volumes, sources).await;
         let mounted = MountedVolumes { volumes: ready.into_iter().collect() };
         failed.extend(late);
+        self.measure(pod, &persistent, &mounted);
         self.track_limits(pod, &mounted);
         // A new token may be due before the one the timer waits for.
         self.dirty.wake.notify_one();
@@ -364,9 +438,7 @@ impl seams::Volumes for Manager {
     async fn teardown(&self, pod_uid: &str) -> Result<(), seams::VolumeFailure> {
         let managed = self.managed(pod_uid);
         let order = managed.map(|(_, order)| order).unwrap_or_default();
-        if let Some(managed) = lock(&self.pods).get(pod_uid) {
-            managed.leaving.send_replace(true);
-        }
+        self.pod_ends(pod_uid);
         let _turn = order.lock().await;
         self.config_maps.release(pod_uid);
         self.secrets.release(pod_uid);
@@ -389,6 +461,16 @@ impl seams::Volumes for Manager {
         removed.map_err(|error| fail(String::new(), error))?;
         lock(&self.pods).remove(pod_uid);
         Ok(())
+    }
+
+    fn pod_ends(&self, pod_uid: &str) {
+        if let Some(managed) = lock(&self.pods).get(pod_uid) {
+            managed.leaving.send_replace(true);
+        }
+    }
+
+    async fn claim_figures(&self) -> Arc<Vec<seams::ClaimFigures>> {
+        self.figures.of(self.drivers.as_deref(), || self.measured()).await
     }
 
     async fn next_over_limit(&self) -> seams::OverLimit {

@@ -28,6 +28,7 @@ const PATIENT_FAILURES: u32 = 4;
 #[derive(Debug, Clone)]
 pub struct Found {
     pub volume: Arc<PersistentVolume>,
+    pub claim: Arc<PersistentVolumeClaim>,
     pub read_only: bool,
     /// The directory, of a volume that was made on this node.
     pub directory: Option<PathBuf>,
@@ -52,6 +53,11 @@ fn claim_of(pod: &Pod, volume: &Volume) -> Option<(UsedClaim, bool)> {
     Some((UsedClaim { name, is_ephemeral: true }, false))
 }
 
+/// The name of the claim that a pod's volume stands for.
+pub fn claim_name(pod: &Pod, volume: &Volume) -> Option<String> {
+    claim_of(pod, volume).map(|(used, _)| used.name.to_string())
+}
+
 impl PersistentVolumes {
     /// `folder` holds the directories of volumes that are made on this node.
     pub fn new(client: Client, folder: PathBuf) -> Self {
@@ -69,12 +75,17 @@ impl PersistentVolumes {
         let found =
             found.map_err(|why| VolumeError::Claim { claim: format!("{namespace}/{}", used.name), why });
         Some(match found {
-            Ok(volume) => self.made(volume, read_only).await,
+            Ok((volume, claim)) => self.made(volume, claim, read_only).await,
             Err(error) => Err(error),
         })
     }
 
-    async fn bound(&self, pod: &Pod, namespace: &str, used: &UsedClaim) -> Result<PersistentVolume, String> {
+    async fn bound(
+        &self,
+        pod: &Pod,
+        namespace: &str,
+        used: &UsedClaim,
+    ) -> Result<(PersistentVolume, PersistentVolumeClaim), String> {
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
         let claim = patient(|| claims.get(&used.name)).await;
         let claim = claim
@@ -101,13 +112,19 @@ impl PersistentVolumes {
             let uid = claim.metadata.uid.as_deref().unwrap_or_default();
             return Err(format!("PV {name:?} spec.claimRef.uid {of:?} does not match pvcUID {uid:?}"));
         }
-        Ok(volume)
+        Ok((volume, claim))
     }
 
     /// Makes the directory of a volume that has none yet, and says so; a directory that was there once is not made again.
-    async fn made(&self, volume: PersistentVolume, read_only: bool) -> Result<Found, VolumeError> {
+    async fn made(
+        &self,
+        volume: PersistentVolume,
+        claim: PersistentVolumeClaim,
+        read_only: bool,
+    ) -> Result<Found, VolumeError> {
+        let claim = Arc::new(claim);
         let Some(name) = directory::name(&volume).map(str::to_owned) else {
-            return Ok(Found { volume: Arc::new(volume), read_only, directory: None });
+            return Ok(Found { volume: Arc::new(volume), claim, read_only, directory: None });
         };
         let is_told = volumes::annotation(&volume.metadata.annotations, directory::MADE).is_some();
         let (folder, path) = (self.folder.clone(), self.folder.join(&name));
@@ -125,7 +142,7 @@ impl PersistentVolumes {
                 message: client::message(&error),
             })?;
         }
-        Ok(Found { volume: Arc::new(volume), read_only, directory: Some(path) })
+        Ok(Found { volume: Arc::new(volume), claim, read_only, directory: Some(path) })
     }
 }
 

@@ -41,6 +41,7 @@ pub struct Asked {
     pub is_block: bool,
     pub stage_secret: Option<SecretReference>,
     pub publish_secret: Option<SecretReference>,
+    pub expand_secret: Option<SecretReference>,
 }
 
 /// What a driver makes of access modes and groups.
@@ -73,6 +74,7 @@ impl Asked {
             is_block: false,
             stage_secret: None,
             publish_secret: secret,
+            expand_secret: None,
         })
     }
 
@@ -93,6 +95,7 @@ impl Asked {
             is_block: spec.volume_mode.as_deref() == Some("Block"),
             stage_secret: source.node_stage_secret_ref.clone(),
             publish_secret: source.node_publish_secret_ref.clone(),
+            expand_secret: source.node_expand_secret_ref.clone(),
         })
     }
 

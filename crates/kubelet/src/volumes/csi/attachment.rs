@@ -40,8 +40,10 @@ impl Csi {
         }
         // Before the wait: what is in use is not detached.
         self.deps.in_use.add(&name, pod.metadata.uid.as_deref().unwrap_or_default());
-        let attached =
-            self.deps.own_node.wait_until(|nodes| nodes.get("", node).is_some_and(|n| has(&n, &name)));
+        let attached = async {
+            self.deps.in_use.acknowledged(&name).await;
+            self.deps.own_node.wait_until(|nodes| nodes.get("", node).is_some_and(|n| has(&n, &name))).await
+        };
         tokio::select! {
             waited = tokio::time::timeout(PATIENCE, attached) => {
                 waited.map_err(|_| VolumeError::NotAttached)?;

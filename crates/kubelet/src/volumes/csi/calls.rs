@@ -8,8 +8,8 @@ use std::time::Duration;
 use csi::v1::node_service_capability::Type as Kind;
 use csi::v1::node_service_capability::rpc::Type as Capability;
 use csi::v1::{
-    NodeGetCapabilitiesRequest, NodePublishVolumeRequest, NodeStageVolumeRequest, NodeUnpublishVolumeRequest,
-    NodeUnstageVolumeRequest,
+    NodeExpandVolumeRequest, NodeGetCapabilitiesRequest, NodeGetVolumeStatsRequest, NodePublishVolumeRequest,
+    NodeStageVolumeRequest, NodeUnpublishVolumeRequest, NodeUnstageVolumeRequest, VolumeUsage,
 };
 use tonic::{Code, Response, Status};
 
@@ -67,6 +67,25 @@ impl Calls {
     /// What the driver says.
     pub async fn publish(&mut self, request: NodePublishVolumeRequest) -> Result<(), String> {
         within(self.caller.client.node_publish_volume(request)).await.map(drop)
+    }
+
+    /// # Errors
+    /// What the driver says.
+    pub async fn expand(&mut self, request: NodeExpandVolumeRequest) -> Result<(), String> {
+        within(self.caller.client.node_expand_volume(request)).await.map(drop)
+    }
+
+    /// What a volume holds, mounted at `path`.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub async fn figures(&mut self, handle: &str, path: &Path) -> Result<Vec<VolumeUsage>, String> {
+        let request = NodeGetVolumeStatsRequest {
+            volume_id: handle.to_owned(),
+            volume_path: self.path(path),
+            ..NodeGetVolumeStatsRequest::default()
+        };
+        within(self.caller.client.node_get_volume_stats(request)).await.map(|answer| answer.usage)
     }
 
     /// # Errors

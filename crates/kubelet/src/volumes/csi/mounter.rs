@@ -112,6 +112,11 @@ impl Csi {
         Ok(ready)
     }
 
+    /// Where a persistent volume is staged.
+    pub(super) fn staging(&self, uid: &str, asked: &Asked) -> Option<PathBuf> {
+        (asked.lifecycle == Lifecycle::Persistent).then(|| self.places(uid, asked).staging)
+    }
+
     fn places(&self, uid: &str, asked: &Asked) -> Places {
         let dirs = &self.deps.dirs;
         let folder = dirs.driver_volume(uid, &asked.name);
@@ -171,7 +176,7 @@ impl Csi {
         if asked.lifecycle == Lifecycle::Ephemeral || !calls.can(Capability::StageUnstageVolume) {
             return Ok(None);
         }
-        if !self.is_staged(&asked.driver, &asked.handle) {
+        if !self.is_staged(&places.staging) {
             let staging = places.staging.clone();
             let record = Record::new(&asked.driver, &asked.handle);
             let is_block = asked.is_block;
@@ -193,7 +198,7 @@ impl Csi {
                 volume_context: asked.attributes.clone(),
             };
             calls.stage(request).await.map_err(|why| job.fail(job.steps().0, why))?;
-            self.note_staged(&asked.driver, &asked.handle, true);
+            self.note_staged(&places.staging, true);
         }
         Ok(Some(places.staging.clone()))
     }

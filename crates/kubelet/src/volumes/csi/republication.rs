@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use base::Shutdown;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -13,6 +15,8 @@ use super::mounter::Job;
 
 /// As often as upstream's node agent looks at each pod.
 const PERIOD: Duration = Duration::from_secs(60);
+/// How many volumes are published at a time: a driver that hangs must not hold up those of others.
+const AT_ONCE: usize = 16;
 
 /// One volume, and when it is published next.
 pub(super) struct Due {
@@ -37,9 +41,11 @@ impl Csi {
     }
 
     async fn follow(&self) {
+        let mut running = FuturesUnordered::new();
         loop {
             let news = self.agenda.news.notified();
-            let next = self.waiting().values().map(|due| due.at).min();
+            let is_free = running.len() < AT_ONCE;
+            let next = self.waiting().values().map(|due| due.at).min().filter(|_| is_free);
             let time = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at).await,
@@ -47,17 +53,20 @@ impl Csi {
                 }
             };
             tokio::select! {
-                () = news => continue,
+                () = news => {}
                 () = time => {}
+                Some(()) = running.next() => {}
             }
-            for job in self.due() {
-                let (pod, volume) = (job.pod.metadata.name.clone(), job.asked.name.clone());
-                if let Err(error) = self.set_up(job.clone()).await {
-                    tracing::warn!(pod, volume, %error, "a volume could not be published again");
-                    if !*job.leaving.borrow() {
-                        self.publish_later(job);
-                    }
-                }
+            running.extend(self.due(AT_ONCE - running.len()).into_iter().map(|job| self.again(job)));
+        }
+    }
+
+    async fn again(&self, job: Job) {
+        let (pod, volume) = (job.pod.metadata.name.clone(), job.asked.name.clone());
+        if let Err(error) = self.set_up(job.clone()).await {
+            tracing::warn!(pod, volume, %error, "a volume could not be published again");
+            if !*job.leaving.borrow() {
+                self.publish_later(job);
             }
         }
     }
@@ -66,10 +75,10 @@ impl Csi {
         self.agenda.waiting.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Takes out what is due now.
-    fn due(&self) -> Vec<Job> {
+    /// Takes out what is due now, at most so many.
+    fn due(&self, at_most: usize) -> Vec<Job> {
         let now = Instant::now();
-        self.waiting().extract_if(.., |_, due| due.at <= now).map(|(_, due)| due.job).collect()
+        self.waiting().extract_if(.., |_, due| due.at <= now).take(at_most).map(|(_, due)| due.job).collect()
     }
 
     pub(super) fn publish_later(&self, job: Job) {

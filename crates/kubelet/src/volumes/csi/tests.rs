@@ -38,6 +38,9 @@ fn api(terms: &Value, node: &Value) -> kube::Client {
         let answer = match path.as_str() {
             "/apis/storage.k8s.io/v1/csidrivers" if is_watch => events(&terms),
             _ if is_watch => events(&json!([node])),
+            "/api/v1/namespaces/n/persistentvolumeclaims/c/status" => {
+                full(&json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "c"}}))
+            }
             _ => full(&json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment",
                 "metadata": {"name": "a"}, "spec": {"attacher": "d", "nodeName": "n", "source": {}},
                 "status": {"attached": true, "attachmentMetadata": {"port": "7"}}})),
@@ -79,7 +82,11 @@ async fn start(terms: Value, node: Value) -> Fixture {
     let endpoint = dirs.plugins().join("d/csi.sock");
     let behaviour = Behaviour {
         name: "d".into(),
-        capabilities: vec![Capability::StageUnstageVolume],
+        capabilities: vec![
+            Capability::StageUnstageVolume,
+            Capability::GetVolumeStats,
+            Capability::ExpandVolume,
+        ],
         data: dir.path().join("data"),
         ..Behaviour::default()
     };
@@ -303,7 +310,15 @@ async fn a_volume_is_mounted_once_it_is_attached() {
     let there = json!({"metadata": {"name": "n", "resourceVersion": "1", "uid": "n"},
         "status": {"volumesInUse": [name], "volumesAttached": [{"name": name, "devicePath": ""}]}});
     let node = start(json!([]), there).await;
-    node.set_up("u", persistent("d")).await.expect("a volume");
+    let in_use = node.csi.deps.in_use.clone();
+    let acknowledge = async {
+        in_use.watch().wait_for(|names| !names.is_empty()).await.expect("it is told");
+        tokio::task::yield_now().await;
+        assert_eq!(node.driver.calls(), [""; 0], "that it was in use before counts for nothing");
+        in_use.known().send_replace([name.to_owned()].into());
+    };
+    let (had, ()) = tokio::join!(node.set_up("u", persistent("d")), acknowledge);
+    had.expect("a volume");
     let told = node.driver.published().pop().expect("published");
     assert_eq!(told.publish_context["port"], "7");
     assert_eq!(node.csi.deps.in_use.watch().borrow().iter().collect::<Vec<_>>(), [name]);
@@ -325,4 +340,56 @@ async fn nobody_waits_for_the_volumes_of_a_pod_that_leaves() {
     node.tear_down("u").await;
     assert!(node.csi.deps.in_use.watch().borrow().is_empty());
     assert_eq!(node.driver.calls(), [""; 0]);
+}
+
+#[tokio::test]
+async fn devices_of_one_handle_are_staged_for_each_persistent_volume() {
+    let node = start(terms(json!({"attachRequired": false})), bare_node()).await;
+    let device = |name: &str| Asked { is_block: true, ..called(name, "d", "h") };
+    node.set_up("u1", device("pv1")).await.expect("a volume");
+    node.set_up("u2", device("pv2")).await.expect("a volume");
+    node.set_up("u3", device("pv2")).await.expect("a volume");
+    assert_eq!(node.driver.calls(), ["stage h", "publish h", "stage h", "publish h", "publish h"]);
+    node.tear_down("u1").await;
+    assert_eq!(node.driver.calls(), ["unpublish h", "unstage h"]);
+    node.tear_down("u2").await;
+    node.tear_down("u3").await;
+    assert_eq!(node.driver.calls(), ["unpublish h", "unpublish h", "unstage h"]);
+    assert_eq!((node.mounts(), node.records()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_driver_says_what_its_volume_holds() {
+    let node = start(terms(json!({"attachRequired": false})), bare_node()).await;
+    let had = node.set_up("u", persistent("d")).await.expect("a volume");
+    let figures = node.csi.figures("d", "h", &had.host_path).await.expect("an answer").expect("figures");
+    assert_eq!((figures.capacity_bytes, figures.used_bytes), (Some(1000), Some(400)));
+    assert_eq!((figures.inodes, figures.inodes_free), (Some(50), Some(40)));
+    node.driver.fail_next("stats", tonic::Status::not_found("no such volume"));
+    let error = node.csi.figures("d", "h", &had.host_path).await;
+    assert_eq!(error, Err("rpc error: code = NotFound desc = no such volume".to_owned()));
+    node.tear_down("u").await;
+}
+
+#[tokio::test]
+async fn a_driver_expands_a_volume_that_has_grown() {
+    let node = start(terms(json!({"attachRequired": false})), bare_node()).await;
+    let had = node.set_up("u", persistent("d")).await.expect("a volume");
+    let volume = json!({"metadata": {"name": "pv"}, "spec": {"capacity": {"storage": "2Ki"}}});
+    let claim =
+        json!({"metadata": {"name": "c", "namespace": "n"}, "status": {"capacity": {"storage": "1Ki"}}});
+    let growth = expansion::Growth::of(
+        &serde_json::from_value(volume).expect("a volume"),
+        &serde_json::from_value(claim).expect("a claim"),
+    );
+    let growth = growth.expect("it has grown");
+    node.driver.calls();
+    assert!(node.csi.expands("d").await && !node.csi.expands("other").await);
+    let asked = persistent("d");
+    let expand = || node.csi.expand("u", &asked, &growth, &had.host_path);
+    assert_eq!(expand().await, Ok(true));
+    assert_eq!(node.driver.calls(), ["expand h 2048"]);
+    node.driver.fail_next("expand", tonic::Status::internal("no"));
+    assert_eq!(expand().await, Err("rpc error: code = Internal desc = no".to_owned()));
+    node.tear_down("u").await;
 }

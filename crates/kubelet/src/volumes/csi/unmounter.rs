@@ -67,9 +67,9 @@ impl Csi {
             if let Some(one) = all.unreadable.into_iter().find(|one| one.may_be(&own.folder)) {
                 return Err(one.error);
             }
-            let same = |other: &Mounted| {
-                (other.record.driver(), other.record.handle()) == (own.record.driver(), own.record.handle())
-            };
+            // What is staged is shared where it is staged at one place: devices of one handle have several.
+            let place = |one: &Record| (one.driver().to_owned(), one.get("staging").to_owned());
+            let same = |other: &Mounted| place(&other.record) == place(&own.record);
             Ok(all.mounted.iter().any(|other| other.folder != own.folder && same(other)))
         });
         if is_shared.await? {
@@ -82,7 +82,7 @@ impl Csi {
                 why: format!("kubernetes.io/csi: attacher.UnmountDevice failed: {why}"),
             })?;
         }
-        self.note_staged(one.record.driver(), one.record.handle(), false);
+        self.note_staged(staging, false);
         let staging = staging.to_owned();
         blocking(move || {
             remove_target(&staging)?;

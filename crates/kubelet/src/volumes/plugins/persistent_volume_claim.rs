@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec, Pod, Vo
 
 use super::super::csi::Csi;
 use super::super::csi::asked::Asked;
+use super::super::csi::expansion::Growth;
 use super::super::persistent::Found;
 use super::super::{VolumeError, ownership};
 use super::{Plugin, Setup, csi, host_path};
@@ -45,7 +46,17 @@ impl Plugin for Claimed {
     async fn set_up(&self, setup: Setup) -> Result<MountedVolume, VolumeError> {
         let found = setup.sources.persistent.get(&setup.volume.name);
         if let Some(asked) = found.and_then(|found| Asked::persistent(&found.volume, found.read_only)) {
-            return csi::set_up(self.drivers.as_deref(), setup, asked).await;
+            let growth = found.and_then(|found| Growth::of(&found.volume, &found.claim));
+            let (pod, drivers) = (setup.pod.clone(), self.drivers.as_deref());
+            let mounted = csi::set_up(drivers, setup, asked.clone()).await?;
+            if let (Some(growth), Some(drivers), false) = (growth, drivers, mounted.read_only) {
+                let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+                // The pod may have the volume as it is; it is tried again while the pod runs.
+                if let Err(error) = drivers.expand(uid, &asked, &growth, &mounted.host_path).await {
+                    tracing::warn!(volume = asked.name, error, "a volume cannot be expanded");
+                }
+            }
+            return Ok(mounted);
         }
         setup
             .blocking(|setup| {
@@ -114,7 +125,7 @@ mod tests {
     fn set_up(spec: &Value, read_only: bool) -> Result<MountedVolume, String> {
         let volume = json!({"metadata": {"name": "v"}, "spec": spec});
         let volume = Arc::new(serde_json::from_value(volume).expect("a volume"));
-        let found = Found { volume, read_only, directory: None };
+        let found = Found { volume, claim: Arc::default(), read_only, directory: None };
         ready(&found, &Pod::default(), None).map_err(|error| error.to_string())
     }
 
