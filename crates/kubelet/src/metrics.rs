@@ -1,12 +1,14 @@
 //! [`Metrics`]: the node agent's figures under upstream's names (`pkg/kubelet/metrics/metrics.go`).
 //!
 //! [`running`] has the figures that are computed from the pods, [`probes`] those of probes, [`certificates`] those of the
-//! node's certificates, `sheet` is for those that are made when they are asked for.
+//! node's certificates, [`starts`] how pods come up, [`volumes`] what claims hold, `sheet` is for those that are made when they are asked for.
 
 pub mod certificates;
 pub mod probes;
 pub mod running;
 pub(crate) mod sheet;
+pub mod starts;
+pub mod volumes;
 
 use std::time::Duration;
 
@@ -66,6 +68,8 @@ pub struct Metrics {
     // Gauges, since upstream's names of these counters lack the `_total` that counters are shown with.
     preemptions: Family<Preempted, Gauge>,
     evictions: Family<Evicted, Gauge>,
+    /// How pods and containers start.
+    pub starts: starts::Starts,
     /// Shown at a path of their own.
     pub probes: probes::Probes,
 }
@@ -82,6 +86,7 @@ impl Default for Metrics {
             operations_failed: Family::default(),
             preemptions: Family::default(),
             evictions: Family::default(),
+            starts: starts::Starts::default(),
             probes: probes::Probes::default(),
         }
     }
@@ -97,6 +102,7 @@ impl Metrics {
 
     /// Shows the figures with the node's.
     pub(crate) fn register(&self, node: &base::Metrics) {
+        self.starts.register(node);
         node.register(|registry| {
             registry.register(
                 "kubelet_pod_start_duration_seconds",

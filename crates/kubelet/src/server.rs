@@ -10,8 +10,10 @@ mod configz;
 pub mod connection;
 mod container_logs;
 mod metrics;
+mod node_logs;
 mod query;
 mod routes;
+mod running_pods;
 mod stats;
 mod streaming;
 #[cfg(test)]
@@ -21,6 +23,7 @@ mod usage;
 pub use access::Access;
 pub use configz::Configuration;
 pub use connection::Server;
+pub use node_logs::SystemLogs;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,12 +33,15 @@ use serving::{Pem, Policy, ServerTls, TlsError, Unverified};
 
 use crate::node_facts::NodeFacts;
 use crate::pod_cgroup::PodCgroups;
-use crate::seams::PodDirectory;
+use crate::seams::{PodDirectory, Volumes};
 
 /// The server's dependencies.
 pub struct ServerDeps {
     pub node_name: String,
     pub pods: Arc<dyn PodDirectory>,
+    pub volumes: Arc<dyn Volumes>,
+    /// Shows what `volumes` says, with `metrics`.
+    pub claims: crate::metrics::volumes::Volumes,
     pub runtime: cri::RuntimeServiceClient,
     /// Counts the calls to the runtime.
     pub operations: crate::metrics::Metrics,
@@ -51,6 +57,8 @@ pub struct ServerDeps {
     pub root: PathBuf,
     /// What `/configz` shows.
     pub configuration: Configuration,
+    /// What `/logs/` shows.
+    pub system_logs: SystemLogs,
     /// Owns the streams of exec and the like, which outlive their HTTP connection's task.
     pub supervisor: Supervisor,
     /// Who is let in.

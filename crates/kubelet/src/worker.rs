@@ -7,6 +7,7 @@ mod mailbox;
 pub(crate) mod memory;
 mod probing;
 mod report;
+mod startup;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +27,9 @@ use crate::executor::{Executor, Input, Outcome, regarding};
 use crate::inspect::inspect;
 use crate::metrics::{Metrics, Sync};
 use crate::node_facts::NodeFacts;
-use crate::planner::{self, Action, ActionKey, Desired, Eviction, Observed, Plan, ProbeTarget, Rejection};
+use crate::planner::{
+    self, Action, ActionKey, Desired, Eviction, Observed, Plan, ProbeTarget, Rejection, Role,
+};
 use crate::pod_api::PodApiError;
 use crate::pressure;
 use crate::probes::Report;
@@ -35,6 +38,7 @@ use crate::seams::MountedVolumes;
 pub use mailbox::{Mailbox, PodNews};
 use memory::after;
 use report::Reporting;
+use startup::Startup;
 
 /// How many probe verdicts may wait for the worker; probes wait when it is full.
 const REPORT_QUEUE: usize = 16;
@@ -113,6 +117,8 @@ pub struct Worker {
     sync: Sync,
     /// Since when a pod is known that has not run yet.
     first_seen: Option<Instant>,
+    /// How the pod comes up, until it is.
+    startup: Option<Startup>,
     wake: Option<Instant>,
 }
 
@@ -134,6 +140,7 @@ impl Worker {
         let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref());
         let first_seen = phase.is_none_or(|phase| phase == "Pending").then(Instant::now);
         let host_ips = tools.facts.host_ips().to_vec();
+        let startup = Startup::of(&pod);
         let mut want = Desired::new(pod, gone, host_ips, tools.runtime_name.clone());
         want.refusal = refusal.as_ref().map(|Refusal { why, .. }| {
             let about = crate::events::reference(&want.pod, crate::events::Part::Pod);
@@ -162,6 +169,7 @@ impl Worker {
             inspected: false,
             sync: Sync::Create,
             first_seen,
+            startup,
             wake: None,
         }
     }
@@ -329,6 +337,10 @@ impl Worker {
         }
         if plan.ending {
             self.seen.ending_since.get_or_insert(now);
+            if self.seen.in_flight.contains(&ActionKey::Volumes) {
+                // Nobody waits any more for a volume that is still to be attached.
+                self.tools.executor.volumes.pod_ends(self.want.uid());
+            }
         }
         self.wake = plan.wake.map(|at| after(now, at));
         self.notify(&plan);
@@ -402,6 +414,9 @@ impl Worker {
         self.seen.in_flight.insert(action.key());
         let mut image = None;
         match &action {
+            Action::EnsureImage { .. } => {
+                self.startup.iter_mut().for_each(Startup::touched_images);
+            }
             Action::StartContainer { container, backoff, .. } => {
                 if let Some(backoff) = backoff {
                     self.seen.crashes.insert(container.clone(), *backoff);
@@ -443,7 +458,12 @@ impl Worker {
     fn finish(&mut self, finished: Finished) {
         match finished {
             Finished::Told => {}
-            Finished::Reported(status, result) => self.reporting.acknowledge(status, result),
+            Finished::Reported(status, result) => {
+                if result.is_ok() {
+                    self.note_start(&status);
+                }
+                self.reporting.acknowledge(status, result);
+            }
             Finished::Action(action, outcome) => {
                 match &outcome {
                     Outcome::Mounted(mounted) => self.mounted = mounted.clone(),
@@ -458,6 +478,7 @@ impl Worker {
                     }
                     Outcome::Done | Outcome::Image { .. } => {}
                 }
+                self.count(&action, &outcome);
                 self.has_resized |= match &action {
                     Action::Resize { .. } => outcome == Outcome::Done,
                     // Made anew it has what the pod was granted, which may be less.
@@ -467,6 +488,38 @@ impl Worker {
                 let now = self.tools.executor.clock.now();
                 self.runtime_changed |= memory::remember(&mut self.seen, &action, outcome, now);
             }
+        }
+    }
+
+    /// The API knows this status: perhaps all of the pod has started.
+    fn note_start(&mut self, told: &PodStatus) {
+        let now = self.tools.executor.clock.now();
+        let done = self.startup.as_ref().and_then(|startup| startup.is_done(&self.want.pod, told, now));
+        if let Some((after, busy)) = done {
+            self.tools.metrics.starts.pod_is_up(after, busy);
+            self.startup = None;
+        }
+    }
+
+    /// Counts what was started.
+    fn count(&mut self, action: &Action, outcome: &Outcome) {
+        let failed = match outcome {
+            Outcome::Failed(failure) => Some(failure.reason.as_str()),
+            _ => None,
+        };
+        let starts = &self.tools.metrics.starts;
+        match action {
+            Action::EnsureImage { .. } => self.startup.iter_mut().for_each(Startup::touched_images),
+            Action::CreateSandbox { .. } => starts.pod(failed.is_some()),
+            Action::StartContainer { container, .. } => {
+                let kind = match self.want.member(container).map(|member| member.role) {
+                    Some(Role::Init | Role::Sidecar) => "init_container",
+                    Some(Role::Ephemeral) => "ephemeral_container",
+                    Some(Role::App) | None => "container",
+                };
+                starts.container(kind, failed);
+            }
+            _ => {}
         }
     }
 

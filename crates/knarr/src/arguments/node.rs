@@ -10,7 +10,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use http::{HeaderName, HeaderValue, Uri};
-use kubelet::pressure::thresholds::{Thresholds, Written};
+use kubelet::pressure::thresholds::{TRANSITION, Thresholds, USUAL, Written};
+use kubelet::server::{Configuration, SystemLogs};
 use kubelet::static_pods::{StaticPodsConfig, UrlConfig};
 use serde::Deserialize;
 
@@ -58,6 +59,12 @@ pub struct NodeFlags {
     /// How long the node says that it is under pressure after the cause has gone [default: 5m]
     #[arg(long, value_name = "DURATION")]
     pub eviction_pressure_transition_period: Option<Span>,
+    /// Show the files below /var/log of the machine at /logs/ of the node's API [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub enable_system_log_handler: Option<bool>,
+    /// Answer queries for logs there, too: of services and of single files [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub enable_system_log_query: Option<bool>,
 }
 
 /// What the settings file says of the node.
@@ -77,6 +84,8 @@ pub struct NodeSettings {
     eviction_minimum_reclaim: BTreeMap<String, String>,
     eviction_max_pod_grace_period: Option<u32>,
     eviction_pressure_transition_period: Option<Span>,
+    enable_system_log_handler: Option<bool>,
+    enable_system_log_query: Option<bool>,
 }
 
 impl NodeFlags {
@@ -112,6 +121,15 @@ impl NodeFlags {
         }
         if let Some(seconds) = self.eviction_max_pod_grace_period {
             flag("eviction-max-pod-grace-period", seconds.to_string().into());
+        }
+        let switches = [
+            ("enable-system-log-handler", self.enable_system_log_handler),
+            ("enable-system-log-query", self.enable_system_log_query),
+        ];
+        for (name, switch) in switches {
+            if let Some(is_on) = switch {
+                flag(name, is_on.to_string().into());
+            }
         }
         let spans = [
             ("eviction-pressure-transition-period", self.eviction_pressure_transition_period),
@@ -177,11 +195,40 @@ impl NodeFlags {
             self.eviction_max_pod_grace_period.or(all.eviction_max_pod_grace_period);
         all.eviction_pressure_transition_period =
             self.eviction_pressure_transition_period.or(all.eviction_pressure_transition_period);
+        all.enable_system_log_handler = self.enable_system_log_handler.or(all.enable_system_log_handler);
+        all.enable_system_log_query = self.enable_system_log_query.or(all.enable_system_log_query);
         Ok(all)
     }
 }
 
 impl NodeSettings {
+    /// What of the machine's logs the node's API shows.
+    pub fn system_logs(&self) -> SystemLogs {
+        SystemLogs {
+            folder: PathBuf::from("/var/log"),
+            files: self.enable_system_log_handler.unwrap_or(true),
+            queries: self.enable_system_log_query.unwrap_or(false),
+        }
+    }
+
+    /// The settings that are as they were given, in the node's own words about itself.
+    pub fn show_in(&self, shown: &mut Configuration) {
+        let logs = self.system_logs();
+        (shown.enable_system_log_handler, shown.enable_system_log_query) = (logs.files, logs.queries);
+        shown.static_pod_url = self.static_pod_url.clone().unwrap_or_default();
+        let hard = self.eviction_hard.clone();
+        shown.eviction_hard = hard
+            .unwrap_or_else(|| USUAL.map(|(signal, amount)| (signal.to_owned(), amount.to_owned())).into());
+        shown.eviction_soft.clone_from(&self.eviction_soft);
+        let grace = self.eviction_soft_grace_period.iter();
+        shown.eviction_soft_grace_period =
+            grace.map(|(signal, span)| (signal.clone(), written(span.0))).collect();
+        shown.eviction_minimum_reclaim.clone_from(&self.eviction_minimum_reclaim);
+        shown.eviction_max_pod_grace_period = self.eviction_max_pod_grace_period.unwrap_or(0);
+        let transition = self.eviction_pressure_transition_period.map_or(TRANSITION, |span| span.0);
+        shown.eviction_pressure_transition_period = written(transition);
+    }
+
     /// Whether what is only used later can be used.
     ///
     /// # Errors
@@ -251,6 +298,21 @@ impl NodeSettings {
             ask_every: some(self.http_check_frequency).unwrap_or(ASK_EVERY),
         });
         Ok(StaticPodsConfig { path, look_every: some(self.file_check_frequency), url })
+    }
+}
+
+/// A time as Go writes it: `1h0m0s`, `5m0s`, `7s`.
+fn written(time: Duration) -> String {
+    let (seconds, rest) = (time.as_secs(), time.subsec_millis());
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let seconds = match rest {
+        0 => format!("{seconds}s"),
+        _ => format!("{seconds}.{}s", format!("{rest:03}").trim_end_matches('0')),
+    };
+    match (hours, minutes) {
+        (0, 0) => seconds,
+        (0, _) => format!("{minutes}m{seconds}"),
+        _ => format!("{hours}h{minutes}m{seconds}"),
     }
 }
 
@@ -350,6 +412,34 @@ mod tests {
         let handed: Vec<_> = handed.iter().map(|flag| flag.to_str().expect("UTF-8")).collect();
         assert_eq!(flags(&handed), given);
         assert!(flags(&["--eviction-hard=memory.available"]).over(&NodeSettings::default()).is_err());
+    }
+
+    #[test]
+    fn the_machines_logs_are_shown_as_the_settings_say() {
+        let of = |settings: &NodeSettings| (settings.system_logs().files, settings.system_logs().queries);
+        assert_eq!(of(&NodeSettings::default()), (true, false));
+        let file = file("{enableSystemLogHandler: false, enableSystemLogQuery: true}");
+        assert_eq!(of(&file), (false, true));
+        let given = flags(&["--enable-system-log-handler", "--enable-system-log-query=false"]);
+        assert_eq!(of(&given.over(&file).expect("put together")), (true, false));
+        let handed = given.arguments().expect("flags");
+        let handed: Vec<_> = handed.iter().map(|flag| flag.to_str().expect("UTF-8")).collect();
+        assert_eq!(flags(&handed), given);
+    }
+
+    #[test]
+    fn the_node_tells_its_settings_in_upstreams_words() {
+        let mut shown = Configuration::default();
+        NodeSettings::default().show_in(&mut shown);
+        assert_eq!(shown.eviction_hard["memory.available"], "100Mi");
+        assert_eq!(shown.eviction_pressure_transition_period, "5m0s");
+        let text = "{evictionHard: {pid.available: 9%}, evictionSoft: {memory.available: 1Gi}, \
+                    evictionSoftGracePeriod: {memory.available: 1m30s}, evictionPressureTransitionPeriod: 7s}";
+        file(text).show_in(&mut shown);
+        assert_eq!(shown.eviction_hard, BTreeMap::from([("pid.available".to_owned(), "9%".to_owned())]));
+        assert_eq!(shown.eviction_soft_grace_period["memory.available"], "1m30s");
+        assert_eq!(shown.eviction_pressure_transition_period, "7s");
+        assert_eq!(written(Duration::from_millis(3_600_500)), "1h0m0.5s");
     }
 
     #[test]

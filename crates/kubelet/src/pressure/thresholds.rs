@@ -11,7 +11,16 @@ use super::{Observation, Signal};
 /// (Upstream has no such limit; tools that run nodes on a developer's machine switch the threshold off.)
 const STORAGE_ENOUGH_BYTES: u64 = 1 << 30;
 /// How long a condition stays after the cause has gone, as upstream.
-const TRANSITION: Duration = Duration::from_mins(5);
+pub const TRANSITION: Duration = Duration::from_mins(5);
+
+/// The hard thresholds where none are given, as they would be written. Upstream has none for process ids; a node with none
+/// left cannot run anything.
+pub const USUAL: [(&str, &str); 4] = [
+    ("memory.available", "100Mi"),
+    ("nodefs.available", "10%"),
+    ("nodefs.inodesFree", "5%"),
+    ("pid.available", "2%"),
+];
 
 /// An amount, or a share of all there is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -95,7 +104,6 @@ impl Default for Thresholds {
     fn default() -> Self {
         let of =
             |signal, least, enough| Threshold { signal, least, enough, grace: None, reclaim: Vec::new() };
-        // Upstream has no default for process ids; a node with none left cannot run anything.
         let all = vec![
             of(Signal::MemoryAvailable, Amount::Whole(100 << 20), None),
             of(Signal::NodefsAvailable, Amount::Share(0.1), Some(STORAGE_ENOUGH_BYTES)),
@@ -177,6 +185,18 @@ fn signal(setting: &str, name: &str) -> Result<Signal, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_usual_is_said_as_it_is() {
+        let hard = Some(map(&USUAL));
+        let mut written = Thresholds::parse(&Written { hard, ..Written::default() }).expect("thresholds");
+        for threshold in &mut written.all {
+            if threshold.signal == Signal::NodefsAvailable {
+                threshold.enough = Some(STORAGE_ENOUGH_BYTES);
+            }
+        }
+        assert_eq!(written, Thresholds::default());
+    }
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()

@@ -1,5 +1,7 @@
 //! `/configz`: how the node is set, in the fields of upstream's `KubeletConfiguration` that mean something here.
 
+use std::collections::BTreeMap;
+
 use http::{Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
@@ -29,6 +31,21 @@ pub struct Configuration {
     pub container_runtime_endpoint: String,
     pub seccomp_default: bool,
     pub fail_swap_on: bool,
+    pub enable_system_log_handler: bool,
+    pub enable_system_log_query: bool,
+    pub static_pod_path: String,
+    #[serde(rename = "staticPodURL")]
+    pub static_pod_url: String,
+    pub eviction_hard: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub eviction_soft: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub eviction_soft_grace_period: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub eviction_minimum_reclaim: BTreeMap<String, String>,
+    pub eviction_max_pod_grace_period: u32,
+    /// As `5m0s`.
+    pub eviction_pressure_transition_period: String,
 }
 
 pub fn answer(configuration: &Configuration) -> Response<Body> {

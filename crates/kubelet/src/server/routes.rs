@@ -8,7 +8,9 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::access::Identity;
 use super::answer::{self, Body};
-use super::{ServerDeps, configz, container_logs, metrics, query, stats, streaming, usage};
+use super::{
+    ServerDeps, configz, container_logs, metrics, node_logs, query, running_pods, stats, streaming, usage,
+};
 
 /// Answers one request.
 pub async fn answer(
@@ -35,7 +37,15 @@ pub async fn answer(
     let read = matches!(*request.method(), Method::GET | Method::HEAD);
     match segments.as_slice() {
         ["pods"] if read => pods(&deps),
-        ["metrics"] if read => metrics::answer(&deps.metrics, request.headers()),
+        ["metrics"] if read => {
+            let claims = deps.volumes.claim_figures().await;
+            deps.claims.shown(&claims, || metrics::answer(&deps.metrics, request.headers()))
+        }
+        ["logs", path @ ..] if read => {
+            let is_folder = request.uri().path().ends_with('/');
+            node_logs::answer(&deps, path, is_folder, request.uri().query()).await
+        }
+        ["runningpods"] if read => running_pods::answer(&deps).await,
         ["metrics", "probes"] if read => metrics::answer(&deps.probe_metrics, request.headers()),
         ["metrics", "resource"] if read => usage::resource(&deps, request.headers()).await,
         ["metrics", "cadvisor"] if read => usage::cadvisor(&deps, request.headers()).await,
@@ -56,7 +66,9 @@ pub async fn answer(
             let found = deps.pods.sandbox(namespace, pod);
             streaming::port_forward(&deps, found, request).await
         }
-        ["pods" | "metrics" | "stats" | "configz" | "containerLogs", ..] if !read => {
+        ["pods" | "runningpods" | "metrics" | "stats" | "configz" | "containerLogs" | "logs", ..]
+            if !read =>
+        {
             answer::text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
         }
         _ => answer::text(StatusCode::NOT_FOUND, "404 page not found"),

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::answer::{self, Body};
 use super::{ServerDeps, usage};
 use crate::cri_view::LABEL_CONTAINER_NAME;
+use crate::seams::ClaimFigures;
 
 pub async fn answer(deps: &ServerDeps) -> Response<Body> {
     let request = v1::ListPodSandboxStatsRequest::default();
@@ -25,7 +26,10 @@ pub async fn answer(deps: &ServerDeps) -> Response<Body> {
             let by_uid: HashMap<&str, &Pod> =
                 known.iter().filter_map(|pod| Some((pod.metadata.uid.as_deref()?, &**pod))).collect();
             let stats = stats.into_inner().stats;
-            let pods: Vec<Value> = stats.iter().map(|stats| pod(stats, &by_uid)).collect();
+            let claims = deps.volumes.claim_figures().await;
+            let now = deps.clock.now();
+            let shown = |stats| pod(stats, &by_uid, volumes(stats, &claims, now));
+            let pods: Vec<Value> = stats.iter().map(shown).collect();
             let summary = json!({"node": machine::node(deps).await, "pods": pods});
             answer::with_type(StatusCode::OK, "application/json", summary.to_string())
         }
@@ -36,7 +40,32 @@ pub async fn answer(deps: &ServerDeps) -> Response<Body> {
     }
 }
 
-fn pod(stats: &v1::PodSandboxStats, by_uid: &HashMap<&str, &Pod>) -> Value {
+/// The volumes of claims that the pod has.
+fn volumes(stats: &v1::PodSandboxStats, claims: &[ClaimFigures], now: Timestamp) -> Vec<Value> {
+    let metadata = stats.attributes.as_ref().and_then(|attributes| attributes.metadata.as_ref());
+    let uid = metadata.map_or("", |metadata| metadata.uid.as_str());
+    let one = |claim: &ClaimFigures| {
+        let figures = &claim.figures;
+        let mut out = Map::from_iter([
+            ("time".to_owned(), Value::String(now.to_string())),
+            ("name".to_owned(), claim.volume.as_str().into()),
+            ("pvcRef".to_owned(), json!({"name": claim.claim, "namespace": claim.namespace})),
+        ]);
+        let known = [
+            ("capacityBytes", figures.capacity_bytes),
+            ("availableBytes", figures.available_bytes),
+            ("usedBytes", figures.used_bytes),
+            ("inodes", figures.inodes),
+            ("inodesFree", figures.inodes_free),
+            ("inodesUsed", figures.inodes_used),
+        ];
+        set(&mut out, known.map(|(name, amount)| (name, amount.map(Value::from))));
+        Value::Object(out)
+    };
+    claims.iter().filter(|claim| !uid.is_empty() && claim.pod_uid == uid).map(one).collect()
+}
+
+fn pod(stats: &v1::PodSandboxStats, by_uid: &HashMap<&str, &Pod>, volumes: Vec<Value>) -> Value {
     let metadata = stats.attributes.clone().unwrap_or_default().metadata.unwrap_or_default();
     let linux = stats.linux.clone().unwrap_or_default();
     let known = by_uid.get(metadata.uid.as_str()).copied();
@@ -50,6 +79,9 @@ fn pod(stats: &v1::PodSandboxStats, by_uid: &HashMap<&str, &Pod>) -> Value {
         set(map, fields);
         if let Some(network) = linux.network.as_ref().and_then(network) {
             map.insert("network".to_owned(), network);
+        }
+        if !volumes.is_empty() {
+            map.insert("volume".to_owned(), volumes.into());
         }
     }
     out
@@ -108,4 +140,30 @@ fn number(value: &Option<v1::UInt64Value>) -> Option<u64> {
 fn time(nanoseconds: i64) -> Value {
     let known = (nanoseconds > 0).then(|| Timestamp::from_nanosecond(i128::from(nanoseconds)).ok()).flatten();
     known.map_or(Value::Null, |t| Value::String(t.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seams::VolumeFigures;
+
+    #[test]
+    fn a_pod_shows_what_its_claims_hold() {
+        let metadata = v1::PodSandboxMetadata { uid: "u".into(), ..Default::default() };
+        let attributes = v1::PodSandboxAttributes { metadata: Some(metadata), ..Default::default() };
+        let stats = v1::PodSandboxStats { attributes: Some(attributes), ..Default::default() };
+        let claim = |uid: &str| ClaimFigures {
+            pod_uid: uid.into(),
+            volume: "data".into(),
+            namespace: "n".into(),
+            claim: "c".into(),
+            figures: VolumeFigures { capacity_bytes: Some(7), ..VolumeFigures::default() },
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let shown = pod(&stats, &HashMap::new(), volumes(&stats, &[claim("u"), claim("other")], now));
+        let volume = json!({"time": now.to_string(), "name": "data", "capacityBytes": 7,
+            "pvcRef": {"name": "c", "namespace": "n"}});
+        assert_eq!(shown["volume"], json!([volume]));
+        assert!(pod(&stats, &HashMap::new(), Vec::new()).get("volume").is_none());
+    }
 }

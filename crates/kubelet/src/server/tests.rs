@@ -56,12 +56,16 @@ struct Fixture {
 fn deps(log: PathBuf, shutdown: &Shutdown) -> ServerDeps {
     // Never reached in these tests: nothing here asks the runtime.
     let channel = tonic::transport::Endpoint::from_static("http://localhost").connect_lazy();
+    let folder = log.parent().unwrap_or(&log).to_owned();
     let (pods, metrics) = (Arc::new(OnePod { log }), Metrics::default());
     metrics.register_process();
     running::register(&metrics, "n1", pods.clone());
     ServerDeps {
         node_name: "n1".into(),
         pods,
+        volumes: Arc::new(crate::fakes::FakeVolumes::default()),
+        claims: crate::metrics::volumes::Volumes::registered(&metrics),
+        system_logs: SystemLogs { folder, files: true, queries: true },
         metrics,
         probe_metrics: Metrics::default(),
         cgroups: PodCgroups::new(cgroup::CgroupMounts::detect().expect("cgroups are mounted"), "/knarr-none"),
@@ -171,6 +175,29 @@ async fn logs_are_served_and_mistakes_named() {
     );
     assert_eq!(node.get(API_SERVER, "/containerLogs/ns/gone/c").await.0, StatusCode::NOT_FOUND);
     assert_eq!(node.get(API_SERVER, "/containerLogs/%2e%2e/p/c").await.0, StatusCode::BAD_REQUEST);
+    node.end().await;
+}
+
+#[tokio::test]
+async fn the_machines_logs_are_shown() {
+    let mut node = start().await;
+    std::fs::create_dir(node.folder.path().join("apt")).expect("made");
+    std::fs::write(node.folder.path().join("apt/history.log"), "installed\n").expect("written");
+    let (status, page) = node.get(API_SERVER, "/logs/").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(page.contains("<a href=\"apt/\">apt/</a>"), "{page}");
+    assert_eq!(node.get(API_SERVER, "/logs/apt").await.0, StatusCode::MOVED_PERMANENTLY);
+    let text = "installed\n".to_owned();
+    assert_eq!(node.get(API_SERVER, "/logs/apt/history.log").await, (StatusCode::OK, text.clone()));
+    assert_eq!(node.get(API_SERVER, "/logs/?query=/apt/history.log").await, (StatusCode::OK, text));
+    assert_eq!(node.get(API_SERVER, "/logs/none").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(node.get(API_SERVER, "/logs/?query=a;b").await.0, StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(node.get(API_SERVER, "/logs/?query=a&tailLines=x").await.0, StatusCode::BAD_REQUEST);
+    let refused = node.get(API_SERVER, "/logs/apt/history.log?query=a").await;
+    assert_eq!(refused, (StatusCode::NOT_ACCEPTABLE, "path not allowed in query mode".to_owned()));
+    assert_eq!(node.get(Some(("system:node:n2", "system:nodes")), "/logs/").await.0, StatusCode::FORBIDDEN);
+    // The runtime cannot be reached here.
+    assert_eq!(node.get(API_SERVER, "/runningpods/").await.0, StatusCode::INTERNAL_SERVER_ERROR);
     node.end().await;
 }
 

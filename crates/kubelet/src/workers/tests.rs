@@ -144,15 +144,20 @@ async fn a_pods_start_and_its_syncs_are_counted() {
     let node = node();
     let shown = base::Metrics::default();
     node.workers.tools.metrics.register(&shown);
-    node.deliver(&simple());
+    let mut made = simple();
+    made.metadata.creation_timestamp = Some(Time("2026-01-01T00:00:00Z".parse().expect("a time")));
+    node.deliver(&made);
     sleep(Duration::from_secs(4)).await;
-    let mut running = simple();
+    let mut running = made;
     running.status = node.api.pod.lock().expect("no panic").clone().and_then(|pod| pod.status);
     node.ask_to_end(&running, 1);
     sleep(Duration::from_secs(4)).await;
     let text = shown.render(base::metrics::Format::Prometheus).expect("text");
     for line in [
         "kubelet_pod_start_duration_seconds_count 1",
+        "kubelet_pod_start_sli_duration_seconds_count 1",
+        "kubelet_started_pods_total 1",
+        "kubelet_started_containers_total{container_type=\"container\"} 1",
         "kubelet_pod_worker_duration_seconds_count{operation_type=\"create\"} 1",
         "kubelet_pod_worker_duration_seconds_count{operation_type=\"kill\"}",
     ] {
@@ -306,6 +311,18 @@ async fn missing_volumes_hold_the_containers_back() {
     assert_eq!(mounts, 2);
     sleep(Duration::from_secs(2)).await;
     assert_eq!(node.phase(), "Running");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_waits_for_its_volumes_ends_at_once() {
+    let node = node();
+    *node.volumes.attaching.lock().expect("no panic") = true;
+    node.deliver(&simple());
+    sleep(Duration::from_secs(1)).await;
+    node.ask_to_end(&simple(), 30);
+    sleep(Duration::from_secs(1)).await;
+    assert!(*node.api.deleted.lock().expect("no panic"));
+    assert!(!node.workers.knows("u1"));
 }
 
 #[tokio::test(start_paused = true)]

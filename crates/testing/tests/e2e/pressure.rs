@@ -1,17 +1,22 @@
 //! A node that is short of something: whom it ends, whom it refuses, and what it says.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::manifests::{STAY, pod};
 use crate::suite::{Row, Scene};
 
-pub const ROWS: &[Row] = &[("w149_a_node_under_memory_pressure_ends_and_refuses_pods", w149)];
+pub const ROWS: &[Row] = &[
+    ("w149_a_node_under_memory_pressure_ends_and_refuses_pods", w149),
+    ("w149b_pods_that_write_more_than_they_may_are_ended", w149b),
+    ("w149c_a_node_refuses_pods_bound_by_hand_and_makes_room_for_critical_ones", w149c),
+    ("w149d_the_nodes_api_shows_logs_and_what_runs", w149d),
+];
 
 fn w149(scene: &Scene) {
     let (cluster, sh) = scene.own_cluster("short", 1);
     let mut modest = pod("modest", STAY);
     modest["spec"]["containers"][0]["resources"] =
-        serde_json::json!({"requests": {"memory": "1Gi"}, "limits": {"memory": "1Gi"}});
+        json!({"requests": {"memory": "1Gi"}, "limits": {"memory": "1Gi"}});
     sh.apply(&format!("{}\n{modest}", pod("greedy", STAY)));
     sh.ok("kubectl wait --for=condition=Ready pod/greedy pod/modest --timeout=60s");
     let condition =
@@ -50,4 +55,113 @@ fn w149(scene: &Scene) {
     );
     // Its turn comes when that has not helped.
     sh.ok("kubectl wait --for=jsonpath={.status.reason}=Evicted pod/modest --timeout=90s");
+}
+
+fn w149b(scene: &Scene) {
+    let sh = &scene.shell;
+    let writing = |name: &str, limits: Value| {
+        let mut pod = pod(name, &format!("dd if=/dev/zero of=/file bs=1M count=30; {STAY}"));
+        pod["spec"]["containers"][0]["resources"] = json!({"limits": limits});
+        pod
+    };
+    let mut two = writing("two", json!({"ephemeral-storage": "50Mi"}));
+    two["spec"]["volumes"] = json!([{"name": "scratch", "emptyDir": {}}]);
+    two["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "scratch", "mountPath": "/scratch"}]);
+    two["spec"]["containers"][0]["command"][2] =
+        format!("for at in /file /scratch/file; do dd if=/dev/zero of=$at bs=1M count=30; done; {STAY}")
+            .into();
+    let one = writing("one", json!({"ephemeral-storage": "20Mi"}));
+    let modest = writing("modest", json!({"ephemeral-storage": "40Mi"}));
+    sh.apply(&format!("{one}\n{two}\n{modest}"));
+    for (name, message) in [
+        // The only container's limit is the pod's, which counts first.
+        ("one", "Pod ephemeral local storage usage exceeds the total limit of containers 20Mi. "),
+        ("two", "Pod ephemeral local storage usage exceeds the total limit of containers 50Mi. "),
+    ] {
+        sh.ok(&format!("kubectl wait --for=jsonpath={{.status.reason}}=Evicted pod/{name} --timeout=60s"));
+        assert_eq!(sh.ok(&format!("kubectl get pod {name} -o jsonpath={{.status.message}}")), message);
+    }
+    assert_eq!(sh.ok("kubectl get pod modest -o jsonpath={.status.phase}"), "Running");
+    let told = sh
+        .ok("kubectl get events --field-selector reason=Evicted -o jsonpath={.items[*].involvedObject.name}");
+    assert!(told.contains("one") && told.contains("two") && !told.contains("modest"), "{told}");
+}
+
+fn w149c(scene: &Scene) {
+    let (_cluster, sh) = scene.own_cluster("full", 1);
+    let node = sh.ok("kubectl get nodes -o jsonpath={.items[0].metadata.name}");
+    let bound = |name: &str| {
+        let mut pod = pod(name, STAY);
+        pod["spec"]["nodeName"] = node.as_str().into();
+        pod
+    };
+    let mut selecting = bound("selecting");
+    selecting["spec"]["nodeSelector"] = json!({"disk": "ssd"});
+    sh.apply(&selecting.to_string());
+    sh.ok("kubectl wait --for=jsonpath={.status.reason}=NodeAffinity pod/selecting --timeout=60s");
+    assert_eq!(
+        sh.ok("kubectl get pod selecting -o jsonpath={.status.message}"),
+        "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+    );
+    sh.ok("kubectl delete pod selecting");
+    // The label counts at once.
+    sh.ok(&format!("kubectl label node {node} disk=ssd"));
+    sh.apply(&selecting.to_string());
+    sh.ok("kubectl wait --for=condition=Ready pod/selecting --timeout=60s");
+
+    // What is left of the node's memory goes to one pod; a critical one has it back.
+    let memory = sh.ok("kubectl get nodes -o jsonpath={.items[0].status.allocatable.memory}");
+    let all_ki: u64 = memory.trim_end_matches("Ki").parse().expect("an amount in Ki");
+    let asking = |name: &str| {
+        let mut pod = bound(name);
+        let requests = json!({"memory": format!("{}Ki", all_ki / 10 * 6)});
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": requests});
+        pod
+    };
+    sh.apply(&asking("common").to_string());
+    sh.ok("kubectl wait --for=condition=Ready pod/common --timeout=60s");
+    let mut critical = asking("critical");
+    critical["spec"]["priorityClassName"] = "system-node-critical".into();
+    sh.apply(&critical.to_string());
+    sh.ok("kubectl wait --for=condition=Ready pod/critical --timeout=60s");
+    let ended: Value = serde_json::from_str(&sh.ok("kubectl get pod common -o json")).expect("a pod");
+    assert_eq!(ended["status"]["reason"], "Preempting");
+    assert_eq!(ended["status"]["message"], "Preempted in order to admit critical pod");
+    let metrics = sh.ok(&format!("kubectl get --raw /api/v1/nodes/{node}/proxy/metrics"));
+    assert!(metrics.contains("kubelet_preemptions{preemption_signal=\"memory\"} 1"), "{metrics}");
+
+    sh.ok(&format!("kubectl taint node {node} gone=bad:NoExecute"));
+    sh.apply(&bound("tainted").to_string());
+    sh.ok("kubectl wait --for=jsonpath={.status.reason}=TaintToleration pod/tainted --timeout=60s");
+}
+
+fn w149d(scene: &Scene) {
+    let sh = &scene.shell;
+    let mut web = pod("web", STAY);
+    web["spec"]["volumes"] = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    web["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}}});
+    sh.apply(&format!("{claim}\n{web}"));
+    sh.ok("kubectl wait --for=condition=Ready pod/web --timeout=60s");
+    let node = sh.ok("kubectl get nodes -o jsonpath={.items[0].metadata.name}");
+    let get = |path: &str| sh.ok(&format!("kubectl get --raw '/api/v1/nodes/{node}/proxy/{path}'"));
+    let page = get("logs/");
+    assert!(page.starts_with("<!doctype html>"), "{page}");
+    let running: Value = serde_json::from_str(&get("runningpods/")).expect("a list");
+    let own = running["items"].as_array().expect("pods").iter().find(|pod| {
+        pod["metadata"]["name"] == "web" && pod["metadata"]["namespace"] == scene.namespace.as_str()
+    });
+    assert_eq!(own.expect("it runs")["spec"]["containers"][0]["name"], "main");
+    let settings: Value = serde_json::from_str(&get("configz")).expect("settings");
+    assert_eq!(settings["kubeletconfig"]["enableSystemLogHandler"], true);
+    assert_eq!(settings["kubeletconfig"]["evictionHard"]["memory.available"], "100Mi");
+    let metrics = get("metrics");
+    for name in [
+        "kubelet_started_pods_total ",
+        "kubelet_active_pods{static=\"\"} ",
+        "kubelet_pod_start_sli_duration_seconds_count ",
+    ] {
+        assert!(metrics.lines().any(|line| line.starts_with(name)), "{name} is not in\n{metrics}");
+    }
 }

@@ -16,13 +16,13 @@ use kubelet::container_config::security::SecurityDefaults;
 use kubelet::eviction::{Evictor, EvictorDeps};
 use kubelet::logs::reopen::CriReopen;
 use kubelet::logs::rotation::{Policy, Rotation};
-use kubelet::metrics::running;
+use kubelet::metrics::{running, volumes as claims};
 use kubelet::plugins::{CsiNodes, Drivers, Registrar};
 use kubelet::pod_cgroup::PodCgroups;
 use kubelet::process_pods::{AllPods, Process, ProcessPods};
 use kubelet::resolv::ClusterDns;
 use kubelet::sandbox_config::SandboxConfigBuilder;
-use kubelet::seams::PodDirectory;
+use kubelet::seams::{PodDirectory, Volumes};
 use kubelet::server::{Access, Configuration, ServerDeps};
 use kubelet::source::PodSource;
 use kubelet::static_pods::{StaticPods, StaticPodsDeps};
@@ -52,6 +52,7 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
     let reclaimer =
         Reclaimer::new(kit.client.clone(), &kit.informers, &config.name, &dirs, kit.events.clone());
     deps.supervisor.spawn(TaskKind::Essential, "volume reclaim", reclaimer.run(shutdown.clone()));
+    let shown_volumes = volumes.clone();
     let hierarchy = CgroupMounts::detect().context("looking at the machine's cgroups")?;
     let cgroups = PodCgroups::new(hierarchy, config.layout.cgroup.clone());
     let probe_metrics = base::Metrics::default();
@@ -99,7 +100,8 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
     evict(config, deps, kit, pods.workers())?;
     let process = show_process(config, deps, kit);
     let pods_here = Arc::new(AllPods { run: Arc::new(pods.workers()), process });
-    serve_api(config, deps, kit, Shown { pods: pods_here, cgroups, probe_metrics }).await?;
+    serve_api(config, deps, kit, Shown { pods: pods_here, volumes: shown_volumes, cgroups, probe_metrics })
+        .await?;
     deps.supervisor.spawn(TaskKind::Essential, "pods", pods.run());
     Ok(())
 }
@@ -210,17 +212,21 @@ fn rotate_logs(config: &Config, deps: &Deps, kit: &Kit, pods: Arc<dyn PodDirecto
 /// What the node's API shows of the pods.
 struct Shown {
     pods: Arc<dyn PodDirectory>,
+    volumes: Arc<dyn Volumes>,
     cgroups: PodCgroups,
     probe_metrics: base::Metrics,
 }
 
 /// The node's HTTPS API: logs, exec and the like, for the API server alone.
 async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, shown: Shown) -> Result<()> {
-    let Shown { pods, cgroups, probe_metrics } = shown;
+    let Shown { pods, volumes, cgroups, probe_metrics } = shown;
     running::register(&kit.metrics, &config.name, pods.clone());
     let server_deps = ServerDeps {
         node_name: config.name.clone(),
         pods,
+        volumes,
+        claims: claims::Volumes::registered(&kit.metrics),
+        system_logs: config.settings.node.system_logs(),
         runtime: kit.runtime.0.clone(),
         operations: kit.operations.clone(),
         clock: deps.clock.clone(),
@@ -246,7 +252,9 @@ async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, shown: Shown) -> Res
 /// The node's settings as upstream's kubelet tells its own.
 fn configuration(config: &Config, kit: &Kit) -> Configuration {
     let logs = Policy::default();
-    Configuration {
+    let path = config.static_pods.path.as_ref();
+    let mut shown = Configuration {
+        static_pod_path: path.map(|path| path.display().to_string()).unwrap_or_default(),
         enable_server: true,
         address: "0.0.0.0".into(),
         port: config.port,
@@ -264,5 +272,8 @@ fn configuration(config: &Config, kit: &Kit) -> Configuration {
         container_runtime_endpoint: format!("unix://{}", config.layout.cri_socket().display()),
         seccomp_default: SECCOMP_DEFAULT,
         fail_swap_on: false,
-    }
+        ..Configuration::default()
+    };
+    config.settings.node.show_in(&mut shown);
+    shown
 }
