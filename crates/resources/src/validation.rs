@@ -12,6 +12,7 @@ pub(crate) mod autoscaler;
 pub(crate) mod batch;
 pub(crate) mod certificates;
 mod check;
+mod claim_spec;
 pub(crate) mod cluster;
 mod conditions;
 pub(crate) mod config;

@@ -191,7 +191,7 @@ fn usages(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
 }
 
 /// A domain and a path of one segment.
-fn signer_name(errors: &mut ErrorList, path: &Path<'_>, name: &str) {
+pub(super) fn signer_name(errors: &mut ErrorList, path: &Path<'_>, name: &str) {
     const MAX_DOMAIN: usize = 253;
     const MAX_PATH: usize = 253 + 63 + 1;
     if !check::required(errors, path, name) {

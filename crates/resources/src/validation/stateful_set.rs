@@ -5,28 +5,17 @@
 //! names.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
-use api::names;
 use serde_json::{Value, json};
 
-use super::{check, pod, read, storage, workload};
+use super::claim_spec::claim_spec;
+use super::{check, pod, read, workload};
 
 pub(crate) fn create(object: &Object) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let path = Path::root("spec");
-    let spec = read::top(object, "spec");
-    let claims = path.child("volumeClaimTemplates");
-    for (i, claim) in read::list(spec, "volumeClaimTemplates").iter().enumerate() {
-        storage::claim_spec(&mut errors, &claims.index(i).child("spec"), read::of(claim, "spec"));
-    }
-    let service = read::text(spec, "serviceName");
-    if !service.is_empty() {
-        check::faults(&mut errors, &path.child("serviceName"), service, names::dns1123_label(service));
-    }
-    errors.extend(spec_errors(spec, Template::Checked));
-    errors
+    spec_errors(read::top(object, "spec"), Names::Checked, Template::Checked)
 }
 
 /// Whether the spec of the pod template is looked at.
@@ -36,8 +25,15 @@ enum Template {
     Unchecked,
 }
 
+/// Whether what cannot change is looked at: claims and the name of the service.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Checked,
+    Unchecked,
+}
+
 /// What creations and updates have in common.
-fn spec_errors(spec: &Value, template: Template) -> ErrorList {
+fn spec_errors(spec: &Value, names: Names, template: Template) -> ErrorList {
     let mut errors = ErrorList::new();
     let path = Path::root("spec");
     let policy = read::text(spec, "podManagementPolicy");
@@ -55,15 +51,29 @@ fn spec_errors(spec: &Value, template: Template) -> ErrorList {
             }
         }
     }
+    if names == Names::Checked {
+        let claims = path.child("volumeClaimTemplates");
+        for (i, claim) in read::list(spec, "volumeClaimTemplates").iter().enumerate() {
+            claim_spec(&mut errors, &claims.index(i).child("spec"), read::of(claim, "spec"));
+        }
+    }
     workload::counts(&mut errors, &path, spec);
     if let Some(ordinals) = read::get(spec, "ordinals") {
         let at = path.child("ordinals");
         check::nonnegative(&mut errors, &at.child("start"), read::int(ordinals, "start"));
     }
+    let service = read::text(spec, "serviceName");
+    if names == Names::Checked && !service.is_empty() {
+        let faults = api::names::dns1123_label(service);
+        check::faults(&mut errors, &path.child("serviceName"), service, faults);
+    }
     let at = path.child("template");
     let found = read::of(spec, "template");
-    if workload::selected_template(&mut errors, &path, spec, "statefulset") && template == Template::Checked {
-        pod::template(&mut errors, &at, &completed(spec, found));
+    if workload::selected_template(&mut errors, &path, spec, "statefulset", "") {
+        match template {
+            Template::Checked => pod::template(&mut errors, &at, &completed(spec, found)),
+            Template::Unchecked => pod::template_metadata(&mut errors, &at, found),
+        }
     }
     workload::runs_always(&mut errors, &at, found, "StatefulSet");
     errors
@@ -78,10 +88,9 @@ fn completed<'a>(spec: &Value, template: &'a Value) -> Cow<'a, Value> {
         return Cow::Borrowed(template);
     }
     let claimed = |name: &str| claims.iter().any(|claim| claim_name(claim) == name);
-    let of_claims = claims.iter().map(|claim| {
-        let name = claim_name(claim);
-        json!({"name": name, "persistentVolumeClaim": {"claimName": name}})
-    });
+    let names: BTreeSet<&str> = claims.iter().map(claim_name).collect();
+    let of_claims =
+        names.iter().map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
     let own =
         read::list(pod, "volumes").iter().filter(|volume| !claimed(read::text(volume, "name"))).cloned();
     let volumes: Vec<Value> = of_claims.chain(own).collect();
@@ -141,8 +150,9 @@ const MUTABLE: [&str; 7] = [
 /// that was already stored with a fault.
 pub(crate) fn update(new: &Object, old: &Object) -> ErrorList {
     let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
-    let sound = spec_errors(before, Template::Checked).is_empty();
-    let mut errors = spec_errors(after, if sound { Template::Checked } else { Template::Unchecked });
+    let sound = spec_errors(before, Names::Unchecked, Template::Checked).is_empty();
+    let mut errors =
+        spec_errors(after, Names::Unchecked, if sound { Template::Checked } else { Template::Unchecked });
     let fixed = |spec: &Value| -> Vec<(String, Value)> {
         let fields = spec.as_object().into_iter().flatten().filter(|(k, _)| !MUTABLE.contains(&k.as_str()));
         let mut fixed: Vec<_> = fields.map(|(k, v)| (k.clone(), v.clone())).collect();

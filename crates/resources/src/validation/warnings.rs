@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use api::{Object, names};
 use serde_json::Value;
 
+use super::claim_spec::warnings as claim_warnings;
 use super::pod::{old_label, term_warnings};
-use super::{amounts, read};
+use super::read;
 
 const BETA_STORAGE_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const INGRESS_CLASS: &str = "kubernetes.io/ingress.class";
@@ -129,7 +130,7 @@ pub(crate) fn volume(object: &Object) -> Vec<String> {
 /// Upstream: `pkg/api/persistentvolumeclaim/util.go`.
 pub(crate) fn claim(object: &Object) -> Vec<String> {
     let mut warnings: Vec<String> = beta_storage_class(object).into_iter().collect();
-    claim_spec(&mut warnings, "spec", read::top(object, "spec"));
+    claim_warnings(&mut warnings, "spec", read::top(object, "spec"));
     warnings
 }
 
@@ -140,27 +141,13 @@ fn beta_storage_class(object: &Object) -> Option<String> {
     ))
 }
 
-fn claim_spec(warnings: &mut Vec<String>, path: &str, spec: &Value) {
-    let Some(resources) = read::get(spec, "resources") else { return };
-    for list in ["requests", "limits"] {
-        for (_, amount) in read::entries(resources, list).filter(|(name, _)| *name == "storage") {
-            if amounts::parse(amount).is_some_and(|quantity| quantity.milli_value() % 1000 != 0) {
-                let shown = amount.as_str().unwrap_or("");
-                warnings.push(format!(
-                    "{path}.resources.{list}[storage]: fractional byte value {shown:?} is invalid, must be an integer"
-                ));
-            }
-        }
-    }
-}
-
 /// Of what a StatefulSet has beside its pod template (upstream: `apps/statefulset/strategy.go`).
 pub(crate) fn stateful_set(object: &Object) -> Vec<String> {
     let mut warnings = Vec::new();
     let spec = read::top(object, "spec");
     for (i, claim) in read::list(spec, "volumeClaimTemplates").iter().enumerate() {
         if let Some(claim) = read::get(claim, "spec") {
-            claim_spec(&mut warnings, &format!("spec.volumeClaimTemplates[{i}]"), claim);
+            claim_warnings(&mut warnings, &format!("spec.volumeClaimTemplates[{i}]"), claim);
         }
     }
     if read::int(spec, "revisionHistoryLimit").is_some_and(|limit| limit < 0) {

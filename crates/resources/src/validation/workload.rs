@@ -4,7 +4,7 @@
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{check, pod, read, selector};
 
@@ -75,7 +75,7 @@ pub(super) fn runs_always(errors: &mut ErrorList, path: &Path<'_>, template: &Va
 fn selector_and_template(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, noun: &str, kind: &str) {
     let template = read::of(spec, "template");
     let at = path.child("template");
-    if selected_template(errors, path, spec, noun) {
+    if selected_template(errors, path, spec, noun, "invalid label selector") {
         pod::template(errors, &at, template);
         runs_always(errors, &at, template, kind);
     }
@@ -83,8 +83,14 @@ fn selector_and_template(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, 
 
 /// A label selector that must be there and say something, and a template it selects. `noun` is what
 /// upstream calls the kind in the refusal of an empty selector. Returns whether the selector is well-formed,
-/// without which upstream does not look at the template.
-pub(super) fn selected_template(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, noun: &str) -> bool {
+/// without which upstream does not look at the template; `malformed` is what upstream says of such a selector.
+pub(super) fn selected_template(
+    errors: &mut ErrorList,
+    path: &Path<'_>,
+    spec: &Value,
+    noun: &str,
+    malformed: &str,
+) -> bool {
     let at = path.child("selector");
     let found = read::get(spec, "selector");
     match found {
@@ -101,7 +107,7 @@ pub(super) fn selected_template(errors: &mut ErrorList, path: &Path<'_>, spec: &
     let at_template = path.child("template");
     match found.map(|f| (f, selector::matches(f, labels_of(template)))) {
         Some((found, None)) => {
-            errors.push(FieldError::invalid(&at, found.clone(), "invalid label selector"));
+            errors.push(FieldError::invalid(&at, found.clone(), malformed));
             return false;
         }
         Some((found, Some(false))) if !selector::is_empty(found) => {
@@ -146,11 +152,20 @@ fn deployment_strategy(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
         }
         ("RollingUpdate", Some(rolling)) => rolling_update(errors, &at, rolling),
         ("Recreate", None) => {}
-        (other, _) => {
+        (other, rolling) => {
             let supported = ["Recreate", "RollingUpdate"];
-            errors.push(FieldError::not_supported(&path.child("type"), other, &supported));
+            errors.push(FieldError::not_supported(path, shown(other, rolling), &supported));
         }
     }
+}
+
+/// A strategy, as upstream's errors show it.
+fn shown(kind: &str, rolling: Option<&Value>) -> Value {
+    let rolling = rolling.map(|rolling| {
+        let [unavailable, surge] = ["maxUnavailable", "maxSurge"].map(|key| read::raw(rolling, key));
+        json!({"MaxUnavailable": unavailable, "MaxSurge": surge})
+    });
+    json!({"Type": kind, "RollingUpdate": rolling})
 }
 
 fn rolling_update(errors: &mut ErrorList, path: &Path<'_>, rolling: &Value) {
@@ -195,24 +210,39 @@ pub(crate) fn daemon_set(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let path = Path::root("spec");
     let spec = read::top(object, "spec");
-    selector_and_template(&mut errors, &path, spec, "daemonset", "DaemonSet");
-    for key in ["minReadySeconds", "revisionHistoryLimit"] {
-        check::nonnegative(&mut errors, &path.child(key), read::int(spec, key));
+    let found = read::get(spec, "selector");
+    let at = path.child("selector");
+    selector::label_selector(&mut errors, &at, found);
+    let template = read::of(spec, "template");
+    let template_at = path.child("template");
+    // No selector selects nothing.
+    if found.map_or(Some(false), |found| selector::matches(found, labels_of(template))) == Some(false) {
+        mismatch(&mut errors, &template_at, labels_of(template));
     }
+    if let Some(found) = found.filter(|found| selector::is_empty(found)) {
+        errors.push(FieldError::invalid(&at, found.clone(), "empty selector is invalid for daemonset"));
+    }
+    pod::template(&mut errors, &template_at, template);
+    runs_always(&mut errors, &template_at, template, "DaemonSet");
+    check::nonnegative(&mut errors, &path.child("minReadySeconds"), read::int(spec, "minReadySeconds"));
+    daemon_strategy(&mut errors, &path.child("updateStrategy"), spec);
+    let limit = read::int(spec, "revisionHistoryLimit");
+    check::nonnegative(&mut errors, &path.child("revisionHistoryLimit"), limit);
+    errors
+}
+
+fn daemon_strategy(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     let strategy = read::of(spec, "updateStrategy");
-    let at = path.child("updateStrategy");
-    match read::text(strategy, "type") {
-        "OnDelete" => {}
-        "RollingUpdate" => match read::get(strategy, "rollingUpdate") {
-            Some(rolling) => daemon_rolling_update(&mut errors, &at.child("rollingUpdate"), rolling),
-            None => errors.push(FieldError::required(&at.child("rollingUpdate"), "")),
-        },
-        other => {
+    let at = path.child("rollingUpdate");
+    match (read::text(strategy, "type"), read::get(strategy, "rollingUpdate")) {
+        ("OnDelete", _) => {}
+        ("RollingUpdate", Some(rolling)) => daemon_rolling_update(errors, &at, rolling),
+        ("RollingUpdate", None) => errors.push(FieldError::required(&at, "")),
+        (other, rolling) => {
             let supported = ["RollingUpdate", "OnDelete"];
-            errors.push(FieldError::not_supported(&at.child("type"), other, &supported));
+            errors.push(FieldError::not_supported(path, shown(other, rolling), &supported));
         }
     }
-    errors
 }
 
 fn daemon_rolling_update(errors: &mut ErrorList, path: &Path<'_>, rolling: &Value) {
@@ -237,10 +267,13 @@ fn daemon_rolling_update(errors: &mut ErrorList, path: &Path<'_>, rolling: &Valu
 
 pub(crate) fn controller_revision(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
-    if read::top(object, "data").is_null() {
-        errors.push(FieldError::required(&Path::root("data"), "data is mandatory"));
-    }
     let number = read::top_raw(object, "revision").and_then(Value::as_i64);
     check::nonnegative(&mut errors, &Path::root("revision"), number);
+    let missing = match read::top(object, "data") {
+        Value::Null => Some("data is mandatory"),
+        Value::Object(_) => None,
+        _ => Some("data must be a valid JSON object"),
+    };
+    errors.extend(missing.map(|detail| FieldError::required(&Path::root("data"), detail)));
     errors
 }

@@ -8,11 +8,20 @@ use super::{check, read};
 
 const MORE_THAN_ALL: &str = "cannot be greater than status.replicas";
 
+/// Of replication controllers.
 pub(crate) fn replicas(new: &Object, _old: &Object) -> ErrorList {
+    replicas_and(new, &["observedGeneration"])
+}
+
+pub(crate) fn replica_set(new: &Object, _old: &Object) -> ErrorList {
+    replicas_and(new, &["observedGeneration", "terminatingReplicas"])
+}
+
+fn replicas_and(new: &Object, others: &[&str]) -> ErrorList {
     let parts = ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
     let mut errors = nonnegative(new, &["replicas"]);
     errors.extend(nonnegative(new, &parts));
-    errors.extend(nonnegative(new, &["observedGeneration"]));
+    errors.extend(nonnegative(new, others));
     errors.extend(parts_of_all(new, &parts));
     errors.extend(available_of_ready(new, "cannot be greater than readyReplicas"));
     errors
@@ -28,6 +37,7 @@ pub(crate) fn deployment(new: &Object, old: &Object) -> ErrorList {
             "readyReplicas",
             "availableReplicas",
             "unavailableReplicas",
+            "terminatingReplicas",
             "collisionCount",
         ],
     );
@@ -106,7 +116,7 @@ fn collisions(new: &Object, old: &Object) -> ErrorList {
     let after = read::int(read::top(new, "status"), "collisionCount");
     if before.is_some_and(|before| after.is_none_or(|after| after < before)) {
         let path = Path::root("status");
-        let value = after.map_or(serde_json::Value::Null, Into::into);
+        let value = after.unwrap_or(0);
         errors.push(FieldError::invalid(&path.child("collisionCount"), value, "cannot be decremented"));
     }
     errors

@@ -48,7 +48,7 @@ impl Logic for ReplicaSet {
     }
 
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
-        workload_status::replicas(new, old)
+        workload_status::replica_set(new, old)
     }
 
     fn warnings(&self, object: &Object) -> Vec<String> {

@@ -137,9 +137,7 @@ fn pod_term(errors: &mut ErrorList, path: &Path<'_>, term: &Value) {
     for name in read::texts(term, "namespaces") {
         check::faults(errors, &path.child("namespace"), name, names::dns1123_label(name));
     }
-    let mismatched: HashSet<&str> = read::texts(term, "mismatchLabelKeys").collect();
-    label_keys(errors, path, term, "matchLabelKeys", &mismatched);
-    label_keys(errors, path, term, "mismatchLabelKeys", &HashSet::new());
+    label_keys(errors, path, term, true);
     let key = read::text(term, "topologyKey");
     if key.is_empty() {
         errors.push(FieldError::required(&path.child("topologyKey"), "can not be empty"));
@@ -147,18 +145,49 @@ fn pod_term(errors: &mut ErrorList, path: &Path<'_>, term: &Value) {
     check::faults(errors, &path.child("topologyKey"), key, names::qualified_name(key));
 }
 
-/// Keys of labels whose values the pod itself has; `others` may not be among them.
-fn label_keys(errors: &mut ErrorList, path: &Path<'_>, term: &Value, list: &str, others: &HashSet<&str>) {
-    let at = path.child(list);
-    if read::get(term, "labelSelector").is_none() && !read::list(term, list).is_empty() {
-        errors.push(FieldError::forbidden(&at, "must not be specified when labelSelector is not set"));
+/// Keys of labels whose values the pod itself has. Terms of affinity, unlike spread constraints, also have keys whose
+/// values must differ.
+fn label_keys(errors: &mut ErrorList, path: &Path<'_>, term: &Value, of_affinity: bool) {
+    let selector = read::get(term, "labelSelector");
+    let mut lists = vec!["matchLabelKeys"];
+    lists.extend(of_affinity.then_some("mismatchLabelKeys"));
+    for list in &lists {
+        let at = path.child(list);
+        if selector.is_none() && !read::list(term, list).is_empty() {
+            errors.push(FieldError::forbidden(&at, "must not be specified when labelSelector is not set"));
+            continue;
+        }
+        for (i, key) in read::texts(term, list).enumerate() {
+            check::faults(errors, &at.index(i), key, names::qualified_name(key));
+        }
     }
-    for (i, key) in read::texts(term, list).enumerate() {
-        check::faults(errors, &at.index(i), key, names::qualified_name(key));
-        if others.contains(&key) {
+    if let Some(selector) = selector {
+        selected_twice(errors, path, term, selector);
+    }
+    if of_affinity {
+        let others: HashSet<&str> = read::texts(term, "mismatchLabelKeys").collect();
+        let at = path.child("matchLabelKeys");
+        for (i, key) in
+            read::texts(term, "matchLabelKeys").enumerate().filter(|(_, key)| others.contains(key))
+        {
             let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
             errors.push(FieldError::invalid(&at.index(i), key, detail));
         }
+    }
+}
+
+/// What the keys select was added to the selector when the pod was made: a key that is there twice was there before.
+/// Upstream's path leaves out the list that the index is of.
+fn selected_twice(errors: &mut ErrorList, path: &Path<'_>, term: &Value, selector: &Value) {
+    let keys: HashMap<&str, usize> = read::texts(term, "matchLabelKeys").zip(0..).collect();
+    let mut selected: HashSet<&str> = read::pairs(selector, "matchLabels").map(|(key, _)| key).collect();
+    for expression in read::list(selector, "matchExpressions") {
+        let key = read::text(expression, "key");
+        if let Some(i) = keys.get(key).filter(|_| selected.contains(key)) {
+            let detail = "exists in both matchLabelKeys and labelSelector";
+            errors.push(FieldError::invalid(&path.index(*i), key, detail));
+        }
+        selected.insert(key);
     }
 }
 
@@ -199,7 +228,7 @@ pub(super) fn spread(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
             let value = read::text(constraint, policy);
             check::if_given_one_of(errors, &at.child(policy), value, &["Honor", "Ignore"]);
         }
-        label_keys(errors, &at, constraint, "matchLabelKeys", &HashSet::new());
+        label_keys(errors, &at, constraint, false);
         selector::label_selector(errors, &at.child("labelSelector"), read::get(constraint, "labelSelector"));
     }
 }

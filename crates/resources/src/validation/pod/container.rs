@@ -10,6 +10,7 @@ use super::{env, mounts, probe, security};
 use crate::validation::{amounts, check, read};
 
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
+const RESTART_POLICIES: [&str; 3] = ["Always", "Never", "OnFailure"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 
@@ -44,20 +45,68 @@ pub(super) fn containers(errors: &mut ErrorList, path: &Path<'_>, around: &Surro
             errors.push(FieldError::duplicate(&at.child("name"), name));
         }
         seen.insert(name);
-        probe::hooks(errors, &at, container, around.grace_period_s);
+        probe::hooks(errors, &at, container, around.spec, around.grace_period_s);
         probe::probes(errors, &at, container);
         restart_policy(errors, &at, container);
     }
     host_ports(errors, path, list);
 }
 
-/// App containers may say how they restart, with rules (container restart rules).
+/// How a container restarts on its own, and rules for some of its exit codes.
 fn restart_policy(errors: &mut ErrorList, path: &Path<'_>, container: &Value) {
-    let policy = read::text(container, "restartPolicy");
-    check::if_given_one_of(errors, &path.child("restartPolicy"), policy, &["Always", "OnFailure", "Never"]);
-    if policy.is_empty() && !read::list(container, "restartPolicyRules").is_empty() {
-        let detail = "must specify restartPolicy when restart rules are used";
-        errors.push(FieldError::required(&path.child("restartPolicy"), detail));
+    const MAX_RULES: usize = 20;
+    const MAX_CODES: usize = 255;
+    let rules = read::list(container, "restartPolicyRules");
+    let at = path.child("restartPolicy");
+    match read::get(container, "restartPolicy").and_then(Value::as_str) {
+        None if rules.is_empty() => {}
+        None => {
+            let detail = "must specify restartPolicy when restart rules are used";
+            errors.push(FieldError::required(&at, detail));
+        }
+        Some(policy) if RESTART_POLICIES.contains(&policy) => {}
+        Some(policy) => errors.push(FieldError::not_supported(&at, policy, &RESTART_POLICIES)),
+    }
+    let list = path.child("restartPolicyRules");
+    if rules.len() > MAX_RULES {
+        errors.push(FieldError::too_many(&list, rules.len(), MAX_RULES));
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        let at = list.index(i);
+        let action = read::text(rule, "action");
+        if action != "Restart" {
+            errors.push(FieldError::not_supported(&at.child("action"), action, &["Restart"]));
+        }
+        let at = at.child("exitCodes");
+        let Some(codes) = read::get(rule, "exitCodes") else {
+            errors.push(FieldError::required(&at, "must be specified"));
+            continue;
+        };
+        let operator = read::text(codes, "operator");
+        if !matches!(operator, "In" | "NotIn") {
+            errors.push(FieldError::not_supported(&at.child("operator"), operator, &["In", "NotIn"]));
+        }
+        let count = read::list(codes, "values").len();
+        if count > MAX_CODES {
+            errors.push(FieldError::too_many(&at.child("values"), count, MAX_CODES));
+        }
+    }
+}
+
+/// The same of init containers: those that always restart have no rules.
+fn init_restart_policy(errors: &mut ErrorList, path: &Path<'_>, container: &Value) {
+    let rules = read::list(container, "restartPolicyRules");
+    match read::get(container, "restartPolicy").and_then(Value::as_str) {
+        None if !rules.is_empty() => {
+            let detail = "must specify restartPolicy when restart rules are used";
+            errors.push(FieldError::required(&path.child("restartPolicy"), detail));
+        }
+        None => {}
+        Some("Always") if !rules.is_empty() => {
+            let detail = "restartPolicyRules are not allowed for init containers with restart policy Always";
+            errors.push(FieldError::forbidden(&path.child("restartPolicyRules"), detail));
+        }
+        Some(_) => restart_policy(errors, path, container),
     }
 }
 
@@ -67,9 +116,8 @@ pub(super) fn init_containers(errors: &mut ErrorList, path: &Path<'_>, around: &
     for (i, container) in read::list(around.spec, "initContainers").iter().enumerate() {
         let at = path.index(i);
         common(errors, &at, container, around);
+        init_restart_policy(errors, &at, container);
         let policy = read::text(container, "restartPolicy");
-        let allowed = ["Always", "OnFailure", "Never"];
-        check::if_given_one_of(errors, &at.child("restartPolicy"), policy, &allowed);
         let name = read::text(container, "name");
         if seen.contains(&name) {
             errors.push(FieldError::duplicate(&at.child("name"), name));
@@ -78,7 +126,7 @@ pub(super) fn init_containers(errors: &mut ErrorList, path: &Path<'_>, around: &
         }
         host_ports(errors, path, std::slice::from_ref(container));
         if policy == "Always" {
-            probe::hooks(errors, &at, container, around.grace_period_s);
+            probe::hooks(errors, &at, container, around.spec, around.grace_period_s);
             probe::probes(errors, &at, container);
             continue;
         }
@@ -88,12 +136,29 @@ pub(super) fn init_containers(errors: &mut ErrorList, path: &Path<'_>, around: &
                 errors.push(FieldError::forbidden(&at.child(key), detail));
             }
         }
+        let list = at.child("resizePolicy");
+        for (j, resize) in read::list(container, "resizePolicy").iter().enumerate() {
+            let restart = read::text(resize, "restartPolicy");
+            if restart == "RestartContainer" {
+                let detail = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+                errors.push(FieldError::invalid(&list.index(j).child("restartPolicy"), restart, detail));
+            }
+        }
     }
 }
 
 /// Fields that no container added to a running pod may have.
-const NOT_EPHEMERAL: [&str; 7] =
-    ["ports", "resources", "resizePolicy", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
+const NOT_EPHEMERAL: [&str; 9] = [
+    "ports",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "restartPolicyRules",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+];
 
 pub(super) fn ephemeral_containers(errors: &mut ErrorList, path: &Path<'_>, around: &Surroundings<'_>) {
     let names_of = |key| read::list(around.spec, key).iter().map(|c| read::text(c, "name"));
@@ -226,7 +291,7 @@ fn resize_policy(errors: &mut ErrorList, path: &Path<'_>, container: &Value, spe
         check::one_of(errors, path, resource, &["cpu", "memory"]);
         check::one_of(errors, path, restart, &["NotRequired", "RestartContainer"]);
         if read::text(spec, "restartPolicy") == "Never" && restart != "NotRequired" {
-            let detail = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            let detail = "must be 'NotRequired' when pod `restartPolicy` is 'Never'";
             errors.push(FieldError::invalid(path, restart, detail));
         }
     }

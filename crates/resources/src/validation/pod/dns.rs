@@ -80,3 +80,19 @@ pub(super) fn host_aliases(errors: &mut ErrorList, path: &Path<'_>, spec: &Value
         }
     }
 }
+
+/// The name that a pod shows of itself instead of its own.
+pub(super) fn hostname_override(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    const MAX_BYTES: usize = 64;
+    let Some(name) = read::get(spec, "hostnameOverride").and_then(Value::as_str) else { return };
+    let at = path.child("hostnameOverride");
+    for key in ["setHostnameAsFQDN", "hostNetwork"] {
+        if read::flag(spec, key) {
+            errors.push(FieldError::forbidden(&at, format!("may not be specified when {key} is true")));
+        }
+    }
+    if name.len() > MAX_BYTES {
+        errors.push(FieldError::too_long(&at, MAX_BYTES));
+    }
+    check::faults(errors, &at, name, names::dns1123_subdomain(name));
+}

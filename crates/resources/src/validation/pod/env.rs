@@ -1,9 +1,12 @@
 //! Environment variables and where their values come from.
 
+use std::collections::HashMap;
+
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
 use serde_json::Value;
 
+use super::each::each;
 use crate::validation::{amounts, check, read};
 
 /// Fields of the pod a variable may take its value from.
@@ -83,13 +86,41 @@ fn key_ref(errors: &mut ErrorList, path: &Path<'_>, reference: &Value) {
 
 fn file_ref(errors: &mut ErrorList, path: &Path<'_>, reference: &Value) {
     let [volume, file, key] = ["volumeName", "path", "key"].map(|k| read::text(reference, k));
-    check::required(errors, &path.child("volumeName"), volume);
-    if check::required(errors, &path.child("path"), file) {
-        check::non_reserved_path(errors, &path.child("path"), file);
-    }
     if check::required(errors, &path.child("key"), key) {
         check::faults(errors, &path.child("key"), key, names::relaxed_env_var_name(key));
     }
+    if check::required(errors, &path.child("volumeName"), volume) {
+        check::faults(errors, &path.child("volumeName"), volume, names::dns1123_label(volume));
+    }
+    if check::required(errors, &path.child("path"), file) {
+        check::no_backsteps(errors, &path.child("path"), file);
+    }
+}
+
+/// Files that variables come from are in volumes that the pod's containers write themselves.
+pub(super) fn files_of_volumes(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    let volumes: HashMap<&str, &Value> =
+        read::list(spec, "volumes").iter().map(|volume| (read::text(volume, "name"), volume)).collect();
+    each(path, spec, &mut |at, container| {
+        let list = at.child("env");
+        for (i, variable) in read::list(container, "env").iter().enumerate() {
+            let source = read::get(variable, "valueFrom").and_then(|from| read::get(from, "fileKeyRef"));
+            let Some(source) = source else { continue };
+            let at = list.index(i);
+            let at = at.child("valueFrom");
+            let at = at.child("fileKeyRef");
+            let at = at.child("volumeName");
+            let name = read::text(source, "volumeName");
+            match volumes.get(name) {
+                None => errors.push(FieldError::not_found(&at, name)),
+                Some(volume) if read::get(volume, "emptyDir").is_none() => {
+                    let detail = "referenced volume must be of type emptyDir";
+                    errors.push(FieldError::invalid(&at, name, detail));
+                }
+                Some(_) => {}
+            }
+        }
+    });
 }
 
 /// A reference to a field of the pod: a plain one, or one entry of its labels or annotations.
@@ -111,15 +142,16 @@ pub(super) fn field_ref(errors: &mut ErrorList, path: &Path<'_>, field: &Value, 
             check::faults(errors, path, key, names::qualified_name(&key.to_lowercase()));
         }
         Some(("metadata.labels", key)) => check::faults(errors, path, key, names::qualified_name(key)),
-        Some(_) => {
-            let detail = format!("error converting fieldPath: field label not supported: {field}");
+        Some((parent, _)) if !parent.is_empty() => {
+            let detail =
+                format!("error converting fieldPath: field label does not support subscript: {field}");
             errors.push(FieldError::invalid(&path.child("fieldPath"), field, detail));
         }
         None if allowed.contains(&field) => {}
         None if known_label(field) => {
             errors.push(FieldError::not_supported(&path.child("fieldPath"), field, allowed));
         }
-        None => {
+        _ => {
             let detail = format!("error converting fieldPath: field label not supported: {field}");
             errors.push(FieldError::invalid(&path.child("fieldPath"), field, detail));
         }
@@ -129,7 +161,14 @@ pub(super) fn field_ref(errors: &mut ErrorList, path: &Path<'_>, field: &Value, 
 /// Fields that can be named at all, here or elsewhere.
 fn known_label(field: &str) -> bool {
     FIELDS.contains(&field)
-        || matches!(field, "metadata.labels" | "metadata.annotations" | "spec.restartPolicy" | "status.phase")
+        || matches!(
+            field,
+            "metadata.labels"
+                | "metadata.annotations"
+                | "spec.restartPolicy"
+                | "spec.schedulerName"
+                | "status.phase"
+        )
 }
 
 /// A reference to what a container asks for or is limited to.

@@ -31,20 +31,9 @@ pub(super) fn changed(errors: &mut ErrorList, new: &Object, old: &Object) {
     in_metadata(|at| errors.push(FieldError::forbidden(at, detail)));
 }
 
-/// The manifest of a node alone says what runs: no container is added to a pod that shows another, and none resized.
-pub(super) fn part_changed(errors: &mut ErrorList, new: &Object, old: &Object) {
-    if annotation(old).is_none() {
-        return;
-    }
-    let [after, before] = [new, old].map(|pod| read::top(pod, "spec"));
-    let detail = if read::list(after, "ephemeralContainers") != read::list(before, "ephemeralContainers") {
-        "static pods do not support ephemeral containers"
-    } else if after != before {
-        "static pods cannot be resized"
-    } else {
-        return;
-    };
-    errors.push(FieldError::forbidden(&Path::root(""), detail));
+/// Whether the pod shows one that a node has from a manifest.
+pub(super) fn shows_another(pod: &Object) -> bool {
+    annotation(pod).is_some()
 }
 
 fn in_metadata(tell: impl FnOnce(&Path<'_>)) {

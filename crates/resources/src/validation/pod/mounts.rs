@@ -123,6 +123,8 @@ pub(super) fn devices(errors: &mut ErrorList, path: &Path<'_>, container: &Value
             let detail = "must not already exist as a path in volumeMounts";
             errors.push(FieldError::invalid(&path_at, device_path, detail));
         }
-        names.insert(name);
+        if !name.is_empty() {
+            names.insert(name);
+        }
     }
 }

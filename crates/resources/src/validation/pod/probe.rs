@@ -6,6 +6,75 @@ use serde_json::Value;
 
 use crate::validation::{check, read};
 
+/// Signals of Linux, as upstream sorts them.
+const STOP_SIGNALS: [&str; 65] = [
+    "SIGABRT",
+    "SIGALRM",
+    "SIGBUS",
+    "SIGCHLD",
+    "SIGCLD",
+    "SIGCONT",
+    "SIGFPE",
+    "SIGHUP",
+    "SIGILL",
+    "SIGINT",
+    "SIGIO",
+    "SIGIOT",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGPOLL",
+    "SIGPROF",
+    "SIGPWR",
+    "SIGQUIT",
+    "SIGRTMAX",
+    "SIGRTMAX-1",
+    "SIGRTMAX-10",
+    "SIGRTMAX-11",
+    "SIGRTMAX-12",
+    "SIGRTMAX-13",
+    "SIGRTMAX-14",
+    "SIGRTMAX-2",
+    "SIGRTMAX-3",
+    "SIGRTMAX-4",
+    "SIGRTMAX-5",
+    "SIGRTMAX-6",
+    "SIGRTMAX-7",
+    "SIGRTMAX-8",
+    "SIGRTMAX-9",
+    "SIGRTMIN",
+    "SIGRTMIN+1",
+    "SIGRTMIN+10",
+    "SIGRTMIN+11",
+    "SIGRTMIN+12",
+    "SIGRTMIN+13",
+    "SIGRTMIN+14",
+    "SIGRTMIN+15",
+    "SIGRTMIN+2",
+    "SIGRTMIN+3",
+    "SIGRTMIN+4",
+    "SIGRTMIN+5",
+    "SIGRTMIN+6",
+    "SIGRTMIN+7",
+    "SIGRTMIN+8",
+    "SIGRTMIN+9",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSTOP",
+    "SIGSYS",
+    "SIGTERM",
+    "SIGTRAP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGWINCH",
+    "SIGXCPU",
+    "SIGXFSZ",
+];
+
 pub(super) fn probes(errors: &mut ErrorList, path: &Path<'_>, container: &Value) {
     for key in ["livenessProbe", "readinessProbe", "startupProbe"] {
         let Some(probe) = read::get(container, key) else { continue };
@@ -37,7 +106,14 @@ fn common(errors: &mut ErrorList, path: &Path<'_>, probe: &Value) {
     }
 }
 
-pub(super) fn hooks(errors: &mut ErrorList, path: &Path<'_>, container: &Value, grace_period_s: Option<i64>) {
+/// Hooks of a container, and the signal that ends the container; `around` is the pod's specification.
+pub(super) fn hooks(
+    errors: &mut ErrorList,
+    path: &Path<'_>,
+    container: &Value,
+    around: &Value,
+    grace_period_s: Option<i64>,
+) {
     let Some(lifecycle) = read::get(container, "lifecycle") else { return };
     let at = path.child("lifecycle");
     for key in ["postStart", "preStop"] {
@@ -45,6 +121,26 @@ pub(super) fn hooks(errors: &mut ErrorList, path: &Path<'_>, container: &Value, 
             let kinds = ["exec", "httpGet", "tcpSocket", "sleep"];
             handler(errors, &at.child(key), hook, &kinds, grace_period_s);
         }
+    }
+    if let Some(signal) = read::get(lifecycle, "stopSignal").and_then(Value::as_str) {
+        stop_signal(errors, &at.child("stopSignal"), signal, around);
+    }
+}
+
+/// Which signals there are depends on the system, which a pod that names a signal must name too.
+fn stop_signal(errors: &mut ErrorList, path: &Path<'_>, signal: &str, around: &Value) {
+    let Some(os) = read::get(around, "os") else {
+        let detail = "may not be set for containers with empty `spec.os.name`";
+        errors.push(FieldError::forbidden(path, detail));
+        return;
+    };
+    let supported: &[&str] = match read::text(os, "name") {
+        "windows" => &["SIGKILL", "SIGTERM"],
+        "linux" => &STOP_SIGNALS,
+        _ => return,
+    };
+    if !supported.contains(&signal) {
+        errors.push(FieldError::not_supported(path, signal, supported));
     }
 }
 

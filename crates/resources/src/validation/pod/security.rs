@@ -5,16 +5,20 @@ use std::collections::HashSet;
 use api::field::{ErrorList, FieldError, Path};
 use serde_json::Value;
 
+use super::systems;
 use crate::validation::{check, read};
 
 const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
+/// The longest path, without the byte at its end.
+const MAX_PROFILE_BYTES: usize = 4095;
 const SYSCTL_MAX_BYTES: usize = 253;
 const SYSCTL_FORMAT: &str = "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
 
 /// The security context of a pod; `path` is the spec's.
 pub(super) fn of_pod(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
-    let Some(context) = read::get(spec, "securityContext") else { return };
     let at = path.child("securityContext");
+    let given = read::get(spec, "securityContext");
+    let context = given.unwrap_or_else(|| read::of(spec, "securityContext"));
     for key in ["fsGroup", "runAsUser", "runAsGroup"] {
         check::id(errors, &at.child(key), read::int(context, key));
     }
@@ -22,19 +26,24 @@ pub(super) fn of_pod(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     for (i, group) in read::list(context, "supplementalGroups").iter().enumerate() {
         check::id(errors, &groups.index(i), group.as_i64());
     }
+    // Upstream has these fields of the pod's in the context, whether there is one or not.
     if read::flag(spec, "shareProcessNamespace") && read::flag(spec, "hostPID") {
         let detail = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.push(FieldError::invalid(&at.child("shareProcessNamespace"), true, detail));
     }
     sysctls(errors, &at.child("sysctls"), context, spec);
-    for (key, supported) in [
-        ("fsGroupChangePolicy", ["Always", "OnRootMismatch"]),
-        ("supplementalGroupsPolicy", ["Merge", "Strict"]),
-        ("seLinuxChangePolicy", ["MountOption", "Recursive"]),
-    ] {
-        check::if_given_one_of(errors, &at.child(key), read::text(context, key), &supported);
-    }
-    profiles(errors, &at, context);
+    let policy = |key: &str| read::get(context, key).and_then(Value::as_str);
+    let one_of = |errors: &mut ErrorList, key: &str, supported: &[&str]| {
+        if let Some(value) = policy(key).filter(|value| !supported.contains(value)) {
+            errors.push(FieldError::not_supported(&at.child(key), value, supported));
+        }
+    };
+    one_of(errors, "fsGroupChangePolicy", &["Always", "OnRootMismatch"]);
+    seccomp(errors, &at, context);
+    systems::windows_options(errors, &at, context);
+    apparmor(errors, &at, context);
+    one_of(errors, "supplementalGroupsPolicy", &["Merge", "Strict"]);
+    one_of(errors, "seLinuxChangePolicy", &["MountOption", "Recursive"]);
 }
 
 fn sysctls(errors: &mut ErrorList, path: &Path<'_>, context: &Value, spec: &Value) {
@@ -74,7 +83,7 @@ fn is_sysctl_name(name: &str) -> bool {
     name.len() <= SYSCTL_MAX_BYTES && name.split(['.', '/']).all(segment)
 }
 
-fn profiles(errors: &mut ErrorList, path: &Path<'_>, context: &Value) {
+fn seccomp(errors: &mut ErrorList, path: &Path<'_>, context: &Value) {
     if let Some(profile) = read::get(context, "seccompProfile") {
         let at = path.child("seccompProfile");
         profile_type(errors, &at, profile, "type is required when seccompProfile is set");
@@ -92,6 +101,9 @@ fn profiles(errors: &mut ErrorList, path: &Path<'_>, context: &Value) {
             (_, None) => {}
         }
     }
+}
+
+fn apparmor(errors: &mut ErrorList, path: &Path<'_>, context: &Value) {
     if let Some(profile) = read::get(context, "appArmorProfile") {
         let at = path.child("appArmorProfile");
         profile_type(errors, &at, profile, "type is required when appArmorProfile is set");
@@ -110,6 +122,10 @@ fn profiles(errors: &mut ErrorList, path: &Path<'_>, context: &Value) {
             }
             _ => {}
         }
+        let is_local = read::text(profile, "type") == "Localhost";
+        if is_local && local.is_some_and(|name| name.len() > MAX_PROFILE_BYTES) {
+            errors.push(FieldError::too_long(&local_at, MAX_PROFILE_BYTES));
+        }
     }
 }
 
@@ -127,12 +143,22 @@ pub(super) fn of_container(errors: &mut ErrorList, path: &Path<'_>, container: &
         check::id(errors, &path.child(key), read::int(context, key));
     }
     let proc_mount = read::text(context, "procMount");
-    check::if_given_one_of(errors, &path.child("procMount"), proc_mount, &["Default", "Unmasked"]);
+    let mounts = ["Default", "Unmasked"];
+    if read::get(context, "procMount").is_some() && !mounts.contains(&proc_mount) {
+        errors.push(FieldError::not_supported(&path.child("procMount"), proc_mount, &mounts));
+    }
     if host_users && proc_mount == "Unmasked" {
         let detail = "`hostUsers` must be false to use `Unmasked`";
         errors.push(FieldError::invalid(&path.child("procMount"), proc_mount, detail));
     }
-    profiles(errors, path, context);
+    seccomp(errors, path, context);
+    unescalated(errors, path, context);
+    systems::windows_options(errors, path, context);
+    apparmor(errors, path, context);
+}
+
+/// Who may not gain privileges does not have them from the beginning.
+fn unescalated(errors: &mut ErrorList, path: &Path<'_>, context: &Value) {
     if read::raw(context, "allowPrivilegeEscalation").and_then(Value::as_bool) == Some(false) {
         let detail = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
         if read::flag(context, "privileged") {

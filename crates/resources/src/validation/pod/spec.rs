@@ -1,16 +1,15 @@
 //! The spec of a pod or of a pod template.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::container::{self, Surroundings};
-use super::{affinity, dns, security, volume};
+use super::each::each;
+use super::{affinity, dns, env, security, systems, volume, whole};
 use crate::validation::{amounts, check, read};
-
-const SYSTEMS: [&str; 2] = ["linux", "windows"];
 
 /// Checks a pod spec. `pod_name` is given for pods alone, not for templates.
 pub(in crate::validation) fn pod_spec(
@@ -23,24 +22,18 @@ pub(in crate::validation) fn pod_spec(
     if grace.is_none() {
         errors.push(FieldError::required(&path.child("terminationGracePeriodSeconds"), ""));
     }
-    volume::volumes(errors, &path.child("volumes"), spec, pod_name);
+    let volumes = volume::volumes(errors, &path.child("volumes"), spec, pod_name);
     let claims: HashSet<&str> = read::list(spec, "resourceClaims")
         .iter()
         .map(|c| read::text(c, "name"))
         .filter(|n| !n.is_empty())
         .collect();
     resource_claims(errors, &path.child("resourceClaims"), spec);
-    let mut volumes = HashMap::new();
-    for volume in read::list(spec, "volumes") {
-        volumes.entry(read::text(volume, "name")).or_insert(volume);
-    }
     let around = Surroundings { spec, claims: &claims, volumes: &volumes, grace_period_s: grace };
     container::containers(errors, &path.child("containers"), &around);
     container::init_containers(errors, &path.child("initContainers"), &around);
     container::ephemeral_containers(errors, &path.child("ephemeralContainers"), &around);
-    if let Some(resources) = read::get(spec, "resources") {
-        amounts::of_pod(errors, &path.child("resources"), resources);
-    }
+    whole::resources(errors, &path.child("resources"), spec);
     host_network(errors, path, spec, pod_name.is_some());
     let policy = read::text(spec, "restartPolicy");
     check::one_of(errors, &path.child("restartPolicy"), policy, &["Always", "OnFailure", "Never"]);
@@ -51,27 +44,27 @@ pub(in crate::validation) fn pod_spec(
     dns::config(errors, &path.child("dnsConfig"), spec);
     gates(errors, path, spec);
     affinity::spread(errors, &path.child("topologySpreadConstraints"), spec);
+    systems::host_processes(errors, path, spec);
     host_users(errors, path, spec);
+    dns::hostname_override(errors, path, spec);
     named_things(errors, path, spec);
-    deadline(errors, path, spec);
-    tolerations(errors, &path.child("tolerations"), spec);
-    dns::host_aliases(errors, &path.child("hostAliases"), spec);
-    let preemption = read::text(spec, "preemptionPolicy");
-    check::if_given_one_of(
-        errors,
-        &path.child("preemptionPolicy"),
-        preemption,
-        &["PreemptLowerPriority", "Never"],
-    );
-    let overhead = path.child("overhead");
-    for (name, value) in read::entries(spec, "overhead") {
-        amounts::amount(errors, &overhead.key(name), name, value);
+    if let Some(overhead) = read::get(spec, "overhead") {
+        let limits = json!({ "limits": overhead });
+        amounts::of_container(errors, &path.child("overhead"), &limits, &HashSet::new());
     }
-    if let Some(os) = read::get(spec, "os") {
-        match read::text(os, "name") {
-            "" => errors.push(FieldError::required(&path.child("os").child("name"), "cannot be empty")),
-            name => check::if_given_one_of(errors, &path.child("os"), name, &SYSTEMS),
-        }
+    systems::system(errors, path, spec);
+    if let Some(group) = read::get(spec, "schedulingGroup") {
+        scheduling_group(errors, &path.child("schedulingGroup"), group);
+    }
+    env::files_of_volumes(errors, path, spec);
+}
+
+/// Pods that are scheduled together.
+fn scheduling_group(errors: &mut ErrorList, path: &Path<'_>, group: &Value) {
+    let at = path.child("podGroupName");
+    match read::get(group, "podGroupName").and_then(Value::as_str) {
+        None => errors.push(FieldError::invalid(&at, Value::Null, "must specify one of: `podGroupName`")),
+        Some(name) => check::faults(errors, &at, name, names::dns1123_subdomain(name)),
     }
 }
 
@@ -153,27 +146,46 @@ fn host_users(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     if read::raw(spec, "hostUsers").and_then(Value::as_bool) != Some(false) {
         return;
     }
+    let detail = "when `hostUsers` is false";
     for (key, name) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
         if read::flag(spec, key) {
-            let detail = "when `pod.Spec.HostUsers` is false";
             errors.push(FieldError::forbidden(&path.child(name), detail));
         }
     }
+    each(path, spec, &mut |at, container| {
+        if !read::list(container, "volumeDevices").is_empty() {
+            errors.push(FieldError::forbidden(&at.child("volumeDevices"), detail));
+        }
+    });
 }
 
-/// Names of other objects, and of the pod itself in the network.
+/// Names of other objects, and of the pod itself in the network; in upstream's order, with what stands between them.
 fn named_things(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
-    for key in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
+    for key in ["serviceAccountName", "nodeName"] {
         let name = read::text(spec, key);
         if !name.is_empty() {
             check::faults(errors, &path.child(key), name, names::dns1123_subdomain(name));
         }
     }
+    deadline(errors, path, spec);
     for key in ["hostname", "subdomain"] {
         let name = read::text(spec, key);
         if !name.is_empty() {
             check::faults(errors, &path.child(key), name, names::dns1123_label(name));
         }
+    }
+    tolerations(errors, &path.child("tolerations"), spec);
+    dns::host_aliases(errors, &path.child("hostAliases"), spec);
+    let class = read::text(spec, "priorityClassName");
+    if !class.is_empty() {
+        check::faults(errors, &path.child("priorityClassName"), class, names::dns1123_subdomain(class));
+    }
+    if let Some(class) = read::get(spec, "runtimeClassName").and_then(Value::as_str) {
+        check::faults(errors, &path.child("runtimeClassName"), class, names::dns1123_subdomain(class));
+    }
+    if let Some(policy) = read::get(spec, "preemptionPolicy").and_then(Value::as_str) {
+        let policies = ["PreemptLowerPriority", "Never"];
+        check::one_of(errors, &path.child("preemptionPolicy"), policy, &policies);
     }
 }
 

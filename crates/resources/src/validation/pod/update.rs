@@ -7,19 +7,26 @@ use std::collections::HashSet;
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::{diff, metadata_and_spec, mirror, spec};
-use crate::qos::qos_class;
+use super::{annotations, diff, metadata_and_spec, mirror, spec};
 use crate::validation::{check, read};
 
 /// The fields upstream's refusal names, in its words.
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
+/// Annotations that a pod has from the beginning.
+pub(super) fn changed_annotations(errors: &mut ErrorList, new: &Object, old: &Object) {
+    let metadata = Path::root("metadata");
+    let [after, before] = [new, old].map(|pod| read::top(pod, "metadata"));
+    annotations::changed(errors, &metadata.child("annotations"), after, before);
+    mirror::changed(errors, new, old);
+}
+
 /// A plain update of a pod.
 pub(crate) fn update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = metadata_and_spec(new);
-    mirror::changed(&mut errors, new, old);
+    let mut errors = metadata_and_spec(new, Some(old));
+    changed_annotations(&mut errors, new, old);
     let path = Path::root("spec");
     let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
     for list in ["containers", "initContainers"] {
@@ -54,120 +61,6 @@ pub(crate) fn update(new: &Object, old: &Object) -> ErrorList {
         errors.push(FieldError::forbidden(&path, detail));
     }
     errors
-}
-
-/// Ephemeral containers added, or the resources of containers changed.
-pub(crate) fn part_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = metadata_and_spec(new);
-    mirror::changed(&mut errors, new, old);
-    mirror::part_changed(&mut errors, new, old);
-    let path = Path::root("spec");
-    let class = qos_class(new);
-    if class != qos_class(old) {
-        let detail = "Pod QOS Class may not change as a result of resizing";
-        errors.push(FieldError::invalid(&path, class, detail));
-    }
-    let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
-    let mut munged = after.clone();
-    for list in ["containers", "initContainers"] {
-        let at = path.child(list);
-        let (new, old) = (read::list(after, list), read::list(before, list));
-        if !same_names(&mut errors, &at, list, new, old) {
-            return errors;
-        }
-        for (i, container) in old.iter().enumerate() {
-            let had = &container["resources"];
-            let Some(has) = munged.get_mut(list).and_then(|all| all.get_mut(i)) else { continue };
-            let container_at = at.index(i);
-            let at = container_at.child("resources");
-            if list == "initContainers" && read::text(container, "restartPolicy") != "Always" {
-                if has["resources"] != *had {
-                    let detail = "resources for non-sidecar init containers are immutable";
-                    errors.push(FieldError::forbidden(&at, detail));
-                }
-                continue;
-            }
-            resized(&mut errors, &at, &has["resources"], had);
-            keep_processor_and_memory(has, had);
-        }
-    }
-    if resources_of(&munged) != resources_of(before) || rest(&munged) != rest(before) {
-        let detail =
-            format!("only cpu and memory resources are mutable\n{}", diff::pod_spec(before, &munged));
-        errors.push(FieldError::forbidden(&path, detail));
-    }
-    errors
-}
-
-/// Containers are known by their place: none comes, goes or moves.
-fn same_names(errors: &mut ErrorList, at: &Path<'_>, list: &str, new: &[Value], old: &[Value]) -> bool {
-    if new.len() != old.len() {
-        errors.push(FieldError::forbidden(at, format!("{list} may not be added or removed on resize")));
-        return false;
-    }
-    let moved = new.iter().zip(old).enumerate().filter(|(_, (new, old))| new["name"] != old["name"]);
-    let before = errors.len();
-    for (i, _) in moved {
-        let detail = format!("{list} may not be renamed or reordered on resize");
-        errors.push(FieldError::forbidden(&at.index(i).child("name"), detail));
-    }
-    errors.len() == before
-}
-
-/// The containers without the amounts that they ask for.
-fn rest(spec: &Value) -> Vec<Value> {
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|list| read::list(spec, list));
-    let without = containers.cloned().map(|mut container| {
-        let resources = container.get_mut("resources").and_then(Value::as_object_mut);
-        let is_empty = resources.is_some_and(|resources| {
-            resources.remove("limits");
-            resources.remove("requests");
-            resources.is_empty()
-        });
-        if let Some(fields) = container.as_object_mut().filter(|_| is_empty) {
-            fields.remove("resources");
-        }
-        container
-    });
-    without.collect()
-}
-
-/// What is given cannot be taken away altogether.
-fn resized(errors: &mut ErrorList, path: &Path<'_>, has: &Value, had: &Value) {
-    let lists = [
-        ("limits", "resource limits cannot be removed"),
-        ("requests", "resource requests cannot be removed"),
-    ];
-    for (list, detail) in lists {
-        let is_lost = |name: &str| had[list].get(name).is_some() && has[list].get(name).is_none();
-        if ["cpu", "memory"].into_iter().any(is_lost) {
-            errors.push(FieldError::forbidden(&path.child(list), detail));
-        }
-    }
-}
-
-/// Gives a container the processor time and memory that it had, so that what is left are other changes.
-fn keep_processor_and_memory(container: &mut Value, had: &Value) {
-    for list in ["limits", "requests"] {
-        for name in ["cpu", "memory"] {
-            match had[list].get(name) {
-                Some(amount) => container["resources"][list][name] = amount.clone(),
-                None => {
-                    if let Some(map) = container["resources"][list].as_object_mut() {
-                        map.remove(name);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The amounts of all containers, without empty lists.
-fn resources_of(spec: &Value) -> Vec<Vec<(&String, &Value)>> {
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|list| read::list(spec, list));
-    let lists =
-        containers.flat_map(|container| ["limits", "requests"].map(|list| &container["resources"][list]));
-    lists.map(|list| list.as_object().into_iter().flatten().collect()).collect()
 }
 
 /// Whether the rest should be looked at.
@@ -274,13 +167,58 @@ fn gated(errors: &mut ErrorList, path: &Path<'_>, munged: &mut Value, before: &V
     }
     restore(munged, before, "nodeSelector");
     let node = |spec: &Value| read::raw(spec, "affinity").and_then(|a| read::raw(a, "nodeAffinity")).cloned();
-    if node(munged) != node(before) && node(before).is_none() {
-        // Added where there was none: the rest of the affinity must be as it was.
-        if let Some(affinity) = munged.get_mut("affinity").and_then(Value::as_object_mut) {
-            affinity.remove("nodeAffinity");
-            if affinity.is_empty() {
-                restore(munged, before, "affinity");
-            }
+    let (after, had) = (node(munged), node(before));
+    if after == had {
+        return;
+    }
+    let at = path.child("affinity");
+    narrowed(errors, &at.child("nodeAffinity"), after.as_ref(), had.as_ref());
+    if let Some(had) = had {
+        match munged.get_mut("affinity").and_then(Value::as_object_mut) {
+            Some(affinity) => drop(affinity.insert("nodeAffinity".to_owned(), had)),
+            None => munged["affinity"] = json!({ "nodeAffinity": had }),
+        }
+        return;
+    }
+    // Added where there was none: the rest of the affinity must be as it was.
+    let affinity = munged.get_mut("affinity").and_then(Value::as_object_mut);
+    let is_bare = affinity.is_some_and(|affinity| {
+        affinity.remove("nodeAffinity");
+        affinity.is_empty()
+    });
+    if is_bare {
+        restore(munged, before, "affinity");
+    }
+}
+
+/// The terms that nodes must match stay, and each only gets more requirements.
+fn narrowed(errors: &mut ErrorList, path: &Path<'_>, after: Option<&Value>, before: Option<&Value>) {
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    let terms = |affinity: Option<&'_ Value>| -> Option<Vec<Value>> {
+        let required = read::get(affinity?, REQUIRED)?;
+        Some(read::list(required, "nodeSelectorTerms").to_vec())
+    };
+    let Some(before) = terms(before).filter(|terms| !terms.is_empty()) else { return };
+    let after = terms(after).unwrap_or_default();
+    let at = path.child(REQUIRED);
+    let at = at.child("nodeSelectorTerms");
+    if after.len() != before.len() {
+        let detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        errors.push(FieldError::invalid(&at, after, detail));
+        return;
+    }
+    for (i, (new, old)) in after.iter().zip(&before).enumerate() {
+        let lists =
+            ["matchExpressions", "matchFields"].map(|key| (read::list(new, key), read::list(old, key)));
+        let selects_nothing = lists.iter().all(|(_, old)| old.is_empty());
+        let is_kept = if selects_nothing {
+            lists.iter().all(|(new, _)| new.is_empty())
+        } else {
+            lists.iter().all(|(new, old)| new.starts_with(old))
+        };
+        if !is_kept {
+            let detail = "only additions are allowed (no mutations or deletions)";
+            errors.push(FieldError::invalid(&at.index(i), new.clone(), detail));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use api::{Object, names};
 use serde_json::Value;
 
-use crate::validation::{amounts, read};
+use crate::validation::{amounts, claim_spec, read};
 
 /// (label of nodes, what to use in its place); `None` where it has no meaning any more.
 const DEPRECATED_NODE_LABELS: [(&str, &str); 5] = [
@@ -100,12 +100,20 @@ fn of_parts(warnings: &mut Vec<String>, at: &str, metadata: &Value, spec: &Value
         }
     }
     for (i, volume) in read::list(spec, "volumes").iter().enumerate() {
+        let made = read::get(volume, "ephemeral").and_then(|made| read::get(made, "volumeClaimTemplate"));
+        if let Some(claim) = made {
+            let at = format!("{path}.volumes[{i}].ephemeral.volumeClaimTemplate.spec");
+            claim_spec::warnings(warnings, &at, read::of(claim, "spec"));
+        }
         for (source, text) in DEPRECATED_VOLUMES {
             if read::get(volume, source).is_some() {
-                warnings.push(format!("{path}.volumes[{i}].{source}: {text}"));
+                // Upstream's path of these is not the field's name.
+                let shown = if source == "storageos" { "storageOS" } else { source };
+                warnings.push(format!("{path}.volumes[{i}].{shown}: {text}"));
             }
         }
     }
+    hidden_tokens(warnings, &path, spec);
     repeated(warnings, &path, spec, "hostAliases", "ip");
     repeated(warnings, &path, spec, "imagePullSecrets", "name");
     for (i, reference) in read::list(spec, "imagePullSecrets").iter().enumerate() {
@@ -128,6 +136,39 @@ fn of_parts(warnings: &mut Vec<String>, at: &str, metadata: &Value, spec: &Value
         ));
     }
     of_pod_affinity(warnings, &path, spec);
+}
+
+/// Files of projected volumes that have the path of a token. Upstream's paths leave out which source it is.
+fn hidden_tokens(warnings: &mut Vec<String>, path: &str, spec: &Value) {
+    let sources = || {
+        let volumes = read::list(spec, "volumes").iter().enumerate();
+        volumes.flat_map(|(i, volume)| {
+            let projected = read::get(volume, "projected").map_or(&[][..], |p| read::list(p, "sources"));
+            projected.iter().map(move |source| (i, source))
+        })
+    };
+    let tokens: HashSet<&str> = sources()
+        .filter_map(|(_, source)| Some(read::text(read::get(source, "serviceAccountToken")?, "path")))
+        .collect();
+    let mut warn = |at: String, file: &str| {
+        if tokens.contains(file) {
+            warnings.push(format!("{at}: has duplicated path with ServiceAccountToken {file:?}"));
+        }
+    };
+    for (i, source) in sources() {
+        let at = format!("{path}.volumes[{i}].projected.sources");
+        for (kind, shown) in
+            [("configMap", "configMap"), ("secret", "secrets"), ("downwardAPI", "downwardAPI")]
+        {
+            let Some(of_kind) = read::get(source, kind) else { continue };
+            for (j, item) in read::list(of_kind, "items").iter().enumerate() {
+                warn(format!("{at}.{shown}[{j}]"), read::text(item, "path"));
+            }
+        }
+        if let Some(bundle) = read::get(source, "clusterTrustBundle") {
+            warn(format!("{at}.ClusterTrustBundle"), read::text(bundle, "path"));
+        }
+    }
 }
 
 /// All containers with their paths, in the order they start.
@@ -294,6 +335,13 @@ fn of_ports(warnings: &mut Vec<String>, path: &str, spec: &Value) {
             let at = format!("{place}.ports[{i}]");
             let number = |key: &str| read::int(port, key).unwrap_or(0);
             let (host_ip, host_port) = (read::text(port, "hostIP"), number("hostPort"));
+            if !host_ip.is_empty() && host_port == 0 {
+                let [name, protocol] = ["name", "protocol"].map(|key| read::text(port, key));
+                let own = number("containerPort");
+                warnings.push(format!(
+                    "{at}: hostIP set without hostPort: {{Name:{name} HostPort:0 ContainerPort:{own} Protocol:{protocol} HostIP:{host_ip}}}"
+                ));
+            }
             let others = known.entry((number("containerPort"), read::text(port, "protocol"))).or_default();
             if others.len() == PORTS_COMPARED {
                 continue;
