@@ -3,23 +3,24 @@
 mod addresses;
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
 use api::Object;
 use api::field::{ErrorList, FieldError, Path};
 use api::names;
 use serde_json::{Value, json};
 
-use super::{check, read};
+use super::{check, network, read};
 pub use addresses::service_address_errors;
 
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-/// A balancer must not pass this port on: it is the node agent's.
-const KUBELET_PORT: i64 = 10_250;
+const OF_BALANCERS: &str = "may only be used when `type` is 'LoadBalancer'";
 const MAX_AFFINITY_S: i64 = 86_400;
 
 pub(crate) fn service(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
+    topology(&mut errors, read::top(object, "metadata"));
     let path = Path::root("spec");
     let spec = read::top(object, "spec");
     let kind = read::text(spec, "type");
@@ -27,15 +28,6 @@ pub(crate) fn service(object: &Object) -> ErrorList {
     let ports = read::list(spec, "ports");
     if ports.is_empty() && !headless && kind != "ExternalName" {
         errors.push(FieldError::required(&path.child("ports"), ""));
-    }
-    if kind == "LoadBalancer" {
-        let ports_path = path.child("ports");
-        for (i, _) in
-            ports.iter().enumerate().filter(|(_, port)| read::int(port, "port") == Some(KUBELET_PORT))
-        {
-            let detail = "may not expose port 10250 externally since it is used by kubelet";
-            errors.push(FieldError::invalid(&ports_path.index(i), KUBELET_PORT, detail));
-        }
     }
     if headless && matches!(kind, "LoadBalancer" | "NodePort") {
         let at = path.child("clusterIPs");
@@ -45,15 +37,34 @@ pub(crate) fn service(object: &Object) -> ErrorList {
     if kind == "ExternalName" {
         external_name(&mut errors, &path, spec);
     }
-    check_ports(&mut errors, &path.child("ports"), spec, kind);
+    check_ports(&mut errors, &path.child("ports"), spec);
     check::labels(&mut errors, &path.child("selector"), read::pairs(spec, "selector"));
     affinity(&mut errors, &path, spec);
     errors.extend(service_address_errors(object));
     external_ips(&mut errors, &path, spec);
     check::one_of(&mut errors, &path.child("type"), kind, &TYPES);
+    distinct_ports(&mut errors, &path.child("ports"), spec, kind);
+    source_ranges(&mut errors, &path, read::top(object, "metadata"), spec, kind);
     balancer(&mut errors, &path, spec, kind);
     traffic(&mut errors, &path, spec, kind);
     errors
+}
+
+/// The two names of one annotation say the same.
+fn topology(errors: &mut ErrorList, metadata: &Value) {
+    const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+    const MODE: &str = "service.kubernetes.io/topology-mode";
+    if let (Some(hints), Some(mode)) = (annotation(metadata, HINTS), annotation(metadata, MODE))
+        && hints != mode
+    {
+        let path = Path::root("metadata");
+        let detail = format!("must match annotations[{HINTS}] when both are specified");
+        errors.push(FieldError::invalid(&path.child("annotations").key(MODE), mode, detail));
+    }
+}
+
+fn annotation<'v>(metadata: &'v Value, key: &str) -> Option<&'v str> {
+    read::pairs(metadata, "annotations").find(|(name, _)| *name == key).map(|(_, value)| value)
 }
 
 fn external_name(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
@@ -75,9 +86,9 @@ fn external_name(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     }
 }
 
-fn check_ports(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, kind: &str) {
+fn check_ports(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     let ports = read::list(spec, "ports");
-    let (mut names, mut numbers, mut node_ports) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut names = HashSet::new();
     for (i, port) in ports.iter().enumerate() {
         let at = path.index(i);
         let name = read::text(port, "name");
@@ -92,45 +103,64 @@ fn check_ports(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, kind: &str
             }
             names.insert(name);
         }
-        let number = read::int(port, "port").unwrap_or(0);
-        check::port(errors, &at.child("port"), number);
-        let protocol = read::text(port, "protocol");
-        check::one_of(errors, &at.child("protocol"), protocol, &PROTOCOLS);
+        check::port(errors, &at.child("port"), read::int(port, "port").unwrap_or(0));
+        check::one_of(errors, &at.child("protocol"), read::text(port, "protocol"), &PROTOCOLS);
         check::port_or_name(errors, &at.child("targetPort"), read::raw(port, "targetPort"));
-        let app = read::text(port, "appProtocol");
-        if !app.is_empty() {
+        if let Some(app) = read::get(port, "appProtocol").and_then(Value::as_str) {
             check::faults(errors, &at.child("appProtocol"), app, names::qualified_name(app));
         }
-        let node_port = read::int(port, "nodePort").unwrap_or(0);
-        if node_port != 0 {
-            if kind == "ClusterIP" {
-                let detail = "may not be used when `type` is 'ClusterIP'";
-                errors.push(FieldError::forbidden(&at.child("nodePort"), detail));
-            }
-            if node_ports.contains(&(protocol, node_port)) {
-                errors.push(FieldError::duplicate(&at.child("nodePort"), node_port));
-            }
-            node_ports.insert((protocol, node_port));
+    }
+}
+
+/// No two ports have the same number of the same protocol, on nodes or behind the address of the Service.
+fn distinct_ports(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, kind: &str) {
+    let ports = read::list(spec, "ports");
+    let of_node = |port| read::int(port, "nodePort").filter(|number| *number != 0);
+    if kind == "ClusterIP" {
+        for (i, _) in ports.iter().enumerate().filter(|(_, port)| of_node(port).is_some()) {
+            let detail = "may not be used when `type` is 'ClusterIP'";
+            errors.push(FieldError::forbidden(&path.index(i).child("nodePort"), detail));
         }
-        if numbers.contains(&(protocol, number)) {
+    }
+    let mut seen = HashSet::new();
+    for (i, port) in ports.iter().enumerate() {
+        let Some(number) = of_node(port) else { continue };
+        if !seen.insert((read::text(port, "protocol"), number)) {
+            errors.push(FieldError::duplicate(&path.index(i).child("nodePort"), number));
+        }
+    }
+    let mut seen = HashSet::new();
+    for (i, port) in ports.iter().enumerate() {
+        let (protocol, number) = (read::text(port, "protocol"), read::int(port, "port").unwrap_or(0));
+        if !seen.insert((protocol, number)) {
             let key = json!({"Name": "", "Protocol": protocol, "AppProtocol": null, "Port": number, "TargetPort": 0, "NodePort": 0});
-            errors.push(FieldError::duplicate(&at, key));
+            errors.push(FieldError::duplicate(&path.index(i), key));
         }
-        numbers.insert((protocol, number));
     }
 }
 
 fn affinity(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     let affinity = read::text(spec, "sessionAffinity");
     check::one_of(errors, &path.child("sessionAffinity"), affinity, &["ClientIP", "None"]);
+    let path = path.child("sessionAffinityConfig");
+    let config = read::get(spec, "sessionAffinityConfig");
+    if affinity == "None" && config.is_some() {
+        errors.push(FieldError::forbidden(&path, "must not be set when session affinity is None"));
+    }
     if affinity == "ClientIP" {
-        let timeout =
-            read::at(spec, &["sessionAffinityConfig", "clientIP", "timeoutSeconds"]).and_then(Value::as_i64);
-        if let Some(timeout) = timeout.filter(|t| !(1..=MAX_AFFINITY_S).contains(t)) {
-            let at = path.child("sessionAffinityConfig");
-            let at = at.child("clientIP");
-            let detail = format!("must be greater than 0 and less than {MAX_AFFINITY_S}");
-            errors.push(FieldError::invalid(&at.child("timeoutSeconds"), timeout, detail));
+        let at = path.child("clientIP");
+        let client = config.map(|config| read::get(config, "clientIP"));
+        let timeout = client.map(|client| client.map(|client| read::int(client, "timeoutSeconds")));
+        let missing = "when session affinity type is ClientIP";
+        match timeout {
+            None => errors.push(FieldError::required(&path, missing)),
+            Some(None) => errors.push(FieldError::required(&at, missing)),
+            Some(Some(None)) => errors.push(FieldError::required(&at.child("timeoutSeconds"), missing)),
+            Some(Some(Some(timeout))) if !(1..=MAX_AFFINITY_S).contains(&timeout) => {
+                let detail = format!("must be greater than 0 and less than {MAX_AFFINITY_S}");
+                errors.push(FieldError::invalid(&at.child("timeoutSeconds"), timeout, detail));
+            }
+            Some(Some(Some(_))) => {}
         }
     }
 }
@@ -138,29 +168,50 @@ fn affinity(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
 fn external_ips(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
     let external = path.child("externalIPs");
     for (i, address) in read::texts(spec, "externalIPs").enumerate() {
-        check::ip(errors, &external.index(i), address);
+        let at = external.index(i);
+        let before = errors.len();
+        check::ip(errors, &at, address);
+        if errors.len() == before {
+            network::special(errors, &at, address);
+        }
+    }
+}
+
+/// Who may reach a balancer, by the field or by the annotation that was there before the field.
+fn source_ranges(errors: &mut ErrorList, path: &Path<'_>, metadata: &Value, spec: &Value, kind: &str) {
+    const ANNOTATION: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+    if !read::list(spec, "loadBalancerSourceRanges").is_empty() {
+        let at = path.child("LoadBalancerSourceRanges");
+        if kind != "LoadBalancer" {
+            errors.push(FieldError::forbidden(&at, OF_BALANCERS));
+        }
+        for (i, range) in read::texts(spec, "loadBalancerSourceRanges").enumerate() {
+            check::cidr(errors, &at.index(i), range.trim());
+        }
+    } else if let Some(ranges) = annotation(metadata, ANNOTATION) {
+        let at = Path::root("metadata");
+        let at = at.child("annotations");
+        let at = at.key(ANNOTATION);
+        if kind != "LoadBalancer" {
+            errors.push(FieldError::forbidden(&at, OF_BALANCERS));
+        }
+        for range in ranges.split(',').filter(|_| !ranges.trim().is_empty()) {
+            check::cidr(errors, &at, range.trim());
+        }
     }
 }
 
 fn balancer(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, kind: &str) {
-    let only = "may only be used when `type` is 'LoadBalancer'";
-    let ranges = path.child("LoadBalancerSourceRanges");
     if kind != "LoadBalancer" {
-        if !read::list(spec, "loadBalancerSourceRanges").is_empty() {
-            errors.push(FieldError::forbidden(&ranges, only));
-        }
         for key in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
             if read::get(spec, key).is_some() {
-                errors.push(FieldError::forbidden(&path.child(key), only));
+                errors.push(FieldError::forbidden(&path.child(key), OF_BALANCERS));
             }
         }
+        return;
     }
-    let class = read::get(spec, "loadBalancerClass").and_then(Value::as_str);
-    if let Some(class) = class.filter(|_| kind == "LoadBalancer") {
+    if let Some(class) = read::get(spec, "loadBalancerClass").and_then(Value::as_str) {
         check::faults(errors, &path.child("loadBalancerClass"), class, names::qualified_name(class));
-    }
-    for (i, range) in read::texts(spec, "loadBalancerSourceRanges").enumerate() {
-        check::cidr(errors, &ranges.index(i), range.trim());
     }
 }
 
@@ -176,16 +227,23 @@ fn traffic(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, kind: &str) {
         errors.push(FieldError::invalid(&at, external, detail));
     }
     let health = read::int(spec, "healthCheckNodePort").unwrap_or(0);
-    if health != 0 && !(kind == "LoadBalancer" && external == "Local") {
+    let at = path.child("healthCheckNodePort");
+    // One that needs a port and has none is given a port before anybody sees the Service.
+    if health != 0 && kind == "LoadBalancer" && external == "Local" {
+        check::port(errors, &at, health);
+    } else if health != 0 {
         let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
-        errors.push(FieldError::invalid(&path.child("healthCheckNodePort"), health, detail));
+        errors.push(FieldError::invalid(&at, health, detail));
     }
     let internal = read::text(spec, "internalTrafficPolicy");
     let at = path.child("internalTrafficPolicy");
     check::if_given_one_of(errors, &at, internal, &["Cluster", "Local"]);
-    let distribution = read::text(spec, "trafficDistribution");
     let known = ["PreferClose", "PreferSameNode", "PreferSameZone"];
-    check::if_given_one_of(errors, &path.child("trafficDistribution"), distribution, &known);
+    if let Some(distribution) = read::get(spec, "trafficDistribution").and_then(Value::as_str)
+        && !known.contains(&distribution)
+    {
+        errors.push(FieldError::not_supported(&path.child("trafficDistribution"), distribution, &known));
+    }
 }
 
 pub(crate) fn service_update(new: &Object, old: &Object) -> ErrorList {
@@ -208,4 +266,50 @@ pub(crate) fn service_update(new: &Object, old: &Object) -> ErrorList {
     }
     errors.extend(service(new));
     errors
+}
+
+/// What a balancer was found to be reached at.
+pub(crate) fn service_status(new: &Object, _old: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let kind = read::text(read::top(new, "spec"), "type");
+    let status = Path::root("status");
+    let path = status.child("loadBalancer");
+    let path = path.child("ingress");
+    let reached = read::list(read::of(read::top(new, "status"), "loadBalancer"), "ingress");
+    if kind != "LoadBalancer" && !reached.is_empty() {
+        errors.push(FieldError::forbidden(&path, "may only be used when `spec.type` is 'LoadBalancer'"));
+        return errors;
+    }
+    for (i, point) in reached.iter().enumerate() {
+        balancer_point(&mut errors, &path.index(i), point);
+    }
+    errors
+}
+
+fn balancer_point(errors: &mut ErrorList, path: &Path<'_>, point: &Value) {
+    const MODES: [&str; 2] = ["Proxy", "VIP"];
+    let address = read::text(point, "ip");
+    if !address.is_empty() {
+        check::ip(errors, &path.child("ip"), address);
+    }
+    let at = path.child("ipMode");
+    match read::get(point, "ipMode").and_then(Value::as_str) {
+        None if !address.is_empty() => {
+            errors.push(FieldError::required(&at, "must be specified when `ip` is set"));
+        }
+        None => {}
+        Some(_) if address.is_empty() => {
+            errors.push(FieldError::forbidden(&at, "may not be specified when `ip` is not set"));
+        }
+        Some(mode) if !MODES.contains(&mode) => errors.push(FieldError::not_supported(&at, mode, &MODES)),
+        Some(_) => {}
+    }
+    let host = read::text(point, "hostname");
+    if !host.is_empty() {
+        let at = path.child("hostname");
+        check::faults(errors, &at, host, names::dns1123_subdomain(host));
+        if host.parse::<IpAddr>().is_ok() {
+            errors.push(FieldError::invalid(&at, host, "must be a DNS name, not an IP address"));
+        }
+    }
 }

@@ -28,6 +28,7 @@ mod pod_fields;
 mod pod_volumes;
 mod pods;
 mod roles;
+mod services;
 mod storage;
 mod warnings;
 mod webhooks;

@@ -55,6 +55,10 @@ impl Logic for Service {
         Changes::Judged(&service::service_update)
     }
 
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        service::service_status(new, old)
+    }
+
     fn warnings(&self, object: &Object) -> Vec<String> {
         warnings::service(object)
     }

@@ -109,11 +109,12 @@ fn addresses_of_a_service_fit_together() {
         ),
         (json!({"ipFamilies": ["IPv4", "IPv4"]}), &["spec.ipFamilies[1]: Duplicate value: \"IPv4\""]),
         (
-            json!({"type": "LoadBalancer", "ports": [{"port": 10250}]}),
+            json!({"externalIPs": ["127.0.0.1"]}),
             &[
-                "spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet",
+                "spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
             ],
         ),
+        (json!({"type": "LoadBalancer", "ports": [{"port": 10250}]}), &[]),
     ] {
         assert_eq!(with(spec.clone()), expect, "{spec}");
     }
