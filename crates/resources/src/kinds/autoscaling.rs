@@ -45,4 +45,8 @@ impl Logic for Autoscaler {
     fn changes(&self) -> Changes<'_> {
         Changes::Any("what is scaled, and between which bounds, is free")
     }
+
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        validation::autoscaler::autoscaler_status(new, old)
+    }
 }

@@ -20,6 +20,9 @@ const SOURCES: [(&str, &str); 5] = [
     ("Resource", "resource"),
 ];
 
+/// The fields in the order in which upstream looks at them.
+const FIELDS: [&str; 5] = ["object", "external", "pods", "resource", "containerResource"];
+
 pub(crate) fn autoscaler(object: &Object) -> ErrorList {
     let mut errors = ErrorList::new();
     let path = Path::root("spec");
@@ -75,20 +78,23 @@ fn metric(errors: &mut ErrorList, path: &Path<'_>, metric: &Value) {
     let at = path.child("type");
     if kind.is_empty() {
         errors.push(FieldError::required(&at, "must specify a metric source type"));
-    } else {
-        check::one_of(errors, &at, kind, &SOURCES.map(|(kind, _)| kind));
     }
-    let given = SOURCES.iter().filter_map(|(_, field)| Some((*field, read::get(metric, field)?)));
+    let supported = SOURCES.map(|(kind, _)| kind);
+    if !supported.contains(&kind) {
+        errors.push(FieldError::not_supported(&at, kind, &supported));
+    }
+    let given = FIELDS.iter().filter_map(|field| Some((*field, read::get(metric, field)?)));
     let given: Vec<(&str, &Value)> = given.collect();
     if let [(field, source), ..] = given[..] {
         self::source(errors, &path.child(field), field, source);
     }
-    let Some((_, expected)) = SOURCES.iter().find(|(name, _)| *name == kind) else { return };
-    if !given.iter().any(|(field, _)| field == expected) {
+    let expected = SOURCES.iter().find(|(name, _)| *name == kind).map(|(_, field)| *field);
+    if let Some(expected) = expected.filter(|expected| !given.iter().any(|(field, _)| field == expected)) {
         let detail = "must populate information for the given metric source";
         errors.push(FieldError::required(&path.child(expected), detail));
     }
-    for (field, _) in given.iter().filter(|(field, _)| field != expected) {
+    let others = given.iter().filter(|(field, _)| Some(*field) != expected);
+    for (field, _) in others.filter(|_| given.len() > 1) {
         let detail = "must populate the given metric source only";
         errors.push(FieldError::forbidden(&path.child(field), detail));
     }
@@ -207,7 +213,10 @@ fn rules(errors: &mut ErrorList, path: &Path<'_>, rules: &Value) {
 }
 
 fn policy(errors: &mut ErrorList, path: &Path<'_>, policy: &Value) {
-    check::one_of(errors, &path.child("type"), read::text(policy, "type"), &["Percent", "Pods"]);
+    let kind = read::text(policy, "type");
+    if !matches!(kind, "Percent" | "Pods") {
+        errors.push(FieldError::not_supported(&path.child("type"), kind, &["Percent", "Pods"]));
+    }
     for key in ["value", "periodSeconds"] {
         let number = read::int(policy, key).unwrap_or(0);
         if number <= 0 {
@@ -219,4 +228,13 @@ fn policy(errors: &mut ErrorList, path: &Path<'_>, policy: &Value) {
         let detail = format!("must be less than or equal to {LONGEST_PERIOD_S}");
         errors.push(FieldError::invalid(&path.child("periodSeconds"), period, detail));
     }
+}
+
+pub(crate) fn autoscaler_status(new: &Object, _old: &Object) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let path = Path::root("status");
+    for key in ["currentReplicas", "desiredReplicas"] {
+        check::nonnegative(&mut errors, &path.child(key), read::int(read::top(new, "status"), key));
+    }
+    errors
 }

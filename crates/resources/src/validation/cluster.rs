@@ -1,5 +1,6 @@
 //! Namespaces, nodes, and what bounds namespaces: quotas and limit ranges.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use api::Object;
@@ -45,17 +46,47 @@ pub(crate) fn node(object: &Object) -> ErrorList {
     // Upstream's path of taints begins with the metadata.
     taints(&mut errors, &metadata.child("taints"), spec);
     node_amounts(&mut errors, object);
-    let status = Path::root("status");
-    let addresses = status.child("addresses");
-    let mut seen = HashSet::new();
-    for (i, address) in read::list(read::top(object, "status"), "addresses").iter().enumerate() {
-        if !seen.insert(address.to_string()) {
-            errors.push(FieldError::duplicate(&addresses.index(i), address.clone()));
-        }
+    let status = read::top(object, "status");
+    let swap = read::get(read::of(status, "nodeInfo"), "swap").and_then(|swap| read::int(swap, "capacity"));
+    if let Some(swap) = swap.filter(|swap| *swap <= 0) {
+        let at = metadata.child("nodeSwapStatus");
+        errors.push(FieldError::invalid(&at.child("capacity"), swap, check::NOT_POSITIVE));
     }
+    features(&mut errors, &Path::root("status").child("declaredFeatures"), status);
     let path = Path::root("spec");
     pod_cidrs(&mut errors, &path.child("podCIDRs"), spec);
     errors
+}
+
+/// What a node says that it can do, sorted.
+fn features(errors: &mut ErrorList, path: &Path<'_>, status: &Value) {
+    const MAX_BYTES: usize = 253;
+    let list: Vec<&str> = read::texts(status, "declaredFeatures").collect();
+    for (i, feature) in list.iter().enumerate() {
+        let is_segment = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+        let why = if feature.len() > MAX_BYTES {
+            Some(format!("must be no more than {MAX_BYTES} characters"))
+        } else if !feature.starts_with(|c: char| c.is_ascii_uppercase())
+            || !feature.split('/').all(is_segment)
+        {
+            Some("must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes".to_owned())
+        } else {
+            None
+        };
+        if let Some(why) = why {
+            let detail = format!("invalid feature name {feature:?}: {why}");
+            errors.push(FieldError::invalid(&path.index(i), *feature, detail));
+        }
+        let Some(next) = list.get(i + 1) else { continue };
+        match feature.cmp(next) {
+            Ordering::Less => {}
+            Ordering::Equal => errors.push(FieldError::duplicate(&path.index(i + 1), *next)),
+            Ordering::Greater => {
+                let detail = "list must be sorted alphabetically";
+                errors.push(FieldError::invalid(&path.index(i + 1), *next, detail));
+            }
+        }
+    }
 }
 
 fn taints(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
@@ -104,6 +135,14 @@ fn pod_cidrs(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
 
 pub(crate) fn node_update(new: &Object, old: &Object) -> ErrorList {
     let mut errors = node(new);
+    let addresses = Path::root("status");
+    let addresses = addresses.child("addresses");
+    let mut seen = HashSet::new();
+    for (i, address) in read::list(read::top(new, "status"), "addresses").iter().enumerate() {
+        if !seen.insert(address.to_string()) {
+            errors.push(FieldError::duplicate(&addresses.index(i), address.clone()));
+        }
+    }
     let path = Path::root("spec");
     let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
     let cidrs = read::list(before, "podCIDRs");

@@ -116,6 +116,10 @@ fn subject(errors: &mut ErrorList, path: &Path<'_>, subject: &Value, namespaced:
             }
         }
         "User" | "Group" => {
+            if name.is_empty() {
+                let detail = format!("{} name cannot be empty", kind.to_lowercase());
+                errors.push(FieldError::invalid(&path.child("name"), name, detail));
+            }
             if group != GROUP {
                 errors.push(FieldError::not_supported(&path.child("apiGroup"), group, &[GROUP]));
             }

@@ -31,12 +31,13 @@ fn cron_job_spec(object: &Object, old: Option<&Value>) -> ErrorList {
     let path = Path::root("spec");
     let spec = read::top(object, "spec");
     schedule(&mut errors, &path.child("schedule"), spec, old);
+    let nonnegative = |errors: &mut ErrorList, key: &str| {
+        check::nonnegative(errors, &path.child(key), read::int(spec, key));
+    };
+    nonnegative(&mut errors, "startingDeadlineSeconds");
     let zone = |spec: &'_ Value| read::get(spec, "timeZone").cloned();
     if old.is_none_or(|old| zone(old) != zone(spec)) {
         time_zone(&mut errors, &path.child("timeZone"), spec);
-    }
-    for key in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-        check::nonnegative(&mut errors, &path.child(key), read::int(spec, key));
     }
     let policy = read::text(spec, "concurrencyPolicy");
     let policies = ["Allow", "Forbid", "Replace"];
@@ -52,6 +53,9 @@ fn cron_job_spec(object: &Object, old: Option<&Value>) -> ErrorList {
     if read::flag(job, "manualSelector") {
         let supported = ["nil", "false"];
         errors.push(FieldError::not_supported(&at.child("manualSelector"), true, &supported));
+    }
+    for key in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        nonnegative(&mut errors, key);
     }
     errors
 }

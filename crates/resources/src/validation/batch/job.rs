@@ -31,23 +31,28 @@ pub(crate) fn job(object: &Object) -> ErrorList {
     let path = Path::root("spec");
     let spec = read::top(object, "spec");
     generated_selector(&mut errors, &path, spec, object);
-    job_spec(&mut errors, &path, spec);
-    let at = path.child("selector");
-    match read::get(spec, "selector") {
-        None => errors.push(FieldError::required(&at, "")),
-        Some(found) => {
-            selector::label_selector(&mut errors, &at, Some(found));
-            let labels = read::at(spec, &["template", "metadata", "labels"]).unwrap_or(&Value::Null);
-            if selector::matches(found, labels) == Some(false) {
-                let template = path.child("template");
-                let metadata = template.child("metadata");
-                let detail = "`selector` does not match template `labels`";
-                errors.push(FieldError::invalid(&metadata.child("labels"), labels.clone(), detail));
-            }
-        }
-    }
+    whole_spec(&mut errors, &path, spec);
     host_names(&mut errors, spec, object);
     errors
+}
+
+/// The specification of a Job, whose selector selects the Job's pods.
+fn whole_spec(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
+    job_spec(errors, path, spec);
+    let at = path.child("selector");
+    let found = read::get(spec, "selector");
+    match found {
+        None => errors.push(FieldError::required(&at, "")),
+        Some(found) => selector::label_selector(errors, &at, Some(found)),
+    }
+    let labels = read::at(spec, &["template", "metadata", "labels"]).unwrap_or(&Value::Null);
+    // No selector selects nothing.
+    if found.map_or(Some(false), |found| selector::matches(found, labels)) == Some(false) {
+        let template = path.child("template");
+        let metadata = template.child("metadata");
+        let detail = "`selector` does not match template `labels`";
+        errors.push(FieldError::invalid(&metadata.child("labels"), labels.clone(), detail));
+    }
 }
 
 /// Who does not select pods by hand has the selector made for the job, and no other.
@@ -56,10 +61,30 @@ fn generated_selector(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, job
         return;
     }
     let Some(found) = read::get(spec, "selector") else { return };
-    let uid = "batch.kubernetes.io/controller-uid";
-    let own = read::raw(found, "matchLabels")
-        .is_some_and(|labels| [uid, "controller-uid"].iter().any(|key| read::text(labels, key) == job.uid()));
-    if !own || read::map(found, "matchLabels").is_some_and(|labels| labels.len() != 1) {
+    let expected = [
+        ("controller-uid", job.uid()),
+        ("job-name", job.name()),
+        ("batch.kubernetes.io/controller-uid", job.uid()),
+        ("batch.kubernetes.io/job-name", job.name()),
+    ];
+    let template = read::at(spec, &["template", "metadata"]).unwrap_or(&Value::Null);
+    let at = path.child("template");
+    let at = at.child("metadata");
+    let at = at.child("labels");
+    for (key, value) in expected {
+        let detail = format!("must be '{value}'");
+        match read::map(template, "labels").and_then(|labels| labels.get(key)).and_then(Value::as_str) {
+            None => errors.push(FieldError::required(&at.key(key), detail)),
+            Some(given) if given != value => {
+                let labels = read::raw(template, "labels").cloned().unwrap_or_default();
+                errors.push(FieldError::invalid(&at.key(key), labels, detail));
+            }
+            Some(_) => {}
+        }
+    }
+    let labels =
+        Value::Object(expected.map(|(key, value)| (key.to_owned(), value.into())).into_iter().collect());
+    if selector::matches(found, &labels) == Some(false) {
         let detail = "`selector` not auto-generated";
         errors.push(FieldError::invalid(&path.child("selector"), found.clone(), detail));
     }
@@ -131,21 +156,20 @@ fn indexed(errors: &mut ErrorList, path: &Path<'_>, spec: &Value) {
         }
     };
     at_most("parallelism", parallelism, MOST_PARALLEL, " when completion mode is Indexed");
+    let more_than_all = max_failed.zip(completions).filter(|(most, all)| most > all).map(|(most, _)| most);
     at_most("maxFailedIndexes", max_failed, MOST_FAILED, "");
-    let many = completions.is_some_and(|n| n > MANY_COMPLETIONS) && per_index.is_some();
-    if many {
+    let is_uncounted = completions.is_some_and(|n| n > MANY_COMPLETIONS) && per_index.is_some();
+    if is_uncounted {
         let more =
             format!(" when completions are above {MANY_COMPLETIONS} and used with backoff limit per index");
         at_most("parallelism", parallelism, MOST_PARALLEL_OF_MANY, &more);
         at_most("maxFailedIndexes", max_failed, MOST_FAILED_OF_MANY, &more);
     }
-    if let (Some(most), Some(all)) = (max_failed, completions)
-        && most > all
-    {
+    if let Some(most) = more_than_all {
         let detail = "must be less than or equal to completions";
         errors.push(FieldError::invalid(&path.child("maxFailedIndexes"), most, detail));
     }
-    if many && max_failed.is_none() {
+    if is_uncounted && max_failed.is_none() {
         let detail = format!("must be specified when completions is above {MANY_COMPLETIONS}");
         errors.push(FieldError::required(&path.child("maxFailedIndexes"), detail));
     }
@@ -191,9 +215,10 @@ fn restart_policy(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, templat
 }
 
 pub(crate) fn job_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = job(new);
+    let mut errors = ErrorList::new();
     let path = Path::root("spec");
     let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
+    whole_spec(&mut errors, &path, after);
     completions(&mut errors, &path.child("completions"), after, before);
     template::update(&mut errors, &path.child("template"), new, old);
     let fixed = [

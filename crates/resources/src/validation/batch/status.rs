@@ -23,6 +23,13 @@ pub(crate) fn job_status(new: &Object, old: &Object) -> ErrorList {
     }
     uncounted(&mut errors, &path.child("uncountedTerminatedPods"), status);
     conditions(&mut errors, &path.child("conditions"), status, before);
+    if read::get(spec, "successPolicy").is_some()
+        && holds(status, "Complete")
+        && !holds(status, "SuccessCriteriaMet")
+    {
+        let why = "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True";
+        errors.push(FieldError::invalid_whole(&path.child("conditions"), why));
+    }
     if is_over(status) && !is_over(before) {
         ended(&mut errors, &path, spec, status);
     }
@@ -103,7 +110,7 @@ fn ended(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, status: &Value) 
     }
     let pods = read::of(status, "uncountedTerminatedPods");
     if ["succeeded", "failed"].iter().any(|key| !read::list(pods, key).is_empty()) {
-        let why = "uncountedTerminatedPods needs to be empty for finished job";
+        let why = "must be empty for finished job";
         errors.push(FieldError::invalid(&path.child("uncountedTerminatedPods"), pods.clone(), why));
     }
 }
@@ -127,11 +134,11 @@ fn times(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, status: &Value, 
         errors.push(FieldError::invalid(
             &at,
             done.cloned().unwrap_or_default(),
-            "completionTime cannot be set before startTime",
+            "must be equal to or after `startTime`",
         ));
     }
     if done.is_some() && was_done.is_some() && time(done) != time(was_done) {
-        let why = "completionTime cannot be mutated";
+        let why = check::IMMUTABLE;
         errors.push(FieldError::invalid(&at, done.cloned().unwrap_or_default(), why));
     }
     if started.is_some()
@@ -139,8 +146,9 @@ fn times(errors: &mut ErrorList, path: &Path<'_>, spec: &Value, status: &Value, 
         && !read::flag(spec, "suspend")
         && !just_resumed(status, before)
     {
-        let why = "startTime cannot be removed for unsuspended job";
-        errors.push(FieldError::required(&path.child("startTime"), why));
+        let why = "field is immutable for unsuspended job once set";
+        let value = start.cloned().unwrap_or_default();
+        errors.push(FieldError::invalid(&path.child("startTime"), value, why));
     }
 }
 

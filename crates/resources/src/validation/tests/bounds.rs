@@ -58,11 +58,13 @@ fn metrics_and_behavior_of_autoscalers() {
     let mut mixed = good.clone();
     mixed["type"] = "Pods".into();
     assert_eq!(
+        judged(mixed.clone(), json!({})),
+        ["spec.metrics[0].pods: Required value: must populate information for the given metric source"]
+    );
+    mixed["pods"] = json!({"metric": {"name": "m"}, "target": {"type": "AverageValue", "averageValue": "1"}});
+    assert_eq!(
         judged(mixed, json!({})),
-        [
-            "spec.metrics[0].pods: Required value: must populate information for the given metric source",
-            "spec.metrics[0].resource: Forbidden: must populate the given metric source only",
-        ]
+        ["spec.metrics[0].resource: Forbidden: must populate the given metric source only"]
     );
     let policy = |period: i64| json!([{"type": "Pods", "value": 1, "periodSeconds": period}]);
     let rules = json!({"scaleUp": {"stabilizationWindowSeconds": 3601, "selectPolicy": "Any", "policies": policy(1801), "tolerance": "-1"},

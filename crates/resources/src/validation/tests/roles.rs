@@ -51,6 +51,13 @@ fn bindings() {
             "subjects[0].kind: Unsupported value: \"Robot\": supported values: \"ServiceAccount\", \"User\", \"Group\""
         ]
     );
+    assert_eq!(
+        created("rolebindings", &binding("Role", json!({"kind": "User", "name": ""}))),
+        [
+            "subjects[0].name: Required value",
+            "subjects[0].name: Invalid value: \"\": user name cannot be empty",
+        ]
+    );
     let said = updated("rolebindings", &binding("ClusterRole", account.clone()), &binding("Role", account));
     assert_eq!(
         said,
