@@ -1,5 +1,7 @@
 //! Pods: what a new one's status is, what a status update keeps, how long deletion may take.
 
+mod own_labels;
+
 use std::collections::HashMap;
 
 use api::Object;
@@ -55,6 +57,7 @@ impl Logic for Pod {
     }
 
     fn prepare_create(&self, object: &mut Object) {
+        own_labels::select(object);
         prepare_new(object);
     }
 
