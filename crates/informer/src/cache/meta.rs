@@ -1,12 +1,13 @@
 //! [`Meta`]: the metadata that is read often of any object, taken from its JSON in one pass.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 
 use crate::Key;
@@ -110,10 +111,103 @@ struct Raw<'a> {
     creation_timestamp: Option<Timestamp>,
     deletion_timestamp: Option<Timestamp>,
     owner_references: Option<Vec<Owner>>,
-    labels: Option<BTreeMap<String, String>>,
+    #[serde(borrow)]
+    labels: Option<Pairs<'a>>,
     finalizers: Option<Vec<Arc<str>>>,
     #[serde(borrow)]
     managed_fields: Option<&'a RawValue>,
+}
+
+/// Texts by texts, in the order of their keys.
+#[derive(Default)]
+struct Pairs<'a>(Vec<(Text<'a>, Text<'a>)>);
+
+#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Pairs::default())
+    }
+}
+
+impl<'de> Visitor<'de> for Pairs<'de> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some(pair) = map.next_entry()? {
+            self.0.push(pair);
+        }
+        // The API writes them in order, and none twice.
+        if !self.0.is_sorted_by(|(one, _), (next, _)| one < next) {
+            self.0.reverse();
+            self.0.sort_by(|(one, _), (next, _)| one.cmp(next));
+            // Of a key that is there twice the last value stands.
+            self.0.dedup_by(|(next, _), (one, _)| one == next);
+        }
+        Ok(self)
+    }
+}
+
+/// Where the value of the metadata begins, if only plain texts stand before it, as where the API writes an object
+/// (`kind`, `apiVersion`); `None` elsewhere.
+fn metadata_at(json: &[u8]) -> Option<usize> {
+    let mut scan = Scan { json, at: 0 };
+    scan.expect(b'{')?;
+    loop {
+        let key = scan.plain_text()?;
+        scan.expect(b':')?;
+        if key == b"metadata" {
+            return Some(scan.at);
+        }
+        scan.plain_text()?;
+        scan.expect(b',')?;
+    }
+}
+
+/// A reader of an object's beginning. Gives up at whatever else is there.
+struct Scan<'a> {
+    json: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scan<'a> {
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        self.at += self.json.get(self.at..)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let found = *self.json.get(self.at)? == byte;
+        self.at += 1;
+        found.then_some(())
+    }
+
+    /// A text without escapes.
+    fn plain_text(&mut self) -> Option<&'a [u8]> {
+        self.expect(b'"')?;
+        let rest = self.json.get(self.at..)?;
+        let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        self.at += length;
+        self.expect(b'"')?;
+        Some(&rest[..length])
+    }
+}
+
+impl<'a> Raw<'a> {
+    /// The rest of the object is not read where the metadata stands before it: whoever decodes the object finds what is
+    /// wrong there.
+    fn read(json: &'a [u8]) -> Result<Self, serde_json::Error> {
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err(de::Error::custom("not a JSON object"));
+        }
+        let Some(at) = metadata_at(json) else {
+            return Ok(serde_json::from_slice::<Top<'a>>(json)?.metadata);
+        };
+        // A stream: what follows the value does not matter.
+        let mut values = serde_json::Deserializer::from_slice(&json[at..]).into_iter();
+        values.next().unwrap_or_else(|| Err(de::Error::custom("an object without an end")))
+    }
 }
 
 impl Meta {
@@ -122,10 +216,7 @@ impl Meta {
     /// # Errors
     /// When the JSON is no object or its metadata is not of the shape that all objects share.
     pub(super) fn read(json: &[u8]) -> Result<(Self, Option<Range<usize>>), serde_json::Error> {
-        if !json.trim_ascii_start().starts_with(b"{") {
-            return Err(serde::de::Error::custom("not a JSON object"));
-        }
-        let Top { metadata: raw } = serde_json::from_slice(json)?;
+        let raw = Raw::read(json)?;
         let managed = raw.managed_fields.map(|fields| {
             let start = fields.get().as_ptr() as usize - json.as_ptr() as usize;
             start..start + fields.get().len()
@@ -139,7 +230,7 @@ impl Meta {
             created: raw.creation_timestamp,
             deleted: raw.deletion_timestamp,
             owners: raw.owner_references.unwrap_or_default().into(),
-            labels: Labels::pack(labels.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
+            labels: Labels::pack(labels.0.iter().map(|(key, value)| (&*key.0, &*value.0))),
             finalizers: raw.finalizers.unwrap_or_default().into(),
         };
         Ok((meta, managed))
@@ -206,5 +297,25 @@ mod tests {
             assert!(Meta::read(broken).is_err(), "{broken:?}");
         }
         assert_eq!(Meta::read(b"{}").expect("an object without metadata").0.name(), "");
+    }
+
+    #[test]
+    fn metadata_is_found_wherever_it_stands() {
+        let own = r#""metadata" : {"name":"a","labels":{"b":"2","c\u0031":"\n","a":"1","b":"3"}}"#;
+        for json in [
+            format!("{{{own}}}"),
+            format!(r#" {{ "kind" : "X","apiVersion":"v1", {own},"spec":{{"metadata":{{"name":"no"}}}}}}"#),
+            format!(r#"{{"spec":{{"metadata":{{"name":"no"}}}},{own}}}"#),
+            format!(r#"{{"kind":"\"metadata\":","n":7,{own}}}"#),
+        ] {
+            let (meta, managed) = Meta::read(json.as_bytes()).expect(&json);
+            assert_eq!((meta.name(), managed), ("a", None), "{json}");
+            assert_eq!(meta.labels.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "3"), ("c1", "\n")]);
+        }
+        for broken in
+            [r#"{"kind":"X","metadata":"#, r#"{"kind":"X","metadata":{"name":"a""#, r#"{"metadata":7}"#]
+        {
+            assert!(Meta::read(broken.as_bytes()).is_err(), "{broken}");
+        }
     }
 }
