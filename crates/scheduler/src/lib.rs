@@ -29,6 +29,7 @@ pub mod neighbours;
 pub mod node;
 pub mod nodes;
 mod nominations;
+mod outline;
 pub mod pod;
 pub mod pool;
 pub mod preemption;

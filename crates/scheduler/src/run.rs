@@ -24,6 +24,7 @@ use crate::binding::{Unbound, bind, bind_volumes};
 use crate::condition;
 use crate::configuration::Configuration;
 use crate::metrics::{Metrics, Outcome};
+use crate::outline;
 use crate::pod::PodInfo;
 use crate::preemption::{Preemption, Victim};
 use crate::profile::Profile;
@@ -207,8 +208,8 @@ impl Scheduler {
             Event::Pod(Delta::Applied { new, .. }) => state.pod_changed(&new, now),
             Event::Pod(Delta::Deleted(old)) => state.pod_gone(&old.uid, now),
             Event::Node(Delta::Applied { new, .. }) => {
-                if let Some(node) = new.typed() {
-                    state.node_changed(node, now);
+                if let Some(node) = outline::of(&new) {
+                    state.node_changed(&node, now);
                 }
             }
             Event::Node(Delta::Deleted(old)) => state.node_gone(old.name(), now),
