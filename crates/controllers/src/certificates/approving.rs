@@ -6,16 +6,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use informer::{Action, Cache, Controller, Delta, Index, Plan, Round, Sources};
+use informer::{Action, Cache, Cached, Controller, Delta, Index, Plan, Round, Sources};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec, SubjectAccessReviewStatus,
 };
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, NodeAddress};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::ServiceCIDR;
 use kube::Api;
 use kube::api::PostParams;
+use serde::Deserialize;
 
 use super::request::Request;
 use super::serving_names::{self, Addresses};
@@ -75,7 +76,7 @@ impl Controller for CsrApprovingController {
         let nodes: Cache<Node> =
             sources.mapped(move |delta: &Delta<Node>| waiting.keys(delta.object().name()));
         let nodes_by_address = nodes.index("address", |node, found| {
-            node.typed().into_iter().flat_map(|node| addresses_of(node)).for_each(found);
+            reported(node).iter().for_each(|address| found(&address.address));
         });
         Self { requests, nodes, nodes_by_address, slices: sources.reads(), ranges: sources.reads() }
     }
@@ -137,6 +138,21 @@ impl CsrApprovingController {
         };
         serving_names::refusal(name, &asked, &known)
     }
+}
+
+/// The addresses that a cached node reports, of which no more than these is read: an index asks for them at every change
+/// of every node. None of a node that cannot be read, which who reads it whole tells of.
+fn reported(node: &Cached<Node>) -> Vec<NodeAddress> {
+    #[derive(Deserialize)]
+    struct Reporting {
+        status: Option<Report>,
+    }
+    #[derive(Deserialize)]
+    struct Report {
+        addresses: Option<Vec<NodeAddress>>,
+    }
+    let read = serde_json::from_slice::<Reporting>(node.item().json());
+    read.ok().and_then(|node| node.status?.addresses).unwrap_or_default()
 }
 
 fn addresses_of(node: &Node) -> impl Iterator<Item = &str> {

@@ -1,8 +1,12 @@
 //! The loop: which changes wake a node's round, and what is read before deciding.
 
-use informer::{Cache, Controller, Delta, Index, Key, Plan, Round, Scope, Sources};
+use std::sync::Arc;
+
+use informer::{Cache, Cached, Controller, Delta, Index, Key, Plan, Round, Scope, Sources};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeSpec, NodeStatus, Pod, Taint};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
 
 use super::heartbeat::Heartbeats;
 use super::plan::{self, Matter, Observed};
@@ -60,11 +64,12 @@ impl Controller for NodeLifecycleController {
         if well && self.heartbeats.was_well(&node) && round.failure.is_none() {
             return Ok(Some(Matter::Well { left }));
         }
-        let Some(object) = node.typed().cloned() else { return Ok(None) };
         if well {
+            let Some(object) = outline(&node) else { return Ok(None) };
             let observed = Observed { node: object, seen, all_others_down: false, pods: Vec::new() };
             return Ok(Some(Matter::Changed(observed)));
         }
+        let Some(object) = node.typed().cloned() else { return Ok(None) };
         let others_ready = self.by_readiness.count("True") - usize::from(&*ready == "True");
         let of_node = self.pods_of.get(name).into_iter().filter(|p| pod::facts(p).ready);
         let pods = of_node.filter_map(|p| p.typed().cloned()).collect();
@@ -74,6 +79,44 @@ impl Controller for NodeLifecycleController {
     fn reconcile(matter: &Matter, now: jiff::Timestamp) -> Plan {
         plan::decide(matter, now)
     }
+}
+
+/// The node with what is decided by of one that is well: most of what its agent reports is not read. `None` for an
+/// object that cannot be read, which is logged.
+fn outline(node: &Cached<Node>) -> Option<Arc<Node>> {
+    #[derive(Deserialize)]
+    struct Outline {
+        spec: Option<Spec>,
+        status: Option<Status>,
+    }
+    #[derive(Deserialize)]
+    struct Spec {
+        taints: Option<Vec<Taint>>,
+        unschedulable: Option<bool>,
+    }
+    #[derive(Deserialize)]
+    struct Status {
+        conditions: Option<Vec<NodeCondition>>,
+    }
+    let outline: Outline = serde_json::from_slice(node.item().json())
+        .inspect_err(
+            |error| tracing::error!(node = node.name(), %error, "a node is odd and counts as absent"),
+        )
+        .ok()?;
+    let metadata = ObjectMeta {
+        name: Some(node.name().to_owned()),
+        uid: Some(node.uid.to_string()),
+        resource_version: Some(node.version.to_string()),
+        ..ObjectMeta::default()
+    };
+    let spec = outline.spec.map(|spec| NodeSpec {
+        taints: spec.taints,
+        unschedulable: spec.unschedulable,
+        ..NodeSpec::default()
+    });
+    let status =
+        outline.status.map(|status| NodeStatus { conditions: status.conditions, ..NodeStatus::default() });
+    Some(Arc::new(Node { metadata, spec, status }))
 }
 
 /// The node itself, and all nodes when its readiness changes and few nodes are ready: if none is ready,
