@@ -61,6 +61,7 @@ pub use resource_spec::ResourceSpec;
 pub use scope::{Filter, Scope};
 pub use store_calls::StoreCalls;
 pub use templates::Templates;
+pub(crate) use version::with_managed_fields;
 pub use version::with_resource_version;
 pub use watch::CacheWatch;
 

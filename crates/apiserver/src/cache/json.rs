@@ -111,6 +111,15 @@ impl Json {
         self.each_piece(|source, range| pieces.push_back(source.slice(range)));
     }
 
+    /// The managed fields as they stand in the object, with the comma before them; empty where it has none.
+    pub(crate) fn managed_fields(&self) -> Bytes {
+        if self.parts.is_empty() {
+            return Bytes::new();
+        }
+        let (whole, after) = (self.whole(), (self.lean - self.at) as usize);
+        whole.slice(self.at as usize..whole.len() - after)
+    }
+
     /// The length of the whole object.
     fn len(&self) -> usize {
         let shared = |part: &Part| (part.prefix + part.suffix) as usize;
@@ -196,6 +205,9 @@ mod tests {
         if let Some(metadata) = expected["metadata"].as_object_mut() {
             metadata.remove("managedFields");
         }
+        let (at, managed) = (json.at as usize, json.managed_fields());
+        assert_eq!(managed, whole.slice(at..at + managed.len()));
+        assert_eq!(json.lean().len() + managed.len(), whole.len());
         let lean: Value = serde_json::from_slice(&json.lean()).unwrap();
         assert_eq!(lean, expected);
         let later = json.at_revision(7, 12_345);

@@ -55,6 +55,24 @@ pub(super) fn replace_resource_version(object: &Bytes, old: Revision, new: Revis
     out.freeze()
 }
 
+/// The object with managed fields, of which it must have none yet: `member` is theirs with the comma before it. They stand
+/// last in the metadata, which must hold something else. `None` for what is no such object.
+pub(crate) fn with_managed_fields(object: &[u8], member: &[u8]) -> Option<Bytes> {
+    let mut scan = Scan { bytes: object, at: 0 };
+    scan.expect(b'{')?;
+    while scan.string()? != b"metadata" {
+        scan.expect(b':')?;
+        scan.skip_value()?;
+        scan.expect(b',')?;
+    }
+    scan.expect(b':')?;
+    (scan.peek()? == b'{').then_some(())?;
+    scan.skip_value()?;
+    let (before, after) = object.split_at_checked(scan.at.checked_sub(1)?)?;
+    (!before.trim_ascii_end().ends_with(b"{")).then_some(())?;
+    Some([before, member, after].concat().into())
+}
+
 /// Where to insert.
 enum Place {
     /// Into the metadata: whether as the first of its members, and as the last.
@@ -243,6 +261,7 @@ mod tests {
         #[test]
         fn any_bytes_are_borne(bytes in prop::collection::vec(prop::sample::select(b"{}[]\",:\\ metadata1".as_slice()), 0..40)) {
             with_resource_version(&bytes, 7);
+            with_managed_fields(&bytes, b",1");
             find_managed_fields(&bytes);
         }
     }
@@ -284,6 +303,24 @@ mod tests {
             let old = with_resource_version(object.as_bytes(), 7).unwrap();
             let new = with_resource_version(object.as_bytes(), 1234).unwrap();
             assert_eq!(replace_resource_version(&old, 7, 1234), new);
+        }
+    }
+
+    #[test]
+    fn managed_fields_are_put_back_where_they_stood() {
+        for whole in [
+            r#"{"kind":"A","metadata":{"name":"x","resourceVersion":"7","managedFields":[{"a":"}"}]},"z":{"metadata":{}}}"#,
+            r#"{"metadata":{"resourceVersion":"7","managedFields":[]}}"#,
+        ] {
+            let managed = find_managed_fields(whole.as_bytes()).unwrap();
+            let lean = [&whole[..managed.start], &whole[managed.end..]].concat();
+            let again = with_managed_fields(lean.as_bytes(), whole[managed].as_bytes()).unwrap();
+            assert_eq!(again, whole);
+        }
+        for bad in
+            ["{}", r#"{"metadata":{}}"#, r#"{"metadata":{ }}"#, r#"{"metadata":[1]}"#, r#"{"a":1"#, "[]"]
+        {
+            assert_eq!(with_managed_fields(bad.as_bytes(), b",\"managedFields\":[]"), None, "{bad}");
         }
     }
 

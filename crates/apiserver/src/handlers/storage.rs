@@ -14,7 +14,9 @@ use store::{Expect, KeyValue, Previous, Revision};
 use tokio::sync::oneshot;
 
 use crate::admission::{Attempt, Committed, Reservations};
-use crate::cache::{CacheError, Entry, ResourceCache, StoreCalls, with_resource_version};
+use crate::cache::{
+    CacheError, Entry, ResourceCache, StoreCalls, with_managed_fields, with_resource_version,
+};
 use crate::context::Context;
 use crate::conversion::Converter;
 
@@ -30,6 +32,9 @@ pub(crate) struct Target {
 pub(crate) struct Stored {
     pub object: Object,
     pub revision: Revision,
+    /// Managed fields that the object was read without, for who does not change them: as they stand in JSON. Empty
+    /// where the object has its own.
+    pub apart: Bytes,
 }
 
 /// Why a commit failed.
@@ -68,6 +73,17 @@ impl Target {
         }
     }
 
+    /// As [`Target::read_existing`], for a change that leaves the managed fields as they are: these, which are often
+    /// half of an object, are not read but put back as they were when the object is committed.
+    pub(crate) async fn read_apart(&self, namespace: &str, name: &str) -> Result<Stored, Error> {
+        if self.converts() {
+            return self.read_existing(namespace, name).await;
+        }
+        let entry = self.cache.get(namespace, name).ok_or_else(|| self.not_found(name))?;
+        let stored = self.decode(&entry.json.lean(), entry.revision).await?;
+        Ok(Stored { apart: entry.json.managed_fields(), ..stored })
+    }
+
     /// The same, demanding that it is there.
     pub(crate) async fn read_existing(&self, namespace: &str, name: &str) -> Result<Stored, Error> {
         self.read(namespace, name).await?.ok_or_else(|| self.not_found(name))
@@ -83,7 +99,7 @@ impl Target {
     async fn decode(&self, json: &[u8], revision: Revision) -> Result<Stored, Error> {
         let mut object: Object = serde_json::from_slice(json).map_err(Error::internal)?;
         self.converter().to_served(&self.row, std::slice::from_mut(&mut object)).await?;
-        Ok(Stored { object, revision })
+        Ok(Stored { object, revision, apart: Bytes::new() })
     }
 
     fn converter(&self) -> &dyn Converter {
@@ -127,11 +143,17 @@ impl Target {
         to_json(&self.row.schema, &object)
     }
 
-    /// What is stored of an object: in the storage version, without a resource version, which is taken from the object.
-    async fn encode(&self, object: &mut Object) -> Result<Bytes, Error> {
+    /// What is stored of an object: in the storage version, without a resource version, which is taken from the object,
+    /// and with the managed fields that it was read without.
+    async fn encode(&self, object: &mut Object, apart: &Bytes) -> Result<Bytes, Error> {
         object.metadata_mut().remove("resourceVersion");
         if !self.converts() {
-            return to_json(&self.row.schema, object);
+            let json = to_json(&self.row.schema, object)?;
+            if apart.is_empty() {
+                return Ok(json);
+            }
+            let whole = with_managed_fields(&json, apart);
+            return whole.ok_or_else(|| Error::internal("an object has no metadata"));
         }
         let mut stored = object.clone();
         self.converter().to_stored(&self.row, &mut stored).await?;
@@ -146,6 +168,17 @@ impl Target {
         expect: Expect,
         held: &mut Reservations,
     ) -> Result<Bytes, CommitError> {
+        self.commit_with(object, &Bytes::new(), expect, held).await
+    }
+
+    /// As [`Target::commit`], of an object that was read without its managed fields.
+    pub(crate) async fn commit_with(
+        &self,
+        object: &mut Object,
+        apart: &Bytes,
+        expect: Expect,
+        held: &mut Reservations,
+    ) -> Result<Bytes, CommitError> {
         let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
         let key = self.row.key(&namespace, &name);
         let base = match expect {
@@ -153,7 +186,7 @@ impl Target {
             Expect::Absent | Expect::Anything => None,
         };
         let attempt = (!held.is_empty()).then(|| attempt(object, base, Committed::Written));
-        let value = self.encode(object).await.map_err(CommitError::Failed)?;
+        let value = self.encode(object, apart).await.map_err(CommitError::Failed)?;
         let operation = if expect == Expect::Absent { "create" } else { "update" };
         let (store, ttl_s) = (&self.context.deps.store, self.row.ttl_s);
         let put = async {
@@ -193,7 +226,7 @@ impl Target {
         stored: &Stored,
         held: &mut Reservations,
     ) -> Result<Revision, CommitError> {
-        let Stored { object, revision } = stored;
+        let Stored { object, revision, .. } = stored;
         let key = self.row.key(object.namespace(), object.name());
         let (store, expect) = (&self.context.deps.store, Expect::Revision(*revision));
         let delete = async {

@@ -206,7 +206,8 @@ impl Write<'_> {
                 Effect::Nothing => return to_json(self.schema(), &current.object),
                 _ if self.options.dry_run => return to_json(self.schema(), &object),
                 Effect::Replace => {
-                    self.target.commit(&mut object, Expect::Revision(current.revision), &mut held).await
+                    let expect = Expect::Revision(current.revision);
+                    self.target.commit_with(&mut object, &current.apart, expect, &mut held).await
                 }
                 Effect::Remove => match self.target.remove(&current, &mut held).await {
                     Ok(_) => to_json(self.schema(), &object).map_err(CommitError::Failed),
@@ -237,8 +238,10 @@ impl Write<'_> {
         managed::keep_reset(&mut new);
         self.schema().omit_empty(&mut new);
         self.logic().default(&mut new);
-        self.admit(Operation::Update, &mut new, Some(old)).await?;
-        self.logic().default(&mut new);
+        if self.part != Part::Admitted {
+            self.admit(Operation::Update, &mut new, Some(old)).await?;
+            self.logic().default(&mut new);
+        }
         metadata::prepare_update(&mut new, old);
         match self.part {
             Part::Main => self.logic().prepare_update(&mut new, old),

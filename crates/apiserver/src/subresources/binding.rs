@@ -35,7 +35,8 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
     name.clone_into(&mut attributes.name);
     companion::admit(&target, &attributes, Operation::Create, &mut binding, Some(&options)).await?;
     let node = node_of(&binding)?;
-    let current = target.read_existing(&call.info.namespace, &name).await?;
+    // Nobody manages what a binding sets.
+    let current = target.read_apart(&call.info.namespace, &name).await?;
     let now = seconds(target.context.deps.clock.now());
     let mut write = Write {
         target: &target,
@@ -49,7 +50,6 @@ pub(super) async fn create(target: Target, mut call: Call) -> Outcome {
         .update(current, |write, old| {
             let mut object = old.clone();
             assign(write.target, &mut object, &binding, &node, &now)?;
-            // Nobody manages what a binding sets.
             Ok(Change { object, managed: true })
         })
         .await?;
