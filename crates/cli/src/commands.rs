@@ -1,24 +1,69 @@
-//! The list of commands.
+//! The list of commands, one file each.
+
+mod api;
+mod apply;
+mod cluster;
+mod config;
+mod create;
+mod delete;
+mod describe;
+mod generate;
+mod get;
+mod label;
+mod logs;
+mod nodes;
+mod options;
+mod patch;
+mod rollout;
+mod scale;
+mod version;
+mod wait;
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// One command. Its flags are tables as `flags.rs` reads them.
+pub struct Command {
+    /// Its words (`config view`), and others that mean the same, behind `|`.
+    pub words: &'static str,
+    pub flags: &'static [&'static str],
+    /// What stands behind the words in the usage line.
+    pub usage: &'static str,
+    pub about: &'static str,
+    pub run: fn(&Session) -> Result<(), Failure>,
+}
+
+/// All commands that are here.
+pub const ALL: &[&[Command]] = &[
+    &get::COMMANDS,
+    &describe::COMMANDS,
+    &generate::COMMANDS,
+    &create::COMMANDS,
+    &apply::COMMANDS,
+    &delete::COMMANDS,
+    &label::COMMANDS,
+    &scale::COMMANDS,
+    &patch::COMMANDS,
+    &config::COMMANDS,
+    &rollout::COMMANDS,
+    &logs::COMMANDS,
+    &wait::COMMANDS,
+    &nodes::COMMANDS,
+    &cluster::COMMANDS,
+    &api::COMMANDS,
+    &options::COMMANDS,
+    &version::COMMANDS,
+];
 
 /// What the stock kubectl has and this one does not have yet: refused by name.
-const NOT_YET: [&str; 43] = [
-    "annotate",
-    "api-resources",
-    "api-versions",
-    "apply",
+pub const NOT_YET: &[&str] = &[
+    "alpha",
     "attach",
-    "auth",
     "autoscale",
     "certificate",
-    "cluster-info",
     "completion",
-    "config",
-    "cordon",
     "cp",
-    "create",
     "debug",
-    "delete",
-    "describe",
     "diff",
     "drain",
     "edit",
@@ -26,28 +71,27 @@ const NOT_YET: [&str; 43] = [
     "exec",
     "explain",
     "expose",
-    "get",
     "kustomize",
-    "label",
-    "logs",
-    "options",
-    "patch",
     "plugin",
     "port-forward",
     "proxy",
-    "replace",
-    "rollout",
-    "run",
-    "scale",
     "set",
-    "taint",
     "top",
-    "uncordon",
-    "version",
-    "wait",
 ];
 
-/// Whether the stock kubectl has a command of this name.
-pub fn is_upstreams(name: &str) -> bool {
-    NOT_YET.contains(&name)
+pub use options::line as option;
+
+pub fn all() -> impl Iterator<Item = &'static Command> {
+    ALL.iter().flat_map(|group| group.iter())
+}
+
+/// The command of these words.
+pub fn named(words: &str) -> Option<&'static Command> {
+    all().find(|command| command.words.split('|').any(|name| name == words))
+}
+
+/// Whether words follow these (`config`, `create secret`).
+pub fn is_group(words: &str) -> bool {
+    let follows = |name: &str| name.strip_prefix(words).is_some_and(|rest| rest.starts_with(' '));
+    all().any(|command| command.words.split('|').any(follows))
 }

@@ -1,0 +1,158 @@
+//! What commands that change objects have in common: dry runs, field managers, what is said afterwards.
+
+use http::Method;
+use serde_json::Value;
+
+use crate::builder::Info;
+use crate::client::Request;
+use crate::failure::{Failure, quoted};
+use crate::flags::Parsed;
+use crate::format;
+use crate::output::{err, out};
+use crate::printing::OutputFormat;
+use crate::session::Session;
+
+/// `--dry-run`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DryRun {
+    None,
+    Client,
+    Server,
+}
+
+pub const DRY_RUN: &str = "dry-run text=none?unchanged";
+
+impl DryRun {
+    /// What the flag says.
+    ///
+    /// # Errors
+    /// When it says none of the known words.
+    pub fn of(flags: &Parsed) -> Result<Self, Failure> {
+        match flags.text("dry-run") {
+            "none" | "" => Ok(Self::None),
+            "client" => Ok(Self::Client),
+            "server" => Ok(Self::Server),
+            "unchanged" => {
+                err("W --dry-run is deprecated and can be replaced with --dry-run=client.\n");
+                Ok(Self::Client)
+            }
+            other => Err(Failure::message(format!(
+                "Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."
+            ))),
+        }
+    }
+
+    /// Behind what was done.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Client => " (dry run)",
+            Self::Server => " (server dry run)",
+        }
+    }
+
+    /// The parameter of a request.
+    pub fn parameter(self) -> &'static str {
+        if self == Self::Server { "All" } else { "" }
+    }
+}
+
+pub const MERGE: &str = "application/merge-patch+json";
+pub const STRATEGIC: &str = "application/strategic-merge-patch+json";
+pub const JSON_PATCH: &str = "application/json-patch+json";
+pub const APPLY: &str = "application/apply-patch+yaml";
+
+/// A patch of an object.
+pub fn patch(info: &Info, content_type: &'static str, body: Vec<u8>, manager: &str, dry: DryRun) -> Request {
+    let mut request = Request::new(Method::PATCH, info.path())
+        .with("dryRun", dry.parameter())
+        .with("fieldManager", manager);
+    request.content_type = content_type;
+    request.body = body;
+    request
+}
+
+/// How a result is told: in words, or printed.
+pub struct Telling {
+    format: Option<OutputFormat>,
+    dry: DryRun,
+}
+
+impl Telling {
+    /// As the flags say.
+    ///
+    /// # Errors
+    /// When there is no such format.
+    pub fn of(session: &Session) -> Result<Self, Failure> {
+        Ok(Self { format: format::asked(&session.flags, &[])?, dry: DryRun::of(&session.flags)? })
+    }
+
+    pub fn dry(&self) -> DryRun {
+        self.dry
+    }
+
+    pub fn is_in_words(&self) -> bool {
+        self.format.is_none()
+    }
+
+    /// Tells what was done to one object.
+    ///
+    /// # Errors
+    /// When it cannot be printed.
+    pub fn tell(&self, session: &Session, info: &Info, done: &str) -> Result<(), Failure> {
+        self.tell_as(session, info, done, self.dry)
+    }
+
+    /// As [`Telling::tell`], as if the dry run were `dry`.
+    ///
+    /// # Errors
+    /// As [`Telling::tell`].
+    pub fn tell_as(&self, session: &Session, info: &Info, done: &str, dry: DryRun) -> Result<(), Failure> {
+        match &self.format {
+            None => out(&format!("{} {done}{}\n", info.shown(), dry.suffix())),
+            Some(OutputFormat::Name) => out(&format!("{}\n", info.shown())),
+            Some(format) => format::print(format, info.object.clone(), &session.flags),
+        }
+    }
+}
+
+/// A failure with what was being done: `error when creating "f.yaml": …`.
+pub fn during(failure: Failure, doing: &str, source: &str) -> Failure {
+    if source.is_empty() {
+        return failure;
+    }
+    let prefix = format!("error when {doing} {}: ", quoted(source));
+    match failure {
+        Failure::Status(mut status)
+            if status["reason"] != "Invalid" || status["details"]["causes"].is_null() =>
+        {
+            let message = status["message"].as_str().unwrap_or_default();
+            status["message"] = format!("{prefix}{message}").into();
+            Failure::Status(status)
+        }
+        other => other,
+    }
+}
+
+/// `true`, `false`, `strict`, `warn`, `ignore` as the server's parameter.
+///
+/// # Errors
+/// When it is none of these.
+pub fn validation(flags: &Parsed) -> Result<&'static str, Failure> {
+    match flags.text("validate") {
+        "strict" | "true" => Ok("Strict"),
+        "warn" => Ok("Warn"),
+        "ignore" | "false" => Ok("Ignore"),
+        other => Err(Failure::message(format!(
+            "invalid - validate option {}; must be one of: strict (or true), warn, ignore (or false)",
+            quoted(other)
+        ))),
+    }
+}
+
+pub const VALIDATE: &str = "validate text=strict?strict";
+
+/// A number of an object; 0 where there is none.
+pub fn number(object: &Value, path: &str) -> i64 {
+    object.pointer(path).and_then(Value::as_i64).unwrap_or(0)
+}
