@@ -1,70 +1,111 @@
 //! `kubectl describe`: an object, and what belongs to it, as text for people.
 //!
-//! Pure but for [`Related`], by which other objects are asked for.
+//! Pure but for [`Related`], by which other objects are asked for. Start with [`describe()`] and the list of describers
+//! behind it; what most of them share is in `describe/metadata.rs`, `describe/events.rs` and, for controllers of pods,
+//! `describe/pod_template.rs`. Objects are read as they come: what is missing or of another type counts as Go's zero
+//! value (`describe/fields.rs`).
+
+mod certificate_signing_request;
+mod conditions;
+mod config_map;
+mod containers;
+mod cron_job;
+mod csi_node;
+mod daemon_set;
+mod deployment;
+mod endpoint_slice;
+mod endpoints;
+mod endpoints_of;
+mod environment;
+mod events;
+mod fields;
+mod generic;
+mod horizontal_pod_autoscaler;
+mod ingress;
+mod ingress_class;
+mod job;
+mod limit_range;
+mod metadata;
+mod namespace;
+mod network_policy;
+mod node;
+mod persistent_volume;
+mod persistent_volume_claim;
+mod pod;
+mod pod_amounts;
+mod pod_counts;
+mod pod_disruption_budget;
+mod pod_template;
+mod priority_class;
+mod probes;
+mod related;
+mod replica_set;
+mod replication_controller;
+mod resource_quota;
+mod roles;
+mod secret;
+mod selectors;
+mod service;
+mod service_account;
+mod service_addresses;
+mod stateful_set;
+mod storage_class;
+mod text;
+mod view;
+mod volumes;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
-/// A kind of object as the API's paths name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ResourceName<'a> {
-    /// Empty for the core group.
-    pub group: &'a str,
-    pub version: &'a str,
-    /// The plural, in lower case.
-    pub resource: &'a str,
-}
+pub use related::{DescribeError, Related, RelatedError, ResourceName, Selection};
+use text::Text;
+use view::View;
 
-/// Which objects of a kind are wanted.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Selection<'a> {
-    /// All namespaces, or a kind without namespaces, where none is named.
-    pub namespace: Option<&'a str>,
-    /// As in a URL; empty for all.
-    pub label_selector: &'a str,
-    /// As in a URL; empty for all.
-    pub field_selector: &'a str,
-}
+/// Writes the description of one kind.
+type Describer = fn(&View<'_>, &mut Text) -> Result<(), DescribeError>;
 
-/// Why a related object could not be had: what the server said, or why it was not reached.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct RelatedError {
-    /// A `Status`' reason (`NotFound`, `Forbidden`); empty where no server answered.
-    pub reason: String,
-    pub message: String,
-}
+/// By group and kind. All others are described by their fields.
+const DESCRIBERS: [(&str, &str, Describer); 36] = [
+    ("", "ConfigMap", config_map::write),
+    ("", "Endpoints", endpoints::write),
+    ("", "LimitRange", limit_range::write),
+    ("", "Namespace", namespace::write),
+    ("", "Node", node::write),
+    ("", "PersistentVolume", persistent_volume::write),
+    ("", "PersistentVolumeClaim", persistent_volume_claim::write),
+    ("", "Pod", pod::write),
+    ("", "ReplicationController", replication_controller::write),
+    ("", "ResourceQuota", resource_quota::write),
+    ("", "Secret", secret::write),
+    ("", "Service", service::write),
+    ("", "ServiceAccount", service_account::write),
+    ("apps", "DaemonSet", daemon_set::write),
+    ("apps", "Deployment", deployment::write),
+    ("apps", "ReplicaSet", replica_set::write),
+    ("apps", "StatefulSet", stateful_set::write),
+    ("autoscaling", "HorizontalPodAutoscaler", horizontal_pod_autoscaler::write),
+    ("batch", "CronJob", cron_job::write),
+    ("batch", "Job", job::write),
+    ("certificates.k8s.io", "CertificateSigningRequest", certificate_signing_request::write),
+    ("discovery.k8s.io", "EndpointSlice", endpoint_slice::write),
+    ("networking.k8s.io", "IPAddress", service_addresses::write_address),
+    ("networking.k8s.io", "Ingress", ingress::write),
+    ("networking.k8s.io", "IngressClass", ingress_class::write),
+    ("networking.k8s.io", "NetworkPolicy", network_policy::write),
+    ("networking.k8s.io", "ServiceCIDR", service_addresses::write_range),
+    ("policy", "PodDisruptionBudget", pod_disruption_budget::write),
+    ("rbac.authorization.k8s.io", "ClusterRole", roles::write),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding", roles::write_binding),
+    ("rbac.authorization.k8s.io", "Role", roles::write),
+    ("rbac.authorization.k8s.io", "RoleBinding", roles::write_binding),
+    ("scheduling.k8s.io", "PriorityClass", priority_class::write),
+    ("storage.k8s.io", "CSINode", csi_node::write),
+    ("storage.k8s.io", "StorageClass", storage_class::write),
+    ("storage.k8s.io", "VolumeAttributesClass", storage_class::write_attributes),
+];
 
-/// The objects beside the one that is described.
-pub trait Related {
-    /// One object.
-    ///
-    /// # Errors
-    /// When there is none (reason `NotFound`), or it cannot be read.
-    fn get(
-        &self,
-        resource: ResourceName<'_>,
-        namespace: Option<&str>,
-        name: &str,
-    ) -> Result<Value, RelatedError>;
-
-    /// The objects of a selection, each with `apiVersion` and `kind`, in the server's order.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    fn list(&self, resource: ResourceName<'_>, selection: Selection<'_>) -> Result<Vec<Value>, RelatedError>;
-}
-
-/// Why an object was not described.
-#[derive(Debug, thiserror::Error)]
-pub enum DescribeError {
-    #[error("{0}")]
-    Related(#[from] RelatedError),
-    #[error("no description has been implemented for {0:?}")]
-    Unknown(String),
-}
-
-/// Describes `object` (with `apiVersion` and `kind`) as of `now`.
+/// Describes `object` (with `apiVersion` and `kind`) as of `now`, times in the machine's time zone.
 ///
 /// # Errors
 /// When something that the description cannot do without is not had.
@@ -74,6 +115,27 @@ pub fn describe(
     now: Timestamp,
     show_events: bool,
 ) -> Result<String, DescribeError> {
-    let _ = (context, now, show_events);
-    Err(DescribeError::Unknown(object["kind"].as_str().unwrap_or_default().to_owned()))
+    describe_in(&TimeZone::system(), context, object, now, show_events)
+}
+
+/// Describes with times in `zone`.
+///
+/// # Errors
+/// As [`describe()`].
+pub fn describe_in(
+    zone: &TimeZone,
+    context: &dyn Related,
+    object: &Value,
+    now: Timestamp,
+    show_events: bool,
+) -> Result<String, DescribeError> {
+    let group =
+        object["apiVersion"].as_str().and_then(|version| version.split_once('/')).map_or("", |(g, _)| g);
+    let kind = object["kind"].as_str().unwrap_or_default();
+    let known = DESCRIBERS.iter().find(|(known_group, known, _)| *known_group == group && *known == kind);
+    let describer = known.map_or(generic::write as Describer, |(_, _, describer)| *describer);
+    let view = View { related: context, object, now, zone: zone.clone(), show_events };
+    let mut text = Text::default();
+    describer(&view, &mut text)?;
+    Ok(text.finish())
 }
