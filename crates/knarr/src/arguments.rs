@@ -1,6 +1,7 @@
 //! The command line. What each command does is in `commands`.
 
 mod api_server;
+mod image;
 mod node;
 mod scheduler;
 mod store;
@@ -12,6 +13,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 pub use api_server::ApiServer;
+pub use image::{Build, Image};
 pub use node::{NodeFlags, NodeSettings};
 pub use scheduler::SchedulerFlags;
 pub use store::{Backend, Choice, EtcdSettings, StoreFlags};
@@ -310,33 +312,6 @@ fn duration(text: &str) -> Result<Duration, String> {
         rest = tail;
     }
     if text.is_empty() { Err(invalid()) } else { Ok(total) }
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Image {
-    /// Import images from an OCI or Docker archive (- for standard input)
-    Import {
-        #[command(flatten)]
-        which: Which,
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
-    /// List the node's images
-    #[command(visible_alias = "ls")]
-    List(Which),
-    /// Pull an image from its registry
-    Pull {
-        #[command(flatten)]
-        which: Which,
-        reference: String,
-    },
-    /// Remove an image
-    Rm {
-        #[command(flatten)]
-        which: Which,
-        #[arg(required = true)]
-        references: Vec<String>,
-    },
 }
 
 #[derive(Debug, Subcommand)]

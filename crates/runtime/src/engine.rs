@@ -28,6 +28,7 @@ use cri::v1::{ContainerEventResponse, ContainerEventType};
 use tokio::sync::{broadcast, mpsc};
 
 pub use container::Container;
+pub(crate) use containers::stop_signal;
 pub use processes::EngineStreams;
 pub use sandbox::Sandbox;
 
@@ -38,6 +39,11 @@ use crate::shim_link::{Notice, Notices, ShimError};
 use crate::spec::{SpecError, available_capabilities};
 use cgroup::CgroupMounts;
 use shim::protocol::{Event, Failure};
+
+/// The namespace of sandboxes that belong to a build of an image instead of a pod.
+pub const BUILD_NAMESPACE: &str = "knarr-build";
+/// The annotation of a sandbox whose network stays empty.
+pub const NO_NETWORK: &str = "knarr/no-network";
 
 /// Events kept for a client that reads slowly, before it misses some.
 const EVENT_BUFFER: usize = 1024;

@@ -4,6 +4,7 @@
 //! a shim (the crate `shim`), a single-threaded process that forks, owns stdio and exit codes and outlives the server.
 //! The server's state of a pod is on disk before it is acted on, so that a killed server finds everything again.
 
+mod build;
 mod cni;
 pub mod config;
 pub mod digest;
@@ -18,8 +19,10 @@ mod server;
 mod service;
 mod shim_link;
 pub mod snapshot;
+pub mod socket;
 mod spec;
 
+pub use build::request as build_request;
 pub use config::{Config, NetworkConfig};
 pub use engine::{Deps, EngineError};
 pub use node::{Node, NodeConfig, NodeError};

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use base::{Clock, Shutdown, Supervisor};
 use tonic::Status;
 
+use crate::build::Builds;
 use crate::config::Config;
 use crate::engine::{Deps, EngineError};
-use crate::image::{ImageError, ImageServer, ImageStore, Options, import_socket};
+use crate::image::{ImageError, ImageServer, ImageStore, Options};
 use crate::server::Server;
 use crate::service::StreamUrls;
+use crate::socket;
 use streaming::{Stdio, StreamingConfig, StreamingServer, TooManyPending};
 
 /// The settings of a node's runtime.
@@ -21,7 +23,7 @@ pub struct NodeConfig {
     pub runtime: Config,
     pub images: Options,
     pub streaming: StreamingConfig,
-    /// Where archives are imported.
+    /// Where archives are imported and images built.
     pub import_socket: PathBuf,
 }
 
@@ -69,6 +71,7 @@ impl Node {
 
     /// Serves until `shutdown`; containers run on afterwards.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), NodeError> {
+        let builds = Builds::new(self.images.clone(), self.server.engine(), Arc::clone(&self.clock));
         let service = ImageServer::new(self.images.clone(), self.clock);
         let urls = Arc::new(self.streaming.clone());
         let streaming = async {
@@ -78,7 +81,7 @@ impl Node {
         tokio::try_join!(
             self.server.run(service, urls, shutdown.clone()),
             streaming,
-            import_socket::serve(self.images, &self.config.import_socket, shutdown.clone()),
+            socket::serve(self.images, Some(builds), &self.config.import_socket, shutdown.clone()),
         )?;
         Ok(())
     }

@@ -47,6 +47,11 @@ impl Server {
         Arc::new(crate::engine::EngineStreams::new(Arc::clone(&self.engine)))
     }
 
+    /// What builds of images run their commands with.
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
+    }
+
     /// Adopts the pods that run and serves until `shutdown`; containers run on afterwards.
     ///
     /// # Errors
@@ -59,6 +64,7 @@ impl Server {
     ) -> io::Result<()> {
         follow(&self.engine, self.notices, &self.supervisor);
         let remains = self.engine.recover().await?;
+        self.engine.remove_builds().await;
         let stopping = self.supervisor.shutdown().clone();
         self.supervisor.spawn(TaskKind::Background, "recover", async move {
             tokio::select! {

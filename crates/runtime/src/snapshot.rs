@@ -12,7 +12,8 @@ pub mod store;
 pub mod tar_stream;
 mod usage;
 
-pub(crate) use beneath::clean;
+pub(crate) use beneath::{clean, fd_path};
 pub use compression::decompress;
+pub(crate) use layer::OPAQUE_XATTR;
 pub use layer::{LayerError, LayerLimits};
 pub use store::{Discarded, LayerRecord, SnapshotError, SnapshotStore, chain_id};

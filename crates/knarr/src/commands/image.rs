@@ -1,13 +1,17 @@
-//! `knarr image`: import, list, pull and remove the node's images.
+//! `knarr image`: the node's images. `build` builds them, `names` gives, takes and shows names, here are import, list and
+//! pull.
+
+mod build;
+mod names;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use cri::v1::{ImageSpec, ImageStatusRequest, ListImagesRequest, PullImageRequest, RemoveImageRequest};
+use anyhow::{Context, Result};
+use cri::v1::{ImageSpec, ListImagesRequest, PullImageRequest};
 use oci::Reference;
 
 use runtime::image::FROM_REGISTRY;
-use runtime::image::import_socket::import_file;
+use runtime::socket::client::import_file;
 
 use super::{nodes_of, runtime_of, say, table, told};
 use crate::arguments::Image;
@@ -23,10 +27,20 @@ const NONE: &str = "<none>";
 /// Says which image or file went wrong and why.
 pub async fn run(command: &Image) -> Result<()> {
     match command {
+        Image::Build(build) => build::run(&layout_of(&build.which)?, build).await,
         Image::Import { which, files } => import(&layout_of(which)?, files).await,
         Image::List(which) => say(&list(&layout_of(which)?).await?),
         Image::Pull { which, reference } => pull(&layout_of(which)?, reference).await,
-        Image::Rm { which, references } => remove(&layout_of(which)?, references).await,
+        Image::Rm { which, references } => names::remove(&layout_of(which)?, references).await,
+        Image::Tag { which, source, target } => names::tag(&layout_of(which)?, source, target).await,
+        Image::Inspect { which, references } => names::inspect(&layout_of(which)?, references).await,
+        Image::History { which, reference, no_trunc } => {
+            names::history(&layout_of(which)?, reference, *no_trunc).await
+        }
+        Image::Prune { which, all, force } => names::prune(&layout_of(which)?, *all, *force).await,
+        Image::Save { which, output, references } => {
+            names::save(&layout_of(which)?, output.as_deref(), references).await
+        }
     }
 }
 
@@ -96,31 +110,6 @@ async fn pull(layout: &Layout, reference: &str) -> Result<()> {
         id = client.pull_image(request).await.map_err(told)?.into_inner().image_ref;
     }
     say(&format!("Image is up to date for {id}\n"))
-}
-
-/// Removes from every node that has it.
-async fn remove(layout: &Layout, references: &[String]) -> Result<()> {
-    let mut clients = Vec::new();
-    for node in nodes_of(layout)? {
-        clients.push(runtime_of(layout, node).await?.1);
-    }
-    for reference in references {
-        let mut found = false;
-        for client in &mut clients {
-            let request = ImageStatusRequest { image: Some(spec(reference)), verbose: false };
-            if client.image_status(request).await.map_err(told)?.into_inner().image.is_none() {
-                continue;
-            }
-            found = true;
-            let request = RemoveImageRequest { image: Some(spec(reference)) };
-            client.remove_image(request).await.map_err(told).with_context(|| reference.clone())?;
-        }
-        if !found {
-            bail!("there is no image {reference:?}");
-        }
-        say(&format!("removed {reference}\n"))?;
-    }
-    Ok(())
 }
 
 fn spec(reference: &str) -> ImageSpec {

@@ -328,7 +328,7 @@ fn log_path(directory: &str, path: &str) -> String {
 }
 
 /// `SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3` or `SIGRTMAX-1`; SIGTERM for nothing.
-fn stop_signal(name: &str) -> Result<i32, EngineError> {
+pub(crate) fn stop_signal(name: &str) -> Result<i32, EngineError> {
     use std::str::FromStr;
     if name.is_empty() {
         return Ok(libc::SIGTERM);

@@ -5,11 +5,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use cri::v1::{ContainerEventType, DnsConfig, NamespaceMode, PodSandboxConfig};
+use cri::v1::{ContainerEventType, DnsConfig, NamespaceMode, PodSandboxConfig, PodSandboxMetadata};
 use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::{Value, json};
 
-use super::{Engine, EngineError, Sandbox, new_id, sysctl};
+use super::{BUILD_NAMESPACE, Engine, EngineError, NO_NETWORK, Sandbox, new_id, sysctl};
 use crate::cni::Pod;
 use crate::netns;
 use crate::records::{Phase, Record, SandboxRecord};
@@ -112,15 +112,16 @@ impl Engine {
     }
 
     async fn connect(&self, sandbox: &Sandbox) -> Result<Vec<String>, EngineError> {
-        if sandbox.on_host_network() {
+        if sandbox.on_host_network() || sandbox.config.annotations.contains_key(NO_NETWORK) {
             return Ok(Vec::new());
         }
         let metadata = sandbox.metadata();
         let (netns, record) = (sandbox.netns(), sandbox.cni_record());
+        let (name, namespace) = pod_name(&metadata);
         let pod = Pod {
             sandbox_id: &sandbox.id,
-            name: &metadata.name,
-            namespace: &metadata.namespace,
+            name,
+            namespace,
             uid: &metadata.uid,
             netns: &netns,
             record: &record,
@@ -135,10 +136,14 @@ impl Engine {
     async fn disconnect(&self, sandbox: &Sandbox) -> Result<(), EngineError> {
         let metadata = sandbox.metadata();
         let (netns, record) = (sandbox.netns(), sandbox.cni_record());
+        if sandbox.config.annotations.contains_key(NO_NETWORK) {
+            return Ok(netns::remove(&netns)?);
+        }
+        let (name, namespace) = pod_name(&metadata);
         let pod = Pod {
             sandbox_id: &sandbox.id,
-            name: &metadata.name,
-            namespace: &metadata.namespace,
+            name,
+            namespace,
             uid: &metadata.uid,
             netns: &netns,
             record: &record,
@@ -233,6 +238,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Removes the sandboxes that builds of an earlier process left.
+    pub async fn remove_builds(&self) {
+        let sandboxes: Vec<_> = self.registry().sandboxes.values().cloned().collect();
+        for sandbox in sandboxes.iter().filter(|sandbox| sandbox.metadata().namespace == BUILD_NAMESPACE) {
+            if let Err(error) = self.remove_sandbox(&sandbox.id).await {
+                tracing::warn!(sandbox = %sandbox.id, %error, "a build's sandbox is left behind");
+            }
+        }
+    }
+
     /// Undoes whatever there is of a sandbox that never became one.
     pub(super) async fn tear_down(&self, sandbox: &Arc<Sandbox>) {
         if let Err(error) = self.disconnect(sandbox).await {
@@ -244,6 +259,14 @@ impl Engine {
         self.end_processes(sandbox).await;
         self.end_cgroup(&self.config.shim_cgroup(&sandbox.id)).await;
         unmount(&sandbox.shm());
+    }
+}
+
+/// The pod that a sandbox's network belongs to; a build has none that anybody could wait for.
+fn pod_name(metadata: &PodSandboxMetadata) -> (&str, &str) {
+    match metadata.namespace.as_str() {
+        BUILD_NAMESPACE => ("", ""),
+        namespace => (metadata.name.as_str(), namespace),
     }
 }
 

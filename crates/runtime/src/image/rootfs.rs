@@ -14,6 +14,9 @@ use crate::rootfs::{Image, Overlay, Rootfs, RootfsError, Usage};
 impl Rootfs for ImageStore {
     async fn image(&self, reference: &str) -> Result<Image, RootfsError> {
         let not_found = || RootfsError::ImageNotFound(reference.to_owned());
+        if let Some(stage) = self.inner.stages().get(reference) {
+            return Ok(stage.image.clone());
+        }
         let record = self.status(reference).ok_or_else(not_found)?;
         let config = self.config(record.id).await.map_err(|e| damaged(record.id, &e))?.config;
         Ok(Image {
@@ -33,11 +36,12 @@ impl Rootfs for ImageStore {
         let (image_id, container_id) = (image_id.to_owned(), container_id.to_owned());
         let prepared = self.blocking(move |inner| {
             let work = inner.work();
+            let stage = inner.stages().get(&image_id).map(|stage| stage.layers.clone());
             let images = inner.records.current();
-            let image = super::records::find(&images, &image_id);
-            let image = image.ok_or_else(|| ImageError::NotFound(image_id.clone()))?;
-            image.layers.iter().for_each(|layer| work.hold(Item::Layer(*layer)));
-            Ok(inner.snapshots.prepare(&container_id, &image.layers).map_err(ContentError::from)?)
+            let found = || super::records::find(&images, &image_id).map(|image| image.layers.clone());
+            let layers = stage.or_else(found).ok_or_else(|| ImageError::NotFound(image_id.clone()))?;
+            layers.iter().for_each(|layer| work.hold(Item::Layer(*layer)));
+            Ok(inner.snapshots.prepare(&container_id, &layers).map_err(ContentError::from)?)
         });
         prepared.await.map_err(|error| match error {
             ImageError::NotFound(reference) => RootfsError::ImageNotFound(reference),

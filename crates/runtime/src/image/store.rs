@@ -4,12 +4,13 @@
 //! unrecorded is removed by the next [`ImageStore::open`]. `import` and `pull` bring images in through
 //! [`Work`]. Never talks to a registry itself.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::build_cache::BuildCache;
 use super::content::ContentStore;
 use super::error::{ContentError, ImageError};
 use super::holds::{Holds, Item};
@@ -19,7 +20,7 @@ use super::name::ImageName;
 use super::records::{self, ImageRecord, Images, Records};
 use super::registry::RegistryOptions;
 use crate::digest::Digest;
-use crate::rootfs::Usage;
+use crate::rootfs::{Image, Usage};
 use crate::snapshot::{Discarded, LayerLimits, SnapshotStore, chain_id};
 
 /// Where the store is and what it takes.
@@ -57,6 +58,8 @@ pub(super) struct Inner {
     pub snapshots: SnapshotStore,
     pub records: Records,
     pub downloads: InFlight,
+    pub build_cache: BuildCache,
+    stages: Mutex<HashMap<String, StageImage>>,
     holds: Holds,
     /// Kept open: its lock keeps other processes out.
     _lock: File,
@@ -71,6 +74,11 @@ impl ImageStore {
         let io_error = |source| ImageError::io(&root, source);
         fs::create_dir_all(&root).map_err(io_error)?;
         let lock = lock(&root)?;
+        // What builds that were cut off left.
+        match base::remove_tree(&root.join("builds")) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(e)),
+            _ => {}
+        }
         let content = ContentStore::open(&root.join("content")).map_err(io_error)?;
         let snapshots =
             SnapshotStore::open(&root.join("snapshots"), options.layer_limits).map_err(ContentError::from)?;
@@ -81,6 +89,8 @@ impl ImageStore {
             snapshots,
             records,
             downloads: InFlight::default(),
+            build_cache: BuildCache::open(&root.join("build-cache.json")),
+            stages: Mutex::default(),
             holds: Holds::default(),
             _lock: lock,
         };
@@ -162,6 +172,11 @@ impl Inner {
         Arc::new(Work { inner: Arc::clone(self), items: Mutex::default() })
     }
 
+    /// Stages of builds in progress, by the references under which containers find them.
+    pub fn stages(&self) -> MutexGuard<'_, HashMap<String, StageImage>> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads a manifest, index or config.
     pub fn read_document(&self, digest: &Digest) -> Result<Vec<u8>, ContentError> {
         let read = self.content.read(digest, DOCUMENT_LIMIT_BYTES);
@@ -209,9 +224,10 @@ impl Inner {
     }
 
     /// Deletes those of `items` that no image, container or work in progress needs.
-    fn collect(&self, items: &[Item]) -> io::Result<()> {
+    pub fn collect(&self, items: &[Item]) -> io::Result<()> {
         let images = self.records.current();
         let mut needed: HashSet<Item> = images.values().flat_map(items_of).collect();
+        needed.extend(self.build_cache.needed());
         needed.extend(self.snapshots.layers_in_use().into_iter().map(Item::Layer));
         let unneeded: Vec<Item> = items.iter().filter(|item| !needed.contains(item)).copied().collect();
         let mut discarded = Vec::new();
@@ -280,6 +296,13 @@ fn lock(root: &Path) -> Result<File, ImageError> {
 pub(super) struct Work {
     inner: Arc<Inner>,
     items: Mutex<Vec<Item>>,
+}
+
+/// A stage of a build as containers see it; its reference is no image name.
+#[derive(Debug, Clone)]
+pub(crate) struct StageImage {
+    pub image: Image,
+    pub layers: Vec<Digest>,
 }
 
 /// What an image will be called.

@@ -21,7 +21,7 @@ use super::tar_stream::{Entry, Kind, TarStream};
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
 const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
 const AUFS_PREFIX: &[u8] = b".wh..wh.";
-pub(super) const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+pub(crate) const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
 const COPY_BUFFER_BYTES: usize = 256 << 10;
 /// As many links as the kernel follows in one path.
 const LINK_DEPTH_LIMIT: u32 = 40;

@@ -213,6 +213,16 @@ impl SnapshotStore {
         }
     }
 
+    /// The directories of layers (chain ids, bottom first), topmost first.
+    pub fn stack(&self, layers: &[Digest]) -> Result<Vec<PathBuf>, SnapshotError> {
+        layers.iter().rev().map(|layer| self.layer_dir(layer)).collect()
+    }
+
+    /// Where what a container has written lies.
+    pub fn written_by(&self, container: &str) -> Result<PathBuf, SnapshotError> {
+        Ok(self.container_path(container)?.join("fs"))
+    }
+
     /// The overlay of a container over `layers` (chain ids, bottom first); made where it is missing.
     pub fn prepare(&self, container: &str, layers: &[Digest]) -> Result<Overlay, SnapshotError> {
         let path = self.container_path(container)?;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use base::{Shutdown, Supervisor, SystemClock, TaskKind};
 use cri::v1::*;
-use runtime::image::{Options, import_socket};
+use runtime::image::Options;
+use runtime::socket::client::import_file;
 use runtime::{Config, NetworkConfig, Node, NodeConfig};
 use sha2::{Digest, Sha256};
 use streaming::StreamingConfig;
@@ -31,7 +32,7 @@ async fn an_imported_image_runs() {
     let (mut runtime, mut images) = cri::connect(&config.runtime.socket).await.expect("a connection");
     // An answered call means that everything is served.
     runtime.version(VersionRequest::default()).await.expect("a version");
-    let imported = import_socket::import_file(&config.import_socket, &archive).await.expect("an import");
+    let imported = import_file(&config.import_socket, &archive).await.expect("an import");
     assert_eq!(imported.len(), 1);
     let spec = ImageSpec { image: "busybox".to_owned(), ..ImageSpec::default() };
     let request = ImageStatusRequest { image: Some(spec.clone()), verbose: false };

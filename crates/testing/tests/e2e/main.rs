@@ -9,6 +9,7 @@ mod aggregation;
 mod apart;
 mod autoscaling;
 mod balancers;
+mod building;
 mod cluster;
 mod configuration;
 mod containers;
@@ -61,6 +62,7 @@ const AREAS: &[&[suite::Row]] = &[
     apart::ROWS,
     autoscaling::ROWS,
     balancers::ROWS,
+    building::ROWS,
     cluster::ROWS,
     pods::ROWS,
     streams::ROWS,

@@ -1,5 +1,6 @@
 //! Through a real socket; unpacking needs root.
 
+use super::client::{ClientError, import_file};
 use super::*;
 use crate::image::Options;
 use crate::image::fixture::{Archive, Fixture};
@@ -12,7 +13,7 @@ async fn an_archive_goes_through_the_socket_and_a_bad_one_is_told() -> Result<()
     std::fs::write(&socket, b"left over")?;
     let store = ImageStore::open(Options::new(tmp.path().join("store")))?;
     let shutdown = Shutdown::new();
-    let serving = serve(store.clone(), &socket, shutdown.clone());
+    let serving = serve(store.clone(), None, &socket, shutdown.clone());
     let client = async {
         while tokio::fs::metadata(&socket).await.map_or(true, |m| m.permissions().mode() & 0o777 != 0o600) {
             tokio::task::yield_now().await;
@@ -26,7 +27,7 @@ async fn an_archive_goes_through_the_socket_and_a_bad_one_is_told() -> Result<()
         );
         std::fs::write(&file, b"no\narchive\xff".repeat(1 << 16))?;
         let refused = import_file(&socket, &file).await.err().ok_or("imported")?;
-        assert!(matches!(refused, ImportError::Refused(_)), "{refused}");
+        assert!(matches!(refused, ClientError::Refused(_)), "{refused}");
         assert_eq!(refused.to_string(), "invalid image archive: archive/tar: invalid tar header");
         assert!(import_file(&socket, &tmp.path().join("missing")).await.is_err());
         shutdown.start();

@@ -1,0 +1,109 @@
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+/// Writes down what is copied.
+#[derive(Default)]
+struct Recording(Vec<String>);
+
+impl Sink for Recording {
+    fn file(
+        &mut self,
+        path: &Path,
+        what: What<'_>,
+        attributes: &Attributes,
+        content: &mut dyn Read,
+    ) -> io::Result<()> {
+        let mut text = String::new();
+        content.read_to_string(&mut text)?;
+        let shown = match what {
+            What::File { .. } => format!("{} {text}", path.display()),
+            What::Folder => format!("{}/", path.display()),
+            What::Link(target) => format!("{} -> {}", path.display(), target.display()),
+            other => format!("{} {other:?}", path.display()),
+        };
+        self.0.push(format!("{shown} {:o}", attributes.mode & 0o777));
+        Ok(())
+    }
+}
+
+struct World {
+    _dir: tempfile::TempDir,
+    context: Folder,
+    base: Folder,
+}
+
+fn world() -> World {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (context, base) = (dir.path().join("context"), dir.path().join("base"));
+    fs::create_dir_all(context.join("src/deep")).expect("folders");
+    fs::create_dir_all(base.join("usr/bin")).expect("folders");
+    symlink("usr/bin", base.join("bin")).expect("a link");
+    fs::write(base.join("file"), "").expect("written");
+    for (name, text) in [("a.txt", "A"), ("b.txt", "B"), ("src/one", "1"), ("src/deep/two", "2")] {
+        fs::write(context.join(name), text).expect("written");
+    }
+    symlink("/etc/passwd", context.join("out")).expect("a link");
+    symlink("one", context.join("src/link")).expect("a link");
+    let root = |path: &PathBuf| Folder::root(std::slice::from_ref(path)).expect("a root");
+    World { context: root(&context), base: root(&base), _dir: dir }
+}
+
+fn copied(plan: Plan, patterns: &[&str]) -> Result<Vec<String>, String> {
+    let world = world();
+    let patterns: Vec<String> = patterns.iter().map(|text| (*text).to_owned()).collect();
+    let mut recording = Recording::default();
+    let plan = Plan { mode: plan.mode.or(Some(0o600)), ..plan };
+    let source = From::Tree { root: &world.context, patterns: &patterns };
+    copy(&plan, &world.base, &[source], &mut recording).map_err(|error| error.to_string())?;
+    Ok(recording.0.iter().map(|line| line.trim_end_matches(" 600").to_owned()).collect())
+}
+
+fn to(target: &str) -> Plan {
+    Plan { target: target.to_owned(), ..Plan::default() }
+}
+
+#[test]
+fn files_and_folders_go_where_buildkit_puts_them() {
+    let check = |patterns: &[&str], target: &str, want: &[&str]| {
+        assert_eq!(
+            copied(to(target), patterns),
+            Ok(want.iter().map(|s| (*s).to_owned()).collect()),
+            "{target}"
+        );
+    };
+    check(&["a.txt"], "/app", &["app A"]);
+    check(&["a.txt"], "/app/", &["app/ 755", "app/a.txt A"]);
+    check(&["a.txt"], "/bin", &["usr/bin/a.txt A"]);
+    check(&["a.txt"], "/bin/tool", &["usr/bin/tool A"]);
+    check(&["*.txt"], "/d/", &["d/ 755", "d/a.txt A", "d/b.txt B"]);
+    check(&["./src/"], "/s", &["s/ 755", "s/deep/", "s/deep/two 2", "s/link -> one 777", "s/one 1"]);
+    check(&["src/link"], "/x", &["x 1"]);
+    check(&["../../src/o?e"], "/x", &["x 1"]);
+}
+
+#[test]
+fn parents_are_kept_and_patterns_leave_out() {
+    let plan = Plan { parents: true, ..to("/p/") };
+    assert_eq!(
+        copied(plan.clone(), &["src/deep/two"]),
+        Ok(["p/ 755", "p/src/ 755", "p/src/deep/ 755", "p/src/deep/two 2"].map(str::to_owned).to_vec())
+    );
+    assert_eq!(copied(plan, &["src/./deep/two"]).map(|all| all.len()), Ok(3));
+    let excludes = Ignore::of(&["deep".to_owned(), "l*".to_owned()]).expect("patterns");
+    let found = copied(Plan { excludes, ..to("/s") }, &["src"]);
+    assert_eq!(found, Ok(vec!["s/ 755".to_owned(), "s/one 1".to_owned()]));
+}
+
+#[test]
+fn nothing_outside_is_found_and_mistakes_are_told() {
+    let refused = |patterns: &[&str], target: &str| copied(to(target), patterns).expect_err("refused");
+    assert_eq!(refused(&["out"], "/x"), "\"/out\": not found");
+    assert_eq!(refused(&["../../../etc/passwd"], "/x"), "\"/etc/passwd\": not found");
+    assert_eq!(refused(&["none*"], "/x"), "\"/none*\": not found");
+    assert_eq!(refused(&["["], "/x"), "syntax error in pattern \"[\"");
+    assert_eq!(refused(&["src"], "/file"), "cannot copy to non-directory: /file");
+    assert!(refused(&["a.txt"], "/file/x").contains("Not a directory"));
+}

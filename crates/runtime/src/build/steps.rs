@@ -1,0 +1,579 @@
+//! One instruction after the other: what each does to its stage.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine as _;
+use dockerfile::{
+    Command as Line, Copy, Heredoc, Ignore, Instruction, MountKind, Network, Quotes, Run, Source, Step,
+};
+
+use super::builder::{Builder, Stage};
+use super::copy::{From, Plan, copy, matching};
+use super::environment::is_proxy;
+use super::fetch::{fetch, is_repository, is_url};
+use super::mounts::{Mounts, Places};
+use super::outcome::Failure;
+use super::request::Event;
+use super::run::Command;
+use super::sink::{Archive, Attributes, Content, Sink, What, invalid, parents};
+use super::tree::Folder;
+use crate::digest::Digest;
+use crate::image::StageImage;
+use crate::image::compose::{Layer, stage_reference};
+use crate::rootfs::Image;
+use crate::snapshot::layer::apply;
+use crate::snapshot::{LayerLimits, decompress};
+use crate::spec::user::{AccountFiles, Wanted};
+
+/// What one layer may hold.
+const LIMITS: LayerLimits = LayerLimits { size_bytes: 64 << 30, entries: 1_000_000 };
+/// What the runtime makes places for in every container.
+const MOUNTED: [&str; 6] = ["dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
+
+impl Builder<'_> {
+    /// Carries out a step; `title` is its name where it is shown.
+    pub(super) async fn apply(
+        &mut self,
+        stage: &mut Stage,
+        index: usize,
+        step: &Step,
+        title: Option<String>,
+    ) -> Result<(), Failure> {
+        let id = match title {
+            Some(title) => self.step(title).await,
+            None => {
+                self.describe(stage, step).await?;
+                self.note(stage, step, true);
+                return Ok(());
+            }
+        };
+        let (started, before) = (Instant::now(), stage.layers.len());
+        let done = match &step.instruction {
+            Instruction::Copy(copy) => self.copy(stage, index, id, copy, false).await,
+            Instruction::Add(copy) => self.copy(stage, index, id, copy, true).await,
+            Instruction::Run(run) => self.run(stage, index, id, run).await,
+            Instruction::Workdir(path) => self.workdir(stage, path).await,
+            _ => Ok(false),
+        };
+        let cached = done.map_err(|failure| failure.at(step.place, Some(id)))?;
+        self.note(stage, step, stage.layers.len() == before);
+        if cached {
+            self.events.tell(Event::Cached { id }).await;
+        } else {
+            let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.events.tell(Event::Done { id, ms }).await;
+        }
+        Ok(())
+    }
+
+    /// Instructions that change the config alone.
+    async fn describe(&mut self, stage: &mut Stage, step: &Step) -> Result<(), Failure> {
+        let (escape, before) = (self.file.escape, stage.config.config.clone());
+        let arguments = stage.arguments.clone();
+        let word = |text: &str| arguments.expand(text, escape, &before);
+        let settings = &mut stage.config.config;
+        match &step.instruction {
+            Instruction::Arg(pairs) => {
+                for (name, default) in pairs {
+                    let settings = stage.config.config.clone();
+                    let default =
+                        default.as_ref().map(|text| stage.arguments.expand(text, escape, &settings));
+                    stage.arguments.declare(name, default.transpose()?, &self.globals);
+                }
+            }
+            Instruction::Env(pairs) => {
+                for (name, value) in pairs {
+                    settings.set_variable(&word(name)?, &word(value)?);
+                }
+            }
+            Instruction::Label(pairs) => {
+                for (name, value) in pairs {
+                    settings.labels.insert(word(name)?, word(value)?);
+                }
+            }
+            Instruction::User(user) => settings.user = word(user)?,
+            Instruction::Expose(all) => {
+                for text in all {
+                    settings.expose(&word(text)?).map_err(Failure::new)?;
+                }
+            }
+            Instruction::Volume(paths) => {
+                for path in paths {
+                    let path = word(path)?;
+                    if path.is_empty() {
+                        return Err(Failure::new("VOLUME specified can not be an empty string"));
+                    }
+                    settings.volumes.insert(path, serde_json::json!({}));
+                }
+            }
+            Instruction::Shell(shell) => settings.shell.clone_from(shell),
+            Instruction::StopSignal(signal) => {
+                let signal = word(signal)?;
+                crate::engine::stop_signal(&signal).map_err(Failure::of)?;
+                settings.stop_signal = signal;
+            }
+            Instruction::Cmd(line) => {
+                settings.cmd = command_line(line, &settings.shell);
+                stage.has_cmd = true;
+            }
+            Instruction::Entrypoint(line) => {
+                settings.entrypoint = command_line(line, &settings.shell);
+                if !stage.has_cmd {
+                    settings.cmd.clear();
+                }
+            }
+            Instruction::Onbuild(text) => settings.on_build.push(text.clone()),
+            Instruction::Maintainer(name) => stage.config.author = Some(name.clone()),
+            Instruction::Healthcheck => {
+                let text = "HEALTHCHECK is ignored: an image of this format has none, and pods have probes";
+                self.events.tell(Event::Warning { text: text.to_owned() }).await;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Makes the layer of a step, or takes it from the cache; whether it was there.
+    async fn layer(
+        &self,
+        stage: &mut Stage,
+        key: Digest,
+        write: impl FnOnce(&mut Archive<&mut dyn Write>) -> io::Result<()> + Send + 'static,
+    ) -> Result<bool, Failure> {
+        if let Some(layer) = self.cached(&key) {
+            stage.push(layer);
+            return Ok(true);
+        }
+        let latest_s = self.request.source_date_epoch;
+        let made = self.composer.layer(stage.chain(), move |out| {
+            let mut archive = Archive::new(out, latest_s, LIMITS.entries);
+            write(&mut archive)?;
+            archive.finish()
+        });
+        let layer = made.await.map_err(Failure::of)?;
+        self.composer.remember(key, layer.clone()).await.map_err(Failure::of)?;
+        stage.push(layer);
+        Ok(false)
+    }
+
+    fn cached(&self, key: &Digest) -> Option<Option<Layer>> {
+        if self.request.no_cache { None } else { self.composer.cached(key) }
+    }
+
+    async fn workdir(&mut self, stage: &mut Stage, path: &str) -> Result<bool, Failure> {
+        let path = stage.arguments.expand(path, self.file.escape, &stage.config.config)?;
+        let path = stage.path(&path);
+        let path = if path == "/" { path } else { path.trim_end_matches('/').to_owned() };
+        stage.config.config.working_dir.clone_from(&path);
+        let base = Folder::root(&self.directories(stage)?).map_err(Failure::of)?;
+        let found = base.find(Path::new(&path), true).map_err(Failure::of)?;
+        match found.node {
+            Some(node) if node.folder().is_some() => return Ok(false),
+            Some(_) => return Err(Failure::new(format!("cannot mkdir {path}: not a directory"))),
+            None => {}
+        }
+        let mtime_s = self.now_s();
+        let key = key_of(&["workdir".to_owned(), chain_text(stage), path]);
+        self.layer(stage, key, move |archive| {
+            let attributes = Attributes { mode: 0o755, uid: 0, gid: 0, mtime_s, xattrs: Default::default() };
+            for folder in parents(&found.real.join("x")) {
+                if base.find(&folder, true)?.node.is_none() {
+                    archive.file(&folder, What::Folder, &attributes, &mut io::empty())?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn directories(&self, stage: &Stage) -> Result<Vec<PathBuf>, Failure> {
+        self.composer.directories(&stage.chain()).map_err(Failure::of)
+    }
+
+    async fn copy(
+        &mut self,
+        stage: &mut Stage,
+        index: usize,
+        id: u32,
+        copy: &Copy,
+        add: bool,
+    ) -> Result<bool, Failure> {
+        let job = Arc::new(self.copy_job(stage, index, id, copy, add).await?);
+        let digested = Arc::clone(&job);
+        let digest = tokio::task::spawn_blocking(move || {
+            let mut content = Content::default();
+            digested.run(&mut content).map(|()| content.finish())
+        });
+        let digest = digest.await.map_err(Failure::of)?.map_err(Failure::of)?;
+        let key = key_of(&["copy".to_owned(), chain_text(stage), digest.to_string()]);
+        self.layer(stage, key, move |archive| job.run(archive)).await
+    }
+
+    async fn copy_job(
+        &mut self,
+        stage: &Stage,
+        index: usize,
+        id: u32,
+        copy: &Copy,
+        add: bool,
+    ) -> Result<CopyJob, Failure> {
+        let escape = self.file.escape;
+        let (arguments, settings) = (stage.arguments.clone(), stage.config.config.clone());
+        let word = |text: &str| arguments.expand(text, escape, &settings);
+        let base = self.directories(stage)?;
+        let excludes = copy.excludes.iter().map(|text| word(text)).collect::<Result<Vec<_>, _>>()?;
+        let plan = Plan {
+            target: stage.path(&word(&copy.target)?),
+            owner: copy.chown.as_ref().map(|text| owner(&word(text)?, &base)).transpose()?,
+            mode: copy.chmod.as_ref().map(|text| mode(&word(text)?)).transpose()?,
+            parents: copy.parents,
+            excludes: Ignore::of(&excludes).map_err(Failure::of)?,
+            now_s: self.now_s(),
+        };
+        let root = match &copy.from {
+            Some(name) => {
+                let source = self.source(name, index).await?;
+                self.directories(&source)?
+            }
+            None => vec![self.context()],
+        };
+        let mut job =
+            CopyJob { plan, base, root, patterns: Vec::new(), inline: Vec::new(), unpacked: Vec::new() };
+        for source in &copy.sources {
+            match source {
+                Source::Heredoc(document) => {
+                    let content = match document.expand {
+                        true => arguments.expand_as(&document.content, escape, Quotes::Kept, &settings)?,
+                        false => document.content.clone(),
+                    };
+                    job.inline.push((document.name.clone(), content.into_bytes()));
+                }
+                Source::Path(text) => job.source(word(text)?, copy, add).await?,
+            }
+        }
+        if add && copy.unpack != Some(false) {
+            let dir = self.dir.join(format!("unpacked-{id}"));
+            let unpacked = tokio::task::spawn_blocking(move || job.unpack(&dir).map(|()| job));
+            job = unpacked.await.map_err(Failure::of)?.map_err(Failure::of)?;
+        }
+        let sources = job.patterns.len() + job.inline.len();
+        if sources > 1 && !job.plan.target.ends_with('/') {
+            let name = if add { "ADD" } else { "COPY" };
+            return Err(Failure::new(format!(
+                "When using {name} with more than one source file, the destination must be a directory and end with a /"
+            )));
+        }
+        Ok(job)
+    }
+
+    async fn run(&mut self, stage: &mut Stage, index: usize, id: u32, run: &Run) -> Result<bool, Failure> {
+        let network = match (run.network, self.request.network.as_deref()) {
+            (Network::Default, Some("none")) => Network::None,
+            (Network::Default, Some("host")) => Network::Host,
+            (network, _) => network,
+        };
+        let settings = stage.config.config.clone();
+        let shell = shell_of(&settings.shell);
+        let (argv, script) = command_of(run, &shell);
+        let mut env = settings.env.clone();
+        let declared = stage.arguments.visible(&settings).filter(|(name, _)| !is_proxy(name));
+        env.extend(declared.map(|(name, value)| format!("{name}={value}")));
+        let mut parts =
+            vec!["run".to_owned(), chain_text(stage), settings.user.clone(), settings.working_dir.clone()];
+        parts.push(format!("{argv:?} {script:?} {env:?} {network:?} {:?}", run.mounts));
+        parts.extend(self.mounted_digests(stage, index, run).await?);
+        let key = key_of(&parts);
+        if let Some(layer) = self.cached(&key) {
+            stage.push(layer);
+            return Ok(true);
+        }
+        env.extend(self.globals.proxies().map(|(name, value)| format!("{name}={value}")));
+        let (_, sandbox) = self.runner.sandbox(network).await?;
+        let mut mounts = self.mounts(stage, index, id, run, &sandbox).await?;
+        if let Some(script) = script {
+            let context = self.context();
+            let places =
+                Places { context: &context, caches: &self.caches(), sandbox: &sandbox, build: self.dir };
+            mounts.script(SCRIPT, &script, &places).map_err(Failure::of)?;
+        }
+        env.extend(mounts.secrets.iter().map(|(name, value)| format!("{name}={value}")));
+        let image = self.offer(stage, format!("step-{id}"), env);
+        let command = Command { image, argv: argv.clone(), mounts: mounts.mounts.clone(), network, step: id };
+        let (code, container) = self.runner.run(command, self.events).await?;
+        let outcome = match code {
+            0 => self.take_changes(stage, &container, &mounts, key).await,
+            code => Err(Failure::new(format!(
+                "process \"{}\" did not complete successfully: exit code: {code}",
+                argv.join(" ")
+            ))),
+        };
+        self.runner.remove(&container).await;
+        outcome.map(|()| false)
+    }
+
+    async fn take_changes(
+        &self,
+        stage: &mut Stage,
+        container: &str,
+        mounts: &Mounts,
+        key: Digest,
+    ) -> Result<(), Failure> {
+        let written = self.composer.written_by(container).map_err(Failure::of)?;
+        let base = Folder::root(&self.directories(stage)?).map_err(Failure::of)?;
+        let mut mounted: Vec<PathBuf> = MOUNTED.iter().map(PathBuf::from).collect();
+        let targets = mounts.mounts.iter().map(|mount| mount.container_path.trim_matches('/'));
+        mounted.extend(targets.map(PathBuf::from));
+        // The key is not in the cache: the layer is made.
+        self.layer(stage, key, move |archive| super::changes::write(&written, &base, &mounted, archive))
+            .await?;
+        Ok(())
+    }
+
+    /// Has containers find the stage as it is now; the reference.
+    fn offer(&self, stage: &Stage, name: String, env: Vec<String>) -> String {
+        let build = self.dir.file_name().unwrap_or_default().to_string_lossy();
+        let reference = stage_reference(&build, &name);
+        let settings = &stage.config.config;
+        let image = Image {
+            id: reference.clone(),
+            env,
+            user: settings.user.clone(),
+            working_dir: settings.working_dir.clone(),
+            ..Image::default()
+        };
+        self.composer.offer(&reference, StageImage { image, layers: stage.chain() });
+        reference
+    }
+
+    /// What the cache key of a command takes from its bind mounts.
+    async fn mounted_digests(
+        &mut self,
+        stage: &Stage,
+        index: usize,
+        run: &Run,
+    ) -> Result<Vec<String>, Failure> {
+        let mut all = Vec::new();
+        for mount in run.mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
+            if let Some(name) = &mount.from {
+                all.push(chain_text(&self.source(name, index).await?));
+                continue;
+            }
+            let source = mount.source.as_deref().unwrap_or("/");
+            let source = stage.arguments.expand(source, self.file.escape, &stage.config.config)?;
+            let plan = Plan { target: "/x".to_owned(), ..Plan::default() };
+            let (root, patterns) = (vec![self.context()], vec![source]);
+            let (base, inline, unpacked) = (Vec::new(), Vec::new(), Vec::new());
+            let job = CopyJob { plan, base, root, patterns, inline, unpacked };
+            let digest = tokio::task::spawn_blocking(move || {
+                let mut content = Content::default();
+                job.run(&mut content).map(|()| content.finish())
+            });
+            all.push(digest.await.map_err(Failure::of)?.map_err(Failure::of)?.to_string());
+        }
+        Ok(all)
+    }
+
+    async fn mounts(
+        &mut self,
+        stage: &Stage,
+        index: usize,
+        id: u32,
+        run: &Run,
+        sandbox: &Path,
+    ) -> Result<Mounts, Failure> {
+        let dir = sandbox.join(format!("build-{id}"));
+        std::fs::create_dir(&dir).map_err(Failure::of)?;
+        let mut mounts = Mounts::default();
+        for (number, mount) in run.mounts.iter().enumerate() {
+            let (escape, settings) = (self.file.escape, &stage.config.config);
+            let word = |text: &String| stage.arguments.expand(text, escape, settings);
+            let mut mount = mount.clone();
+            mount.source = mount.source.as_ref().map(word).transpose()?;
+            mount.id = mount.id.as_ref().map(word).transpose()?;
+            let name = mount.id.clone().unwrap_or_default();
+            let target = match &mount.target {
+                Some(target) => stage.path(&word(target)?),
+                None => format!("/run/secrets/{name}"),
+            };
+            let name =
+                if name.is_empty() { target.rsplit('/').next().unwrap_or_default().to_owned() } else { name };
+            let secret = self
+                .request
+                .secrets
+                .get(&name)
+                .map(|text| base64::engine::general_purpose::STANDARD.decode(text).map_err(Failure::of));
+            let image = match &mount.from {
+                Some(from) => {
+                    let source = self.source(from, index).await?;
+                    Some(self.offer(&source, format!("mount-{id}-{number}"), Vec::new()))
+                }
+                None => None,
+            };
+            let (context, caches) = (self.context(), self.caches());
+            let places = Places { context: &context, caches: &caches, sandbox: &dir, build: self.dir };
+            let secret = secret.transpose()?.filter(|_| mount.kind == MountKind::Secret);
+            mounts.add(&mount, &target, image, secret, &places)?;
+        }
+        Ok(mounts)
+    }
+}
+
+/// Where a here-document with a `#!` line lies.
+const SCRIPT: &str = "/dev/pipes/EOF";
+
+/// The command of a `RUN`, and the script that it runs where there is one.
+fn command_of(run: &Run, shell: &[String]) -> (Vec<String>, Option<String>) {
+    let text = match &run.command {
+        Line::Exec(argv) => return (argv.clone(), None),
+        Line::Shell(text) => text,
+    };
+    let mut argv = shell.to_vec();
+    match run.heredocs.as_slice() {
+        [only] if text.starts_with("<<") && !text.contains(char::is_whitespace) => {
+            if only.content.starts_with("#!") {
+                return (vec![SCRIPT.to_owned()], Some(only.content.clone()));
+            }
+            argv.push(only.content.clone());
+        }
+        documents => argv.push(documents.iter().fold(text.clone(), with_document)),
+    }
+    (argv, None)
+}
+
+fn with_document(text: String, document: &Heredoc) -> String {
+    format!("{text}\n{}{}", document.content, document.name)
+}
+
+fn shell_of(shell: &[String]) -> Vec<String> {
+    if shell.is_empty() { vec!["/bin/sh".to_owned(), "-c".to_owned()] } else { shell.to_vec() }
+}
+
+fn command_line(line: &Line, shell: &[String]) -> Vec<String> {
+    match line {
+        Line::Exec(argv) => argv.clone(),
+        Line::Shell(text) => shell_of(shell).into_iter().chain([text.clone()]).collect(),
+    }
+}
+
+fn chain_text(stage: &Stage) -> String {
+    stage.layers.last().map_or_else(|| "scratch".to_owned(), |layer| layer.chain_id.to_string())
+}
+
+fn key_of(parts: &[String]) -> Digest {
+    let lengths: Vec<String> = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
+    Digest::of(lengths.concat().as_bytes())
+}
+
+fn mode(text: &str) -> Result<u32, Failure> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+    mode.ok_or_else(|| {
+        Failure::new(format!("invalid chmod parameter: '{text}'. it should be octal and between 0 and 07777"))
+    })
+}
+
+/// `user:group`; a user alone stands for the group of that name or number, too.
+fn owner(text: &str, layers: &[PathBuf]) -> Result<(u32, u32), Failure> {
+    let accounts = AccountFiles::read(layers).map_err(Failure::of)?;
+    let whole = if text.contains(':') || text.parse::<u32>().is_err() {
+        text.to_owned()
+    } else {
+        format!("{text}:{text}")
+    };
+    let found = accounts.resolve(&Wanted { user: &whole, ..Wanted::default() }).map_err(Failure::of)?;
+    Ok((found.uid, found.gid))
+}
+
+/// What is copied, with all that is needed to read it twice.
+struct CopyJob {
+    plan: Plan,
+    base: Vec<PathBuf>,
+    root: Vec<PathBuf>,
+    patterns: Vec<String>,
+    inline: Vec<(String, Vec<u8>)>,
+    unpacked: Vec<PathBuf>,
+}
+
+impl CopyJob {
+    async fn source(&mut self, source: String, copy: &Copy, add: bool) -> Result<(), Failure> {
+        if add && is_repository(&source) {
+            return Err(Failure::new(format!("ADD of the repository {source} is not supported")));
+        }
+        if !(add && is_url(&source)) {
+            self.patterns.push(source);
+            return Ok(());
+        }
+        if copy.unpack == Some(true) {
+            return Err(Failure::new("ADD --unpack of a URL is not supported"));
+        }
+        self.inline.push(fetch(&source, copy.checksum.as_deref()).await?);
+        self.plan.mode = self.plan.mode.or(Some(0o600));
+        Ok(())
+    }
+
+    fn run(&self, sink: &mut dyn Sink) -> io::Result<()> {
+        let (base, root) = (Folder::root(&self.base)?, Folder::root(&self.root)?);
+        let unpacked = self.unpacked.iter().map(|dir| Folder::root(std::slice::from_ref(dir)));
+        let unpacked = unpacked.collect::<io::Result<Vec<_>>>()?;
+        let mut sources =
+            vec![From::Tree { root: &root, patterns: &self.patterns }, From::Inline(&self.inline)];
+        sources.extend(unpacked.iter().map(From::All));
+        copy(&self.plan, &base, &sources, sink)
+    }
+
+    /// Unpacks the sources that are archives into folders below `dir`.
+    fn unpack(&mut self, dir: &Path) -> io::Result<()> {
+        let root = Folder::root(&self.root)?;
+        let mut left = Vec::new();
+        for pattern in std::mem::take(&mut self.patterns) {
+            for source in matching(&root, &pattern, false)? {
+                let archive = match source.regular() {
+                    Some(node) => is_archive(&mut node.open()?)?.then(|| node.open()).transpose()?,
+                    None => None,
+                };
+                let Some(archive) = archive else {
+                    left.push(exactly(&source.path));
+                    continue;
+                };
+                let target = dir.join(self.unpacked.len().to_string());
+                std::fs::create_dir_all(&target)?;
+                let failed = |error| invalid(format!("/{}: {error}", source.path.display()));
+                apply(decompress(archive)?, &target, &[], LIMITS).map_err(failed)?;
+                self.unpacked.push(target);
+            }
+        }
+        self.patterns = left;
+        Ok(())
+    }
+}
+
+/// A pattern that matches one path.
+fn exactly(path: &Path) -> String {
+    let mut pattern = String::new();
+    for character in path.to_string_lossy().chars() {
+        if matches!(character, '*' | '?' | '[' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+/// Whether a file is a tar archive, compressed or not.
+fn is_archive(file: &mut std::fs::File) -> io::Result<bool> {
+    use std::io::{Read, Seek};
+    let mut start = [0; 6];
+    let count = file.read(&mut start)?;
+    file.rewind()?;
+    if start[..count].starts_with(b"BZh") || start[..count].starts_with(b"\xfd7zXZ\0") {
+        return Err(invalid(
+            "archives in bzip2 and xz are not unpacked: use gzip or zstd, or --unpack=false",
+        ));
+    }
+    let mut block = Vec::new();
+    // What cannot be decompressed is a file like any other.
+    let read = decompress(&*file).and_then(|content| content.take(512).read_to_end(&mut block));
+    Ok(read.is_ok() && block.len() == 512 && &block[257..262] == b"ustar")
+}
