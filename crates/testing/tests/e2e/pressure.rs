@@ -129,10 +129,6 @@ fn w149c(scene: &Scene) {
     assert_eq!(ended["status"]["message"], "Preempted in order to admit critical pod");
     let metrics = sh.ok(&format!("kubectl get --raw /api/v1/nodes/{node}/proxy/metrics"));
     assert!(metrics.contains("kubelet_preemptions{preemption_signal=\"memory\"} 1"), "{metrics}");
-
-    sh.ok(&format!("kubectl taint node {node} gone=bad:NoExecute"));
-    sh.apply(&bound("tainted").to_string());
-    sh.ok("kubectl wait --for=jsonpath={.status.reason}=TaintToleration pod/tainted --timeout=60s");
 }
 
 fn w149d(scene: &Scene) {
