@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
-use http::header::{COOKIE, HOST, ORIGIN};
+use http::header::{COOKIE, HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use subtle::ConstantTimeEq;
@@ -17,6 +17,10 @@ pub const LOGIN_PATH: &str = "/login";
 /// More than a request of the page has.
 const COOKIE_LIMIT_BYTES: usize = 8 << 10;
 
+/// What begins the WebSocket protocol that stands for the key.
+pub const KEY_PROTOCOL: &str = "key.knarr.";
+
+static KEY_HEADER: HeaderName = HeaderName::from_static("x-knarr-key");
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Why a request is turned away.
@@ -54,25 +58,44 @@ impl Refusal {
     }
 }
 
+/// What nobody guesses, made anew for each dashboard.
+pub struct Secrets {
+    /// In the link; good once.
+    pub token: String,
+    /// In the cookie.
+    pub session: String,
+    /// Kept by the page, where only pages of the same address *and port* read: a cookie goes to all ports of a host.
+    pub key: String,
+}
+
+/// What a link is exchanged for.
+pub struct Admission<'a> {
+    pub cookie: HeaderValue,
+    pub key: &'a str,
+}
+
 /// Who is let in.
 pub struct Guard {
     /// `host:port`, as browsers write the dashboard's own address.
     authorities: [String; 2],
     cookie_name: String,
     session: String,
+    key: String,
     /// Until the link is used.
     token: Mutex<Option<String>>,
 }
 
 impl Guard {
-    /// For a dashboard at this address; `token` and `session` are secrets of the caller's making.
-    pub fn new(address: SocketAddr, token: String, session: String) -> Self {
+    /// For a dashboard at this address.
+    pub fn new(address: SocketAddr, secrets: Secrets) -> Self {
         let port = address.port();
+        let Secrets { token, session, key } = secrets;
         Self {
             authorities: [address.to_string(), format!("localhost:{port}")],
             // Cookies are sent to all ports of a host: two dashboards would take away each other's session.
             cookie_name: format!("knarr-dashboard-{port}"),
             session,
+            key,
             token: Mutex::new(Some(token)),
         }
     }
@@ -137,11 +160,25 @@ impl Guard {
         }
     }
 
-    /// Takes the link's token, which is good once, and returns the cookie to set.
+    /// Whether the request comes from the page itself, which has the key: in a header, or among a WebSocket's protocols,
+    /// where no header can be set.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_key(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let header = match only(headers, &KEY_HEADER) {
+            Only::One(key) => Some(key),
+            Only::None => protocols(headers).find_map(|protocol| protocol.strip_prefix(KEY_PROTOCOL)),
+            Only::Many => None,
+        };
+        if header.is_some_and(|key| is_equal(key, &self.key)) { Ok(()) } else { Err(Refusal::NoSession) }
+    }
+
+    /// Takes the link's token, which is good once.
     ///
     /// # Errors
     /// When it is another one, or was used.
-    pub fn login(&self, query: Option<&str>) -> Result<HeaderValue, Refusal> {
+    pub fn login(&self, query: Option<&str>) -> Result<Admission<'_>, Refusal> {
         let given = query.and_then(|query| query.strip_prefix("token=")).ok_or(Refusal::Token)?;
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
         if !token.as_deref().is_some_and(|token| is_equal(given, token)) {
@@ -149,8 +186,15 @@ impl Guard {
         }
         *token = None;
         let cookie = format!("{}={}; HttpOnly; SameSite=Strict; Path=/", self.cookie_name, self.session);
-        HeaderValue::from_str(&cookie).map_err(|_| Refusal::Token)
+        let cookie = HeaderValue::from_str(&cookie).map_err(|_| Refusal::Token)?;
+        Ok(Admission { cookie, key: &self.key })
     }
+}
+
+/// The protocols that a WebSocket's client offers.
+pub fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|protocol| !protocol.is_empty())
 }
 
 fn is_equal(given: &str, secret: &str) -> bool {

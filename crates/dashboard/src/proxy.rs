@@ -6,7 +6,7 @@
 use base::{Supervisor, TaskKind};
 use bytes::Bytes;
 use client::kube;
-use http::header::{self, ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, UPGRADE};
+use http::header::{self, ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
+use crate::guard::{KEY_PROTOCOL, protocols};
 use crate::paths::{self, Target};
 use crate::respond::{Body, failure, secure_content, whole};
 
@@ -24,12 +25,11 @@ const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/js
 
 /// What the API server is told of a request.
 const REQUEST_HEADERS: [HeaderName; 2] = [ACCEPT, CONTENT_TYPE];
-const HANDSHAKE_HEADERS: [HeaderName; 3] =
-    [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION, header::SEC_WEBSOCKET_PROTOCOL];
+const HANDSHAKE_HEADERS: [HeaderName; 2] = [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION];
 /// What the page is told of a response.
 const RESPONSE_HEADERS: [HeaderName; 4] =
     [CONTENT_TYPE, CONTENT_LENGTH, header::WARNING, header::RETRY_AFTER];
-const ACCEPTANCE_HEADERS: [HeaderName; 2] = [header::SEC_WEBSOCKET_ACCEPT, header::SEC_WEBSOCKET_PROTOCOL];
+const ACCEPTANCE_HEADERS: [HeaderName; 2] = [header::SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL];
 
 /// Types that no browser makes a page of.
 const PLAIN_TYPES: [&str; 5] = [
@@ -75,6 +75,10 @@ impl Proxy {
     async fn tunnel(&self, mut request: Request<Incoming>, target: &Target<'_>) -> Response<Body> {
         let mut head = outgoing(&request, target);
         copy(request.headers(), head.headers_mut(), &HANDSHAKE_HEADERS);
+        let (ours, theirs) = offered(request.headers());
+        if let Some(theirs) = theirs {
+            head.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, theirs);
+        }
         set_upgrade(head.headers_mut());
         let page = hyper::upgrade::on(&mut request);
         let mut response = match self.client.send(head.map(|()| Bytes::new().into())).await {
@@ -89,6 +93,10 @@ impl Proxy {
         let mut agreed = Response::new(whole(Bytes::new()));
         *agreed.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         copy(response.headers(), agreed.headers_mut(), &ACCEPTANCE_HEADERS);
+        // A browser that offered protocols insists on one of them.
+        if let (false, Some(ours)) = (agreed.headers().contains_key(SEC_WEBSOCKET_PROTOCOL), ours) {
+            agreed.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, ours);
+        }
         set_upgrade(agreed.headers_mut());
         agreed
     }
@@ -113,6 +121,15 @@ impl Proxy {
 
 fn wants_websocket(headers: &HeaderMap) -> bool {
     headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Of the protocols that the page offers the one that is the key, and those that are for the API server.
+fn offered(headers: &HeaderMap) -> (Option<HeaderValue>, Option<HeaderValue>) {
+    let (ours, theirs): (Vec<&str>, Vec<&str>) =
+        protocols(headers).partition(|protocol| protocol.starts_with(KEY_PROTOCOL));
+    let theirs = (!theirs.is_empty()).then(|| theirs.join(", "));
+    let value = |text: &str| HeaderValue::from_str(text).ok();
+    (ours.first().copied().and_then(value), theirs.as_deref().and_then(value))
 }
 
 fn set_upgrade(headers: &mut HeaderMap) {
@@ -170,4 +187,21 @@ fn unreachable(error: &kube::Error) -> Response<Body> {
     tracing::debug!(%error, "the API server was not reached");
     let message = format!("the API server cannot be reached: {error}");
     failure(StatusCode::BAD_GATEWAY, "ServiceUnavailable", &message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_not_told_to_the_api_server() {
+        let mut headers = HeaderMap::new();
+        let all = HeaderValue::from_static("v5.channel.k8s.io, key.knarr.0,v4.channel.k8s.io");
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, all);
+        let (ours, theirs) = offered(&headers);
+        assert_eq!(ours.expect("the key"), "key.knarr.0");
+        assert_eq!(theirs.expect("the others"), "v5.channel.k8s.io, v4.channel.k8s.io");
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("key.knarr.0"));
+        assert_eq!(offered(&headers).1, None);
+    }
 }

@@ -17,7 +17,7 @@ use serving::{Excess, Limits, accept};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::assets;
-use crate::guard::{Guard, LOGIN_PATH, Refusal};
+use crate::guard::{Admission, Guard, LOGIN_PATH, Refusal, Secrets};
 use crate::proxy::Proxy;
 use crate::respond::{Body, failure, page};
 
@@ -58,7 +58,7 @@ impl Dashboard {
         let address = listener.local_addr()?;
         let token = secret();
         let link = format!("http://{address}{LOGIN_PATH}?token={token}");
-        let guard = Guard::new(address, token, secret());
+        let guard = Guard::new(address, Secrets { token, session: secret(), key: secret() });
         let proxy = Proxy { client: deps.client, supervisor: deps.supervisor };
         Ok(Self { listener, shared: Arc::new(Shared { guard, proxy }), link })
     }
@@ -111,7 +111,7 @@ impl Shared {
                 // Who is in already is not asked for a link that is used up.
                 (&Method::GET, Ok(())) => let_in(None),
                 (&Method::GET, Err(_)) => match self.guard.login(parts.uri.query()) {
-                    Ok(cookie) => let_in(Some(cookie)),
+                    Ok(admission) => let_in(Some(admission)),
                     Err(refusal) => explained(refusal),
                 },
                 _ => refused(Refusal::Method),
@@ -124,6 +124,9 @@ impl Shared {
             && let Some(asset) = assets::answer(path, &parts.headers)
         {
             return asset;
+        }
+        if let Err(refusal) = self.guard.check_key(&parts.headers) {
+            return refused(refusal);
         }
         self.proxy.forward(Request::from_parts(parts, body)).await
     }
@@ -142,14 +145,19 @@ fn explained(refusal: Refusal) -> Response<Body> {
 }
 
 /// A page that leads on to the dashboard. Not a redirection: a browser that came from elsewhere (a file, a terminal in
-/// another page) would keep the cookie to itself on the way.
-fn let_in(cookie: Option<HeaderValue>) -> Response<Body> {
-    let text =
-        "<!doctype html><html lang=\"en\"><title>knarr</title><p><a href=\"/\">Dashboard</a></p></html>";
+/// another page) would keep the cookie to itself on the way. The key goes along where no server sees it.
+fn let_in(admission: Option<Admission<'_>>) -> Response<Body> {
+    let target = admission.as_ref().map_or("/".to_owned(), |admission| format!("/#key={}", admission.key));
+    let text = format!(
+        "<!doctype html><html lang=\"en\"><title>knarr</title><p><a href=\"{target}\">Dashboard</a></p></html>"
+    );
     let mut response = page(StatusCode::OK, "text/html; charset=utf-8", text);
-    response.headers_mut().insert(REFRESH, HeaderValue::from_static("0; url=/"));
-    if let Some(cookie) = cookie {
-        response.headers_mut().insert(SET_COOKIE, cookie);
+    let headers = response.headers_mut();
+    if let Ok(refresh) = HeaderValue::from_str(&format!("0; url={target}")) {
+        headers.insert(REFRESH, refresh);
+    }
+    if let Some(admission) = admission {
+        headers.insert(SET_COOKIE, admission.cookie);
     }
     response
 }

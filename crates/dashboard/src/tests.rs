@@ -63,12 +63,22 @@ impl Site {
         self.say(&format!("{line} HTTP/1.1\r\nhost: HOST\r\nconnection: close\r\n{headers}\r\n")).await
     }
 
-    /// The header of the session's cookie.
-    async fn cookie(&self) -> String {
+    /// The headers of the session: its cookie, and the page's key.
+    async fn session(&self) -> (String, String) {
         let response = self.ask(&format!("GET /login?token={}", self.token), &[]).await;
-        let cookie = response.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie");
+        let header =
+            |name: &str| response.lines().find_map(|line| line.strip_prefix(name)).expect("a header");
+        let cookie = header("set-cookie: ");
         assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
-        format!("cookie: {}", cookie.split(';').next().expect("a pair"))
+        let key = header("refresh: 0; url=/#key=");
+        assert!(!cookie.contains(key), "the cookie tells nothing of the key");
+        (format!("cookie: {}", cookie.split(';').next().expect("a pair")), format!("x-knarr-key: {key}"))
+    }
+
+    /// All headers that the page of the session sends.
+    async fn cookie(&self) -> String {
+        let (cookie, key) = self.session().await;
+        format!("{key}\r\n{cookie}")
     }
 
     async fn end(mut self) {
@@ -111,6 +121,28 @@ async fn without_the_session_there_is_nothing() {
     let two = format!("{cookie}; knarr-dashboard-{port}=x");
     assert_eq!(status(&site.ask("GET /version", &[&two]).await), "401");
     assert_eq!(status(&site.ask("GET /version", &[&cookie]).await), "200");
+    site.end().await;
+}
+
+#[tokio::test]
+async fn the_cookie_alone_reads_nothing_of_the_cluster() {
+    let site = Site::start().await;
+    let (cookie, key) = site.session().await;
+    let own = format!("origin: http://{}", site.address);
+    assert_eq!(status(&site.ask("GET /assets/app.js", &[&cookie]).await), "200");
+    let again = site.ask(&format!("GET /login?token={}", site.token), &[&cookie]).await;
+    assert!(status(&again) == "200" && !again.contains("key="), "{again}");
+    for wrong in ["x-a: b", "x-knarr-key:", "x-knarr-key: 0", &format!("{key}\r\n{key}")] {
+        assert_eq!(status(&site.ask("GET /version", &[&cookie, wrong]).await), "401", "{wrong}");
+    }
+    assert_eq!(status(&site.ask("GET /version", &[&key]).await), "401", "the key alone");
+    let socket = ["upgrade: websocket", "connection: upgrade", &cookie, &own];
+    let protocol = "sec-websocket-protocol: key.knarr.0, v5.channel.k8s.io";
+    let watch = "GET /api/v1/pods?watch=1";
+    assert_eq!(status(&site.ask(watch, &[&socket[..], &[protocol]].concat()).await), "401");
+    let protocol = format!("sec-websocket-protocol: a, key.knarr.{}", key.split(": ").nth(1).expect("a key"));
+    let passed = site.ask(watch, &[&socket[..], &[&protocol]].concat()).await;
+    assert!(status(&passed) == "200" && !passed.contains("key.knarr"), "{passed}");
     site.end().await;
 }
 

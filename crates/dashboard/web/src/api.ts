@@ -55,8 +55,23 @@ export class ApiError extends Error {
   }
 }
 
+/**
+ * The key that came with the link, kept where only this address and port read. It goes along with whatever is asked of the
+ * cluster: the cookie alone is not enough, since that is sent to other ports, too.
+ */
+const key = takenKey();
+
+function takenKey(): string {
+  const given = /^#key=([0-9a-f]+)$/.exec(location.hash);
+  if (given) {
+    localStorage.setItem('key', given[1]);
+    history.replaceState(null, '', location.pathname);
+  }
+  return localStorage.getItem('key') ?? '';
+}
+
 export async function request(method: string, path: string, options: { accept?: string; type?: string; body?: string; signal?: AbortSignal } = {}): Promise<Response> {
-  const headers: Record<string, string> = { accept: options.accept ?? 'application/json' };
+  const headers: Record<string, string> = { accept: options.accept ?? 'application/json', 'x-knarr-key': key };
   if (options.type) headers['content-type'] = options.type;
   const ask = () => fetch(path, { method, headers, body: options.body, signal: options.signal, redirect: 'error' });
   const failed = (error: unknown): never => {
@@ -124,7 +139,7 @@ export async function discover(): Promise<Kind[]> {
 }
 
 export function socket(path: string, protocols: string[]): WebSocket {
-  const socket = new WebSocket(`ws://${location.host}${path}`, protocols);
+  const socket = new WebSocket(`ws://${location.host}${path}`, [...protocols, `key.knarr.${key}`]);
   socket.binaryType = 'arraybuffer';
   return socket;
 }

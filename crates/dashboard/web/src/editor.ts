@@ -1,4 +1,5 @@
 // The YAML editor, loaded when one is opened.
+import { CompletionContext, CompletionResult, autocompletion, completionKeymap } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { yaml } from '@codemirror/lang-yaml';
 import { HighlightStyle, bracketMatching, foldGutter, foldKeymap, indentOnInput, syntaxHighlighting } from '@codemirror/language';
@@ -27,6 +28,9 @@ const LOOKS = EditorView.theme({
   '.cm-gutters': { backgroundColor: 'var(--panel)', color: 'var(--faint)', borderRight: '1px solid var(--line)' },
   '.cm-activeLine, .cm-activeLineGutter': { backgroundColor: 'var(--code)' },
   '&.cm-focused .cm-selectionBackground, .cm-selectionBackground': { backgroundColor: 'var(--mark)' },
+  '.cm-tooltip': { backgroundColor: 'var(--panel)', color: 'var(--text)', border: '1px solid var(--line)' },
+  '.cm-tooltip.cm-tooltip-autocomplete > ul > li[aria-selected]': { backgroundColor: 'var(--accent)', color: 'var(--on-accent)' },
+  '.cm-completionDetail': { color: 'inherit', fontStyle: 'normal', opacity: '0.8' },
   '.cm-panels': { backgroundColor: 'var(--panel)', color: 'var(--text)' },
 });
 
@@ -36,7 +40,28 @@ export interface Editor {
   destroy(): void;
 }
 
-export function openEditor(parent: HTMLElement, text: string, label: string, isReadOnly: boolean): Editor {
+/** What may stand at a place, by the lines above and what is left of the word. */
+export type Complete = (before: string[], prefix: string) => Promise<{ name: string; type: string; text: string; isRequired: boolean }[]>;
+
+function completed(complete: Complete) {
+  return async (context: CompletionContext): Promise<CompletionResult | null> => {
+    const line = context.state.doc.lineAt(context.pos);
+    const match = /^(\s*(?:- )*)([A-Za-z0-9_.-]*)$/.exec(line.text.slice(0, context.pos - line.from));
+    if (!match || (!match[2] && !context.explicit)) return null;
+    const before = context.state.doc.sliceString(0, line.from).split('\n').slice(0, -1);
+    const fields = await complete(before, match[1]);
+    const options = fields.map(({ name, type, text, isRequired }) => ({
+      label: name,
+      type: 'property',
+      detail: isRequired ? `${type} *` : type,
+      info: text || undefined,
+      apply: type === 'object' || type === 'array' ? `${name}:` : `${name}: `,
+    }));
+    return options.length ? { from: line.from + match[1].length, options, validFor: /^[A-Za-z0-9_.-]*$/ } : null;
+  };
+}
+
+export function openEditor(parent: HTMLElement, text: string, label: string, isReadOnly: boolean, complete: Complete): Editor {
   const view = new EditorView({
     parent,
     state: EditorState.create({
@@ -55,7 +80,8 @@ export function openEditor(parent: HTMLElement, text: string, label: string, isR
         syntaxHighlighting(COLOURS),
         LOOKS,
         yaml(),
-        keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap, ...foldKeymap]),
+        autocompletion({ override: [completed(complete)], icons: false }),
+        keymap.of([...completionKeymap, ...defaultKeymap, ...historyKeymap, ...searchKeymap, ...foldKeymap]),
         EditorState.readOnly.of(isReadOnly),
         EditorView.contentAttributes.of({ 'aria-label': label, spellcheck: 'false', tabindex: '0' }),
       ],

@@ -6,6 +6,8 @@ import { Failure } from './ui';
 
 const LINE_PX = 18;
 const KEPT_LINES = 20000;
+/** What is longer is cut off: a line is to be looked at. */
+const LINE_CHARS = 8192;
 const TAIL = 500;
 const MORE_LINES = 20;
 const PODS = 20;
@@ -28,7 +30,7 @@ class Cutter {
 
   take(bytes: Uint8Array): LogLine[] {
     const lines = (this.rest + this.decoder.decode(bytes, { stream: true })).split('\n');
-    this.rest = lines.pop() ?? '';
+    this.rest = (lines.pop() ?? '').slice(0, LINE_CHARS);
     return lines.map((line) => this.line(line));
   }
 
@@ -40,7 +42,7 @@ class Cutter {
 
   private line(line: string): LogLine {
     const space = line.indexOf(' ');
-    return { at: line.slice(0, space), from: this.from, text: line.slice(space + 1).replace(ESCAPES, '').replace(/\r/g, '') };
+    return { at: line.slice(0, space), from: this.from, text: line.slice(space + 1, LINE_CHARS).replace(ESCAPES, '').replace(/\r/g, '') };
   }
 }
 

@@ -43,7 +43,7 @@ export function ObjectPage({ kind, kinds, namespace, name, tab }: { kind: Kind; 
       </nav>
       <div class="tab">
         {shown === 'summary' && <Summary kind={kind} object={object} />}
-        {shown === 'yaml' && <YamlTab at={path(kind, namespace, name)} version={object.metadata.resourceVersion ?? ''} isWritable={kind.verbs.includes('patch')} />}
+        {shown === 'yaml' && <YamlTab at={path(kind, namespace, name)} version={object.metadata.resourceVersion ?? ''} isWritable={kind.verbs.includes('patch')} kind={kind} />}
         {shown === 'events' && <ObjectEvents object={object} />}
         {shown === 'owners' && <Owners kinds={kinds} kind={kind} object={object} />}
         {shown === 'logs' && (isPod ? <PodLogs pod={object} /> : <WorkloadLogs object={object} />)}

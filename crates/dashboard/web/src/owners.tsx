@@ -1,5 +1,5 @@
 // Who owns whom, as a drawing: from the object up to its last owner, and all that these own.
-import { Kind, Obj, json, path } from './api';
+import { ApiError, Kind, Obj, json, path } from './api';
 import { t } from './i18n';
 import { useAsked } from './live';
 import { objectAt } from './route';
@@ -20,12 +20,23 @@ interface Node {
   children: Node[];
 }
 
-async function grown(kinds: Kind[], kind: Kind, object: Obj, signal: AbortSignal): Promise<Node> {
+interface Tree {
+  root: Node;
+  /** Why kinds are missing from the tree. */
+  errors: ApiError[];
+}
+
+async function grown(kinds: Kind[], kind: Kind, object: Obj, signal: AbortSignal): Promise<Tree> {
   const namespace = object.metadata.namespace ?? '';
   const looked = kinds.filter((one) => one === kind || OWNED.some(([group, plural]) => one.group === group && one.plural === plural));
+  const errors: ApiError[] = [];
+  const failed = (error: unknown) => {
+    errors.push(error instanceof ApiError ? error : new ApiError(0, '', String(error)));
+    return { items: [] };
+  };
   const lists = await Promise.all(
     looked.map(async (one) => {
-      const list = await json<any>(`${path(one, namespace)}?limit=${LIMIT}`, METADATA, signal).catch(() => ({ items: [] }));
+      const list = await json<any>(`${path(one, namespace)}?limit=${LIMIT}`, METADATA, signal).catch(failed);
       return (list.items as Obj[]).map((item): Node => ({ kind: one, object: item, children: [] }));
     }),
   );
@@ -42,7 +53,7 @@ async function grown(kinds: Kind[], kind: Kind, object: Obj, signal: AbortSignal
     const owners: Obj['metadata']['ownerReferences'] = root.object.metadata.ownerReferences ?? [];
     const owner = owners.find((one) => one.controller) ?? owners[0];
     const next = owner && known.get(owner.uid);
-    if (!next || passed.has(next)) return root;
+    if (!next || passed.has(next)) return { root, errors };
     passed.add(next);
     root = next;
   }
@@ -83,11 +94,12 @@ export function Owners({ kinds, kind, object }: { kinds: Kind[]; kind: Kind; obj
   const tree = useAsked((signal) => grown(kinds, kind, object, signal), `${object.metadata.uid} ${object.metadata.resourceVersion}`);
   if (tree.error) return <Failure error={tree.error} />;
   if (!tree.value) return <p class="empty">{t('loading')}</p>;
-  const all = placed(tree.value);
+  const all = placed(tree.value.root);
   const width = Math.max(...all.map((one) => one.x)) + WIDTH + 2;
   const height = Math.max(...all.map((one) => one.y)) + HEIGHT + 2;
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label={t('owners')}>
+      {tree.value.errors.map((error, i) => <Failure key={i} error={error} />)}
       <svg class="tree" width={width} height={height} viewBox={`-1 -1 ${width} ${height}`}>
         {all.map(({ x, y, parent }, i) => parent && <path key={i} class="branch" d={`M${parent.x + WIDTH},${parent.y + HEIGHT / 2}C${x - 20},${parent.y + HEIGHT / 2} ${parent.x + WIDTH + 20},${y + HEIGHT / 2} ${x},${y + HEIGHT / 2}`} />)}
         {all.map(({ node, x, y }) => {

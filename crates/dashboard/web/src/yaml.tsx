@@ -1,10 +1,11 @@
 // An object as YAML: read, edited, compared with what the server would make of it, and applied.
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import { ApiError, Obj, request } from './api';
+import { ApiError, Kind, Obj, request } from './api';
 import { change, diffLines, hunks, owned, together } from './diff';
 import type { Editor } from './editor';
 import { t } from './i18n';
 import { loadEditor } from './lazy';
+import { Fields, loadFields, pathAt } from './schema';
 import { Failure } from './ui';
 
 const MANAGER = 'knarr-dashboard';
@@ -68,7 +69,7 @@ async function planned(at: string, before: string, after: string): Promise<{ kin
   return { kind: 'apply', body: JSON.stringify(body) };
 }
 
-export function YamlTab({ at, version, isWritable }: { at: string; version: string; isWritable: boolean }) {
+export function YamlTab({ at, version, isWritable, kind }: { at: string; version: string; isWritable: boolean; kind: Kind }) {
   const [raw, setRaw] = useState<string>();
   const text = useMemo(() => raw && withoutManagedFields(raw), [raw]);
   const [error, setError] = useState<ApiError>();
@@ -144,7 +145,7 @@ export function YamlTab({ at, version, isWritable }: { at: string; version: stri
       </div>
       {error && <Failure error={error} />}
       {isConflict && <Conflicts error={error} />}
-      {plan ? <Difference plan={plan} before={text} /> : <Source key={`${isEditing}`} text={isEditing ? (draft ?? text) : text} isReadOnly={!isEditing} onOpen={(opened) => (editor.current = opened)} />}
+      {plan ? <Difference plan={plan} before={text} /> : <Source key={`${isEditing}`} text={isEditing ? (draft ?? text) : text} isReadOnly={!isEditing} kind={kind} onOpen={(opened) => (editor.current = opened)} />}
     </div>
   );
 }
@@ -172,14 +173,19 @@ function Difference({ plan, before }: { plan: Plan; before: string }) {
   );
 }
 
-function Source({ text, isReadOnly, onOpen }: { text: string; isReadOnly: boolean; onOpen: (editor: Editor | undefined) => void }) {
+function Source({ text, isReadOnly, kind, onOpen }: { text: string; isReadOnly: boolean; kind: Kind; onOpen: (editor: Editor | undefined) => void }) {
   const at = useRef<HTMLDivElement>(null);
   useEffect(() => {
     let opened: Editor | undefined;
     let left = false;
     loadEditor().then(({ openEditor }) => {
       if (left || !at.current) return;
-      opened = openEditor(at.current, text, t('yaml'), isReadOnly);
+      // The description is large: it is asked for with the first word that is typed, and a server without one is no fault.
+      let fields: Promise<Fields> | undefined;
+      opened = openEditor(at.current, text, t('yaml'), isReadOnly, async (before, prefix) => {
+        fields ??= loadFields(kind.group, kind.version, kind.kind).catch((): Fields => () => []);
+        return (await fields)(pathAt(before, prefix));
+      });
       onOpen(opened);
       if (!isReadOnly) opened.focus();
     });

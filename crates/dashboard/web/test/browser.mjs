@@ -151,6 +151,24 @@ test('YAML is edited, compared and applied; conflicts are shown', async () => {
   site.blameless();
 });
 
+test('fields are completed by the schema', async () => {
+  await site.go(at('core', 'pods', 'talker', 'yaml'));
+  await page.getByRole('button', { name: 'Edit' }).click();
+  await page.locator('.cm-content[contenteditable="true"]').waitFor();
+  await page.locator('.cm-line').filter({ hasText: /^ +imagePullPolicy:/ }).first().click();
+  await page.keyboard.press('End');
+  await page.keyboard.type('\nliven');
+  const option = page.getByRole('option').filter({ hasText: 'livenessProbe' });
+  await option.waitFor();
+  await site.picture('completion');
+  await page.keyboard.press('Enter');
+  await page.locator('.cm-line').filter({ hasText: /^ +livenessProbe:$/ }).waitFor();
+  await page.keyboard.type('\nexec:\ncomm');
+  await page.getByRole('option').filter({ hasText: 'command' }).waitFor();
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  site.blameless();
+});
+
 test('logs are followed, searched, and never markup', async () => {
   await site.go(at('core', 'pods', 'talker', 'logs'));
   await page.locator('.line').filter({ hasText: '<b onclick=alert(3)>bold</b>' }).waitFor();
@@ -257,6 +275,9 @@ test('what the identity may not do is denied with the reason', async () => {
   await seen.getByRole('alert').filter({ hasText: /Denied.*cannot delete resource "pods"/ }).waitFor();
   await reader.picture('denied');
   await seen.keyboard.press('Escape');
+  await seen.getByRole('button', { name: 'Owner tree' }).click();
+  await seen.getByRole('alert').filter({ hasText: 'replicasets.apps is forbidden' }).waitFor();
+  await seen.locator('.tree .own').waitFor();
   await seen.getByRole('button', { name: 'Terminal' }).click();
   await seen.getByRole('button', { name: 'Connect' }).click();
   await seen.getByRole('alert').filter({ hasText: 'create pods/exec' }).waitFor({ timeout: PATIENCE_MS });
