@@ -1,9 +1,9 @@
 //! Objects of any other kind: who deletes them, what their conditions and events say.
 
 use k8s_openapi::api::core::v1::Event;
+use kube::Api;
 use kube::api::DynamicObject;
-use kube::discovery::{ApiResource, Scope};
-use kube::{Api, Discovery};
+use kube::discovery::{self, ApiResource, Scope};
 use serde_json::Value;
 
 use crate::account::Account;
@@ -16,21 +16,30 @@ const ABNORMAL: [&str; 6] =
     ["Degraded", "Failed", "Failure", "Stalled", "NamesConflict", "NonStructuralSchema"];
 
 /// The kind that the API server knows by a word: its plural, singular or kind, with the group where there are several.
+/// Groups that cannot be listed, because their server is down for example, are passed over.
 ///
 /// # Errors
-/// When discovery fails, or no kind goes by the word.
+/// When the groups cannot be read, or no kind goes by the word; then a group that could not be listed is the error.
 pub async fn resolve(reader: &Reader, word: &str) -> Result<(ApiResource, bool), UnknownSubject> {
-    let discovery = Discovery::new(reader.client.clone()).run().await?;
     let (name, group) = word.split_once('.').map_or((word, None), |(name, group)| (name, Some(group)));
-    let groups = discovery.groups().filter(|found| group.is_none_or(|group| found.name() == group));
-    for found in groups {
+    let listed = reader.client.list_api_groups().await?;
+    let groups = std::iter::once(String::new()).chain(listed.groups.into_iter().map(|group| group.name));
+    let mut failed = None;
+    for wanted in groups.filter(|found| group.is_none_or(|group| found == group)) {
+        let found = match discovery::group(&reader.client, &wanted).await {
+            Ok(found) => found,
+            Err(error) => {
+                failed = failed.or(Some(error));
+                continue;
+            }
+        };
         for (resource, capabilities) in found.recommended_resources() {
             if resource.plural == name || resource.kind.to_lowercase() == name {
                 return Ok((resource, matches!(capabilities.scope, Scope::Namespaced)));
             }
         }
     }
-    Err(UnknownSubject::NoSuchKind(word.to_owned()))
+    Err(failed.map_or_else(|| UnknownSubject::NoSuchKind(word.to_owned()), UnknownSubject::Api))
 }
 
 /// # Errors

@@ -23,8 +23,8 @@ pub struct Facts {
     pub placement: Option<Explanation>,
     /// The pod's claims that are not bound, or are missing.
     pub claims: Vec<Account>,
-    /// The last lines of containers that ended, by container.
-    pub last_lines: BTreeMap<String, Vec<String>>,
+    /// The last lines of containers that ended, by container, or why they cannot be read.
+    pub last_lines: BTreeMap<String, Result<Vec<String>, String>>,
 }
 
 /// # Errors
@@ -56,7 +56,7 @@ async fn look(reader: &Reader, pod: Pod) -> kube::Result<Facts> {
     }
     for name in containers::crashed(&pod) {
         let lines =
-            reader.last_lines(&namespace, pod.metadata.name.as_deref().unwrap_or_default(), name).await?;
+            reader.last_lines(&namespace, pod.metadata.name.as_deref().unwrap_or_default(), name).await;
         facts.last_lines.insert(name.to_owned(), lines);
     }
     facts.pod = pod;

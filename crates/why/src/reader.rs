@@ -111,29 +111,32 @@ impl Reader {
     }
 
     /// The last lines that a container wrote before it was started again; none where its log is gone.
+    ///
+    /// # Errors
+    /// What the server says when the log cannot be read, because the node is away for example.
     pub(crate) async fn last_lines(
         &self,
         namespace: &str,
         pod: &str,
         container: &str,
-    ) -> kube::Result<Vec<String>> {
+    ) -> Result<Vec<String>, String> {
         let api: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), namespace);
-        let asked = |previous| LogParams {
-            container: Some(container.to_owned()),
-            previous,
-            tail_lines: Some(LAST_LINES),
-            limit_bytes: Some(LAST_BYTES),
-            ..LogParams::default()
-        };
-        let log = match api.logs(pod, &asked(true)).await {
-            // 400: no container of that name ended before this one.
-            Err(kube::Error::Api(status)) if status.code == 400 => match api.logs(pod, &asked(false)).await {
-                Err(kube::Error::Api(status)) if status.code == 400 => return Ok(Vec::new()),
-                other => other?,
-            },
-            other => other?,
-        };
-        Ok(log.lines().map(str::to_owned).collect())
+        for previous in [true, false] {
+            let asked = LogParams {
+                container: Some(container.to_owned()),
+                previous,
+                tail_lines: Some(LAST_LINES),
+                limit_bytes: Some(LAST_BYTES),
+                ..LogParams::default()
+            };
+            match api.logs(pod, &asked).await {
+                Ok(log) => return Ok(log.lines().map(str::to_owned).collect()),
+                // No container of that name ended before this one, or none has run.
+                Err(kube::Error::Api(status)) if status.code == 400 => {}
+                Err(error) => return Err(client::message(&error)),
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Whether somebody listens there, by opening a connection and closing it.

@@ -11,8 +11,9 @@ use crate::account::{Account, number};
 use crate::reader::{Knock, Reader};
 use crate::{deletion, warnings, workload};
 
-/// At how many pods a connection is tried.
+/// At how many pods a connection is tried, and at how many ports of each.
 const KNOCKED: usize = 3;
+const KNOCKED_PORTS: usize = 4;
 
 /// What an account of a Service is made of.
 #[derive(Debug, Default)]
@@ -80,7 +81,7 @@ async fn knocks(service: &Service, pods: &[Pod]) -> Vec<Knocked> {
         let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse::<IpAddr>().ok());
         let Some(address) = address else { continue };
         let tcp = ports(service).filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP");
-        for port in tcp.filter_map(|port| target(port, pod).ok()) {
+        for port in tcp.filter_map(|port| target(port, pod).ok()).take(KNOCKED_PORTS) {
             let knock = Reader::knock(address, port).await;
             knocks.push(Knocked { pod: pod.metadata.name.clone().unwrap_or_default(), port, knock });
         }

@@ -41,7 +41,10 @@ fn last_failure(status: &ContainerStatus) -> Option<&ContainerStateTerminated> {
 }
 
 /// What keeps a container from being ready, and what it wrote last.
-pub fn causes(status: &ContainerStatus, last_lines: &BTreeMap<String, Vec<String>>) -> Vec<String> {
+pub fn causes(
+    status: &ContainerStatus,
+    last_lines: &BTreeMap<String, Result<Vec<String>, String>>,
+) -> Vec<String> {
     let (name, state) = (&status.name, status.state.clone().unwrap_or_default());
     let mut causes = Vec::new();
     if let Some(waiting) = state.waiting {
@@ -65,8 +68,13 @@ pub fn causes(status: &ContainerStatus, last_lines: &BTreeMap<String, Vec<String
             .push(format!("container {name} was started again {times} times; it last ended {}", exit(last)));
     }
     if !causes.is_empty() {
-        let lines = last_lines.get(name).into_iter().flatten();
-        causes.extend(lines.map(|line| format!("container {name} wrote: {line}")));
+        match last_lines.get(name) {
+            Some(Ok(lines)) => {
+                causes.extend(lines.iter().map(|line| format!("container {name} wrote: {line}")));
+            }
+            Some(Err(why)) => causes.push(format!("the log of container {name} cannot be read: {why}")),
+            None => {}
+        }
     }
     causes
 }

@@ -80,3 +80,23 @@ fn a_container_that_keeps_ending_says_how() {
         ]
     );
 }
+
+#[test]
+fn what_a_container_wrote_last_is_shown_or_why_it_is_not() {
+    let status = json!({"phase": "Running", "containerStatuses": [{
+        "name": "c", "ready": false, "restartCount": 1, "image": "", "imageID": "",
+        "state": {"terminated": {"exitCode": 127, "reason": "Error"}}}]});
+    let pod = pod(json!({"containers": [], "nodeName": "n"}), status);
+    let told = |lines| {
+        let last_lines = BTreeMap::from([("c".to_owned(), lines)]);
+        account(&Facts { pod: pod.clone(), last_lines, ..Facts::default() }).text()
+    };
+    assert_eq!(
+        told(Ok(vec!["sh: serve: not found".to_owned()])),
+        "pod ns/web is on node n, Running and not ready\n  container c ended with exit code 127 (Error)\n  \
+         container c wrote: sh: serve: not found\n\
+         What would help: correct the command of container c: the program was not found.\n"
+    );
+    let unread = told(Err("the node is away".to_owned()));
+    assert!(unread.contains("\n  the log of container c cannot be read: the node is away\n"), "{unread}");
+}
