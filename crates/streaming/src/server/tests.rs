@@ -123,6 +123,25 @@ async fn what_a_client_sent_before_it_left_reaches_the_process() -> Result<(), F
 }
 
 #[tokio::test]
+async fn what_a_spdy_client_sent_before_it_left_reaches_the_process() -> Result<(), Failure> {
+    const INPUT: Stdio = Stdio { stdin: true, stdout: false, stderr: false, tty: false };
+    static SENT: [u8; 20_000] = [b'x'; 20_000];
+    for ends in [true, false] {
+        let running = start().await?;
+        let url = exec(&running, &["keep"], INPUT)?;
+        let mut client = SpdyClient::upgrade(connect(&url).await?, &url, "v4.channel.k8s.io").await?;
+        let streams = client.open_all(&["error", "stdin"]).await?;
+        client.data(streams["stdin"], &SENT, ends).await?;
+        drop(client);
+        while running.backend.keeping.lock().map_err(|_| "poisoned")?.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(kept(&running).await?.len(), SENT.len(), "ended: {ends}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_exit_code_arrives_after_the_output() -> Result<(), Failure> {
     let running = start().await?;
     let mut socket = websocket_client(&exec(&running, &["exit", "3"], ALL)?, "v4.channel.k8s.io").await?;
