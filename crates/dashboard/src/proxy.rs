@@ -165,7 +165,9 @@ fn incoming(response: Response<kube::client::Body>) -> Response<Body> {
     *passed.status_mut() = parts.status;
     let headers = passed.headers_mut();
     copy(&parts.headers, headers, &RESPONSE_HEADERS);
-    if !is_plain(headers) {
+    // Of several types a browser takes another one than the first.
+    let types = headers.get_all(CONTENT_TYPE).iter().count();
+    if types > 1 || !is_plain(headers) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     }
     secure_content(headers);

@@ -10,17 +10,19 @@ import { Failure } from './ui';
 
 const MANAGER = 'knarr-dashboard';
 
-/** Without the record of who owns which field, which is longer than the object. */
+/**
+ * Without the record of who owns which field, which is longer than the object. Only a field of the object's own metadata
+ * is that record: what users write in an annotation or in data is indented further, or belongs to another field.
+ */
 function withoutManagedFields(text: string): string {
   const lines = text.split('\n');
-  const start = lines.findIndex((line) => /^\s+managedFields:/.test(line));
-  if (start < 0) return text;
-  const depth = lines[start].search(/\S/);
+  const within = (line: string | undefined) => line !== undefined && (line === '' || line.startsWith(' '));
+  let start = lines.indexOf('metadata:') + 1;
+  if (start === 0) return text;
+  while (within(lines[start]) && !lines[start].startsWith('  managedFields:')) start++;
+  if (!within(lines[start])) return text;
   let end = start + 1;
-  while (end < lines.length && (lines[end].search(/\S/) > depth || /^\s*- /.test(lines[end]))) {
-    if (lines[end].search(/\S/) < depth) break;
-    end++;
-  }
+  while (lines[end]?.startsWith('   ') || lines[end]?.startsWith('  - ')) end++;
   return [...lines.slice(0, start), ...lines.slice(end)].join('\n');
 }
 

@@ -151,6 +151,22 @@ test('YAML is edited, compared and applied; conflicts are shown', async () => {
   site.blameless();
 });
 
+test('text that looks like a record of owners is left as it is', async () => {
+  const dump = kubectl('get', 'cm', 'dump', '-o', 'jsonpath={.data.dump}');
+  await site.go(at('core', 'configmaps', 'dump', 'yaml'));
+  await page.getByRole('button', { name: 'Edit' }).click();
+  await page.locator('.cm-content[contenteditable="true"]').waitFor();
+  await page.locator('.cm-line').filter({ hasText: 'gone: soon' }).click();
+  await page.keyboard.press('Control+Shift+K');
+  await page.getByRole('button', { name: 'Review changes' }).click();
+  await sees('Replacement of the object');
+  await page.getByRole('button', { name: 'Apply', exact: true }).click();
+  await sees('Done', { exact: true });
+  assert.equal(kubectl('get', 'cm', 'dump', '-o', 'jsonpath={.data.gone}'), '');
+  assert.equal(kubectl('get', 'cm', 'dump', '-o', 'jsonpath={.data.dump}'), dump);
+  site.blameless();
+});
+
 test('fields are completed by the schema', async () => {
   await site.go(at('core', 'pods', 'talker', 'yaml'));
   await page.getByRole('button', { name: 'Edit' }).click();

@@ -61,7 +61,11 @@ fn objects(sh: &Shell) {
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template},
     });
-    sh.apply(&format!("{hostile}\n{talker}\n{deployment}"));
+    let dump = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "dump"},
+        "data": {"dump": "metadata:\n  managedFields:\n  - manager: somebody\n\nkept: 1\n", "gone": "soon"},
+    });
+    sh.apply(&format!("{hostile}\n{dump}\n{talker}\n{deployment}"));
     for (manager, field, value) in [("knarr-dashboard", "free", "1"), ("their-tool", "owned", "theirs")] {
         let plain = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}, "data": {field: value},
