@@ -36,8 +36,11 @@ fn escape(rest: &mut std::str::Chars<'_>, quote: char, bytes: &mut Vec<u8>) -> O
         '\\' => b'\\',
         c if c == quote => u8::try_from(c).ok()?,
         'x' => u8::try_from(digits(rest, 2, 16)?).ok()?,
-        'u' => return Some(push(bytes, char::from_u32(digits(rest, 4, 16)?)?)),
-        'U' => return Some(push(bytes, char::from_u32(digits(rest, 8, 16)?)?)),
+        wide @ ('u' | 'U') => {
+            let count = if wide == 'u' { 4 } else { 8 };
+            push(bytes, char::from_u32(digits(rest, count, 16)?)?);
+            return Some(());
+        }
         c @ '0'..='7' => {
             let first = c.to_digit(8)?;
             u8::try_from(first * 64 + digits(rest, 2, 8)?).ok()?
