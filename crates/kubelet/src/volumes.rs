@@ -21,6 +21,7 @@ pub mod payload;
 pub mod persistent;
 pub mod plugins;
 pub mod reclaim;
+mod rounds;
 pub mod sources;
 pub mod subpath;
 pub mod teardown;

@@ -59,6 +59,8 @@ pub struct Csi {
     turns: Mutex<HashMap<Key, Weak<AsyncMutex<()>>>>,
     /// Where volumes were staged since the agent began.
     staged: Mutex<HashSet<PathBuf>>,
+    /// Volumes that their drivers do not expand while they are used here.
+    unexpandable: Mutex<HashSet<Key>>,
     /// What is published again.
     agenda: republication::Agenda,
 }
@@ -71,6 +73,7 @@ impl Csi {
             tokens,
             turns: Mutex::default(),
             staged: Mutex::default(),
+            unexpandable: Mutex::default(),
             agenda: republication::Agenda::default(),
         }
     }
@@ -97,6 +100,23 @@ impl Csi {
         } else {
             staged.remove(staging);
         }
+    }
+
+    /// Notes that a driver does not expand a volume while it is used here.
+    fn note_refusal(&self, driver: &str, handle: &str) {
+        let mut refused = self.unexpandable.lock().unwrap_or_else(|e| e.into_inner());
+        refused.insert((driver.to_owned(), handle.to_owned()));
+    }
+
+    /// The volume is not used here any more.
+    fn forget_refusal(&self, driver: &str, handle: &str) {
+        let mut refused = self.unexpandable.lock().unwrap_or_else(|e| e.into_inner());
+        refused.remove(&(driver.to_owned(), handle.to_owned()));
+    }
+
+    fn is_refused(&self, driver: &str, handle: &str) -> bool {
+        let refused = self.unexpandable.lock().unwrap_or_else(|e| e.into_inner());
+        refused.contains(&(driver.to_owned(), handle.to_owned()))
     }
 
     fn is_staged(&self, staging: &Path) -> bool {

@@ -62,6 +62,8 @@ pub enum Step {
     SetUpDevice,
     /// As `SetUp`, of a volume that is a device.
     MapPodDevice,
+    /// A volume that has grown is made to fill its new room before a pod has it.
+    Expand,
 }
 
 impl Step {
@@ -72,6 +74,7 @@ impl Step {
             Self::SetUp => "MountVolume.SetUp failed",
             Self::SetUpDevice => "MapVolume.SetUpDevice failed",
             Self::MapPodDevice => "MapVolume.MapPodDevice failed",
+            Self::Expand => "MountVolume.Setup failed while expanding volume",
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base::{Clock, Shutdown};
+use futures::StreamExt;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Volume};
 use kube::Client;
@@ -17,13 +18,14 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, watch};
 use super::complaints::Complaints;
 use super::csi::Csi;
 use super::csi::asked::Asked;
-use super::csi::expansion::Growth;
+use super::csi::expansion::{Growth, Used};
 use super::error::SetupError;
 use super::figures::{Figures, Measured};
 use super::limits::{Limit, Limits};
 use super::objects::{Objects, OnChange};
 use super::persistent::{Found, PersistentVolumes};
 use super::plugins::{Plugins, Setup};
+use super::rounds::Rounds;
 use super::sources::{References, Sources};
 use super::tokens::Tokens;
 use super::{PodDirs, VolumeError, mount_table, teardown};
@@ -33,6 +35,8 @@ pub use crate::seams::{MountedVolume, MountedVolumes};
 
 /// How often it is looked whether volumes have grown, as often as upstream looks at each pod.
 const EXPAND_EVERY: Duration = Duration::from_mins(1);
+/// How many volumes of one driver are expanded at once.
+const EXPANDING: usize = 4;
 
 /// Shared with the callbacks of the watches.
 #[derive(Default)]
@@ -187,37 +191,49 @@ impl Manager {
     /// pods one by one and follow none: they are looked at where a driver expands volumes. Never ends.
     async fn expand(&self) {
         let Some(drivers) = &self.drivers else { return std::future::pending().await };
+        let mut rounds = Rounds::default();
         loop {
-            tokio::time::sleep(EXPAND_EVERY).await;
-            let mut expanding = HashMap::new();
+            tokio::select! {
+                () = rounds.work() => {}
+                () = tokio::time::sleep(EXPAND_EVERY) => {}
+            }
+            let mut of_drivers: HashMap<String, Vec<(Arc<Pod>, Measured)>> = HashMap::new();
             for (pod, one) in self.measured() {
-                let Some(driver) = one.driver() else { continue };
-                if !expanding.contains_key(driver) {
-                    expanding.insert(driver.to_owned(), drivers.expands(driver).await);
+                if let Some(driver) = one.driver() {
+                    of_drivers.entry(driver.to_owned()).or_default().push((pod, one));
                 }
-                let volume = volumes(&pod).find(|volume| volume.name == one.volume());
-                if let Some(volume) = volume.filter(|_| expanding[driver])
-                    && let Err(error) = self.expand_one(drivers, &pod, volume, one.path()).await
-                {
-                    tracing::warn!(
-                        pod = pod.metadata.name,
-                        volume = volume.name,
-                        error,
-                        "a volume cannot be expanded"
-                    );
-                }
+            }
+            for (driver, volumes) in of_drivers {
+                rounds.begin(&driver.clone(), self.expand_all(drivers, driver, volumes));
             }
         }
     }
 
+    /// Has one driver expand those of its volumes that have grown, a few at a time.
+    async fn expand_all(&self, drivers: &Csi, driver: String, measured: Vec<(Arc<Pod>, Measured)>) {
+        if !drivers.expands(&driver).await {
+            return;
+        }
+        let looks = futures::stream::iter(measured).map(|(pod, one)| async move {
+            let Some(volume) = volumes(&pod).find(|volume| volume.name == one.volume()) else { return };
+            if let Err(error) = self.expand_one(drivers, &pod, volume, one.path()).await {
+                let (pod, volume) = (&pod.metadata.name, &volume.name);
+                tracing::warn!(pod, volume, error, "a volume cannot be expanded");
+            }
+        });
+        looks.buffer_unordered(EXPANDING).for_each(|()| async {}).await;
+    }
+
     async fn expand_one(&self, drivers: &Csi, pod: &Pod, volume: &Volume, path: &Path) -> Result<(), String> {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let leaving = lock(&self.pods).get(uid).map(|managed| managed.leaving.subscribe());
+        let Some(leaving) = leaving.filter(|leaving| !*leaving.borrow()) else { return Ok(()) };
         let Some(found) = self.persistent.find(pod, volume).await else { return Ok(()) };
         let found = found.map_err(|error| error.to_string())?;
         let growth = Growth::of(&found.volume, &found.claim).filter(|_| !found.read_only);
         let asked = Asked::persistent(&found.volume, found.read_only);
         let Some((growth, asked)) = growth.zip(asked) else { return Ok(()) };
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        drivers.expand(uid, &asked, &growth, path).await.map(drop)
+        drivers.expand(Used { uid, asked: &asked, target: path, leaving }, growth).await.map(drop)
     }
 
     /// The volumes of claims that pods have.

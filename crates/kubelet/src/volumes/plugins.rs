@@ -8,7 +8,7 @@ mod empty_dir;
 pub mod files;
 pub mod host_path;
 mod image;
-mod persistent_volume_claim;
+pub mod persistent_volume_claim;
 mod projected;
 mod secret;
 

@@ -70,9 +70,10 @@ impl Calls {
     }
 
     /// # Errors
-    /// What the driver says.
-    pub async fn expand(&mut self, request: NodeExpandVolumeRequest) -> Result<(), String> {
-        within(self.caller.client.node_expand_volume(request)).await.map(drop)
+    /// What the driver says, with its code.
+    pub async fn expand(&mut self, request: NodeExpandVolumeRequest) -> Result<(), (Code, String)> {
+        let asked = answered(self.caller.client.node_expand_volume(request)).await;
+        asked.map(drop).map_err(|status| (status.code(), words(&status)))
     }
 
     /// What a volume holds, mounted at `path`.
@@ -98,10 +99,13 @@ impl Calls {
 }
 
 async fn within<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, String> {
+    answered(call).await.map_err(|status| words(&status))
+}
+
+async fn answered<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
     match tokio::time::timeout(LIMIT, call).await {
-        Ok(Ok(answer)) => Ok(answer.into_inner()),
-        Ok(Err(status)) => Err(words(&status)),
-        Err(_) => Err(words(&Status::deadline_exceeded("context deadline exceeded"))),
+        Ok(answer) => answer.map(Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded("context deadline exceeded")),
     }
 }
 

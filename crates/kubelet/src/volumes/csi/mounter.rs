@@ -16,12 +16,12 @@ use super::Csi;
 use super::asked::{Asked, Dialect, Lifecycle};
 use super::calls::Calls;
 use super::in_use;
-use super::record::{self, Record};
+use super::record::{self, Record, SIZE};
 use super::terms::Terms;
 use crate::seams::MountedVolume;
 
 /// The key of a record whose volume was made ready, whole.
-const READY: &str = "ready";
+pub(super) const READY: &str = "ready";
 
 /// One volume to be made ready for one pod.
 #[derive(Clone)]
@@ -160,7 +160,16 @@ impl Csi {
         // Never longer when the volume is ready: what could be written before the driver heard of it can be again.
         record = record.with(READY, if is_ready { "true" } else { "false" });
         let folder = places.folder.clone();
-        blocking(move || record.write(&folder)).await
+        blocking(move || {
+            // What cannot be read is written anew.
+            let before = Record::read(&folder).ok().flatten();
+            let is_same = |one: &Record| (one.driver(), one.handle()) == (record.driver(), record.handle());
+            match before.filter(is_same).filter(|one| !one.get(SIZE).is_empty()) {
+                Some(before) => record.with(SIZE, before.get(SIZE)).write(&folder),
+                None => record.write(&folder),
+            }
+        })
+        .await
     }
 
     /// Has the driver stage the volume, where it does so; returns where.

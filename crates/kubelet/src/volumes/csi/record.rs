@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use super::super::{PodDirs, VolumeError};
 
 pub const FILE: &str = "vol_data.json";
+/// The key of the size, in bytes, with which the node has seen a volume last.
+pub const SIZE: &str = "seenBytes";
 /// Larger is no file of ours.
 const MAX_BYTES: u64 = 64 << 10;
 

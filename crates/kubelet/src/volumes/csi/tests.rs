@@ -20,11 +20,16 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::asked::Asked;
+use super::expansion::Used;
 use super::mounter::Job;
 use super::*;
 use crate::plugins::drivers;
 use crate::plugins::registration;
 use crate::seams::MountedVolume;
+use crate::volumes::persistent::Found;
+use crate::volumes::plugins::persistent_volume_claim::Claimed;
+use crate::volumes::plugins::{Plugin, Setup};
+use crate::volumes::sources::Sources;
 use crate::volumes::{VolumeError, mount_table};
 
 type Answer = Response<http_body_util::combinators::BoxBody<Bytes, Infallible>>;
@@ -375,21 +380,89 @@ async fn a_driver_says_what_its_volume_holds() {
 async fn a_driver_expands_a_volume_that_has_grown() {
     let node = start(terms(json!({"attachRequired": false})), bare_node()).await;
     let had = node.set_up("u", persistent("d")).await.expect("a volume");
-    let volume = json!({"metadata": {"name": "pv"}, "spec": {"capacity": {"storage": "2Ki"}}});
+    node.driver.calls();
+    assert!(node.csi.expands("d").await && !node.csi.expands("other").await);
+    let asked = persistent("d");
+    let expand_for = async |uid: &str, growth, leaves| {
+        let leaving = watch::channel(leaves).1;
+        let used = Used { uid, asked: &asked, target: &had.host_path, leaving };
+        node.csi.expand(used, growth).await
+    };
+    let expand = |growth| expand_for("u", growth, false);
+    node.driver.fail_next("expand", tonic::Status::internal("no"));
+    let text = "Expander.NodeExpand failed to expand the volume: rpc error: code = Internal desc = no";
+    assert_eq!(expand(sized("2Ki", "1Ki")).await, Err(text.to_owned()));
+    assert_eq!(node.driver.calls(), ["expand h 2048"]);
+    assert_eq!(expand(sized("2Ki", "1Ki")).await, Ok(true));
+    assert_eq!(node.driver.calls(), ["expand h 2048"]);
+    node.set_up("u2", persistent("d")).await.expect("a volume");
+    node.driver.calls();
+    assert_eq!(expand_for("u2", sized("2Ki", "2Ki"), false).await, Ok(false), "the node knows it");
+    assert_eq!(expand(sized("3Ki", "3Ki")).await, Ok(true), "another node has told the claim");
+    assert_eq!(node.driver.calls(), ["expand h 3072"]);
+    assert_eq!(expand_for("u", sized("4Ki", "3Ki"), true).await, Ok(false), "the pod leaves");
+    assert_eq!(expand_for("u3", sized("4Ki", "3Ki"), false).await, Ok(false), "it has no such volume");
+    node.driver.fail_next("expand", tonic::Status::failed_precondition("in use"));
+    assert_eq!(expand(sized("4Ki", "3Ki")).await, Ok(false), "it may be mounted");
+    assert_eq!(expand(sized("4Ki", "3Ki")).await, Ok(false), "it is not asked again");
+    assert_eq!(node.driver.calls(), ["expand h 4096"]);
+    node.tear_down("u").await;
+    node.tear_down("u2").await;
+    let had = node.set_up("u", persistent("d")).await.expect("a volume");
+    node.driver.calls();
+    let used = Used { uid: "u", asked: &asked, target: &had.host_path, leaving: watch::channel(false).1 };
+    assert_eq!(node.csi.expand(used, sized("4Ki", "3Ki")).await, Ok(true), "it was not in use meanwhile");
+    node.tear_down("u").await;
+}
+
+#[tokio::test]
+async fn a_pod_waits_for_a_volume_that_cannot_be_expanded() {
+    let node = start(terms(json!({"attachRequired": false})), bare_node()).await;
+    let drivers = Arc::new(volumes(&node.dir, &node.client, &node.drivers, &node.supervisor));
+    let volume = json!({"metadata": {"name": "pv"}, "spec": {"accessModes": ["ReadWriteMany"],
+        "capacity": {"storage": "2Ki"}, "csi": {"driver": "d", "volumeHandle": "h"}}});
     let claim =
         json!({"metadata": {"name": "c", "namespace": "n"}, "status": {"capacity": {"storage": "1Ki"}}});
+    let found = Found {
+        volume: Arc::new(serde_json::from_value(volume).expect("a volume")),
+        claim: Arc::new(serde_json::from_value(claim).expect("a claim")),
+        read_only: false,
+        directory: None,
+    };
+    let used = json!({"name": "v", "persistentVolumeClaim": {"claimName": "c"}});
+    let set_up = async || {
+        let (_stays, leaving) = watch::channel(false);
+        let volume = serde_json::from_value(used.clone()).expect("a volume");
+        let sources = Sources { persistent: [("v".to_owned(), found.clone())].into(), ..Sources::default() };
+        let setup = Setup {
+            dirs: PodDirs::new(node.dir.path().join("root")),
+            pod: pod("u"),
+            volume,
+            sources: Arc::new(sources),
+            now: jiff::Timestamp::UNIX_EPOCH,
+            node_memory_bytes: 0,
+            leaving,
+        };
+        let done = Claimed { drivers: Some(drivers.clone()) }.set_up(setup).await;
+        done.map_err(|source| crate::volumes::error::SetupError { volume: "v".into(), source }.to_string())
+    };
+    node.driver.fail_next("expand", tonic::Status::internal("no"));
+    let text = "MountVolume.Setup failed while expanding volume for volume \"pv\" : \
+        Expander.NodeExpand failed to expand the volume: rpc error: code = Internal desc = no";
+    assert_eq!(set_up().await.map(drop), Err(text.to_owned()));
+    node.driver.fail_next("expand", tonic::Status::failed_precondition("in use"));
+    assert_eq!(set_up().await.map(drop), Ok(()), "it is not expanded while it is used");
+    drivers.tear_down("u").await.map_err(|(_, error)| error.to_string()).expect("torn down");
+}
+
+/// A volume, and what its claim says.
+fn sized(has: &str, told: &str) -> expansion::Growth {
+    let volume = json!({"metadata": {"name": "pv"}, "spec": {"capacity": {"storage": has}}});
+    let claim =
+        json!({"metadata": {"name": "c", "namespace": "n"}, "status": {"capacity": {"storage": told}}});
     let growth = expansion::Growth::of(
         &serde_json::from_value(volume).expect("a volume"),
         &serde_json::from_value(claim).expect("a claim"),
     );
-    let growth = growth.expect("it has grown");
-    node.driver.calls();
-    assert!(node.csi.expands("d").await && !node.csi.expands("other").await);
-    let asked = persistent("d");
-    let expand = || node.csi.expand("u", &asked, &growth, &had.host_path);
-    assert_eq!(expand().await, Ok(true));
-    assert_eq!(node.driver.calls(), ["expand h 2048"]);
-    node.driver.fail_next("expand", tonic::Status::internal("no"));
-    assert_eq!(expand().await, Err("rpc error: code = Internal desc = no".to_owned()));
-    node.tear_down("u").await;
+    growth.expect("it is bound")
 }

@@ -83,6 +83,7 @@ impl Csi {
             })?;
         }
         self.note_staged(staging, false);
+        self.forget_refusal(one.record.driver(), one.record.handle());
         let staging = staging.to_owned();
         blocking(move || {
             remove_target(&staging)?;

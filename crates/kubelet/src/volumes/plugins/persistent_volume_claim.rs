@@ -10,7 +10,8 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeSpec, Pod, Vo
 
 use super::super::csi::Csi;
 use super::super::csi::asked::Asked;
-use super::super::csi::expansion::Growth;
+use super::super::csi::expansion::{Growth, Used};
+use super::super::error::Step;
 use super::super::persistent::Found;
 use super::super::{VolumeError, ownership};
 use super::{Plugin, Setup, csi, host_path};
@@ -48,13 +49,13 @@ impl Plugin for Claimed {
         if let Some(asked) = found.and_then(|found| Asked::persistent(&found.volume, found.read_only)) {
             let growth = found.and_then(|found| Growth::of(&found.volume, &found.claim));
             let (pod, drivers) = (setup.pod.clone(), self.drivers.as_deref());
+            let leaving = setup.leaving.clone();
             let mounted = csi::set_up(drivers, setup, asked.clone()).await?;
             if let (Some(growth), Some(drivers), false) = (growth, drivers, mounted.read_only) {
                 let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-                // The pod may have the volume as it is; it is tried again while the pod runs.
-                if let Err(error) = drivers.expand(uid, &asked, &growth, &mounted.host_path).await {
-                    tracing::warn!(volume = asked.name, error, "a volume cannot be expanded");
-                }
+                let used = Used { uid, asked: &asked, target: &mounted.host_path, leaving };
+                let expanded = drivers.expand(used, growth).await;
+                expanded.map_err(|why| VolumeError::driver(Step::Expand, &asked.name, why))?;
             }
             return Ok(mounted);
         }
