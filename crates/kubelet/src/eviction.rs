@@ -5,6 +5,7 @@
 //! is looked at every [`LOOK_EVERY`], as upstream does; a look reads four files of the kernel and asks nobody.
 
 mod local_storage;
+mod measured;
 mod usage;
 
 use std::collections::HashSet;
@@ -25,9 +26,10 @@ use crate::planner::{Eviction, Rejection};
 use crate::pressure::judge::{Judge, Starved};
 use crate::pressure::ranking::{self, Candidate};
 use crate::pressure::thresholds::Thresholds;
-use crate::pressure::{Observation, Observations, Signal, State};
+use crate::pressure::{Observation, Observations, Signal, State, is_critical};
 use crate::volumes::PodDirs;
 use crate::workers::Workers;
+use measured::Measured;
 
 /// How often the machine is looked at, as upstream.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -52,8 +54,9 @@ pub struct EvictorDeps {
 
 /// See the module's documentation.
 pub struct Evictor {
-    deps: EvictorDeps,
+    deps: Arc<EvictorDeps>,
     judge: Judge,
+    measured: Arc<Measured>,
     /// The pod that was ended last, and until when to wait for its end.
     ending: Option<(String, Instant)>,
 }
@@ -61,16 +64,24 @@ pub struct Evictor {
 impl Evictor {
     pub fn new(deps: EvictorDeps) -> Self {
         let judge = Judge::new(deps.thresholds.clone());
-        Self { deps, judge, ending: None }
+        Self { deps: Arc::new(deps), judge, measured: Arc::default(), ending: None }
     }
 
-    /// Looks and acts, for ever.
-    pub async fn run(mut self) {
+    /// Looks and acts, for ever. Files are counted beside that, however long it takes.
+    pub async fn run(self) {
+        let (deps, measured) = (self.deps.clone(), self.measured.clone());
+        tokio::join!(self.watch(), measured.keep(&deps));
+    }
+
+    async fn watch(mut self) {
         loop {
             match self.observe().await {
                 Ok(observed) => {
-                    self.look(&observed).await;
-                    self.look_at_local_storage().await;
+                    let starved = self.judge(&observed);
+                    self.end_excessive();
+                    if let Some(starved) = unless_ending(starved, self.ending.as_ref()) {
+                        self.relieve(&starved).await;
+                    }
                 }
                 Err(why) => {
                     let problem = Some(format!("machine state cannot be read: {why}"));
@@ -87,44 +98,34 @@ impl Evictor {
         read.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
-    async fn look(&mut self, observed: &Observations) {
+    /// What the node is short of, so that pods have to end.
+    fn judge(&mut self, observed: &Observations) -> Option<Starved> {
         let verdict = self.judge.look(observed, self.deps.clock.now());
         self.deps.facts.set_pressure(verdict.conditions.clone());
         self.tell(|_| State { conditions: verdict.conditions, problem: None });
         let now = Instant::now();
         let ending = self.ending.take();
         self.ending = ending.filter(|(uid, until)| *until > now && self.deps.workers.holds(uid));
-        if let Some(starved) = verdict.starved.filter(|_| self.ending.is_none()) {
-            self.relieve(&starved).await;
-        }
+        verdict.starved
     }
 
-    /// Ends the pods that have written more than their containers may. The runtime alone knows where containers write and
-    /// reports no writes, so that the pods that have such a limit, and no others, are measured at each look.
-    async fn look_at_local_storage(&self) {
-        let is_limited = |pod: &Arc<Pod>| local_storage::is_limited(pod);
-        let pods: Vec<Arc<Pod>> = self.deps.workers.active().into_iter().filter(is_limited).collect();
-        for pod in pods {
+    /// Ends the pods that were found to have written more than their containers may: before others have to end, who wait
+    /// for what those give back.
+    fn end_excessive(&mut self) {
+        for pod in self.deps.workers.active() {
             let Some(uid) = pod.metadata.uid.clone() else { continue };
+            let Some(usage) = self.measured.of(&uid, Instant::now()) else { continue };
+            let Some(excess) = local_storage::excess(&pod, &usage) else { continue };
             if !is_news(self.deps.workers.ending_within_s(&uid), 1) {
                 continue;
             }
-            match usage::of_pod(&self.deps, &pod).await {
-                Ok(usage) => {
-                    if let Some(excess) = local_storage::excess(&pod, &usage) {
-                        let why = Rejection { reason: "Evicted".to_owned(), message: excess.message };
-                        let signal = Some(excess.signal);
-                        // As upstream: who fills the disk is not waited for.
-                        let eviction = Eviction { grace_s: Some(1), signal, ..Eviction::from(why) };
-                        self.deps.workers.evict(&uid, eviction);
-                    }
-                }
-                Err(error) => tracing::warn!(
-                    error = error.message(),
-                    pod = pod.metadata.name,
-                    namespace = pod.metadata.namespace,
-                    "what a pod has written is not known"
-                ),
+            let why = Rejection { reason: "Evicted".to_owned(), message: excess.message };
+            // As upstream: who fills the disk is not waited for.
+            let eviction = Eviction { grace_s: Some(1), signal: Some(excess.signal), ..Eviction::from(why) };
+            self.deps.workers.evict(&uid, eviction);
+            // Critical pods stay: nothing is to be waited for.
+            if !is_critical(&pod) {
+                self.ending = Some((uid, Instant::now() + PATIENCE));
             }
         }
     }
@@ -246,6 +247,11 @@ impl Evictor {
     }
 }
 
+/// What pods have to end for in this look: nothing while the end of another is waited for.
+fn unless_ending(starved: Option<Starved>, ending: Option<&(String, Instant)>) -> Option<Starved> {
+    starved.filter(|_| ending.is_none())
+}
+
 /// Whether a pod that was told to end within `told` seconds would end sooner if it were told `grace_s`.
 fn is_news(told: Option<i64>, grace_s: i64) -> bool {
     told.is_none_or(|told| grace_s.max(1) < told)
@@ -294,5 +300,17 @@ mod tests {
     fn who_ends_as_soon_as_it_can_is_left_alone() {
         assert!(is_news(None, 1) && is_news(Some(30), 1) && is_news(Some(30), 0));
         assert!(!is_news(Some(1), 1) && !is_news(Some(1), 0) && !is_news(Some(5), 30));
+    }
+
+    #[test]
+    fn nobody_ends_for_the_node_while_another_gives_something_back() {
+        let starved = || {
+            let signal = Signal::NodefsAvailable;
+            Some(Starved { signal, is_hard: true, least: 1, available: 0 })
+        };
+        let excessive = ("u".to_owned(), Instant::now());
+        assert_eq!(unless_ending(starved(), Some(&excessive)), None);
+        assert_eq!(unless_ending(starved(), None), starved());
+        assert_eq!(unless_ending(None, None), None);
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use cri::v1;
 use k8s_openapi::api::core::v1::Pod;
@@ -14,6 +15,9 @@ use crate::container_config::log_directory;
 use crate::cri_view::{LABEL_CONTAINER_NAME, LABEL_POD_UID};
 use crate::pressure::Signal;
 use crate::pressure::ranking::{ContainerUsage, Usage};
+
+/// How long files are counted at most, those of all pods together.
+const COUNTING: Duration = Duration::from_secs(10);
 
 /// By the pods' uids.
 pub type Usages = BTreeMap<String, Usage>;
@@ -72,7 +76,7 @@ async fn with_files(
         })
         .collect();
     let counted = tokio::task::spawn_blocking(move || {
-        add_files(&mut usages, &places);
+        add_files(&mut usages, &places, COUNTING);
         usages
     });
     counted.await.map_err(|error| tonic::Status::internal(error.to_string()))
@@ -100,29 +104,40 @@ fn of_stats(linux: v1::LinuxPodSandboxStats) -> Usage {
     usage
 }
 
-/// Adds pods' volumes and logs. Blocks.
-fn add_files(usages: &mut Usages, places: &[(String, PathBuf, PathBuf)]) {
+/// Adds pods' volumes and logs, each pod's as far as they can be counted in its share of the time: what is found is never
+/// more than there is. Blocks.
+fn add_files(usages: &mut Usages, places: &[(String, PathBuf, PathBuf)], within: Duration) {
+    let share = within / u32::try_from(places.len().max(1)).unwrap_or(u32::MAX);
     for (uid, volumes, logs) in places {
         let Some(usage) = usages.get_mut(uid) else { continue };
-        for folder in [volumes, logs] {
-            let (bytes, files) = used(folder);
+        let until = Instant::now() + share;
+        let of_containers: Vec<PathBuf> = usage.containers.iter().map(|one| logs.join(&one.name)).collect();
+        let of_pod = [(volumes, used(volumes, &[], until)), (logs, used(logs, &of_containers, until))];
+        for (folder, (bytes, files)) in of_pod {
+            tracing::trace!(folder = %folder.display(), bytes, files, "files were counted");
             usage.disk_bytes += bytes;
             usage.inodes += files;
         }
-        for container in &mut usage.containers {
-            container.disk_bytes += used(&logs.join(&container.name)).0;
+        for (container, logs) in usage.containers.iter_mut().zip(&of_containers) {
+            let (bytes, files) = used(logs, &[], until);
+            container.disk_bytes += bytes;
+            usage.disk_bytes += bytes;
+            usage.inodes += files;
         }
     }
 }
 
-/// What the files under `folder` take on disk, and how many they are; links to one file are counted once. What is mounted
-/// there from elsewhere is not looked at. Blocks.
-fn used(folder: &Path) -> (u64, u64) {
+/// What the files under `folder` take on disk, and how many they are, as far as they are found by `until`; links to one
+/// file are counted once. What is mounted there from elsewhere is not looked at, and not into the folders `beside`. Blocks.
+fn used(folder: &Path, beside: &[PathBuf], until: Instant) -> (u64, u64) {
     let Ok(own) = fs::symlink_metadata(folder) else { return (0, 0) };
     let (mut bytes, mut files) = (0u64, 0u64);
     let (mut seen, mut open) = (HashSet::new(), vec![folder.to_owned()]);
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if Instant::now() >= until {
+                return (bytes, files);
+            }
             let Ok(meta) = entry.metadata() else { continue };
             let is_known = meta.nlink() > 1 && !meta.is_dir() && !seen.insert(meta.ino());
             if is_known || meta.dev() != own.dev() {
@@ -130,7 +145,7 @@ fn used(folder: &Path) -> (u64, u64) {
             }
             bytes = bytes.saturating_add(meta.blocks().saturating_mul(512));
             files += 1;
-            if meta.is_dir() {
+            if meta.is_dir() && !beside.contains(&entry.path()) {
                 open.push(entry.path());
             }
         }
@@ -156,7 +171,8 @@ mod tests {
         let mut usages = Usages::from([("u".to_owned(), usage)]);
         add_files(
             &mut usages,
-            &[("u".to_owned(), volumes, logs), ("gone".to_owned(), "/a".into(), "/b".into())],
+            &[("u".to_owned(), volumes.clone(), logs), ("gone".to_owned(), "/a".into(), "/b".into())],
+            Duration::from_secs(600),
         );
         let usage = &usages["u"];
         assert!(
@@ -165,5 +181,10 @@ mod tests {
         );
         assert_eq!(usage.inodes, 4, "two folders and two files");
         assert!(usage.containers[0].disk_bytes > 1 << 16, "{usage:?}");
+        assert_eq!(
+            used(&volumes, &[], Instant::now()),
+            (0, 0),
+            "nothing is looked at for longer than it may take"
+        );
     }
 }
