@@ -2,8 +2,9 @@
 //!
 //! Drivers are asked when somebody wants to know, and not more often than each [`STALE_AFTER`], as upstream.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -57,11 +58,11 @@ impl Measured {
         self.driver.as_ref().map(|(driver, _)| driver.as_str())
     }
 
-    async fn look(&self, drivers: Option<&Csi>) -> Result<Option<VolumeFigures>, String> {
+    async fn look(&self, drivers: Option<&Csi>, looks: &Looks) -> Result<Option<VolumeFigures>, String> {
         match (&self.driver, drivers) {
             (None, _) => {
-                let path = self.path.clone();
-                let read = tokio::task::spawn_blocking(move || of_path(&path)).await;
+                let look = looks.begin(&self.path).ok_or("it was looked at before and does not answer")?;
+                let read = tokio::task::spawn_blocking(move || of_path(&look.path)).await;
                 read.map_err(|error| error.to_string())?.map(Some).map_err(|error| error.to_string())
             }
             (Some((driver, handle)), Some(drivers)) => drivers.figures(driver, handle, &self.path).await,
@@ -70,9 +71,41 @@ impl Measured {
     }
 }
 
+/// The paths at which the kernel looks now. A thread that asks for a dead mount comes back when the mount does: no second
+/// one is sent after it.
+#[derive(Clone, Default)]
+struct Looks(Arc<std::sync::Mutex<HashSet<PathBuf>>>);
+
+impl Looks {
+    /// `None` while another look is under way.
+    fn begin(&self, path: &Path) -> Option<Look> {
+        let is_first = self.lock().insert(path.to_owned());
+        is_first.then(|| Look { path: path.to_owned(), looks: self.clone() })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Under way until it is dropped.
+struct Look {
+    path: PathBuf,
+    looks: Looks,
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.looks.lock().remove(&self.path);
+    }
+}
+
 /// What was last known, and since when.
 #[derive(Default)]
-pub struct Figures(Mutex<Option<(Instant, Arc<Vec<ClaimFigures>>)>>);
+pub struct Figures {
+    known: Mutex<Option<(Instant, Arc<Vec<ClaimFigures>>)>>,
+    looks: Looks,
+}
 
 impl Figures {
     /// The figures of these volumes of pods, or what was known of them a moment ago. One caller at a time asks.
@@ -81,13 +114,13 @@ impl Figures {
         drivers: Option<&Csi>,
         measured: impl FnOnce() -> Vec<(Arc<Pod>, Measured)>,
     ) -> Arc<Vec<ClaimFigures>> {
-        let mut known = self.0.lock().await;
+        let mut known = self.known.lock().await;
         if let Some((at, figures)) = known.as_ref().filter(|(at, _)| at.elapsed() < STALE_AFTER) {
             tracing::trace!(?at, "the figures of volumes are young enough");
             return figures.clone();
         }
         let looks = measured().into_iter().map(|(pod, one)| async move {
-            let looked = tokio::time::timeout(PATIENCE, one.look(drivers)).await;
+            let looked = tokio::time::timeout(PATIENCE, one.look(drivers, &self.looks)).await;
             let figures = match looked.unwrap_or_else(|_| Err("it takes too long".to_owned())) {
                 Ok(figures) => figures?,
                 Err(error) => {
@@ -139,6 +172,17 @@ mod tests {
         let found = Found { volume: persistent, claim: Arc::default(), read_only: false, directory: None };
         let mounted = MountedVolume { host_path: path.to_owned(), read_only: false };
         Measured::new(&pod, &volume, &found, &mounted)
+    }
+
+    #[tokio::test]
+    async fn nobody_looks_at_a_path_at_which_somebody_looks() {
+        let local = measured(&json!({"local": {"path": "/"}}), Path::new("/")).expect("it can be measured");
+        let looks = Looks::default();
+        let under_way = looks.begin(Path::new("/")).expect("the first");
+        assert!(local.look(None, &looks).await.is_err());
+        drop(under_way);
+        assert!(local.look(None, &looks).await.is_ok_and(|figures| figures.is_some()));
+        assert!(local.look(None, &looks).await.is_ok(), "the look is over");
     }
 
     #[tokio::test(start_paused = true)]
