@@ -14,6 +14,8 @@ use crate::pressure::Condition;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OwnNode {
     pub name: String,
+    uid: String,
+    version: String,
     pub labels: BTreeMap<String, String>,
     pub taints: Vec<Taint>,
 }
@@ -22,14 +24,36 @@ impl OwnNode {
     pub fn of(node: &Node) -> Self {
         Self {
             name: node.metadata.name.clone().unwrap_or_default(),
+            uid: node.metadata.uid.clone().unwrap_or_default(),
+            version: node.metadata.resource_version.clone().unwrap_or_default(),
             labels: node.metadata.labels.clone().unwrap_or_default(),
             taints: node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default(),
         }
     }
+
+    /// Whether this is an older version of the same object. Versions that are no numbers say nothing of their order.
+    fn is_older_than(&self, other: &Self) -> bool {
+        let number = |node: &Self| node.version.parse::<u64>().ok();
+        let versions = number(self).zip(number(other));
+        self.uid == other.uid && versions.is_some_and(|(own, other)| own < other)
+    }
 }
 
 /// The newest that is known of the node's own object. Clones share it.
-pub type OwnNodeCell = Arc<ArcSwap<OwnNode>>;
+#[derive(Debug, Clone, Default)]
+pub struct OwnNodeCell(Arc<ArcSwap<OwnNode>>);
+
+impl OwnNodeCell {
+    pub fn load(&self) -> Arc<OwnNode> {
+        self.0.load_full()
+    }
+
+    /// The object is this now, unless a newer version is known: it is read and followed at once.
+    pub fn learn(&self, node: OwnNode) {
+        let node = Arc::new(node);
+        self.0.rcu(|known| if node.is_older_than(known) { known.clone() } else { node.clone() });
+    }
+}
 
 /// The node's resources and addresses. Reads never wait.
 #[derive(Debug, Default)]
@@ -59,12 +83,12 @@ impl NodeFacts {
 
     /// The node's object as it is known now.
     pub fn own(&self) -> Arc<OwnNode> {
-        self.own.load_full()
+        self.own.load()
     }
 
-    /// The node's object is this now.
+    /// The node's object is this now, unless a newer version is known.
     pub fn set_own(&self, own: OwnNode) {
-        self.own.store(Arc::new(own));
+        self.own.learn(own);
     }
 
     /// All the memory the machine has.
@@ -100,5 +124,32 @@ impl NodeFacts {
 
     pub fn set_host_ips(&self, ips: Vec<String>) {
         self.host_ips.store(Arc::new(ips));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(uid: &str, version: &str, disk: &str) -> OwnNode {
+        let metadata = json!({"uid": uid, "resourceVersion": version, "labels": {"disk": disk}});
+        OwnNode::of(&serde_json::from_value(json!({"metadata": metadata})).expect("a node"))
+    }
+
+    #[test]
+    fn an_older_version_of_the_node_changes_nothing() {
+        let cell = OwnNodeCell::default();
+        let told = |uid: &str, version: &str, disk: &str| {
+            cell.learn(node(uid, version, disk));
+            cell.load().labels["disk"].clone()
+        };
+        assert_eq!(told("u", "9", "old"), "old");
+        assert_eq!(told("u", "10", "new"), "new");
+        assert_eq!(told("u", "9", "old"), "new");
+        assert_eq!(told("u", "10", "same"), "same");
+        assert_eq!(told("v", "2", "other"), "other", "the node was made anew");
+        assert_eq!(told("v", "x", "unknown"), "unknown");
     }
 }

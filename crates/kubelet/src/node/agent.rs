@@ -73,7 +73,7 @@ impl NodeAgent {
         let (poke, pod_cidr) = (Arc::default(), watch::Sender::new(None));
         let (conditions, is_disputed) = (Mutex::default(), AtomicBool::new(false));
         // What the node will be registered with counts until the API has said more.
-        config.own.store(Arc::new(OwnNode::of(&object::node(&config, &machine))));
+        config.own.learn(OwnNode::of(&object::node(&config, &machine)));
         Self {
             config,
             machine,
@@ -279,7 +279,7 @@ impl NodeAgent {
 
     /// Pods are measured against this from now on.
     fn learn(&self, node: &Node) {
-        self.config.own.store(Arc::new(OwnNode::of(node)));
+        self.config.own.learn(OwnNode::of(node));
     }
 
     /// Has the status written again where the API says something else of the node than the node itself, as after a time
