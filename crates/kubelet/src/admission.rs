@@ -127,7 +127,9 @@ fn failed(pod: &Pod, found: Vec<Failure>, others: &[Arc<Pod>]) -> Admission {
         Some(Failure::Predicate { name, text }) => {
             let message = format!("Predicate {name} failed: {text}");
             let why = Rejection { reason: (*name).to_owned(), message };
-            if *name == NODE_AFFINITY { Admission::Misplaced(why) } else { Admission::Refused(why) }
+            // Where something else stands against the pod too, other labels would not help.
+            let is_alone = *name == NODE_AFFINITY && found.len() == 1;
+            if is_alone { Admission::Misplaced(why) } else { Admission::Refused(why) }
         }
         Some(Failure::Lacks(lack)) => Admission::Refused(lack.rejection()),
         None => Admission::TakenOn,

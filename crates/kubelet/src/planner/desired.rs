@@ -128,10 +128,14 @@ impl Eviction {
         self.grace_s.map_or(own_s, |longest| own_s.min(longest.max(1)))
     }
 
-    /// Another eviction of the same pod: the reason stays, and the shorter grace counts. Whether it is shorter than before.
+    /// Another eviction of the same pod: the shorter grace counts. The reason stays, unless the later one alone ends
+    /// critical pods too. Whether the grace is shorter than before.
     pub fn hurry(&mut self, later: &Self) -> bool {
         let is_shorter =
             later.grace_s.is_some_and(|later| self.grace_s.is_none_or(|longest| later < longest));
+        if later.is_for_other && !self.is_for_other {
+            *self = Self { grace_s: self.grace_s, ..later.clone() };
+        }
         if is_shorter {
             self.grace_s = later.grace_s;
         }

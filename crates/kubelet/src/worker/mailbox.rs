@@ -72,7 +72,7 @@ impl Mailbox {
         self.bell.notify_one();
     }
 
-    /// Asks for the pod's end; the first reason stays, and the shortest grace counts.
+    /// Asks for the pod's end; evictions that were not looked at yet are merged ([`Eviction::hurry`]).
     pub fn evict(&self, why: Eviction) {
         self.with(|mail| match &mut mail.eviction {
             Some(first) => {
@@ -112,5 +112,22 @@ impl Mailbox {
 
     fn with<T>(&self, f: impl FnOnce(&mut Mail) -> T) -> T {
         f(&mut self.mail.lock().unwrap_or_else(|e| e.into_inner()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planner::Rejection;
+
+    #[test]
+    fn a_preemption_is_not_lost_behind_another_eviction() {
+        let mailbox = Mailbox::default();
+        let why = Rejection { reason: "Evicted".to_owned(), message: String::new() };
+        mailbox.evict(Eviction { grace_s: Some(5), ..Eviction::from(why.clone()) });
+        mailbox.evict(Eviction::preemption());
+        mailbox.evict(Eviction { grace_s: Some(9), ..Eviction::from(why) });
+        let merged = mailbox.take().eviction.expect("one");
+        assert_eq!(merged, Eviction { grace_s: Some(5), ..Eviction::preemption() });
     }
 }

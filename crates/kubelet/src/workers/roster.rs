@@ -133,6 +133,9 @@ impl Roster {
         let is_other = |other: &Arc<Pod>| other.metadata.uid.as_deref() != Some(uid);
         let mut others = self.holders();
         others.staying.retain(is_other);
+        // Room is being made for those: nobody else takes it.
+        let critical = self.held.iter().filter(|held| is_critical(&held.pod));
+        others.staying.extend(critical.map(|held| held.pod.clone()));
         admission::resize(pod, &others, allocatable)
     }
 

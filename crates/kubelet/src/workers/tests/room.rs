@@ -106,3 +106,16 @@ async fn while_nobody_knows_better_the_known_labels_count() {
         )
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_grows_does_not_take_the_room_that_is_made() {
+    let (node, _tasks) = attended();
+    node.deliver(&asking("a", "1"));
+    node.deliver(&asking("b", "2"));
+    sleep(Duration::from_secs(5)).await;
+    node.deliver(&critical("c", "3", 2_000_000_000));
+    node.deliver(&asking("a", "2"));
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!([node.is_running("a"), node.is_running("c")], [true, true], "{:#?}", node.status_of("a"));
+    assert_eq!(node.resizes("a"), [("PodResizePending".to_owned(), "Deferred".to_owned())]);
+}
