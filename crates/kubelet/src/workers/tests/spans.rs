@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Mutex;
 
-use tracing::Level;
-use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Level};
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use super::*;
@@ -29,8 +29,11 @@ impl Logged {
     }
 }
 
-/// Collects what this thread logs, with the beginnings of spans, until the guard is dropped.
-fn collect() -> (Logged, DefaultGuard) {
+/// Collects what this thread logs, with the beginnings of spans, until the guard is dropped. While there is one collector
+/// only, each place that logs asks that of the thread which comes there first, for good: that may be another test's, which
+/// collects nothing. With a second one all are asked.
+fn collect() -> (Logged, (DefaultGuard, Dispatch)) {
+    let second = Dispatch::new(NoSubscriber::new());
     let logged = Logged::default();
     let writer = logged.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -41,7 +44,7 @@ fn collect() -> (Logged, DefaultGuard) {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
-    (logged, tracing::subscriber::set_default(subscriber))
+    (logged, (tracing::subscriber::set_default(subscriber), second))
 }
 
 #[tokio::test(start_paused = true)]
