@@ -126,7 +126,8 @@ fn amount(resource: &str, amount: i64) -> String {
     match resource {
         "cpu" if amount % 1000 == 0 => (amount / 1000).to_string(),
         "cpu" => format!("{amount}m"),
-        "memory" | "ephemeral-storage" if amount > 0 && amount % MI == 0 => format!("{}Mi", amount / MI),
+        // What is free is seldom a whole number of mebibytes; a little less fits as well.
+        "memory" | "ephemeral-storage" if amount >= MI => format!("{}Mi", amount / MI),
         _ => amount.to_string(),
     }
 }

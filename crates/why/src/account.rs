@@ -83,6 +83,12 @@ impl Account {
     }
 }
 
+/// A condition: `Ready is False: Reason: message`, as far as they are given.
+pub fn said(condition: &str, status: &str, why: [&str; 2]) -> String {
+    let why: String = why.iter().filter(|part| !part.is_empty()).map(|part| format!(": {part}")).collect();
+    format!("{condition} is {status}{why}")
+}
+
 /// `1 pod`, `3 pods`.
 pub fn number<N: Into<i64>>(count: N, thing: &str) -> String {
     match count.into() {

@@ -4,7 +4,7 @@ use jiff::{SpanRound, Timestamp, Unit};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node, NodeCondition};
 
-use crate::account::Account;
+use crate::account::{self, Account};
 use crate::reader::Reader;
 use crate::{deletion, warnings};
 
@@ -26,7 +26,32 @@ pub struct Facts {
 /// # Errors
 /// When there is no such node, or its lease or events cannot be read.
 pub async fn tell(reader: &Reader, name: &str) -> kube::Result<Account> {
-    let node: Node = reader.get_global(name).await?;
+    let node = reader.get_global(name).await?;
+    tell_of(reader, node).await
+}
+
+/// What stands behind a pod that is on a node: the node, where it is gone or not ready.
+///
+/// # Errors
+/// When the node, its lease or its events cannot be read.
+pub async fn tell_fault(reader: &Reader, name: &str) -> kube::Result<Option<Account>> {
+    let Some(node) = reader.find_global::<Node>(name).await? else {
+        let mut missing = Account::unwell("does not exist").of("node", None, name);
+        missing.help = Some(format!("delete what is to run there, or bring the node {name} back"));
+        return Ok(Some(missing));
+    };
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let is_ready =
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    if is_ready {
+        return Ok(None);
+    }
+    Ok(Some(tell_of(reader, node).await?))
+}
+
+async fn tell_of(reader: &Reader, node: Node) -> kube::Result<Account> {
+    let name = node.metadata.name.clone().unwrap_or_default();
+    let name = name.as_str();
     let lease: Option<Lease> = reader.find(LEASES, name).await?;
     let renewed = lease.and_then(|lease| lease.spec?.renew_time).map(|time| time.0);
     // Events name nodes by their name instead of their uid.
@@ -45,13 +70,8 @@ pub fn account(facts: &Facts) -> Account {
 }
 
 fn said(condition: &NodeCondition) -> String {
-    let message = condition.message.as_deref().unwrap_or_default();
-    format!(
-        "{} is {}: {}: {message}",
-        condition.type_,
-        condition.status,
-        condition.reason.as_deref().unwrap_or_default()
-    )
+    let text = |text: &'_ Option<String>| text.clone().unwrap_or_default();
+    account::said(&condition.type_, &condition.status, [&text(&condition.reason), &text(&condition.message)])
 }
 
 fn state(facts: &Facts) -> Account {

@@ -1,12 +1,13 @@
 //! Objects of any other kind: who deletes them, what their conditions and events say.
 
 use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResource;
 use kube::Api;
 use kube::api::DynamicObject;
-use kube::discovery::{self, ApiResource, Scope};
+use kube::discovery::ApiResource;
 use serde_json::Value;
 
-use crate::account::Account;
+use crate::account::{Account, said};
 use crate::reader::Reader;
 use crate::unknown::UnknownSubject;
 use crate::{deletion, warnings};
@@ -15,31 +16,64 @@ use crate::{deletion, warnings};
 const ABNORMAL: [&str; 6] =
     ["Degraded", "Failed", "Failure", "Stalled", "NamesConflict", "NonStructuralSchema"];
 
-/// The kind that the API server knows by a word: its plural, singular or kind, with the group where there are several.
-/// Groups that cannot be listed, because their server is down for example, are passed over.
+/// The kind that the API server knows by a word: its plural, singular or short name, or the kind, with the group where
+/// there are several. Groups that cannot be listed, because their server is down for example, are passed over.
 ///
 /// # Errors
 /// When the groups cannot be read, or no kind goes by the word; then a group that could not be listed is the error.
 pub async fn resolve(reader: &Reader, word: &str) -> Result<(ApiResource, bool), UnknownSubject> {
     let (name, group) = word.split_once('.').map_or((word, None), |(name, group)| (name, Some(group)));
-    let listed = reader.client.list_api_groups().await?;
-    let groups = std::iter::once(String::new()).chain(listed.groups.into_iter().map(|group| group.name));
     let mut failed = None;
-    for wanted in groups.filter(|found| group.is_none_or(|group| found == group)) {
-        let found = match discovery::group(&reader.client, &wanted).await {
-            Ok(found) => found,
-            Err(error) => {
-                failed = failed.or(Some(error));
-                continue;
-            }
+    for version in versions(reader).await? {
+        let own = version.rsplit_once('/').map_or("", |(group, _)| group);
+        if group.is_some_and(|group| group != own) {
+            continue;
+        }
+        let listed = match version.contains('/') {
+            true => reader.client.list_api_group_resources(&version).await,
+            false => reader.client.list_core_api_resources(&version).await,
         };
-        for (resource, capabilities) in found.recommended_resources() {
-            if resource.plural == name || resource.kind.to_lowercase() == name {
-                return Ok((resource, matches!(capabilities.scope, Scope::Namespaced)));
+        match listed {
+            Ok(listed) => {
+                if let Some(found) = listed.resources.iter().find(|resource| is_called(resource, name)) {
+                    return Ok((described(found, own, &version), found.namespaced));
+                }
             }
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
     Err(failed.map_or_else(|| UnknownSubject::NoSuchKind(word.to_owned()), UnknownSubject::Api))
+}
+
+/// The versions that the server prefers, one of each group.
+async fn versions(reader: &Reader) -> kube::Result<Vec<String>> {
+    let mut versions = reader.client.list_core_api_versions().await?.versions;
+    versions.truncate(1);
+    for group in reader.client.list_api_groups().await?.groups {
+        versions.extend(
+            group.preferred_version.or_else(|| group.versions.into_iter().next()).map(|v| v.group_version),
+        );
+    }
+    Ok(versions)
+}
+
+fn is_called(resource: &APIResource, name: &str) -> bool {
+    let short = resource.short_names.iter().flatten();
+    !resource.name.contains('/')
+        && (resource.name == name
+            || resource.singular_name == name
+            || resource.kind.to_lowercase() == name
+            || short.into_iter().any(|short| short == name))
+}
+
+fn described(resource: &APIResource, group: &str, version: &str) -> ApiResource {
+    ApiResource {
+        group: group.to_owned(),
+        version: version.rsplit('/').next().unwrap_or_default().to_owned(),
+        api_version: version.to_owned(),
+        kind: resource.kind.clone(),
+        plural: resource.name.clone(),
+    }
 }
 
 /// # Errors
@@ -77,15 +111,7 @@ fn state(object: &Value) -> Account {
         .into_iter()
         .flatten()
         .filter(bad)
-        .map(|c| {
-            format!(
-                "{} is {}: {}: {}",
-                text(c, "type"),
-                text(c, "status"),
-                text(c, "reason"),
-                text(c, "message")
-            )
-        })
+        .map(|c| said(&text(c, "type"), &text(c, "status"), [&text(c, "reason"), &text(c, "message")]))
         .collect();
     let phase = object.pointer("/status/phase").and_then(Value::as_str);
     let summary = phase.map_or_else(|| "exists".to_owned(), |phase| format!("is {phase}"));

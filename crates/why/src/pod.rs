@@ -9,7 +9,7 @@ use scheduler::why::{Explanation, Refusal};
 
 use crate::account::Account;
 use crate::reader::Reader;
-use crate::{claim, deletion, refusals, warnings};
+use crate::{claim, deletion, node, refusals, warnings};
 
 /// The scheduler that knarr runs.
 const OWN_SCHEDULER: &str = "default-scheduler";
@@ -23,6 +23,8 @@ pub struct Facts {
     pub placement: Option<Explanation>,
     /// The pod's claims that are not bound, or are missing.
     pub claims: Vec<Account>,
+    /// The pod's node, where it is gone or not ready.
+    pub node: Option<Account>,
     /// The last lines of containers that ended, by container, or why they cannot be read.
     pub last_lines: BTreeMap<String, Result<Vec<String>, String>>,
 }
@@ -53,6 +55,8 @@ async fn look(reader: &Reader, pod: Pod) -> kube::Result<Facts> {
     if pods::node_name(&pod).is_empty() {
         facts.claims = unbound(reader, &namespace, &pod).await?;
         facts.placement = Some(scheduler::why::explain(&pod, reader.world().await?));
+    } else {
+        facts.node = node::tell_fault(reader, pods::node_name(&pod)).await?;
     }
     for name in containers::crashed(&pod) {
         let lines =
@@ -98,6 +102,10 @@ pub fn account(facts: &Facts) -> Account {
     };
     if !pods::is_ready(pod) && placed {
         account.causes.extend(warnings::lines(&facts.events));
+        if let Some(node) = &facts.node {
+            account.help = node.remedy().map(str::to_owned).or(account.help);
+            account.behind.push(node.clone());
+        }
     }
     let meta = &pod.metadata;
     account.of("pod", meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default())

@@ -70,6 +70,16 @@ impl Reader {
         Api::all(self.client.clone()).get(name).await
     }
 
+    pub(crate) async fn find_global<K>(&self, name: &str) -> kube::Result<Option<K>>
+    where
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
+    {
+        Api::all(self.client.clone()).get_opt(name).await
+    }
+
     /// The objects of a namespace whose labels a selector in its written form matches; `""` matches all.
     pub(crate) async fn list<K>(&self, namespace: &str, labels: &str) -> kube::Result<Vec<K>>
     where

@@ -100,3 +100,15 @@ fn what_a_container_wrote_last_is_shown_or_why_it_is_not() {
     let unread = told(Err("the node is away".to_owned()));
     assert!(unread.contains("\n  the log of container c cannot be read: the node is away\n"), "{unread}");
 }
+
+#[test]
+fn a_node_that_is_gone_stands_behind_its_pods() {
+    let mut node = Account::unwell("does not exist").of("node", None, "ghost");
+    node.help = Some("bring it back".to_owned());
+    let pod = pod(json!({"containers": [], "nodeName": "ghost"}), json!({"phase": "Pending"}));
+    assert_eq!(
+        account(&Facts { pod, node: Some(node), ..Facts::default() }).text(),
+        "pod ns/web is on node ghost, Pending and not ready\n  node ghost does not exist\n\
+         What would help: bring it back.\n"
+    );
+}
