@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::client::{Request, escaped};
+use crate::client::{Request, name_part, namespace_part};
 use crate::discovery::Resource;
 use crate::failure::{Failure, quoted};
 use crate::kubeconfig::os_words;
@@ -31,8 +31,20 @@ pub struct Info {
 
 impl Info {
     /// The object's own path.
-    pub fn path(&self) -> String {
-        format!("{}/{}", self.resource.path(self.scope()), escaped(&self.name))
+    ///
+    /// # Errors
+    /// When its name or its namespace would lead elsewhere.
+    pub fn path(&self) -> Result<String, Failure> {
+        Ok(format!("{}/{}", self.collection()?, name_part(&self.name)?))
+    }
+
+    /// The path of the kind's objects where this one is.
+    ///
+    /// # Errors
+    /// When its namespace would lead elsewhere.
+    pub fn collection(&self) -> Result<String, Failure> {
+        self.scope().map(namespace_part).transpose()?;
+        Ok(self.resource.path(self.scope()))
     }
 
     pub fn scope(&self) -> Option<&str> {
@@ -133,7 +145,9 @@ pub fn manifests(session: &Session) -> Result<Vec<Info>, Failure> {
             }
         }
     }
-    if infos.is_empty() && failures.is_empty() {
+    // The other commands have words of their own for it, or do nothing.
+    let needs_one = !["delete", "get", "replace"].contains(&session.command.as_str());
+    if infos.is_empty() && failures.is_empty() && needs_one {
         return Err(Failure::message(
             "no objects passed to ".to_owned() + session.command.split(' ').next().unwrap_or(""),
         ));
@@ -356,8 +370,8 @@ pub fn fetch(session: &Session, wanted: &Wanted<'_>) -> Result<(Vec<Info>, Vec<F
             Target::Named(resource, name) => {
                 checked_name(wanted)?;
                 let scope = resource.namespaced.then(|| session.namespace()).transpose()?;
-                let path = format!("{}/{}", resource.path(scope), escaped(&name));
-                match client.json(&Request::get(path)) {
+                let path = resource.object_path(scope, &name);
+                match path.and_then(|path| client.json(&Request::get(path))) {
                     Ok(object) => infos.push(Info::of(&resource, object)),
                     Err(failure) => failures.push(failure),
                 }
@@ -378,7 +392,7 @@ pub fn fetch(session: &Session, wanted: &Wanted<'_>) -> Result<(Vec<Info>, Vec<F
 pub fn present(session: &Session) -> Result<Vec<Info>, Failure> {
     let mut infos = manifests(session)?;
     for info in &mut infos {
-        info.object = session.client()?.json(&Request::get(info.path()))?;
+        info.object = session.client()?.json(&Request::get(info.path()?))?;
     }
     Ok(infos)
 }
@@ -490,6 +504,31 @@ mod tests {
         assert_eq!(documents("f", "{\"a\": 1}\n{\"b\": 2}").expect("read").len(), 2);
         assert_eq!(documents("f", "{a: 1}").expect("YAML with braces"), [json!({"a": 1})]);
         assert!(documents("f", "a: [").is_err());
+    }
+
+    #[test]
+    fn an_object_without_a_name_has_no_path() {
+        let resource = Resource {
+            group: String::new(),
+            version: "v1".into(),
+            plural: "pods".into(),
+            singular: "pod".into(),
+            kind: "Pod".into(),
+            namespaced: true,
+            verbs: Vec::new(),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+        };
+        let path = |metadata: Value| Info::of(&resource, json!({"metadata": metadata})).path();
+        let named = path(json!({"name": "a:b", "namespace": "n"})).expect("a path");
+        assert_eq!(named, "/api/v1/namespaces/n/pods/a%3Ab");
+        for (metadata, why) in [
+            (json!({"namespace": "n"}), "resource name may not be empty"),
+            (json!({"name": "..", "namespace": "n"}), "invalid resource name \"..\": [may not be '..']"),
+            (json!({"name": "a", "namespace": "../n"}), "invalid namespace \"../n\": [may not contain '/']"),
+        ] {
+            assert_eq!(path(metadata).expect_err(why).plain(), why);
+        }
     }
 
     #[test]

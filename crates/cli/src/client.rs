@@ -76,6 +76,40 @@ pub fn escaped(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, &KEPT).to_string()
 }
 
+/// An object's name as the last part of its path.
+///
+/// # Errors
+/// When it would lead to another path than the object's: an empty one to all objects of the kind.
+pub fn name_part(name: &str) -> Result<String, Failure> {
+    if name.is_empty() {
+        return Err(Failure::message("resource name may not be empty"));
+    }
+    part("resource name", name)
+}
+
+/// A namespace as a part of a path.
+///
+/// # Errors
+/// When it would lead to another path.
+pub fn namespace_part(namespace: &str) -> Result<String, Failure> {
+    part("namespace", namespace)
+}
+
+fn part(what: &str, text: &str) -> Result<String, Failure> {
+    let mut wrong = Vec::new();
+    if matches!(text, "." | "..") {
+        wrong.push(format!("may not be '{text}'"));
+    } else {
+        wrong.extend(
+            ["/", "%"].iter().filter(|c| text.contains(**c)).map(|c| format!("may not contain '{c}'")),
+        );
+    }
+    if wrong.is_empty() {
+        return Ok(escaped(text));
+    }
+    Err(Failure::message(format!("invalid {what} {}: [{}]", quoted(text), wrong.join(" "))))
+}
+
 /// An answer that was read to its end.
 pub struct Answer {
     pub headers: HeaderMap,
@@ -401,6 +435,22 @@ mod tests {
         assert_eq!(warning(r#"299 - "a \"b\" c" "date""#).as_deref(), Some("a \"b\" c"));
         assert_eq!(warning("199 - \"a\""), None);
         assert_eq!(warning("299 - \"a"), None);
+    }
+
+    #[test]
+    fn names_lead_to_no_other_path() {
+        let refused = |name: &str| name_part(name).expect_err(name).text();
+        assert_eq!(refused(""), "error: resource name may not be empty");
+        assert_eq!(refused("."), "error: invalid resource name \".\": [may not be '.']");
+        assert_eq!(refused(".."), "error: invalid resource name \"..\": [may not be '..']");
+        assert_eq!(refused("a/b"), "error: invalid resource name \"a/b\": [may not contain '/']");
+        assert_eq!(
+            refused("%2f/"),
+            "error: invalid resource name \"%2f/\": [may not contain '/' may not contain '%']"
+        );
+        assert_eq!(name_part("system:a b").expect("a name"), "system%3Aa%20b");
+        let namespace = namespace_part("..").expect_err("another path").text();
+        assert_eq!(namespace, "error: invalid namespace \"..\": [may not be '..']");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use api::GroupVersionKind;
 use http::header::{ETAG, HeaderMap, IF_NONE_MATCH};
 use serde_json::{Value, json};
 
-use crate::client::{Client, Request, refusal};
+use crate::client::{Client, Request, name_part, refusal};
 use crate::failure::{Failure, quoted};
 
 /// How long what is kept counts, as with the stock kubectl.
@@ -62,6 +62,14 @@ impl Resource {
             }
             None => format!("{base}/{}", self.plural),
         }
+    }
+
+    /// The path of one object.
+    ///
+    /// # Errors
+    /// When the name would lead elsewhere.
+    pub fn object_path(&self, namespace: Option<&str>, name: &str) -> Result<String, Failure> {
+        Ok(format!("{}/{}", self.path(namespace), name_part(name)?))
     }
 
     pub fn gvk(&self) -> GroupVersionKind {

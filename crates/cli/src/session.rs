@@ -8,7 +8,7 @@ use std::time::Duration;
 use base::clock::{Clock, SystemClock};
 use jiff::Timestamp;
 
-use crate::client::Client;
+use crate::client::{Client, namespace_part};
 use crate::discovery::{Catalogue, Resource, unknown};
 use crate::failure::Failure;
 use crate::flags::{Parsed, duration_ns};
@@ -83,7 +83,9 @@ impl Session {
     }
 
     pub fn namespace(&self) -> Result<&str, Failure> {
-        Ok(&self.settings()?.namespace)
+        let namespace = &self.settings()?.namespace;
+        namespace_part(namespace)?;
+        Ok(namespace)
     }
 
     pub fn client(&self) -> Result<&Client, Failure> {

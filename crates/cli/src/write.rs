@@ -63,13 +63,22 @@ pub const JSON_PATCH: &str = "application/json-patch+json";
 pub const APPLY: &str = "application/apply-patch+yaml";
 
 /// A patch of an object.
-pub fn patch(info: &Info, content_type: &'static str, body: Vec<u8>, manager: &str, dry: DryRun) -> Request {
-    let mut request = Request::new(Method::PATCH, info.path())
+///
+/// # Errors
+/// When its name leads elsewhere.
+pub fn patch(
+    info: &Info,
+    content_type: &'static str,
+    body: Vec<u8>,
+    manager: &str,
+    dry: DryRun,
+) -> Result<Request, Failure> {
+    let mut request = Request::new(Method::PATCH, info.path()?)
         .with("dryRun", dry.parameter())
         .with("fieldManager", manager);
     request.content_type = content_type;
     request.body = body;
-    request
+    Ok(request)
 }
 
 /// How a result is told: in words, or printed.
@@ -130,6 +139,7 @@ pub fn during(failure: Failure, doing: &str, source: &str) -> Failure {
             status["message"] = format!("{prefix}{message}").into();
             Failure::Status(status)
         }
+        Failure::Message(message) => Failure::Message(format!("{prefix}{message}")),
         other => other,
     }
 }

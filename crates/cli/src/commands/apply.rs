@@ -42,6 +42,10 @@ fn run(session: &Session) -> Result<(), Failure> {
     }
     let mut failures = Vec::new();
     for mut info in builder::manifests(session)? {
+        let prefix = info.object["metadata"]["generateName"].as_str().unwrap_or_default();
+        if info.name.is_empty() && !prefix.is_empty() {
+            return Err(Failure::message(format!("from {prefix}: cannot use generate name with apply")));
+        }
         let applied = if flags.bool("server-side") {
             on_server(session, &mut info, telling.dry()).map(|()| "serverside-applied")
         } else {
@@ -84,7 +88,7 @@ fn on_server(session: &Session, info: &mut Info, dry: DryRun) -> Result<(), Fail
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("managedFields");
     }
-    let mut request = patch(info, APPLY, object.to_string().into_bytes(), manager, dry)
+    let mut request = patch(info, APPLY, object.to_string().into_bytes(), manager, dry)?
         .with("fieldValidation", validation(flags)?)
         .with("force", &flags.bool("force-conflicts").to_string());
     request.accept = crate::client::JSON;
@@ -112,7 +116,7 @@ fn by_patch(session: &Session, info: &mut Info, dry: DryRun) -> Result<&'static 
     let mut wanted = info.object.clone();
     last_applied::annotate(&mut wanted);
     for attempt in 1.. {
-        let present = match client.json(&Request::get(info.path())) {
+        let present = match info.path().and_then(|path| client.json(&Request::get(path))) {
             Ok(present) => present,
             Err(failure) if failure.is_not_found() => {
                 info.object = wanted;
@@ -138,7 +142,7 @@ fn by_patch(session: &Session, info: &mut Info, dry: DryRun) -> Result<&'static 
             info.object = present;
             return Ok("configured");
         }
-        let request = patch(info, content_type, change.to_string().into_bytes(), manager, dry)
+        let request = patch(info, content_type, change.to_string().into_bytes(), manager, dry)?
             .with("fieldValidation", validation(&session.flags)?);
         match client.json(&request) {
             Err(failure) if failure.reason() == "Conflict" && attempt < TRIES => {}

@@ -81,7 +81,7 @@ const GENERATORS: [&str; 9] = [
 
 /// Sends an object to be made; the object of the answer is the info's then.
 pub fn post(session: &Session, info: &mut Info, dry: DryRun, manager: &str) -> Result<(), Failure> {
-    let request = Request::new(Method::POST, info.resource.path(info.scope()))
+    let request = Request::new(Method::POST, info.collection()?)
         .with("dryRun", dry.parameter())
         .with("fieldManager", manager)
         .with("fieldValidation", validation(&session.flags)?)
@@ -132,7 +132,9 @@ fn replace(session: &Session) -> Result<(), Failure> {
         let mut gone = Vec::new();
         for info in &infos {
             match delete::one(session, info, flags.int("grace-period").max(0)) {
-                Err(failure) if !failure.is_not_found() => return Err(failure),
+                Err(failure) if !failure.is_not_found() => {
+                    return Err(during(failure, "deleting", &info.source));
+                }
                 Err(_) => {}
                 Ok(uid) => gone.push((info, uid)),
             }
@@ -161,11 +163,11 @@ fn replace(session: &Session) -> Result<(), Failure> {
 
 fn put(session: &Session, info: &mut Info, dry: DryRun) -> Result<(), Failure> {
     let part = session.flags.text("subresource");
-    let path = if part.is_empty() { info.path() } else { format!("{}/{part}", info.path()) };
+    let path = if part.is_empty() { info.path()? } else { format!("{}/{part}", info.path()?) };
     let client = session.client()?;
     if info.object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
         // Without a version of its own a file means: whatever is there.
-        let present = client.json(&Request::get(info.path()))?;
+        let present = client.json(&Request::get(info.path()?))?;
         info.object["metadata"]["resourceVersion"] = present["metadata"]["resourceVersion"].clone();
     }
     let request = Request::new(Method::PUT, path)

@@ -213,7 +213,7 @@ fn send(session: &Session, info: &Info, grace: i64, dry: DryRun) -> Result<Strin
     if dry == DryRun::Server {
         options["dryRun"] = json!(["All"]);
     }
-    let answer = session.client()?.json(&Request::new(Method::DELETE, info.path()).json(&options))?;
+    let answer = session.client()?.json(&Request::new(Method::DELETE, info.path()?).json(&options))?;
     // A Status tells it in its details, an object that still ends in its metadata.
     let uid = answer["details"]["uid"].as_str().or(answer["metadata"]["uid"].as_str());
     Ok(uid.unwrap_or_default().to_owned())
@@ -225,7 +225,7 @@ pub fn wait(session: &Session, info: &Info, uid: &str, limit: Option<Duration>) 
     let started = session.now();
     let limit = limit.unwrap_or(LONGEST);
     loop {
-        let present = match client.json(&Request::get(info.path())) {
+        let present = match client.json(&Request::get(info.path()?)) {
             Err(failure) if failure.is_not_found() => return Ok(()),
             other => other?,
         };

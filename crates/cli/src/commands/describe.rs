@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Command;
 use crate::builder::{self, FILES, Info, Target, Wanted};
-use crate::client::{Client, Request, escaped};
+use crate::client::{Client, Request, escaped, name_part};
 use crate::describe::{Related, RelatedError, ResourceName, Selection, describe};
 use crate::failure::Failure;
 use crate::output::{err, out};
@@ -116,7 +116,9 @@ impl Related for Server<'_> {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Value, RelatedError> {
-        self.ask(&Request::get(format!("{}/{}", Self::path(resource, namespace), escaped(name))))
+        let name = name_part(name)
+            .map_err(|failure| RelatedError { reason: String::new(), message: failure.plain() })?;
+        self.ask(&Request::get(format!("{}/{name}", Self::path(resource, namespace))))
     }
 
     fn list(&self, resource: ResourceName<'_>, selection: Selection<'_>) -> Result<Vec<Value>, RelatedError> {

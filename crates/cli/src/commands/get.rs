@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Command;
 use crate::builder::{self, FILES, Info, Target, Wanted};
-use crate::client::{Request, escaped};
+use crate::client::{Request, escaped, name_part, namespace_part};
 use crate::discovery::Resource;
 use crate::failure::Failure;
 use crate::format;
@@ -121,19 +121,20 @@ fn wanted(session: &Session) -> Wanted<'_> {
 }
 
 impl Asked {
-    fn request(&self, session: &Session) -> Request {
+    fn request(&self, session: &Session) -> Result<Request, Failure> {
         let flags = &session.flags;
+        self.namespace.as_deref().map(namespace_part).transpose()?;
         let path = self.resource.path(self.namespace.as_deref());
-        match &self.name {
+        Ok(match &self.name {
             Some(name) => {
                 let part = flags.text("subresource");
                 let part = if part.is_empty() { String::new() } else { format!("/{}", escaped(part)) };
-                Request::get(format!("{path}/{}{part}", escaped(name)))
+                Request::get(format!("{path}/{}{part}", name_part(name)?))
             }
             None => Request::get(path)
                 .with("labelSelector", flags.text("selector"))
                 .with("fieldSelector", flags.text("field-selector")),
-        }
+        })
     }
 
     /// The answer, page after page for a list.
@@ -147,7 +148,7 @@ impl Asked {
         let mut token = String::new();
         let chunk = session.flags.int("chunk-size").max(0);
         loop {
-            let mut request = self.request(session).with("includeObject", object);
+            let mut request = self.request(session)?.with("includeObject", object);
             request.accept = accept;
             if self.name.is_none() && chunk > 0 {
                 request = request.with("limit", &chunk.to_string()).with("continue", &token);

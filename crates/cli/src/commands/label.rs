@@ -190,7 +190,7 @@ fn one(
         }
         let manager = flags.text("field-manager");
         let manager = if manager.is_empty() { words.manager } else { manager };
-        let request = patch(&info, MERGE, body.to_string().into_bytes(), manager, telling.dry());
+        let request = patch(&info, MERGE, body.to_string().into_bytes(), manager, telling.dry())?;
         info.object = session.client()?.json(&request)?;
     } else {
         api::patch::merge(&mut info.object, &json!({"metadata": {words.field: fields}}));

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Command;
-use crate::client::{Request, escaped};
+use crate::client::{Request, escaped, name_part};
 use crate::failure::Failure;
 use crate::output::{bytes, err, out};
 use crate::session::Session;
@@ -106,11 +106,11 @@ fn pods(session: &Session) -> Result<Vec<Value>, Failure> {
     };
     let Some(word) = session.arguments().first() else { return of_selector(session.flags.text("selector")) };
     let Some((kind, name)) = word.split_once('/') else {
-        return Ok(vec![client.json(&Request::get(format!("{all}/{}", escaped(word)))).map_err(missing)?]);
+        return Ok(vec![client.json(&Request::get(format!("{all}/{}", name_part(word)?))).map_err(missing)?]);
     };
     let resource = session.resource(kind)?;
     let object = client
-        .json(&Request::get(format!("{}/{}", resource.path(Some(session.namespace()?)), escaped(name))))
+        .json(&Request::get(resource.object_path(Some(session.namespace()?), name)?))
         .map_err(missing)?;
     if resource.kind == "Pod" {
         return Ok(vec![object]);
@@ -212,7 +212,7 @@ fn print(session: &Session, pod: &Value, container: &str) -> Result<(), Failure>
     let flags = &session.flags;
     let text = |key: &str| pod["metadata"][key].as_str().unwrap_or_default();
     let path =
-        format!("/api/v1/namespaces/{}/pods/{}/log", escaped(text("namespace")), escaped(text("name")));
+        format!("/api/v1/namespaces/{}/pods/{}/log", escaped(text("namespace")), name_part(text("name"))?);
     let switch = |name: &str| if flags.bool(name) { "true" } else { "" };
     let mut request = Request::get(path)
         .with("container", container)

@@ -70,7 +70,7 @@ fn mark(session: &Session, unschedulable: bool) -> Result<(), Failure> {
             let value = if unschedulable { json!(true) } else { Value::Null };
             let body = json!({"spec": {"unschedulable": value}}).to_string().into_bytes();
             if let Err(failure) =
-                session.client()?.json(&patch(&node, STRATEGIC, body, "kubectl-cordon", telling.dry()))
+                session.client()?.json(&patch(&node, STRATEGIC, body, "kubectl-cordon", telling.dry())?)
             {
                 failures.push(failure);
                 continue;
@@ -204,7 +204,7 @@ fn tainted(session: &Session, telling: &Telling, mut node: Info, changes: &[Chan
         });
         let manager = session.flags.text("field-manager");
         let request =
-            patch(&node, crate::write::MERGE, body.to_string().into_bytes(), manager, telling.dry());
+            patch(&node, crate::write::MERGE, body.to_string().into_bytes(), manager, telling.dry())?;
         node.object = session.client()?.json(&request)?;
     }
     telling.tell(session, &node, done)

@@ -101,7 +101,7 @@ fn one(
         let why = "knarr kubectl does not know \"--dry-run=client\" of patch yet; use the stock kubectl";
         return Err(Failure::message(why));
     }
-    let path = if part.is_empty() { info.path() } else { format!("{}/{part}", info.path()) };
+    let path = if part.is_empty() { info.path()? } else { format!("{}/{part}", info.path()?) };
     let before = if part.is_empty() { info.object.take() } else { client.json(&Request::get(&path))? };
     let mut request = Request::new(http::Method::PATCH, path)
         .with("dryRun", telling.dry().parameter())

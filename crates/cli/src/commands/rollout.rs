@@ -129,7 +129,7 @@ fn each(
     for mut info in infos {
         let sent = change(&info).and_then(|body| {
             let body = body.to_string().into_bytes();
-            let request = patch(&info, MERGE, body, session.flags.text("field-manager"), telling.dry());
+            let request = patch(&info, MERGE, body, session.flags.text("field-manager"), telling.dry())?;
             session.client()?.json(&request)
         });
         match sent {

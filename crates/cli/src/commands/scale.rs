@@ -60,7 +60,7 @@ fn run(session: &Session) -> Result<(), Failure> {
 fn one(session: &Session, telling: &Telling, info: &Info) -> Result<(), Failure> {
     let flags = &session.flags;
     let client = session.client()?;
-    let path = format!("{}/scale", info.path());
+    let path = format!("{}/scale", info.path()?);
     if telling.dry() == DryRun::Client {
         return telling.tell(session, info, "scaled");
     }
@@ -91,7 +91,7 @@ fn reached(session: &Session, info: &Info, limit: Duration) -> Result<(), Failur
     let client = session.client()?;
     let started = session.now();
     loop {
-        let object = client.json(&Request::get(info.path()))?;
+        let object = client.json(&Request::get(info.path()?))?;
         let seen = number(&object, "/status/observedGeneration") >= number(&object, "/metadata/generation");
         if seen && number(&object, "/status/replicas") == number(&object, "/spec/replicas") {
             return Ok(());

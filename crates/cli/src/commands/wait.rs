@@ -146,7 +146,7 @@ fn chosen(session: &Session, event: &Event) -> Result<Vec<Info>, Failure> {
                     if resource.namespaced { session.namespace()?.to_owned() } else { String::new() };
                 let info = Info { resource, namespace, name, source: String::new(), object: Value::Null };
                 if *event != Event::Created {
-                    match session.client()?.json(&Request::get(info.path())) {
+                    match session.client()?.json(&Request::get(info.path()?)) {
                         Err(failure) if tolerant && failure.is_not_found() => continue,
                         other => other?,
                     };
@@ -175,7 +175,7 @@ fn one(session: &Session, info: &Info, event: &Event) -> Result<Value, Failure> 
     }
     let started = session.now();
     loop {
-        let object = match client.json(&Request::get(info.path())) {
+        let object = match client.json(&Request::get(info.path()?)) {
             Err(failure) if failure.is_not_found() && *event == Event::Created => Value::Null,
             other => other?,
         };

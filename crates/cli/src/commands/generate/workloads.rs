@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{behind_name, name, named, pairs, required};
-use crate::client::{Request, escaped};
+use crate::client::{Request, escaped, name_part};
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -82,7 +82,7 @@ fn job_of(session: &Session, name: &str, from: &str) -> Result<Value, Failure> {
         return Err(Failure::message("from must be an existing cronjob"));
     };
     let path =
-        format!("/apis/batch/v1/namespaces/{}/cronjobs/{}", escaped(session.namespace()?), escaped(cron));
+        format!("/apis/batch/v1/namespaces/{}/cronjobs/{}", escaped(session.namespace()?), name_part(cron)?);
     let cron = session.client()?.json(&Request::get(path))?;
     let template = &cron["spec"]["jobTemplate"];
     let mut annotations =

@@ -156,7 +156,7 @@ fn back(session: &Session, telling: &Telling, info: &mut Info, to: i64) -> Resul
         {"op": "replace", "path": "/spec/template", "value": template},
         {"op": "add", "path": "/metadata/annotations", "value": annotations},
     ]);
-    let request = patch(info, JSON_PATCH, body.to_string().into_bytes(), "kubectl-rollout", telling.dry());
+    let request = patch(info, JSON_PATCH, body.to_string().into_bytes(), "kubectl-rollout", telling.dry())?;
     info.object = session.client()?.json(&request)?;
     Ok("rolled back")
 }

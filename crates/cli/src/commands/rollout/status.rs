@@ -31,7 +31,7 @@ fn follow(session: &Session, info: &Info) -> Result<(), Failure> {
     let started = session.now();
     let mut said = String::new();
     loop {
-        let object = match client.json(&Request::get(info.path())) {
+        let object = match client.json(&Request::get(info.path()?)) {
             Err(failure) if failure.is_not_found() && !said.is_empty() => {
                 return Err(Failure::message("object has been deleted"));
             }
