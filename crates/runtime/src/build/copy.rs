@@ -12,7 +12,7 @@ use super::sink::{Attributes, Sink, What, invalid, parents};
 use super::tree::{Folder, Node};
 
 /// Folders deeper than this are a loop or a joke.
-const DEPTH_LIMIT: usize = 256;
+pub const DEPTH_LIMIT: usize = 256;
 
 /// How files are copied.
 #[derive(Debug, Clone, Default)]
@@ -51,7 +51,7 @@ pub fn copy(plan: &Plan, base: &Folder, sources: &[From<'_>], sink: &mut dyn Sin
     if (wants_folder || lays_folder) && there.is_some_and(|kind| kind != FileType::Directory) {
         return Err(invalid(format!("cannot copy to non-directory: {}", plan.target)));
     }
-    let mut copying = Copying { plan, base, sink, made: BTreeSet::new() };
+    let mut copying = Copying { plan, base, sink, made: BTreeSet::new(), there: BTreeSet::new() };
     for source in &found {
         let place = match source.is_folder() && !plan.parents {
             true => target.real.clone(),
@@ -203,10 +203,16 @@ struct Copying<'a> {
     sink: &'a mut dyn Sink,
     /// Folders that are in the layer.
     made: BTreeSet<PathBuf>,
+    /// Folders of the tree below, as far as they are known.
+    there: BTreeSet<PathBuf>,
 }
 
 impl Copying<'_> {
     fn source(&mut self, source: &Source, place: &Path) -> io::Result<()> {
+        let place = &match (source.is_folder(), place.parent(), place.file_name()) {
+            (false, Some(parent), Some(name)) => self.resolved(parent)?.join(name),
+            _ => self.resolved(place)?,
+        };
         match &source.what {
             Contents::Bytes(bytes) => {
                 self.make_parents(place)?;
@@ -247,10 +253,11 @@ impl Copying<'_> {
             let excluded = self.excluded(&path);
             match child.folder() {
                 Some(_) if !excluded || self.plan.excludes.has_exceptions() => {
+                    let real = self.resolved(&place)?;
                     if !excluded {
-                        self.folder(&child, &place)?;
+                        self.folder(&child, &place, &real)?;
                     }
-                    self.inside(&child, &place, &path)?;
+                    self.inside(&child, &real, &path)?;
                 }
                 None if !excluded => {
                     self.make_parents(&place)?;
@@ -262,15 +269,25 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// A folder of the source. Where the target has a link to a folder of that name, the folder is meant.
-    fn folder(&mut self, node: &Node, place: &Path) -> io::Result<()> {
-        let real = self.base.find(place, true)?;
-        if real.real != place && real.node.as_ref().is_some_and(|node| node.folder().is_some()) {
-            return Ok(());
+    /// Where a folder goes: a link that the tree has of its name stays, and the folder to which it leads is meant.
+    fn resolved(&self, place: &Path) -> io::Result<PathBuf> {
+        let found = self.base.find(place, true)?;
+        match found.node {
+            Some(node) if node.folder().is_none() => {
+                Err(invalid(format!("cannot copy to non-directory: /{}", place.display())))
+            }
+            _ => Ok(found.real),
         }
-        if self.made.insert(place.to_owned()) {
+    }
+
+    /// A folder of the source that goes to `real`. One to which a link leads keeps its attributes.
+    fn folder(&mut self, node: &Node, place: &Path, real: &Path) -> io::Result<()> {
+        if real != place {
+            return self.make_parents(&real.join("x"));
+        }
+        if self.made.insert(real.to_owned()) {
             let attributes = self.attributes(&node.stat, BTreeMap::new());
-            self.sink.file(place, What::Folder, &attributes, &mut io::empty())?;
+            self.sink.file(real, What::Folder, &attributes, &mut io::empty())?;
         }
         Ok(())
     }
@@ -311,15 +328,17 @@ impl Copying<'_> {
     /// Makes the folders that the target lacks.
     fn make_parents(&mut self, place: &Path) -> io::Result<()> {
         for folder in parents(place) {
-            if self.made.contains(&folder) {
+            if self.made.contains(&folder) || self.there.contains(&folder) {
                 continue;
             }
-            if self.base.find(&folder, true)?.node.is_none() {
-                let (uid, gid) = self.plan.owner.unwrap_or_default();
-                let mtime_s = self.plan.now_s;
-                let attributes = Attributes { mode: 0o755, uid, gid, mtime_s, xattrs: BTreeMap::new() };
-                self.sink.file(&folder, What::Folder, &attributes, &mut io::empty())?;
+            if self.base.find(&folder, true)?.node.is_some() {
+                self.there.insert(folder);
+                continue;
             }
+            let (uid, gid) = self.plan.owner.unwrap_or_default();
+            let mtime_s = self.plan.now_s;
+            let attributes = Attributes { mode: 0o755, uid, gid, mtime_s, xattrs: BTreeMap::new() };
+            self.sink.file(&folder, What::Folder, &attributes, &mut io::empty())?;
             self.made.insert(folder);
         }
         Ok(())

@@ -30,7 +30,7 @@ impl Sink for Recording {
 }
 
 struct World {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     context: Folder,
     base: Folder,
 }
@@ -48,7 +48,7 @@ fn world() -> World {
     symlink("/etc/passwd", context.join("out")).expect("a link");
     symlink("one", context.join("src/link")).expect("a link");
     let root = |path: &PathBuf| Folder::root(std::slice::from_ref(path)).expect("a root");
-    World { context: root(&context), base: root(&base), _dir: dir }
+    World { context: root(&context), base: root(&base), dir }
 }
 
 fn copied(plan: Plan, patterns: &[&str]) -> Result<Vec<String>, String> {
@@ -82,6 +82,44 @@ fn files_and_folders_go_where_buildkit_puts_them() {
     check(&["./src/"], "/s", &["s/ 755", "s/deep/", "s/deep/two 2", "s/link -> one 777", "s/one 1"]);
     check(&["src/link"], "/x", &["x 1"]);
     check(&["../../src/o?e"], "/x", &["x 1"]);
+}
+
+/// What lies in the context over a tree whose `bin` is a link to `usr/bin` and whose `lost` leads nowhere yet.
+#[test]
+fn folders_go_where_links_of_the_tree_lead() {
+    let world = world();
+    let rootfs = world.dir.path().join("context/rootfs");
+    for (file, text) in [("bin/foo", "F"), ("bin/deep/bar", "B"), ("lost/x", "X"), ("usr/bin/own", "O")] {
+        fs::create_dir_all(rootfs.join(file).parent().expect("a folder")).expect("folders");
+        fs::write(rootfs.join(file), text).expect("written");
+    }
+    symlink("/var/found", world.dir.path().join("base/lost")).expect("a link");
+    let copied = |plan: Plan, pattern: &str| {
+        let (mut recording, patterns) = (Recording::default(), [pattern.to_owned()]);
+        let source = From::Tree { root: &world.context, patterns: &patterns };
+        let plan = Plan { mode: Some(0o600), ..plan };
+        copy(&plan, &world.base, &[source], &mut recording).map_err(|error| error.to_string())?;
+        Ok(recording.0)
+    };
+    let want = [
+        "usr/bin/deep/ 600",
+        "usr/bin/deep/bar B 600",
+        "usr/bin/foo F 600",
+        "var/ 755",
+        "var/found/ 755",
+        "var/found/x X 600",
+        "usr/ 600",
+        "usr/bin/ 600",
+        "usr/bin/own O 600",
+    ];
+    assert_eq!(copied(to("/"), "rootfs/"), Ok(want.map(str::to_owned).to_vec()));
+    let parents = Plan { parents: true, ..to("/") };
+    let deep = ["usr/bin/deep/ 755", "usr/bin/deep/bar B 600"].map(str::to_owned).to_vec();
+    assert_eq!(copied(parents.clone(), "rootfs/./bin/deep/bar"), Ok(deep.clone()));
+    assert_eq!(copied(parents, "rootfs/./bin/deep"), Ok(deep));
+    fs::create_dir(rootfs.join("file")).expect("a folder");
+    let refused: Result<Vec<String>, String> = copied(to("/"), "rootfs/");
+    assert_eq!(refused, Err("cannot copy to non-directory: /file".to_owned()));
 }
 
 #[test]
