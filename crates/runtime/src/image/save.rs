@@ -10,7 +10,7 @@ use super::error::{ContentError, ImageError};
 use super::holds::Item;
 use super::manifest::Manifest;
 use super::records::{self, ImageRecord};
-use super::store::ImageStore;
+use super::store::{ImageStore, items_of};
 use crate::digest::Digest;
 
 /// What is known of an image.
@@ -48,31 +48,31 @@ impl ImageStore {
     pub async fn drop_reference(&self, reference: &str) -> Result<Dropped, ImageError> {
         let tag = tag_name(reference).ok();
         let text = reference.to_owned();
-        let (dropped, gone) = self
-            .blocking(move |inner| {
-                let changed = inner.records.update(|images| {
-                    let id = records::find(images, &text)?.id;
-                    let image = images.get_mut(&id)?;
-                    let by_name = tag.filter(|tag| image.tags.contains(tag));
-                    let mut dropped = Dropped::default();
-                    if let Some(tag) = by_name.filter(|_| image.tags.len() > 1) {
-                        image.tags.remove(&tag);
-                        image.imported.remove(&tag);
-                        dropped.untagged.push(tag);
-                        return Some((dropped, false));
-                    }
-                    dropped.untagged = image.tags.iter().chain(&image.digests).cloned().collect();
-                    dropped.deleted = Some(id);
-                    Some((dropped, true))
-                });
-                let changed = changed.map_err(|e| ImageError::io(&inner.options.root, e))?;
-                changed.ok_or(ImageError::NotFound(text))
-            })
-            .await?;
-        if let (true, Some(id)) = (gone, dropped.deleted) {
-            self.remove(&id.to_string()).await?;
-        }
-        Ok(dropped)
+        self.blocking(move |inner| {
+            let changed = inner.records.update(|images| {
+                let id = records::find(images, &text)?.id;
+                let image = images.get_mut(&id)?;
+                let by_name = tag.filter(|tag| image.tags.contains(tag));
+                let mut dropped = Dropped::default();
+                if let Some(tag) = by_name.filter(|_| image.tags.len() > 1) {
+                    image.tags.remove(&tag);
+                    image.imported.remove(&tag);
+                    dropped.untagged.push(tag);
+                    return Some((dropped, None));
+                }
+                dropped.untagged = image.tags.iter().chain(&image.digests).cloned().collect();
+                dropped.deleted = Some(id);
+                // At once: a name that the image gets meanwhile would go with it.
+                Some((dropped, images.remove(&id)))
+            });
+            let io_error = |e| ImageError::io(&inner.options.root, e);
+            let (dropped, gone) = changed.map_err(io_error)?.ok_or(ImageError::NotFound(text))?;
+            if let Some(image) = gone {
+                inner.collect(&items_of(&image)).map_err(io_error)?;
+            }
+            Ok(dropped)
+        })
+        .await
     }
 
     /// Forgets the build cache, and removes images without a name, or `all` that no container uses.

@@ -277,7 +277,7 @@ impl Inner {
     }
 }
 
-fn items_of(image: &ImageRecord) -> Vec<Item> {
+pub(super) fn items_of(image: &ImageRecord) -> Vec<Item> {
     let blobs = image.blobs.iter().map(|d| Item::Blob(*d));
     blobs.chain(image.layers.iter().map(|d| Item::Layer(*d))).collect()
 }
