@@ -51,23 +51,38 @@ fn ends(text: &[char], tokens: &[Token]) -> Vec<usize> {
     found
 }
 
+/// Text times pattern that is tried, summed over all places where a match may begin: part of a second.
+const WORK_LIMIT: usize = 1 << 27;
+
+/// Whether matching `pattern` at `places` places of `text` stays within bounds.
+fn is_bounded(text: &[char], tokens: &[Token], places: usize) -> bool {
+    let work = text.len().saturating_add(1).saturating_mul(tokens.len().saturating_add(1));
+    work.saturating_mul(places) <= WORK_LIMIT
+}
+
 fn pick(ends: &[usize], longest: bool) -> Option<usize> {
     if longest { ends.last().copied() } else { ends.first().copied() }
 }
 
-/// Nothing where the pattern is malformed.
+/// Nothing where the pattern is malformed or, with the text, too long.
 pub fn without_start(text: &str, pattern: &str, longest: bool) -> Option<String> {
     let tokens = tokens(pattern)?;
     let characters: Vec<char> = text.chars().collect();
+    if !is_bounded(&characters, &tokens, 1) {
+        return None;
+    }
     let cut = pick(&ends(&characters, &tokens), longest).unwrap_or(0);
     Some(characters[cut..].iter().collect())
 }
 
-/// Nothing where the pattern is malformed.
+/// Nothing where the pattern is malformed or, with the text, too long.
 pub fn without_end(text: &str, pattern: &str, longest: bool) -> Option<String> {
     let mut tokens = tokens(pattern)?;
     tokens.reverse();
     let mut characters: Vec<char> = text.chars().rev().collect();
+    if !is_bounded(&characters, &tokens, 1) {
+        return None;
+    }
     let cut = pick(&ends(&characters, &tokens), longest).unwrap_or(0);
     characters.drain(..cut);
     Some(characters.iter().rev().collect())
@@ -75,12 +90,11 @@ pub fn without_end(text: &str, pattern: &str, longest: bool) -> Option<String> {
 
 /// Replaces the first match or all; nothing where the pattern is malformed or the result longer than `limit_bytes`.
 pub fn replaced(text: &str, pattern: &str, with: &str, all: bool, limit_bytes: usize) -> Option<String> {
-    // Each place of the text is tried with the whole rest.
-    const TEXT_LIMIT: usize = 4096;
     let tokens = tokens(pattern)?;
     let with = with.replace("\\/", "/").replace("\\}", "}");
     let characters: Vec<char> = text.chars().collect();
-    if characters.len() > TEXT_LIMIT {
+    // Each place of the text is tried with the whole rest.
+    if !is_bounded(&characters, &tokens, characters.len()) {
         return None;
     }
     let (mut out, mut at, mut done) = (String::new(), 0, false);
@@ -102,4 +116,20 @@ pub fn replaced(text: &str, pattern: &str, with: &str, all: bool, limit_bytes: u
         }
     }
     Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_with_long_patterns_are_refused() {
+        let (text, pattern) = ("a".repeat(20_000), "*b".repeat(10_000));
+        assert_eq!(without_start(&text, &pattern, true), None);
+        assert_eq!(without_end(&text, &pattern, true), None);
+        assert_eq!(replaced(&text, "b", "", true, usize::MAX), None);
+        assert_eq!(replaced(&"a".repeat(4096), &"?".repeat(100), "", true, usize::MAX), None);
+        assert_eq!(without_end(&text, "*b", true), Some(text.clone()));
+        assert_eq!(replaced(&"ab".repeat(2048), "a*", "x", true, usize::MAX), Some("x".to_owned()));
+    }
 }

@@ -274,8 +274,12 @@ impl<'a> Builder<'a> {
 
     /// What `--from` or a mount names.
     pub(super) async fn source(&mut self, name: &str, index: usize) -> Result<Stage, Failure> {
-        match self.earlier(name, index).and_then(|found| self.finished.get(&found)) {
-            Some(stage) => Ok(stage.clone()),
+        match self.file.stage(name).map(|found| self.finished.get(&found).filter(|_| found < index)) {
+            Some(Some(stage)) => Ok(stage.clone()),
+            // A trigger of a base image names it, or it comes later: an image of that name is something else.
+            Some(None) => Err(Failure::new(format!(
+                "the stage {name:?} is not built at this point: name it in a COPY --from or a mount of this stage itself, after it"
+            ))),
             None if name.contains('$') => Err(Failure::new(
                 "variable expansion is not supported for --from, define a new stage with FROM instead",
             )),

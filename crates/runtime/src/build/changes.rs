@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Stat};
 
-use super::copy::kept_xattrs;
+use super::copy::{DEPTH_LIMIT, kept_xattrs};
 use super::sink::{Archive, Attributes, What, invalid};
 use super::tree::{Folder, Node, is_opaque};
 
@@ -36,6 +36,9 @@ struct Changes<'a, 'b> {
 impl Changes<'_, '_> {
     /// What changed in a folder. A folder whose times alone changed is no change.
     fn folder(&mut self, written: &Path, path: &Path) -> io::Result<()> {
+        if path.iter().count() > DEPTH_LIMIT {
+            return Err(invalid("folders are nested too deeply"));
+        }
         let mut names: Vec<_> =
             std::fs::read_dir(written)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
         names.sort();
@@ -147,5 +150,25 @@ fn attributes(stat: &Stat, xattrs: BTreeMap<String, Vec<u8>>) -> Attributes {
         gid: stat.st_gid,
         mtime_s: u64::try_from(stat.st_mtime).unwrap_or(0),
         xattrs,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_a_command_nests_too_deeply_are_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (base, written) = (dir.path().join("base"), dir.path().join("written"));
+        std::fs::create_dir(&base).expect("a folder");
+        let layer = |depth: usize| {
+            std::fs::create_dir_all(written.join("d/".repeat(depth))).expect("folders");
+            let (root, mut out) = (Folder::root(std::slice::from_ref(&base)).expect("a root"), Vec::new());
+            let mut archive = Archive::new(&mut out as &mut dyn Write, None, 1000);
+            write(&written, &root, &[], &mut archive).map_err(|error| error.to_string())
+        };
+        assert_eq!(layer(DEPTH_LIMIT), Ok(()));
+        assert_eq!(layer(DEPTH_LIMIT + 1), Err("folders are nested too deeply".to_owned()));
     }
 }

@@ -270,11 +270,7 @@ impl Builder<'_> {
     }
 
     async fn run(&mut self, stage: &mut Stage, index: usize, id: u32, run: &Run) -> Result<bool, Failure> {
-        let network = match (run.network, self.request.network.as_deref()) {
-            (Network::Default, Some("none")) => Network::None,
-            (Network::Default, Some("host")) => Network::Host,
-            (network, _) => network,
-        };
+        let network = network_of(run.network, self.request.network.as_deref())?;
         let settings = stage.config.config.clone();
         let shell = shell_of(&settings.shell);
         let (argv, script) = command_of(run, &shell);
@@ -418,6 +414,21 @@ impl Builder<'_> {
             mounts.add(&mount, &target, image, secret, &places)?;
         }
         Ok(mounts)
+    }
+}
+
+/// The network of a command. That of the host needs the leave of who asks for the build, not of the Dockerfile.
+fn network_of(wanted: Network, asked: Option<&str>) -> Result<Network, Failure> {
+    match (wanted, asked) {
+        (_, Some(other)) if !["default", "none", "host"].contains(&other) => {
+            Err(Failure::new(format!("network mode {other:?} is not supported")))
+        }
+        (Network::Default, Some("none")) => Ok(Network::None),
+        (Network::Default, Some("host")) => Ok(Network::Host),
+        (Network::Host, asked) if asked != Some("host") => {
+            Err(Failure::new("network.host is not allowed: build with --network=host"))
+        }
+        (network, _) => Ok(network),
     }
 }
 
@@ -577,3 +588,7 @@ fn is_archive(file: &mut std::fs::File) -> io::Result<bool> {
     let read = decompress(&*file).and_then(|content| content.take(512).read_to_end(&mut block));
     Ok(read.is_ok() && block.len() == 512 && &block[257..262] == b"ustar")
 }
+
+#[cfg(test)]
+#[path = "steps/tests.rs"]
+mod tests;

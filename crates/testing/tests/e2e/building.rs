@@ -25,6 +25,7 @@ RUN --mount=type=cache,target=/cache --mount=type=tmpfs,target=/scratch --mount=
 RUN <<EOF
 set -e
 test "$SHELLS" = busybox:1.36
+test -e /sys/class/net/eth0
 test ! -e /scratch -o -z "$(ls /scratch)"
 echo built > said
 EOF
@@ -92,6 +93,7 @@ fn refusals(scene: &Scene) {
         ("FROM scratch\nCOPY out/shadow /x\n", "\"/out/shadow\": not found"),
         ("FROM scratch\nCOPY ../../../etc/passwd /x\n", "\"/etc/passwd\": not found"),
         ("FROM node:7\nRUN echo said >&2; exit 3\n", "did not complete successfully: exit code: 3"),
+        ("FROM node:7\nRUN --network=host true\n", "network.host is not allowed"),
         ("FROM node:7\nRUN --network=none test -e /sys/class/net/eth0\n", "exit code: 1"),
         ("FROM --platform=linux/s390x scratch\n", "not for linux/s390x"),
         ("FROM scratch\nENV A=${B:?is wanted}\n", "B: is wanted"),
