@@ -59,6 +59,23 @@ impl PodName {
         (!pod.namespace.is_empty() && !pod.name.is_empty()).then_some(pod)
     }
 
+    /// Whether `CNI_ARGS` say that there is no pod: both names are there and empty. So knarr's runtime attaches builds.
+    pub fn is_nobody(arguments: &str) -> bool {
+        let mut said = [false; 2];
+        for (key, value) in arguments.split(';').filter_map(|argument| argument.split_once('=')) {
+            let at = match key {
+                "K8S_POD_NAMESPACE" => 0,
+                "K8S_POD_NAME" => 1,
+                _ => continue,
+            };
+            if !value.is_empty() {
+                return false;
+            }
+            said[at] = true;
+        }
+        said == [true; 2]
+    }
+
     /// What is to be said when the pod gets an address.
     pub(crate) fn gets(&self, address: Ipv4Addr) -> Announcement {
         let Self { namespace, name, uid } = self.clone();
@@ -93,7 +110,11 @@ mod tests {
         assert_eq!(pod, Some(PodName { namespace: "a".into(), name: "b".into(), uid: "c".into() }));
         for nobody in ["", "K8S_POD_NAME=b", "K8S_POD_NAMESPACE=a;K8S_POD_NAME="] {
             assert_eq!(PodName::read(nobody), None, "{nobody}");
+            assert!(!PodName::is_nobody(nobody), "{nobody}");
         }
+        let build = "IgnoreUnknown=1;K8S_POD_NAMESPACE=;K8S_POD_NAME=;K8S_POD_UID=c";
+        assert!(PodName::is_nobody(build) && PodName::read(build).is_none());
+        assert!(!PodName::is_nobody("K8S_POD_NAMESPACE=;K8S_POD_NAME=;K8S_POD_NAME=x"));
     }
 
     #[test]

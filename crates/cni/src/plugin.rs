@@ -182,14 +182,19 @@ async fn add(config: &BridgeConfig, ports: &[PortMapping], version: &str) -> Res
     }))
 }
 
-/// The pod that is attached, where its policies are to be in force first.
+/// The pod that is attached, where its policies are to be in force first. No policy is for a sandbox without a pod, which
+/// says so; who forgets to name a pod gets no network.
 fn pod(config: &BridgeConfig) -> Result<Option<PodName>, Failure> {
     if config.policy_socket.is_none() {
         return Ok(None);
     }
-    let arguments = variable("CNI_ARGS")?;
-    match PodName::read(&arguments) {
+    pod_of(&variable("CNI_ARGS")?)
+}
+
+fn pod_of(arguments: &str) -> Result<Option<PodName>, Failure> {
+    match PodName::read(arguments) {
         Some(pod) => Ok(Some(pod)),
+        None if PodName::is_nobody(arguments) => Ok(None),
         None => Err(failure(BAD_ENVIRONMENT, format!("CNI_ARGS names no pod: {arguments:?}"))),
     }
 }
@@ -197,6 +202,16 @@ fn pod(config: &BridgeConfig) -> Result<Option<PodName>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sandbox_without_a_pod_says_so() {
+        let read = |arguments| pod_of(arguments).map(|pod| pod.map(|pod| pod.name)).map_err(|e| e.message);
+        assert_eq!(read("K8S_POD_NAMESPACE=a;K8S_POD_NAME=b"), Ok(Some("b".to_owned())));
+        assert_eq!(read("K8S_POD_NAMESPACE=;K8S_POD_NAME=;K8S_POD_UID=x"), Ok(None));
+        for forgotten in ["", "IgnoreUnknown=1", "K8S_POD_NAMESPACE=;K8S_POD_NAME=b"] {
+            assert_eq!(read(forgotten), Err(format!("CNI_ARGS names no pod: {forgotten:?}")));
+        }
+    }
 
     #[test]
     fn plugins_are_known_by_the_names_runtimes_call_them() {

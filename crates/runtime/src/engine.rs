@@ -40,8 +40,8 @@ use crate::spec::{SpecError, available_capabilities};
 use cgroup::CgroupMounts;
 use shim::protocol::{Event, Failure};
 
-/// The namespace of sandboxes that belong to a build of an image instead of a pod.
-pub const BUILD_NAMESPACE: &str = "knarr-build";
+/// The namespace of sandboxes that belong to a build of an image instead of a pod. No pod's namespace has a dot.
+pub const BUILD_NAMESPACE: &str = "knarr.build";
 /// The annotation of a sandbox whose network stays empty.
 pub const NO_NETWORK: &str = "knarr/no-network";
 
