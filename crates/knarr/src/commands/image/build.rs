@@ -35,7 +35,7 @@ pub async fn run(layout: &Layout, build: &Build) -> Result<()> {
     let input = input(build)?;
     if let Err(error) = dockerfile::parse(&input.text) {
         let excerpt = error.place.excerpt(&input.name, &input.text);
-        bail!("{}:{error}\n{excerpt}", input.name);
+        bail!("{}", progress::legible_lines(&format!("{}:{error}\n{excerpt}", input.name)));
     }
     let request = request(build, &input)?;
     let first = layout.node(nodes[0]).import_socket();
@@ -183,7 +183,12 @@ fn secret(text: &str) -> Result<(String, String)> {
     }
     let id = *fields.get("id").filter(|id| !id.is_empty()).context("a secret needs an id")?;
     let bytes = match (fields.get("src").or(fields.get("source")), fields.get("env")) {
-        (Some(path), _) => std::fs::read(path).with_context(|| format!("secret {id}: {path}"))?,
+        (Some(path), _) => {
+            let (mut bytes, named) = (Vec::new(), || format!("secret {id}: {path}"));
+            let file = std::fs::File::open(path).with_context(named)?;
+            file.take(SECRET_LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes).with_context(named)?;
+            bytes
+        }
         (None, name) => {
             let name = name.copied().unwrap_or(id);
             std::env::var(name).with_context(|| format!("secret {id}: ${name}"))?.into_bytes()
@@ -210,6 +215,8 @@ mod tests {
         std::fs::write(&path, "s").expect("written");
         let text = format!("id=x,src={}", path.display());
         assert_eq!(secret(&text).expect("a secret"), ("x".to_owned(), "cw==".to_owned()));
+        let endless = secret("id=x,src=/dev/zero").expect_err("endless");
+        assert_eq!(endless.to_string(), "secret x is larger than 512000 bytes");
         for bad in ["src=/x", "id=x,y=z", "id", "id=x,src=/nowhere/at/all"] {
             assert!(secret(bad).is_err(), "{bad}");
         }

@@ -51,6 +51,7 @@ impl<'a> Progress<'a> {
         let terminal = self.style == Style::Terminal;
         match event {
             Event::Step { id, name } => {
+                let name = legible(&name);
                 let shown = if terminal { format!(" => {name}\n") } else { format!("#{id} {name}\n") };
                 self.steps.insert(id, Step { name, lines: VecDeque::new(), started: Instant::now() });
                 shown
@@ -98,14 +99,21 @@ impl<'a> Progress<'a> {
             text.push_str("------\n");
         }
         if let Some(Place { line, column, end_line }) = place {
-            text.push_str(&dockerfile::Place { line, column, end_line }.excerpt(self.file, self.text));
-            text.push_str(&format!("{}:{line}:{column}: ", self.file));
+            let excerpt = dockerfile::Place { line, column, end_line }.excerpt(self.file, self.text);
+            text.push_str(&legible_lines(&excerpt));
+            text.push_str(&format!("{}:{line}:{column}: ", legible(self.file)));
         }
+        let message = legible_lines(message);
         format!("failed to build: {}{message}", if text.is_empty() { text } else { format!("\n{text}") })
     }
 }
 
-/// Without what would steer a terminal.
+/// Lines without what would steer a terminal.
+pub fn legible_lines(text: &str) -> String {
+    text.split('\n').map(legible).collect::<Vec<_>>().join("\n")
+}
+
+/// One line without what would steer a terminal.
 fn legible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -121,6 +129,18 @@ fn legible(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_is_shown_steers_a_terminal() {
+        let mut progress = Progress::new(Style::Plain, "D\u{1b}[2J", "FROM a\nRUN \u{1b}[2Jb\r\n");
+        let name = "[2/2] RUN \u{1b}]0;t\u{7}b\nx".to_owned();
+        assert_eq!(progress.shown(Event::Step { id: 1, name }), "#1 [2/2] RUN ]0;tbx\n");
+        let place = Place { line: 2, column: 1, end_line: 2 };
+        let failure = progress.failure(Some(1), "bad\u{9b}2J\nsecond", Some(place));
+        let steering = |character: char| character.is_control() && character != '\n';
+        assert!(!failure.contains(steering), "{failure:?}");
+        assert!(failure.ends_with("D[2J:2:1: bad2J\nsecond"), "{failure:?}");
+    }
 
     #[test]
     fn steps_read_as_buildkits() {
