@@ -11,6 +11,7 @@ mod config;
 mod copy;
 mod environment;
 mod fetch;
+mod files;
 mod mounts;
 mod outcome;
 pub mod request;

@@ -6,6 +6,7 @@
 
 mod archive;
 mod build_cache;
+pub(crate) mod caches;
 pub mod compose;
 pub mod content;
 mod error;

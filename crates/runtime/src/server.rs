@@ -64,7 +64,7 @@ impl Server {
     ) -> io::Result<()> {
         follow(&self.engine, self.notices, &self.supervisor);
         let remains = self.engine.recover().await?;
-        self.engine.remove_builds().await;
+        self.engine.remove_builds(None).await;
         let stopping = self.supervisor.shutdown().clone();
         self.supervisor.spawn(TaskKind::Background, "recover", async move {
             tokio::select! {

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dockerfile::{Dockerfile, Instruction, Quotes, Source, Step, expand, parse, parse_trigger};
 use jiff::Timestamp;
 
 use super::config::{Config, Past};
 use super::environment::{Arguments, Globals, absolute};
+use super::files::Files;
 use super::outcome::{Events, Failure};
 use super::request::{Event, Request};
 use super::run::Runner;
@@ -21,11 +23,12 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 
 /// A build in progress.
 pub struct Builder<'a> {
-    store: &'a ImageStore,
+    pub(super) store: &'a ImageStore,
     pub(super) composer: &'a Composer,
     pub(super) runner: &'a Runner,
     pub(super) request: &'a Request,
     pub(super) dir: &'a Path,
+    pub(super) files: &'a Arc<Files>,
     pub(super) events: &'a Events,
     pub(super) file: Dockerfile,
     pub(super) globals: Globals,
@@ -70,7 +73,7 @@ impl<'a> Builder<'a> {
         composer: &'a Composer,
         runner: &'a Runner,
         request: &'a Request,
-        dir: &'a Path,
+        files: &'a Arc<Files>,
         events: &'a Events,
         now: Timestamp,
     ) -> Result<Self, Failure> {
@@ -89,7 +92,8 @@ impl<'a> Builder<'a> {
             composer,
             runner,
             request,
-            dir,
+            dir: &files.dir,
+            files,
             events,
             file,
             globals,
@@ -342,11 +346,6 @@ impl<'a> Builder<'a> {
 
     pub(super) fn context(&self) -> PathBuf {
         self.dir.join("context")
-    }
-
-    /// Beside the builds' directories: outlives them.
-    pub(super) fn caches(&self) -> PathBuf {
-        self.store.root().join("cache-mounts")
     }
 }
 

@@ -1,18 +1,18 @@
 //! The mounts of one `RUN`.
 
-use std::fs::File;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use cri::v1::{ImageSpec, Mount as CriMount};
 use dockerfile::{Mount, MountKind, Sharing};
-use rustix::fs::FlockOperation;
 use rustix::mount::MountFlags;
 
 use super::outcome::Failure;
 use super::tree::Folder;
 use crate::digest::Digest;
+use crate::image::caches::{Caches, Held};
 
 /// What a command gets beside its files.
 #[derive(Default)]
@@ -20,8 +20,6 @@ pub struct Mounts {
     pub mounts: Vec<CriMount>,
     /// Variables that hold secrets.
     pub secrets: Vec<(String, String)>,
-    /// Held while the command runs.
-    locks: Vec<File>,
 }
 
 /// Where mounts come from.
@@ -29,6 +27,8 @@ pub struct Places<'a> {
     pub context: &'a Path,
     /// Caches that outlive the build.
     pub caches: &'a Path,
+    /// Names of caches that others use: private mounts get a folder of the build's own.
+    pub taken: &'a BTreeSet<String>,
     /// Removed with the sandbox, and whatever is mounted in it.
     pub sandbox: &'a Path,
     /// Removed with the build.
@@ -65,7 +65,7 @@ impl Mounts {
             }
             (MountKind::Cache, None) => {
                 let id = mount.id.clone().unwrap_or_else(|| target.to_owned());
-                made.host_path = path(&self.cache(mount, &id, places).map_err(Failure::of)?);
+                made.host_path = path(&Self::cache(mount, &id, places).map_err(Failure::of)?);
             }
             (MountKind::Tmpfs, _) => {
                 let dir = places.sandbox.join(format!("tmpfs-{number}"));
@@ -78,26 +78,18 @@ impl Mounts {
         Ok(())
     }
 
-    fn cache(&mut self, mount: &Mount, id: &str, places: &Places<'_>) -> io::Result<PathBuf> {
-        let name = Digest::of(id.as_bytes()).hex()[..32].to_owned();
+    fn cache(mount: &Mount, id: &str, places: &Places<'_>) -> io::Result<PathBuf> {
+        let name = cache_name(id);
         std::fs::create_dir_all(places.caches)?;
-        let lock = File::create(places.caches.join(format!("{name}.lock")))?;
-        let mut dir = places.caches.join(&name);
-        match mount.sharing {
-            Sharing::Shared => {}
-            Sharing::Locked => rustix::fs::flock(&lock, FlockOperation::LockExclusive)?,
-            Sharing::Private => {
-                if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-                    dir = places.build.join(format!("cache-{name}"));
-                }
-            }
-        }
+        let dir = match places.taken.contains(&name) {
+            true => places.build.join(format!("cache-{name}")),
+            false => places.caches.join(&name),
+        };
         if !dir.exists() {
             std::fs::create_dir(&dir)?;
             std::os::unix::fs::chown(&dir, Some(mount.uid), Some(mount.gid))?;
             std::fs::set_permissions(&dir, PermissionsExt::from_mode(mount.mode.unwrap_or(0o755)))?;
         }
-        self.locks.push(lock);
         Ok(dir)
     }
 
@@ -144,8 +136,8 @@ impl Mounts {
     }
 
     /// Gives a script to the command.
-    pub fn script(&mut self, target: &str, content: &str, places: &Places<'_>) -> io::Result<()> {
-        let file = places.sandbox.join(format!("script-{}", self.mounts.len()));
+    pub fn script(&mut self, target: &str, content: &str, sandbox: &Path) -> io::Result<()> {
+        let file = sandbox.join(format!("script-{}", self.mounts.len()));
         std::fs::write(&file, content)?;
         std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755))?;
         self.mounts.push(CriMount {
@@ -156,6 +148,39 @@ impl Mounts {
         });
         Ok(())
     }
+}
+
+fn cache_name(id: &str) -> String {
+    Digest::of(id.as_bytes()).hex()[..32].to_owned()
+}
+
+/// Waits for the caches of one command, each once and in one order for all builds: nobody waits in a circle. The names
+/// of those that stay with others, which only private mounts want.
+pub async fn hold(wanted: &[(String, Sharing)], caches: &Caches) -> (Vec<Held>, BTreeSet<String>) {
+    let strength = |sharing: Sharing| match sharing {
+        Sharing::Private => 0,
+        Sharing::Shared => 1,
+        Sharing::Locked => 2,
+    };
+    let mut by_name: BTreeMap<String, Sharing> = BTreeMap::new();
+    for (id, sharing) in wanted {
+        let known = by_name.entry(cache_name(id)).or_insert(*sharing);
+        if strength(*sharing) > strength(*known) {
+            *known = *sharing;
+        }
+    }
+    let (mut held, mut taken) = (Vec::new(), BTreeSet::new());
+    for (name, sharing) in by_name {
+        match sharing {
+            Sharing::Shared => held.push(caches.shared(&name).await),
+            Sharing::Locked => held.push(caches.alone(&name).await),
+            Sharing::Private => match caches.try_alone(&name) {
+                Some(alone) => held.push(alone),
+                None => drop(taken.insert(name)),
+            },
+        }
+    }
+    (held, taken)
 }
 
 /// A path of the context; its links lead to places within the context.
@@ -178,4 +203,45 @@ fn tmpfs(dir: &Path, size_bytes: Option<u64>) -> io::Result<()> {
 
 fn path(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn wanted(ids: &[&str], sharing: Sharing) -> Vec<(String, Sharing)> {
+        ids.iter().map(|id| ((*id).to_owned(), sharing)).collect()
+    }
+
+    #[tokio::test]
+    async fn commands_wait_for_caches_without_a_circle() {
+        let caches = Caches::new(PathBuf::from("/nowhere"));
+        let twice = hold(&wanted(&["a", "a"], Sharing::Locked), &caches).await;
+        assert_eq!(twice.0.len(), 1);
+        drop(twice);
+        // Each gives way while it holds both.
+        let one = |ids: &'static [&'static str]| {
+            let caches = &caches;
+            async move {
+                for _ in 0..100 {
+                    let held = hold(&wanted(ids, Sharing::Locked), caches).await;
+                    tokio::task::yield_now().await;
+                    drop(held);
+                }
+            }
+        };
+        let both = async { tokio::join!(one(&["a", "b"]), one(&["b", "a"])) };
+        tokio::time::timeout(Duration::from_secs(30), both).await.expect("no circle");
+    }
+
+    #[tokio::test]
+    async fn a_private_mount_gets_its_own_where_another_is_there() {
+        let caches = Caches::new(PathBuf::from("/nowhere"));
+        let (held, taken) = hold(&wanted(&["a"], Sharing::Private), &caches).await;
+        assert_eq!((held.len(), taken.len()), (1, 0));
+        let (none, taken) = hold(&wanted(&["a", "a"], Sharing::Private), &caches).await;
+        assert_eq!((none.len(), taken.contains(&cache_name("a"))), (0, true));
+    }
 }

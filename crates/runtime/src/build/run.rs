@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base::TaskKind;
 use cri::v1::{
     ContainerConfig, ContainerMetadata, ImageSpec, LinuxContainerConfig, LinuxContainerSecurityContext,
     LinuxPodSandboxConfig, LinuxSandboxSecurityContext, Mount, NamespaceMode, NamespaceOption,
@@ -16,6 +17,7 @@ use tokio::net::unix::pipe;
 
 use super::outcome::{Events, Failure};
 use crate::engine::{BUILD_NAMESPACE, Engine, NO_NETWORK};
+use crate::image::caches::Held;
 
 /// The shim cuts lines at 16 KiB.
 const BUFFER_BYTES: usize = 32 << 10;
@@ -41,6 +43,10 @@ pub struct Runner {
     engine: Arc<Engine>,
     build: String,
     sandboxes: Mutex<HashMap<&'static str, String>>,
+    /// Held while a sandbox is made.
+    making: Arc<tokio::sync::Mutex<()>>,
+    /// The caches of the command that runs.
+    caches: Mutex<Vec<Held>>,
 }
 
 /// One command.
@@ -55,7 +61,7 @@ pub struct Command {
 
 impl Runner {
     pub fn new(engine: Arc<Engine>, build: String) -> Self {
-        Self { engine, build, sandboxes: Mutex::default() }
+        Self { engine, build, sandboxes: Mutex::default(), making: Arc::default(), caches: Mutex::default() }
     }
 
     /// The sandbox of a network and its directory, which is removed with it.
@@ -69,14 +75,33 @@ impl Runner {
         let id = match known {
             Some(id) => id,
             None => {
-                let made = self.engine.run_sandbox(self.config(network, kind), String::new()).await;
-                let id = made.map_err(Failure::of)?;
+                let id = self.make(self.config(network, kind)).await?;
                 self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, id.clone());
                 id
             }
         };
         let dir = self.engine.sandbox(&id).map_err(Failure::of)?.dir.clone();
         Ok((id, dir))
+    }
+
+    /// Makes a sandbox. The work goes on where the build is cut off: [`Runner::finish`] waits for its end.
+    async fn make(&self, config: PodSandboxConfig) -> Result<String, Failure> {
+        let making = Arc::clone(&self.making).lock_owned().await;
+        let engine = Arc::clone(&self.engine);
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        self.engine.supervisor().spawn(TaskKind::Background, "build-sandbox", async move {
+            let made = engine.run_sandbox(config, String::new()).await;
+            drop(making);
+            // Nobody waits any more where the build was cut off.
+            let _ = done.send(made);
+        });
+        let made = outcome.await.map_err(|_| Failure::new("the node is stopping"))?;
+        made.map_err(Failure::of)
+    }
+
+    /// Keeps caches until the command's container is gone.
+    pub fn hold(&self, caches: Vec<Held>) {
+        *self.caches.lock().unwrap_or_else(PoisonError::into_inner) = caches;
     }
 
     fn config(&self, network: Network, kind: &str) -> PodSandboxConfig {
@@ -156,21 +181,20 @@ impl Runner {
         Ok((exit.code, id))
     }
 
-    /// Removes a container with what it wrote.
+    /// Removes a container with what it wrote, and gives its caches back.
     pub async fn remove(&self, container: &str) {
         if let Err(error) = self.engine.remove_container(container).await {
             tracing::warn!(container, %error, "a build's container is left behind");
+            return;
         }
+        self.hold(Vec::new());
     }
 
     /// Ends and removes everything.
     pub async fn finish(&self) {
-        let sandboxes = std::mem::take(&mut *self.sandboxes.lock().unwrap_or_else(PoisonError::into_inner));
-        for id in sandboxes.values() {
-            if let Err(error) = self.engine.remove_sandbox(id).await {
-                tracing::warn!(sandbox = id, %error, "a build's sandbox is left behind");
-            }
-        }
+        let _made = self.making.lock().await;
+        self.engine.remove_builds(Some(&self.build)).await;
+        self.hold(Vec::new());
     }
 }
 

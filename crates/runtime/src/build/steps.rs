@@ -7,14 +7,15 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use dockerfile::{
-    Command as Line, Copy, Heredoc, Ignore, Instruction, MountKind, Network, Quotes, Run, Source, Step,
+    Command as Line, Copy, Heredoc, Ignore, Instruction, Mount, MountKind, Network, Quotes, Run, Source, Step,
 };
 
 use super::builder::{Builder, Stage};
 use super::copy::{From, Plan, copy, matching};
 use super::environment::is_proxy;
 use super::fetch::{fetch, is_repository, is_url};
-use super::mounts::{Mounts, Places};
+use super::files::Files;
+use super::mounts::{Mounts, Places, hold};
 use super::outcome::Failure;
 use super::request::Event;
 use super::run::Command;
@@ -147,9 +148,10 @@ impl Builder<'_> {
             stage.push(layer);
             return Ok(true);
         }
-        let latest_s = self.request.source_date_epoch;
+        let (latest_s, files) = (self.request.source_date_epoch, Arc::clone(self.files));
         let made = self.composer.layer(stage.chain(), move |out| {
-            let mut archive = Archive::new(out, latest_s, LIMITS.entries);
+            let mut out = files.until_over(out);
+            let mut archive = Archive::new(&mut out as &mut dyn Write, latest_s, LIMITS.entries);
             write(&mut archive)?;
             archive.finish()
         });
@@ -157,6 +159,10 @@ impl Builder<'_> {
         self.composer.remember(key, layer.clone()).await.map_err(Failure::of)?;
         stage.push(layer);
         Ok(false)
+    }
+
+    fn key(&self, parts: &[String]) -> Digest {
+        key_of(parts, self.request.source_date_epoch)
     }
 
     fn cached(&self, key: &Digest) -> Option<Option<Layer>> {
@@ -168,7 +174,8 @@ impl Builder<'_> {
         let path = stage.path(&path);
         let path = if path == "/" { path } else { path.trim_end_matches('/').to_owned() };
         stage.config.config.working_dir.clone_from(&path);
-        let base = Folder::root(&self.directories(stage)?).map_err(Failure::of)?;
+        let layers = self.directories(stage)?;
+        let base = Folder::root(&layers).map_err(Failure::of)?;
         let found = base.find(Path::new(&path), true).map_err(Failure::of)?;
         match found.node {
             Some(node) if node.folder().is_some() => return Ok(false),
@@ -176,9 +183,12 @@ impl Builder<'_> {
             None => {}
         }
         let mtime_s = self.now_s();
-        let key = key_of(&["workdir".to_owned(), chain_text(stage), path]);
+        // The folder belongs to the user that was named before.
+        let user = &stage.config.config.user;
+        let (uid, gid) = if user.is_empty() { (0, 0) } else { owner(user, &layers)? };
+        let key = self.key(&["workdir".to_owned(), chain_text(stage), path, format!("{uid}:{gid}")]);
         self.layer(stage, key, move |archive| {
-            let attributes = Attributes { mode: 0o755, uid: 0, gid: 0, mtime_s, xattrs: Default::default() };
+            let attributes = Attributes { mode: 0o755, uid, gid, mtime_s, xattrs: Default::default() };
             for folder in parents(&found.real.join("x")) {
                 if base.find(&folder, true)?.node.is_none() {
                     archive.file(&folder, What::Folder, &attributes, &mut io::empty())?;
@@ -208,7 +218,7 @@ impl Builder<'_> {
             digested.run(&mut content).map(|()| content.finish())
         });
         let digest = digest.await.map_err(Failure::of)?.map_err(Failure::of)?;
-        let key = key_of(&["copy".to_owned(), chain_text(stage), digest.to_string()]);
+        let key = self.key(&["copy".to_owned(), chain_text(stage), digest.to_string()]);
         self.layer(stage, key, move |archive| job.run(archive)).await
     }
 
@@ -240,8 +250,15 @@ impl Builder<'_> {
             }
             None => vec![self.context()],
         };
-        let mut job =
-            CopyJob { plan, base, root, patterns: Vec::new(), inline: Vec::new(), unpacked: Vec::new() };
+        let mut job = CopyJob {
+            plan,
+            base,
+            root,
+            patterns: Vec::new(),
+            inline: Vec::new(),
+            unpacked: Vec::new(),
+            files: Arc::clone(self.files),
+        };
         for source in &copy.sources {
             match source {
                 Source::Heredoc(document) => {
@@ -281,7 +298,7 @@ impl Builder<'_> {
             vec!["run".to_owned(), chain_text(stage), settings.user.clone(), settings.working_dir.clone()];
         parts.push(format!("{argv:?} {script:?} {env:?} {network:?} {:?}", run.mounts));
         parts.extend(self.mounted_digests(stage, index, run).await?);
-        let key = key_of(&parts);
+        let key = self.key(&parts);
         if let Some(layer) = self.cached(&key) {
             stage.push(layer);
             return Ok(true);
@@ -290,10 +307,7 @@ impl Builder<'_> {
         let (_, sandbox) = self.runner.sandbox(network).await?;
         let mut mounts = self.mounts(stage, index, id, run, &sandbox).await?;
         if let Some(script) = script {
-            let context = self.context();
-            let places =
-                Places { context: &context, caches: &self.caches(), sandbox: &sandbox, build: self.dir };
-            mounts.script(SCRIPT, &script, &places).map_err(Failure::of)?;
+            mounts.script(SCRIPT, &script, &sandbox).map_err(Failure::of)?;
         }
         env.extend(mounts.secrets.iter().map(|(name, value)| format!("{name}={value}")));
         let image = self.offer(stage, format!("step-{id}"), env);
@@ -362,7 +376,7 @@ impl Builder<'_> {
             let plan = Plan { target: "/x".to_owned(), ..Plan::default() };
             let (root, patterns) = (vec![self.context()], vec![source]);
             let (base, inline, unpacked) = (Vec::new(), Vec::new(), Vec::new());
-            let job = CopyJob { plan, base, root, patterns, inline, unpacked };
+            let job = CopyJob { plan, base, root, patterns, inline, unpacked, files: Arc::clone(self.files) };
             let digest = tokio::task::spawn_blocking(move || {
                 let mut content = Content::default();
                 job.run(&mut content).map(|()| content.finish())
@@ -382,20 +396,18 @@ impl Builder<'_> {
     ) -> Result<Mounts, Failure> {
         let dir = sandbox.join(format!("build-{id}"));
         std::fs::create_dir(&dir).map_err(Failure::of)?;
+        let all = run.mounts.iter().map(|mount| self.mount(stage, mount));
+        let all = all.collect::<Result<Vec<_>, _>>()?;
+        let caches = all.iter().filter(|(mount, _)| mount.kind == MountKind::Cache);
+        let caches =
+            caches.map(|(mount, target)| (mount.id.as_ref().unwrap_or(target).clone(), mount.sharing));
+        let store = self.store.caches();
+        let (held, taken) = hold(&caches.collect::<Vec<_>>(), &store).await;
+        self.runner.hold(held);
         let mut mounts = Mounts::default();
-        for (number, mount) in run.mounts.iter().enumerate() {
-            let (escape, settings) = (self.file.escape, &stage.config.config);
-            let word = |text: &String| stage.arguments.expand(text, escape, settings);
-            let mut mount = mount.clone();
-            mount.source = mount.source.as_ref().map(word).transpose()?;
-            mount.id = mount.id.as_ref().map(word).transpose()?;
-            let name = mount.id.clone().unwrap_or_default();
-            let target = match &mount.target {
-                Some(target) => stage.path(&word(target)?),
-                None => format!("/run/secrets/{name}"),
-            };
-            let name =
-                if name.is_empty() { target.rsplit('/').next().unwrap_or_default().to_owned() } else { name };
+        for (number, (mount, target)) in all.iter().enumerate() {
+            let name = mount.id.clone().filter(|id| !id.is_empty());
+            let name = name.unwrap_or_else(|| target.rsplit('/').next().unwrap_or_default().to_owned());
             let secret = self
                 .request
                 .secrets
@@ -408,12 +420,26 @@ impl Builder<'_> {
                 }
                 None => None,
             };
-            let (context, caches) = (self.context(), self.caches());
-            let places = Places { context: &context, caches: &caches, sandbox: &dir, build: self.dir };
+            let context = self.context();
+            let (caches, build) = (store.root(), self.dir);
+            let places = Places { context: &context, caches, taken: &taken, sandbox: &dir, build };
             let secret = secret.transpose()?.filter(|_| mount.kind == MountKind::Secret);
-            mounts.add(&mount, &target, image, secret, &places)?;
+            mounts.add(mount, target, image, secret, &places)?;
         }
         Ok(mounts)
+    }
+
+    /// A mount with its variables replaced, and its target.
+    fn mount(&self, stage: &Stage, mount: &Mount) -> Result<(Mount, String), Failure> {
+        let word = |text: &String| stage.arguments.expand(text, self.file.escape, &stage.config.config);
+        let mut mount = mount.clone();
+        mount.source = mount.source.as_ref().map(word).transpose()?;
+        mount.id = mount.id.as_ref().map(word).transpose()?;
+        let target = match &mount.target {
+            Some(target) => stage.path(&word(target)?),
+            None => format!("/run/secrets/{}", mount.id.as_deref().unwrap_or_default()),
+        };
+        Ok((mount, target))
     }
 }
 
@@ -473,8 +499,11 @@ fn chain_text(stage: &Stage) -> String {
     stage.layers.last().map_or_else(|| "scratch".to_owned(), |layer| layer.chain_id.to_string())
 }
 
-fn key_of(parts: &[String]) -> Digest {
-    let lengths: Vec<String> = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
+/// What the cache knows a step by. The times in its layer depend on `epoch`.
+fn key_of(parts: &[String], epoch: Option<u64>) -> Digest {
+    let epoch = epoch.map_or_else(|| "now".to_owned(), |epoch| epoch.to_string());
+    let lengths: Vec<String> =
+        parts.iter().chain([&epoch]).map(|part| format!("{}:{part}", part.len())).collect();
     Digest::of(lengths.concat().as_bytes())
 }
 
@@ -505,6 +534,7 @@ struct CopyJob {
     patterns: Vec<String>,
     inline: Vec<(String, Vec<u8>)>,
     unpacked: Vec<PathBuf>,
+    files: Arc<Files>,
 }
 
 impl CopyJob {
@@ -531,7 +561,7 @@ impl CopyJob {
         let mut sources =
             vec![From::Tree { root: &root, patterns: &self.patterns }, From::Inline(&self.inline)];
         sources.extend(unpacked.iter().map(From::All));
-        copy(&self.plan, &base, &sources, sink)
+        copy(&self.plan, &base, &sources, &mut self.files.until_over(sink))
     }
 
     /// Unpacks the sources that are archives into folders below `dir`.
@@ -551,7 +581,7 @@ impl CopyJob {
                 let target = dir.join(self.unpacked.len().to_string());
                 std::fs::create_dir_all(&target)?;
                 let failed = |error| invalid(format!("/{}: {error}", source.path.display()));
-                apply(decompress(archive)?, &target, &[], LIMITS).map_err(failed)?;
+                apply(self.files.until_over(decompress(archive)?), &target, &[], LIMITS).map_err(failed)?;
                 self.unpacked.push(target);
             }
         }

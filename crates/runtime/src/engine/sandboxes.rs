@@ -238,10 +238,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes the sandboxes that builds of an earlier process left.
-    pub async fn remove_builds(&self) {
+    /// Removes the sandboxes of one build, or those that builds of an earlier process left.
+    pub async fn remove_builds(&self, build: Option<&str>) {
         let sandboxes: Vec<_> = self.registry().sandboxes.values().cloned().collect();
-        for sandbox in sandboxes.iter().filter(|sandbox| sandbox.metadata().namespace == BUILD_NAMESPACE) {
+        for sandbox in &sandboxes {
+            let metadata = sandbox.metadata();
+            if metadata.namespace != BUILD_NAMESPACE || build.is_some_and(|build| build != metadata.uid) {
+                continue;
+            }
             if let Err(error) = self.remove_sandbox(&sandbox.id).await {
                 tracing::warn!(sandbox = %sandbox.id, %error, "a build's sandbox is left behind");
             }

@@ -75,7 +75,7 @@ impl ImageStore {
         .await
     }
 
-    /// Forgets the build cache, and removes images without a name, or `all` that no container uses.
+    /// Forgets the build cache with the cache mounts that no build uses, and removes images without a name, or `all` that no container uses.
     pub async fn prune(&self, all: bool) -> Result<(Vec<Dropped>, u64), ImageError> {
         let before = self.usage().await?.used_bytes;
         let used = self.inner.snapshots.layers_in_use();
@@ -89,10 +89,7 @@ impl ImageStore {
         self.blocking(|inner| {
             let io_error = |e| ImageError::io(&inner.options.root, e);
             let (_, items) = inner.build_cache.clear().map_err(io_error)?;
-            match base::remove_tree(&inner.options.root.join("cache-mounts")) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(io_error(e)),
-                _ => {}
-            }
+            inner.caches.prune().map_err(io_error)?;
             inner.collect(&items).map_err(io_error)
         })
         .await?;

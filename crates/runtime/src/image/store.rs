@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::build_cache::BuildCache;
+use super::caches::Caches;
 use super::content::ContentStore;
 use super::error::{ContentError, ImageError};
 use super::holds::{Holds, Item};
@@ -59,6 +60,7 @@ pub(super) struct Inner {
     pub records: Records,
     pub downloads: InFlight,
     pub build_cache: BuildCache,
+    pub caches: Arc<Caches>,
     stages: Mutex<HashMap<String, StageImage>>,
     holds: Holds,
     /// Kept open: its lock keeps other processes out.
@@ -83,6 +85,7 @@ impl ImageStore {
         let snapshots =
             SnapshotStore::open(&root.join("snapshots"), options.layer_limits).map_err(ContentError::from)?;
         let records = Records::open(&root.join("images.json")).map_err(io_error)?;
+        let caches = Arc::new(Caches::new(root.join("cache-mounts")));
         let inner = Inner {
             options,
             content,
@@ -90,6 +93,7 @@ impl ImageStore {
             records,
             downloads: InFlight::default(),
             build_cache: BuildCache::open(&root.join("build-cache.json")),
+            caches,
             stages: Mutex::default(),
             holds: Holds::default(),
             _lock: lock,
@@ -145,6 +149,11 @@ impl ImageStore {
     /// What images take on disk: archives and unpacked layers.
     pub async fn usage(&self) -> Result<Usage, ImageError> {
         self.blocking(|inner| inner.usage().map_err(|e| ImageError::io(&inner.options.root, e))).await
+    }
+
+    /// The folders of builds' cache mounts.
+    pub(crate) fn caches(&self) -> Arc<Caches> {
+        Arc::clone(&self.inner.caches)
     }
 
     /// The directory the store lives in.

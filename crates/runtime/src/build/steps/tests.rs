@@ -15,3 +15,18 @@ fn the_hosts_network_needs_leave() {
     }
     assert!(network(Network::Default, Some("bridge")).is_err());
 }
+
+#[test]
+fn a_key_depends_on_the_time_of_the_files() {
+    let parts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let now = key_of(&parts(&["a", "b"]), None);
+    assert_eq!(now, key_of(&parts(&["a", "b"]), None));
+    for other in [
+        key_of(&parts(&["a", "b"]), Some(0)),
+        key_of(&parts(&["ab"]), None),
+        key_of(&parts(&["a", "b", "1"]), None),
+    ] {
+        assert_ne!(now, other);
+    }
+    assert_ne!(key_of(&parts(&["a"]), Some(1)), key_of(&parts(&["a"]), Some(2)));
+}
