@@ -36,6 +36,7 @@ pub struct Builder<'a> {
     finished: BTreeMap<usize, Stage>,
     images: BTreeMap<String, Stage>,
     next_step: u32,
+    pub(super) fetches: u32,
 }
 
 /// A stage as far as it is.
@@ -101,6 +102,7 @@ impl<'a> Builder<'a> {
             finished,
             images,
             next_step: 1,
+            fetches: 0,
         })
     }
 

@@ -31,10 +31,26 @@ pub struct Plan {
 pub enum From<'a> {
     /// Patterns of paths below a root.
     Tree { root: &'a Folder, patterns: &'a [String] },
-    /// Files made here: name and content.
-    Inline(&'a [(String, Vec<u8>)]),
+    /// Files that no tree has.
+    Single(&'a [Single]),
     /// All that is in a folder.
     All(&'a Folder),
+}
+
+/// A file of a here-document or a URL.
+#[derive(Debug, Clone)]
+pub struct Single {
+    pub name: String,
+    /// Unless the plan has one.
+    pub mode: u32,
+    pub content: SingleContent,
+}
+
+#[derive(Debug, Clone)]
+pub enum SingleContent {
+    Text(String),
+    /// In a file of the build.
+    File(PathBuf),
 }
 
 /// Copies into `sink` what goes over the tree `base`.
@@ -73,7 +89,7 @@ pub struct Source {
 
 pub enum Contents {
     Node(Node),
-    Bytes(Vec<u8>),
+    Single(Single),
 }
 
 impl Source {
@@ -93,12 +109,12 @@ impl Source {
 impl From<'_> {
     fn files(&self, plan: &Plan) -> io::Result<Vec<Source>> {
         match self {
-            Self::Inline(files) => Ok(files
+            Self::Single(files) => Ok(files
                 .iter()
-                .map(|(name, bytes)| Source {
+                .map(|file| Source {
                     path: PathBuf::new(),
-                    name: name.into(),
-                    what: Contents::Bytes(bytes.clone()),
+                    name: PathBuf::from(&file.name),
+                    what: Contents::Single(file.clone()),
                 })
                 .collect()),
             Self::All(folder) => {
@@ -214,14 +230,9 @@ impl Copying<'_> {
             _ => self.resolved(place)?,
         };
         match &source.what {
-            Contents::Bytes(bytes) => {
+            Contents::Single(file) => {
                 self.make_parents(place)?;
-                let (uid, gid) = self.plan.owner.unwrap_or_default();
-                let mode = self.plan.mode.unwrap_or(0o644);
-                let mtime_s = self.plan.now_s;
-                let attributes = Attributes { mode, uid, gid, mtime_s, xattrs: BTreeMap::new() };
-                let what = What::File { size_bytes: bytes.len() as u64 };
-                self.sink.file(place, what, &attributes, &mut bytes.as_slice())
+                self.single(file, place)
             }
             Contents::Node(node) if node.folder().is_some() => {
                 self.make_parents(&place.join("x"))?;
@@ -233,6 +244,23 @@ impl Copying<'_> {
                 }
                 self.make_parents(place)?;
                 self.node(node, place)
+            }
+        }
+    }
+
+    fn single(&mut self, file: &Single, place: &Path) -> io::Result<()> {
+        let (uid, gid) = self.plan.owner.unwrap_or_default();
+        let (mode, mtime_s) = (self.plan.mode.unwrap_or(file.mode), self.plan.now_s);
+        let attributes = Attributes { mode, uid, gid, mtime_s, xattrs: BTreeMap::new() };
+        match &file.content {
+            SingleContent::Text(text) => {
+                let what = What::File { size_bytes: text.len() as u64 };
+                self.sink.file(place, what, &attributes, &mut text.as_bytes())
+            }
+            SingleContent::File(path) => {
+                let mut content = std::fs::File::open(path)?;
+                let what = What::File { size_bytes: content.metadata()?.len() };
+                self.sink.file(place, what, &attributes, &mut content)
             }
         }
     }

@@ -11,9 +11,9 @@ use dockerfile::{
 };
 
 use super::builder::{Builder, Stage};
-use super::copy::{From, Plan, copy, matching};
+use super::copy::{From, Plan, Single, SingleContent, copy, matching};
 use super::environment::is_proxy;
-use super::fetch::{fetch, is_repository, is_url};
+use super::fetch::{URL_LIMIT, fetch, is_repository, is_url, name_of};
 use super::files::Files;
 use super::mounts::{Mounts, Places, hold};
 use super::outcome::Failure;
@@ -266,9 +266,19 @@ impl Builder<'_> {
                         true => arguments.expand_as(&document.content, escape, Quotes::Kept, &settings)?,
                         false => document.content.clone(),
                     };
-                    job.inline.push((document.name.clone(), content.into_bytes()));
+                    let content = SingleContent::Text(content);
+                    job.inline.push(Single { name: document.name.clone(), mode: 0o644, content });
                 }
-                Source::Path(text) => job.source(word(text)?, copy, add).await?,
+                Source::Path(text) => {
+                    let text = word(text)?;
+                    if add && is_repository(&text) {
+                        return Err(Failure::new(format!("ADD of the repository {text} is not supported")));
+                    }
+                    match add && is_url(&text) {
+                        true => job.inline.push(self.fetched(&text, copy).await?),
+                        false => job.patterns.push(text),
+                    }
+                }
             }
         }
         if add && copy.unpack != Some(false) {
@@ -276,14 +286,22 @@ impl Builder<'_> {
             let unpacked = tokio::task::spawn_blocking(move || job.unpack(&dir).map(|()| job));
             job = unpacked.await.map_err(Failure::of)?.map_err(Failure::of)?;
         }
-        let sources = job.patterns.len() + job.inline.len();
-        if sources > 1 && !job.plan.target.ends_with('/') {
-            let name = if add { "ADD" } else { "COPY" };
-            return Err(Failure::new(format!(
-                "When using {name} with more than one source file, the destination must be a directory and end with a /"
-            )));
-        }
+        job.check_target(add)?;
         Ok(job)
+    }
+
+    /// What a URL leads to, in a file of the build.
+    async fn fetched(&mut self, url: &str, copy: &Copy) -> Result<Single, Failure> {
+        if copy.unpack == Some(true) {
+            return Err(Failure::new("ADD --unpack of a URL is not supported"));
+        }
+        self.fetches += 1;
+        if self.fetches > URL_LIMIT {
+            return Err(Failure::new(format!("the build fetches more than {URL_LIMIT} URLs")));
+        }
+        let (name, path) = (name_of(url)?, self.dir.join(format!("fetched-{}", self.fetches)));
+        fetch(url, copy.checksum.as_deref(), &path).await?;
+        Ok(Single { name, mode: 0o600, content: SingleContent::File(path) })
     }
 
     async fn run(&mut self, stage: &mut Stage, index: usize, id: u32, run: &Run) -> Result<bool, Failure> {
@@ -532,26 +550,21 @@ struct CopyJob {
     base: Vec<PathBuf>,
     root: Vec<PathBuf>,
     patterns: Vec<String>,
-    inline: Vec<(String, Vec<u8>)>,
+    inline: Vec<Single>,
     unpacked: Vec<PathBuf>,
     files: Arc<Files>,
 }
 
 impl CopyJob {
-    async fn source(&mut self, source: String, copy: &Copy, add: bool) -> Result<(), Failure> {
-        if add && is_repository(&source) {
-            return Err(Failure::new(format!("ADD of the repository {source} is not supported")));
-        }
-        if !(add && is_url(&source)) {
-            self.patterns.push(source);
+    fn check_target(&self, add: bool) -> Result<(), Failure> {
+        let sources = self.patterns.len() + self.inline.len();
+        if sources < 2 || self.plan.target.ends_with('/') {
             return Ok(());
         }
-        if copy.unpack == Some(true) {
-            return Err(Failure::new("ADD --unpack of a URL is not supported"));
-        }
-        self.inline.push(fetch(&source, copy.checksum.as_deref()).await?);
-        self.plan.mode = self.plan.mode.or(Some(0o600));
-        Ok(())
+        let name = if add { "ADD" } else { "COPY" };
+        Err(Failure::new(format!(
+            "When using {name} with more than one source file, the destination must be a directory and end with a /"
+        )))
     }
 
     fn run(&self, sink: &mut dyn Sink) -> io::Result<()> {
@@ -559,7 +572,7 @@ impl CopyJob {
         let unpacked = self.unpacked.iter().map(|dir| Folder::root(std::slice::from_ref(dir)));
         let unpacked = unpacked.collect::<io::Result<Vec<_>>>()?;
         let mut sources =
-            vec![From::Tree { root: &root, patterns: &self.patterns }, From::Inline(&self.inline)];
+            vec![From::Tree { root: &root, patterns: &self.patterns }, From::Single(&self.inline)];
         sources.extend(unpacked.iter().map(From::All));
         copy(&self.plan, &base, &sources, &mut self.files.until_over(sink))
     }

@@ -145,3 +145,23 @@ fn nothing_outside_is_found_and_mistakes_are_told() {
     assert_eq!(refused(&["src"], "/file"), "cannot copy to non-directory: /file");
     assert!(refused(&["a.txt"], "/file/x").contains("Not a directory"));
 }
+
+/// Each has a mode of its own; the plan's wins.
+#[test]
+fn files_of_no_tree_have_their_own_modes() {
+    let world = world();
+    let fetched = world.dir.path().join("fetched");
+    fs::write(&fetched, "U").expect("written");
+    let files = [
+        Single { name: "doc".to_owned(), mode: 0o644, content: SingleContent::Text("D".to_owned()) },
+        Single { name: "url".to_owned(), mode: 0o600, content: SingleContent::File(fetched) },
+    ];
+    let copied = |plan: Plan| {
+        let mut recording = Recording::default();
+        copy(&plan, &world.base, &[From::Single(&files)], &mut recording).expect("copied");
+        recording.0
+    };
+    assert_eq!(copied(to("/bin/")), ["usr/bin/doc D 644", "usr/bin/url U 600"]);
+    let plan = Plan { mode: Some(0o755), ..to("/bin/") };
+    assert_eq!(copied(plan), ["usr/bin/doc D 755", "usr/bin/url U 755"]);
+}
