@@ -133,6 +133,18 @@ pub struct Client {
     warnings: Warnings,
 }
 
+/// A server's address with the scheme that upstream takes where none is written: TLS where the settings speak of TLS.
+fn with_scheme(server: &str, cluster: &Value, user: &Value) -> String {
+    if server.contains("://") {
+        return server.to_owned();
+    }
+    let has = |of: &Value, key: &str| of[key].as_str().is_some_and(|text| !text.is_empty());
+    let tls = ["certificate-authority", "certificate-authority-data"].iter().any(|key| has(cluster, key))
+        || ["client-certificate", "client-certificate-data"].iter().any(|key| has(user, key))
+        || cluster["insecure-skip-tls-verify"] == true;
+    format!("{}://{server}", if tls { "https" } else { "http" })
+}
+
 /// How warnings of the server are told: once each.
 #[derive(Default)]
 struct Warnings {
@@ -145,15 +157,13 @@ impl Client {
     /// # Errors
     /// When the settings cannot be used.
     pub fn new(settings: &Settings, timeout: Option<Duration>) -> Result<Self, Failure> {
-        let base = if settings.server.contains("://") {
-            settings.server.clone()
-        } else {
-            format!("http://{}", settings.server)
-        };
+        let base = with_scheme(&settings.server, &settings.cluster, &settings.user);
         let uri: Uri = base.trim_end_matches('/').parse().map_err(|e| {
             Failure::message(format!("the server address {} is no URL: {e}", quoted(&settings.server)))
         })?;
-        let mut user = settings.user.clone();
+        // Whoever listens on the way reads what is sent without TLS: no credentials go there, as upstream has it.
+        let is_secret = uri.scheme_str() == Some("https");
+        let mut user = if is_secret { settings.user.clone() } else { Value::Null };
         credentials::from_plugin(&mut user, &settings.cluster, &settings.server)?;
         let connector = Connector::new(&uri, &settings.cluster, &user)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -435,6 +445,25 @@ mod tests {
         assert_eq!(warning(r#"299 - "a \"b\" c" "date""#).as_deref(), Some("a \"b\" c"));
         assert_eq!(warning("199 - \"a\""), None);
         assert_eq!(warning("299 - \"a"), None);
+    }
+
+    #[test]
+    fn credentials_go_out_over_tls_alone() {
+        let user =
+            serde_json::json!({"token": "secret", "exec": {"command": "/nonexistent", "apiVersion": "v1"}});
+        let sent = |server: &str, cluster: Value| {
+            let settings =
+                Settings { server: server.to_owned(), cluster, user: user.clone(), ..Settings::default() };
+            let client =
+                Client::new(&settings, None).map_err(|failure| failure.text()).expect("settings of use");
+            (client.base.clone(), client.headers.contains_key(http::header::AUTHORIZATION))
+        };
+        let none = || serde_json::json!({});
+        assert_eq!(sent("http://127.0.0.1:1", none()), ("http://127.0.0.1:1".to_owned(), false));
+        assert_eq!(sent("https://127.0.0.1:1", none()), ("https://127.0.0.1:1".to_owned(), true));
+        assert_eq!(sent("127.0.0.1:1", none()), ("http://127.0.0.1:1".to_owned(), false));
+        let insecure = serde_json::json!({"insecure-skip-tls-verify": true});
+        assert_eq!(sent("127.0.0.1:1", insecure), ("https://127.0.0.1:1".to_owned(), true));
     }
 
     #[test]

@@ -43,6 +43,11 @@ pub fn from_plugin(user: &mut Value, cluster: &Value, server: &str) -> Result<()
         let name = user["auth-provider"]["name"].as_str().unwrap_or_default();
         return Err(Failure::message(format!("no Auth Provider found for name {}", quoted(name))));
     }
+    // Who says who they are (`--token`) is not asked again.
+    let said = |key: &&str| user[*key].as_str().is_some_and(|text| !text.is_empty());
+    if ["token", "tokenFile", "username"].iter().any(said) {
+        return Ok(());
+    }
     let Some(plugin) = user.get("exec").filter(|exec| exec.is_object()).cloned() else { return Ok(()) };
     let name = plugin["command"].as_str().unwrap_or_default();
     let version = plugin["apiVersion"].as_str().unwrap_or_default();
