@@ -133,18 +133,6 @@ pub struct Client {
     warnings: Warnings,
 }
 
-/// A server's address with the scheme that upstream takes where none is written: TLS where the settings speak of TLS.
-fn with_scheme(server: &str, cluster: &Value, user: &Value) -> String {
-    if server.contains("://") {
-        return server.to_owned();
-    }
-    let has = |of: &Value, key: &str| of[key].as_str().is_some_and(|text| !text.is_empty());
-    let tls = ["certificate-authority", "certificate-authority-data"].iter().any(|key| has(cluster, key))
-        || ["client-certificate", "client-certificate-data"].iter().any(|key| has(user, key))
-        || cluster["insecure-skip-tls-verify"] == true;
-    format!("{}://{server}", if tls { "https" } else { "http" })
-}
-
 /// How warnings of the server are told: once each.
 #[derive(Default)]
 struct Warnings {
@@ -157,7 +145,11 @@ impl Client {
     /// # Errors
     /// When the settings cannot be used.
     pub fn new(settings: &Settings, timeout: Option<Duration>) -> Result<Self, Failure> {
-        let base = with_scheme(&settings.server, &settings.cluster, &settings.user);
+        let base = if settings.server.contains("://") {
+            settings.server.clone()
+        } else {
+            format!("http://{}", settings.server)
+        };
         let uri: Uri = base.trim_end_matches('/').parse().map_err(|e| {
             Failure::message(format!("the server address {} is no URL: {e}", quoted(&settings.server)))
         })?;
@@ -451,19 +443,15 @@ mod tests {
     fn credentials_go_out_over_tls_alone() {
         let user =
             serde_json::json!({"token": "secret", "exec": {"command": "/nonexistent", "apiVersion": "v1"}});
-        let sent = |server: &str, cluster: Value| {
-            let settings =
-                Settings { server: server.to_owned(), cluster, user: user.clone(), ..Settings::default() };
+        let sent = |server: &str| {
+            let settings = Settings { server: server.to_owned(), user: user.clone(), ..Settings::default() };
             let client =
                 Client::new(&settings, None).map_err(|failure| failure.text()).expect("settings of use");
             (client.base.clone(), client.headers.contains_key(http::header::AUTHORIZATION))
         };
-        let none = || serde_json::json!({});
-        assert_eq!(sent("http://127.0.0.1:1", none()), ("http://127.0.0.1:1".to_owned(), false));
-        assert_eq!(sent("https://127.0.0.1:1", none()), ("https://127.0.0.1:1".to_owned(), true));
-        assert_eq!(sent("127.0.0.1:1", none()), ("http://127.0.0.1:1".to_owned(), false));
-        let insecure = serde_json::json!({"insecure-skip-tls-verify": true});
-        assert_eq!(sent("127.0.0.1:1", insecure), ("https://127.0.0.1:1".to_owned(), true));
+        assert_eq!(sent("http://127.0.0.1:1"), ("http://127.0.0.1:1".to_owned(), false));
+        assert_eq!(sent("https://127.0.0.1:1"), ("https://127.0.0.1:1".to_owned(), true));
+        assert_eq!(sent("127.0.0.1:1"), ("http://127.0.0.1:1".to_owned(), false));
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub fn path(by: &str) -> Result<Vec<String>, Failure> {
     while let Some(c) = characters.next() {
         match c {
             '\\' => step.extend(characters.next()),
-            '.' => steps.push(std::mem::take(&mut step)),
+            '.' => steps.extend(Some(std::mem::take(&mut step)).filter(|step| !step.is_empty())),
             '[' => {
                 steps.extend(Some(std::mem::take(&mut step)).filter(|step| !step.is_empty()));
                 let index: String = characters.by_ref().take_while(|c| *c != ']').collect();
@@ -107,14 +107,35 @@ fn order(a: &Value, b: &Value) -> Ordering {
     }
 }
 
+/// Times come before quantities, and quantities before other texts, so that there is one order of all.
 fn texts(a: &str, b: &str) -> Ordering {
-    if let (Ok(a), Ok(b)) = (a.parse::<Timestamp>(), b.parse::<Timestamp>()) {
-        return a.cmp(&b);
+    match (Text::read(a), Text::read(b)) {
+        (Text::Time(a), Text::Time(b)) => a.cmp(&b),
+        (Text::Quantity(a), Text::Quantity(b)) => a.cmp(&b),
+        (Text::Other, Text::Other) => natural(a, b),
+        (a, b) => a.place().cmp(&b.place()),
     }
-    if let (Ok(a), Ok(b)) = (a.parse::<api::quantity::Quantity>(), b.parse::<api::quantity::Quantity>()) {
-        return a.cmp(&b);
+}
+
+enum Text {
+    Time(Timestamp),
+    Quantity(api::quantity::Quantity),
+    Other,
+}
+
+impl Text {
+    fn read(text: &str) -> Self {
+        let quantity = || text.parse().map_or(Self::Other, Self::Quantity);
+        text.parse().map_or_else(|_| quantity(), Self::Time)
     }
-    natural(a, b)
+
+    fn place(&self) -> u8 {
+        match self {
+            Self::Time(_) => 0,
+            Self::Quantity(_) => 1,
+            Self::Other => 2,
+        }
+    }
 }
 
 /// Digits by their value, everything else byte by byte.
@@ -158,5 +179,21 @@ mod tests {
     fn quantities_and_times_are_compared_by_value() {
         assert_eq!(texts("1Gi", "900Mi"), Ordering::Greater);
         assert_eq!(texts("2026-01-02T00:00:00Z", "2025-12-31T00:00:00Z"), Ordering::Greater);
+    }
+
+    #[test]
+    fn there_is_one_order_of_all_texts() {
+        let mut all = ["1k", "2", "1z", "2026-01-02T00:00:00Z", "b", "1z", "10Mi", ""];
+        let order = |a: &&str, b: &&str| texts(a, b);
+        all.sort_by(order);
+        for (i, a) in all.iter().enumerate() {
+            assert!(all[i..].iter().all(|b| texts(a, b) != Ordering::Greater), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_step_may_be_an_index() {
+        assert_eq!(path("{.a[0].b}").expect("a path"), ["a", "0", "b"]);
+        assert_eq!(path(".a['x.y'].b").expect("a path"), ["a", "x.y", "b"]);
     }
 }
