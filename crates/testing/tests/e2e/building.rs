@@ -96,7 +96,7 @@ fn refusals(scene: &Scene) {
         ("FROM node:7\nRUN --network=host true\n", "network.host is not allowed"),
         ("FROM node:7\nRUN --network=none test -e /sys/class/net/eth0\n", "exit code: 1"),
         ("FROM --platform=linux/s390x scratch\n", "not for linux/s390x"),
-        ("FROM scratch\nENV A=${B:?is wanted}\n", "B: is wanted"),
+        ("FROM scratch\nENV A=${B:?wanted}\n", "B: wanted"),
     ] {
         fs::write(folder.join("Dockerfile"), dockerfile).expect("written");
         let error = build(scene, &folder, &[]).expect_err(dockerfile);
