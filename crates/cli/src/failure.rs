@@ -53,6 +53,10 @@ impl Failure {
         }
     }
 
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Status(status) if status["code"] == 409)
+    }
+
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Status(status) if status["code"] == 404)
     }

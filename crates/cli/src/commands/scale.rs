@@ -27,6 +27,9 @@ pub const COMMANDS: [Command; 1] = [Command {
     run,
 }];
 
+/// How often a scale is written where others write too.
+const TRIES: u32 = 20;
+
 fn run(session: &Session) -> Result<(), Failure> {
     let flags = &session.flags;
     if !flags.changed("replicas") {
@@ -59,12 +62,32 @@ fn run(session: &Session) -> Result<(), Failure> {
 
 fn one(session: &Session, telling: &Telling, info: &Info) -> Result<(), Failure> {
     let flags = &session.flags;
-    let client = session.client()?;
     let path = format!("{}/scale", info.path()?);
     if telling.dry() == DryRun::Client {
         return telling.tell(session, info, "scaled");
     }
-    let mut scale: Value = client.json(&Request::get(&path))?;
+    let mut tries = 1;
+    while let Err(failure) = scaled(session, telling, &path) {
+        // Where somebody wrote in between, it is looked at anew whether the scale is as expected.
+        if !failure.is_conflict() || tries == TRIES {
+            return Err(failure);
+        }
+        tries += 1;
+    }
+    telling.tell(session, info, "scaled")?;
+    let limit =
+        u64::try_from(flags.duration_ns("timeout")).ok().filter(|ns| *ns > 0).map(Duration::from_nanos);
+    match limit {
+        Some(limit) if telling.dry() == DryRun::None => reached(session, info, limit),
+        _ => Ok(()),
+    }
+}
+
+/// Writes the scale as it was read, with the replicas wanted.
+fn scaled(session: &Session, telling: &Telling, path: &str) -> Result<(), Failure> {
+    let flags = &session.flags;
+    let client = session.client()?;
+    let mut scale: Value = client.json(&Request::get(path))?;
     let present = number(&scale, "/spec/replicas");
     let expected = flags.int("current-replicas");
     if expected >= 0 && expected != present {
@@ -77,13 +100,7 @@ fn one(session: &Session, telling: &Telling, info: &Info) -> Result<(), Failure>
     }
     scale["spec"]["replicas"] = flags.int("replicas").into();
     client.json(&Request::new(Method::PUT, path).with("dryRun", telling.dry().parameter()).json(&scale))?;
-    telling.tell(session, info, "scaled")?;
-    let limit =
-        u64::try_from(flags.duration_ns("timeout")).ok().filter(|ns| *ns > 0).map(Duration::from_nanos);
-    match limit {
-        Some(limit) if telling.dry() == DryRun::None => reached(session, info, limit),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Waits until the object says that it has the replicas wanted.
