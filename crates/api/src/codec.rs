@@ -8,6 +8,7 @@ pub mod protobuf;
 pub mod structure;
 
 mod omit;
+mod places;
 mod strict;
 mod value;
 mod zero;

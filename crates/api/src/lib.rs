@@ -6,6 +6,7 @@
 //! live in the `resources` crate and arrive as a [`schema::Types`] table.
 
 pub mod codec;
+pub mod duration;
 pub mod error;
 pub mod field;
 pub mod formats;

@@ -21,6 +21,7 @@ use crate::identity::{RuleResolver, TokenIssuer};
 use crate::kubelet::KubeletClient;
 use crate::metrics::Metrics;
 use crate::openapi::OpenApi;
+use crate::request::query::Query;
 use crate::usage::Usage;
 
 /// The server's limits; [`Limits::default`] has upstream's values where upstream has them.
@@ -64,9 +65,25 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What comes of some work, or the 504 of a request that takes longer than requests may.
-    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Error> {
-        tokio::time::timeout(self.request_timeout, work).await.map_err(|_| {
+    /// How long a request may take that is no watch or stream: as its client says, within the limit.
+    ///
+    /// # Errors
+    /// 400 for a time that cannot be read.
+    pub(crate) fn of_request(&self, query: &Query) -> Result<Duration, Error> {
+        let Some(text) = query.get("timeout").filter(|text| !text.is_empty()) else {
+            return Ok(self.request_timeout);
+        };
+        let nanos = api::duration::parse(text).map_err(|why| {
+            Error::bad_request(format!("invalid timeout specified in the request URL - {why}"))
+        })?;
+        // None at all, or one in the past, is no wish.
+        let asked = u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos);
+        Ok(asked.unwrap_or(self.request_timeout).min(self.request_timeout))
+    }
+
+    /// What comes of some work, or the 504 of a request that takes longer than it may.
+    pub(crate) async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, Error> {
+        tokio::time::timeout(limit, work).await.map_err(|_| {
             let message = "Timeout: request did not complete within the allotted timeout";
             Error::new(Reason::Timeout, message)
         })

@@ -90,12 +90,15 @@ impl Health {
             let _ = writeln!(lines, "{line}");
         };
         report("ping", Ok(()));
+        // Upstream's says whether its logger can still write; ours never blocks.
+        report("log", Ok(()));
         report("etcd", store.clone());
         for (name, check) in self.always.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             report(name, check());
         }
         if kind == "readyz" {
             report("etcd-readiness", store.clone());
+            report("informer-sync", store.clone());
             for (name, check) in self.ready.lock().unwrap_or_else(PoisonError::into_inner).iter() {
                 report(name, check());
             }

@@ -1,8 +1,8 @@
 //! The node's HTTPS API, which the API server calls for logs, exec, attach and port-forward.
 //!
-//! Start with [`Server::bind`] and [`routes`]. Only the API server's own client (or an administrator)
-//! is let in, by certificate; the node's API does not check on whose behalf that client acts: the API
-//! server has authorized the request already.
+//! Start with [`Server::bind`] and [`routes`]. The API server's own client is let in by its certificate; the node's
+//! API does not check on whose behalf that client acts: the API server has authorized the request already. Everybody
+//! else, known by a certificate or a token, may do what the API server says ([`reviews`]).
 
 pub mod access;
 mod answer;
@@ -12,6 +12,7 @@ mod container_logs;
 mod metrics;
 mod node_logs;
 mod query;
+pub mod reviews;
 mod routes;
 mod running_pods;
 mod stats;
@@ -20,10 +21,11 @@ mod streaming;
 mod tests;
 mod usage;
 
-pub use access::Access;
+pub use access::Trusted;
 pub use configz::Configuration;
 pub use connection::Server;
 pub use node_logs::SystemLogs;
+pub use reviews::{ApiReviews, Reviews};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,8 +63,10 @@ pub struct ServerDeps {
     pub system_logs: SystemLogs,
     /// Owns the streams of exec and the like, which outlive their HTTP connection's task.
     pub supervisor: Supervisor,
-    /// Who is let in.
-    pub access: Access,
+    /// Who is let in as it is.
+    pub trusted: Trusted,
+    /// Says who everybody else is and may do.
+    pub reviews: Arc<dyn Reviews>,
 }
 
 /// TLS as the node's API speaks it: a client shows a certificate that verifies, or none and hears so.

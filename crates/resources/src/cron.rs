@@ -1,8 +1,6 @@
 //! [`Schedule`]: the grammar of cron schedules and the times they name, as upstream's parser has them
 //! (`ParseStandard` of `github.com/robfig/cron`): five fields, a word such as `@daily`, or `@every 1h30m`.
 
-mod duration;
-
 use jiff::civil::{Date, Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
@@ -109,8 +107,8 @@ fn descriptor(word: &str, text: &str) -> Result<Times, String> {
             let Some(every) = word.strip_prefix("every ") else {
                 return Err(format!("unrecognized descriptor: {text}"));
             };
-            let nanos =
-                duration::parse(every).map_err(|why| format!("failed to parse duration {text}: {why}"))?;
+            let nanos = api::duration::parse(every)
+                .map_err(|why| format!("failed to parse duration {text}: {why}"))?;
             return Ok(Times::Every((nanos / 1_000_000_000).max(1)));
         }
     };

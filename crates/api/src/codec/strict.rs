@@ -1,5 +1,6 @@
 //! The treatment of fields that are unknown or given twice: the `fieldValidation` parameter.
 
+use super::places;
 use crate::field::{FieldError, Path};
 use crate::{Error, Object};
 
@@ -30,19 +31,61 @@ impl FieldValidation {
     }
 }
 
-/// Fields of a request that strict decoding would refuse.
+/// Fields of a request that strict decoding would refuse, in the order in which upstream names them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Strictness {
-    /// Paths of fields given more than once.
-    pub duplicates: Vec<String>,
-    /// Paths of fields the schema does not know.
-    pub unknown: Vec<String>,
+    found: Vec<Finding>,
+}
+
+/// One such field, by its path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Finding {
+    /// Given more than once.
+    Duplicate(String),
+    /// The schema does not know the field.
+    Unknown(String),
+}
+
+impl Finding {
+    fn message(&self) -> String {
+        match self {
+            Self::Duplicate(path) => format!("duplicate field \"{path}\""),
+            Self::Unknown(path) => format!("unknown field \"{path}\""),
+        }
+    }
 }
 
 impl Strictness {
-    fn messages(&self) -> Vec<String> {
-        let duplicates = self.duplicates.iter().map(|p| format!("duplicate field \"{p}\""));
-        duplicates.chain(self.unknown.iter().map(|p| format!("unknown field \"{p}\""))).collect()
+    /// What was found in a document of which upstream reads the values before it holds them against a type: fields given
+    /// twice come first. So it is with YAML, patches and custom objects.
+    pub fn new(duplicates: Vec<String>, unknown: Vec<String>) -> Self {
+        let duplicates = duplicates.into_iter().map(Finding::Duplicate);
+        Self { found: duplicates.chain(unknown.into_iter().map(Finding::Unknown)).collect() }
+    }
+
+    /// What was found in JSON that upstream decodes into a type of its own: in the order of the text, and of what is
+    /// unknown or below it nothing is said twice (`sigs.k8s.io/json`).
+    pub fn of_typed_json(duplicates: Vec<String>, unknown: Vec<String>, json: &[u8]) -> Self {
+        if unknown.is_empty() || (duplicates.is_empty() && unknown.len() == 1) {
+            return Self::new(duplicates, unknown);
+        }
+        let below = |path: &str, above: &str| {
+            path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let duplicates =
+            duplicates.into_iter().filter(|path| !unknown.iter().any(|above| below(path, above)));
+        let mut found = Self::new(duplicates.collect(), unknown.clone()).found;
+        let places = places::of(
+            json,
+            found.iter().map(|f| match f {
+                Finding::Duplicate(path) | Finding::Unknown(path) => path.as_str(),
+            }),
+        );
+        found.sort_by_key(|finding| match finding {
+            Finding::Duplicate(path) => places.get(path).and_then(|met| met.again),
+            Finding::Unknown(path) => places.get(path).map(|met| met.first),
+        });
+        Self { found }
     }
 
     /// The texts for `Warning` headers, or the refusal of `object`, as `validation` demands.
@@ -50,7 +93,7 @@ impl Strictness {
     /// # Errors
     /// 400 in upstream's words when `validation` is strict and there is anything to report.
     pub fn judge(&self, validation: FieldValidation, object: &Object) -> Result<Vec<String>, Error> {
-        let messages = self.messages();
+        let messages: Vec<String> = self.found.iter().map(Finding::message).collect();
         match validation {
             _ if messages.is_empty() => Ok(messages),
             FieldValidation::Ignore => Ok(Vec::new()),

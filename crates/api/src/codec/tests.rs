@@ -151,7 +151,7 @@ fn sorted(mut texts: Vec<String>) -> Vec<String> {
 
 #[test]
 fn strict_validation_refuses_and_warning_warns() {
-    let found = Strictness { duplicates: vec!["spec.a".into()], unknown: vec!["spec.b".into()] };
+    let found = Strictness::new(vec!["spec.a".into()], vec!["spec.b".into()]);
     let pod = Object::new("v1", "Pod");
     let e = found.judge(FieldValidation::Strict, &pod).expect_err("strict");
     assert_eq!(
@@ -166,6 +166,26 @@ fn strict_validation_refuses_and_warning_warns() {
     assert_eq!(found.judge(FieldValidation::Ignore, &pod), Ok(vec![]));
     assert_eq!(FieldValidation::parse(""), Ok(FieldValidation::Warn));
     assert!(FieldValidation::parse("strict").is_err());
+}
+
+#[test]
+fn of_typed_json_fields_are_named_as_they_stand() {
+    let json = br#"{"z": [{"q": 1, "q": 2}], "spec": {"b": 1, "a": 2, "c": 3, "a": 4, "x": {"y": 1, "y": 1}, "c": 5}, "m": 0}"#;
+    let duplicates = ["z[0].q", "spec.a", "spec.x.y", "spec.c"].map(str::to_owned).to_vec();
+    let unknown = ["m", "spec.b", "spec.c", "spec.x"].map(str::to_owned).to_vec();
+    let found = Strictness::of_typed_json(duplicates, unknown, json);
+    let expect = [
+        "duplicate field \"z[0].q\"",
+        "unknown field \"spec.b\"",
+        "unknown field \"spec.c\"",
+        "duplicate field \"spec.a\"",
+        "unknown field \"spec.x\"",
+        "unknown field \"m\"",
+    ];
+    assert_eq!(
+        found.judge(FieldValidation::Warn, &Object::new("v1", "Pod")),
+        Ok(expect.map(str::to_owned).to_vec())
+    );
 }
 
 fn any_json() -> impl Strategy<Value = Value> {

@@ -63,7 +63,9 @@ pub(crate) fn object(
     let decoded = document(&call.headers, body, &row.schema)
         .and_then(|decoded| named_type(row, decoded, body))
         .map_err(|error| unrecognized(row, body, error))?;
-    let object = check((&row.gvk(), &row.schema), decoded, options, warnings)?;
+    let typed_json = row.schema.custom().is_none() && body_format(&call.headers)? == BodyFormat::Json;
+    let json = typed_json.then_some(body);
+    let object = check((&row.gvk(), &row.schema), decoded, json, options, warnings)?;
     call.notes.received(&object);
     Ok(object)
 }
@@ -139,19 +141,23 @@ pub(crate) fn applied_as(
     // Fields that the type does not have are refused whatever `fieldValidation` says, as upstream's merge cannot
     // place them.
     managed::typed::check(schema.types(), schema.id(), &decoded.object)?;
-    check((gvk, schema), decoded, options, warnings)
+    check((gvk, schema), decoded, None, options, warnings)
 }
 
 fn check(
     (gvk, schema): (&GroupVersionKind, &Schema),
     decoded: Decoded,
+    typed_json: Option<&[u8]>,
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Error> {
     let mut object = decoded.object;
     settle_type(gvk, &mut object)?;
     let report = schema.check(&mut object)?;
-    let strictness = Strictness { duplicates: decoded.duplicates, unknown: report.unknown };
+    let strictness = match typed_json {
+        Some(json) => Strictness::of_typed_json(decoded.duplicates, report.unknown, json),
+        None => Strictness::new(decoded.duplicates, report.unknown),
+    };
     warnings.extend(strictness.judge(options.field_validation, &object)?);
     Ok(object)
 }

@@ -185,7 +185,7 @@ pub(crate) async fn patch(target: Target, mut call: Call) -> Outcome {
             check_type(&object, old)?;
             let report =
                 schema.settle(&mut object).map_err(|cause| change.undecodable(object_of(&object), &cause))?;
-            let strictness = Strictness { duplicates: duplicates.clone(), unknown: report.unknown };
+            let strictness = Strictness::new(duplicates.clone(), report.unknown);
             write.warnings.extend(strictness.judge(write.options.field_validation, &object)?);
             metadata::check_name(&object, &namespace, &call.info.name)?;
             Ok(Change { object, managed: false })

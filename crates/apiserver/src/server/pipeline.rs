@@ -24,7 +24,7 @@ use authorize::authorize;
 use super::router;
 use crate::audit::{self, Trail};
 use crate::body::{Body, RequestBody};
-use crate::context::Context;
+use crate::context::{Context, Limits};
 use crate::fairness::{self, Seat};
 use crate::identity::authn::{Credentials, request_header};
 use crate::metrics::{Authentication, Ending, Timed};
@@ -117,10 +117,12 @@ async fn run(
     trail: &mut Trail,
 ) -> Outcome {
     let long_running = info.long_running();
+    let limit =
+        if long_running { context.limits.request_timeout } else { context.limits.of_request(&query)? };
     let entering = enter(&context, &peer, parts, body, query, info, trail);
     if long_running {
         let (call, seat) =
-            context.limits.in_time(entering).await.inspect_err(|_| trail.in_self_defence = true)??;
+            Limits::in_time(limit, entering).await.inspect_err(|_| trail.in_self_defence = true)??;
         // The seat of a watch is held until its answer begins, unless that is for another server to begin.
         let _seat = seat.filter(|_| aggregated::server(&context, &call.info).is_none());
         return router::route(context, call).await;
@@ -129,7 +131,7 @@ async fn run(
         let (call, _seat) = entering.await?;
         router::route(Arc::clone(&context), call).await
     };
-    context.limits.in_time(answered).await.inspect_err(|_| trail.in_self_defence = true)?
+    Limits::in_time(limit, answered).await.inspect_err(|_| trail.in_self_defence = true)?
 }
 
 /// Authenticate → impersonate → limits → authorize. Streams take no seat.

@@ -8,6 +8,7 @@ use api::{Error, Object};
 use serde_json::{Map, Value, json};
 
 use super::companion;
+use crate::Limits;
 use crate::admission::Operation;
 use crate::handlers::storage::Target;
 use crate::request::call::Call;
@@ -24,7 +25,7 @@ pub(super) async fn admit(target: &Target, call: &Call, options: &mut Object) ->
     let attributes = call.attributes();
     // The connection may last; being let in may not.
     let admitted = companion::admit(target, &attributes, Operation::Connect, options, None);
-    target.context.limits.in_time(admitted).await?
+    Limits::in_time(target.context.limits.request_timeout, admitted).await?
 }
 
 /// A stream into a pod.

@@ -59,7 +59,8 @@ async fn aggregated_documents_come_when_asked_for_and_are_cached_by_tag() {
 async fn health_version_and_metrics_answer() {
     let harness = Harness::start().await;
     assert_eq!(harness.get("/healthz").await.body, "ok");
-    let healthy = "[+]ping ok\n[+]etcd ok\n[+]etcd-readiness ok\nreadyz check passed\n";
+    let healthy =
+        "[+]ping ok\n[+]log ok\n[+]etcd ok\n[+]etcd-readiness ok\n[+]informer-sync ok\nreadyz check passed\n";
     assert_eq!(harness.get("/readyz?verbose").await.body, healthy);
     assert_eq!(harness.get("/livez/etcd").await.body, "ok");
     let version = harness.get("/version").await.ok();

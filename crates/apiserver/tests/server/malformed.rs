@@ -227,6 +227,10 @@ async fn parameters_that_mean_nothing_are_refused() {
         ("watch=1&timeoutSeconds=x", 400),
         ("watch=1&resourceVersion=x", 400),
         ("watch=1&sendInitialEvents=true", 422),
+        ("timeout=invalid", 400),
+        ("timeout=1", 400),
+        ("timeout=-1s", 200),
+        ("timeout=2m", 200),
         ("%FF=%FE&%00", 200),
         (&format!("labelSelector={long}"), 400),
         (&format!("continue={long}"), 400),
@@ -236,6 +240,8 @@ async fn parameters_that_mean_nothing_are_refused() {
         assert_eq!(answer.status, code, "{}: {:?}", &query[..query.len().min(80)], answer.body);
         assert_eq!(fault(&answer), None, "{query}");
     }
+    let told = harness.get("/version?timeout=invalid").await.refused(400);
+    assert_eq!(told, "invalid timeout specified in the request URL - time: invalid duration \"invalid\"");
     for (query, code) in [
         ("dryRun=Some", 422),
         ("fieldManager=%00", 422),

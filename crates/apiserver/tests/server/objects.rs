@@ -71,6 +71,28 @@ async fn unknown_fields_warn_or_refuse() {
         strict,
         "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"datum\""
     );
+    let text = r#"{"datum": 1, "metadata": {"name": "a", "name": "b"}, "odd": {"x": 1, "x": 2}}"#;
+    let said = |order: &str| {
+        format!(
+            "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: {order}"
+        )
+    };
+    for (kind, order) in [
+        (
+            "application/json",
+            r#"unknown field "datum", duplicate field "metadata.name", unknown field "odd""#,
+        ),
+        (
+            "application/yaml",
+            r#"duplicate field "metadata.name", duplicate field "odd.x", unknown field "datum", unknown field "odd""#,
+        ),
+    ] {
+        let request = http::Request::post(format!("{CONFIG_MAPS}?fieldValidation=Strict"))
+            .header("content-type", kind)
+            .body(http_body_util::Full::from(text))
+            .unwrap();
+        assert_eq!(harness.send(request).await.refused(400), said(order));
+    }
     let warned = harness.post(CONFIG_MAPS, &body).await;
     assert_eq!(warned.headers["warning"], "299 - \"unknown field \\\"datum\\\"\"");
     assert!(warned.ok().get("datum").is_none());

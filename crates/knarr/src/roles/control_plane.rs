@@ -345,13 +345,26 @@ async fn build_server(
     Ok((Server::build(config, deps), security, aggregator))
 }
 
-/// What [`set_up`] does, under the names that upstream's health checks have for it.
-const STEPS: [&str; 5] = [
+/// What is done once [`set_up`] has ended, under the names that upstream's health checks have for it: the caches were
+/// filled, and admission, custom kinds and other API servers made ready, when the server was built.
+const STEPS: [&str; 17] = [
+    "poststarthook/start-kube-apiserver-admission-initializer",
+    "poststarthook/generic-apiserver-start-informers",
+    "poststarthook/start-apiextensions-informers",
+    "poststarthook/start-apiextensions-controllers",
+    "poststarthook/crd-informer-synced",
     "poststarthook/start-system-namespaces-controller",
     "poststarthook/rbac/bootstrap-roles",
     "poststarthook/scheduling/bootstrap-system-priority-classes",
     "poststarthook/priority-and-fairness-config-producer",
     "poststarthook/bootstrap-controller",
+    "poststarthook/start-cluster-authentication-info-controller",
+    "poststarthook/start-kube-aggregator-informers",
+    "poststarthook/apiservice-registration-controller",
+    "poststarthook/apiservice-status-available-controller",
+    "poststarthook/kube-apiserver-autoregistration",
+    "autoregister-completion",
+    "poststarthook/apiservice-openapi-controller",
 ];
 
 /// Makes what every cluster has: namespaces, roles, priorities, the `kubernetes` Service.

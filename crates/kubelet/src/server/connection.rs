@@ -13,8 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serving::ServerTls;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::access::Identity;
-use super::{ServerDeps, routes};
+use super::{ServerDeps, access, routes};
 
 const LIMITS: serving::Limits =
     serving::Limits { server: "node API", connections: 2048, excess: serving::Excess::Closed };
@@ -54,7 +53,7 @@ impl Server {
 async fn serve(socket: TcpStream, tls: Arc<ServerTls>, deps: Arc<ServerDeps>) {
     let Some(stream) = tls.handshake(socket, PATIENCE).await else { return };
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let identity = certificate.and_then(|c| Identity::of_certificate(c));
+    let identity = certificate.and_then(|c| access::of_certificate(c));
     let service = service_fn(|request| {
         let (deps, identity) = (deps.clone(), identity.clone());
         async move { Ok::<_, Infallible>(routes::answer(deps, identity, request).await) }

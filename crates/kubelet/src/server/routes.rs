@@ -6,36 +6,36 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::access::Identity;
+use super::access::{self, Needed};
 use super::answer::{self, Body};
+use super::reviews::Identity;
 use super::{
     ServerDeps, configz, container_logs, metrics, node_logs, query, running_pods, stats, streaming, usage,
 };
 
-/// Answers one request.
+/// Answers one request of the client whose certificate says so, or who sends a token.
 pub async fn answer(
     deps: Arc<ServerDeps>,
-    identity: Option<Identity>,
+    certified: Option<Identity>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let Some(identity) = identity else {
-        return answer::text(StatusCode::UNAUTHORIZED, "Unauthorized");
-    };
     let Some(segments) = query::segments(request.uri().path()) else {
         return answer::text(StatusCode::BAD_REQUEST, "the path cannot be read");
     };
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    if segments == ["healthz"] {
-        return answer::text(StatusCode::OK, "ok");
-    }
-    if !deps.access.allows(&identity) {
-        let verb = if request.method() == Method::GET { "get" } else { "create" };
-        let text =
-            format!("Forbidden (user={}, verb={verb}, resource=nodes, subresource=proxy)", identity.user);
-        return answer::text(StatusCode::FORBIDDEN, text);
+    let identity = match certified {
+        Some(identity) => Some(identity),
+        None => by_token(&deps, &request).await,
+    };
+    let Some(identity) = identity else {
+        return answer::text(StatusCode::UNAUTHORIZED, "Unauthorized");
+    };
+    if let Err(refusal) = authorize(&deps, &identity, access::needed(request.method(), &segments)).await {
+        return refusal;
     }
     let read = matches!(*request.method(), Method::GET | Method::HEAD);
     match segments.as_slice() {
+        ["healthz"] if read => answer::text(StatusCode::OK, "ok"),
         ["pods"] if read => pods(&deps),
         ["metrics"] if read => {
             let claims = deps.volumes.claim_figures().await;
@@ -73,6 +73,43 @@ pub async fn answer(
         }
         _ => answer::text(StatusCode::NOT_FOUND, "404 page not found"),
     }
+}
+
+/// Whose the token of the request is, if it has one that is somebody's.
+async fn by_token(deps: &ServerDeps, request: &Request<Incoming>) -> Option<Identity> {
+    let header = request.headers().get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    match deps.reviews.who(access::bearer(header)?).await {
+        Ok(identity) => identity,
+        Err(error) => {
+            tracing::warn!(error, "unable to authenticate a request to the node's API");
+            None
+        }
+    }
+}
+
+/// Whether the client may; else the answer.
+async fn authorize(deps: &ServerDeps, identity: &Identity, needed: Needed) -> Result<(), Response<Body>> {
+    if deps.trusted.contains(identity) {
+        return Ok(());
+    }
+    let Needed { verb, subresources } = needed;
+    let user = &identity.user;
+    for subresource in subresources {
+        match deps.reviews.allows(identity, verb, subresource).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(error, user, verb, subresource, "authorization error");
+                let text = format!(
+                    "Authorization error (user={user}, verb={verb}, resource=nodes, subresource={subresource})"
+                );
+                return Err(answer::text(StatusCode::INTERNAL_SERVER_ERROR, text));
+            }
+        }
+    }
+    let asked = subresources.join(" ");
+    let text = format!("Forbidden (user={user}, verb={verb}, resource=nodes, subresource(s)=[{asked}])\n");
+    Err(answer::text(StatusCode::FORBIDDEN, text))
 }
 
 fn pods(deps: &ServerDeps) -> Response<Body> {

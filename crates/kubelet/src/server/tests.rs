@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+use super::reviews::Identity;
 use super::*;
 use crate::metrics::running;
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
@@ -42,6 +43,28 @@ impl PodDirectory for OnePod {
 
     fn sandbox(&self, _: &str, pod: &str) -> Result<String, LookupError> {
         Err(LookupError::NoSandbox(pod.into()))
+    }
+}
+
+/// One token, and the rights of a reader of figures.
+struct Rights;
+
+#[async_trait::async_trait]
+impl Reviews for Rights {
+    async fn who(&self, token: &str) -> Result<Option<Identity>, String> {
+        match token {
+            "figures" => Ok(Some(Identity { user: "reader".into(), ..Identity::default() })),
+            "lost" => Err("no API server".into()),
+            _ => Ok(None),
+        }
+    }
+
+    async fn allows(&self, who: &Identity, verb: &str, subresource: &str) -> Result<bool, String> {
+        match (who.user.as_str(), verb, subresource) {
+            ("reader", "get", "metrics" | "pods" | "healthz") => Ok(true),
+            (_, _, "stats") => Err("no API server".into()),
+            _ => Ok(who.groups.iter().any(|group| group == "system:masters")),
+        }
     }
 }
 
@@ -76,7 +99,8 @@ fn deps(log: PathBuf, shutdown: &Shutdown) -> ServerDeps {
         operations: crate::metrics::Metrics::default(),
         clock: Arc::new(SystemClock),
         supervisor: Supervisor::new(shutdown.clone()),
-        access: Access::default(),
+        trusted: Trusted { users: vec!["kube-apiserver-kubelet-client".into()] },
+        reviews: Arc::new(Rights),
     }
 }
 
@@ -98,6 +122,16 @@ async fn start() -> Fixture {
 impl Fixture {
     /// Status and text of a GET, as the client with this certificate.
     async fn get(&mut self, client: Option<(&str, &str)>, path: &str) -> (StatusCode, String) {
+        self.get_with(client, None, path).await
+    }
+
+    /// The same with a token.
+    async fn get_with(
+        &mut self,
+        client: Option<(&str, &str)>,
+        token: Option<&str>,
+        path: &str,
+    ) -> (StatusCode, String) {
         let shown = client.map(|(user, group)| self.authority.issue(user, Some(group)));
         let config = self.authority.client(shown.as_ref());
         let socket = TcpStream::connect(self.address).await.expect("connected");
@@ -106,8 +140,11 @@ impl Fixture {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
         self.tasks.spawn(async move { drop(connection.await) });
-        let request =
-            Request::get(path).header("host", "localhost").body(Empty::<Bytes>::new()).expect("fine");
+        let mut request = Request::get(path).header("host", "localhost");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Empty::<Bytes>::new()).expect("fine");
         let response = sender.send_request(request).await.expect("an answer");
         let status = response.status();
         let body = response.into_body().collect().await.expect("a body").to_bytes();
@@ -129,8 +166,12 @@ async fn only_known_clients_are_answered() {
     let stranger = Some(("system:node:n2", "system:nodes"));
     let (status, text) = node.get(stranger, "/pods").await;
     assert_eq!(status, StatusCode::FORBIDDEN);
-    assert!(text.starts_with("Forbidden (user=system:node:n2, verb=get, resource=nodes"));
-    assert_eq!(node.get(stranger, "/healthz").await.0, StatusCode::OK);
+    assert_eq!(
+        text,
+        "Forbidden (user=system:node:n2, verb=get, resource=nodes, subresource(s)=[pods proxy])\n"
+    );
+    assert_eq!(node.get(stranger, "/healthz").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(node.get(API_SERVER, "/healthz").await, (StatusCode::OK, "ok".to_owned()));
     let (status, text) = node.get(Some(("admin", "system:masters")), "/pods").await;
     assert_eq!(status, StatusCode::OK);
     assert!(text.contains("\"kind\":\"PodList\"") && text.contains("\"name\":\"p\""));
@@ -153,6 +194,30 @@ async fn only_known_clients_are_answered() {
     base::metrics::strict::read(&metrics, base::metrics::Format::Prometheus).expect("a sound exposition");
     assert!(metrics.contains("\nprocess_resident_memory_bytes "));
     assert_eq!(node.get(API_SERVER, "/configs").await.0, StatusCode::NOT_FOUND);
+    node.end().await;
+}
+
+#[tokio::test]
+async fn tokens_are_reviewed_by_the_api_server() {
+    let mut node = start().await;
+    for path in ["/metrics", "/pods", "/healthz"] {
+        assert_eq!(node.get_with(None, Some("figures"), path).await.0, StatusCode::OK, "{path}");
+    }
+    let refused = node.get_with(None, Some("figures"), "/configz").await;
+    let text = "Forbidden (user=reader, verb=get, resource=nodes, subresource(s)=[configz proxy])\n";
+    assert_eq!(refused, (StatusCode::FORBIDDEN, text.to_owned()));
+    let (status, text) = node.get_with(None, Some("figures"), "/stats/summary").await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(text, "Authorization error (user=reader, verb=get, resource=nodes, subresource=stats)");
+    for token in ["", "other", "lost"] {
+        let answer = node.get_with(None, Some(token), "/metrics").await;
+        assert_eq!(answer, (StatusCode::UNAUTHORIZED, "Unauthorized".to_owned()), "{token}");
+    }
+    // A certificate goes before a token.
+    let stranger = Some(("system:node:n2", "system:nodes"));
+    let (status, text) = node.get_with(stranger, Some("figures"), "/metrics").await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(text.starts_with("Forbidden (user=system:node:n2, "), "{text}");
     node.end().await;
 }
 

@@ -160,4 +160,28 @@ fn w149d(scene: &Scene) {
     ] {
         assert!(metrics.lines().any(|line| line.starts_with(name)), "{name} is not in\n{metrics}");
     }
+    // Whoever has the right reads figures at the node itself, by a token.
+    let namespace = scene.namespace.as_str();
+    sh.ok("kubectl create serviceaccount reader && kubectl create serviceaccount stranger");
+    sh.ok(&format!("kubectl create clusterrole {namespace}-figures --verb=get --resource=nodes/metrics"));
+    sh.ok(&format!(
+        "kubectl create clusterrolebinding {namespace}-figures --clusterrole={namespace}-figures --serviceaccount={namespace}:reader"
+    ));
+    let ip = sh.ok(
+        "kubectl get nodes -o jsonpath='{.items[0].status.addresses[?(@.type==\"InternalIP\")].address}'",
+    );
+    let port = sh.ok("kubectl get nodes -o jsonpath={.items[0].status.daemonEndpoints.kubeletEndpoint.Port}");
+    let code = |account: &str, path: &str| {
+        let token = sh.ok(&format!("kubectl create token {account}"));
+        let url = format!("https://{ip}:{port}/{path}");
+        sh.ok(&format!("curl -sk -o /dev/null -w '%{{http_code}}' -H 'Authorization: Bearer {token}' {url}"))
+    };
+    let codes = ["metrics", "metrics/resource", "stats/summary", "pods"].map(|path| code("reader", path));
+    sh.ok(&format!("kubectl delete clusterrolebinding,clusterrole {namespace}-figures"));
+    assert_eq!(codes, ["200", "200", "403", "403"]);
+    assert_eq!(code("stranger", "metrics"), "403");
+    assert_eq!(
+        sh.ok(&format!("curl -sk -H 'Authorization: Bearer x' https://{ip}:{port}/metrics")),
+        "Unauthorized"
+    );
 }

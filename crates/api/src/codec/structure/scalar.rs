@@ -131,30 +131,7 @@ fn truncated(time: jiff::Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// A Go duration: signed decimal numbers, each with a unit.
+/// A Go duration.
 fn duration(value: &Value) -> Result<(), String> {
-    let text = value.as_str().unwrap_or_default();
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if unsigned == "0" {
-        return Ok(());
-    }
-    let mut rest = unsigned;
-    if rest.is_empty() {
-        return Err(format!("time: invalid duration {text:?}"));
-    }
-    while !rest.is_empty() {
-        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, after) = rest.split_at(number_end);
-        if !number.bytes().any(|b| b.is_ascii_digit()) || number.matches('.').count() > 1 {
-            return Err(format!("time: invalid duration {text:?}"));
-        }
-        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, tail) = after.split_at(unit_end);
-        match unit {
-            "ns" | "us" | "µs" | "μs" | "ms" | "s" | "m" | "h" => rest = tail,
-            "" => return Err(format!("time: missing unit in duration {text:?}")),
-            _ => return Err(format!("time: unknown unit {unit:?} in duration {text:?}")),
-        }
-    }
-    Ok(())
+    crate::duration::parse(value.as_str().unwrap_or_default()).map(drop)
 }

@@ -23,7 +23,7 @@ use kubelet::process_pods::{AllPods, Process, ProcessPods};
 use kubelet::resolv::ClusterDns;
 use kubelet::sandbox_config::SandboxConfigBuilder;
 use kubelet::seams::{PodDirectory, Volumes};
-use kubelet::server::{Access, Configuration, ServerDeps};
+use kubelet::server::{ApiReviews, Configuration, ServerDeps, Trusted};
 use kubelet::source::PodSource;
 use kubelet::static_pods::{StaticPods, StaticPodsDeps};
 use kubelet::volumes::csi::{self, Csi};
@@ -237,7 +237,8 @@ async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, shown: Shown) -> Res
         root: config.layout.kubelet_dir(),
         configuration: configuration(config, kit),
         supervisor: deps.supervisor.clone(),
-        access: Access { users: vec![KUBELET_CLIENT_NAME.into()], groups: Vec::new() },
+        trusted: Trusted { users: vec![KUBELET_CLIENT_NAME.into()] },
+        reviews: Arc::new(ApiReviews::new(kit.client.clone(), config.name.clone(), deps.clock.clone())),
     };
     let port = config.port;
     let server =

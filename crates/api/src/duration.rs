@@ -16,7 +16,7 @@ const UNITS: [(&str, u64); 8] = [
 ///
 /// # Errors
 /// In Go's words.
-pub(super) fn parse(text: &str) -> Result<i64, String> {
+pub fn parse(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration {text:?}");
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
