@@ -40,6 +40,12 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         Some((count, _)) if count < words.len() && commands::is_group(&words.join(" ")) => {
             help::group(&words)
         }
+        // `create secret foo`: what follows a group must be a command.
+        Some((count, _))
+            if (count + 1..words.len()).any(|long| commands::is_group(&words[..long].join(" "))) =>
+        {
+            help::group(&words)
+        }
         Some((count, command)) => {
             let mut arguments = rest;
             arguments.splice(0..0, words[count..].iter().cloned());

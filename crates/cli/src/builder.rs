@@ -428,6 +428,24 @@ pub fn chosen(
     fetch(session, wanted)
 }
 
+/// The objects that words name, as the server has them, or those of files, as the files say them. Flags of other
+/// meaning, such as a `--selector`, choose none.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn named_or_said(session: &Session) -> Result<(Vec<Info>, Vec<Failure>), Failure> {
+    let wanted = Wanted {
+        words: session.arguments(),
+        selector: String::new(),
+        field_selector: String::new(),
+        all_namespaces: false,
+    };
+    if wanted.words.is_empty() && !session.flags.list("filename").is_empty() {
+        return Ok((manifests(session)?, Vec::new()));
+    }
+    chosen(session, &wanted, false)
+}
+
 /// Names cannot be given beside selectors or for all namespaces.
 pub fn checked_name(wanted: &Wanted<'_>) -> Result<(), Failure> {
     if !wanted.selector.is_empty() || !wanted.field_selector.is_empty() {

@@ -2,11 +2,13 @@
 
 mod api;
 mod apply;
+mod autoscale;
 mod cluster;
 mod config;
 mod create;
 mod delete;
 mod describe;
+mod expose;
 mod generate;
 mod get;
 mod label;
@@ -43,6 +45,8 @@ pub const ALL: &[&[Command]] = &[
     &delete::COMMANDS,
     &label::COMMANDS,
     &scale::COMMANDS,
+    &autoscale::COMMANDS,
+    &expose::COMMANDS,
     &patch::COMMANDS,
     &config::COMMANDS,
     &rollout::COMMANDS,
@@ -59,7 +63,6 @@ pub const ALL: &[&[Command]] = &[
 pub const NOT_YET: &[&str] = &[
     "alpha",
     "attach",
-    "autoscale",
     "certificate",
     "completion",
     "cp",
@@ -70,7 +73,6 @@ pub const NOT_YET: &[&str] = &[
     "events",
     "exec",
     "explain",
-    "expose",
     "kustomize",
     "plugin",
     "port-forward",

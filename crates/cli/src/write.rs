@@ -153,6 +153,8 @@ pub fn validation(flags: &Parsed) -> Result<&'static str, Failure> {
         "strict" | "true" => Ok("Strict"),
         "warn" => Ok("Warn"),
         "ignore" | "false" => Ok("Ignore"),
+        // Commands without the flag leave it to the server.
+        "" if !flags.changed("validate") => Ok(""),
         other => Err(Failure::message(format!(
             "invalid - validate option {}; must be one of: strict (or true), warn, ignore (or false)",
             quoted(other)

@@ -53,11 +53,7 @@ fn checked(session: &Session) -> Result<(), Failure> {
             return Err(Failure::message(why));
         }
     }
-    if let Some(word) = session.arguments().first() {
-        if GENERATORS.contains(&word.as_str()) {
-            let why = format!("knarr kubectl does not know \"create {word}\" yet; use the stock kubectl");
-            return Err(Failure::message(why));
-        }
+    if !session.arguments().is_empty() {
         return Err(session.usage(&format!("Unexpected args: [{}]", session.arguments().join(" "))));
     }
     if flags.list("filename").is_empty() && flags.text("kustomize").is_empty() {
@@ -65,19 +61,6 @@ fn checked(session: &Session) -> Result<(), Failure> {
     }
     Ok(())
 }
-
-/// What the stock kubectl makes without a file, and this one does not yet.
-const GENERATORS: [&str; 9] = [
-    "cronjob",
-    "ingress",
-    "poddisruptionbudget",
-    "pdb",
-    "priorityclass",
-    "quota",
-    "secret",
-    "service",
-    "token",
-];
 
 /// Sends an object to be made; the object of the answer is the info's then.
 pub fn post(session: &Session, info: &mut Info, dry: DryRun, manager: &str) -> Result<(), Failure> {

@@ -2,6 +2,10 @@
 
 mod access;
 mod data;
+mod hash;
+mod policies;
+mod secrets;
+mod services;
 mod workloads;
 
 use serde_json::{Map, Value, json};
@@ -18,6 +22,11 @@ const DATA: &str = "append-hash bool=false, from-env-file list, from-file list, 
 const SUBJECTS: &str = "group array, serviceaccount array, user array";
 const RULES: &str = "resource list, resource-name array, verb list";
 
+const DOCKER: &str = "append-hash bool=false, docker-email text, docker-password text, \
+     docker-server text=https://index.docker.io/v1/, docker-username text, from-file list";
+const PRIORITY: &str = "description text, global-default bool=false, \
+     preemption-policy text=PreemptLowerPriority, value int=0";
+
 /// What makes an object of a session's flags.
 type Make = fn(&Session) -> Result<Value, Failure>;
 
@@ -31,7 +40,7 @@ const fn command(
     Command { words, flags, usage, about, run }
 }
 
-pub const COMMANDS: [Command; 11] = [
+pub const COMMANDS: [Command; 23] = [
     command(
         "create namespace|create ns",
         &[format::FLAGS, DRY_RUN, VALIDATE, COMMON],
@@ -58,7 +67,7 @@ pub const COMMANDS: [Command; 11] = [
         &[format::FLAGS, DRY_RUN, VALIDATE, COMMON, DATA, "type text"],
         "NAME",
         "Create a secret from a local file, directory, or literal value",
-        |session| made(session, data::secret),
+        |session| made(session, secrets::generic),
     ),
     command(
         "create deployment|create deploy",
@@ -101,6 +110,105 @@ pub const COMMANDS: [Command; 11] = [
         "NAME --clusterrole=NAME [--user=username] [--group=groupname]",
         "Create a cluster role binding for a particular cluster role",
         |session| made(session, access::cluster_role_binding),
+    ),
+    command(
+        "create secret docker-registry",
+        &[format::FLAGS, DRY_RUN, VALIDATE, COMMON, DOCKER],
+        "NAME --docker-username=user --docker-password=password [--docker-server=string] [--from-file=[key=]source]",
+        "Create a secret for use with a Docker registry",
+        |session| made(session, secrets::docker_registry),
+    ),
+    command(
+        "create secret tls",
+        &[format::FLAGS, DRY_RUN, VALIDATE, COMMON, "append-hash bool=false, cert text, key text"],
+        "NAME --cert=path/to/cert/file --key=path/to/key/file",
+        "Create a TLS secret",
+        |session| made(session, secrets::tls),
+    ),
+    command(
+        "create service clusterip|create svc clusterip",
+        &[format::FLAGS, DRY_RUN, VALIDATE, COMMON, "clusterip text, tcp list"],
+        "NAME [--tcp=<port>:<targetPort>]",
+        "Create a ClusterIP service",
+        |session| made(session, services::cluster_ip),
+    ),
+    command(
+        "create service nodeport|create svc nodeport",
+        &[format::FLAGS, DRY_RUN, VALIDATE, COMMON, "node-port int=0, tcp list"],
+        "NAME [--tcp=port:targetPort]",
+        "Create a NodePort service",
+        |session| made(session, services::node_port),
+    ),
+    command(
+        "create service loadbalancer|create svc loadbalancer",
+        &[format::FLAGS, DRY_RUN, VALIDATE, COMMON, "tcp list"],
+        "NAME [--tcp=port:targetPort]",
+        "Create a LoadBalancer service",
+        |session| made(session, services::load_balancer),
+    ),
+    command(
+        "create service externalname|create svc externalname",
+        &[format::FLAGS, DRY_RUN, VALIDATE, COMMON, "external-name text, tcp list"],
+        "NAME --external-name external.name",
+        "Create an ExternalName service",
+        |session| made(session, services::external_name),
+    ),
+    command(
+        "create cronjob|create cj",
+        &[format::FLAGS, DRY_RUN, VALIDATE, COMMON, "image text, restart text, schedule text"],
+        "NAME --image=image --schedule='0/5 * * * ?' -- [COMMAND] [args...]",
+        "Create a cron job with the specified name",
+        |session| made(session, workloads::cron_job),
+    ),
+    command(
+        "create ingress|create ing",
+        &[
+            format::FLAGS,
+            DRY_RUN,
+            VALIDATE,
+            COMMON,
+            "annotation array, class text, default-backend text, rule array",
+        ],
+        "NAME --rule=host/path=service:port[,tls[=secret]]",
+        "Create an ingress with the specified name",
+        |session| made(session, services::ingress),
+    ),
+    command(
+        "create poddisruptionbudget|create pdb",
+        &[
+            format::FLAGS,
+            DRY_RUN,
+            VALIDATE,
+            COMMON,
+            "max-unavailable text, min-available text, selector text",
+        ],
+        "NAME --selector=SELECTOR --min-available=N",
+        "Create a pod disruption budget with the specified name",
+        |session| made(session, policies::budget),
+    ),
+    command(
+        "create priorityclass|create pc",
+        &[format::FLAGS, DRY_RUN, VALIDATE, COMMON, PRIORITY],
+        "NAME --value=VALUE --global-default=BOOL",
+        "Create a priority class with the specified name",
+        |session| made(session, policies::priority),
+    ),
+    command(
+        "create quota|create resourcequota",
+        &[format::FLAGS, DRY_RUN, VALIDATE, COMMON, "hard text, scopes text"],
+        "NAME [--hard=key1=value1,key2=value2] [--scopes=Scope1,Scope2]",
+        "Create a quota with the specified name",
+        |session| made(session, policies::quota),
+    ),
+    command(
+        "create token",
+        &[
+            format::FLAGS,
+            "audience array, bound-object-kind text, bound-object-name text, bound-object-uid text, duration duration=0s",
+        ],
+        "SERVICE_ACCOUNT_NAME",
+        "Request a service account token",
+        policies::token,
     ),
     command(
         "run",
@@ -148,13 +256,30 @@ fn made(session: &Session, make: Make) -> Result<(), Failure> {
 fn failed(failure: Failure, session: &Session) -> Failure {
     let what = match session.command.as_str() {
         "create configmap" => "configmap:",
-        "create secret generic" => "secret",
+        "create serviceaccount" => "serviceaccount:",
+        "create secret generic" | "create secret docker-registry" | "create secret tls" => "secret",
+        "create rolebinding" => "rolebinding:",
+        "create clusterrolebinding" => "clusterrolebinding:",
         "create deployment" => "deployment:",
         "create job" => "job:",
+        "create cronjob" => "cronjob:",
+        "create ingress" => "ingress:",
+        "create poddisruptionbudget" => "poddisruptionbudgets:",
+        "create priorityclass" => "priorityclass:",
+        "create quota" => "quota:",
+        "create service clusterip" => "ClusterIP service:",
+        "create service nodeport" => "NodePort service:",
+        "create service loadbalancer" => "LoadBalancer service:",
+        "create service externalname" => "ExternalName service:",
         _ => return failure,
     };
+    failing(what, failure)
+}
+
+/// A refusal with what failed.
+fn failing(what: &str, failure: Failure) -> Failure {
     match failure {
-        Failure::Status(status) if status["reason"] == "AlreadyExists" || status["reason"] == "Forbidden" => {
+        Failure::Status(status) => {
             let message = status["message"].as_str().unwrap_or_default();
             Failure::message(format!("failed to create {what} {message}"))
         }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{name, named, required};
 use crate::failure::Failure;
+use crate::output::err;
 use crate::session::Session;
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
@@ -24,7 +25,8 @@ fn rules(session: &Session) -> Result<Vec<Value>, Failure> {
         let (group, mut plural) = if word == "*" {
             (String::new(), "*".to_owned())
         } else {
-            let resource = session.resource(word)?;
+            // Among several failures, as upstream has them, nothing stands before what is said.
+            let resource = session.resource(word).map_err(|failure| Failure::Many(vec![failure]))?;
             (resource.group, resource.plural)
         };
         if !part.is_empty() {
@@ -36,9 +38,6 @@ fn rules(session: &Session) -> Result<Vec<Value>, Failure> {
         }
     }
     let names = flags.list("resource-name");
-    if !names.is_empty() && groups.iter().map(|(_, plurals)| plurals.len()).sum::<usize>() > 1 {
-        return Err(Failure::message("resource name(s) can not be applied to multiple resources"));
-    }
     let rule = |(group, plurals): (String, Vec<String>)| {
         let mut rule = json!({"apiGroups": [group], "resources": plurals, "verbs": verbs});
         if !names.is_empty() {
@@ -49,6 +48,35 @@ fn rules(session: &Session) -> Result<Vec<Value>, Failure> {
     Ok(groups.into_iter().map(rule).collect())
 }
 
+/// The verbs that mean something; others are let through with a warning.
+const VERBS: [&str; 14] = [
+    "*",
+    "bind",
+    "create",
+    "delete",
+    "deletecollection",
+    "escalate",
+    "get",
+    "impersonate",
+    "list",
+    "patch",
+    "proxy",
+    "update",
+    "use",
+    "watch",
+];
+
+/// Verbs of paths that are no objects.
+const PATH_VERBS: [&str; 8] = ["*", "delete", "get", "head", "options", "patch", "post", "put"];
+
+fn checked_verbs(session: &Session) {
+    for verb in session.flags.list("verb") {
+        if !VERBS.contains(&verb.as_str()) {
+            err(&format!("Warning: '{verb}' is not a standard resource verb\n"));
+        }
+    }
+}
+
 pub fn role(session: &Session) -> Result<Value, Failure> {
     let mut object = named(RBAC, "Role", name(session)?);
     if session.flags.list("verb").is_empty() {
@@ -57,20 +85,58 @@ pub fn role(session: &Session) -> Result<Value, Failure> {
     if session.flags.list("resource").is_empty() {
         return Err(Failure::message("at least one resource must be specified"));
     }
+    checked_verbs(session);
     object["rules"] = rules(session)?.into();
     Ok(object)
 }
 
 pub fn cluster_role(session: &Session) -> Result<Value, Failure> {
     let flags = &session.flags;
-    for flag in ["aggregation-rule", "non-resource-url"] {
-        if flags.changed(flag) {
-            let why = format!("knarr kubectl does not know \"--{flag}\" yet; use the stock kubectl");
-            return Err(Failure::message(why));
+    let mut object = named(RBAC, "ClusterRole", name(session)?);
+    let (verbs, paths) = (flags.list("verb"), flags.list("non-resource-url"));
+    if !flags.text("aggregation-rule").is_empty() {
+        let others = ["non-resource-url", "verb", "resource", "resource-name"];
+        if others.iter().any(|flag| !flags.list(flag).is_empty()) {
+            return Err(Failure::message(
+                "aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames",
+            ));
+        }
+        let labels = super::pairs(flags.text("aggregation-rule"))?;
+        object["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": labels}]});
+        object["rules"] = Value::Null;
+        return Ok(object);
+    }
+    if verbs.is_empty() {
+        return Err(Failure::message("at least one verb must be specified"));
+    }
+    let resources = flags.list("resource");
+    if resources.is_empty() && paths.is_empty() {
+        return Err(Failure::message("one of resource or nonResourceURL must be specified"));
+    }
+    if !resources.is_empty() {
+        checked_verbs(session);
+    }
+    for path in paths {
+        if path == "*" {
+            continue;
+        }
+        if path.is_empty() || !path.starts_with('/') {
+            return Err(Failure::message("nonResourceURL should start with /"));
+        }
+        if path.trim_end_matches('*').contains('*') || path.ends_with("**") {
+            return Err(Failure::message(
+                "nonResourceURL only supports wildcard matches when '*' is at the end",
+            ));
         }
     }
-    let mut object = role(session)?;
-    object["kind"] = "ClusterRole".into();
+    if let Some(verb) = verbs.iter().find(|verb| !paths.is_empty() && !PATH_VERBS.contains(&verb.as_str())) {
+        return Err(Failure::message(format!("invalid verb: '{verb}' for nonResourceURL")));
+    }
+    let mut all = rules(session)?;
+    if !paths.is_empty() {
+        all.push(json!({"nonResourceURLs": paths, "verbs": verbs}));
+    }
+    object["rules"] = all.into();
     Ok(object)
 }
 

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::{name, named};
+use super::{hash, name, named};
 use crate::failure::Failure;
 use crate::kubeconfig::os_words;
 use crate::session::Session;
@@ -40,31 +40,18 @@ pub fn config_map(session: &Session) -> Result<Value, Failure> {
     if !binary.is_empty() {
         object["binaryData"] = binary.into();
     }
-    Ok(object)
-}
-
-pub fn secret(session: &Session) -> Result<Value, Failure> {
-    let mut object = named("v1", "Secret", name(session)?);
-    let kind = session.flags.text("type");
-    if !kind.is_empty() {
-        object["type"] = kind.into();
-    }
-    let entries = entries(session)?;
-    if !entries.is_empty() {
-        let data = entries.into_iter().map(|(key, bytes)| (key, BASE64_STANDARD.encode(bytes).into()));
-        object["data"] = data.collect::<Map<_, _>>().into();
+    if session.flags.bool("append-hash") {
+        hash::append(&mut object);
     }
     Ok(object)
 }
 
 /// The keys and values of `--from-file`, `--from-literal` and `--from-env-file`.
-fn entries(session: &Session) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+///
+/// # Errors
+/// When one cannot be read, or is there twice.
+pub fn entries(session: &Session) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let flags = &session.flags;
-    if flags.bool("append-hash") {
-        return Err(Failure::message(
-            "knarr kubectl does not know \"--append-hash\" yet; use the stock kubectl",
-        ));
-    }
     if flags.changed("from-env-file") && (flags.changed("from-file") || flags.changed("from-literal")) {
         return Err(Failure::message("from-env-file cannot be combined with from-file or from-literal"));
     }
@@ -96,13 +83,21 @@ fn entries(session: &Session) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     Ok(entries)
 }
 
-fn contents(path: &str) -> Result<Vec<u8>, Failure> {
-    let failed = |why: &str| Failure::message(format!("error reading {path}: {why}"));
+/// A file's bytes; `failed` says why there are none.
+///
+/// # Errors
+/// When it cannot be read, or is too large.
+pub fn contents(path: &str, failed: impl Fn(&str) -> String) -> Result<Vec<u8>, Failure> {
+    let failed = |why: &str| Failure::message(failed(why));
     let metadata = std::fs::metadata(path).map_err(|e| failed(&os_words(&e)))?;
     if metadata.len() > LARGEST_BYTES {
         return Err(failed("it is too large"));
     }
     std::fs::read(path).map_err(|e| failed(&os_words(&e)))
+}
+
+fn read(path: &str) -> Result<Vec<u8>, Failure> {
+    contents(path, |why| format!("error reading {path}: {why}"))
 }
 
 fn from_file(source: &str, entries: &mut Vec<(String, Vec<u8>)>) -> Result<(), Failure> {
@@ -121,7 +116,7 @@ fn from_file(source: &str, entries: &mut Vec<(String, Vec<u8>)>) -> Result<(), F
     let failed = |e: std::io::Error| Failure::message(format!("error reading {path}: {}", os_words(&e)));
     if !std::fs::metadata(path).map_err(failed)?.is_dir() {
         let key = key.map_or_else(|| base(Path::new(path)), str::to_owned);
-        entries.push((key, contents(path)?));
+        entries.push((key, read(path)?));
         return Ok(());
     }
     if key.is_some() {
@@ -133,13 +128,13 @@ fn from_file(source: &str, entries: &mut Vec<(String, Vec<u8>)>) -> Result<(), F
     }
     files.sort();
     for file in files.into_iter().filter(|file| file.is_file()) {
-        entries.push((base(&file), contents(&file.to_string_lossy())?));
+        entries.push((base(&file), read(&file.to_string_lossy())?));
     }
     Ok(())
 }
 
 fn from_env_file(path: &str, entries: &mut Vec<(String, Vec<u8>)>) -> Result<(), Failure> {
-    let text = String::from_utf8(contents(path)?);
+    let text = String::from_utf8(read(path)?);
     let text = text.map_err(|_| Failure::message(format!("env file {path} contains invalid utf8 bytes")))?;
     for line in text.trim_start_matches('\u{feff}').lines().map(str::trim_start) {
         if line.is_empty() || line.starts_with('#') {

@@ -74,6 +74,26 @@ pub fn job(session: &Session) -> Result<Value, Failure> {
     Ok(object)
 }
 
+pub fn cron_job(session: &Session) -> Result<Value, Failure> {
+    let flags = &session.flags;
+    required(session, &["image", "schedule"])?;
+    let name = name(session)?;
+    let mut container = json!({"name": name, "image": flags.text("image"), "resources": {}});
+    let command = behind_name(session);
+    if !command.is_empty() {
+        container["command"] = command.into();
+    }
+    let restart = if flags.text("restart").is_empty() { "OnFailure" } else { flags.text("restart") };
+    let pod = json!({"metadata": {}, "spec": {"containers": [container], "restartPolicy": restart}});
+    let mut object = named("batch/v1", "CronJob", name);
+    object["spec"] = json!({
+        "schedule": flags.text("schedule"),
+        "jobTemplate": {"metadata": {"name": name}, "spec": {"template": pod}},
+    });
+    object["status"] = json!({});
+    Ok(object)
+}
+
 /// The next run of a CronJob, now.
 fn job_of(session: &Session, name: &str, from: &str) -> Result<Value, Failure> {
     let Some(cron) =
