@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+};
 use http::{HeaderMap, Method, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Http;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tokio_tungstenite::{WebSocketStream, tungstenite};
 
 use crate::credentials;
 use crate::failure::{Failure, quoted};
@@ -29,6 +33,9 @@ pub struct Request {
     pub content_type: &'static str,
     pub body: Vec<u8>,
 }
+
+/// An open WebSocket.
+pub type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
 pub const JSON: &str = "application/json";
 
@@ -215,6 +222,51 @@ impl Client {
             return Err(refusal(&answer));
         }
         Ok(Stream { client: self, body: response.into_body(), rest: BytesMut::new(), ended: false })
+    }
+
+    /// Opens a WebSocket with one of `protocols`, for [`Client::wait`]; the one that the server chose comes along.
+    ///
+    /// # Errors
+    /// When the server says no, or does not answer as WebSocket servers do.
+    pub fn upgrade(
+        &self,
+        request: &Request,
+        protocols: &'static [&'static str],
+    ) -> Result<(Socket, String), Failure> {
+        let key = tungstenite::handshake::client::generate_key();
+        let mut headers = HeaderMap::new();
+        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        headers.insert(SEC_WEBSOCKET_KEY, key.parse().map_err(|_| Failure::message("a key is no header"))?);
+        for protocol in protocols {
+            headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        }
+        self.limited(async {
+            let response = self.respond(request, headers).await?;
+            if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+                return Err(refusal(&collect(response).await?));
+            }
+            let header = |name: HeaderName| {
+                response
+                    .headers()
+                    .get(name)
+                    .and_then(|value| value.to_str().ok())
+                    .unwrap_or_default()
+                    .to_owned()
+            };
+            let protocol = header(SEC_WEBSOCKET_PROTOCOL);
+            let accepted = tungstenite::handshake::derive_accept_key(key.as_bytes());
+            if header(SEC_WEBSOCKET_ACCEPT) != accepted || !protocols.contains(&protocol.as_str()) {
+                return Err(Failure::message("websocket: bad handshake"));
+            }
+            let upgraded = hyper::upgrade::on(response).await;
+            let upgraded =
+                upgraded.map_err(|e| Failure::message(format!("websocket: bad handshake: {e}")))?;
+            let role = tungstenite::protocol::Role::Client;
+            let config = streaming::channels::socket_config();
+            Ok((WebSocketStream::from_raw_socket(TokioIo::new(upgraded), role, Some(config)).await, protocol))
+        })
     }
 
     fn limited<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

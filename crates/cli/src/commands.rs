@@ -5,9 +5,11 @@ mod apply;
 mod autoscale;
 mod cluster;
 mod config;
+mod cp;
 mod create;
 mod delete;
 mod describe;
+pub mod exec;
 mod expose;
 mod generate;
 mod get;
@@ -16,6 +18,7 @@ mod logs;
 mod nodes;
 mod options;
 mod patch;
+mod port_forward;
 mod rollout;
 mod scale;
 mod version;
@@ -51,6 +54,9 @@ pub const ALL: &[&[Command]] = &[
     &config::COMMANDS,
     &rollout::COMMANDS,
     &logs::COMMANDS,
+    &exec::COMMANDS,
+    &cp::COMMANDS,
+    &port_forward::COMMANDS,
     &wait::COMMANDS,
     &nodes::COMMANDS,
     &cluster::COMMANDS,
@@ -62,25 +68,22 @@ pub const ALL: &[&[Command]] = &[
 /// What the stock kubectl has and this one does not have yet: refused by name.
 pub const NOT_YET: &[&str] = &[
     "alpha",
-    "attach",
     "certificate",
     "completion",
-    "cp",
     "debug",
     "diff",
     "drain",
     "edit",
     "events",
-    "exec",
     "explain",
     "kustomize",
     "plugin",
-    "port-forward",
     "proxy",
     "set",
     "top",
 ];
 
+pub use logs::{rank as pod_rank, selector as pod_selector};
 pub use options::line as option;
 
 pub fn all() -> impl Iterator<Item = &'static Command> {

@@ -15,6 +15,8 @@ pub enum Failure {
     Unreachable(String),
     /// Several, each on a line of its own.
     Many(Vec<Failure>),
+    /// Said as it is, with an exit code of its own.
+    Code(u8, String),
     /// All has been said already.
     Exit(u8),
 }
@@ -40,7 +42,7 @@ impl Failure {
 
     pub fn code(&self) -> u8 {
         match self {
-            Self::Exit(code) => *code,
+            Self::Exit(code) | Self::Code(code, _) => *code,
             _ => 1,
         }
     }
@@ -64,7 +66,9 @@ impl Failure {
     /// What it says without any prefix, as a part of a longer text.
     pub fn plain(&self) -> String {
         match self {
-            Self::Message(text) | Self::Verbatim(text) | Self::Unreachable(text) => text.clone(),
+            Self::Message(text) | Self::Verbatim(text) | Self::Unreachable(text) | Self::Code(_, text) => {
+                text.clone()
+            }
             Self::Status(status) => status["message"].as_str().unwrap_or_default().to_owned(),
             Self::Many(several) => several.iter().map(Self::plain).collect::<Vec<_>>().join("\n"),
             Self::Exit(_) => String::new(),

@@ -22,6 +22,7 @@ mod kubeconfig;
 mod last_applied;
 mod output;
 pub mod printing;
+mod remote;
 mod session;
 mod table;
 mod threeway;

@@ -16,7 +16,7 @@ pub mod spdy;
 mod spdy_command;
 mod status;
 mod tokens;
-mod tunnel;
+pub mod tunnel;
 
 pub use backend::{BackendError, Connection, Exit, Process, Stdio, StreamBackend, TerminalSize};
 pub use server::{StreamingConfig, StreamingServer};

@@ -1,6 +1,7 @@
 //! `create KIND` and `run`: objects out of flags.
 
 mod access;
+mod attached;
 mod data;
 mod hash;
 mod policies;
@@ -219,16 +220,22 @@ pub const COMMANDS: [Command; 23] = [
             "annotations array, command bool=false, env array, field-manager text=kubectl-run, \
           image text, image-pull-policy text, l labels text, port text, privileged bool=false, restart text=Always, \
           save-config bool=false",
+            attached::FLAGS,
         ],
         "NAME --image=image [--env=\"key=value\"] [--port=port] [--dry-run=server|client] [-- COMMAND] [args...]",
         "Run a particular image on the cluster",
-        |session| made(session, workloads::run),
+        attached::run,
     ),
 ];
 
 /// Makes an object and sends it.
 fn made(session: &Session, make: Make) -> Result<(), Failure> {
     let telling = Telling::of(session)?;
+    let info = sent(session, make, &telling)?;
+    telling.tell(session, &info, "created")
+}
+
+fn sent(session: &Session, make: Make, telling: &Telling) -> Result<Info, Failure> {
     let mut object = make(session)?;
     let field = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
     let (api_version, kind) = (field("apiVersion"), field("kind"));
@@ -249,7 +256,7 @@ fn made(session: &Session, make: Make) -> Result<(), Failure> {
         let sent = create::post(session, &mut info, telling.dry(), session.flags.text("field-manager"));
         sent.map_err(|failure| failed(failure, session))?;
     }
-    telling.tell(session, &info, "created")
+    Ok(info)
 }
 
 /// Some makers say what they were doing.

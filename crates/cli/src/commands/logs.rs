@@ -138,7 +138,7 @@ fn pods(session: &Session) -> Result<Vec<Value>, Failure> {
 }
 
 /// Running pods come before others, ready ones first, younger ones last.
-fn rank(pod: &Value) -> (bool, bool, bool, String) {
+pub fn rank(pod: &Value) -> (bool, bool, bool, String) {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
     let ready = conditions.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
     let assigned = pod["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());

@@ -20,9 +20,9 @@ use super::headers::Headers;
 use super::stream::{Abandoned, Arrival, Stream};
 
 /// Frames waiting to be written.
-const OUT_QUEUE_FRAMES: usize = 16;
+pub(super) const OUT_QUEUE_FRAMES: usize = 16;
 /// Frames a stream buffers before the connection waits for its reader.
-const STREAM_QUEUE_FRAMES: usize = 16;
+pub(super) const STREAM_QUEUE_FRAMES: usize = 16;
 /// Bytes gathered for one write.
 const WRITE_BATCH_BYTES: usize = 64 << 10;
 /// How long the peer has to close the connection after the last frame.
@@ -181,13 +181,13 @@ impl Demux {
 }
 
 /// Writes the frames of the streams.
-struct Mux {
-    to_write: mpsc::Receiver<Frame>,
-    to_reset: mpsc::UnboundedReceiver<Abandoned>,
+pub(super) struct Mux {
+    pub to_write: mpsc::Receiver<Frame>,
+    pub to_reset: mpsc::UnboundedReceiver<Abandoned>,
 }
 
 impl Mux {
-    async fn write<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) -> Result<(), FrameError> {
+    pub async fn write<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) -> Result<(), FrameError> {
         let mut encoder = FrameEncoder::default();
         let mut batch = BytesMut::with_capacity(WRITE_BATCH_BYTES);
         loop {

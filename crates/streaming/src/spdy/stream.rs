@@ -32,7 +32,7 @@ pub(super) struct Abandoned {
     pub _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// A stream the peer opened.
+/// A stream, whoever opened it.
 pub struct Stream {
     id: u32,
     headers: Headers,
@@ -144,6 +144,6 @@ impl Drop for Stream {
     }
 }
 
-fn ended() -> io::Error {
+pub(super) fn ended() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionReset, "the stream was reset or its connection ended")
 }

@@ -51,6 +51,8 @@ impl Masks {
             mask(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
             mask(r#"(resourceVersion"?: ")\d+"#, "${1}VERSION"),
             mask(r"\b10(\.\d+){3}\b *", "ADDRESS "),
+            // The column is as wide as the longest address.
+            mask(r"CLUSTER-IP +", "CLUSTER-IP "),
             mask(r"127\.0\.0\.1:\d+", "SERVER"),
             mask(r"knarr-[0-9a-z]+", "CLUSTER"),
             mask(r"(LS0t|DATA)[A-Za-z0-9+/=]{40,}", "DATA"),

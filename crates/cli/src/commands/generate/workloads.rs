@@ -154,6 +154,15 @@ pub fn run(session: &Session) -> Result<Value, Failure> {
             .map_err(|_| Failure::message(format!("invalid port: {}", flags.text("port"))))?;
         container["ports"] = json!([{"containerPort": port}]);
     }
+    if flags.bool("stdin") {
+        container["stdin"] = true.into();
+        if !flags.bool("leave-stdin-open") {
+            container["stdinOnce"] = true.into();
+        }
+    }
+    if flags.bool("tty") {
+        container["tty"] = true.into();
+    }
     if flags.bool("privileged") {
         container["securityContext"] = json!({"privileged": true});
     }
