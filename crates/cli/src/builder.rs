@@ -133,16 +133,10 @@ pub fn manifests(session: &Session) -> Result<Vec<Info>, Failure> {
     }
     let mut infos = Vec::new();
     let mut failures = Vec::new();
-    for name in session.flags.list("filename") {
-        for (source, text) in read(session, name)? {
-            for document in documents(&source, &text)? {
-                for object in flattened(document) {
-                    match info(session, object, &source) {
-                        Ok(info) => infos.push(info),
-                        Err(failure) => failures.push(failure),
-                    }
-                }
-            }
+    for (object, source) in texts(session)? {
+        match info(session, object, &source) {
+            Ok(info) => infos.push(info),
+            Err(failure) => failures.push(failure),
         }
     }
     // The other commands have words of their own for it, or do nothing.
@@ -154,6 +148,22 @@ pub fn manifests(session: &Session) -> Result<Vec<Info>, Failure> {
     }
     Failure::all(failures)?;
     Ok(infos)
+}
+
+/// The objects of files as they are there, each with where it was read.
+///
+/// # Errors
+/// When a file is not there, or cannot be read.
+pub fn texts(session: &Session) -> Result<Vec<(Value, String)>, Failure> {
+    let mut objects = Vec::new();
+    for name in session.flags.list("filename") {
+        for (source, text) in read(session, name)? {
+            for document in documents(&source, &text)? {
+                objects.extend(flattened(document).into_iter().map(|object| (object, source.clone())));
+            }
+        }
+    }
+    Ok(objects)
 }
 
 fn read(session: &Session, name: &str) -> Result<Vec<(String, String)>, Failure> {

@@ -21,6 +21,7 @@ mod patch;
 mod port_forward;
 mod rollout;
 mod scale;
+mod set;
 mod version;
 mod wait;
 
@@ -48,6 +49,7 @@ pub const ALL: &[&[Command]] = &[
     &delete::COMMANDS,
     &label::COMMANDS,
     &scale::COMMANDS,
+    &set::COMMANDS,
     &autoscale::COMMANDS,
     &expose::COMMANDS,
     &patch::COMMANDS,
@@ -79,7 +81,6 @@ pub const NOT_YET: &[&str] = &[
     "kustomize",
     "plugin",
     "proxy",
-    "set",
     "top",
 ];
 

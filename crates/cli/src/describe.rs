@@ -139,3 +139,31 @@ pub fn describe_in(
     describer(&view, &mut text)?;
     Ok(text.finish())
 }
+
+/// A pod template alone, as descriptions of its owners show it, with tabs between its columns. Nothing else is asked for.
+pub fn pod_template(template: &Value, now: Timestamp) -> String {
+    let zone = TimeZone::system();
+    let view = View { related: &Alone, object: template, now, zone, show_events: false };
+    let mut text = Text::default();
+    pod_template::write(&mut text, &view, Some(template));
+    text.unaligned()
+}
+
+/// Nothing beside the object.
+struct Alone;
+
+impl Related for Alone {
+    fn get(&self, _: ResourceName<'_>, _: Option<&str>, _: &str) -> Result<Value, RelatedError> {
+        Err(Self::error())
+    }
+
+    fn list(&self, _: ResourceName<'_>, _: Selection<'_>) -> Result<Vec<Value>, RelatedError> {
+        Err(Self::error())
+    }
+}
+
+impl Alone {
+    fn error() -> RelatedError {
+        RelatedError { reason: String::new(), message: "nothing is asked for".to_owned() }
+    }
+}

@@ -80,7 +80,7 @@ impl Failure {
         match self {
             Self::Message(text) if text.starts_with("error: ") => text.clone(),
             Self::Message(text) => format!("error: {text}"),
-            Self::Many(several) => several.iter().map(Self::within_several).collect::<Vec<_>>().join("\n"),
+            Self::Many(several) => several.iter().map(|one| one.within_several() + "\n").collect(),
             Self::Status(status) => of_status(status),
             other => other.plain(),
         }
@@ -178,6 +178,6 @@ mod tests {
     #[test]
     fn several_are_said_without_the_word_error() {
         let several = Failure::Many(vec![Failure::message("one"), Failure::message("two")]);
-        assert_eq!(several.text(), "one\ntwo");
+        assert_eq!(several.text(), "one\ntwo\n");
     }
 }

@@ -77,7 +77,8 @@ impl Session {
 
     pub fn settings(&self) -> Result<&Settings, Failure> {
         // A binding's users are not the one who asks.
-        let own: &[&str] = if self.command.ends_with("binding") { &["user"] } else { &[] };
+        let binds = self.command.ends_with("binding") || self.command == "set subject";
+        let own: &[&str] = if binds { &["user"] } else { &[] };
         let flags = Flags { parsed: &self.flags, own };
         filled(&self.settings, || Settings::resolve(&self.kubeconfig()?, &flags))
     }

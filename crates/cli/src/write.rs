@@ -1,5 +1,7 @@
 //! What commands that change objects have in common: dry runs, field managers, what is said afterwards.
 
+use std::cell::Cell;
+
 use http::Method;
 use serde_json::Value;
 
@@ -85,6 +87,8 @@ pub fn patch(
 pub struct Telling {
     format: Option<OutputFormat>,
     dry: DryRun,
+    /// Whether an object was printed before: documents of YAML are divided.
+    began: Cell<bool>,
 }
 
 impl Telling {
@@ -93,7 +97,8 @@ impl Telling {
     /// # Errors
     /// When there is no such format.
     pub fn of(session: &Session) -> Result<Self, Failure> {
-        Ok(Self { format: format::asked(&session.flags, &[])?, dry: DryRun::of(&session.flags)? })
+        let (format, dry) = (format::asked(&session.flags, &[])?, DryRun::of(&session.flags)?);
+        Ok(Self { format, dry, began: Cell::new(false) })
     }
 
     pub fn dry(&self) -> DryRun {
@@ -120,7 +125,12 @@ impl Telling {
         match &self.format {
             None => out(&format!("{} {done}{}\n", info.shown(), dry.suffix())),
             Some(OutputFormat::Name) => out(&format!("{}\n", info.shown())),
-            Some(format) => format::print(format, info.object.clone(), &session.flags),
+            Some(format) => {
+                if self.began.replace(true) && *format == OutputFormat::Yaml {
+                    out("---\n")?;
+                }
+                format::print(format, info.object.clone(), &session.flags)
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ mod secrets;
 mod services;
 mod workloads;
 
+pub use policies::{amounts, selecting};
+
 use serde_json::{Map, Value, json};
 
 use super::{Command, create};

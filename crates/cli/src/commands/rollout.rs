@@ -1,6 +1,7 @@
 //! `rollout`.
 
 mod history;
+mod revisions;
 mod status;
 
 use serde_json::{Value, json};

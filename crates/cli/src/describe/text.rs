@@ -35,6 +35,11 @@ impl Text {
         self.aligned.push_str(&columns::align(&pending, Layout::DESCRIPTION));
     }
 
+    /// The text with its tabs, nothing aligned.
+    pub fn unaligned(self) -> String {
+        self.aligned + &self.pending
+    }
+
     pub fn finish(mut self) -> String {
         self.flush();
         self.aligned

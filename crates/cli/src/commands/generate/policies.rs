@@ -42,7 +42,10 @@ pub fn budget(session: &Session) -> Result<Value, Failure> {
 }
 
 /// A selector's text as the object that says the same.
-fn selecting(text: &str) -> Result<Value, Failure> {
+///
+/// # Errors
+/// When the text is none, or has no such object.
+pub fn selecting(text: &str) -> Result<Value, Failure> {
     let selector = LabelSelector::parse(text)
         .map_err(|e| Failure::message(format!("couldn't parse the selector string {text:?}: {e}")))?;
     let (mut labels, mut expressions) = (Map::new(), Vec::new());
