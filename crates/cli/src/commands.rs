@@ -3,12 +3,15 @@
 mod api;
 mod apply;
 mod autoscale;
+mod certificate;
 mod cluster;
 mod config;
 mod cp;
 mod create;
 mod delete;
 mod describe;
+mod drain;
+mod events;
 pub mod exec;
 mod expose;
 mod generate;
@@ -22,6 +25,7 @@ mod port_forward;
 mod rollout;
 mod scale;
 mod set;
+mod top;
 mod version;
 mod wait;
 
@@ -61,6 +65,10 @@ pub const ALL: &[&[Command]] = &[
     &port_forward::COMMANDS,
     &wait::COMMANDS,
     &nodes::COMMANDS,
+    &drain::COMMANDS,
+    &events::COMMANDS,
+    &certificate::COMMANDS,
+    &top::COMMANDS,
     &cluster::COMMANDS,
     &api::COMMANDS,
     &options::COMMANDS,
@@ -70,18 +78,14 @@ pub const ALL: &[&[Command]] = &[
 /// What the stock kubectl has and this one does not have yet: refused by name.
 pub const NOT_YET: &[&str] = &[
     "alpha",
-    "certificate",
     "completion",
     "debug",
     "diff",
-    "drain",
     "edit",
-    "events",
     "explain",
     "kustomize",
     "plugin",
     "proxy",
-    "top",
 ];
 
 pub use logs::{rank as pod_rank, selector as pod_selector};

@@ -59,6 +59,7 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 pub use related::{DescribeError, Related, RelatedError, ResourceName, Selection};
+pub use roles::table as rules;
 use text::Text;
 use view::View;
 

@@ -8,6 +8,12 @@ pub fn compact(value: &Value) -> String {
     text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
+/// On several lines, indented by two blanks.
+pub fn indented(value: &Value) -> String {
+    let text = serde_json::to_string_pretty(&sorted(value)).unwrap_or_default();
+    text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+}
+
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(map) => {

@@ -20,6 +20,10 @@ pub fn program() -> Result<(), Failure> {
 
 /// The commands that begin with these words, of which the last may be none.
 pub fn group(words: &[String]) -> Result<(), Failure> {
+    // This group alone takes any word behind it for itself, and ends well.
+    if words.first().is_some_and(|word| word == "certificate") {
+        return out(&commands_of("certificate"));
+    }
     let joined = words.join(" ");
     if !commands::is_group(&joined) {
         let wrong = words.last().map(String::as_str).unwrap_or_default();
@@ -30,16 +34,20 @@ pub fn group(words: &[String]) -> Result<(), Failure> {
             right.join(" ")
         )));
     }
+    out(&commands_of(&joined))?;
+    // As with the stock kubectl, a group alone does nothing.
+    Err(Failure::Exit(1))
+}
+
+/// The commands of a group with what they do.
+fn commands_of(joined: &str) -> String {
     let mut text = format!("Usage:\n  kubectl {joined} COMMAND [options]\n\nAvailable Commands:\n");
     for command in commands::all() {
-        if let Some(rest) = first_name(command).strip_prefix(&joined).and_then(|rest| rest.strip_prefix(' '))
-        {
+        if let Some(rest) = first_name(command).strip_prefix(joined).and_then(|rest| rest.strip_prefix(' ')) {
             text.push_str(&format!("  {rest:<26}{}\n", command.about));
         }
     }
-    out(&text)?;
-    // As with the stock kubectl, a group alone does nothing.
-    Err(Failure::Exit(1))
+    text
 }
 
 /// One command.

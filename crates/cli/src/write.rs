@@ -178,3 +178,42 @@ pub const VALIDATE: &str = "validate text=strict?strict";
 pub fn number(object: &Value, path: &str) -> i64 {
     object.pointer(path).and_then(Value::as_i64).unwrap_or(0)
 }
+
+/// Nanoseconds as Go prints a duration: `1m30s`, `1.5s`, `20ms`.
+pub fn go_duration(ns: i128) -> String {
+    let fraction = |value: i128, unit: i128| {
+        let text = format!("{}.{:0width$}", value / unit, value % unit, width = unit.ilog10() as usize);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    match ns {
+        0 => "0s".to_owned(),
+        ns if ns < 0 => format!("-{}", go_duration(-ns)),
+        ns if ns < 1_000 => format!("{ns}ns"),
+        ns if ns < 1_000_000 => format!("{}µs", fraction(ns, 1_000)),
+        ns if ns < 1_000_000_000 => format!("{}ms", fraction(ns, 1_000_000)),
+        ns => {
+            let minutes = ns / 60_000_000_000;
+            let seconds = fraction(ns % 60_000_000_000, 1_000_000_000);
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_printed_as_gos() {
+        let shown = |ns| go_duration(ns);
+        assert_eq!(shown(0), "0s");
+        assert_eq!(shown(3_000_000_000), "3s");
+        assert_eq!(shown(90_500_000_000), "1m30.5s");
+        assert_eq!(shown(3_600_000_000_000), "1h0m0s");
+        assert_eq!(shown(1_500_000), "1.5ms");
+    }
+}

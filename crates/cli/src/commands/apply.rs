@@ -1,5 +1,7 @@
 //! `apply`: by a three-way patch of our own making, or on the server.
 
+mod last;
+
 use serde_json::Value;
 
 use super::{Command, create};
@@ -11,7 +13,9 @@ use crate::session::Session;
 use crate::write::{APPLY, DRY_RUN, DryRun, MERGE, STRATEGIC, Telling, VALIDATE, during, patch, validation};
 use crate::{format, gojson, last_applied, threeway};
 
-pub const COMMANDS: [Command; 1] = [Command {
+pub const COMMANDS: [Command; 3] = [APPLY_COMMAND, VIEW, SET];
+
+const APPLY_COMMAND: Command = Command {
     words: "apply",
     flags: &[
         FILES,
@@ -26,7 +30,23 @@ pub const COMMANDS: [Command; 1] = [Command {
     usage: "(-f FILENAME | -k DIRECTORY)",
     about: "Apply a configuration to a resource by file name or stdin",
     run,
-}];
+};
+
+const VIEW: Command = Command {
+    words: "apply view-last-applied",
+    flags: &[FILES, "all bool=false, o output text=yaml, l selector text"],
+    usage: "(TYPE [NAME | -l label] | TYPE/NAME | -f FILENAME)",
+    about: "View the latest last-applied-configuration annotations of a resource/object",
+    run: last::view,
+};
+
+const SET: Command = Command {
+    words: "apply set-last-applied",
+    flags: &[FILES, format::FLAGS, DRY_RUN, "create-annotation bool=false"],
+    usage: "-f FILENAME",
+    about: "Set the last-applied-configuration annotation on a live object to match the contents of a file",
+    run: last::set,
+};
 
 /// How often a patch is made anew because the object changed meanwhile.
 const TRIES: usize = 5;

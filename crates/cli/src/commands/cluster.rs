@@ -79,9 +79,7 @@ fn address(server: &str, service: &Value, name: &str) -> String {
 fn can_i(session: &Session) -> Result<(), Failure> {
     let flags = &session.flags;
     if flags.bool("list") {
-        return Err(Failure::message(
-            "knarr kubectl does not know \"auth can-i --list\" yet; use the stock kubectl",
-        ));
+        return rights(session);
     }
     let [verb, what, names @ ..] = session.arguments() else {
         return Err(Failure::message(
@@ -114,6 +112,35 @@ fn can_i(session: &Session) -> Result<(), Failure> {
         out(&format!("{line}\n"))?;
     }
     if allowed { Ok(()) } else { Err(Failure::Exit(1)) }
+}
+
+/// `auth can-i --list`: all that one may do in a namespace.
+fn rights(session: &Session) -> Result<(), Failure> {
+    if !session.arguments().is_empty() {
+        return Err(Failure::message("list option must be specified with no arguments"));
+    }
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": session.namespace()?}});
+    let request =
+        Request::new(Method::POST, "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews").json(&review);
+    let status = session.client()?.json(&request)?["status"].take();
+    if status["incomplete"] == true {
+        let why = status["evaluationError"].as_str().unwrap_or_default();
+        err(&format!("warning: the list may be incomplete: {why}\n"));
+    }
+    let rules = |key: &str| status[key].as_array().cloned().unwrap_or_default();
+    let rules = [rules("resourceRules"), rules("nonResourceRules").iter().map(of_urls).collect()].concat();
+    let mut lines = Vec::new();
+    if !session.flags.bool("no-headers") {
+        lines.push(["Resources", "Non-Resource URLs", "Resource Names", "Verbs"].map(str::to_owned).to_vec());
+    }
+    lines.extend(crate::describe::rules(&rules).into_iter().map(|row| row.to_vec()));
+    out(&Aligned::default().text(&lines))
+}
+
+/// A review calls the URLs otherwise than a role.
+fn of_urls(rule: &Value) -> Value {
+    json!({"verbs": rule["verbs"], "nonResourceURLs": rule["nonResourceURLs"]})
 }
 
 fn attributes(session: &Session, verb: &str, what: &str, second: Option<&String>) -> Result<Value, Failure> {

@@ -28,7 +28,7 @@ pub const COMMANDS: [Command; 1] = [Command {
 }];
 
 /// How long is waited for what was deleted, where no limit is given: a week.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 fn run(session: &Session) -> Result<(), Failure> {
     let flags = &session.flags;
@@ -221,21 +221,31 @@ fn send(session: &Session, info: &Info, grace: i64, dry: DryRun) -> Result<Strin
 
 /// Waits until the object is gone, or another one has its name.
 pub fn wait(session: &Session, info: &Info, uid: &str, limit: Option<Duration>) -> Result<(), Failure> {
+    if gone(session, info, uid, limit.unwrap_or(LONGEST))? {
+        return Ok(());
+    }
+    let what = format!("{}/{}", info.resource.plural, info.name);
+    Err(Failure::message(format!("timed out waiting for the condition on {what}")))
+}
+
+/// Whether the object is gone, or another one has its name, within a time.
+///
+/// # Errors
+/// When the server does not say.
+pub fn gone(session: &Session, info: &Info, uid: &str, limit: Duration) -> Result<bool, Failure> {
     let client = session.client()?;
     let started = session.now();
-    let limit = limit.unwrap_or(LONGEST);
     loop {
         let present = match client.json(&Request::get(info.path()?)) {
-            Err(failure) if failure.is_not_found() => return Ok(()),
+            Err(failure) if failure.is_not_found() => return Ok(true),
             other => other?,
         };
         if !uid.is_empty() && present["metadata"]["uid"] != uid {
-            return Ok(());
+            return Ok(true);
         }
         let past = Duration::try_from(session.now().duration_since(started)).unwrap_or_default();
         let Some(left) = limit.checked_sub(past).filter(|left| !left.is_zero()) else {
-            let what = format!("{}/{}", info.resource.plural, info.name);
-            return Err(Failure::message(format!("timed out waiting for the condition on {what}")));
+            return Ok(false);
         };
         changes(client, info, &present, left)?;
     }

@@ -38,7 +38,11 @@ pub const COMMANDS: [Command; 3] = [
     },
 ];
 
-fn nodes(session: &Session, names: &[String]) -> Result<(Vec<Info>, Vec<Failure>), Failure> {
+/// The nodes of these names, or those of the selector.
+///
+/// # Errors
+/// As [`builder::fetch`].
+pub fn nodes(session: &Session, names: &[String]) -> Result<(Vec<Info>, Vec<Failure>), Failure> {
     let mut words = vec!["nodes".to_owned()];
     words.extend(names.iter().map(|name| name.rsplit('/').next().unwrap_or_default().to_owned()));
     let wanted = Wanted {
@@ -60,25 +64,27 @@ fn mark(session: &Session, unschedulable: bool) -> Result<(), Failure> {
     }
     let telling = Telling::of(session)?;
     let (nodes, mut failures) = nodes(session, session.arguments())?;
-    let done = if unschedulable { "cordoned" } else { "uncordoned" };
     for node in nodes {
-        if (node.object["spec"]["unschedulable"] == true) == unschedulable {
-            telling.tell(session, &node, &format!("already {done}"))?;
-            continue;
-        }
-        if telling.dry() != DryRun::Client {
-            let value = if unschedulable { json!(true) } else { Value::Null };
-            let body = json!({"spec": {"unschedulable": value}}).to_string().into_bytes();
-            if let Err(failure) =
-                session.client()?.json(&patch(&node, STRATEGIC, body, "kubectl-cordon", telling.dry())?)
-            {
-                failures.push(failure);
-                continue;
-            }
-        }
-        telling.tell(session, &node, done)?;
+        failures.extend(marked(session, &telling, &node, unschedulable).err());
     }
     Failure::all(failures)
+}
+
+/// Marks one node, and tells it.
+///
+/// # Errors
+/// When the server refuses.
+pub fn marked(session: &Session, telling: &Telling, node: &Info, unschedulable: bool) -> Result<(), Failure> {
+    let done = if unschedulable { "cordoned" } else { "uncordoned" };
+    if (node.object["spec"]["unschedulable"] == true) == unschedulable {
+        return telling.tell(session, node, &format!("already {done}"));
+    }
+    if telling.dry() != DryRun::Client {
+        let value = if unschedulable { json!(true) } else { Value::Null };
+        let body = json!({"spec": {"unschedulable": value}}).to_string().into_bytes();
+        session.client()?.json(&patch(node, STRATEGIC, body, "kubectl-cordon", telling.dry())?)?;
+    }
+    telling.tell(session, node, done)
 }
 
 /// One change of taints.

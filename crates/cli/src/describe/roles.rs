@@ -24,18 +24,23 @@ pub fn write(view: &View<'_>, text: &mut Text) -> Result<(), DescribeError> {
     put!(text, 0, "PolicyRule:");
     put!(text, 1, "Resources\tNon-Resource URLs\tResource Names\tVerbs");
     put!(text, 1, "---------\t-----------------\t--------------\t-----");
-    let mut rules = Vec::new();
-    for rule in view.object.items("rules") {
-        split(rule, &mut rules);
-    }
-    let mut rules = merged(rules);
-    rules.sort_by_cached_key(order);
-    for rule in rules {
-        let list = |items: &[String]| format!("[{}]", items.join(" "));
-        let (urls, names, verbs) = (list(&rule.urls), list(&rule.names), list(&rule.verbs));
-        put!(text, 1, "{}\t{urls}\t{names}\t{verbs}", title(&rule));
+    for [resources, urls, names, verbs] in table(view.object.items("rules")) {
+        put!(text, 1, "{resources}\t{urls}\t{names}\t{verbs}");
     }
     Ok(())
+}
+
+/// Rules as rows: what they are about (resources, URLs, names) and the verbs, each resource once.
+pub fn table(rules: &[Value]) -> Vec<[String; 4]> {
+    let mut parts = Vec::new();
+    for rule in rules {
+        split(rule, &mut parts);
+    }
+    let mut rules = merged(parts);
+    rules.sort_by_cached_key(order);
+    let list = |items: &[String]| format!("[{}]", items.join(" "));
+    let row = |rule: &Rule| [title(rule), list(&rule.urls), list(&rule.names), list(&rule.verbs)];
+    rules.iter().map(row).collect()
 }
 
 /// A rule for each group, resource, name and verb.
