@@ -84,7 +84,14 @@ pub fn os_words(error: &std::io::Error) -> String {
         std::io::ErrorKind::IsADirectory => "is a directory".into(),
         std::io::ErrorKind::NotADirectory => "not a directory".into(),
         std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
-        _ => error.to_string(),
+        _ => {
+            let text = error.to_string();
+            // Go has the C library's texts in small letters, without a number.
+            match text.rsplit_once(" (os error ") {
+                Some((text, _)) => text.to_lowercase(),
+                None => text,
+            }
+        }
     }
 }
 

@@ -61,13 +61,15 @@ impl Fixtures {
         })
     }
 
-    /// All kubectls to test with: the one of `PATH` (or the newest) first, then an old one and a new one.
+    /// All kubectls to test with: the one of `PATH` (or the newest) first, then an old one and a new one, and knarr's
+    /// own last.
     pub fn kubectls(&self) -> Vec<PathBuf> {
         let old = self.tools.join("kubectl-1.29");
         let new = self.tools.join("kubectl-1.35");
+        let own = self.knarr.clone();
         match on_path("kubectl") {
-            Some(own) => vec![own, old, new],
-            None => vec![new, old],
+            Some(first) => vec![first, old, new, own],
+            None => vec![new, old, own],
         }
     }
 }

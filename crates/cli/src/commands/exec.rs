@@ -126,23 +126,20 @@ pub fn attach_to(session: &Session, pod: &Value, asked: &Attaching<'_>) -> Resul
         err("If you don't see a command prompt, try pressing enter.\n");
     }
     converse(session, pod, (name, &[]), &Streams { stdin: asked.stdin, tty, redraw: true })?;
-    if asked.quiet || !asked.stdin || !tty {
+    if asked.quiet || !asked.stdin || !tty || pod["spec"]["restartPolicy"] != "Always" {
         return Ok(());
     }
-    let (pod_name, namespace) = (pod["metadata"]["name"].as_str(), pod["metadata"]["namespace"].as_str());
-    let again = format!(
-        "kubectl attach {} -c {name} -n {} -i -t",
-        pod_name.unwrap_or_default(),
-        namespace.unwrap_or_default()
-    );
-    let ephemeral = pod["spec"]["ephemeralContainers"].as_array().into_iter().flatten();
-    if ephemeral.into_iter().any(|container| container["name"] == name) {
-        return out(&format!(
+    let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let again = format!("kubectl attach {pod_name} -c {name} -i -t");
+    let mut ephemeral = pod["spec"]["ephemeralContainers"].as_array().into_iter().flatten();
+    out(&if ephemeral.any(|container| container["name"] == name) {
+        format!(
             "Session ended, the ephemeral container will not be restarted but may be reattached using '{again}' if it \
              is still running\n"
-        ));
-    }
-    out(&format!("Session ended, resume using '{again}' command\n"))
+        )
+    } else {
+        format!("Session ended, resume using '{again}' command when the pod is running\n")
+    })
 }
 
 /// Whether a terminal is to be used: only where standard input is passed on, and is one.

@@ -60,7 +60,8 @@ fn run(session: &Session) -> Result<(), Failure> {
         tokio::select! {
             // However it ends: the pod is out of reach.
             _ = driver => Err(Failure::message("lost connection to pod")),
-            () = forward(&opener, listeners) => Ok(()),
+            // As upstream, which gives the session up with the first connection that cannot be forwarded.
+            () = forward(&opener, listeners) => Err(Failure::message("lost connection to pod")),
             _ = interrupt.recv() => Ok(()),
         }
     })
@@ -222,7 +223,7 @@ async fn listen(ports: &[Port], addresses: &[Address]) -> Result<Vec<(TcpListene
     let mut listeners = Vec::new();
     for port in ports {
         let mut port = *port;
-        let (mut bound, mut failed) = (0, Vec::new());
+        let (mut missing, mut bound, mut failed) = (false, 0, Vec::new());
         for address in addresses {
             let at = SocketAddr::new(address.ip, port.local);
             match TcpListener::bind(at).await {
@@ -238,14 +239,11 @@ async fn listen(ports: &[Port], addresses: &[Address]) -> Result<Vec<(TcpListene
                     let why = os_words(&error);
                     failed
                         .push(format!("unable to create listener: Error listen {family} {at}: bind: {why}"));
-                    if !address.either {
-                        let why = failed.join(" ");
-                        err(&format!("Unable to listen on port {}: {why}\n", port.local));
-                    }
+                    missing |= !address.either;
                 }
             }
         }
-        if bound == 0 {
+        if missing || bound == 0 {
             err(&format!(
                 "Unable to listen on port {}: Listeners failed to create with the following errors: [{}]\n",
                 port.local,
@@ -261,7 +259,7 @@ async fn listen(ports: &[Port], addresses: &[Address]) -> Result<Vec<(TcpListene
     Ok(listeners)
 }
 
-/// Carries connections for ever.
+/// Carries connections until one cannot be.
 async fn forward(opener: &Opener, listeners: Vec<(TcpListener, Port)>) {
     let mut accepting: FuturesUnordered<_> =
         listeners.into_iter().map(|(listener, port)| Box::pin(accept(listener, port))).collect();
@@ -281,7 +279,11 @@ async fn forward(opener: &Opener, listeners: Vec<(TcpListener, Port)>) {
                 }
                 accepting.push(Box::pin(accept(listener, port)));
             }
-            Some(()) = carried.next() => {}
+            Some(is_carried) = carried.next() => {
+                if !is_carried {
+                    return;
+                }
+            }
         }
     }
 }
@@ -293,8 +295,8 @@ async fn accept(listener: TcpListener, port: Port) -> Accepted {
     (accepted, listener, port)
 }
 
-/// Carries one connection to its end.
-async fn carry(opener: &Opener, mut socket: TcpStream, port: Port, number: u64) {
+/// Carries one connection to its end; `false` where it cannot be.
+async fn carry(opener: &Opener, mut socket: TcpStream, port: Port, number: u64) -> bool {
     let Port { local, remote } = port;
     let headers = |kind: &str| {
         let of = |name: &str, value: String| (name.to_owned(), value);
@@ -313,7 +315,8 @@ async fn carry(opener: &Opener, mut socket: TcpStream, port: Port, number: u64) 
     let (errors, mut data) = match opened.await {
         Ok(streams) => streams,
         Err(error) => {
-            return err(&format!("error creating stream for port {local} -> {remote}: {error}\n"));
+            err(&format!("error creating stream for port {local} -> {remote}: {error}\n"));
+            return true;
         }
     };
     let mut message = String::new();
@@ -335,9 +338,11 @@ async fn carry(opener: &Opener, mut socket: TcpStream, port: Port, number: u64) 
         let rest = errors.read_to_string(&mut message);
         let _ended = tokio::time::timeout(std::time::Duration::from_millis(100), rest).await;
     }
-    if !message.is_empty() {
-        err(&format!("an error occurred forwarding {local} -> {remote}: {message}\n"));
+    if message.is_empty() {
+        return true;
     }
+    err(&format!("an error occurred forwarding {local} -> {remote}: {message}\n"));
+    false
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub fn object(session: &Session, words: &[String]) -> Result<Value, Failure> {
         let infos = builder::present(session)?;
         return match infos.as_slice() {
             [info] => Ok(info.object.clone()),
-            _ => Err(Failure::message("a single object is required")),
+            _ => Err(Failure::message("cannot exec into multiple objects at a time")),
         };
     }
     let mut words = words.to_vec();
@@ -65,9 +65,12 @@ pub fn of_object(session: &Session, object: &Value) -> Result<Value, Failure> {
     let attachable =
         ["Service", "ReplicationController", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "Job"];
     if !attachable.contains(&kind) {
-        return Err(Failure::message(format!(
-            "cannot attach to {kind}: selector for {kind} not implemented"
-        )));
+        // Go's name of the type.
+        let version =
+            object["apiVersion"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+        let named = format!("*{version}.{kind}");
+        let why = format!("cannot attach to {named}: selector for {named} not implemented");
+        return Err(Failure::message(why));
     }
     let Some(selector) = pod_selector(object) else {
         let name = text("name");

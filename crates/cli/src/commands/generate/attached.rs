@@ -25,10 +25,10 @@ pub fn run(session: &Session) -> Result<(), Failure> {
     let flags = &session.flags;
     let is_attached = is_attached(session);
     if flags.bool("tty") && !flags.bool("stdin") {
-        return Err(Failure::message("-i/--stdin is required for containers with -t/--tty=true"));
+        return Err(session.usage("-i/--stdin is required for containers with -t/--tty=true"));
     }
     if flags.bool("rm") && !is_attached {
-        return Err(Failure::message("--rm should only be used for attached containers"));
+        return Err(session.usage("--rm should only be used for attached containers"));
     }
     if !is_attached {
         return made(session, workloads::run);
@@ -36,7 +36,7 @@ pub fn run(session: &Session) -> Result<(), Failure> {
     let telling = Telling::of(session)?;
     if telling.dry() != DryRun::None {
         let why = "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)";
-        return Err(Failure::message(why));
+        return Err(session.usage(why));
     }
     let info = sent(session, workloads::run, &telling)?;
     let ended = until_its_end(session, &info);
