@@ -250,6 +250,6 @@ mod tests {
             text,
             "error: unknown command \"gett\" for \"kubectl\"\n\nDid you mean this?\n\tset\n\tget\n"
         );
-        assert!(unknown("explain").text().contains("yet"));
+        assert!(unknown("kustomize").text().contains("yet"));
     }
 }

@@ -10,9 +10,12 @@ mod cp;
 mod create;
 mod delete;
 mod describe;
+mod diff;
 mod drain;
+mod edit;
 mod events;
 pub mod exec;
+mod explain;
 mod expose;
 mod generate;
 mod get;
@@ -56,6 +59,9 @@ pub const ALL: &[&[Command]] = &[
     &set::COMMANDS,
     &autoscale::COMMANDS,
     &expose::COMMANDS,
+    &edit::COMMANDS,
+    &diff::COMMANDS,
+    &explain::COMMANDS,
     &patch::COMMANDS,
     &config::COMMANDS,
     &rollout::COMMANDS,
@@ -77,7 +83,7 @@ pub const ALL: &[&[Command]] = &[
 
 /// What the stock kubectl has and this one does not have yet: refused by name.
 pub const NOT_YET: &[&str] =
-    &["alpha", "completion", "debug", "diff", "edit", "explain", "kustomize", "plugin", "proxy"];
+    &["alpha", "completion", "debug", "kustomize", "plugin", "proxy"];
 
 pub use logs::{rank as pod_rank, selector as pod_selector};
 pub use options::line as option;

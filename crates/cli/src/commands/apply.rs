@@ -180,6 +180,36 @@ fn by_patch(session: &Session, info: &mut Info, dry: DryRun) -> Result<&'static 
     unreachable!("the last attempt returns")
 }
 
+/// What applying would make of an object, `present` or null, by a dry run on the server.
+///
+/// # Errors
+/// As applying.
+pub fn tried(session: &Session, info: &Info, present: &Value) -> Result<Value, Failure> {
+    let flags = &session.flags;
+    let mut info = info.clone();
+    if flags.bool("server-side") {
+        on_server(session, &mut info, DryRun::Server)?;
+        return Ok(info.object);
+    }
+    let manager = flags.text("field-manager");
+    let manager = if manager.is_empty() { "kubectl-client-side-apply" } else { manager };
+    if present.is_null() {
+        let source = info.source.clone();
+        create::post(session, &mut info, DryRun::Server, manager)
+            .map_err(|f| during(f, "creating", &source))?;
+        return Ok(info.object);
+    }
+    // As it would be annotated, but for the annotation itself.
+    let mut wanted = info.object.clone();
+    last_applied::annotate(&mut wanted);
+    if let Some(annotations) = wanted["metadata"]["annotations"].as_object_mut() {
+        annotations.remove(last_applied::ANNOTATION);
+    }
+    let (content_type, change) = difference(&info, &wanted, present);
+    let body = change.to_string().into_bytes();
+    session.client()?.json(&patch(&info, content_type, body, manager, DryRun::Server)?)
+}
+
 fn subject(info: &Info) -> String {
     let resource = &info.resource;
     format!(

@@ -48,6 +48,9 @@ impl Masks {
             // What client-go logs beside the command's own words.
             mask(r"(?m)^[EWI]\d{4} [0-9:.]+ +\d+ .*\n", ""),
             mask(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
+            // What programs call their files, and when they wrote them.
+            mask(r"(LIVE|MERGED|kubectl-edit)-[0-9A-Za-z]+", "${1}-FILE"),
+            mask(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ [+-]\d{4}", "TIME"),
             mask(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
             mask(r#"(resourceVersion"?: ")\d+"#, "${1}VERSION"),
             mask(r"\b10(\.\d+){3}\b *", "ADDRESS "),
