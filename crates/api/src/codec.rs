@@ -13,7 +13,7 @@ mod strict;
 mod value;
 mod zero;
 
-pub use omit::omit_empty;
+pub use omit::{omit_empty, write_zeros};
 pub use strict::{FieldValidation, Strictness};
 pub use value::{Decoded, Limits, decode_json, decode_json_value, decode_yaml, decode_yaml_value, type_word};
 

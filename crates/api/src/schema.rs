@@ -27,7 +27,12 @@ pub struct Types {
     by_name: HashMap<Box<str>, StructId>,
     /// By index from `first` on: whether any field has a default of its own.
     with_defaults: Vec<bool>,
+    /// By index from `first` on, as far as any are known: what is written where it is not said.
+    zeros: Vec<Zeros>,
 }
+
+/// Fields of a structure with the values that are written where an object lacks them.
+type Zeros = Box<[(Box<str>, Value)]>;
 
 impl Types {
     /// The table of `structs`; each one's [`StructId`] is its position.
@@ -45,7 +50,7 @@ impl Types {
     fn from_index(base: Option<Arc<Types>>, first: u32, structs: Vec<Struct>) -> Self {
         let by_name = structs.iter().zip(first..).map(|(s, i)| (s.name.clone(), StructId(i))).collect();
         let with_defaults = structs.iter().map(|s| s.fields.iter().any(|f| f.default.is_some())).collect();
-        Self { base, first, structs, by_name, with_defaults }
+        Self { base, first, structs, by_name, with_defaults, zeros: Vec::new() }
     }
 
     /// The table that this one extends.
@@ -81,6 +86,30 @@ impl Types {
         match id.0.checked_sub(self.first) {
             Some(own) => self.with_defaults[own as usize],
             None => self.extended().has_defaults(id),
+        }
+    }
+
+    /// The same, with the fields of own structures that are written even where an object lacks them, and their values.
+    ///
+    /// # Panics
+    /// When a structure is not of this table.
+    #[must_use]
+    pub fn with_zeros(mut self, zeros: impl IntoIterator<Item = (StructId, Vec<(Box<str>, Value)>)>) -> Self {
+        self.zeros.resize_with(self.structs.len(), Zeros::default);
+        for (id, zeros) in zeros {
+            self.zeros[(id.0 - self.first) as usize] = zeros.into_boxed_slice();
+        }
+        self
+    }
+
+    /// The fields of a structure that are written even where an object lacks them, and their values.
+    ///
+    /// # Panics
+    /// When `id` is of another table.
+    pub fn zeros(&self, id: StructId) -> &[(Box<str>, Value)] {
+        match id.0.checked_sub(self.first) {
+            Some(own) => self.zeros.get(own as usize).map_or(&[], |zeros| zeros),
+            None => self.extended().zeros(id),
         }
     }
 

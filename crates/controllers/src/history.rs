@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::orphans::Orphans;
 use crate::target::{dynamic, target, target_of};
-use crate::template::{FNV_OFFSET, fnv1a, safe};
+use crate::template::{FNV_OFFSET, fnv1a, safe, without_zeros};
 
 /// Upstream's limit of the part of a revision's name that is its owner's.
 const PREFIX_MAX_BYTES: usize = 223;
@@ -166,7 +166,10 @@ pub(crate) fn template_of(revision: &ControllerRevision) -> Option<PodTemplateSp
 /// Whether a revision keeps the template of `data`. Compared as templates, because bytes that an older version wrote
 /// may say the same in another way.
 fn is_equal(revision: &ControllerRevision, data: &Value) -> bool {
-    template_of(revision).is_some_and(|kept| data_of(&kept) == *data)
+    template_of(revision).is_some_and(|kept| {
+        let kept = data_of(&kept);
+        kept == *data || without_zeros(kept) == without_zeros(data.clone())
+    })
 }
 
 /// Revisions in the order of their numbers.

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ObjectMeta;
+use serde_json::Value;
 
 /// The characters upstream encodes hashes with (`k8s.io/apimachinery/pkg/util/rand.SafeEncodeString`): no
 /// vowels, no words.
@@ -48,9 +49,46 @@ fn name_prefix(owner: &str) -> String {
     if faults.is_empty() { prefix } else { owner.to_owned() }
 }
 
+/// The template's JSON without what says nothing: what the API writes of such fields has changed between versions, and
+/// a template that only gained them is still the same.
+pub(crate) fn without_zeros(mut template: Value) -> Value {
+    drop_zeros(&mut template);
+    template
+}
+
+fn drop_zeros(value: &mut Value) {
+    match value {
+        Value::Object(fields) => fields.retain(|key, value| {
+            drop_zeros(value);
+            match key.as_str() {
+                "resources" | "metadata" => value.as_object().is_none_or(|fields| !fields.is_empty()),
+                "divisor" => value != "0",
+                _ => true,
+            }
+        }),
+        Value::Array(items) => items.iter_mut().for_each(drop_zeros),
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn only_what_says_nothing_is_left_out() {
+        let template = json!({"metadata": {}, "spec": {
+            "containers": [{"name": "a", "resources": {}}, {"resources": {"limits": {"cpu": "1"}}}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+        }});
+        let plain = json!({"spec": {
+            "containers": [{"name": "a"}, {"resources": {"limits": {"cpu": "1"}}}],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+        }});
+        assert_eq!(without_zeros(template), plain);
+    }
 
     #[test]
     fn hashes_are_those_of_the_published_vectors() {

@@ -33,6 +33,7 @@ pub mod table;
 mod typed;
 mod validation;
 mod verb;
+mod written;
 
 #[cfg(test)]
 mod arbitrary;

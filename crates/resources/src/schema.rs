@@ -94,6 +94,13 @@ impl Schema {
         }
     }
 
+    /// Adds what upstream's types write though it is not set; nothing to objects of custom kinds.
+    pub fn write_zeros(&self, object: &mut Object) {
+        if self.custom.is_none() {
+            codec::write_zeros(&self.types, self.id, object);
+        }
+    }
+
     pub fn types(&self) -> &Types {
         &self.types
     }

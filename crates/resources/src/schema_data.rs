@@ -13,6 +13,7 @@ use api::GroupVersionKind;
 use api::schema::{Field, List, MapOf, Shape, Struct, StructId, Topology, Types};
 
 use crate::schema::Schema;
+use crate::written::with_zeros;
 use crate::{embedded, messages};
 
 /// Marks the variant of an otherwise atomic structure whose fields are owned one by one.
@@ -79,7 +80,7 @@ fn parse(text: &str) -> Data {
             preserve_unknown: false,
         }
     });
-    Data { types: Arc::new(Types::new(structs.collect())), kinds }
+    Data { types: Arc::new(with_zeros(Types::new(structs.collect()))), kinds }
 }
 
 /// Splits the file; structures some field wants granular come a second time, at the end.

@@ -1,5 +1,5 @@
 //! What upstream's types leave out when they are written (`omitempty`): empty lists and maps, and plain
-//! booleans that are not set.
+//! booleans that are not set. And what they write all the same: the zeros that the types know.
 
 use serde_json::{Map, Value};
 
@@ -36,6 +36,41 @@ fn within(types: &Types, shape: &Shape, value: &mut Value) {
         }
         (Shape::Map(of), Value::Object(map)) if holds_structures(&of.value) => {
             map.values_mut().for_each(|item| within(types, &of.value, item));
+        }
+        _ => {}
+    }
+}
+
+/// Adds the fields that upstream's types write even where an object lacks them, with their zeros. What is added is
+/// what decoding takes for absent, so that an object that comes back is the same.
+pub fn write_zeros(types: &Types, id: StructId, object: &mut Object) {
+    zeros_of_structure(types, id, &mut object.0);
+}
+
+fn zeros_of_structure(types: &Types, id: StructId, map: &mut Map<String, Value>) {
+    let owner = types.get(id);
+    for (key, value) in &mut *map {
+        if (value.is_object() || value.is_array())
+            && let Some(field) = owner.field(key)
+        {
+            zeros_within(types, &field.shape, value);
+        }
+    }
+    for (name, zero) in types.zeros(id) {
+        if !map.contains_key(&**name) {
+            map.insert(name.to_string(), zero.clone());
+        }
+    }
+}
+
+fn zeros_within(types: &Types, shape: &Shape, value: &mut Value) {
+    match (shape, value) {
+        (Shape::Struct(id), Value::Object(map)) => zeros_of_structure(types, *id, map),
+        (Shape::List(list), Value::Array(items)) if holds_structures(&list.item) => {
+            items.iter_mut().for_each(|item| zeros_within(types, &list.item, item));
+        }
+        (Shape::Map(of), Value::Object(map)) if holds_structures(&of.value) => {
+            map.values_mut().for_each(|item| zeros_within(types, &of.value, item));
         }
         _ => {}
     }

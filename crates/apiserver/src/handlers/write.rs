@@ -174,6 +174,7 @@ impl Write<'_> {
         self.reserve(Stage::Allocation, Operation::Create, object, None, held).await?;
         let mut errors = metadata::validate_create(&self.target.row, object);
         errors.extend(self.logic().validate(object));
+        self.schema().write_zeros(object);
         if !errors.is_empty() {
             return Err(Error::invalid(&self.target.row.group_kind(), object.name(), &errors));
         }
@@ -237,6 +238,7 @@ impl Write<'_> {
         self.check_preconditions(&new, old)?;
         managed::keep_reset(&mut new);
         self.schema().omit_empty(&mut new);
+        self.schema().write_zeros(&mut new);
         self.logic().default(&mut new);
         if self.part != Part::Admitted {
             self.admit(Operation::Update, &mut new, Some(old)).await?;
@@ -251,6 +253,7 @@ impl Write<'_> {
             }
             Part::Picked | Part::Special | Part::Admitted => {}
         }
+        self.schema().write_zeros(&mut new);
         // What a subresource changes by its own rules (a pod's binding) is no change of what was asked for.
         if self.rules().has_generation && matches!(self.part, Part::Main | Part::Picked) {
             metadata::bump_generation(&self.target.row, &mut new, old);

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 
-use crate::template::{FNV_OFFSET, fnv1a, safe};
+use crate::template::{FNV_OFFSET, fnv1a, safe, without_zeros};
 
 /// The label that distinguishes the pods and sets of one revision from those of the others.
 pub(super) const HASH_LABEL: &str = "pod-template-hash";
@@ -25,7 +25,12 @@ pub(super) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> Strin
 
 /// Whether two templates make the same pods.
 pub(super) fn same(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
-    a.spec == b.spec && without_hash(a) == without_hash(b)
+    without_hash(a) == without_hash(b) && (a.spec == b.spec || plain(a) == plain(b))
+}
+
+/// The pods' specification as it is compared where the bytes differ.
+fn plain(template: &PodTemplateSpec) -> serde_json::Value {
+    without_zeros(serde_json::to_value(&template.spec).expect("typed API objects serialize to JSON"))
 }
 
 fn without_hash(template: &PodTemplateSpec) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
@@ -41,6 +46,18 @@ fn without_hash(template: &PodTemplateSpec) -> k8s_openapi::apimachinery::pkg::a
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_template_that_gained_fields_which_say_nothing_makes_the_same_pods() {
+        let of = |container: serde_json::Value| -> PodTemplateSpec {
+            serde_json::from_value(serde_json::json!({"spec": {"containers": [container]}}))
+                .expect("a template")
+        };
+        let (old, new) =
+            (of(serde_json::json!({"name": "a"})), of(serde_json::json!({"name": "a", "resources": {}})));
+        assert!(old != new && same(&old, &new));
+        assert!(!same(&old, &of(serde_json::json!({"name": "b", "resources": {}}))));
+    }
 
     #[test]
     fn the_hash_is_stable_and_collisions_change_it() {
