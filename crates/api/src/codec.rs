@@ -10,6 +10,7 @@ pub mod structure;
 mod omit;
 mod places;
 mod strict;
+mod syntax;
 mod value;
 mod zero;
 

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use super::syntax;
 use crate::field::Path;
 use crate::{Error, Object, Reason};
 
@@ -71,6 +72,7 @@ pub fn decode_json_value(bytes: &[u8], limits: &Limits) -> Result<(Value, Vec<St
         deserializer.end()?;
         Ok(value)
     });
+    let result = result.map_err(|error| syntax::fault(bytes).unwrap_or_else(|| error.to_string()));
     finish(result, notes)
 }
 
@@ -127,6 +129,8 @@ fn unrecognized(error: Error) -> Error {
 }
 
 fn object(value: Value, duplicates: Vec<String>) -> Result<Decoded, Error> {
+    // Go takes null for what says nothing.
+    let value = if value.is_null() { Value::Object(Map::new()) } else { value };
     let kind = type_word(&value);
     let object = Object::from_value(value).ok_or_else(|| {
         unrecognized(Error::bad_request(format!("json: cannot unmarshal {kind} into an API object")))

@@ -20,6 +20,7 @@ pub fn json(document: &Value, patch: &[u8], limits: &Limits) -> Result<Value, Er
     let (patch, _) = decode_json_value(patch, limits)?;
     let operations = match patch {
         Value::Array(operations) => operations,
+        Value::Null => Vec::new(),
         other => {
             let found = type_word(&other);
             let why = format!("json: cannot unmarshal {found} into Go value of type jsonpatch.Patch");
@@ -51,9 +52,7 @@ pub fn operate(document: &Value, operations: &[Value], limits: &Limits) -> Resul
         );
         return Err(Fault::Wrong(Error::new(Reason::RequestEntityTooLarge, message)));
     }
-    let operations = operations.iter().map(PatchOperation::deserialize).collect::<Result<Vec<_>, _>>();
-    let malformed = |e| Fault::Wrong(Error::bad_request(format!("malformed JSON patch: {e}")));
-    let operations = operations.map_err(malformed)?;
+    let operations = operations.iter().map(operation).collect::<Result<Vec<_>, _>>().map_err(Fault::Wrong)?;
     let mut result = document.clone();
     let mut copied_bytes = 0;
     let mut nesting = Nesting { depth: limits.depth, values_left: limits.bytes };
@@ -81,6 +80,20 @@ pub fn operate(document: &Value, operations: &[Value], limits: &Limits) -> Resul
         })?;
     }
     Ok(result)
+}
+
+/// Reads one operation. What is no object is no operation; what an object says is wrong only when it is applied, as
+/// upstream's library has it.
+fn operation(value: &Value) -> Result<PatchOperation, Error> {
+    if !value.is_object() {
+        let found = type_word(value);
+        let why = format!("json: cannot unmarshal {found} into Go value of type jsonpatch.Operation");
+        return Err(Error::bad_request(why));
+    }
+    PatchOperation::deserialize(value).map_err(|error| match value.get("op").and_then(Value::as_str) {
+        Some("add" | "remove" | "replace" | "move" | "copy" | "test") => unprocessable(&error.to_string()),
+        other => unprocessable(&format!("Unexpected kind: {}", other.unwrap_or("unknown"))),
+    })
 }
 
 /// Upstream's library replaces a field of an object that is not there yet: it adds the field.

@@ -127,6 +127,7 @@ impl Merge<'_> {
         let (mut deleted, mut merged) = (HashSet::new(), Vec::with_capacity(patch.len()));
         for item in patch {
             let identity = item.get(key).map(Value::to_string).ok_or_else(|| {
+                let item = in_go(item);
                 Error::bad_request(format!("map: {item} does not contain declared merge key: {key}"))
             })?;
             match directive(item) {
@@ -221,6 +222,22 @@ impl Merge<'_> {
 
 fn bad_list(what: &str) -> Error {
     Error::bad_request(format!("invalid patch format of {what}: expected a list"))
+}
+
+/// A value as Go prints it.
+fn in_go(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(in_go).collect::<Vec<_>>().join(" ")),
+        Value::Object(fields) => {
+            let mut pairs: Vec<String> =
+                fields.iter().map(|(key, value)| format!("{key}:{}", in_go(value))).collect();
+            pairs.sort_unstable();
+            format!("map[{}]", pairs.join(" "))
+        }
+        simple => simple.to_string(),
+    }
 }
 
 fn directive(item: &Value) -> Option<&str> {

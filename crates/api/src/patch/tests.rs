@@ -33,7 +33,7 @@ fn lists_of_objects_merge_by_key() {
     let replace = patched(live.clone(), pod(json!([{"$patch": "replace"}, {"name": "z"}]))).expect("applies");
     assert_eq!(replace["spec"]["containers"], json!([{"name": "z"}]));
     let no_key = patched(live, pod(json!([{"image": "x"}])));
-    assert_eq!(no_key, Err("map: {\"image\":\"x\"} does not contain declared merge key: name".to_owned()));
+    assert_eq!(no_key, Err("map: map[image:x] does not contain declared merge key: name".to_owned()));
 }
 
 #[test]
@@ -114,7 +114,10 @@ fn json_patches_apply_within_limits() {
     );
     assert!(run(json!([{"op": "test", "path": "/a/0", "value": 2}])).expect_err("fails").is(Reason::Invalid));
     assert!(run(json!([{"op": "remove", "path": "/x"}])).expect_err("absent").is(Reason::Invalid));
-    assert!(run(json!([{"op": "frob", "path": "/x"}])).expect_err("malformed").is(Reason::BadRequest));
+    for wrong in [json!({"op": "frob", "path": "/x"}), json!({"op": "add", "path": "/x"}), json!({})] {
+        assert!(run(json!([wrong])).expect_err("cannot be applied").is(Reason::Invalid), "{wrong}");
+    }
+    assert!(run(json!(["frob"])).expect_err("no operation").is(Reason::BadRequest));
     assert!(run(json!({})).expect_err("no list").is(Reason::BadRequest));
     let many: Vec<Value> =
         (0..=MAX_JSON_PATCH_OPERATIONS).map(|_| json!({"op": "test", "path": "", "value": 1})).collect();
