@@ -33,6 +33,22 @@ pub(super) fn of_item(topology: &Topology, item: &Value) -> Option<String> {
     }
 }
 
+/// Why an item of a list that is told apart by keys has none, in upstream's words.
+pub(super) fn keyless(topology: &Topology, item: &Value) -> Option<String> {
+    let Topology::Map(keys) = topology else { return None };
+    let fields = match item {
+        Value::Object(fields) => fields,
+        Value::Null => return Some("associative list with keys may not have a null element".to_owned()),
+        _ => return Some("associative list with keys may not have non-map elements".to_owned()),
+    };
+    let missing = keys.iter().find(|(key, default)| default.is_none() && !fields.contains_key(&**key));
+    missing.map(|(key, _)| {
+        format!(
+            "associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"
+        )
+    })
+}
+
 fn by_keys(keys: &Keys, item: &Map<String, Value>) -> Option<String> {
     let mut found: Vec<(&str, &Value)> = Vec::with_capacity(keys.len());
     for (key, default) in keys {

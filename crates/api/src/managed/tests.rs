@@ -239,6 +239,26 @@ fn a_configuration_whose_items_cannot_be_told_apart_is_refused() {
         refused(several),
         "failed to create typed patch object (/p; apps/v1, Kind=Pod): errors:\n  .metadata.finalizers: duplicate entries for key [=\"x\"]\n  .spec.containers: duplicate entries for key [name=\"a\"]\n  .spec.containers[name=\"a\"].odd: field not declared in schema"
     );
+    let keyless = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": [{"image": "i"}, null, 1, {"name": "a", "ports": [{"protocol": "TCP"}]}]}});
+    let omits = |key: &str| {
+        format!(
+            "associative list with keys has an element that omits key field \"{key}\" (and doesn't have default value)"
+        )
+    };
+    let faults = [
+        format!(".spec.containers: element 0: {}", omits("name")),
+        ".spec.containers: element 1: associative list with keys may not have a null element".to_owned(),
+        ".spec.containers: element 2: associative list with keys may not have non-map elements".to_owned(),
+        format!(".spec.containers[name=\"a\"].ports: element 0: {}", omits("containerPort")),
+    ];
+    assert_eq!(
+        refused(keyless),
+        format!(
+            "failed to create typed patch object (/p; /v1, Kind=Pod): errors:\n  {}",
+            faults.join("\n  ")
+        )
+    );
     let sound = json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "a",
         "args": ["x", "x"], "ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}]}]}, "extra": {"a": 1}});
     typed::check(&types, id, &object(sound)).expect("sound");

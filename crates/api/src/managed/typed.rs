@@ -87,6 +87,10 @@ impl Walk<'_> {
                 let told_apart = matches!(parts(self.types, Some(shape)), Parts::List(_));
                 let mut seen = HashSet::new();
                 for (i, item) in items.iter().enumerate() {
+                    if told_apart && let Some(why) = element::keyless(&list.topology, item) {
+                        self.fault(&format!("element {i}: {why}"));
+                        continue;
+                    }
                     let own = if told_apart { element::of_item(&list.topology, item) } else { None };
                     let element = own.unwrap_or_else(|| format!("i:{i}"));
                     if told_apart && !seen.insert(element.clone()) {
