@@ -8,7 +8,7 @@ use api::field::{ErrorList, FieldError, Path};
 use serde_json::Value;
 
 use super::structural::Structural;
-use super::validate::{self, lists};
+use super::validate::{self, embedded, lists};
 use super::{defaulting, prune, rules};
 use crate::logic::{Changes, Logic};
 use crate::part::ScalePaths;
@@ -42,6 +42,7 @@ impl Rules {
     /// Everything wrong with an object, or with a change into it.
     fn judge(&self, new: &Object, old: Option<&Object>) -> ErrorList {
         let mut errors = validate::object(&self.schema, &new.0, old.map(|old| &old.0));
+        errors.extend(embedded::faults(&self.schema, &new.0));
         self.judge_scale(new, &mut errors);
         // Who has had duplicates before may keep them.
         if old.is_none_or(|old| lists::duplicates(&self.schema, &old.0).is_empty()) {

@@ -133,6 +133,8 @@ pub struct Structural {
     pub rules: Option<Arc<RuleSet>>,
     /// Whether the schema or a part of it has rules.
     pub has_rules: bool,
+    /// Whether the schema or a part of it is of an object with a type of its own (`embedded`).
+    pub has_embedded: bool,
 }
 
 impl Structural {
@@ -169,8 +171,10 @@ impl Structural {
             keywords: Keywords::read(map),
             rules: map.get("x-kubernetes-validations").and_then(RuleSet::read),
             has_rules: false,
+            has_embedded: false,
         };
         schema.has_rules = schema.any(&|part| part.rules.is_some());
+        schema.has_embedded = schema.any(&|part| part.embedded);
         schema
     }
 

@@ -1,8 +1,9 @@
 //! Judges an object by a structural schema, in upstream's words (`k8s.io/kube-openapi/pkg/validation/validate`, and
 //! `kubeOpenAPIResultToFieldErrors` of `apiextensions-apiserver/pkg/apiserver/validation`).
 //!
-//! Start with [`object`]. `lists` judges sets and maps, `format` the texts with a grammar of their own.
+//! Start with [`object`]. `lists` judges sets and maps, `embedded` objects inside objects, `format` the texts with a grammar of their own.
 
+pub(crate) mod embedded;
 pub(crate) mod lists;
 mod numbers;
 
