@@ -27,7 +27,10 @@ pub(crate) fn finish(
 ) -> Outcome {
     let mut response: Response<Body> = match answer.shape {
         Shape::Whole => respond::object(status, answer, json)?,
-        Shape::Metadata => respond::value(status, answer, &table::metadata_only(&table::parse(&json)?))?,
+        Shape::Metadata(partial) => {
+            let metadata = table::metadata_of_one(&target.row, partial, &table::parse(&json)?)?;
+            respond::value(status, answer, &metadata)?
+        }
         Shape::Table(version) => {
             let form = table::Form::parse(version, &call.query)?;
             let object: Object = table::parse(&json)?;
@@ -42,7 +45,9 @@ pub(crate) fn finish(
 /// The answer that an object which is never stored is: the object, or its metadata alone.
 pub(crate) fn companion(status: StatusCode, answer: Answer, object: Object) -> Outcome {
     match answer.shape {
-        Shape::Metadata => respond::value(status, answer, &table::metadata_only(&object)),
+        Shape::Metadata(partial) => {
+            respond::value(status, answer, &table::metadata_only(&object, partial.version))
+        }
         _ => respond::value(status, answer, &object.into_value()),
     }
 }

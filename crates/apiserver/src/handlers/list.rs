@@ -183,18 +183,20 @@ pub(crate) async fn respond(target: &Target, call: &Call, answer: Answer, page: 
             table["metadata"] = metadata;
             respond::value(StatusCode::OK, answer, &table)?
         }
-        (shape, _) => {
+        (Shape::Metadata(partial), _) => {
+            table::check_list(&target.row, partial)?;
             let objects = objects(target, &page).await?;
-            let partial = shape == Shape::Metadata;
-            let items: Vec<Value> = objects
-                .into_iter()
-                .map(|o| if partial { table::metadata_only(&o) } else { item(target, o) })
-                .collect();
-            let (kind, version) = if partial {
-                ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned())
-            } else {
-                (target.row.list_kind.to_string(), target.row.group_version().to_string())
-            };
+            let items: Vec<Value> =
+                objects.iter().map(|object| table::metadata_only(object, partial.version)).collect();
+            let version = format!("meta.k8s.io/{}", partial.version);
+            let kind = "PartialObjectMetadataList";
+            let list = json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items});
+            respond::value(StatusCode::OK, answer, &list)?
+        }
+        (Shape::Whole, _) => {
+            let objects = objects(target, &page).await?;
+            let items: Vec<Value> = objects.into_iter().map(|object| item(target, object)).collect();
+            let (kind, version) = (&target.row.list_kind, target.row.group_version().to_string());
             let list = json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items});
             respond::value(StatusCode::OK, answer, &list)?
         }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::delete::namespace_of;
+use super::list;
 use super::storage::Target;
 use super::table;
 use crate::request::call::Call;
@@ -16,15 +17,16 @@ pub(crate) async fn get(target: &Target, call: &Call) -> Outcome {
 
 /// The same in a form that was negotiated before.
 pub(crate) async fn get_as(target: &Target, call: &Call, answer: Answer) -> Outcome {
+    list::revision(&call.query)?;
     let namespace = if target.row.namespaced() { namespace_of(target, call) } else { String::new() };
     let entry =
         target.cache.get(&namespace, &call.info.name).ok_or_else(|| target.not_found(&call.info.name))?;
     let json = target.served(&entry).await?;
     match answer.shape {
         Shape::Whole => respond::object(StatusCode::OK, answer, json),
-        Shape::Metadata => {
-            let object = table::parse(&json)?;
-            respond::value(StatusCode::OK, answer, &table::metadata_only(&object))
+        Shape::Metadata(partial) => {
+            let metadata = table::metadata_of_one(&target.row, partial, &table::parse(&json)?)?;
+            respond::value(StatusCode::OK, answer, &metadata)
         }
         Shape::Table(version) => {
             let form = table::Form::parse(version, &call.query)?;

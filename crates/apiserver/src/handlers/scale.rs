@@ -65,7 +65,7 @@ fn scale_of(paths: &ScalePaths, object: &Object) -> Result<Object, Error> {
 fn shown(target: &Target, call: &Call, answer: Answer, scale: Object) -> Outcome {
     let value = match answer.shape {
         Shape::Whole => scale.into_value(),
-        Shape::Metadata => table::metadata_only(&scale),
+        Shape::Metadata(partial) => table::metadata_only(&scale, partial.version),
         Shape::Table(version) => {
             let form = table::Form::parse(version, &call.query)?;
             let (now, revision) = (target.context.deps.clock.now(), scale.resource_version().to_owned());

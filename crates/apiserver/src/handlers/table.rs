@@ -1,12 +1,15 @@
 //! Server-side Tables and `PartialObjectMetadata`: partial views of objects.
 
-use api::{Error, Object};
+use api::field::{FieldError, Path};
+use api::{Error, Object, Reason};
 use jiff::Timestamp;
+use resources::Resource;
 use resources::columns::Printer;
 use serde_json::{Map, Value, json};
 
 use super::storage::Target;
 use crate::request::query::Query;
+use crate::respond::negotiate::Partial;
 
 /// What goes with a row besides its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +35,11 @@ impl Form {
             "None" => Include::None,
             "Object" => Include::Object,
             other => {
-                return Err(Error::bad_request(format!(
-                    "unrecognized includeObject value: {other:?} (expected \"None\", \"Metadata\" or \"Object\")"
-                )));
+                let path = Path::root("includeObject");
+                let error =
+                    FieldError::invalid(&path, other, "must be 'Metadata', 'Object', 'None', or empty");
+                let why = format!("Unable to convert to Table as requested: {error}");
+                return Err(Error::bad_request(why));
             }
         };
         Ok(Self { version, include })
@@ -98,9 +103,48 @@ fn definitions(printer: &dyn Printer) -> Value {
         .collect()
 }
 
-/// The metadata of an object alone.
-pub(crate) fn metadata_only(object: &Object) -> Value {
-    partial(object, "v1")
+/// The metadata of one object of a row.
+///
+/// # Errors
+/// 406 when the metadata of a list is asked for.
+pub(crate) fn metadata_of_one(row: &Resource, wanted: Partial, object: &Object) -> Result<Value, Error> {
+    if wanted.list {
+        let why = "you requested PartialObjectMetadataList, but the requested object is not a list";
+        return Err(no_such_form(why, row, &row.kind));
+    }
+    Ok(metadata_only(object, wanted.version))
+}
+
+/// Refuses to write a list of a row's objects as the metadata of one object.
+///
+/// # Errors
+/// 406, in that case.
+pub(crate) fn check_list(row: &Resource, wanted: Partial) -> Result<(), Error> {
+    if wanted.list {
+        return Ok(());
+    }
+    let why = "you requested PartialObjectMetadata, but the requested object is a list";
+    Err(no_such_form(why, row, &row.list_kind))
+}
+
+/// The failure, which names the type that upstream has for what was asked.
+fn no_such_form(why: &str, row: &Resource, kind: &str) -> Error {
+    let package = match row.group.split('.').next() {
+        _ if row.schema.custom().is_some() => "unstructured",
+        None | Some("") => "core",
+        Some(package) => package,
+    };
+    let name = match (row.schema.custom().is_some(), kind == &*row.kind) {
+        (false, _) => kind,
+        (true, true) => "Unstructured",
+        (true, false) => "UnstructuredList",
+    };
+    Error::new(Reason::NotAcceptable, format!("{why} (*{package}.{name})"))
+}
+
+/// The metadata of an object alone, as `version` of the form.
+pub(crate) fn metadata_only(object: &Object, version: &str) -> Value {
+    partial(object, version)
 }
 
 fn partial(object: &Object, version: &str) -> Value {

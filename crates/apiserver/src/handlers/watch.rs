@@ -82,7 +82,7 @@ pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
     let view = match answer.shape {
         Shape::Whole if managed_fields::are_unwanted(&call.headers) => View::Lean,
         Shape::Whole => View::Whole,
-        Shape::Metadata => View::Metadata,
+        Shape::Metadata(partial) => View::Metadata(partial.version),
         Shape::Table(version) => {
             View::Table { form: Form::parse(version, &call.query)?, columns_shown: false }
         }
@@ -164,7 +164,8 @@ enum View {
     Whole,
     /// Objects without managed fields: in the bytes that all watchers share, where their version is the stored one.
     Lean,
-    Metadata,
+    /// Metadata alone, as this version of its form.
+    Metadata(&'static str),
     Table {
         form: Form,
         columns_shown: bool,
@@ -273,7 +274,7 @@ impl Watcher {
                 return Ok(());
             }
             View::Whole | View::Lean => serde_json::from_slice(&json).map_err(Error::internal)?,
-            View::Metadata => table::metadata_only(&table::parse(&json)?),
+            View::Metadata(version) => table::metadata_only(&table::parse(&json)?, version),
             View::Table { form, columns_shown } => {
                 let object = table::parse(&json)?;
                 let columns = !std::mem::replace(columns_shown, true);
@@ -299,7 +300,7 @@ impl Watcher {
         object.0.insert("metadata".into(), metadata);
         let shown = match &mut self.view {
             View::Whole | View::Lean => object.into_value(),
-            View::Metadata => table::metadata_only(&object),
+            View::Metadata(version) => table::metadata_only(&object, version),
             View::Table { form, columns_shown } => {
                 let columns = !std::mem::replace(columns_shown, true);
                 let mut table = form.table(&self.target, &[], &revision.to_string(), columns);

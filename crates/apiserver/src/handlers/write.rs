@@ -302,6 +302,9 @@ impl Write<'_> {
                 );
                 return Err(Error::invalid(&self.target.row.group_kind(), old.name(), &vec![error]));
             }
+        } else if wanted.parse::<u64>().is_err() {
+            let why = format!("strconv.ParseUint: parsing {wanted:?}: invalid syntax");
+            return Err(Error::bad_request(why));
         } else if wanted != old.resource_version() {
             return Err(Error::modified(&resource, old.name()));
         }

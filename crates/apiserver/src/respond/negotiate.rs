@@ -27,7 +27,16 @@ pub enum Shape {
     /// A `meta.k8s.io` Table of the given version.
     Table(&'static str),
     /// `PartialObjectMetadata` or a list of them.
-    Metadata,
+    Metadata(Partial),
+}
+
+/// Which form of metadata is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partial {
+    /// `PartialObjectMetadataList`.
+    pub list: bool,
+    /// Of `meta.k8s.io`.
+    pub version: &'static str,
 }
 
 /// The outcome of negotiation.
@@ -49,7 +58,7 @@ impl Answer {
 
     fn is_in_format(self, in_protobuf: bool) -> bool {
         match (self.format, self.shape) {
-            (Format::Json | Format::Yaml, _) | (Format::Protobuf, Shape::Metadata) => true,
+            (Format::Json | Format::Yaml, _) | (Format::Protobuf, Shape::Metadata(_)) => true,
             (Format::Protobuf, Shape::Whole) => in_protobuf,
             (Format::Protobuf, Shape::Table(_)) => false,
         }
@@ -149,10 +158,14 @@ impl<'a> Clause<'a> {
         let in_meta_group = self.parameter("g") == Some("meta.k8s.io");
         let shape = match (self.parameter("as"), self.parameter("v")) {
             (None, _) => Shape::Whole,
-            (Some("Table"), Some("v1")) if in_meta_group => Shape::Table("v1"),
-            (Some("Table"), Some("v1beta1")) if in_meta_group => Shape::Table("v1beta1"),
-            (Some("PartialObjectMetadata" | "PartialObjectMetadataList"), Some("v1")) if in_meta_group => {
-                Shape::Metadata
+            (Some(form), Some(version)) if in_meta_group => {
+                let version = ["v1", "v1beta1"].into_iter().find(|known| *known == version)?;
+                match form {
+                    "Table" => Shape::Table(version),
+                    "PartialObjectMetadata" => Shape::Metadata(Partial { list: false, version }),
+                    "PartialObjectMetadataList" => Shape::Metadata(Partial { list: true, version }),
+                    _ => return None,
+                }
             }
             _ => return None,
         };
@@ -227,14 +240,18 @@ mod tests {
         assert_eq!(of_builtin(&format!("{PROTOBUF};q=0.5,application/json")).unwrap(), Answer::default());
         assert_eq!(answer(PROTOBUF).unwrap_err().code(), 406);
         let metadata = format!("{PROTOBUF};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
-        let expected = Answer { format: Format::Protobuf, shape: Shape::Metadata };
+        let list = Shape::Metadata(Partial { list: true, version: "v1" });
+        let expected = Answer { format: Format::Protobuf, shape: list };
         assert_eq!((answer(&metadata).unwrap(), of_builtin(&metadata).unwrap()), (expected, expected));
         let table = format!("{PROTOBUF};as=Table;g=meta.k8s.io;v=v1");
         assert_eq!(of_builtin(&table).unwrap_err().code(), 406);
         assert_eq!(of_builtin(&format!("{table},application/json")).unwrap(), Answer::default());
         assert_eq!(answer("application/json;q=0.1, application/yaml").unwrap().format, Format::Yaml);
         let partial = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
-        assert_eq!(answer(partial).unwrap().shape, Shape::Metadata);
+        assert_eq!(answer(partial).unwrap().shape, list);
+        let one = Shape::Metadata(Partial { list: false, version: "v1beta1" });
+        let partial = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1beta1";
+        assert_eq!(answer(partial).unwrap().shape, one);
         assert_eq!(answer("application/json;as=Nothing;g=x;v=v1,*/*").unwrap(), Answer::default());
     }
 
@@ -249,7 +266,8 @@ mod tests {
         assert_eq!(Answer::plain(&headers).unwrap(), Answer::default());
         headers
             .insert(ACCEPT, "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io".parse().unwrap());
-        assert_eq!(Answer::without_table(&headers).unwrap().shape, Shape::Metadata);
+        let one = Shape::Metadata(Partial { list: false, version: "v1" });
+        assert_eq!(Answer::without_table(&headers).unwrap().shape, one);
         assert_eq!(Answer::plain(&headers).unwrap_err().code(), 406);
     }
 

@@ -36,6 +36,7 @@ use crate::request::query::Query;
 use crate::respond::negotiate::Answer;
 use crate::respond::pretty;
 use crate::respond::{self, Outcome};
+use crate::websocket;
 
 /// Answers one request. Never fails: failures are answers too.
 pub(crate) async fn serve(
@@ -228,7 +229,7 @@ async fn authenticate(
     {
         return Ok(user);
     }
-    let token = bearer_token(headers);
+    let token = bearer_token(headers)?;
     let certificate = match &peer.certificate {
         Certificate::Rejected | Certificate::FrontProxy if token.is_none() => {
             return Err(Error::unauthorized());
@@ -249,14 +250,64 @@ async fn authenticate(
 
 /// The token of the `Authorization` header, or of a WebSocket client that cannot set headers
 /// (`Sec-WebSocket-Protocol: base64url.bearer.authorization.k8s.io.TOKEN`).
-fn bearer_token(headers: &HeaderMap) -> Option<std::borrow::Cow<'_, str>> {
+///
+/// # Errors
+/// 401 for a WebSocket client's token that cannot be read, is one of several, or comes without the protocol that the
+/// server would then speak.
+fn bearer_token(headers: &HeaderMap) -> Result<Option<std::borrow::Cow<'_, str>>, Error> {
     if let Some(value) = headers.get(AUTHORIZATION).and_then(|v| v.to_str().ok()) {
-        let (scheme, token) = value.trim().split_once(' ')?;
+        let Some((scheme, token)) = value.trim().split_once(' ') else { return Ok(None) };
         let token = token.trim();
-        return (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token.into());
+        let is_token = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty();
+        return Ok(is_token.then_some(token.into()));
     }
-    let protocols = headers.get("sec-websocket-protocol")?.to_str().ok()?;
-    let encoded = protocols.split(',').find_map(|p| p.trim().strip_prefix(TOKEN_PROTOCOL))?;
-    let decoded = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, encoded).ok()?;
-    String::from_utf8(decoded).ok().map(Into::into)
+    if !websocket::wanted(headers) {
+        return Ok(None);
+    }
+    let headers = headers.get_all("sec-websocket-protocol").iter().filter_map(|value| value.to_str().ok());
+    let protocols: Vec<&str> = headers.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let mut tokens = protocols.iter().filter_map(|protocol| protocol.strip_prefix(TOKEN_PROTOCOL));
+    let Some(encoded) = tokens.next() else { return Ok(None) };
+    let decoded = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, encoded);
+    let token = decoded.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let token = token.filter(|token| tokens.next().is_none() && (token.is_empty() || protocols.len() > 1));
+    let token = token.ok_or_else(Error::unauthorized)?;
+    Ok((!token.is_empty()).then(|| token.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(protocols: &[&str], expected: Result<Option<&str>, u16>) {
+        let mut headers = HeaderMap::new();
+        headers.insert("connection", http::HeaderValue::from_static("Upgrade"));
+        headers.insert("upgrade", http::HeaderValue::from_static("websocket"));
+        for protocol in protocols {
+            headers.append("sec-websocket-protocol", protocol.parse().expect("a header's value"));
+        }
+        let found = bearer_token(&headers).map_err(|error| error.code());
+        assert_eq!(
+            found.as_ref().map(Option::as_deref),
+            expected.as_ref().map(|token| *token),
+            "{protocols:?}"
+        );
+        headers.remove("upgrade");
+        assert_eq!(bearer_token(&headers).expect("no WebSocket, no token"), None);
+    }
+
+    #[test]
+    fn tokens_among_the_protocols_of_websockets_are_read_or_refused() {
+        // "abc" in base64.
+        let token = "base64url.bearer.authorization.k8s.io.YWJj";
+        check(&["v4.channel.k8s.io"], Ok(None));
+        check(&[&format!("{token}, v4.channel.k8s.io")], Ok(Some("abc")));
+        check(&[token, "v4.channel.k8s.io"], Ok(Some("abc")));
+        check(&[token], Err(401));
+        check(&[token, token, "v4.channel.k8s.io"], Err(401));
+        check(&["base64url.bearer.authorization.k8s.io.!!, v4.channel.k8s.io"], Err(401));
+        check(&["base64url.bearer.authorization.k8s.io._w, v4.channel.k8s.io"], Err(401));
+        check(&["base64url.bearer.authorization.k8s.io."], Ok(None));
+    }
 }

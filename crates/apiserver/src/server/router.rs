@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use api::{Error, Reason};
 use futures::future::BoxFuture;
+use http::Method;
 use resources::{Resource, Verb};
 
 use super::paths;
@@ -57,6 +58,10 @@ async fn row(context: &Context, call: &Call) -> Result<Arc<Resource>, Error> {
 }
 
 async fn resource(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {
+    // Only what is proxied takes it: there the method is part of what is passed on.
+    if call.method == Method::HEAD && call.info.subresource != "proxy" {
+        return Err(no_such_method());
+    }
     freshness::wait(&context, &row, &call).await?;
     if call.info.subresource.is_empty() {
         return verb(context, row, call).await;
@@ -67,7 +72,8 @@ async fn resource(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outc
 
 /// What is said of a method that there is not at a path, whatever the path is of.
 fn no_such_method() -> Error {
-    Error::new(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+    let message = "the server does not allow this method on the requested resource";
+    Error { details: Some(Box::default()), ..Error::new(Reason::MethodNotAllowed, message) }
 }
 
 async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome {

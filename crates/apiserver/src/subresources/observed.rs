@@ -15,7 +15,7 @@ use crate::respond::{self, Outcome};
 pub(super) fn one(context: &Context, row: &Resource, call: &Call, answer: Answer, object: Object) -> Outcome {
     let value = match answer.shape {
         Shape::Table(version) => table_of(context, row, call, version, &[object])?,
-        Shape::Metadata => table::metadata_only(&object),
+        Shape::Metadata(partial) => table::metadata_of_one(row, partial, &object)?,
         Shape::Whole => object.into_value(),
     };
     respond::value(StatusCode::OK, answer, &value)
@@ -32,9 +32,10 @@ pub(super) fn all(
     let list = |kind: &str, version: &str, items: Vec<Value>| json!({"kind": kind, "apiVersion": version, "metadata": {}, "items": items});
     let value = match answer.shape {
         Shape::Table(version) => table_of(context, row, call, version, &objects)?,
-        Shape::Metadata => {
-            let items = objects.iter().map(table::metadata_only).collect();
-            list("PartialObjectMetadataList", "meta.k8s.io/v1", items)
+        Shape::Metadata(partial) => {
+            table::check_list(row, partial)?;
+            let items = objects.iter().map(|object| table::metadata_only(object, partial.version)).collect();
+            list("PartialObjectMetadataList", &format!("meta.k8s.io/{}", partial.version), items)
         }
         Shape::Whole => {
             let items = objects.into_iter().map(Object::into_value).collect();

@@ -4,6 +4,7 @@ mod admission_policies;
 mod aggregating;
 mod applying;
 mod auditing;
+mod clients;
 mod converting;
 mod cost;
 mod counting;
