@@ -84,7 +84,6 @@ pub const ALL: &[&[Command]] = &[
 /// What the stock kubectl has and this one does not have yet: refused by name.
 pub const NOT_YET: &[&str] = &["alpha", "completion", "debug", "kustomize", "plugin", "proxy"];
 
-pub use logs::{rank as pod_rank, selector as pod_selector};
 pub use options::line as option;
 
 pub fn all() -> impl Iterator<Item = &'static Command> {

@@ -6,6 +6,7 @@ use super::Command;
 use crate::client::{Request, escaped, name_part};
 use crate::failure::Failure;
 use crate::output::{bytes, err, out};
+use crate::remote::pods::{rank, selector};
 use crate::session::Session;
 
 pub const COMMANDS: [Command; 1] = [Command {
@@ -137,35 +138,6 @@ fn pods(session: &Session) -> Result<Vec<Value>, Failure> {
     Ok(pods)
 }
 
-/// Running pods come before others, ready ones first, younger ones last.
-pub fn rank(pod: &Value) -> (bool, bool, bool, String) {
-    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let ready = conditions.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
-    let assigned = pod["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
-    let created = pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
-    (!assigned, pod["status"]["phase"] != "Running", !ready, created)
-}
-
-/// The labels that an object's pods have.
-pub fn selector(object: &Value) -> Option<String> {
-    let selector = &object["spec"]["selector"];
-    let labels = selector.get("matchLabels").unwrap_or(selector).as_object()?;
-    let mut parts: Vec<String> =
-        labels.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
-    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
-        let key = expression["key"].as_str()?;
-        let values: Vec<&str> =
-            expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        parts.push(match expression["operator"].as_str()? {
-            "In" => format!("{key} in ({})", values.join(",")),
-            "NotIn" => format!("{key} notin ({})", values.join(",")),
-            "Exists" => key.to_owned(),
-            _ => format!("!{key}"),
-        });
-    }
-    (!parts.is_empty()).then(|| parts.join(","))
-}
-
 fn names(pod: &Value, list: &str) -> Vec<String> {
     let containers = pod["spec"][list].as_array().into_iter().flatten();
     containers.filter_map(|container| container["name"].as_str().map(str::to_owned)).collect()
@@ -251,20 +223,4 @@ fn print(session: &Session, pod: &Value, container: &str) -> Result<(), Failure>
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn selectors_are_written_as_in_a_url() {
-        let object = json!({"spec": {"selector": {"matchLabels": {"a": "b"}, "matchExpressions": [
-            {"key": "c", "operator": "In", "values": ["1", "2"]}, {"key": "d", "operator": "DoesNotExist"}]}}});
-        assert_eq!(selector(&object).as_deref(), Some("a=b,c in (1,2),!d"));
-        assert_eq!(selector(&json!({"spec": {"selector": {"app": "x"}}})).as_deref(), Some("app=x"));
-        assert_eq!(selector(&json!({})), None);
-    }
 }

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::builder::{self, Wanted};
 use crate::client::{Line, Request, escaped, name_part};
-use crate::commands::{pod_rank, pod_selector};
 use crate::failure::Failure;
 use crate::output::err;
 use crate::session::Session;
@@ -72,7 +71,7 @@ pub fn of_object(session: &Session, object: &Value) -> Result<Value, Failure> {
         let why = format!("cannot attach to {named}: selector for {named} not implemented");
         return Err(Failure::message(why));
     }
-    let Some(selector) = pod_selector(object) else {
+    let Some(selector) = selector(object) else {
         let name = text("name");
         return Err(Failure::message(format!(
             "invalid service '{name}': Service is defined without a selector"
@@ -84,7 +83,7 @@ pub fn of_object(session: &Session, object: &Value) -> Result<Value, Failure> {
     loop {
         let list = client.json(&Request::get(&path).with("labelSelector", &selector))?;
         let mut pods = list["items"].as_array().cloned().unwrap_or_default();
-        pods.sort_by_key(pod_rank);
+        pods.sort_by_key(rank);
         if let Some(pod) = pods.into_iter().next() {
             return Ok(pod);
         }
@@ -147,6 +146,35 @@ pub fn until<T>(
     }
 }
 
+/// Running pods come before others, ready ones first, younger ones last.
+pub fn rank(pod: &Value) -> (bool, bool, bool, String) {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    let ready = conditions.into_iter().any(|c| c["type"] == "Ready" && c["status"] == "True");
+    let assigned = pod["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
+    let created = pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned();
+    (!assigned, pod["status"]["phase"] != "Running", !ready, created)
+}
+
+/// The labels that an object's pods have.
+pub fn selector(object: &Value) -> Option<String> {
+    let selector = &object["spec"]["selector"];
+    let labels = selector.get("matchLabels").unwrap_or(selector).as_object()?;
+    let mut parts: Vec<String> =
+        labels.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
+    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+        let key = expression["key"].as_str()?;
+        let values: Vec<&str> =
+            expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        parts.push(match expression["operator"].as_str()? {
+            "In" => format!("{key} in ({})", values.join(",")),
+            "NotIn" => format!("{key} notin ({})", values.join(",")),
+            "Exists" => key.to_owned(),
+            _ => format!("!{key}"),
+        });
+    }
+    (!parts.is_empty()).then(|| parts.join(","))
+}
+
 fn containers<'p>(pod: &'p Value, list: &str) -> impl Iterator<Item = &'p Value> {
     pod["spec"][list].as_array().into_iter().flatten()
 }
@@ -194,6 +222,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn selectors_are_written_as_in_a_url() {
+        let object = json!({"spec": {"selector": {"matchLabels": {"a": "b"}, "matchExpressions": [
+            {"key": "c", "operator": "In", "values": ["1", "2"]}, {"key": "d", "operator": "DoesNotExist"}]}}});
+        assert_eq!(selector(&object).as_deref(), Some("a=b,c in (1,2),!d"));
+        assert_eq!(selector(&json!({"spec": {"selector": {"app": "x"}}})).as_deref(), Some("app=x"));
+        assert_eq!(selector(&json!({})), None);
+    }
 
     #[test]
     fn the_container_is_the_one_that_is_named_annotated_or_first() {

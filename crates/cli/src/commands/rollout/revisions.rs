@@ -50,7 +50,7 @@ pub fn revisions(session: &Session, info: &Info) -> Result<Vec<Revision>, Failur
         "Deployment" => ("replicasets", "ReplicaSet"),
         _ => ("controllerrevisions", "ControllerRevision"),
     };
-    let selector = super::super::logs::selector(&info.object).unwrap_or_default();
+    let selector = crate::remote::pods::selector(&info.object).unwrap_or_default();
     let path = format!("/apis/apps/v1/namespaces/{}/{plural}", escaped(&info.namespace));
     let list = session.client()?.json(&Request::get(path).with("labelSelector", &selector))?;
     let uid = &info.object["metadata"]["uid"];
