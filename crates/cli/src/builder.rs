@@ -113,7 +113,10 @@ fn by_pairs(session: &Session, words: &[String]) -> Result<Vec<Target>, Failure>
                  resource/<resource_name>'",
             ));
         };
-        if kind.is_empty() || name.is_empty() || name.contains('/') || kind.contains(',') {
+        if name.contains('/') {
+            return Err(Failure::message("arguments in resource/name form may not have more than one slash"));
+        }
+        if kind.is_empty() || name.is_empty() || kind.contains(',') {
             return Err(Failure::message(
                 "arguments in resource/name form must have a single resource and name",
             ));

@@ -51,6 +51,7 @@ fn split(session: &Session) -> Result<(&[String], &[String]), Failure> {
 
 fn exec(session: &Session) -> Result<(), Failure> {
     let (words, command) = split(session)?;
+    pods::patience(session)?;
     let flags = &session.flags;
     let pod = pods::of_object(session, &pods::object(session, words)?)?;
     if let Some(phase @ ("Succeeded" | "Failed")) = pod["status"]["phase"].as_str() {
@@ -80,9 +81,7 @@ fn attach(session: &Session) -> Result<(), Failure> {
         );
         return Err(Failure::message(why));
     }
-    if flags.duration_ns("pod-running-timeout") <= 0 {
-        return Err(Failure::message("--pod-running-timeout must be higher than zero"));
-    }
+    pods::patience(session)?;
     let pod = pods::of_object(session, &pods::object(session, words)?)?;
     if let Some(phase @ ("Succeeded" | "Failed")) = pod["status"]["phase"].as_str() {
         let why = format!("cannot attach a container in a completed pod; current phase is {phase}");

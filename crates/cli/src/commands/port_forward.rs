@@ -36,6 +36,7 @@ fn run(session: &Session) -> Result<(), Failure> {
     if words.is_empty() {
         return Err(nothing(session));
     }
+    pods::patience(session)?;
     let object = pods::object(session, std::slice::from_ref(word))?;
     let pod = pods::of_object(session, &object)?;
     let ports = words.iter().map(|word| numbered(word, &object, &pod)).collect::<Result<Vec<_>, _>>()?;

@@ -46,9 +46,14 @@ pub fn object(session: &Session, words: &[String]) -> Result<Value, Failure> {
 }
 
 /// How long the flag lets a pod take.
-pub fn patience(session: &Session) -> Duration {
-    let ns = u64::try_from(session.flags.duration_ns("pod-running-timeout")).unwrap_or(0);
-    Duration::from_nanos(ns)
+///
+/// # Errors
+/// When that is no time at all.
+pub fn patience(session: &Session) -> Result<Duration, Failure> {
+    match u64::try_from(session.flags.duration_ns("pod-running-timeout")) {
+        Ok(ns) if ns > 0 => Ok(Duration::from_nanos(ns)),
+        _ => Err(session.usage("--pod-running-timeout must be higher than zero")),
+    }
 }
 
 /// The pod of an object: itself, or the best one of those that it has; waits for one.
@@ -74,12 +79,12 @@ pub fn of_object(session: &Session, object: &Value) -> Result<Value, Failure> {
     let Some(selector) = selector(object) else {
         let name = text("name");
         return Err(Failure::message(format!(
-            "invalid service '{name}': Service is defined without a selector"
+            "cannot attach to *v1.Service: invalid service '{name}': Service is defined without a selector"
         )));
     };
     let path = format!("/api/v1/namespaces/{}/pods", escaped(text("namespace")));
     let client = session.client()?;
-    let until = Instant::now() + patience(session);
+    let until = Instant::now() + patience(session)?;
     loop {
         let list = client.json(&Request::get(&path).with("labelSelector", &selector))?;
         let mut pods = list["items"].as_array().cloned().unwrap_or_default();

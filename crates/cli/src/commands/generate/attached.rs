@@ -75,7 +75,7 @@ fn is_ready(pod: &Value) -> bool {
 fn until_its_end(session: &Session, info: &Info) -> Result<(), Failure> {
     let flags = &session.flags;
     let at = (info.namespace.as_str(), info.name.as_str());
-    let limit = Some(pods::patience(session)).filter(|limit| !limit.is_zero());
+    let limit = Some(pods::patience(session)?);
     let pod = pods::until(session, at, limit, |pod| (is_over(pod) || is_ready(pod)).then(|| pod.clone()))?;
     if is_over(&pod) {
         logs(session, info, &pod)?;
