@@ -7,14 +7,18 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use api::{Error, GroupVersion};
+use api::{Error, GroupVersion, Reason};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, VARY};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, ETAG, EXPIRES, IF_NONE_MATCH, VARY,
+};
 use http::{HeaderValue, StatusCode};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use resources::{KindTable, ResourceSource, openapi};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -102,10 +106,13 @@ impl OpenApi {
         aggregator: Option<&Aggregator>,
         call: &Call,
         parts: &[&str],
+        now: Timestamp,
     ) -> Outcome {
         let documents = self.documents(source.table(), aggregator);
         let (name, content_type) = match parts {
-            ["openapi", "v2"] if wants_protobuf(call) => (Name::V2Protobuf, openapi::V2_PROTOBUF),
+            ["openapi", "v2"] if accepted(call, &openapi::V2_PROTOBUF_ACCEPTED)? => {
+                (Name::V2Protobuf, openapi::V2_PROTOBUF)
+            }
             ["openapi", "v2"] => (Name::V2, "application/json"),
             ["openapi", "v3"] => (Name::Index, "application/json"),
             ["openapi", "v3", "api", version] => {
@@ -116,8 +123,18 @@ impl OpenApi {
             }
             _ => return Err(Error::no_such_path()),
         };
-        let forever = matches!(name, Name::V3(_)) && call.query.get("hash").is_some();
         let cell = documents.cell(&name)?;
+        let mut forever = None;
+        if let Name::V3(gv) = &name {
+            accepted(call, &[])?;
+            if let Some(hash) = call.query.non_empty("hash") {
+                let present = openapi::v3_url(&documents.served.table, gv);
+                if !present.ends_with(&format!("?hash={hash}")) {
+                    return respond::moved(&present);
+                }
+                forever = Some(now);
+            }
+        }
         match cell.get_or_try_init(|| documents.served.make(aggregator, name)).await {
             Ok(document) => document.respond(call, content_type, forever),
             Err(Unkept::Partial(document)) => document.respond(call, content_type, forever),
@@ -236,7 +253,8 @@ async fn make(
 }
 
 impl Document {
-    fn respond(&self, call: &Call, content_type: &'static str, forever: bool) -> Outcome {
+    /// `forever`: the present time, where the document is asked for by what it holds.
+    fn respond(&self, call: &Call, content_type: &'static str, forever: Option<Timestamp>) -> Outcome {
         let unchanged = call.headers.get(IF_NONE_MATCH).is_some_and(|tag| *tag == self.etag);
         let takes_gzip = call
             .headers
@@ -257,19 +275,34 @@ impl Document {
         let headers = response.headers_mut();
         headers.insert(ETAG, self.etag.clone());
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
-        if forever {
+        if let Some(now) = forever {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+            let in_a_year = now.to_zoned(TimeZone::UTC).saturating_add(1.year());
+            let text = in_a_year.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+            headers.insert(EXPIRES, HeaderValue::from_str(&text).map_err(Error::internal)?);
         }
         Ok(response)
     }
 }
 
-fn wants_protobuf(call: &Call) -> bool {
+/// Whether a client wants protobuf, under one of the names, before JSON.
+///
+/// # Errors
+/// 406 for who takes neither: a document in another form would be misread.
+fn accepted(call: &Call, protobuf: &[&str]) -> Result<bool, Error> {
     let accept = call.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let first = accept.split(',').map(Clause::parse).find(|clause| {
-        clause.media == "application/json"
-            || clause.media == "*/*"
-            || openapi::V2_PROTOBUF_ACCEPTED.contains(&clause.media)
-    });
-    first.is_some_and(|clause| openapi::V2_PROTOBUF_ACCEPTED.contains(&clause.media))
+    if accept.is_empty() {
+        return Ok(false);
+    }
+    let is_json = |media: &str| matches!(media, "application/json" | "application/*" | "*/*");
+    let mut clauses: Vec<Clause<'_>> = accept.split(',').map(Clause::parse).collect();
+    clauses.sort_by_key(|clause| std::cmp::Reverse(clause.quality()));
+    let known = |clause: &&Clause<'_>| is_json(clause.media) || protobuf.contains(&clause.media);
+    let first = clauses.iter().filter(|clause| clause.quality() > 0).find(known);
+    let media: Vec<&str> = std::iter::once("application/json").chain(protobuf.iter().copied()).collect();
+    let refusal = || {
+        let message = format!("only the following media types are accepted: {}", media.join(", "));
+        Error::new(Reason::NotAcceptable, message)
+    };
+    first.map(|clause| !is_json(clause.media)).ok_or_else(refusal)
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use api::Error;
 use api::layout::Laid;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WARNING};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, WARNING};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
 
@@ -59,6 +59,14 @@ pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body>
     let mut response = with_type(status, "text/plain; charset=utf-8", Body::Full(body.into()));
     response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Where what was asked for is now.
+pub(crate) fn moved(location: &str) -> Outcome {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    response.headers_mut().insert(LOCATION, HeaderValue::from_str(location).map_err(Error::internal)?);
+    Ok(response)
 }
 
 /// A JSON value in the negotiated format.

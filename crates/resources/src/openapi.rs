@@ -108,10 +108,14 @@ pub fn v3_index(table: &KindTable) -> Value {
     let mut paths = Map::new();
     for gv in table.group_versions() {
         let path = api_path(gv);
-        let url = format!("/openapi/v3/{path}?hash={:016X}", content_hash(table, gv));
-        paths.insert(path, json!({"serverRelativeURL": url}));
+        paths.insert(path, json!({"serverRelativeURL": v3_url(table, gv)}));
     }
     json!({"paths": paths})
+}
+
+/// Where the document of [`v3`] is as it is now.
+pub fn v3_url(table: &KindTable, gv: &GroupVersion) -> String {
+    format!("/openapi/v3/{}?hash={:016X}", api_path(gv), content_hash(table, gv))
 }
 
 /// A number that changes when the document of [`v3`] does.

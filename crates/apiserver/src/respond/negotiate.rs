@@ -141,6 +141,11 @@ impl<'a> Clause<'a> {
         Self { media, quality, parameters }
     }
 
+    /// In thousandths; 0 stands for what is not wanted.
+    pub(crate) fn quality(&self) -> u16 {
+        self.quality
+    }
+
     pub(crate) fn parameter(&self, key: &str) -> Option<&'a str> {
         self.parameters.iter().find(|(k, _)| *k == key).map(|(_, v)| *v)
     }

@@ -42,7 +42,7 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
         }
         ["openapi", ..] => {
             let (kinds, aggregator) = (context.deps.resources.as_ref(), context.deps.aggregator.as_ref());
-            context.openapi.answer(kinds, aggregator, call, &parts).await
+            context.openapi.answer(kinds, aggregator, call, &parts, context.deps.clock.now()).await
         }
         ["openid", "v1", "jwks"] => {
             let tokens = context.deps.tokens.as_ref().ok_or_else(Error::no_such_path)?;

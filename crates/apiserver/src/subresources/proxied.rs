@@ -4,7 +4,6 @@
 use std::net::IpAddr;
 
 use api::{Error, Object};
-use http::StatusCode;
 use resources::Proxied;
 use serde_json::Value;
 
@@ -14,7 +13,7 @@ use crate::proxy::forward::{Backend, Peer, Security, encoded, send};
 use crate::proxy::links::Links;
 use crate::proxy::node;
 use crate::request::call::Call;
-use crate::respond::Outcome;
+use crate::respond::{self, Outcome};
 use crate::service_addresses;
 
 /// `[scheme:]name[:port]`
@@ -68,7 +67,7 @@ pub(super) async fn answer(target: Target, to: Proxied, call: Call) -> Outcome {
     let directory = rest.is_empty() || call.info.path.ends_with('/');
     let is_read = matches!(call.method, http::Method::GET | http::Method::HEAD);
     if rest.is_empty() && !call.info.path.ends_with('/') && is_read {
-        return Ok(redirect(&call));
+        return redirect(&call);
     }
     let mut path = String::from("/");
     path.push_str(&rest.split('/').map(encoded).collect::<Vec<_>>().join("/"));
@@ -123,18 +122,13 @@ fn check_address(host: &str) -> Result<(), Error> {
     }
 }
 
-fn redirect(call: &Call) -> http::Response<crate::body::Body> {
+fn redirect(call: &Call) -> Outcome {
     let mut location = format!("{}/", call.uri.path());
     if let Some(query) = call.uri.query() {
         location.push('?');
         location.push_str(query);
     }
-    let mut response = http::Response::new(crate::body::Body::Empty);
-    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
-    if let Ok(value) = http::HeaderValue::from_str(&location) {
-        response.headers_mut().insert(http::header::LOCATION, value);
-    }
-    response
+    respond::moved(&location)
 }
 
 fn port_number(text: &str) -> Result<u16, Error> {

@@ -142,6 +142,20 @@ async fn openapi_documents_are_served_compressed_or_plain() {
     let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap();
     let document = harness.get(url).await;
     assert_eq!(document.headers["cache-control"], "public, immutable");
+    assert!(document.headers["expires"].to_str().unwrap().ends_with(" GMT"));
+    let old = harness.get("/openapi/v3/apis/apps/v1?hash=0123").await;
+    assert_eq!((old.status, old.headers["location"].to_str().unwrap()), (301, url));
+    let v3 = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
+    for (path, accept, code) in [
+        (url, v3, 406),
+        (url, "application/xml", 406),
+        (url, "application/json;q=0", 406),
+        ("/openapi/v2", "application/xml", 406),
+        (url, &format!("{v3}, application/json"), 200),
+        (url, "text/html, */*;q=0.8", 200),
+    ] {
+        assert_eq!(harness.get_as(path, accept).await.status, code, "{path} {accept}");
+    }
     assert!(document.ok()["components"]["schemas"].get("io.k8s.api.apps.v1.Deployment").is_some());
     harness.get("/openapi/v3/apis/none/v1").await.refused(404);
     let request = |accept: &str| {
