@@ -43,6 +43,7 @@ mod node_view;
 mod orphans;
 pub mod pod_gc;
 pub mod replicas;
+pub mod resource_claim;
 pub mod resource_quota;
 pub mod root_ca;
 mod scaled;

@@ -39,6 +39,7 @@ use crate::node_lifecycle::NodeLifecycleController;
 use crate::node_port_repair::NodePortRepairController;
 use crate::pod_gc::PodGcController;
 use crate::replicas::{ReplicaSetController, ReplicationControllerController};
+use crate::resource_claim::{PodClaimsController, ResourceClaimController};
 use crate::resource_quota::ResourceQuotaController;
 use crate::root_ca::RootCaController;
 use crate::service_account::ServiceAccountController;
@@ -137,6 +138,8 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<VolumeProtectionController>(());
     manager.start::<AttachDetachController>(());
     manager.start::<AttachedVolumesController>(());
+    manager.start::<PodClaimsController>(());
+    manager.start::<ResourceClaimController>(());
     manager.start::<PodGcController>(());
     manager.start::<ReplicationControllerController>(());
     manager.start::<ReplicaSetController>(());

@@ -1,6 +1,7 @@
 //! What a pod is, said once: what it asks for, which ports of its node it takes, how it is classed, which taints it
 //! tolerates, which nodes it selects, and whether it is ready, active or at its end; and by which addresses its node and
-//! the node's pods are reached ([`node`]); and which persistent volume satisfies which claim ([`volumes`]).
+//! the node's pods are reached ([`node`]); which persistent volume satisfies which claim ([`volumes`]);
+//! and which ResourceClaims it uses ([`devices`]).
 //!
 //! The kind table, scheduler, node agent and controllers decide by these functions, so that a pod which one of them accepts is not
 //! refused by another. Start with [`requests()`] and [`Amounts`].
@@ -9,6 +10,7 @@
 
 mod amounts;
 mod container;
+pub mod devices;
 mod fit;
 mod host_ports;
 pub mod node;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use informer::Cached;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
+use pods::devices::PodClaim;
 use pods::volumes::UsedClaim;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -58,6 +59,8 @@ pub(crate) struct Facts {
     pub attempt: Option<Box<Attempt>>,
     /// The claims that the pod's volumes use.
     pub claims: Box<[UsedClaim]>,
+    /// The device claims that the pod lists.
+    pub device_claims: Box<[PodClaim]>,
 }
 
 /// A container's port that Services can refer to by name.
@@ -96,6 +99,16 @@ struct RawSpec {
     containers: Option<Vec<RawTemplate>>,
     init_containers: Option<Vec<RawTemplate>>,
     volumes: Option<Vec<RawVolume>>,
+    resource_claims: Option<Vec<RawDeviceClaim>>,
+}
+
+/// Of the specification or the status, which know the name of the claim in different cases.
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RawDeviceClaim {
+    name: Box<str>,
+    resource_claim_name: Option<Box<str>>,
+    resource_claim_template_name: Option<Box<str>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -137,6 +150,7 @@ struct RawStatus {
     conditions: Option<Vec<RawCondition>>,
     container_statuses: Option<Vec<RawContainer>>,
     init_container_statuses: Option<Vec<RawContainer>>,
+    resource_claim_statuses: Option<Vec<RawDeviceClaim>>,
     #[serde(rename = "podIP")]
     pod_ip: Option<Box<str>>,
     #[serde(rename = "podIPs")]
@@ -174,6 +188,7 @@ impl From<Raw> for Facts {
         let sidecars: Vec<&str> = sidecars(&spec).map(|init| &*init.name).collect();
         let attempt = Attempt::of(&raw.metadata, &status, &sidecars);
         let claims = claims(raw.metadata.name.as_deref().unwrap_or_default(), &spec);
+        let device_claims = device_claims(&spec, &status);
         let conditions = status.conditions.unwrap_or_default();
         let ready = conditions.iter().find(|c| c.type_ == "Ready");
         let most = |all: Option<Vec<RawContainer>>| {
@@ -196,6 +211,7 @@ impl From<Raw> for Facts {
             named_ports,
             attempt,
             claims,
+            device_claims,
         }
     }
 }
@@ -211,6 +227,20 @@ fn claims(pod: &str, spec: &RawSpec) -> Box<[UsedClaim]> {
         Some(UsedClaim { name: name.into(), is_ephemeral: true })
     });
     used.collect()
+}
+
+/// As [`pods::devices::claims_of`] reads them from the typed object.
+fn device_claims(spec: &RawSpec, status: &RawStatus) -> Box<[PodClaim]> {
+    let told = |name: &str| {
+        let told = status.resource_claim_statuses.iter().flatten().find(|told| &*told.name == name)?;
+        Some(told.resource_claim_name.as_deref())
+    };
+    let listed = spec.resource_claims.iter().flatten().map(|entry| {
+        let (claim, template) =
+            (entry.resource_claim_name.as_deref(), entry.resource_claim_template_name.as_deref());
+        PodClaim::of(&entry.name, claim, template, told(&entry.name))
+    });
+    listed.collect()
 }
 
 fn addresses(status: &RawStatus) -> Box<[IpAddr]> {
