@@ -17,6 +17,7 @@ mod default_class;
 mod default_toleration_seconds;
 mod deny_external_ips;
 mod derived;
+mod device_admin;
 mod escalation;
 mod extended_resource_toleration;
 mod limit_ranger;
@@ -61,6 +62,7 @@ pub use configuration::Configuration;
 pub use default_class::{DefaultIngressClass, DefaultStorageClass};
 pub use default_toleration_seconds::DefaultTolerationSeconds;
 pub use deny_external_ips::DenyServiceExternalIps;
+pub use device_admin::DeviceAdmin;
 pub use escalation::Escalation;
 pub use extended_resource_toleration::ExtendedResourceToleration;
 pub use limit_ranger::LimitRanger;
@@ -206,8 +208,8 @@ pub struct Sources<'a> {
     pub configuration: &'a Configuration,
 }
 
-/// The plugins that were chosen, in upstream's order (`pkg/kubeapiserver/options/plugins.go`). Requester, Escalation
-/// and ParameterRights are no plugins upstream but part of their kinds' storage; they stand last,
+/// The plugins that were chosen, in upstream's order (`pkg/kubeapiserver/options/plugins.go`). Requester, Escalation,
+/// ParameterRights and DeviceAdmin are no plugins upstream but part of their kinds' storage; they stand last,
 /// with what warns of what knarr does not do yet.
 pub fn plugins(sources: &Sources<'_>, choice: &Choice) -> Vec<Arc<dyn Admission>> {
     let mut plugins = all(sources);
@@ -248,6 +250,7 @@ fn all(sources: &Sources<'_>) -> Vec<Arc<dyn Admission>> {
         Arc::new(Requester),
         Arc::new(Escalation::new(rbac.clone(), Arc::clone(authorizer))),
         Arc::new(ParameterRights::new(lookup.clone(), Arc::clone(&asking.kinds), Arc::clone(authorizer))),
+        Arc::new(DeviceAdmin::new(lookup.clone())),
         Arc::new(Unattended),
     ]
 }

@@ -1,4 +1,6 @@
-//! Binds a pod: first its volumes, then the pod itself. The only writes of claims and volumes are here.
+//! Binds a pod: first its volumes and devices, then the pod itself. The only writes of claims and volumes are here.
+
+pub(crate) mod devices;
 
 use std::time::Duration;
 
@@ -6,11 +8,13 @@ use api::Object;
 use http::Method;
 use informer::{Cache, Key};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use kube::Client;
 use pods::volumes;
 use serde_json::{Value, json};
 
 use crate::pod::PodInfo;
+use crate::state::Chosen;
 use crate::storage::Choices;
 
 /// How long a write may take.
@@ -21,31 +25,61 @@ pub(crate) struct Unbound {
     pub message: String,
     /// The pod's namespace is being deleted, and the pod with it.
     pub namespace_goes: bool,
-    /// Volumes were in the way, which the pod's events tell.
-    pub is_of_volumes: bool,
+    /// Volumes or devices were in the way, which the pod's events tell.
+    pub is_of_claims: bool,
 }
 
 impl Unbound {
     pub fn other(message: impl ToString) -> Self {
-        Self { message: message.to_string(), namespace_goes: false, is_of_volumes: false }
+        Self { message: message.to_string(), namespace_goes: false, is_of_claims: false }
     }
 
     fn of(error: &kube::Error) -> Self {
         Self {
             message: client::message(error),
             namespace_goes: client::is_without_namespace(error),
-            is_of_volumes: false,
+            is_of_claims: false,
         }
     }
 
     fn of_volumes(why: impl std::fmt::Display) -> Self {
         let message = format!("running PreBind plugin \"VolumeBinding\": binding volumes: {why}");
-        Self { message, namespace_goes: false, is_of_volumes: true }
+        Self { message, namespace_goes: false, is_of_claims: true }
     }
 }
 
+/// What shows whether the writes have come through.
+pub(crate) struct Caches {
+    pub volume_claims: Cache<PersistentVolumeClaim>,
+    pub device_claims: Cache<ResourceClaim>,
+}
+
+/// Writes what was chosen for a pod's claims, then binds the pod to the node. Reservations are taken back where that
+/// fails.
+pub(crate) async fn bind_whole(
+    client: &Client,
+    caches: &Caches,
+    pod: &PodInfo,
+    node: &str,
+    chosen: &Chosen,
+    patience: Duration,
+) -> Result<(), Unbound> {
+    if !chosen.volumes.is_empty() {
+        bind_volumes(client, &caches.volume_claims, node, &chosen.volumes, patience).await?;
+    }
+    let reserved = devices::reserve(client, &caches.device_claims, pod, &chosen.devices).await;
+    let bound = match reserved {
+        Ok(()) => bind(client, pod, node).await,
+        refused => refused,
+    };
+    if bound.is_err() {
+        devices::release(client, pod, &chosen.devices).await;
+    }
+    bound
+}
+
 /// Binds a pod to a node.
-pub(crate) async fn bind(client: &Client, pod: &PodInfo, node: &str) -> Result<(), Unbound> {
+async fn bind(client: &Client, pod: &PodInfo, node: &str) -> Result<(), Unbound> {
     let Key { namespace, name } = &pod.key;
     let binding = json!({
         "apiVersion": "v1", "kind": "Binding",
@@ -78,7 +112,7 @@ async fn send(
 
 /// Writes what was decided for a pod's claims and waits until they are bound, as long as `patience` lasts. Nothing
 /// is written that is there already.
-pub(crate) async fn bind_volumes(
+async fn bind_volumes(
     client: &Client,
     claims: &Cache<PersistentVolumeClaim>,
     node: &str,

@@ -25,10 +25,12 @@ pub enum Cause {
     Repelled,
     /// Claims or volumes.
     Storage,
+    /// Claims of devices, or devices.
+    Devices,
 }
 
 impl Cause {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Cordon,
         Self::Taints,
         Self::Labels,
@@ -42,6 +44,7 @@ impl Cause {
         Self::Apart,
         Self::Repelled,
         Self::Storage,
+        Self::Devices,
     ];
 
     /// `None` if the node suits the pod, or if the pod names another node, which no change of this node can cure.
@@ -62,6 +65,7 @@ impl Cause {
             | Rule::VolumeZone
             | Rule::TooManyVolumes
             | Rule::NoSpace => Self::Storage,
+            Rule::DevicesElsewhere | Rule::NoDevices => Self::Devices,
             Rule::NoPlace => Self::Place,
             Rule::Spread => Self::Spread,
             Rule::Near => Self::Near,
@@ -72,7 +76,10 @@ impl Cause {
 
     /// Whether the cause depends on pods of other nodes, on other nodes, or on no node.
     pub fn is_social(self) -> bool {
-        matches!(self, Self::Spread | Self::Near | Self::Apart | Self::Repelled | Self::Storage)
+        matches!(
+            self,
+            Self::Spread | Self::Near | Self::Apart | Self::Repelled | Self::Storage | Self::Devices
+        )
     }
 }
 

@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::causes::{Cause, Causes};
+use crate::devices;
 use crate::filters::check_named;
 use crate::merits::{Merits, merits};
 use crate::neighbours::Neighbours;
 use crate::nodes::Nodes;
 use crate::pod::{Needs, PodInfo};
-use crate::refusal::Refusal;
+use crate::refusal::{Deallocation, Refusal};
 use crate::score::{Candidate, scores};
-use crate::storage::Wanted;
+use crate::storage;
 use crate::verdict::Verdict;
 
 /// Below this many nodes all of them are looked at (upstream: `minFeasibleNodesToFind`).
@@ -33,6 +34,23 @@ pub struct Chance {
     /// The position to begin at; moved on by the search, so that all nodes get their turn.
     pub start: usize,
     pub tie: u64,
+}
+
+/// What a pod's claims of volumes and of devices ask of nodes.
+#[derive(Default)]
+struct Claimed<'n> {
+    volumes: Option<storage::Wanted<'n>>,
+    devices: Option<devices::Wanted<'n>>,
+}
+
+impl<'n> Claimed<'n> {
+    /// Or why no node will do, and what could end that.
+    fn of(pod: &PodInfo, nodes: &'n Nodes) -> Result<Self, (Cause, String)> {
+        Ok(Self {
+            volumes: nodes.storage.wanted(pod).map_err(|why| (Cause::Storage, why))?,
+            devices: nodes.devices.wanted(pod).map_err(|why| (Cause::Devices, why))?,
+        })
+    }
 }
 
 /// The result of the search.
@@ -68,12 +86,13 @@ pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, us
             outlook: String::new(),
             causes: Causes::default(),
             may_preempt: false,
+            deallocation: Deallocation::default(),
         };
         return (Decision::Unschedulable(refusal), 0);
     }
-    if pod.shape.claims.is_some() {
-        // Volumes change what fits beside nodes and pods, which is all that the memory knows.
-        return decide_with_volumes(pod, nodes, chance);
+    if pod.shape.claims.is_some() || pod.shape.devices.is_some() {
+        // Volumes and devices change what fits beside nodes and pods, which is all that the memory knows.
+        return decide_with_claims(pod, nodes, chance);
     }
     let slots = nodes.slots().len();
     let mut memory = std::mem::take(&mut nodes.memory);
@@ -94,7 +113,7 @@ pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, us
                 (check_named(needs, Some(name), node), merits(needs, node))
             }
         };
-        let search = search(pod, nodes, &neighbours, chance.start, None, look);
+        let search = search(pod, nodes, &neighbours, chance.start, &Claimed::default(), look);
         if search.candidates.is_empty() {
             let refusal = explain(&pod.shape.needs, nodes.count(), &search);
             if pod.node_name.is_none() {
@@ -112,16 +131,16 @@ pub fn decide(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, us
     (decision, next)
 }
 
-/// The same for a pod that has claims.
-fn decide_with_volumes(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, usize) {
+/// The same for a pod that has claims of volumes or devices.
+fn decide_with_claims(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Decision, usize) {
     nodes.attend(&pod.shape);
     let nodes = &*nodes;
     let needs = &pod.shape.needs;
-    let wanted = match nodes.storage.wanted(pod) {
-        Ok(wanted) => wanted,
-        Err(why) => {
+    let claimed = match Claimed::of(pod, nodes) {
+        Ok(claimed) => claimed,
+        Err((cause, why)) => {
             let next = chance.start % nodes.slots().len();
-            return (Decision::Unschedulable(nowhere(needs, nodes.count(), &why)), next);
+            return (Decision::Unschedulable(nowhere(needs, nodes.count(), cause, &why)), next);
         }
     };
     let neighbours = Neighbours::of(&pod.shape, nodes);
@@ -129,9 +148,20 @@ fn decide_with_volumes(pod: &PodInfo, nodes: &mut Nodes, chance: Chance) -> (Dec
         let node = &nodes.slots()[slot];
         (check_named(needs, pod.node_name.as_deref(), node), merits(needs, node))
     };
-    let search = search(pod, nodes, &neighbours, chance.start, wanted.as_ref(), look);
-    let decision = if search.candidates.is_empty() {
-        Decision::Unschedulable(explain(needs, nodes.count(), &search))
+    let search = search(pod, nodes, &neighbours, chance.start, &claimed, look);
+    let decision = if let Some(fault) = claimed.devices.as_ref().and_then(devices::Wanted::fault) {
+        Decision::Unschedulable(Refusal {
+            reasons: format!("running \"DynamicResources\" filter plugin: {fault}"),
+            outlook: String::new(),
+            causes: [Cause::Devices].into_iter().collect(),
+            may_preempt: false,
+            deallocation: Deallocation::default(),
+        })
+    } else if search.candidates.is_empty() {
+        let deallocation = claimed.devices.as_ref().map_or(Deallocation::NoClaims, |wanted| {
+            wanted.to_deallocate(nodes.slots()).map_or(Deallocation::NoHelp, Deallocation::Of)
+        });
+        Decision::Unschedulable(Refusal { deallocation, ..explain(needs, nodes.count(), &search) })
     } else {
         Decision::Bind(best(pod, &search.candidates, &neighbours, nodes, chance.tie).to_string())
     };
@@ -143,7 +173,7 @@ fn search(
     nodes: &Nodes,
     neighbours: &Neighbours<'_>,
     start: usize,
-    volumes: Option<&Wanted<'_>>,
+    claimed: &Claimed<'_>,
     mut look: impl FnMut(usize, u64) -> (Verdict, Merits),
 ) -> Search {
     let stamps = nodes.stamps();
@@ -161,12 +191,17 @@ fn search(
         }
         let (mut verdict, merits) = look(slot, stamps[slot]);
         if verdict.fits()
-            && let Some(volumes) = volumes
+            && let Some(volumes) = &claimed.volumes
         {
             verdict = volumes.check(&nodes.slots()[slot]);
         }
         if verdict.fits() && !silent {
             verdict = neighbours.check(slot);
+        }
+        if verdict.fits()
+            && let Some(devices) = &claimed.devices
+        {
+            verdict = devices.check(&nodes.slots()[slot]);
         }
         if verdict.fits() {
             found.candidates.push(Candidate { slot, merits });
@@ -242,15 +277,17 @@ fn explain(needs: &Needs, present: usize, search: &Search) -> Refusal {
         outlook,
         causes: each().filter_map(|(verdict, _)| Cause::of(*verdict)).collect(),
         may_preempt: needs.profile.preempts && needs.can_preempt && search.has_victims,
+        deallocation: Deallocation::default(),
     }
 }
 
-/// Whether a pod's volumes are, or can be made, where a node can use them.
-pub(crate) fn has_its_volumes(pod: &PodInfo, nodes: &Nodes, slot: usize) -> bool {
-    match nodes.storage.wanted(pod) {
-        Ok(wanted) => wanted.is_none_or(|wanted| wanted.check(&nodes.slots()[slot]).fits()),
-        Err(_) => false,
-    }
+/// Whether a node can use a pod's volumes, or they can be made there, and the node has the devices of the pod's claims.
+pub(crate) fn has_its_claims(pod: &PodInfo, nodes: &Nodes, slot: usize) -> bool {
+    let node = &nodes.slots()[slot];
+    Claimed::of(pod, nodes).is_ok_and(|Claimed { volumes, devices }| {
+        volumes.is_none_or(|wanted| wanted.check(node).fits())
+            && devices.is_none_or(|wanted| wanted.check(node).fits())
+    })
 }
 
 /// Whether a node suits a pod.
@@ -258,12 +295,12 @@ pub(crate) fn suits(pod: &PodInfo, nodes: &mut Nodes, slot: usize) -> bool {
     nodes.attend(&pod.shape);
     nodes.stamps()[slot] != 0
         && check_named(&pod.shape.needs, pod.node_name.as_deref(), &nodes.slots()[slot]).fits()
-        && has_its_volumes(pod, nodes, slot)
+        && has_its_claims(pod, nodes, slot)
         && Neighbours::of(&pod.shape, nodes).check(slot).fits()
 }
 
 /// The refusal of a pod that no node is looked at for.
-fn nowhere(needs: &Needs, present: usize, why: &str) -> Refusal {
+fn nowhere(needs: &Needs, present: usize, cause: Cause, why: &str) -> Refusal {
     let outlook = if !needs.profile.preempts {
         String::new()
     } else if needs.can_preempt {
@@ -274,8 +311,9 @@ fn nowhere(needs: &Needs, present: usize, why: &str) -> Refusal {
     Refusal {
         reasons: format!("0/{present} nodes are available: {why}."),
         outlook,
-        causes: [Cause::Storage].into_iter().collect(),
+        causes: [cause].into_iter().collect(),
         may_preempt: false,
+        deallocation: Deallocation::default(),
     }
 }
 

@@ -4,11 +4,12 @@
 //! suits. [`nodes`] is that table; [`crowds`] keeps in the table how many pods of each group are at each place.
 //! [`filters`], [`neighbours`] and [`score`] are the rules, [`queue`] decides which pod is next, and [`waitlist`]
 //! finds the pods that fit nowhere by the changes that could help them. [`preemption`] finds the pods that have to go
-//! so that a more important one fits. [`storage`] knows where pods can have their volumes, [`state`] puts these
+//! so that a more important one fits. [`storage`] knows where pods can have their volumes, [`devices`] which devices
+//! their claims would get there, [`state`] puts these
 //! together, and [`run`] is the only part that waits or talks to the API. A pod is kept as a [`pod::PodInfo`]: without
 //! its object, and with one shape shared by all pods of a template.
 //!
-//! Never here: a write other than bindings, of pods and of the volumes they wait for, evictions for more important
+//! Never here: a write other than bindings, of pods and of the volumes and devices they wait for, evictions for more important
 //! pods, pod conditions and events; a poll.
 
 mod binding;
@@ -18,6 +19,7 @@ mod condition;
 pub mod configuration;
 pub mod crowds;
 pub mod cycle;
+pub mod devices;
 mod figure;
 pub mod filters;
 mod glance;

@@ -48,6 +48,8 @@ pub enum Why {
     NamespaceUpdate,
     ClaimUpdate,
     VolumeUpdate,
+    DeviceClaimUpdate,
+    DevicesUpdate,
 }
 
 /// How much the scheduler holds.
@@ -294,6 +296,8 @@ impl Why {
             Self::NamespaceUpdate => "NamespaceUpdate",
             Self::ClaimUpdate => "PersistentVolumeClaimUpdate",
             Self::VolumeUpdate => "PersistentVolumeUpdate",
+            Self::DeviceClaimUpdate => "ResourceClaimUpdate",
+            Self::DevicesUpdate => "ResourceSliceUpdate",
         }
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Node;
 use pods::Amounts;
 
 use crate::crowds::Crowds;
+use crate::devices::Devices;
 use crate::memory::Memory;
 use crate::node::{Aspects, NodeInfo};
 use crate::pod::{Needs, PodInfo, Shape};
@@ -68,6 +69,7 @@ pub struct Nodes {
     pub(crate) crowds: Crowds,
     pub(crate) memory: Memory,
     pub(crate) storage: Storage,
+    pub(crate) devices: Devices,
     /// How many of the present nodes have an image.
     images: HashMap<Arc<str>, usize>,
     texts: Pool<str>,

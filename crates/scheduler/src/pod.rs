@@ -6,6 +6,7 @@ use std::sync::Arc;
 use api::selector::LabelSelector;
 use informer::Key;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodSpec, Toleration};
+use pods::devices::PodClaim;
 use pods::volumes::UsedClaim;
 use pods::{Amounts, HostPort, NodeRequirements, Preference};
 
@@ -78,6 +79,8 @@ pub struct Shape {
     pub wishes: Option<Arc<Wishes>>,
     /// The claims of the pod's volumes, if there are any.
     pub claims: Option<Claims>,
+    /// The ResourceClaims that the pod lists, if there are any.
+    pub devices: Option<Arc<[PodClaim]>>,
     pub images: Arc<Images>,
 }
 
@@ -176,6 +179,7 @@ impl PodInfo {
                 identity: shapes.identities.share(Arc::new(identity)),
                 wishes: wishes.map(|wishes| shapes.wishes.share(Arc::new(wishes))),
                 claims: Some(pods::volumes::claims_of(pod)).filter(|used| !used.is_empty()).map(Into::into),
+                devices: Some(pods::devices::claims_of(pod)).filter(|all| !all.is_empty()).map(Into::into),
                 images: shapes.images.share(Arc::new(Images::of(spec, &mut shapes.texts))),
             },
             settled: pods::is_settled(pod),

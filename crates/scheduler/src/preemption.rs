@@ -11,7 +11,7 @@ use informer::Key;
 use k8s_openapi::api::core::v1::ObjectReference;
 
 use crate::budgets::Budgets;
-use crate::cycle::has_its_volumes;
+use crate::cycle::has_its_claims;
 use crate::filters::check_named;
 use crate::neighbours::Neighbours;
 use crate::node::NodeInfo;
@@ -116,8 +116,8 @@ fn may_help(pod: &PodInfo, nodes: &Nodes, slot: usize) -> bool {
     if verdict.fits() {
         verdict = Neighbours::of(&pod.shape, nodes).check(slot);
     }
-    // That others go brings no volume.
-    (verdict.fits() || verdict.preemption_may_help()) && has_its_volumes(pod, nodes, slot)
+    // That others go brings no volume and no device.
+    (verdict.fits() || verdict.preemption_may_help()) && has_its_claims(pod, nodes, slot)
 }
 
 fn alone(pod: &PodInfo, node: &NodeInfo) -> Verdict {

@@ -135,7 +135,9 @@ impl PodQueue {
         let Some(waiting) = self.pods.get_mut(&pod.uid) else { return false };
         let known = waiting.pod.generation.is_some_and(|generation| generation == pod.generation)
             && (waiting.pod.settled && settled)
-            && waiting.pod.shape.identity.is_of(pod);
+            && waiting.pod.shape.identity.is_of(pod)
+            // The names of claims that are made for a pod come with its status.
+            && waiting.pod.shape.devices.is_none();
         if known {
             waiting.pod.resource_version = Some(pod.version.to_string());
         }

@@ -1,5 +1,7 @@
 //! [`Refusal`]: the decision that a pod fits nowhere.
 
+use informer::Key;
+
 use crate::causes::Causes;
 
 /// Why a pod fits nowhere.
@@ -13,6 +15,18 @@ pub struct Refusal {
     pub causes: Causes,
     /// A node that refused the pod has pods of a lower priority, and without them the node may suit.
     pub may_preempt: bool,
+    /// What giving devices back could do for the pod's claims.
+    pub deallocation: Deallocation,
+}
+
+/// Whether a claim of the pod is to give its devices back, so that it can get some where the pod fits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Deallocation {
+    /// The pod has no claims.
+    #[default]
+    NoClaims,
+    NoHelp,
+    Of(Key),
 }
 
 impl Refusal {
@@ -23,6 +37,11 @@ impl Refusal {
 
     /// The message with another reason why nothing is evicted.
     pub fn because(&self, outlook: &str) -> String {
-        format!("{} no new claims to deallocate, preemption: {outlook}", self.reasons)
+        let claims = match &self.deallocation {
+            Deallocation::NoClaims => "no new claims to deallocate",
+            Deallocation::NoHelp => "still not schedulable",
+            Deallocation::Of(_) => "deallocation of ResourceClaim completed",
+        };
+        format!("{} {claims}, preemption: {outlook}", self.reasons)
     }
 }

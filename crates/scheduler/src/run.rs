@@ -9,7 +9,7 @@ use api::selector::LabelSelector;
 use base::{Clock, Shutdown, Supervisor, TaskKind};
 use client::{EventType, Recorder};
 use informer::{Delta, Informers, Key};
-use k8s_openapi::api::core::v1::{Namespace, Node, ObjectReference, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, ObjectReference, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Client;
@@ -20,17 +20,18 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use crate::binding::{Unbound, bind, bind_volumes};
+use crate::binding::{Caches, Unbound, bind_whole, devices};
 use crate::condition;
 use crate::configuration::Configuration;
+use crate::devices::Devices;
 use crate::metrics::{Metrics, Outcome};
 use crate::outline;
 use crate::pod::PodInfo;
 use crate::preemption::{Preemption, Victim};
 use crate::profile::Profile;
 use crate::queue::Attempt;
-use crate::state::{Round, State, Waits};
-use crate::storage::{Choices, Storage};
+use crate::state::{Chosen, Round, State, Waits};
+use crate::storage::Storage;
 
 /// How many bindings may be under way at once.
 const BINDINGS: usize = 64;
@@ -43,6 +44,10 @@ enum Event {
     Claim(Key),
     /// A volume or a class of volumes.
     Storage,
+    /// A claim of devices, and whether it has given some back.
+    DeviceClaim(Key, bool),
+    /// A slice or a class of devices.
+    Devices,
     Budget(Delta<PodDisruptionBudget>),
     Service(Delta<Service>),
     /// A controller of pods, with the selector of one that is new or changed; `None` for one that is gone.
@@ -50,7 +55,7 @@ enum Event {
     /// The pods that are to go for this one could not be told.
     NotPreempted(PodInfo),
     /// A binding ended; with the reason when it failed.
-    Bound(Box<Attempt>, String, Choices, Result<(), Unbound>),
+    Bound(Box<Attempt>, String, Chosen, Result<(), Unbound>),
 }
 
 /// The scheduler, built and ready to run.
@@ -118,6 +123,7 @@ impl Scheduler {
         );
         let mut state = State::new(config, &metrics);
         state.store_in(storage);
+        state.equip_from(equipment(informers, &outbox));
         Self {
             state,
             client,
@@ -141,7 +147,7 @@ impl Scheduler {
     async fn run(mut self, shutdown: Shutdown) {
         let (pods, nodes) = (self.informers.cache::<Pod>(), self.informers.cache::<Node>());
         let namespaces = self.informers.cache::<Namespace>();
-        let storage = self.state.nodes.storage.clone();
+        let (storage, devices) = (self.state.nodes.storage.clone(), self.state.nodes.devices.clone());
         let (budgets, services) =
             (self.informers.cache::<PodDisruptionBudget>(), self.informers.cache::<Service>());
         let synced = async {
@@ -152,7 +158,8 @@ impl Scheduler {
                 budgets.wait_synced(),
                 services.wait_synced(),
                 controllers::wait_synced(&self.informers),
-                storage.wait_synced()
+                storage.wait_synced(),
+                devices.wait_synced()
             );
         };
         tokio::select! {
@@ -232,12 +239,14 @@ impl Scheduler {
             Event::NotPreempted(pod) => state.not_preempted(&pod, now),
             Event::Claim(claim) => state.claim_changed(&claim, now),
             Event::Storage => state.storage_changed(now),
+            Event::DeviceClaim(claim, freed) => state.device_claim_changed(&claim, freed, now),
+            Event::Devices => state.devices_changed(now),
             Event::Bound(attempt, _, choices, Ok(())) => {
-                state.volumes_settled(&choices);
+                state.settled(&choices);
                 state.bound(&attempt);
             }
             Event::Bound(attempt, node, choices, Err(why)) => {
-                state.volumes_settled(&choices);
+                state.settled(&choices);
                 let pod = &attempt.pod.key;
                 let present = self.informers.cache::<Pod>().find(pod);
                 let still_there = present.as_ref().is_some_and(|present| present.uid == attempt.pod.uid);
@@ -264,19 +273,15 @@ impl Scheduler {
             Round::Bind(attempt, node, choices) => {
                 let metrics = self.metrics.clone();
                 let waits = !choices.is_empty();
-                let claims = waits.then(|| self.informers.cache::<PersistentVolumeClaim>());
+                let caches = Caches {
+                    volume_claims: self.informers.cache(),
+                    device_claims: self.state.nodes.devices.claims().clone(),
+                };
                 let span = tracing::debug_span!("bind", pod = %attempt.pod.key, %node);
                 let (client, outbox) = (self.client.clone(), self.outbox.clone());
                 let recorder = self.recorder(&attempt.pod).cloned();
                 let bound = async move {
-                    let volumes = match &claims {
-                        Some(claims) => bind_volumes(&client, claims, &node, &choices, patience).await,
-                        None => Ok(()),
-                    };
-                    let result = match volumes {
-                        Ok(()) => bind(&client, &attempt.pod, &node).await,
-                        refused => refused,
-                    };
+                    let result = bind_whole(&client, &caches, &attempt.pod, &node, &choices, patience).await;
                     ended(if result.is_ok() { Outcome::Scheduled } else { Outcome::Error });
                     if result.is_ok() {
                         metrics.placed(attempt.attempts + 1, attempt.first.elapsed());
@@ -290,7 +295,7 @@ impl Scheduler {
                             message,
                         );
                     } else if let Err(why) = &result
-                        && why.is_of_volumes
+                        && why.is_of_claims
                     {
                         let (about, message) = (attempt.pod.reference(), why.message.clone());
                         record(recorder.as_ref(), &about, EventType::Warning, "FailedScheduling", message);
@@ -305,6 +310,10 @@ impl Scheduler {
                 ended(Outcome::Unschedulable);
                 self.metrics.preempted(0);
                 self.explain(&pod, &waits);
+                if let Some(claim) = waits.deallocate {
+                    let (client, uid) = (self.client.clone(), Arc::clone(&pod.uid));
+                    self.writes.spawn(async move { devices::deallocate(&client, &claim, &uid).await });
+                }
             }
             Round::Preempt(pod, waits, preemption) => {
                 ended(Outcome::Unschedulable);
@@ -364,6 +373,17 @@ impl Scheduler {
             }
         });
     }
+}
+
+/// The cluster's claims of devices and devices, whose changes are told.
+fn equipment(informers: &Informers, outbox: &mpsc::UnboundedSender<Event>) -> Devices {
+    let devices = Devices::of(informers);
+    let (claims, others) = (outbox.clone(), outbox.clone());
+    devices.subscribe(
+        move |claim, freed| drop(claims.send(Event::DeviceClaim(claim, freed))),
+        move || drop(others.send(Event::Devices)),
+    );
+    devices
 }
 
 /// Records an Event. There is a recorder for each profile.
@@ -488,7 +508,7 @@ mod tests {
             scheduler.learn(Event::Bound(
                 Box::new(attempt),
                 "n".into(),
-                Choices::default(),
+                Chosen::default(),
                 Err(Unbound::other("refused")),
             ));
         }

@@ -1,7 +1,7 @@
 //! [`State`]: the scheduler's knowledge, changed by one event or one round at a time. Pure: time and randomness are
 //! arguments, and what is to be done is returned as a [`Round`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::budgets::Budgets;
 use crate::configuration::Configuration;
 use crate::cycle::{Chance, Decision, decide, suits};
+use crate::devices::{self, Devices};
 use crate::glance::Glance;
 use crate::metrics::{Incoming, Metrics, Queue, Sizes, Why};
 use crate::node::Aspects;
@@ -23,16 +24,16 @@ use crate::nominations::{Nomination, Nominations};
 use crate::pod::{Needs, PodInfo, Shapes};
 use crate::preemption::{Preemption, find};
 use crate::queue::{Attempt, PodQueue};
-use crate::refusal::Refusal;
+use crate::refusal::{Deallocation, Refusal};
 use crate::relations::Labels;
 use crate::siblings::Siblings;
-use crate::storage::{Choices, Storage};
+use crate::storage::{self, Storage};
 
 /// The outcome for the pod that was next.
 #[derive(Debug)]
 pub enum Round {
     /// To be bound to the node, where it counts from now on; then [`State::bound`] or [`State::not_bound`].
-    Bind(Attempt, String, Choices),
+    Bind(Attempt, String, Chosen),
     /// The pod waits.
     Unschedulable(PodInfo, Waits),
     /// The pod waits for others to go, for which room is kept; then [`State::not_preempted`] if they could not be told.
@@ -51,12 +52,28 @@ impl Round {
     }
 }
 
+/// What a pod's claims get on its node, to be written before the pod is bound.
+#[derive(Debug, Clone, Default)]
+pub struct Chosen {
+    pub volumes: storage::Choices,
+    pub devices: devices::Choices,
+}
+
+impl Chosen {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.volumes.is_empty() && self.devices.is_empty()
+    }
+}
+
 /// What is said of a pod that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waits {
     pub message: String,
     /// The node on which room is kept for the pod.
     pub nominated: Option<Arc<str>>,
+    /// A claim of the pod that is to give its devices back.
+    pub deallocate: Option<Key>,
 }
 
 /// See the module's documentation.
@@ -71,6 +88,8 @@ pub struct State {
     start: usize,
     /// Pods with scheduling gates.
     gated: HashSet<Arc<str>>,
+    /// Pods whose claims of devices are not there yet.
+    expecting: HashMap<Arc<str>, PodInfo>,
     incoming: Incoming,
 }
 
@@ -92,7 +111,11 @@ impl State {
 
     /// How many pods wait in this way.
     pub fn waiting(&self, queue: Queue) -> usize {
-        if queue == Queue::Gated { self.gated.len() } else { self.queue.waiting(queue) }
+        if queue == Queue::Gated {
+            self.gated.len() + self.expecting.len()
+        } else {
+            self.queue.waiting(queue)
+        }
     }
 
     pub fn queue(&self) -> &PodQueue {
@@ -175,6 +198,7 @@ impl State {
             let waits = Waits {
                 message: refusal.because("not eligible due to terminating pod on the nominated node."),
                 nominated: Some(Arc::clone(&nomination.node)),
+                deallocate: None,
             };
             self.nominations.add(Arc::clone(&pod.uid), nomination, &mut self.nodes);
             self.queue.unschedulable(attempt, refusal.causes, now);
@@ -198,7 +222,14 @@ impl State {
                 self.nodes.memory.has_no_victims(&pod.shape);
             }
             self.queue.unschedulable(attempt, refusal.causes, now);
-            return Round::Unschedulable(pod, Waits { message: refusal.message(), nominated: None });
+            let deallocate = match &refusal.deallocation {
+                Deallocation::Of(claim) => Some(claim.clone()),
+                Deallocation::NoClaims | Deallocation::NoHelp => None,
+            };
+            return Round::Unschedulable(
+                pod,
+                Waits { message: refusal.message(), nominated: None, deallocate },
+            );
         };
         for displaced in &preemption.displaced {
             self.nominations.remove(displaced, &mut self.nodes);
@@ -217,7 +248,8 @@ impl State {
         };
         self.nominations.add(Arc::clone(&pod.uid), nomination, &mut self.nodes);
         self.queue.unschedulable(attempt, refusal.causes, now);
-        Round::Preempt(pod, Waits { message: refusal.reasons.clone(), nominated: Some(node) }, preemption)
+        let waits = Waits { message: refusal.reasons.clone(), nominated: Some(node), deallocate: None };
+        Round::Preempt(pod, waits, preemption)
     }
 
     /// Whether a pod fits on the node on which room was made for it. Room that is kept for less important ones is no
@@ -245,19 +277,59 @@ impl State {
         })
     }
 
-    /// A pod is to be bound to a node: the volumes that its claims get there.
-    fn assign(&mut self, pod: &PodInfo, node: &str, now: Instant) -> Choices {
-        let choices = self.choose(pod, node);
-        self.nodes.storage.assume(node, &choices);
+    /// A pod is to be bound to a node: the volumes and devices that its claims get there.
+    fn assign(&mut self, pod: &PodInfo, node: &str, now: Instant) -> Chosen {
+        let chosen = self.choose(pod, node);
+        self.nodes.storage.assume(node, &chosen.volumes);
+        self.nodes.devices.assume(&chosen.devices);
         self.place(pod, node, now);
-        choices
+        chosen
     }
 
-    /// The volumes that a pod's claims get on the node.
-    fn choose(&self, pod: &PodInfo, node: &str) -> Choices {
-        let (wanted, node) = (self.nodes.storage.wanted(pod), self.nodes.get(node));
-        let chosen = wanted.ok().flatten().zip(node).and_then(|(wanted, node)| wanted.choose(node));
-        chosen.unwrap_or_default()
+    /// The volumes and devices that a pod's claims get on the node.
+    fn choose(&self, pod: &PodInfo, node: &str) -> Chosen {
+        let Some(node) = self.nodes.get(node) else { return Chosen::default() };
+        let volumes = self.nodes.storage.wanted(pod).ok().flatten().and_then(|wanted| wanted.choose(node));
+        let devices = self.nodes.devices.wanted(pod).ok().flatten().and_then(|wanted| wanted.choose(node));
+        Chosen { volumes: volumes.unwrap_or_default(), devices: devices.unwrap_or_default() }
+    }
+
+    /// Takes ResourceClaims and devices from these caches.
+    pub fn equip_from(&mut self, devices: Devices) {
+        self.nodes.devices = devices;
+    }
+
+    /// A claim of devices was added, changed or removed: pods that wait for it may fit, or all that wait for devices
+    /// where the claim has given some back.
+    pub fn device_claim_changed(&mut self, claim: &Key, freed: bool, now: Instant) {
+        let lists = |pod: &&PodInfo| {
+            let mut listed = pod.shape.devices.iter().flat_map(|claims| claims.iter());
+            pod.key.namespace == claim.namespace && listed.any(|entry| entry.claim() == Some(&*claim.name))
+        };
+        let waiting: Vec<PodInfo> = self.expecting.values().filter(lists).cloned().collect();
+        for pod in waiting {
+            self.expecting.remove(&pod.uid);
+            self.enter(pod, now);
+        }
+        self.queue.wake(Why::DeviceClaimUpdate, now, |waitlist| waitlist.device_claim_changed(claim, freed));
+    }
+
+    /// A slice or a class of devices changed: pods that wait for devices may fit.
+    pub fn devices_changed(&mut self, now: Instant) {
+        self.queue.wake(Why::DevicesUpdate, now, crate::waitlist::Waitlist::devices_changed);
+    }
+
+    /// A pod waits for a node, or first for claims that are not there.
+    fn enter(&mut self, pod: PodInfo, now: Instant) {
+        if self.nodes.devices.readiness(&pod).is_ok() {
+            self.expecting.remove(&pod.uid);
+            self.queue.add(pod, now);
+            return;
+        }
+        self.queue.remove(&pod.uid);
+        if self.expecting.insert(Arc::clone(&pod.uid), pod).is_none() {
+            self.incoming.came(Queue::Gated, Why::PodAdd);
+        }
     }
 
     /// Takes claims and volumes from these caches.
@@ -276,8 +348,9 @@ impl State {
     }
 
     /// What was decided for a pod's claims is written, or was given up.
-    pub fn volumes_settled(&mut self, choices: &Choices) {
-        self.nodes.storage.settle(choices);
+    pub fn settled(&mut self, chosen: &Chosen) {
+        self.nodes.storage.settle(&chosen.volumes);
+        self.nodes.devices.settle(&chosen.devices);
     }
 
     /// The pods that were to go for this one could not be told so.
@@ -301,6 +374,9 @@ impl State {
         let node = glance.node_name();
         let settled = || glance.is_settled() || pod.typed().is_some_and(|pod| pods::is_settled(pod));
         self.gate(pod, &glance);
+        if !node.is_empty() || !self.is_ours(pod, &glance) {
+            self.expecting.remove(&pod.uid);
+        }
         if !node.is_empty() {
             self.queue.remove(&pod.uid);
             self.forget(&pod.uid, now);
@@ -321,7 +397,7 @@ impl State {
             if !self.queue.knows(pod, settled())
                 && let Some(info) = self.read(pod)
             {
-                self.queue.add(info, now);
+                self.enter(info, now);
             }
             self.nominate(&pod.uid, glance.nominated_node());
         }
@@ -373,6 +449,7 @@ impl State {
 
     pub fn pod_gone(&mut self, uid: &str, now: Instant) {
         self.gated.remove(uid);
+        self.expecting.remove(uid);
         self.queue.remove(uid);
         self.forget(uid, now);
         self.leave(uid, now);

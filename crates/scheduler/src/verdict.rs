@@ -35,9 +35,13 @@ pub enum Rule {
     Near,
     Apart,
     Repelled,
+    /// The devices of a claim cannot be had on the node.
+    DevicesElsewhere,
+    /// The node has not the devices that claims ask for.
+    NoDevices,
 }
 
-const RULES: [Rule; 19] = [
+const RULES: [Rule; 21] = [
     Rule::Unschedulable,
     Rule::NodeName,
     Rule::Taints,
@@ -57,6 +61,8 @@ const RULES: [Rule; 19] = [
     Rule::Near,
     Rule::Apart,
     Rule::Repelled,
+    Rule::DevicesElsewhere,
+    Rule::NoDevices,
 ];
 
 /// The rule in the lowest eight bits, 0 for none; for resources, what is short in the bits above.
@@ -152,6 +158,8 @@ impl Verdict {
             Rule::Near => "node(s) didn't match pod affinity rules",
             Rule::Apart => "node(s) didn't match pod anti-affinity rules",
             Rule::Repelled => "node(s) didn't satisfy existing pods anti-affinity rules",
+            Rule::DevicesElsewhere => "resourceclaim not available on the node",
+            Rule::NoDevices => "cannot allocate all claims",
         };
         vec![text.to_owned()]
     }

@@ -118,7 +118,7 @@ impl Waitlist {
                 self.any(&[Cause::Taints], &mut asked);
             }
             if aspects.labels {
-                self.any(&[Cause::Labels, Cause::Place, Cause::Storage], &mut asked);
+                self.any(&[Cause::Labels, Cause::Place, Cause::Storage, Cause::Devices], &mut asked);
                 self.any(&NEIGHBOURS, &mut asked);
             }
             if aspects.capacity {
@@ -219,6 +219,27 @@ impl Waitlist {
     pub fn storage_changed(&mut self) -> Woken {
         let mut woken = Woken::new();
         self.wake_by(&[Cause::Storage], &mut woken);
+        woken
+    }
+
+    /// A claim of devices was added, changed or removed. `freed`: its devices can be had again.
+    pub fn device_claim_changed(&mut self, claim: &Key, freed: bool) -> Woken {
+        let waiting = self.by_cause[Cause::Devices as usize].iter();
+        let groups = waiting.flat_map(|(_, class)| &self.classes[*class].groups).copied();
+        let lists = |group: &u32| {
+            let shape = &self.groups[*group].shape;
+            let mut claims = shape.devices.iter().flat_map(|claims| claims.iter());
+            shape.identity.namespace == claim.namespace
+                && claims.any(|entry| entry.claim() == Some(&*claim.name))
+        };
+        let groups = groups.filter(|group| freed || lists(group)).collect();
+        self.wake(groups)
+    }
+
+    /// A slice or a class of devices was added, changed or removed.
+    pub fn devices_changed(&mut self) -> Woken {
+        let mut woken = Woken::new();
+        self.wake_by(&[Cause::Devices], &mut woken);
         woken
     }
 

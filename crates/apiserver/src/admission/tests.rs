@@ -460,6 +460,28 @@ fn asked_for(common_name: &str, organizations: &[&str]) -> String {
 }
 
 #[tokio::test]
+async fn devices_are_had_as_an_administrator_where_a_label_says_so() {
+    let f = Fixture::new().await;
+    let plugin = DeviceAdmin::new(f.lookup.clone());
+    let claims = Ask { group: "resource.k8s.io", resource: "resourceclaims", place: "a/", ..CREATE_POD };
+    let claim = |admin: bool| {
+        json!({"metadata": {"name": "c"}, "spec": {"devices": {"requests": [
+        {"name": "r", "exactly": {"deviceClassName": "x", "adminAccess": admin}}]}}})
+    };
+    assert!(admit(&plugin, &claims, Some(claim(false))).is_ok());
+    let expected = "ResourceClaim.resource.k8s.io \"c\" is invalid: spec.devices.requests[0].exactly.adminAccess: Forbidden: \
+        admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace";
+    assert_eq!(refusal(&plugin, &claims, Some(claim(true))), (422, expected.to_owned()));
+    let templates = Ask { resource: "resourceclaimtemplates", ..claims };
+    let template = json!({"metadata": {"name": "t"}, "spec": {"spec": claim(true)["spec"]}});
+    assert!(
+        refusal(&plugin, &templates, Some(template))
+            .1
+            .contains("spec.spec.devices.requests[0].exactly.adminAccess")
+    );
+}
+
+#[tokio::test]
 async fn nodes_say_what_is_theirs_and_no_more() {
     let f = Fixture::new().await;
     let plugin = NodeRestriction::new(f.lookup.clone(), Arc::new(PrivilegedGroup));

@@ -1,20 +1,20 @@
-//! What knarr stores and does nothing about yet: creating such an object is answered with a warning.
+//! What knarr stores and does not do all of yet: creating such an object is answered with a warning.
 //!
-//! Start with [`STORED`], the list: whoever builds a controller takes the kind out.
+//! Start with [`INCOMPLETE`], the list: whoever does the rest takes the kind out.
 
 use api::{Error, Object};
 
 use super::plugin::{Immediate, Operation, Review};
 
-/// Kinds without a controller, by group and plural.
-const STORED: &[(&str, &str)] = &[
-    ("resource.k8s.io", "deviceclasses"),
-    ("resource.k8s.io", "resourceclaims"),
-    ("resource.k8s.io", "resourceclaimtemplates"),
-    ("resource.k8s.io", "resourceslices"),
+/// Kinds of which something is not done, by group and plural, with what that is.
+const INCOMPLETE: &[(&str, &str, &str)] = &[
+    ("resource.k8s.io", "resourceclaims", NO_DEVICES),
+    ("resource.k8s.io", "resourceclaimtemplates", NO_DEVICES),
 ];
 
-/// Warns of what is stored only. No plugin of upstream's.
+const NO_DEVICES: &str = "devices are allocated; knarr's nodes do not hand them to containers yet";
+
+/// Warns of what is not done. No plugin of upstream's.
 pub struct Unattended;
 
 impl Immediate for Unattended {
@@ -35,9 +35,8 @@ impl Immediate for Unattended {
 
 /// What the creator of an object of the kind is to know.
 fn warning(group: &str, plural: &str, kind: &str) -> Option<String> {
-    STORED
-        .contains(&(group, plural))
-        .then(|| format!("{kind} is stored; knarr runs no controller for it yet"))
+    let found = INCOMPLETE.iter().find(|(of, name, _)| (*of, *name) == (group, plural));
+    found.map(|(_, _, what)| format!("{kind}: {what}"))
 }
 
 #[cfg(test)]
@@ -47,7 +46,7 @@ mod tests {
     #[test]
     fn every_listed_kind_is_served_and_warned_of_by_its_name() {
         let table = resources::builtin();
-        for (group, plural) in STORED.iter().copied() {
+        for (group, plural, _) in INCOMPLETE.iter().copied() {
             let version = table.preferred_version(group).unwrap_or_else(|| panic!("{group} is not served"));
             let row = table.find(group, version, plural).unwrap_or_else(|| panic!("{plural} is not served"));
             assert!(warning(group, plural, &row.kind).is_some_and(|text| text.starts_with(&*row.kind)));
@@ -57,8 +56,8 @@ mod tests {
     #[test]
     fn the_warning_names_what_is_not_done() {
         assert_eq!(
-            warning("resource.k8s.io", "resourceslices", "ResourceSlice").as_deref(),
-            Some("ResourceSlice is stored; knarr runs no controller for it yet")
+            warning("resource.k8s.io", "resourceclaims", "ResourceClaim").as_deref(),
+            Some("ResourceClaim: devices are allocated; knarr's nodes do not hand them to containers yet")
         );
         assert_eq!(warning("apps", "deployments", "Deployment"), None);
     }

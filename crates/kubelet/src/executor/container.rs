@@ -16,6 +16,12 @@ impl Executor {
             self.events.record(about.clone(), Severity::Warning, "Failed", format!("Error: {message}"));
             Outcome::Failed(Failure { reason: reason.to_owned(), message })
         };
+        if !pods::devices::claims_of(&want.pod).is_empty() {
+            // Without its devices the container would not be the one that was asked for.
+            let message =
+                "failed to prepare dynamic resources: this node hands out no devices of ResourceClaims";
+            return refuse("CreateContainerConfigError", message.to_owned());
+        }
         let sandbox = match &input.sandbox {
             Some(config) => config.as_ref().clone(),
             None => match self.sandboxes.build(&want.pod, input.sandbox_attempt).await {

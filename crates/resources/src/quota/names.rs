@@ -4,6 +4,7 @@ use api::GroupResource;
 
 const OBJECT_COUNT: &str = "count/";
 const STORAGE_CLASS: &str = ".storageclass.storage.k8s.io/";
+const DEVICES_OF_CLASS: &str = ".deviceclass.resource.k8s.io/devices";
 
 /// What pods use, besides huge pages and extended resources.
 const POD_NAMES: [&str; 10] = [
@@ -46,6 +47,9 @@ pub fn resource_of(name: &str) -> Option<GroupResource> {
     {
         return core("pods");
     }
+    if name.strip_suffix(DEVICES_OF_CLASS).is_some_and(|class| !class.is_empty()) {
+        return Some(GroupResource::new("resource.k8s.io", "resourceclaims"));
+    }
     let claimed = name.rsplit_once(STORAGE_CLASS).map_or(name, |(_, of_class)| of_class);
     match claimed {
         "persistentvolumeclaims" | "requests.storage" => return core("persistentvolumeclaims"),
@@ -67,6 +71,11 @@ pub(super) fn is_extended(name: &str) -> bool {
 /// The name of a claim's figure in its storage class.
 pub(super) fn in_class(class: &str, name: &str) -> String {
     format!("{class}{STORAGE_CLASS}{name}")
+}
+
+/// The name of the figure of a device class: how many of its devices claims may ask for.
+pub(super) fn devices_of(class: &str) -> String {
+    format!("{class}{DEVICES_OF_CLASS}")
 }
 
 /// The resource's own name, where its objects are counted under that.

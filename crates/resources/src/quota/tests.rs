@@ -195,3 +195,27 @@ fn a_ledger_sums_what_comes_changes_and_goes() {
     ledger.expire(at("2026-01-01T00:01:01Z"));
     assert_eq!((words(&ledger.used(&both)).as_str(), ledger.next_expiry()), ("pods=0,requests.cpu=0", None));
 }
+
+#[test]
+fn device_claims_count_what_they_may_get_of_each_class() {
+    let exactly = |class: &str, count: i64| json!({"name": class, "exactly": {"deviceClassName": class, "allocationMode": "ExactCount", "count": count}});
+    let first = json!({"name": "f", "firstAvailable": [
+        {"name": "a", "deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 4},
+        {"name": "b", "deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 1}]});
+    let all = json!({"name": "all", "exactly": {"deviceClassName": "nic", "allocationMode": "All"}});
+    let claim: Object =
+        serde_json::from_value(json!({"spec": {"devices": {"requests": [exactly("gpu", 2), first, all]}}}))
+            .expect("an object");
+    let measure = Measure::of(&GroupResource::new("resource.k8s.io", "resourceclaims"), &claim);
+    let used: Vec<String> = measure.stored.iter().map(|(name, amount)| format!("{name}={amount}")).collect();
+    assert_eq!(
+        used,
+        [
+            "count/resourceclaims.resource.k8s.io=1",
+            "gpu.deviceclass.resource.k8s.io/devices=6",
+            "nic.deviceclass.resource.k8s.io/devices=32"
+        ]
+    );
+    let of = resource_of("gpu.deviceclass.resource.k8s.io/devices").expect("a resource");
+    assert_eq!(of, GroupResource::new("resource.k8s.io", "resourceclaims"));
+}

@@ -6,11 +6,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
-use super::names::{in_class, object_count, plain};
+use super::names::{devices_of, in_class, object_count, plain};
 use super::{Amounts, Traits, add, pod};
 
 /// Annotation with a claim's storage class, of old.
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+
+/// The most devices that a claim can get for a request (upstream: `AllocationResultsMaxSize`).
+const MAX_DEVICES: i64 = 32;
 
 /// What an object uses, and what it is like.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,6 +42,7 @@ impl Measure {
                 let class = object.str_at(&["spec", "volumeAttributesClassName"]).unwrap_or_default();
                 class.clone_into(&mut measure.traits.volume_attributes_class);
             }
+            ("resource.k8s.io", "resourceclaims") => add(&mut measure.stored, &device_claim(object)),
             ("", "services") => add(&mut measure.stored, &service(object)),
             _ => {}
         }
@@ -79,6 +83,36 @@ fn claim(object: &Object) -> Amounts {
         amounts.insert(in_class(class, "persistentvolumeclaims"), units(1));
         if let Some(storage) = storage {
             amounts.insert(in_class(class, "requests.storage"), storage);
+        }
+    }
+    amounts
+}
+
+/// The most devices of each class that a claim can get. All devices count as many as a claim can have, and of
+/// alternatives the greediest counts for each class.
+fn device_claim(object: &Object) -> Amounts {
+    let list =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let devices = |request: &Value| -> (String, i64) {
+        let class = request.get("deviceClassName").and_then(Value::as_str).unwrap_or_default();
+        let count = match request.get("allocationMode").and_then(Value::as_str) {
+            Some("All") => MAX_DEVICES,
+            _ => request.get("count").and_then(Value::as_i64).unwrap_or(1),
+        };
+        (devices_of(class), count)
+    };
+    let mut amounts = Amounts::new();
+    for request in
+        object.at(&["spec", "devices"]).map(|devices| list(devices, "requests")).unwrap_or_default()
+    {
+        let mut most = std::collections::BTreeMap::<String, i64>::new();
+        let alternatives = list(&request, "firstAvailable");
+        for (name, count) in request.get("exactly").into_iter().chain(&alternatives).map(devices) {
+            let held = most.entry(name).or_default();
+            *held = count.max(*held);
+        }
+        for (name, count) in most {
+            add(&mut amounts, &Amounts::from([(name, Quantity::from_units(count, Format::DecimalSi))]));
         }
     }
     amounts

@@ -39,7 +39,7 @@ struct Named {
     weight: Option<i64>,
 }
 
-/// Upstream's plugins that refuse nodes, and the rules that they are here. Volumes are looked at in any case.
+/// Upstream's plugins that refuse nodes, and the rules that they are here. Volumes and devices are looked at in any case.
 const FILTERS: [(&str, Option<Filter>); 13] = [
     ("NodeUnschedulable", Some(Filter::NodeUnschedulable)),
     ("NodeName", Some(Filter::NodeName)),

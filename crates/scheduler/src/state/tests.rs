@@ -313,6 +313,94 @@ async fn who_is_more_important_takes_room_that_is_kept_for_others() {
     assert_eq!((cluster.node_of("middle"), cluster.node_of("low")), ("n0", ""));
 }
 
+/// Claims, slices and a class, as they come over the watches.
+struct Equipment {
+    claims: informer::Cache<k8s_openapi::api::resource::v1::ResourceClaim>,
+    slices: informer::Cache<k8s_openapi::api::resource::v1::ResourceSlice>,
+}
+
+impl Equipment {
+    fn of(cluster: &mut Cluster) -> Self {
+        let (claims, classes, slices) =
+            (informer::Cache::new(), informer::Cache::new(), informer::Cache::new());
+        let class = json!({"metadata": {"name": "any"}, "spec": {}});
+        classes.apply(serde_json::from_value(class).expect("a class"));
+        cluster.state.equip_from(Devices::over(claims.clone(), classes, slices.clone()));
+        Self { claims, slices }
+    }
+
+    fn claim(&self, cluster: &mut Cluster, version: u64, name: &str, status: &Value) {
+        let devices = json!({"requests": [{"name": "r", "exactly": {"deviceClassName": "any"}}]});
+        let meta =
+            json!({"name": name, "namespace": "ns", "uid": name, "resourceVersion": version.to_string()});
+        let claim = json!({"metadata": meta, "spec": {"devices": devices}, "status": status});
+        let was = self.claims.get("ns", name).is_some_and(|held| pods::devices::allocation(&held).is_some());
+        let claim: k8s_openapi::api::resource::v1::ResourceClaim =
+            serde_json::from_value(claim).expect("a claim");
+        let freed = was && pods::devices::allocation(&claim).is_none();
+        self.claims.apply(claim);
+        cluster.state.device_claim_changed(&Key::new("ns", name), freed, Instant::now());
+    }
+
+    fn slice(&self, cluster: &mut Cluster, node: &str) {
+        let spec = json!({"driver": "d.io", "nodeName": node, "devices": [{"name": "d"}],
+            "pool": {"name": node, "generation": 1, "resourceSliceCount": 1}});
+        let slice = json!({"metadata": {"name": node, "resourceVersion": "1"}, "spec": spec});
+        self.slices.apply(serde_json::from_value(slice).expect("a slice"));
+        cluster.state.devices_changed(Instant::now());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_waits_for_its_claim_then_for_a_device_then_for_one_that_is_given_back() {
+    let mut cluster = Cluster::new();
+    let equipment = Equipment::of(&mut cluster);
+    cluster.node(0, 1, 3);
+    let with = |name: &str| {
+        let pod = changed(
+            &ranked(name, 0, "1"),
+            json!({"spec": {"resourceClaims": [{"name": "r", "resourceClaimName": name}]}}),
+        );
+        changed(&pod, json!({"metadata": {"namespace": "ns"}}))
+    };
+    cluster.put(with("first"));
+    assert!(cluster.state.round(0, Instant::now()).is_none(), "its claim is not there, which is no failure");
+    assert_eq!(cluster.state.waiting(Queue::Gated), 1);
+    equipment.claim(&mut cluster, 1, "first", &json!({}));
+    let Some(Round::Unschedulable(_, waits)) = cluster.state.round(0, Instant::now()) else {
+        panic!("no device")
+    };
+    assert!(
+        waits.message.starts_with("0/1 nodes are available: 1 cannot allocate all claims."),
+        "{}",
+        waits.message
+    );
+    assert!(cluster.state.round(0, Instant::now()).is_none(), "it waits for a change");
+    equipment.slice(&mut cluster, "n0");
+    let Some(Round::Bind(first, _, chosen)) = cluster.state.round(0, Instant::now()) else {
+        panic!("it fits")
+    };
+    assert_eq!((chosen.devices.allocations.len(), chosen.devices.reserve.len()), (1, 1));
+
+    // In the same moment somebody else asks for the only device.
+    cluster.put(with("second"));
+    equipment.claim(&mut cluster, 2, "second", &json!({}));
+    let Some(Round::Unschedulable(..)) = cluster.state.round(0, Instant::now()) else {
+        panic!("it is promised")
+    };
+    let result = json!({"request": "r", "driver": "d.io", "pool": "n0", "device": "d"});
+    let held = json!({"allocation": {"devices": {"results": [result]}}});
+    equipment.claim(&mut cluster, 3, "first", &held);
+    cluster.state.settled(&chosen);
+    cluster.state.bound(&first);
+    assert!(cluster.state.round(0, Instant::now()).is_none(), "it is held");
+    equipment.claim(&mut cluster, 4, "first", &json!({}));
+    let Some(Round::Bind(_, node, _)) = cluster.state.round(0, Instant::now()) else {
+        panic!("it was given back")
+    };
+    assert_eq!(node, "n0");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     /// Whatever happens, in the end nobody waits who would fit, or for whom others should go.

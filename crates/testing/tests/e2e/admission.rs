@@ -107,11 +107,13 @@ fn runtime_class(sh: &Shell) {
 
 fn a007(scene: &Scene) {
     let sh = &scene.shell;
-    let class = json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "a007"}, "spec": {}});
-    sh.file("class.json", &class.to_string());
-    let said = sh.ok("kubectl apply -f class.json 2>&1");
-    assert!(said.contains("Warning: DeviceClass is stored; knarr runs no controller for it yet"), "{said}");
-    sh.ok("kubectl delete deviceclass a007");
+    let claim = json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "a007"}, "spec": {}});
+    sh.file("claim.json", &claim.to_string());
+    let said = sh.ok("kubectl apply -f claim.json 2>&1");
+    let warning =
+        "Warning: ResourceClaim: devices are allocated; knarr's nodes do not hand them to containers yet";
+    assert!(said.contains(warning), "{said}");
+    sh.ok("kubectl delete resourceclaim a007");
     let said = sh.ok("kubectl create configmap c --from-literal=a=b 2>&1");
     assert!(!said.contains("Warning"), "{said}");
 }

@@ -18,6 +18,7 @@ mod daemons;
 mod dashboard;
 mod deletion;
 mod deployments;
+mod devices;
 mod disruption;
 mod drivers;
 mod endpoints;
@@ -96,6 +97,7 @@ const AREAS: &[&[suite::Row]] = &[
     inside::ROWS,
     requests::ROWS,
     profiles::ROWS,
+    devices::ROWS,
     settings::ROWS,
 ];
 

@@ -23,7 +23,8 @@ profiles:
     args: {defaultingType: List}
 ";
 
-fn node(sh: &Shell, name: &str) {
+/// A node without a machine.
+pub fn node(sh: &Shell, name: &str) {
     let amounts = json!({"cpu": "8", "memory": "16Gi", "pods": "50"});
     sh.apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}}).to_string());
     let patch = json!({"status": {"capacity": amounts, "allocatable": amounts}});
