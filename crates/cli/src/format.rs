@@ -52,11 +52,7 @@ pub fn asked(flags: &Parsed, more: &[&str]) -> Result<Option<OutputFormat>, Fail
             return Err(Failure::message("custom-columns format specified but no custom columns given"));
         }
         "custom-columns-file" => OutputFormat::CustomColumnsFile { path: argument.into(), headers },
-        "kyaml" => {
-            return Err(Failure::message(
-                "knarr kubectl does not know \"-o kyaml\" yet; use the stock kubectl",
-            ));
-        }
+        "kyaml" => OutputFormat::KYaml,
         _ => return Err(unknown(output, more)),
     }))
 }

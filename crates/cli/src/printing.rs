@@ -5,6 +5,7 @@ mod custom_columns;
 pub mod go_text;
 mod json;
 mod jsonpath;
+mod kyaml;
 mod quoted;
 mod template;
 mod yaml;
@@ -24,6 +25,7 @@ const NO_TEMPLATE: &str = "template format specified but no template given";
 pub enum OutputFormat {
     Json,
     Yaml,
+    KYaml,
     Name,
     JsonPath { template: String, allow_missing_keys: bool },
     JsonPathAsJson { template: String, allow_missing_keys: bool },
@@ -53,6 +55,7 @@ pub fn print(format: &OutputFormat, object: &Value, out: &mut dyn Write) -> Resu
     match format {
         OutputFormat::Json => writeln!(out, "{}", json::indented(object))?,
         OutputFormat::Yaml => out.write_all(yaml::document(object).as_bytes())?,
+        OutputFormat::KYaml => out.write_all(kyaml::document(object).as_bytes())?,
         OutputFormat::Name => names(object, out)?,
         OutputFormat::JsonPath { template, allow_missing_keys } => {
             print_jsonpath(template, *allow_missing_keys, false, object, out)?;

@@ -61,6 +61,10 @@ fn run(session: &Session) -> Result<(), Failure> {
     let format = match flags.text("output") {
         "" | "yaml" => OutputFormat::Yaml,
         "json" => OutputFormat::Json,
+        "kyaml" => {
+            let why = "knarr kubectl does not know \"-o kyaml\" of edit yet; use the stock kubectl";
+            return Err(Failure::message(why));
+        }
         other => {
             return Err(Failure::message(format!(
                 "unable to match a printer suitable for the output format {}, allowed formats are: json,kyaml,yaml",
