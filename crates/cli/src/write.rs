@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::builder::Info;
 use crate::client::Request;
@@ -107,6 +107,27 @@ impl Telling {
 
     pub fn is_in_words(&self) -> bool {
         self.format.is_none()
+    }
+
+    /// Whether objects are printed rather than told of in words or by name.
+    pub fn is_printed(&self) -> bool {
+        !matches!(self.format, None | Some(OutputFormat::Name))
+    }
+
+    /// Prints objects: one as it is, several as a list.
+    ///
+    /// # Errors
+    /// When they cannot be printed.
+    pub fn print(&self, session: &Session, mut objects: Vec<Value>) -> Result<(), Failure> {
+        let Some(format) = &self.format else { return Ok(()) };
+        match objects.len() {
+            0 => Ok(()),
+            1 => format::print(format, objects.remove(0), &session.flags),
+            _ => {
+                let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": objects});
+                format::print(format, list, &session.flags)
+            }
+        }
     }
 
     /// Tells what was done to one object.

@@ -60,7 +60,7 @@ fn run(session: &Session) -> Result<(), Failure> {
             "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
         ));
     }
-    let mut failures = Vec::new();
+    let (mut failures, mut printed) = (Vec::new(), Vec::new());
     for mut info in builder::manifests(session)? {
         let prefix = info.object["metadata"]["generateName"].as_str().unwrap_or_default();
         if info.name.is_empty() && !prefix.is_empty() {
@@ -72,10 +72,12 @@ fn run(session: &Session) -> Result<(), Failure> {
             by_patch(session, &mut info, telling.dry())
         };
         match applied {
+            Ok(_) if telling.is_printed() => printed.push(info.object),
             Ok(done) => telling.tell(session, &info, done)?,
             Err(failure) => failures.push(failure),
         }
     }
+    telling.print(session, printed)?;
     Failure::all(failures)
 }
 
