@@ -3,7 +3,7 @@
 //!
 //! Pure. [`strategic`] knows how a built-in kind's lists merge; [`merge`] replaces lists, as custom kinds have it.
 
-use api::schema::{Shape, Struct, Types};
+use api::schema::{Field, Shape, Struct, Types};
 use serde_json::{Map, Value, json};
 
 type Fields = Map<String, Value>;
@@ -67,6 +67,8 @@ impl<'a> Differ<'a> {
                     {
                         let keys: Vec<&String> = wanted.keys().collect();
                         inner.insert("$retainKeys".into(), json!(keys));
+                    } else if field.is_some_and(|field| field.retain_keys) {
+                        retain_in_items(&mut patch, key, field, wanted);
                     }
                 }
             }
@@ -163,12 +165,41 @@ impl<'a> Differ<'a> {
         for gone in before.iter().filter(|was| find(wanted, &was[merge_key]).is_none()) {
             changes.push(json!({"$patch": "delete", merge_key: gone[merge_key]}));
         }
-        if changes.is_empty() {
+        let ids = |items: &[Value]| -> Vec<Value> {
+            let both = |item: &&Value| {
+                find(wanted, &item[merge_key]).is_some() && find(present, &item[merge_key]).is_some()
+            };
+            items.iter().filter(both).map(|item| item[merge_key].clone()).collect()
+        };
+        if changes.is_empty() && ids(present) == ids(wanted) {
             return;
         }
         let order: Vec<Value> = wanted.iter().map(|want| json!({merge_key: want[merge_key]})).collect();
         patch.insert(format!("$setElementOrder/{key}"), order.into());
-        patch.insert(key.to_owned(), changes.into());
+        if !changes.is_empty() {
+            patch.insert(key.to_owned(), changes.into());
+        }
+    }
+}
+
+/// Of items that are changed, and not new, only the fields stay that are wanted: a volume has one source.
+fn retain_in_items(patch: &mut Fields, key: &str, field: Option<&Field>, wanted: &Value) {
+    let Some(Shape::List(list)) = field.map(|field| &field.shape) else { return };
+    let (Some(merge_key), Some(Value::Array(changes))) = (list.merge_key.as_deref(), patch.get_mut(key))
+    else {
+        return;
+    };
+    for change in changes.iter_mut().filter(|change| change.get("$patch").is_none()) {
+        let wanted =
+            wanted.as_array().into_iter().flatten().find(|item| item[merge_key] == change[merge_key]);
+        let Some(wanted) =
+            wanted.and_then(Value::as_object).filter(|wanted| change.as_object() != Some(*wanted))
+        else {
+            continue;
+        };
+        let mut keys: Vec<&String> = wanted.keys().collect();
+        keys.sort();
+        change["$retainKeys"] = json!(keys);
     }
 }
 
@@ -201,6 +232,33 @@ mod tests {
         let current = json!({"spec": {"a": 1, "b": 1, "default": 7, "list": [1]}});
         assert_eq!(merge(&original, &modified, &current), json!({"spec": {"a": 2, "b": null}}));
         assert_eq!(merge(&modified, &modified, &modified), json!({}));
+    }
+
+    fn of_pods(original: &Value, modified: &Value, current: &Value) -> Value {
+        let schema =
+            resources::schema_of_kind(&GroupVersionKind::new("", "v1", "Pod")).expect("a built-in kind");
+        let spec = |spec: &Value| json!({"spec": spec});
+        let (types, structure) = (schema.types(), schema.structure());
+        strategic(types, structure, &spec(original), &spec(modified), &spec(current))["spec"].take()
+    }
+
+    #[test]
+    fn a_volume_keeps_one_source() {
+        let empty = json!({"volumes": [{"name": "a", "emptyDir": {}}]});
+        let host = json!({"volumes": [{"name": "a", "hostPath": {"path": "/x"}}]});
+        let patch = of_pods(&empty, &host, &empty);
+        assert_eq!(patch["volumes"][0]["$retainKeys"], json!(["hostPath", "name"]));
+        assert_eq!(patch["volumes"][0]["emptyDir"], Value::Null);
+    }
+
+    #[test]
+    fn a_new_order_alone_is_a_change() {
+        let one = json!({"containers": [{"name": "a"}, {"name": "b"}]});
+        let other = json!({"containers": [{"name": "b"}, {"name": "a"}]});
+        let order = json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}]});
+        assert_eq!(of_pods(&one, &other, &one), order);
+        let more = json!({"containers": [{"name": "a"}, {"name": "x"}, {"name": "b"}]});
+        assert_eq!(of_pods(&one, &one, &more), Value::Null);
     }
 
     #[test]
