@@ -52,7 +52,11 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
             execute(command, &arguments)
         }
         None if commands::is_group(first) => help::group(&words),
-        None => Err(unknown(first)),
+        None if NOT_YET.contains(&first.as_str()) => Err(unknown(first)),
+        None => {
+            let all = [words.clone(), rest].concat();
+            Err(commands::plugin::run(&all).unwrap_or_else(|| unknown(first)))
+        }
     }
 }
 

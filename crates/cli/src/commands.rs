@@ -24,6 +24,7 @@ mod logs;
 mod nodes;
 mod options;
 mod patch;
+pub mod plugin;
 mod port_forward;
 mod rollout;
 mod scale;
@@ -78,11 +79,12 @@ pub const ALL: &[&[Command]] = &[
     &cluster::COMMANDS,
     &api::COMMANDS,
     &options::COMMANDS,
+    &plugin::COMMANDS,
     &version::COMMANDS,
 ];
 
 /// What the stock kubectl has and this one does not have yet: refused by name.
-pub const NOT_YET: &[&str] = &["alpha", "completion", "debug", "kustomize", "plugin", "proxy"];
+pub const NOT_YET: &[&str] = &["alpha", "completion", "debug", "kustomize", "proxy"];
 
 pub use options::line as option;
 
