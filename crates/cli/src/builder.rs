@@ -1,5 +1,7 @@
 //! Which objects a command is about: words on the command line, files, standard input, selectors.
 
+mod glob;
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -182,7 +184,15 @@ fn read(session: &Session, name: &str) -> Result<Vec<(String, String)>, Failure>
     let missing = || Failure::message(format!("the path {} does not exist", quoted(name)));
     let path = Path::new(name);
     if name.contains(['*', '?', '[']) && !path.exists() {
-        return Err(missing());
+        let found = glob::paths(name);
+        if found.is_empty() {
+            return Err(missing());
+        }
+        let mut all = Vec::new();
+        for file in found {
+            all.extend(read(session, &file)?);
+        }
+        return Ok(all);
     }
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => missing(),

@@ -155,7 +155,14 @@ impl Client {
         let base = if settings.server.contains("://") {
             settings.server.clone()
         } else {
-            format!("http://{}", settings.server)
+            // As upstream: where anything speaks of TLS, a server without a scheme has it.
+            let has = |values: &Value, keys: &[&str]| {
+                keys.iter().any(|key| values[*key].as_str().is_some_and(|text| !text.is_empty()))
+            };
+            let tls = has(&settings.cluster, &["certificate-authority", "certificate-authority-data"])
+                || has(&settings.user, &["client-certificate", "client-certificate-data"])
+                || settings.cluster["insecure-skip-tls-verify"] == true;
+            format!("{}://{}", if tls { "https" } else { "http" }, settings.server)
         };
         let uri: Uri = base.trim_end_matches('/').parse().map_err(|e| {
             Failure::message(format!("the server address {} is no URL: {e}", quoted(&settings.server)))

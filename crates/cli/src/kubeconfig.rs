@@ -236,7 +236,11 @@ impl Settings {
     fn cluster(config: &Kubeconfig, context: &Value, flags: &dyn Overrides) -> Result<Value, Failure> {
         let asked = flags.text("cluster");
         let name = if asked.is_empty() { context["cluster"].as_str().unwrap_or_default() } else { asked };
-        let mut cluster = config.entry("clusters", name).cloned().unwrap_or_else(|| json!({}));
+        let mut cluster = config
+            .entry("clusters", name)
+            .filter(|entry| entry.is_object())
+            .cloned()
+            .unwrap_or_else(|| json!({}));
         let server = flags.text("server");
         if !server.is_empty() {
             cluster["server"] = server.into();
@@ -276,7 +280,7 @@ impl Settings {
         if found.is_none() && !asked.is_empty() {
             return Err(Failure::message(format!("auth info {} does not exist", quoted(asked))));
         }
-        let mut user = found.cloned().unwrap_or_else(|| json!({}));
+        let mut user = found.filter(|entry| entry.is_object()).cloned().unwrap_or_else(|| json!({}));
         for (flag, instead_of) in [
             ("client-certificate", "client-certificate-data"),
             ("client-key", "client-key-data"),
@@ -334,11 +338,19 @@ fn impersonation(user: &Value, flags: &dyn Overrides) -> Vec<(String, String)> {
         groups = own.filter_map(|group| group.as_str().map(str::to_owned)).collect();
     }
     headers.extend(groups.into_iter().map(|group| ("Impersonate-Group".to_owned(), group)));
-    for extra in flags.list("as-user-extra") {
-        if let Some((key, value)) = extra.split_once('=') {
-            let key = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
-            headers.push((format!("Impersonate-Extra-{key}"), value.to_owned()));
+    let mut extra: Vec<(String, String)> = Vec::new();
+    for pair in flags.list("as-user-extra") {
+        extra.extend(pair.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
+    if extra.is_empty() {
+        for (key, values) in user["as-user-extra"].as_object().into_iter().flatten() {
+            let values = values.as_array().into_iter().flatten().filter_map(Value::as_str);
+            extra.extend(values.map(|value| (key.clone(), value.to_owned())));
         }
+    }
+    for (key, value) in extra {
+        let key = percent_encoding::utf8_percent_encode(&key, percent_encoding::NON_ALPHANUMERIC);
+        headers.push((format!("Impersonate-Extra-{key}"), value));
     }
     headers
 }

@@ -126,7 +126,8 @@ impl AsyncWrite for Wire {
 fn proxy(server: &Uri, cluster: &Value) -> Result<Option<Uri>, Failure> {
     let own = cluster["proxy-url"].as_str().unwrap_or_default();
     let host = server.host().unwrap_or_default();
-    let named = if own.is_empty() { environment_proxy(host) } else { Some(own.to_owned()) };
+    let port = server.port_u16().unwrap_or(if server.scheme_str() == Some("http") { 80 } else { 443 });
+    let named = if own.is_empty() { environment_proxy(host, port) } else { Some(own.to_owned()) };
     let Some(named) = named else { return Ok(None) };
     let uri: Uri =
         named.parse().map_err(|e| Failure::message(format!("invalid proxy URL {named:?}: {e}")))?;
@@ -140,19 +141,63 @@ fn proxy(server: &Uri, cluster: &Value) -> Result<Option<Uri>, Failure> {
     }
 }
 
-fn environment_proxy(host: &str) -> Option<String> {
+fn environment_proxy(host: &str, port: u16) -> Option<String> {
     let variable = |name: &str| {
         let either = std::env::var(name.to_uppercase()).or_else(|_| std::env::var(name.to_lowercase()));
         either.ok().filter(|value| !value.is_empty())
     };
     let local = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    let excepted = variable("no_proxy").is_some_and(|list| {
-        list.split(',').map(str::trim).any(|entry| {
-            let entry = entry.trim_start_matches('.');
-            entry == "*" || (!entry.is_empty() && (host == entry || host.ends_with(&format!(".{entry}"))))
-        })
-    });
+    let excepted = variable("no_proxy")
+        .is_some_and(|list| list.split(',').map(str::trim).any(|entry| is_excepted(host, port, entry)));
     if local || excepted { None } else { variable("https_proxy") }
+}
+
+/// Whether an entry of `NO_PROXY` means a host, as Go reads it: `*`, an address, a range of them, a name and those below,
+/// only those below (`.name`, `*.name`); each name or address with a port, perhaps.
+fn is_excepted(host: &str, port: u16, entry: &str) -> bool {
+    let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    if entry.is_empty() || entry == "*" {
+        return entry == "*";
+    }
+    if let Some((net, bits)) = entry.split_once('/') {
+        let range = net.parse::<std::net::IpAddr>().ok().zip(bits.parse::<u32>().ok());
+        return address.zip(range).is_some_and(|(address, (net, bits))| within(address, net, bits));
+    }
+    let (name, of_port) = match entry.rsplit_once(':') {
+        Some((name, text)) if !name.contains(':') || name.ends_with(']') => match text.parse::<u16>() {
+            Ok(port) => (name, Some(port)),
+            Err(_) => return false,
+        },
+        _ => (entry, None),
+    };
+    if of_port.is_some_and(|only| only != port) {
+        return false;
+    }
+    if let Ok(one) = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+        return address == Some(one);
+    }
+    let (host, name) = (host.trim_end_matches('.').to_lowercase(), name.to_lowercase());
+    let name = name.strip_prefix('*').unwrap_or(&name);
+    match name.strip_prefix('.') {
+        Some(_) => host.ends_with(name),
+        None => host == name || host.ends_with(&format!(".{name}")),
+    }
+}
+
+/// Whether an address is in a range.
+fn within(address: std::net::IpAddr, net: std::net::IpAddr, bits: u32) -> bool {
+    use std::net::IpAddr;
+    match (address, net) {
+        (IpAddr::V4(address), IpAddr::V4(net)) if bits <= 32 => {
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            address.to_bits() & mask == net.to_bits() & mask
+        }
+        (IpAddr::V6(address), IpAddr::V6(net)) if bits <= 128 => {
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            address.to_bits() & mask == net.to_bits() & mask
+        }
+        _ => false,
+    }
 }
 
 async fn through(proxy: &Uri, host: &str, port: u16) -> std::io::Result<TcpStream> {
@@ -286,5 +331,41 @@ impl rustls::client::danger::ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_excepted_as_go_reads_it() {
+        let is = |host: &str, entry: &str| is_excepted(host, 6443, entry);
+        for (host, entry) in [
+            ("a.b", "*"),
+            ("10.1.2.3", "10.0.0.0/8"),
+            ("10.1.2.3", "10.1.2.3"),
+            ("10.1.2.3", "10.1.2.3:6443"),
+            ("a.b", "b"),
+            ("a.b", "a.b"),
+            ("a.b", ".b"),
+            ("A.b", "*.B"),
+            ("a.b", "b:6443"),
+            ("fd00::1", "fd00::/8"),
+            ("fd00::1", "[fd00::1]:6443"),
+            ("10.1.2.3", "0.0.0.0/0"),
+        ] {
+            assert!(is(host, entry), "{host} {entry}");
+        }
+        for (host, entry) in [
+            ("b", ".b"),
+            ("ab", "b"),
+            ("a.b", "b:80"),
+            ("11.1.2.3", "10.0.0.0/8"),
+            ("a.b", ""),
+            ("10.1.2.3", "10.0.0.0/99"),
+        ] {
+            assert!(!is(host, entry), "{host} {entry}");
+        }
     }
 }

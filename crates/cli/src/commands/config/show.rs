@@ -37,7 +37,9 @@ pub fn view(session: &Session) -> Result<(), Failure> {
         let entries = config.merged[list].as_array_mut();
         if !flags.bool("raw") {
             for entry in entries.into_iter().flatten() {
-                hide(&mut entry[field]);
+                if let Some(values) = entry.get_mut(field) {
+                    hide(values);
+                }
             }
         }
         if config.merged.get(list).is_none() {
