@@ -61,16 +61,21 @@ impl Fixtures {
         })
     }
 
-    /// All kubectls to test with: the one of `PATH` (or the newest) first, then an old one and a new one, and knarr's
-    /// own last.
+    /// All stock kubectls to test with: the one of `PATH` (or the newest) first, then an old one and a new one.
     pub fn kubectls(&self) -> Vec<PathBuf> {
         let old = self.tools.join("kubectl-1.29");
         let new = self.tools.join("kubectl-1.35");
-        let own = self.knarr.clone();
         match on_path("kubectl") {
-            Some(first) => vec![first, old, new, own],
-            None => vec![new, old, own],
+            Some(own) => vec![own, old, new],
+            None => vec![new, old],
         }
+    }
+
+    /// The same, and knarr's own.
+    pub fn kubectls_and_own(&self) -> Vec<PathBuf> {
+        let mut all = self.kubectls();
+        all.push(self.knarr.clone());
+        all
     }
 }
 

@@ -85,7 +85,7 @@ fn rotated(sh: &Shell) {
 fn w025(scene: &Scene) {
     scene.shell.apply(&pod("box", STAY).to_string());
     scene.shell.ok("kubectl wait --for=condition=Ready pod/box --timeout=60s");
-    for kubectl in scene.cluster().fixtures.kubectls() {
+    for kubectl in scene.cluster().fixtures.kubectls_and_own() {
         exec(&scene.shell_with(&kubectl));
     }
 }
@@ -141,7 +141,7 @@ fn w026(scene: &Scene) {
     reader["spec"]["containers"][0]["stdin"] = true.into();
     sh.apply(&format!("{}\n{reader}", kubia("kubia")));
     sh.ok("kubectl wait --for=condition=Ready pod/kubia pod/reader --timeout=60s");
-    for (index, kubectl) in scene.cluster().fixtures.kubectls().into_iter().enumerate() {
+    for (index, kubectl) in scene.cluster().fixtures.kubectls_and_own().into_iter().enumerate() {
         let sh = scene.shell_with(&kubectl);
         let version = sh.ok("kubectl version --client");
         let mut forward = sh.start("kubectl port-forward kubia :8080");
