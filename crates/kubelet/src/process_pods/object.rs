@@ -158,6 +158,7 @@ fn status(part: &Part, process: &Process, current: &Pod) -> PodStatus {
                 running: Some(ContainerStateRunning { started_at: Some(process.started.clone()) }),
                 ..ContainerState::default()
             }),
+            last_state: Some(ContainerState::default()),
             ..ContainerStatus::default()
         }]),
         qos_class: known.qos_class,
