@@ -19,13 +19,13 @@ use crate::cri_view::{
     ANNOTATION_CONTAINER_HASH, LABEL_CONTAINER_NAME, LABEL_POD_NAME, LABEL_POD_NAMESPACE, LABEL_POD_UID,
 };
 use crate::environment::fields::PodAddresses;
-use crate::environment::{self, Environment, EnvironmentError, Fetched, Inputs};
+use crate::environment::{self, EnvFile, Environment, EnvironmentError, Fetched, FileName, Inputs};
 use crate::hosts;
 use crate::node_facts::NodeFacts;
 use crate::origin::is_static;
 use crate::planner::container_hash;
 use crate::resources;
-use crate::seams::{ConfigError, ContainerConfigs, ContainerRequest};
+use crate::seams::{ConfigError, ContainerConfigs, ContainerRequest, MountedVolumes};
 use crate::volumes;
 
 mod mounts;
@@ -56,7 +56,7 @@ pub struct ContainerConfigBuilder {
 impl ContainerConfigBuilder {
     async fn environment(&self, request: &ContainerRequest<'_>) -> Result<Environment, EnvironmentError> {
         let pod = request.pod;
-        let fetched = self.fetch(pod, request.container).await?;
+        let fetched = self.fetch(pod, request.container, request.volumes).await?;
         // As upstream: a static pod starts without the API, too, with the Services that are known by then.
         if !is_static(pod) {
             self.services.wait_synced().await;
@@ -85,7 +85,12 @@ impl ContainerConfigBuilder {
         services
     }
 
-    async fn fetch(&self, pod: &Pod, container: &Container) -> Result<Fetched, EnvironmentError> {
+    async fn fetch(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        volumes: &MountedVolumes,
+    ) -> Result<Fetched, EnvironmentError> {
         let wanted = environment::references(container);
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
@@ -99,6 +104,15 @@ impl ContainerConfigBuilder {
             let found = self.volumes.secrets().get(uid, namespace, &name).await;
             let found = found.map_err(EnvironmentError::Fetch)?;
             fetched.secrets.extend(found.map(|object| (name, object)));
+        }
+        let wanted = wanted.files.into_iter().filter_map(|file| {
+            let folder = volumes.volumes.get(&file.0)?.host_path.clone();
+            Some((folder, file))
+        });
+        let wanted: Vec<(PathBuf, FileName)> = wanted.collect();
+        if !wanted.is_empty() {
+            let files = tokio::task::spawn_blocking(move || read_files(wanted)).await;
+            fetched.files = files.map_err(|e| EnvironmentError::Fetch(e.to_string()))?;
         }
         Ok(fetched)
     }
@@ -152,6 +166,16 @@ impl ContainerConfigs for ContainerConfigBuilder {
         let status = status.clone();
         tokio::task::spawn_blocking(move || termination::message(&status)).await.unwrap_or_default()
     }
+}
+
+/// Reads files that variables come from, each in the folder of its volume. Blocks.
+fn read_files(wanted: Vec<(PathBuf, FileName)>) -> HashMap<FileName, EnvFile> {
+    let read = |(folder, file): (PathBuf, FileName)| {
+        let text = environment::files::read(&folder, &file.1);
+        let shown = folder.join(&file.1).display().to_string();
+        (file, EnvFile { shown, text })
+    };
+    wanted.into_iter().map(read).collect()
 }
 
 /// Where a pod's logs are: `ROOT/NAMESPACE_NAME_UID`.

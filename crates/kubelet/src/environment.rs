@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, FileKeySelector, Pod, Secret, Service};
 
 pub mod expansion;
 pub mod fields;
+pub mod files;
 pub mod resource_fields;
 pub mod services;
 #[cfg(test)]
@@ -38,19 +39,28 @@ pub enum EnvironmentError {
     ContainerMissing(String),
     #[error("quantity {0:?} cannot be parsed")]
     Quantity(String),
-    #[error("environment variable {0:?} takes its value from a file: not implemented")]
-    FileUnsupported(String),
+    #[error("cannot find the volume {0:?} referenced by FileKeyRef")]
+    FileVolumeMissing(String),
+    /// The file is not there, or not what such a file has to be.
+    #[error("couldn't parse env file")]
+    FileUnusable,
+    #[error("environment variable key {key:?} not found in file {file:?}")]
+    FileKeyMissing { key: String, file: String },
     /// The object could not be read for another reason than its absence.
     #[error("{0}")]
     Fetch(String),
 }
 
-/// The names of ConfigMaps and Secrets (of the pod's namespace) that environments refer to.
+/// The names of ConfigMaps and Secrets (of the pod's namespace), and the files, that environments refer to.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct References {
     pub config_maps: BTreeSet<String>,
     pub secrets: BTreeSet<String>,
+    pub files: BTreeSet<FileName>,
 }
+
+/// A file: the pod's volume, and the path in the volume.
+pub type FileName = (String, String);
 
 /// What `container`'s environment refers to.
 pub fn references(container: &Container) -> References {
@@ -70,6 +80,9 @@ pub fn references(container: &Container) -> References {
         if let Some(r) = &source.secret_key_ref {
             found.secrets.insert(r.name.clone());
         }
+        if let Some(r) = &source.file_key_ref {
+            found.files.insert((r.volume_name.clone(), r.path.clone()));
+        }
     }
     found
 }
@@ -79,6 +92,17 @@ pub fn references(container: &Container) -> References {
 pub struct Fetched {
     pub config_maps: HashMap<String, Arc<ConfigMap>>,
     pub secrets: HashMap<String, Arc<Secret>>,
+    /// Absent where the pod has no such volume.
+    pub files: HashMap<FileName, EnvFile>,
+}
+
+/// A file that variables come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvFile {
+    /// Where the file is on the node, for messages.
+    pub shown: String,
+    /// What is in the file, or why it cannot be read.
+    pub text: Result<String, String>,
 }
 
 /// Everything an environment is made from.
@@ -227,8 +251,27 @@ fn value_of(
             }),
         };
     }
-    if source.file_key_ref.is_some() {
-        return Err(EnvironmentError::FileUnsupported(variable.name.clone()));
+    match &source.file_key_ref {
+        Some(file) => from_file(inputs, file),
+        None => Ok(Some(String::new())),
     }
-    Ok(Some(String::new()))
+}
+
+/// The value in a file of a volume; as upstream, `optional` is about the key alone.
+fn from_file(inputs: &Inputs<'_>, source: &FileKeySelector) -> Result<Option<String>, EnvironmentError> {
+    let name = (source.volume_name.clone(), source.path.clone());
+    let Some(file) = inputs.fetched.files.get(&name) else {
+        return Err(EnvironmentError::FileVolumeMissing(name.0));
+    };
+    let unusable = |why: &str| {
+        let pod = inputs.pod.metadata.name.as_deref().unwrap_or_default();
+        tracing::warn!(pod, file = file.shown, why, "a file of environment variables is of no use");
+        EnvironmentError::FileUnusable
+    };
+    let text = file.text.as_ref().map_err(|why| unusable(why))?;
+    match files::value(text, &source.key).map_err(|why| unusable(&why.to_string()))? {
+        Some(value) => Ok(Some(value)),
+        None if source.optional == Some(true) => Ok(None),
+        None => Err(EnvironmentError::FileKeyMissing { key: source.key.clone(), file: file.shown.clone() }),
+    }
 }

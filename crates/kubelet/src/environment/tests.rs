@@ -26,12 +26,22 @@ fn make(container: Value, fetched: &Fetched, services: &[Value]) -> Result<Envir
     })
 }
 
+fn file(path: &str) -> FileName {
+    ("v".to_owned(), path.to_owned())
+}
+
 fn fetched() -> Fetched {
     let map: ConfigMap = serde_json::from_value(json!({"data": {"A": "1", "b.c": "2"}})).expect("a map");
     let secret: Secret = serde_json::from_value(json!({"data": {"S": "c2VjcmV0"}})).expect("a secret");
     Fetched {
         config_maps: [("m".to_owned(), Arc::new(map))].into(),
         secrets: [("s".to_owned(), Arc::new(secret))].into(),
+        files: [
+            (file("env"), EnvFile { shown: "/v/env".to_owned(), text: Ok("F='of a file'\n".to_owned()) }),
+            (file("lost"), EnvFile { shown: "/v/lost".to_owned(), text: Err("no such file".to_owned()) }),
+            (file("odd"), EnvFile { shown: "/v/odd".to_owned(), text: Ok("F=1".to_owned()) }),
+        ]
+        .into(),
     }
 }
 
@@ -93,6 +103,26 @@ fn missing_things_are_named_as_upstream_names_them() {
     check(json!({"secretKeyRef": {"name": "no", "key": "k"}}), "secret \"no\" not found");
     check(json!({"secretKeyRef": {"name": "s", "key": "k"}}), "couldn't find key k in Secret ns/s");
     check(json!({"fieldRef": {"fieldPath": "spec.nope"}}), "field label not supported: spec.nope");
+}
+
+#[test]
+fn files_give_values_and_only_their_keys_are_optional() {
+    let make_of = |volume: &str, path: &str, key: &str, optional: bool| {
+        let source = json!({"volumeName": volume, "path": path, "key": key, "optional": optional});
+        let variables =
+            json!([{"name": "X", "valueFrom": {"fileKeyRef": source}}, {"name": "Y", "value": "[$(X)]"}]);
+        let env = make(json!({"name": "c", "env": variables}), &fetched(), &[]);
+        env.map(|env| pairs(&env)).map_err(|error| error.to_string())
+    };
+    assert_eq!(make_of("v", "env", "F", false).expect("set"), ["X=of a file", "Y=[of a file]"]);
+    assert_eq!(make_of("v", "env", "G", true).expect("left out"), ["Y=[$(X)]"]);
+    let missing = "environment variable key \"G\" not found in file \"/v/env\"";
+    assert_eq!(make_of("v", "env", "G", false).expect_err("no key"), missing);
+    for path in ["lost", "odd"] {
+        assert_eq!(make_of("v", path, "F", true).expect_err("of no use"), "couldn't parse env file");
+    }
+    let missing = "cannot find the volume \"w\" referenced by FileKeyRef";
+    assert_eq!(make_of("w", "env", "F", true).expect_err("no volume"), missing);
 }
 
 #[test]
