@@ -59,6 +59,8 @@ pub struct Prober {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Attempt {
     Success,
+    /// A success that is worth an event.
+    Warning(String),
     Failure(String),
     /// The probe could not be carried out; it counts neither way.
     Error(String),
@@ -67,7 +69,7 @@ enum Attempt {
 impl Attempt {
     fn result(&self) -> ProbeResult {
         match self {
-            Self::Success => ProbeResult::Successful,
+            Self::Success | Self::Warning(_) => ProbeResult::Successful,
             Self::Failure(_) => ProbeResult::Failed,
             Self::Error(_) => ProbeResult::Unknown,
         }
@@ -96,6 +98,11 @@ pub async fn run(prober: Prober, probing: Probing, reports: mpsc::Sender<Report>
         figures.tried(attempt.result(), began.elapsed());
         let success = match attempt {
             Attempt::Success => true,
+            Attempt::Warning(output) => {
+                let text = format!("{} probe warning: {output}", probing.target.kind.title());
+                prober.events.record(probing.regarding.clone(), Severity::Warning, "ProbeWarning", text);
+                true
+            }
             Attempt::Failure(output) => {
                 let text = format!("{} probe failed: {output}", probing.target.kind.title());
                 prober.events.record(probing.regarding.clone(), Severity::Warning, "Unhealthy", text);
@@ -133,8 +140,7 @@ async fn try_once(prober: &Prober, probing: &Probing) -> Attempt {
             Err(why) => return Attempt::Error(why),
         };
         return match http_get(&target, timeout).await {
-            Ok(answer) if answer.status < 400 => Attempt::Success,
-            Ok(answer) => Attempt::Failure(format!("HTTP probe failed with statuscode: {}", answer.status)),
+            Ok(answer) => judged(&answer),
             Err(why) => Attempt::Failure(why),
         };
     }
@@ -154,6 +160,16 @@ async fn try_once(prober: &Prober, probing: &Probing) -> Attempt {
     Attempt::Error("missing probe handler".to_owned())
 }
 
+/// What an HTTP answer says of the container. One that leads to another host was not followed: it is a success with
+/// a warning (upstream `pkg/probe/http/http.go`).
+fn judged(answer: &HttpAnswer) -> Attempt {
+    match answer.status {
+        200..300 => Attempt::Success,
+        300..400 => Attempt::Warning(format!("Probe terminated redirects, Response body: {}", answer.body)),
+        other => Attempt::Failure(format!("HTTP probe failed with statuscode: {other}")),
+    }
+}
+
 async fn exec_probe(prober: &Prober, probing: &Probing, command: Vec<String>, timeout: Duration) -> Attempt {
     let timeout_s = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
     let shown = command.join(" ");
@@ -167,5 +183,20 @@ async fn exec_probe(prober: &Prober, probing: &Probing, command: Vec<String>, ti
             Attempt::Failure(format!("command timed out: {shown:?} timed out after {timeout_s}s"))
         }
         Err(error) => Attempt::Error(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_leads_elsewhere_is_a_success_with_a_warning() {
+        let of = |status| judged(&HttpAnswer::new(status, "see there"));
+        assert_eq!(of(204), Attempt::Success);
+        let warning = Attempt::Warning("Probe terminated redirects, Response body: see there".to_owned());
+        assert_eq!(of(302), warning);
+        assert!(matches!(warning.result(), ProbeResult::Successful));
+        assert_eq!(of(404), Attempt::Failure("HTTP probe failed with statuscode: 404".to_owned()));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, HOST, LOCATION, USER_AGENT};
 use http::{HeaderName, HeaderValue, Request, Uri};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -34,7 +34,16 @@ pub struct HttpTarget {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpAnswer {
     pub status: u16,
+    /// The first bytes of the body, as text.
+    pub body: String,
     location: Option<String>,
+}
+
+#[cfg(test)]
+impl HttpAnswer {
+    pub fn new(status: u16, body: &str) -> Self {
+        Self { status, body: body.to_owned(), location: None }
+    }
 }
 
 /// A port by number or by the name a container gives it.
@@ -151,9 +160,8 @@ where
         let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
         let status = answer.status().as_u16();
         let location = answer.headers().get(LOCATION).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        // An answer longer than what is kept is no failure of the container.
-        let _cut = Limited::new(answer.into_body(), BODY_LIMIT_BYTES).collect().await;
-        Ok(HttpAnswer { status, location })
+        let body = beginning(answer.into_body()).await;
+        Ok(HttpAnswer { status, body, location })
     };
     tokio::pin!(asking);
     tokio::pin!(connection);
@@ -164,6 +172,20 @@ where
             Err(error) => Err(error.to_string()),
         },
     }
+}
+
+/// The first bytes of a body. An answer that is longer than what is kept, or ends early, is no failure of the container.
+async fn beginning(mut body: hyper::body::Incoming) -> String {
+    let mut kept = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        let Some(data) = frame.data_ref() else { continue };
+        let room = BODY_LIMIT_BYTES - kept.len();
+        kept.extend_from_slice(&data[..data.len().min(room)]);
+        if kept.len() == BODY_LIMIT_BYTES {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&kept).into_owned()
 }
 
 fn request(target: &HttpTarget) -> Result<Request<Empty<Bytes>>, String> {
@@ -223,6 +245,21 @@ mod tests {
         assert_eq!(answer.expect("an answer").status, 503);
         assert!(first.starts_with("GET /a HTTP/1.1\r\n") && first.contains("user-agent: kube-probe/"));
         assert!(second.starts_with("GET /b HTTP/1.1\r\n"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_leads_to_another_host_ends_there_with_its_body_cut() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        let long = "x".repeat(BODY_LIMIT_BYTES + 1);
+        let length = long.len();
+        let head =
+            format!("HTTP/1.1 302 Found\r\nlocation: http://0.0.0.0/\r\ncontent-length: {length}\r\n\r\n");
+        let at = target(port, "/");
+        let text = format!("{head}{long}");
+        let (answer, _) = tokio::join!(http_get(&at, Duration::from_secs(5)), serve(&listener, &text));
+        let answer = answer.expect("an answer");
+        assert_eq!((answer.status, answer.body.len()), (302, BODY_LIMIT_BYTES));
     }
 
     #[tokio::test]
