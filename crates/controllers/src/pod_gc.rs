@@ -165,6 +165,7 @@ fn force(plan: &mut Plan, doomed: &Arc<Pod>, disruption: Option<&str>, now: Time
                 "reason": "DeletionByPodGC",
                 "message": message,
                 "lastTransitionTime": Time(now),
+                "observedGeneration": doomed.metadata.generation,
             }]);
         }
         plan.then(Action::StrategicPatch {
@@ -204,6 +205,7 @@ mod tests {
     fn named(name: &str) -> Pod {
         let mut pod = Pod::default();
         pod.metadata.name = Some(name.into());
+        pod.metadata.generation = Some(4);
         pod
     }
 
@@ -227,6 +229,7 @@ mod tests {
         };
         assert_eq!(patch["status"]["phase"], "Failed");
         assert_eq!(patch["status"]["conditions"][0]["reason"], "DeletionByPodGC");
+        assert_eq!(patch["status"]["conditions"][0]["observedGeneration"], 4);
         assert_eq!(policy.grace_period_s, Some(0));
     }
 

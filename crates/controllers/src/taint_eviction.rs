@@ -100,6 +100,7 @@ impl Controller for TaintEvictionController {
             "reason": "DeletionByTaintManager",
             "message": "Taint manager: deleting due to NoExecute taint",
             "lastTransitionTime": Time(now),
+            "observedGeneration": pod.metadata.generation,
         });
         plan.then(Action::StrategicPatch {
             target: target_of(pod).subresource("status"),
@@ -152,6 +153,7 @@ mod tests {
         let mut pod = Pod::default();
         pod.metadata.name = Some("p".into());
         pod.metadata.namespace = Some("ns".into());
+        pod.metadata.generation = Some(3);
         let tolerations = tolerated_s.map(|s| {
             vec![Toleration {
                 operator: Some("Exists".into()),
@@ -184,6 +186,8 @@ mod tests {
         assert!(deletes(&now));
         let Some(Action::Event { message, .. }) = now.actions.first() else { panic!("{now:?}") };
         assert_eq!(message, "Marking for deletion Pod ns/p");
+        let Some(Action::StrategicPatch { patch, .. }) = now.actions.get(1) else { panic!("{now:?}") };
+        assert_eq!(patch["status"]["conditions"][0]["observedGeneration"], 3);
 
         let waits = plan_at(150, None, Some(300));
         assert!(!deletes(&waits));
