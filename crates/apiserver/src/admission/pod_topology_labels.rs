@@ -26,18 +26,24 @@ impl Immediate for PodTopologyLabels {
     }
 
     fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
-        let bound = review.operation == Operation::Update && review.attributes.subresource == "binding";
-        let placed = review.operation == Operation::Create && review.attributes.subresource.is_empty();
-        let concerned = review.is_about("", "pods") && (bound || placed);
-        let Some(pod) = object.filter(|_| concerned) else { return Ok(()) };
-        let node = pod.str_at(&["spec", "nodeName"]).filter(|node| !node.is_empty());
+        let concerned = review.operation == Operation::Create && review.is_about("", "pods");
+        let Some(object) = object.filter(|_| concerned) else { return Ok(()) };
+        // The labels of a binding are handed to the pod that is bound.
+        let node = match review.attributes.subresource.as_str() {
+            "" => object.str_at(&["spec", "nodeName"]),
+            "binding" if object.str_at(&["target", "kind"]) == Some("Node") => {
+                object.str_at(&["target", "name"])
+            }
+            _ => None,
+        };
         // A node that is not there yet has no place.
+        let node = node.filter(|node| !node.is_empty());
         let Some(node) = node.and_then(|node| self.lookup.entry("", "nodes", "", node)) else {
             return Ok(());
         };
         for label in LABELS {
             if let Some(value) = node.label(label) {
-                pod.set_at(&["metadata", "labels", label], value.into());
+                object.set_at(&["metadata", "labels", label], value.into());
             }
         }
         Ok(())

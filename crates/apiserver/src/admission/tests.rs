@@ -692,20 +692,20 @@ async fn a_pod_knows_its_nodes_zone() {
     let labels =
         json!({"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1", "other": "x"});
     f.put("minions/n1", &json!({"metadata": {"name": "n1", "labels": labels}})).await;
-    let pod = |node: &str| json!({"metadata": {"name": "p", "labels": {"topology.kubernetes.io/zone": "own"}}, "spec": {"nodeName": node}});
-    let bind = Ask {
-        operation: Operation::Update,
-        resource: "pods/binding",
-        place: "a/p",
-        old: Some(json!({})),
-        ..CREATE_POD
-    };
-    for ask in [&bind, &CREATE_POD] {
+    let own = json!({"name": "p", "labels": {"topology.kubernetes.io/zone": "own"}});
+    let pod = |node: &str| json!({"metadata": own, "spec": {"nodeName": node}});
+    let binding = |kind: &str, node: &str| json!({"metadata": own, "target": {"kind": kind, "name": node}});
+    let bind = Ask { resource: "pods/binding", place: "a/p", ..CREATE_POD };
+    for (ask, placed) in [(&CREATE_POD, pod("n1")), (&bind, binding("Node", "n1"))] {
         assert_eq!(
-            admit(&plugin, ask, Some(pod("n1"))).unwrap()["metadata"]["labels"],
+            admit(&plugin, ask, Some(placed)).unwrap()["metadata"]["labels"],
             json!({"topology.kubernetes.io/zone": "z1", "topology.kubernetes.io/region": "r1"})
         );
-        assert_eq!(admit(&plugin, ask, Some(pod("n2"))).unwrap(), pod("n2"));
+    }
+    let others =
+        [(&CREATE_POD, pod("n2")), (&bind, binding("Node", "n2")), (&bind, binding("Machine", "n1"))];
+    for (ask, other) in others {
+        assert_eq!(admit(&plugin, ask, Some(other.clone())).unwrap(), other);
     }
     f.stop().await;
 }

@@ -105,6 +105,10 @@ fn assign(target: &Target, pod: &mut Object, binding: &Object, node: &str, now: 
     for (key, value) in binding.annotations() {
         pod.set_at(&["metadata", "annotations", key], value.into());
     }
+    // Admission writes the node's place there: `crates/apiserver/src/admission/pod_topology_labels.rs`.
+    for (key, value) in binding.labels() {
+        pod.set_at(&["metadata", "labels", key], value.into());
+    }
     condition::set(
         pod,
         json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}),

@@ -32,6 +32,22 @@ async fn a_binding_assigns_a_pod_once() {
     );
 }
 
+#[tokio::test]
+async fn the_labels_of_a_binding_become_those_of_the_pod() {
+    let harness = Harness::start().await;
+    let mut own = pod("p");
+    own["metadata"]["labels"] = json!({"app": "a", "topology.kubernetes.io/zone": "own"});
+    harness.post(PODS, &own).await.ok();
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding",
+        "metadata": {"name": "p", "labels": {"topology.kubernetes.io/zone": "z1"}},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": "n1"},
+    });
+    assert_eq!(harness.post(&format!("{PODS}/p/binding"), &binding).await.status, 201);
+    let bound = harness.get(&format!("{PODS}/p")).await.ok();
+    assert_eq!(bound["metadata"]["labels"], json!({"app": "a", "topology.kubernetes.io/zone": "z1"}));
+}
+
 /// Notes what it is asked about.
 #[derive(Clone, Default)]
 struct Witness(Arc<Mutex<Vec<String>>>);
