@@ -44,9 +44,9 @@ export class Site {
       if (new URL(request.url()).origin !== site.origin) site.faults.push(`a request elsewhere: ${request.url()}`);
     });
     page.on('requestfailed', (request) => {
-      // What is no longer wanted is given up.
+      // What is no longer wanted is given up; Chromium breaks requests off when the machine gets or loses a link.
       const why = request.failure()?.errorText ?? '';
-      if (why !== 'net::ERR_ABORTED') site.faults.push(`${request.url()}: ${why}`);
+      if (!['net::ERR_ABORTED', 'net::ERR_NETWORK_CHANGED'].includes(why)) site.faults.push(`${request.url()}: ${why}`);
     });
     await page.goto(link);
     await page.waitForURL(`${site.origin}/`);

@@ -57,7 +57,7 @@ impl Masks {
             // The column is as wide as the longest address.
             mask(r"CLUSTER-IP +", "CLUSTER-IP "),
             mask(r"127\.0\.0\.1:\d+", "SERVER"),
-            mask(r"knarr-[0-9a-z]+(-kc[so]-\d+)?", "CLUSTER"),
+            mask(r"knarr-[0-9a-z]+(-kc[so](-[0-9a-z]+)?)?", "CLUSTER"),
             mask(r"terminal-[0-9A-Za-z]+", "TERMINAL"),
             mask(r"(LS0t|DATA)[A-Za-z0-9+/=]{40,}", "DATA"),
             mask(r"\b\d+(d|h|m|s)(\d+(h|m|s))?\b *", "AGE "),
