@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use store::{
-    Change, Deletion, Error, Expect, KeyValue, ListPage, ListRange, Previous, Revision, Store, Watch,
-    WatchItem,
+    Change, Deletion, Error, Expect, KeyValue, ListPage, ListRange, Moment, Previous, Revision, Store,
+    Versions, Watch, WatchItem,
 };
 
 use crate::configuration::Configuration;
@@ -187,6 +187,24 @@ impl Store for Encrypted {
         provider::ready_to_open(providers, &found.value).await.map_err(|why| unreadable(key, why))?;
         let read = provider::open(providers, key, &found.value).map_err(|why| unreadable(key, why))?;
         Ok(read.outdated)
+    }
+
+    async fn moment(&self, time_ms: u64) -> Result<Moment, Error> {
+        self.inner.moment(time_ms).await
+    }
+
+    async fn oldest(&self) -> Result<Moment, Error> {
+        self.inner.oldest().await
+    }
+
+    async fn versions(&self, key: &str, limit: usize) -> Result<Versions, Error> {
+        let mut past = self.inner.versions(key, limit).await?;
+        for version in &mut past.versions {
+            if let Some(value) = &version.value {
+                version.value = Some(self.how.open(key, value).await?);
+            }
+        }
+        Ok(past)
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {

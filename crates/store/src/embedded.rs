@@ -3,7 +3,7 @@
 //! Start with [`Embedded`]. Writes queue up for one committer thread (`committer`), which evaluates them in
 //! order (`apply`), commits all waiting writes in one transaction with one fsync, publishes the changes to
 //! the watchers (`hub`) and answers the writers. Reads (`read`) see the last commit and never wait for one
-//! in progress. `layout` defines how revisions are stored in the file, `open` opens and makes it; `compaction` removes old history
+//! in progress; `past` tells when changes were made. `layout` defines how revisions are stored in the file, `open` opens and makes it; `compaction` removes old history
 //! from the file. [`check()`] looks through a file that is not in use for damage, [`repair()`] makes a sound file of
 //! what is intact.
 //!
@@ -20,7 +20,8 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::types::{
-    Deletion, Error, Expect, KeyValue, ListPage, ListRange, Previous, Revision, Store, Watch,
+    Deletion, Error, Expect, KeyValue, ListPage, ListRange, Moment, Previous, Revision, Store, Versions,
+    Watch,
 };
 
 mod apply;
@@ -30,6 +31,7 @@ mod compaction;
 mod hub;
 mod layout;
 mod open;
+mod past;
 mod read;
 mod repair;
 mod shared;
@@ -112,6 +114,17 @@ impl Embedded {
         answer.await.map_err(|_| Error::Closed)?
     }
 
+    /// Reads on a thread of its own what may take the disk long.
+    async fn read_apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&redb::ReadTransaction) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let shared = self.inner.shared.clone();
+        tokio::task::spawn_blocking(move || shared.read(work))
+            .await
+            .map_err(|e| Error::Io(format!("the reading was aborted: {e}").into()))?
+    }
+
     fn check_size(&self, bytes: usize) -> Result<(), Error> {
         let limit = self.inner.limit_bytes;
         if bytes > limit { Err(Error::TooLarge { bytes, limit }) } else { Ok(()) }
@@ -135,10 +148,7 @@ impl Store for Embedded {
     }
 
     async fn list(&self, range: ListRange) -> Result<ListPage, Error> {
-        let shared = self.inner.shared.clone();
-        tokio::task::spawn_blocking(move || shared.read(|txn| read::list(txn, &range)))
-            .await
-            .map_err(|e| Error::Io(format!("the list was aborted: {e}").into()))?
+        self.read_apart(move |txn| read::list(txn, &range)).await
     }
 
     async fn put(
@@ -183,6 +193,19 @@ impl Store for Embedded {
             Answer::Rejected(why) => Err(why),
             _ => Ok(()),
         }
+    }
+
+    async fn moment(&self, time_ms: u64) -> Result<Moment, Error> {
+        self.read_apart(move |txn| past::moment(txn, time_ms)).await
+    }
+
+    async fn oldest(&self) -> Result<Moment, Error> {
+        self.read_apart(past::oldest).await
+    }
+
+    async fn versions(&self, key: &str, limit: usize) -> Result<Versions, Error> {
+        let key: Arc<str> = key.into();
+        self.read_apart(move |txn| past::versions(txn, &key, limit)).await
     }
 
     async fn request_progress(&self) -> Result<(), Error> {

@@ -13,6 +13,6 @@ pub mod types;
 pub use embedded::{Config, Embedded};
 pub use memory::Memory;
 pub use types::{
-    Change, Deletion, Error, Expect, KeyValue, ListPage, ListRange, Previous, Revision, Store, Watch,
-    WatchItem,
+    Change, Deletion, Error, Expect, KeyValue, ListPage, ListRange, Moment, Previous, Revision, Store,
+    Version, Versions, Watch, WatchItem,
 };

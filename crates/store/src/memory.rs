@@ -16,7 +16,8 @@ use bytes::Bytes;
 use tokio::sync::watch as signal;
 
 use crate::types::{
-    Deletion, Error, Expect, KeyValue, ListPage, ListRange, Previous, Revision, Store, Watch,
+    Deletion, Error, Expect, KeyValue, ListPage, ListRange, Moment, Previous, Revision, Store, Versions,
+    Watch,
 };
 
 mod faults;
@@ -191,6 +192,21 @@ impl Store for Memory {
         self.check()?;
         self.asked.send_modify(|asked| *asked += 1);
         Ok(())
+    }
+
+    async fn moment(&self, time_ms: u64) -> Result<Moment, Error> {
+        self.check()?;
+        self.shared.state().moment(time_ms)
+    }
+
+    async fn oldest(&self) -> Result<Moment, Error> {
+        self.check()?;
+        Ok(self.shared.state().oldest())
+    }
+
+    async fn versions(&self, key: &str, limit: usize) -> Result<Versions, Error> {
+        self.check()?;
+        Ok(self.shared.state().versions(key, limit))
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), Error> {

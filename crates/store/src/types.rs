@@ -59,6 +59,9 @@ pub enum Error {
     Future { asked: Revision, current: Revision },
     #[error("the value has {bytes} bytes, more than the limit of {limit}")]
     TooLarge { bytes: usize, limit: usize },
+    /// The backend does not keep when its changes were made.
+    #[error("this store does not keep its past by time")]
+    NoPast,
     /// No room on the disk: nothing was written, reads go on.
     #[error("the disk is full: {0}")]
     DiskFull(Arc<str>),
@@ -96,6 +99,7 @@ impl Error {
             | Self::Compacted { .. }
             | Self::Future { .. }
             | Self::TooLarge { .. }
+            | Self::NoPast
             | Self::DiskFull(_)
             | Self::Unavailable(_)
             | Self::Locked { .. } => false,
@@ -122,6 +126,33 @@ pub struct ListPage {
     pub items: Vec<KeyValue>,
     pub revision: Revision,
     /// More keys follow the last one.
+    pub more: bool,
+}
+
+/// A state of the whole store, and a time at which that was its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub revision: Revision,
+    /// In milliseconds since 1970.
+    pub time_ms: u64,
+}
+
+/// What one change left of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    pub revision: Revision,
+    /// When the change was made, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// `None` where the change was the key's deletion (or expiry).
+    pub value: Option<Bytes>,
+}
+
+/// A key's past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versions {
+    /// The newest first.
+    pub versions: Vec<Version>,
+    /// Older ones than these have been there: they are forgotten, or the limit was reached.
     pub more: bool,
 }
 
@@ -207,6 +238,23 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets history before `revision`, which stays the oldest revision that can be listed or
     /// watched from. Current values stay. Does nothing if that history is forgotten already.
     async fn compact(&self, revision: Revision) -> Result<(), Error>;
+
+    /// The store's state at a time, in milliseconds since 1970: with every change that was made until
+    /// then, and none that was made later. [`Error::Compacted`] for a time whose changes are forgotten,
+    /// [`Error::NoPast`] where the backend keeps no times.
+    async fn moment(&self, _time_ms: u64) -> Result<Moment, Error> {
+        Err(Error::NoPast)
+    }
+
+    /// When the oldest state was that can be listed.
+    async fn oldest(&self) -> Result<Moment, Error> {
+        Err(Error::NoPast)
+    }
+
+    /// The last `limit` versions of a key that are kept, be the key there or not. [`Error::NoPast`] as above.
+    async fn versions(&self, _key: &str, _limit: usize) -> Result<Versions, Error> {
+        Err(Error::NoPast)
+    }
 
     /// The size of the backend's data, in bytes.
     async fn size_bytes(&self) -> Result<u64, Error>;

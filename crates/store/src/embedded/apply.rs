@@ -11,7 +11,7 @@ use super::write::{Answer, Op};
 use crate::types::{Change, Error, Expect, KeyValue, Revision};
 
 /// The shortest interval between two marks of the time.
-const MARK_EVERY_MS: u64 = 10_000;
+const MARK_EVERY_MS: u64 = 1_000;
 
 /// The tables of one write transaction, and what it has done so far.
 pub(super) struct Writer<'t> {
@@ -148,6 +148,7 @@ impl<'t> Writer<'t> {
         let revision = self.counters.revision + 1;
         let bytes = Record {
             deletion: value.is_none(),
+            time_ms: self.now_ms,
             create_revision,
             previous: previous.as_ref().map_or(0, |p| p.mod_revision),
             key,

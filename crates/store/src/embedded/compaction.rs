@@ -29,7 +29,13 @@ pub(super) fn step(db: &Database, upto: Revision, enough_bytes: Option<u64>) -> 
         }
         counters.save(&txn)?;
         let mut marks = txn.open_table(MARKS).map_err(storage_error)?;
-        marks.retain(|_, revision| revision >= counters.oldest).map_err(storage_error)?;
+        while marks
+            .first()
+            .map_err(storage_error)?
+            .is_some_and(|(_, revision)| revision.value() < counters.oldest)
+        {
+            marks.pop_first().map_err(storage_error)?;
+        }
     }
     txn.commit().map_err(storage_error)?;
     Ok(counters)

@@ -17,7 +17,7 @@ pub(super) const KEYS: TableDefinition<&str, (u64, u64, u64)> = TableDefinition:
 pub(super) const HISTORY: TableDefinition<u64, &[u8]> = TableDefinition::new("history");
 /// (expiry in milliseconds since the epoch, key).
 pub(super) const EXPIRY: TableDefinition<(u64, &str), ()> = TableDefinition::new("expiry");
-/// Milliseconds since the epoch → the revision that was current then; a mark every few seconds of writing.
+/// Milliseconds since the epoch → the revision that was current then; a mark every second of writing.
 pub(super) const MARKS: TableDefinition<u64, u64> = TableDefinition::new("marks");
 /// The file's [`FORMAT`] under [`META_FORMAT`].
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -25,9 +25,9 @@ pub(super) const META_FORMAT: &str = "format";
 /// One row: the [`Counters`] in the order of their fields.
 pub(super) const COUNTERS: TableDefinition<(), (u64, u64, u64, u64, u64)> = TableDefinition::new("counters");
 
-/// The format this program writes: every record carries a checksum, and the counters are one row. `upgrade` brings
+/// The format this program writes: every record carries a checksum and the time of its change, and the counters are one row. `upgrade` brings
 /// earlier formats up to it.
-pub(super) const FORMAT: u64 = 3;
+pub(super) const FORMAT: u64 = 4;
 /// The empty store's revision, as etcd's.
 pub(super) const FIRST_REVISION: Revision = 1;
 
@@ -39,9 +39,16 @@ pub struct Record<'a> {
     pub create_revision: Revision,
     /// The revision of the key's change before; 0 where the key was absent.
     pub previous: Revision,
+    /// When the change was made, in milliseconds since the epoch; 0 where a format before 4 did not say.
+    pub time_ms: u64,
     pub key: &'a str,
     pub value: &'a [u8],
 }
+
+const DELETION: u8 = 1;
+/// The header is followed by the time.
+const TIMED: u8 = 2;
+const TIME: usize = 8;
 
 /// The header: flags, revision, create revision, previous revision, the lengths of key and value, the checksum.
 const HEADER: usize = 37;
@@ -51,8 +58,9 @@ const SUM: std::ops::Range<usize> = 33..HEADER;
 impl<'a> Record<'a> {
     /// The record as it is stored at `revision`.
     pub fn encode(&self, revision: Revision) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER + self.key.len() + self.value.len());
-        out.push(u8::from(self.deletion));
+        let mut out = Vec::with_capacity(HEADER + TIME + self.key.len() + self.value.len());
+        let timed = if self.time_ms == 0 { 0 } else { TIMED };
+        out.push(if self.deletion { DELETION | timed } else { timed });
         for number in [revision, self.create_revision, self.previous] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -61,6 +69,9 @@ impl<'a> Record<'a> {
             out.extend_from_slice(&(length as u32).to_le_bytes());
         }
         out.extend_from_slice(&[0; SUM.end - SUM.start]);
+        if timed != 0 {
+            out.extend_from_slice(&self.time_ms.to_le_bytes());
+        }
         out.extend_from_slice(self.key.as_bytes());
         out.extend_from_slice(self.value);
         let sum = checksum(&out);
@@ -94,6 +105,7 @@ impl<'a> Record<'a> {
 struct Raw<'a> {
     revision: Revision,
     sum: u32,
+    timed: bool,
     record: Record<'a>,
 }
 
@@ -106,25 +118,35 @@ impl<'a> Raw<'a> {
         let (key_len, rest) = rest.split_first_chunk()?;
         let (value_len, rest) = rest.split_first_chunk()?;
         let (sum, rest) = rest.split_first_chunk()?;
+        if flags & !(DELETION | TIMED) != 0 {
+            return None;
+        }
+        let (time_ms, rest) = if flags & TIMED == 0 {
+            (0, rest)
+        } else {
+            let (time_ms, rest) = rest.split_first_chunk()?;
+            (u64::from_le_bytes(*time_ms), rest)
+        };
         let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*key_len) as usize)?;
         let value = rest.get(..u32::from_le_bytes(*value_len) as usize)?;
-        let deletion = match flags {
-            0 => false,
-            1 => true,
-            _ => return None,
-        };
         let record = Record {
-            deletion,
+            deletion: flags & DELETION != 0,
+            time_ms,
             create_revision: u64::from_le_bytes(*create),
             previous: u64::from_le_bytes(*previous),
             key: std::str::from_utf8(key).ok()?,
             value,
         };
-        Some(Self { revision: u64::from_le_bytes(*revision), sum: u32::from_le_bytes(*sum), record })
+        Some(Self {
+            revision: u64::from_le_bytes(*revision),
+            sum: u32::from_le_bytes(*sum),
+            timed: flags & TIMED != 0,
+            record,
+        })
     }
 
     fn length(&self) -> usize {
-        HEADER + self.record.key.len() + self.record.value.len()
+        HEADER + if self.timed { TIME } else { 0 } + self.record.key.len() + self.record.value.len()
     }
 
     fn is_sound(&self, bytes: &[u8]) -> bool {
@@ -218,8 +240,16 @@ mod tests {
 
     #[test]
     fn a_record_comes_back_and_no_changed_one_is_taken() {
+        for time_ms in [0, 1_700_000_000_123] {
+            comes_back(time_ms);
+        }
+    }
+
+    fn comes_back(time_ms: u64) {
         let record =
-            Record { deletion: true, create_revision: 7, previous: 9, key: "/a/ö", value: b"value" };
+            Record {
+                deletion: true, create_revision: 7, previous: 9, time_ms, key: "/a/ö", value: b"value"
+            };
         let bytes = record.encode(12);
         assert_eq!(Record::decode(12, &bytes).unwrap(), record);
         for cut in 0..bytes.len() {

@@ -53,7 +53,7 @@ fn make_tables(db: &Database) -> Result<(), Error> {
             let format = meta.get(META_FORMAT).map_err(storage_error)?.map(|g| g.value());
             return match format {
                 Some(FORMAT) => Ok(()),
-                Some(from @ (1 | 2)) => upgrade::run(db, from),
+                Some(from @ 1..FORMAT) => upgrade::run(db, from),
                 other => Err(damaged(&format!("its format is {other:?}, this program knows {FORMAT}"))),
             };
         }

@@ -161,8 +161,8 @@ fn write(fresh: &Path, found: &Found) -> Result<Repaired, Error> {
             if expires_ms != 0 {
                 expiry.insert((expires_ms, key.as_str()), ()).map_err(storage_error)?;
             }
-            let record =
-                Record { deletion: false, create_revision, previous: 0, key, value }.encode(revision);
+            let record = Record { deletion: false, create_revision, previous: 0, time_ms: 0, key, value }
+                .encode(revision);
             kept_bytes += record.len() as u64;
             history.insert(revision, record.as_slice()).map_err(storage_error)?;
             match known {

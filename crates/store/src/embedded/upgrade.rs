@@ -1,14 +1,21 @@
 //! Files of earlier formats become files of today's when they are opened: in one transaction, so that a crash leaves the
-//! one or the other. Records of format 1 carry no checksum; up to format 2 each counter was a row of `META`.
+//! one or the other. Records of format 1 carry no checksum; up to format 2 each counter was a row of `META`;
+//! up to format 3 records do not say when they were made.
 
 use redb::{Database, ReadableDatabase, ReadableTable, Table};
 
 use super::layout::{Counters, FORMAT, HISTORY, META, META_FORMAT, Record, damaged, storage_error};
 use crate::types::Error;
 
-/// Brings a file of format `from`, 1 or 2, up to today's.
+/// Brings a file of format `from`, 1 to 3, up to today's.
 pub(super) fn run(db: &Database, from: u64) -> Result<(), Error> {
     tracing::info!("the data file is brought up from format {from} to {FORMAT}");
+    if from == 3 {
+        // Records without a time are read on.
+        let txn = db.begin_write().map_err(storage_error)?;
+        txn.open_table(META).map_err(storage_error)?.insert(META_FORMAT, FORMAT).map_err(storage_error)?;
+        return txn.commit().map_err(storage_error);
+    }
     let before = db.begin_read().map_err(storage_error)?;
     let before = before.open_table(HISTORY).map_err(storage_error)?;
     let txn = db.begin_write().map_err(storage_error)?;
@@ -64,6 +71,7 @@ fn parse(bytes: &[u8]) -> Option<Record<'_>> {
         deletion: *deletion != 0,
         create_revision: u64::from_le_bytes(*create),
         previous: u64::from_le_bytes(*previous),
+        time_ms: 0,
         key: std::str::from_utf8(key).ok()?,
         value,
     })
@@ -87,7 +95,8 @@ mod tests {
     }
 
     fn today(create: u64, previous: u64, value: &[u8], revision: u64) -> Vec<u8> {
-        Record { deletion: false, create_revision: create, previous, key: "/a", value }.encode(revision)
+        Record { deletion: false, create_revision: create, previous, time_ms: 0, key: "/a", value }
+            .encode(revision)
     }
 
     #[test]
@@ -128,6 +137,19 @@ mod tests {
                     Counters { revision: 3, oldest: 2, history_bytes: 44, kept_bytes: 86, written_ms: 7 };
                 assert_eq!(counters, expected, "format {format}");
             }
+        }
+    }
+
+    #[test]
+    fn records_without_a_time_are_read_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        for before in [FORMAT, 3, FORMAT] {
+            let db = open(&path, 1 << 20).unwrap();
+            let txn = db.begin_write().unwrap();
+            let found = txn.open_table(META).unwrap().insert(META_FORMAT, before).unwrap().unwrap().value();
+            assert_eq!(found, FORMAT);
+            txn.commit().unwrap();
         }
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::types::{Change, Error, Expect, KeyValue, ListPage, ListRange, Revision};
+use crate::types::{
+    Change, Error, Expect, KeyValue, ListPage, ListRange, Moment, Revision, Version, Versions,
+};
 
 /// The empty store's revision, as etcd's.
 pub(super) const FIRST_REVISION: Revision = 1;
@@ -20,6 +22,8 @@ pub(super) struct State {
     /// The oldest revision that can be listed or watched from.
     oldest: Revision,
     now_ms: u64,
+    /// When each revision was made, ascending.
+    times: BTreeMap<Revision, u64>,
 }
 
 impl Default for State {
@@ -30,6 +34,7 @@ impl Default for State {
             revision: FIRST_REVISION,
             oldest: FIRST_REVISION,
             now_ms: 0,
+            times: BTreeMap::new(),
         }
     }
 }
@@ -87,6 +92,7 @@ impl State {
         });
         self.keys.insert(key.clone(), (written.clone(), expires_ms));
         let value = Some(written.value.clone());
+        self.times.insert(revision, self.now_ms);
         self.history.push_back(Arc::new(Change { revision, key, value, create_revision, previous }));
         Ok(written)
     }
@@ -103,6 +109,7 @@ impl State {
     /// Deletes the key as part of the current revision.
     fn remove(&mut self, key: &str) -> Option<KeyValue> {
         let (previous, _) = self.keys.remove(key)?;
+        self.times.insert(self.revision, self.now_ms);
         self.history.push_back(Arc::new(Change {
             revision: self.revision,
             key: previous.key.clone(),
@@ -176,6 +183,45 @@ impl State {
             changes.push(change.clone());
         }
         Ok(changes)
+    }
+
+    pub fn moment(&self, time_ms: u64) -> Result<Moment, Error> {
+        let made = self.times.iter().rev().find(|(_, made_ms)| **made_ms <= time_ms);
+        let revision = made.map_or(FIRST_REVISION, |(revision, _)| *revision);
+        self.check_revision(revision)?;
+        Ok(Moment { revision, time_ms })
+    }
+
+    pub fn oldest(&self) -> Moment {
+        Moment { revision: self.oldest, time_ms: self.time_of(self.oldest) }
+    }
+
+    fn time_of(&self, revision: Revision) -> u64 {
+        self.times.get(&revision).copied().unwrap_or(self.now_ms)
+    }
+
+    pub fn versions(&self, key: &str, limit: usize) -> Versions {
+        let changes = self.history.iter().rev().filter(|change| &*change.key == key);
+        let mut versions: Vec<Version> = changes
+            .clone()
+            .map(|change| Version {
+                revision: change.revision,
+                time_ms: self.time_of(change.revision),
+                value: change.value.clone(),
+            })
+            .collect();
+        let before = match changes.clone().next_back() {
+            Some(first) => first.previous.clone(),
+            None => self.get(key).cloned(),
+        };
+        versions.extend(before.map(|held| Version {
+            revision: held.mod_revision,
+            time_ms: self.time_of(held.mod_revision),
+            value: Some(held.value),
+        }));
+        let more = versions.len() > limit;
+        versions.truncate(limit);
+        Versions { versions, more }
     }
 
     pub fn compact(&mut self, upto: Revision) -> Result<(), Error> {

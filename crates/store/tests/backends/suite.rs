@@ -213,6 +213,51 @@ async fn keys_expire_at_their_time_unless_written_again<B: Timed>(mut backend: B
     assert!(get(store, "/kept").await.is_some());
 }
 
+async fn the_past_is_found_by_time_and_by_key<B: Timed>(mut backend: B) {
+    let start_ms = u64::try_from(crate::start().as_millisecond()).unwrap();
+    let minute = SignedDuration::from_mins(1);
+    {
+        let store = &*backend.store();
+        for value in ["one", "two"] {
+            put(store, "/x", value).await;
+            put(store, "/other", value).await;
+            backend.clock().advance(minute);
+        }
+        delete(store, "/x").await;
+        backend.clock().advance(minute);
+        put(store, "/x", "three").await;
+        backend.clock().advance(minute);
+        put(store, "/other", "last").await;
+    }
+    backend.reopen().await;
+    let store = &*backend.store();
+    let at = async |seconds: u64| {
+        let then = store.moment(start_ms + seconds * 1000).await.unwrap();
+        let range = ListRange { prefix: "/x".into(), at: Some(then.revision), ..ListRange::default() };
+        let page = store.list(range).await.unwrap();
+        page.items.first().map(|found| String::from_utf8(found.value.to_vec()).unwrap())
+    };
+    let told = |text: &str| Some(text.to_owned());
+    assert_eq!((at(1).await, at(59).await), (told("one"), told("one")));
+    assert_eq!((at(61).await, at(119).await, at(121).await), (told("two"), told("two"), None));
+    assert_eq!((at(181).await, at(1_000_000).await), (told("three"), told("three")));
+    let past = store.versions("/x", 10).await.unwrap();
+    let seen: Vec<_> =
+        past.versions.iter().map(|v| ((v.time_ms - start_ms) / 1000, v.value.as_deref())).collect();
+    let expected: [(u64, Option<&[u8]>); 4] =
+        [(180, Some(b"three")), (120, None), (60, Some(b"two")), (0, Some(b"one"))];
+    assert_eq!((&seen[..], past.more), (&expected[..], false));
+    let last = store.versions("/x", 1).await.unwrap();
+    assert_eq!((last.versions.len(), last.more), (1, true));
+    assert_eq!(store.versions("/none", 10).await.unwrap().versions, []);
+    // What is forgotten is refused, not guessed.
+    store.compact(past.versions[1].revision).await.unwrap();
+    assert!(matches!(store.moment(start_ms + 61_000).await, Err(Error::Compacted { .. })));
+    assert_eq!(at(121).await, None);
+    assert_eq!(store.versions("/x", 10).await.unwrap().versions[0], past.versions[0]);
+    assert!(store.oldest().await.unwrap().revision >= past.versions[1].revision);
+}
+
 async fn a_lagging_watch_misses_nothing_and_is_told_when_history_is_gone<B: Backend>(backend: B) {
     let store = &*backend.store();
     let mut slow = store.watch("/", 1).await.unwrap();
@@ -302,5 +347,5 @@ suite!(embedded memory etcd: {
 
 /// What goes by a clock that tests move, which etcd's does not.
 mod timed {
-    suite!(embedded memory: { keys_expire_at_their_time_unless_written_again });
+    suite!(embedded memory: { keys_expire_at_their_time_unless_written_again, the_past_is_found_by_time_and_by_key });
 }
