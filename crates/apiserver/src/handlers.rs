@@ -12,6 +12,7 @@ mod gzip;
 pub(crate) mod list;
 pub(crate) mod metadata;
 pub(crate) mod options;
+pub(crate) mod past;
 pub(crate) mod patch;
 pub(crate) mod post;
 pub(crate) mod put;

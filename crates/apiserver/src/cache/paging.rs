@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use store::{ListRange, Revision};
+use store::{KeyValue, ListRange, Revision};
 
 use super::{CacheError, Entry, ROOT, ResourceCache, Scope};
 
@@ -118,6 +118,29 @@ impl ResourceCache {
         // One was taken from the iterator to see that there is more.
         let remaining = (more && query.scope.selects_all()).then(|| entries.count() + 1);
         Ok(page(revision, taken, more, remaining))
+    }
+
+    /// An object as it was at a revision.
+    ///
+    /// # Errors
+    /// [`CacheError::Expired`] when the revision has left the store's history.
+    pub async fn get_at(
+        &self,
+        namespace: &str,
+        name: &str,
+        at: Revision,
+    ) -> Result<Option<Arc<Entry>>, CacheError> {
+        let key = self.spec.key(namespace, name);
+        // The key itself is the first of those that begin with it.
+        let range = ListRange { prefix: key.clone(), limit: 1, at: Some(at), ..ListRange::default() };
+        let listed = self.store.list(range);
+        let found = self.shared.calls.timed("get", &self.spec.resource, listed).await?.items;
+        Ok(found.into_iter().next().filter(|item| *item.key == *key).and_then(|item| self.entry(item)))
+    }
+
+    /// An object as one of its versions in the store; `None` for a value that is no object.
+    pub fn entry_of(&self, item: KeyValue) -> Option<Arc<Entry>> {
+        self.entry(item)
     }
 
     async fn page_from_store(&self, query: &PageQuery, prefix: String) -> Result<Page, CacheError> {

@@ -166,5 +166,6 @@ pub(crate) async fn collection(target: Target, mut call: Call) -> Outcome {
         }
     });
     deletions.await?;
-    list::respond(&target, &call, answer, page).await
+    let now = target.context.deps.clock.now();
+    list::respond(&target, &call, answer, page, now).await
 }

@@ -8,11 +8,13 @@ use api::layout::Laid;
 use api::{Error, GroupKind, Object};
 use bytes::Bytes;
 use http::StatusCode;
+use jiff::Timestamp;
 use resources::protobuf::{LIST_ITEM, list_metadata};
 use serde_json::{Value, json};
 use store::Revision;
 
 use super::gzip;
+use super::past::{self, Then};
 use super::select;
 use super::storage::{Target, cache_error, read_error};
 use super::table;
@@ -26,8 +28,11 @@ use crate::respond::{self, Outcome};
 /// Handles LIST.
 pub(crate) async fn list(target: Target, call: &Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers, target.row.in_protobuf())?;
-    let page = page(&target, call).await?;
-    respond(&target, call, answer, page).await
+    let then = past::asked(&target, &call.query).await?;
+    let page = page_at(&target, call, then.as_ref()).await?;
+    let now = then.as_ref().map_or_else(|| target.context.deps.clock.now(), |then| then.time);
+    let response = respond(&target, call, answer, page, now).await?;
+    Ok(past::told(response, then.as_ref()))
 }
 
 /// `resourceVersion` as a number; 0 stands for any.
@@ -117,12 +122,21 @@ fn too_old(after: String) -> Error {
     Error { next: Some(next.encode().into()), ..error }
 }
 
-/// The page that the request's parameters ask for.
+/// The page that the request's parameters ask for, of the present.
 pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
+    page_at(target, call, None).await
+}
+
+async fn page_at(target: &Target, call: &Call, then: Option<&Then>) -> Result<Page, Error> {
     let query = &call.query;
     query.integer("timeoutSeconds")?;
     let limit = query.integer("limit")?.and_then(|l| usize::try_from(l).ok()).unwrap_or(0);
     let mut state = state(query, limit, target.context.deps.clock.now().as_second())?;
+    if let Some(then) = then
+        && query.non_empty("continue").is_none()
+    {
+        state.at = Some(then.revision);
+    }
     let scope = select::scope(&target.row, call)?;
     if let Some(wanted) = state.not_older {
         target.context.deps.cache.not_older(wanted).await.map_err(|error| cache_error(&error))?;
@@ -159,8 +173,14 @@ pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
     Ok(page)
 }
 
-/// Writes a page in the negotiated form.
-pub(crate) async fn respond(target: &Target, call: &Call, answer: Answer, page: Page) -> Outcome {
+/// Writes a page in the negotiated form; ages are counted to `now`.
+pub(crate) async fn respond(
+    target: &Target,
+    call: &Call,
+    answer: Answer,
+    page: Page,
+    now: Timestamp,
+) -> Outcome {
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if let Some(next) = &page.next {
         metadata["continue"] = next.encode().into();
@@ -178,8 +198,8 @@ pub(crate) async fn respond(target: &Target, call: &Call, answer: Answer, page: 
         }
         (Shape::Table(version), _) => {
             let form = table::Form::parse(version, &call.query)?;
-            let mut table =
-                form.table(target, &objects(target, &page).await?, &page.revision.to_string(), true);
+            let (printer, revision) = (&*target.row.printer, page.revision.to_string());
+            let mut table = form.table_of(printer, &objects(target, &page).await?, now, &revision, true);
             table["metadata"] = metadata;
             respond::value(StatusCode::OK, answer, &table)?
         }

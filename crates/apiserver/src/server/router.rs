@@ -12,7 +12,7 @@ use resources::{Resource, Verb};
 use super::paths;
 use crate::context::Context;
 use crate::handlers::storage::Target;
-use crate::handlers::{delete, freshness, list, patch, post, put, read, watch};
+use crate::handlers::{delete, freshness, list, past, patch, post, put, read, watch};
 use crate::proxy::aggregated;
 use crate::request::call::Call;
 use crate::respond::{self, Outcome};
@@ -98,6 +98,9 @@ async fn verb(context: Arc<Context>, row: Arc<Resource>, call: Call) -> Outcome 
     // All namespaces together can only be read.
     if all_namespaces && matches!(verb, Verb::Create | Verb::DeleteCollection) {
         return Err(no_such_method());
+    }
+    if !matches!(verb, Verb::Get | Verb::List) {
+        past::refuse(&call.query)?;
     }
     let target = Target::new(context, row)?;
     match verb {

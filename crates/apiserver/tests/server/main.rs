@@ -26,6 +26,7 @@ mod negotiating;
 mod objects;
 mod operations;
 mod paging;
+mod past;
 mod protobuf;
 mod quota;
 mod random;
