@@ -12,12 +12,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio_tungstenite::{WebSocketStream, tungstenite};
 
 use crate::credentials;
 use crate::failure::{Failure, quoted};
 use crate::kubeconfig::{Settings, os_words};
+use crate::past;
 use crate::transport::Connector;
 
 /// Longest answer that is taken into memory, in bytes.
@@ -138,6 +140,8 @@ pub struct Client {
     headers: HeaderMap,
     timeout: Option<Duration>,
     warnings: Warnings,
+    /// The time whose state of objects is read; `None` for the present.
+    then: std::cell::Cell<Option<Timestamp>>,
 }
 
 /// How warnings of the server are told: once each.
@@ -177,11 +181,24 @@ impl Client {
         let http = Http::builder(TokioExecutor::new()).build(connector);
         let headers = headers(&user, &settings.impersonate)?;
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { runtime, http, base, headers, timeout, warnings: Warnings::default() })
+        Ok(Self {
+            runtime,
+            http,
+            base,
+            headers,
+            timeout,
+            warnings: Warnings::default(),
+            then: Default::default(),
+        })
     }
 
     pub fn address(&self) -> &str {
         &self.base
+    }
+
+    /// From now on objects are read as they were at this time; `None` for the present.
+    pub fn look_at(&self, then: Option<Timestamp>) {
+        self.then.set(then);
     }
 
     /// Waits for `work`.
@@ -299,7 +316,13 @@ impl Client {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(request.content_type));
         }
         headers.extend(more);
-        let target = format!("{}{}", self.base, request.target());
+        let then =
+            self.then.get().filter(|_| request.method == Method::GET && past::is_of_objects(&request.path));
+        let asked = match then {
+            Some(then) => request.clone().with("at", &then.to_string()).target(),
+            None => request.target(),
+        };
+        let target = format!("{}{asked}", self.base);
         let mut built = http::Request::new(Full::new(Bytes::from(request.body.clone())));
         *built.method_mut() = request.method.clone();
         *built.uri_mut() =
@@ -307,6 +330,12 @@ impl Client {
         *built.headers_mut() = headers;
         let response = self.http.request(built).await.map_err(|e| self.unreachable(&e))?;
         self.warnings.tell(response.headers());
+        if then.is_some() && response.status().is_success() && !response.headers().contains_key(past::HEADER)
+        {
+            return Err(Failure::message(
+                "the server shows the present whatever time is asked for: it does not keep the past",
+            ));
+        }
         Ok(response)
     }
 

@@ -19,6 +19,7 @@ mod explain;
 mod expose;
 mod generate;
 mod get;
+mod history;
 mod label;
 mod logs;
 mod nodes;
@@ -30,6 +31,7 @@ mod rollout;
 mod scale;
 mod set;
 mod top;
+mod undelete;
 mod version;
 mod wait;
 
@@ -81,6 +83,8 @@ pub const ALL: &[&[Command]] = &[
     &options::COMMANDS,
     &plugin::COMMANDS,
     &version::COMMANDS,
+    &history::COMMANDS,
+    &undelete::COMMANDS,
 ];
 
 /// What the stock kubectl has and this one does not have yet: refused by name.

@@ -21,6 +21,7 @@ mod help;
 mod kubeconfig;
 mod last_applied;
 mod output;
+mod past;
 pub mod printing;
 mod remote;
 mod session;

@@ -13,6 +13,7 @@ use crate::discovery::{Catalogue, Resource, unknown};
 use crate::failure::Failure;
 use crate::flags::{Parsed, duration_ns};
 use crate::kubeconfig::{Kubeconfig, Overrides, Settings, home};
+use crate::past;
 
 pub struct Session {
     /// The command's words (`config view`).
@@ -91,6 +92,20 @@ impl Session {
 
     pub fn client(&self) -> Result<&Client, Failure> {
         filled(&self.client, || Client::new(self.settings()?, self.timeout()?))
+    }
+
+    /// Where `--at` is given, has the client read objects as they were then. Returns the time that is looked at.
+    ///
+    /// # Errors
+    /// When `--at` is no time of the past.
+    pub fn look_at(&self) -> Result<Timestamp, Failure> {
+        let (text, now) = (self.flags.text("at"), self.now());
+        if text.is_empty() {
+            return Ok(now);
+        }
+        let then = past::time(text, now)?;
+        self.client()?.look_at(Some(then));
+        Ok(then)
     }
 
     /// The client, if one was needed.

@@ -59,6 +59,24 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
+    /// Tell what became of an object: who changed which fields, and when
+    #[command(disable_help_flag = true)]
+    History {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+    /// Make a deleted object anew as it last was, with what belonged to it
+    #[command(disable_help_flag = true)]
+    Undelete {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
+    /// Compare objects with what they were (--at 10m), or with what files would make of them (-f FILE)
+    #[command(disable_help_flag = true)]
+    Diff {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Serve the dashboard of a cluster on this machine's loopback, until it is stopped
     Dashboard(Dashboard),
     /// The node's images
@@ -361,6 +379,9 @@ impl Migrate {
     pub fn wanted(&self) -> Result<Choice> {
         if self.etcd.backend.is_some() {
             bail!("--store says nothing here: --to names the store");
+        }
+        if self.etcd.history_mib.is_some() {
+            bail!("--history-mib says nothing here: what is moved is the present");
         }
         let flags = StoreFlags { backend: Some(self.to), ..self.etcd.clone() };
         Ok(flags.choice()?.unwrap_or(Choice::Embedded))

@@ -66,6 +66,7 @@ fn internal(arguments: &[std::ffi::OsString]) -> Option<ExitCode> {
     }
     match arguments.get(1).and_then(|argument| argument.to_str()) {
         Some("kubectl") => Some(ExitCode::from(cli::run(&arguments[2..]))),
+        Some("history" | "undelete" | "diff") => Some(ExitCode::from(cli::run(&arguments[1..]))),
         Some("cni") => Some(ExitCode::from(cni::main(Plugin::Bridge))),
         Some("shim") => Some(shim::main()),
         _ => None,
@@ -92,7 +93,11 @@ fn dispatch(command: &Command) -> Result<ExitCode> {
         Command::Dashboard(asked) => asynchronous(commands::dashboard::run(asked))?,
         Command::Why(asked) => asynchronous(commands::why::run(asked))?,
         Command::Token(token) => asynchronous(commands::token::run(token))?,
-        Command::Kubectl { arguments } => return Ok(ExitCode::from(cli::run(arguments))),
+        // These read their arguments themselves, see `internal`.
+        Command::Kubectl { arguments }
+        | Command::History { arguments }
+        | Command::Undelete { arguments }
+        | Command::Diff { arguments } => return Ok(ExitCode::from(cli::run(arguments))),
         Command::Crictl(view) => asynchronous(commands::crictl::run(view))?,
     }
     Ok(ExitCode::SUCCESS)

@@ -157,6 +157,7 @@ impl Settings {
         self.node.check()?;
         NodePorts::parse(&self.node_port_addresses)?;
         self.store.choice()?;
+        self.store.history_bytes()?;
         if !self.load_balancer_pool.is_empty() {
             Pool::parse(&self.load_balancer_pool)?;
         }

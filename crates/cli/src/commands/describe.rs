@@ -8,12 +8,14 @@ use crate::client::{Client, Request, escaped, name_part};
 use crate::describe::{Related, RelatedError, ResourceName, Selection, describe};
 use crate::failure::Failure;
 use crate::output::{err, out};
+use crate::past;
 use crate::session::Session;
 
 pub const COMMANDS: [Command; 1] = [Command {
     words: "describe",
     flags: &[
         FILES,
+        past::FLAG,
         "A all-namespaces bool=false, chunk-size int=500, l selector text, show-events bool=true",
     ],
     usage: "(-f FILENAME | TYPE [NAME_PREFIX | -l label] | TYPE/NAME)",
@@ -37,6 +39,7 @@ fn run(session: &Session) -> Result<(), Failure> {
         field_selector: String::new(),
         all_namespaces: flags.bool("all-namespaces"),
     };
+    let now = session.look_at()?;
     let (mut infos, mut failures) = if session.arguments().is_empty() {
         (builder::present(session)?, Vec::new())
     } else {
@@ -50,7 +53,7 @@ fn run(session: &Session) -> Result<(), Failure> {
     }
     let related = Server(session.client()?);
     for (index, info) in infos.iter().enumerate() {
-        match describe(&related, &info.object, session.now(), flags.bool("show-events")) {
+        match describe(&related, &info.object, now, flags.bool("show-events")) {
             Ok(text) if index == 0 => out(&text)?,
             Ok(text) => out(&format!("\n\n{text}"))?,
             Err(error) => failures.push(Failure::message(error.to_string())),

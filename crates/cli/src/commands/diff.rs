@@ -1,18 +1,21 @@
 //! `diff`: what applying files would change, as another program shows it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command as Program, Stdio};
 
 use api::selector::LabelSelector;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Command, apply};
-use crate::builder::{self, FILES, Info};
+use crate::builder::{self, FILES, Info, Target};
 use crate::client::Request;
 use crate::failure::{Failure, quoted};
 use crate::format::without_managed_fields;
 use crate::kubeconfig::os_words;
 use crate::output::err;
+use crate::past;
 use crate::printing::{self, OutputFormat};
 use crate::session::Session;
 
@@ -22,6 +25,7 @@ pub const COMMANDS: [Command; 1] = [Command {
         FILES,
         "concurrency int=1, field-manager text, force-conflicts bool=false, prune bool=false, prune-allowlist array, \
          l selector text, server-side bool=false, show-managed-fields bool=false",
+        "at list",
     ],
     usage: "-f FILENAME",
     about: "Diff the live version against a would-be applied version",
@@ -45,6 +49,9 @@ fn run(session: &Session) -> Result<(), Failure> {
 
 fn compared(session: &Session) -> Result<u8, Failure> {
     let flags = &session.flags;
+    if flags.changed("at") {
+        return in_time(session);
+    }
     if !session.arguments().is_empty() {
         return Err(session.usage(&format!("Unexpected args: [{}]", session.arguments().join(" "))));
     }
@@ -62,10 +69,6 @@ fn compared(session: &Session) -> Result<u8, Failure> {
     }
     let selector =
         LabelSelector::parse(flags.text("selector")).map_err(|e| Failure::message(e.to_string()))?;
-    let folder = |prefix: &str| {
-        let made = tempfile::Builder::new().prefix(prefix).tempdir();
-        made.map_err(|e| Failure::message(format!("creating a folder: {}", os_words(&e))))
-    };
     let (live, merged) = (folder("LIVE-")?, folder("MERGED-")?);
     for info in builder::manifests(session)? {
         let labels = &info.object["metadata"]["labels"];
@@ -81,6 +84,80 @@ fn compared(session: &Session) -> Result<u8, Failure> {
         write(session, &merged.path().join(&name), after)?;
     }
     shown(live.path(), merged.path())
+}
+
+fn folder(prefix: &str) -> Result<tempfile::TempDir, Failure> {
+    let made = tempfile::Builder::new().prefix(prefix).tempdir();
+    made.map_err(|e| Failure::message(format!("creating a folder: {}", os_words(&e))))
+}
+
+/// Compares objects as they were at one time with what they were at another, or with what they are.
+fn in_time(session: &Session) -> Result<u8, Failure> {
+    let (flags, now) = (&session.flags, session.now());
+    let (from, to) = match flags.list("at") {
+        [from] => (past::time(from, now)?, None),
+        [from, to] => (past::time(from, now)?, Some(past::time(to, now)?)),
+        _ => return Err(Failure::message("--at can be given once or twice")),
+    };
+    if !flags.list("filename").is_empty() || !flags.text("kustomize").is_empty() {
+        return Err(Failure::message("--at compares what was there; it cannot be used with -f and -k"));
+    }
+    let (before, after) = (folder("BEFORE-")?, folder("AFTER-")?);
+    // What is meant is what is meant now: a kind is asked for by its name.
+    let targets = builder::targets(session, session.arguments())?;
+    if targets.is_empty() {
+        return Err(session.usage("an object or a kind is wanted: TYPE [NAME], or TYPE/NAME"));
+    }
+    let (old, new) = (states_at(session, &targets, Some(from))?, states_at(session, &targets, to)?);
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let of = |states: &BTreeMap<String, Value>| states.get(name).cloned().unwrap_or_default();
+        let (mut first, mut second) = (of(&old), of(&new));
+        if [&first, &second].iter().any(|one| one["kind"] == "Secret" && one["apiVersion"] == "v1") {
+            mask(&mut first, &mut second);
+        }
+        write(session, &before.path().join(name), first)?;
+        write(session, &after.path().join(name), second)?;
+    }
+    shown(before.path(), after.path())
+}
+
+/// The objects at a time, by the names of their files.
+fn states_at(
+    session: &Session,
+    targets: &[Target],
+    time: Option<Timestamp>,
+) -> Result<BTreeMap<String, Value>, Failure> {
+    let client = session.client()?;
+    client.look_at(time);
+    let mut found = BTreeMap::new();
+    for target in targets {
+        let (resource, name) = match target {
+            Target::Kind(resource) => (resource, None),
+            Target::Named(resource, name) => (resource, Some(name)),
+        };
+        let namespace = if resource.namespaced { Some(session.namespace()?) } else { None };
+        let selector = session.flags.text("selector");
+        let (request, items) = match name {
+            Some(name) => (Request::get(resource.object_path(namespace, name)?), false),
+            None => (Request::get(resource.path(namespace)).with("labelSelector", selector), true),
+        };
+        let mut answer = match client.json(&request) {
+            Err(failure) if failure.is_not_found() && !items => continue,
+            other => other?,
+        };
+        let objects = match answer["items"].take() {
+            Value::Array(objects) if items => objects,
+            _ => vec![answer],
+        };
+        for mut object in objects {
+            object["apiVersion"] = resource.api_version().into();
+            object["kind"] = resource.kind.as_str().into();
+            found.insert(file_name(&Info::of(resource, object.clone())), object);
+        }
+    }
+    client.look_at(None);
+    Ok(found)
 }
 
 /// `apps.v1.Deployment.default.web`

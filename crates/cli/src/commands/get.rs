@@ -14,6 +14,7 @@ use crate::discovery::Resource;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::{bytes, err, out};
+use crate::past;
 use crate::session::Session;
 use crate::table::{Options, Printer};
 
@@ -22,6 +23,7 @@ pub const COMMANDS: [Command; 1] = [Command {
     flags: &[
         FILES,
         format::FLAGS,
+        past::FLAG,
         "A all-namespaces bool=false, chunk-size int=500, field-selector text, ignore-not-found bool=false, \
          L label-columns list, no-headers bool=false, output-watch-events bool=false, raw text, l selector text, \
          server-print bool=true, show-kind bool=false, show-labels bool=false, sort-by text, subresource text, \
@@ -51,8 +53,13 @@ fn run(session: &Session) -> Result<(), Failure> {
             "--output-watch-events option can only be used with --watch or --watch-only",
         ));
     }
+    let watches = flags.bool("watch") || flags.bool("watch-only");
+    if watches && flags.changed("at") {
+        return Err(Failure::message("--at cannot be used with --watch: the past does not change"));
+    }
+    session.look_at()?;
     let asked = asked(session)?;
-    if flags.bool("watch") || flags.bool("watch-only") {
+    if watches {
         return watch::run(session, &asked, format.as_ref());
     }
     match format {

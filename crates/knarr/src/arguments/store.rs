@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 /// Upstream's default, below which all its keys are.
 const PREFIX: &str = "/registry";
 
+/// A TiB.
+const HISTORY_MIB_MAX: i64 = 1 << 20;
+
 /// What keeps the objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,6 +48,9 @@ pub struct StoreFlags {
     /// Below which all keys in etcd are [default: /registry]
     #[arg(long, value_name = "PREFIX")]
     pub etcd_prefix: Option<String>,
+    /// How much of the embedded store's past is kept, in MiB; the last five minutes are kept in any case [default: 32]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=HISTORY_MIB_MAX))]
+    pub history_mib: Option<u32>,
 }
 
 /// Which store is wanted.
@@ -77,6 +83,20 @@ impl StoreFlags {
             etcd_certfile: path(&self.etcd_certfile, &file.etcd_certfile),
             etcd_keyfile: path(&self.etcd_keyfile, &file.etcd_keyfile),
             etcd_prefix: self.etcd_prefix.clone().or_else(|| file.etcd_prefix.clone()),
+            history_mib: self.history_mib.or(file.history_mib),
+        }
+    }
+
+    /// How much of the past is to be kept, in bytes, where that is said.
+    ///
+    /// # Errors
+    /// When it is not within the limits.
+    pub fn history_bytes(&self) -> Result<Option<u64>> {
+        match self.history_mib {
+            Some(mib) if !(1..=HISTORY_MIB_MAX).contains(&i64::from(mib)) => {
+                bail!("historyMib: must be between 1 and {HISTORY_MIB_MAX}")
+            }
+            mib => Ok(mib.map(|mib| u64::from(mib) << 20)),
         }
     }
 
@@ -148,6 +168,9 @@ impl StoreFlags {
         if let Some(prefix) = &self.etcd_prefix {
             flag("etcd-prefix", prefix.into());
         }
+        if let Some(mib) = self.history_mib {
+            flag("history-mib", mib.to_string().into());
+        }
         Ok(arguments)
     }
 }
@@ -195,7 +218,8 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_are_handed_on() {
-        let given = flags(&["--etcd-servers=https://a:1,https://b:1", "--etcd-cafile=ca.pem"]);
+        let given =
+            flags(&["--etcd-servers=https://a:1,https://b:1", "--etcd-cafile=ca.pem", "--history-mib=7"]);
         let file: StoreFlags = serde_json::from_str(
             r#"{"backend": "etcd", "etcdServers": ["http://c:1"], "etcdPrefix": "tenants/x/"}"#,
         )
@@ -208,6 +232,9 @@ mod tests {
         let handed = all.arguments().expect("flags");
         let handed: Vec<_> = handed.iter().map(|flag| flag.to_str().expect("UTF-8")).collect();
         assert_eq!(flags(&handed).choice().expect("they fit"), all.choice().expect("they fit"));
+        assert_eq!(flags(&handed).history_bytes().expect("within the limits"), Some(7 << 20));
+        let none = StoreFlags { history_mib: Some(0), ..StoreFlags::default() };
+        assert!(none.history_bytes().is_err());
     }
 
     #[test]

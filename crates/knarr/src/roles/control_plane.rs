@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use apiserver::admission::Admission;
 use apiserver::aggregator::{Aggregator, FrontProxy};
 use apiserver::audit::Audit;
@@ -247,7 +247,11 @@ async fn open_store(parts: &Parts) -> Result<(Arc<dyn Store>, Vec<Arc<Kms>>)> {
 
 /// Nothing else here knows which backend it is.
 async fn open_backend(parts: &Parts) -> Result<Arc<dyn Store>> {
+    let history_bytes = parts.settings.store.history_bytes()?;
     if let Some(etcd) = &parts.etcd {
+        if history_bytes.is_some() {
+            bail!("--history-mib is about the embedded store: etcd keeps the changes of five minutes");
+        }
         parts.cluster.note_store(&parts.layout, parts.cluster.etcd.clone())?;
         let compactor = etcd.clone().compactor(COMPACTION_INTERVAL, parts.supervisor.shutdown().clone());
         parts.supervisor.spawn(TaskKind::Background, "etcd-compactor", compactor);
@@ -255,8 +259,9 @@ async fn open_backend(parts: &Parts) -> Result<Arc<dyn Store>> {
     }
     let file = parts.layout.store_file();
     parts.cluster.check_store(&parts.layout)?;
-    let config =
+    let mut config =
         store::embedded::Config { clock: parts.clock.clone(), ..store::embedded::Config::new(&file) };
+    config.history_budget_bytes = history_bytes.unwrap_or(config.history_budget_bytes);
     let store = tokio::task::spawn_blocking(move || Embedded::open(config))
         .await
         .context("opening the store")?

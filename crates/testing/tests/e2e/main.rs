@@ -34,6 +34,7 @@ mod manifests;
 mod members;
 mod names;
 mod network;
+mod past;
 mod pods;
 mod policies;
 mod pressure;
@@ -65,6 +66,7 @@ const AREAS: &[&[suite::Row]] = &[
     balancers::ROWS,
     building::ROWS,
     cluster::ROWS,
+    past::ROWS,
     pods::ROWS,
     streams::ROWS,
     containers::ROWS,
