@@ -389,6 +389,38 @@ async fn what_was_wrong_before_a_rule_may_stay_and_other_parts_change() {
 }
 
 #[tokio::test]
+async fn a_rule_about_changes_holds_for_what_does_not_change() {
+    let rules = json!([{"rule": "self.size == 'small'"}]);
+    let must_change = |spec: &mut Value| {
+        let text =
+            |rule: Value| json!({"type": "string", "maxLength": 9, "x-kubernetes-validations": [rule]});
+        spec["properties"]["note"] = text(json!({"rule": "self != oldSelf"}));
+        let maybe =
+            json!({"rule": "!oldSelf.hasValue() || self != oldSelf.value()", "optionalOldSelf": true});
+        spec["properties"]["other"] = text(maybe);
+        spec["properties"]["texts"] =
+            json!({"type": "object", "additionalProperties": text(json!({"rule": "self != oldSelf"}))});
+    };
+    let harness = serving(ruled(rules, &must_change)).await;
+    let url = format!("{WIDGETS}/a");
+    let labelled = json!({"metadata": {"labels": {"a": "b"}}});
+    for field in ["note", "other"] {
+        created(&harness, "a", json!({field: "x"})).await;
+        let told = harness.merge(&url, &labelled).await.refused(422);
+        assert!(told.contains(&format!("spec.{field}: Invalid value: \"string\": failed rule: ")), "{told}");
+        harness.merge(&url, &json!({"spec": {field: "y"}})).await.ok();
+        harness.delete(&url).await.ok();
+    }
+    created(&harness, "a", json!({"texts": {"k": "x"}})).await;
+    let told = harness.merge(&url, &labelled).await.refused(422);
+    assert!(
+        told.contains("spec.texts[k]: Invalid value: \"string\": failed rule: self != oldSelf"),
+        "{told}"
+    );
+    harness.merge(&url, &json!({"spec": {"texts": {"k": "y"}}})).await.ok();
+}
+
+#[tokio::test]
 async fn rules_that_cannot_be_are_refused_with_their_definition() {
     let harness = Harness::start().await;
     let told = async |rule: Value, more: &dyn Fn(&mut Value)| {

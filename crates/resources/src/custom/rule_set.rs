@@ -38,6 +38,11 @@ impl RuleSet {
         Some(Arc::new(Self { written, compiled: OnceLock::new() }))
     }
 
+    /// Whether a rule's text has the name of the state before in it.
+    pub(super) fn may_mention_old(&self) -> bool {
+        self.written.iter().any(|written| written.rule.contains("oldSelf"))
+    }
+
     /// The programs over values of the type that `declared` makes at the first call.
     pub(super) fn compiled(&self, declared: impl FnOnce() -> Type) -> &Compiled {
         self.compiled.get_or_init(|| {

@@ -1,7 +1,8 @@
 //! Rules in CEL (`x-kubernetes-validations`): [`check`] judges them where they are defined, [`judge`] judges an object
 //! by them. Source: upstream's `apiextensions-apiserver/pkg/apiserver/schema/cel`.
 //!
-//! A rule that fails on what an update leaves as it was is passed over, as upstream's ratcheting does.
+//! A rule that fails on what an update leaves as it was is passed over, as upstream's ratcheting does; but a rule that
+//! mentions `oldSelf` is about the change, and holds for no change as well.
 
 use std::sync::Arc;
 
@@ -219,13 +220,15 @@ pub(crate) fn judge(
     old: Option<&Map<String, Value>>,
 ) -> ErrorList {
     let mut walk = Walk { budget: Budget::steps(BUDGET), errors: ErrorList::new() };
+    let unchanged = old == Some(new);
     // Only the parts with rules are looked at; the object as a whole is a copy only where it has a rule of its own.
     let whole = |fields: &Map<String, Value>| Value::Object(fields.clone());
     if schema.rules.is_some() {
         let (new, old) = (whole(new), old.map(whole));
-        walk.rules(schema, true, &new, old.as_ref(), &Path::root("<nil>"), &Path::root(""));
+        let told_at = Path::root("<nil>");
+        walk.rules(schema, true, (&new, old.as_ref(), unchanged), &told_at, &Path::root(""));
     }
-    walk.fields(schema, new, old, &Path::root(""));
+    walk.fields(schema, new, old, unchanged, &Path::root(""));
     walk.errors
 }
 
@@ -235,13 +238,27 @@ struct Walk {
 }
 
 impl Walk {
-    fn value(&mut self, schema: &Structural, new: &Value, old: Option<&Value>, path: &Path<'_>) {
-        if !schema.has_rules || old == Some(new) || self.budget.is_spent() {
+    /// `unchanged`: what the value is in is as it was.
+    fn value(
+        &mut self,
+        schema: &Structural,
+        new: &Value,
+        old: Option<&Value>,
+        unchanged: bool,
+        path: &Path<'_>,
+    ) {
+        if !schema.has_rules || self.budget.is_spent() {
             return;
         }
-        self.rules(schema, false, new, old, path, path);
+        let unchanged = unchanged || old == Some(new);
+        if unchanged && !schema.has_transitions {
+            return;
+        }
+        self.rules(schema, false, (new, old, unchanged), path, path);
         match new {
-            Value::Object(new) => self.fields(schema, new, old.and_then(Value::as_object), path),
+            Value::Object(new) => {
+                self.fields(schema, new, old.and_then(Value::as_object), unchanged, path);
+            }
             Value::Array(items) => {
                 let Some(below) = &schema.items else { return };
                 let old = old.and_then(Value::as_array);
@@ -250,7 +267,7 @@ impl Walk {
                         ListType::Map => lists::counterpart(schema, below, item, old),
                         _ => None,
                     });
-                    self.value(below, item, old, &path.index(i));
+                    self.value(below, item, old, unchanged, &path.index(i));
                 }
             }
             _ => {}
@@ -262,15 +279,18 @@ impl Walk {
         schema: &Structural,
         new: &Map<String, Value>,
         old: Option<&Map<String, Value>>,
+        unchanged: bool,
         path: &Path<'_>,
     ) {
+        // What is in an atomic map has no state before.
+        let old = old.filter(|_| !schema.atomic);
         for (key, value) in new {
             let old = old.and_then(|old| old.get(key));
             match schema.properties.get(key.as_str()) {
-                Some(below) => self.value(below, value, old, &path.child(key)),
+                Some(below) => self.value(below, value, old, unchanged, &path.child(key)),
                 None => {
                     if let Some(below) = schema.below(key) {
-                        self.value(below, value, old, &path.key(key));
+                        self.value(below, value, old, unchanged, &path.key(key));
                     }
                 }
             }
@@ -281,8 +301,7 @@ impl Walk {
         &mut self,
         schema: &Structural,
         whole: bool,
-        new: &Value,
-        old: Option<&Value>,
+        (new, old, unchanged): (&Value, Option<&Value>, bool),
         told_at: &Path<'_>,
         path: &Path<'_>,
     ) {
@@ -293,6 +312,9 @@ impl Walk {
         let compiled = rules.compiled(|| declared(schema, whole || schema.embedded));
         for (written, programs) in rules.written.iter().zip(&compiled.programs) {
             let Some((rule, message)) = programs else { continue };
+            if unchanged && !rule.mentions("oldSelf") {
+                continue;
+            }
             let old_self = match (old, written.optional_old_self) {
                 (Some(old), true) => Cel::Optional(Some(Arc::new(Cel::read(old, &compiled.of)))),
                 (None, true) => Cel::Optional(None),

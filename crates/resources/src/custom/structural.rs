@@ -133,6 +133,8 @@ pub struct Structural {
     pub rules: Option<Arc<RuleSet>>,
     /// Whether the schema or a part of it has rules.
     pub has_rules: bool,
+    /// Whether one of these is about a change.
+    pub has_transitions: bool,
     /// Whether the schema or a part of it is of an object with a type of its own (`embedded`).
     pub has_embedded: bool,
 }
@@ -171,9 +173,12 @@ impl Structural {
             keywords: Keywords::read(map),
             rules: map.get("x-kubernetes-validations").and_then(RuleSet::read),
             has_rules: false,
+            has_transitions: false,
             has_embedded: false,
         };
         schema.has_rules = schema.any(&|part| part.rules.is_some());
+        schema.has_transitions =
+            schema.any(&|part| part.rules.as_ref().is_some_and(|rules| rules.may_mention_old()));
         schema.has_embedded = schema.any(&|part| part.embedded);
         schema
     }
