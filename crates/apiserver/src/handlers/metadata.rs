@@ -131,18 +131,42 @@ pub(crate) fn bump_generation(row: &Resource, new: &mut Object, old: &Object) {
 /// Finalizers that need no domain before their name.
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
-/// Everything wrong with a new object's metadata; includes [`validate`].
-pub(crate) fn validate_create(row: &Resource, object: &Object) -> ErrorList {
-    let mut errors = validate(row, object);
-    let root = Path::root("metadata");
-    let path = root.child("finalizers");
-    for (i, finalizer) in object.finalizers().enumerate() {
-        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer) {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            errors.push(FieldError::invalid(&path.index(i), finalizer, detail));
-        }
+/// Groups of which upstream asks no more of finalizers than of those of custom kinds: their validation knows the
+/// metadata's rules of `apimachinery` alone, not those of `pkg/apis/core/validation`.
+const FREE_FINALIZERS: [&str; 4] =
+    ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io"];
+
+fn is_unqualified(finalizer: &str) -> bool {
+    !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer)
+}
+
+fn validate_domains(row: &Resource, object: &Object, path: &Path<'_>, errors: &mut ErrorList) {
+    if row.schema.custom().is_some() || FREE_FINALIZERS.contains(&&*row.group) {
+        return;
     }
-    errors
+    for (i, finalizer) in object.finalizers().enumerate().filter(|(_, name)| is_unqualified(name)) {
+        let detail = "name is neither a standard finalizer name nor is it fully qualified";
+        errors.push(FieldError::invalid(&path.index(i), finalizer, detail));
+    }
+}
+
+/// What a client is warned of about the finalizers that its write adds to an object of a custom kind (upstream:
+/// `apiextensions-apiserver/pkg/registry/customresource`).
+pub(crate) fn finalizer_warnings(row: &Resource, new: &Object, old: Option<&Object>) -> Vec<String> {
+    if row.schema.custom().is_none() {
+        return Vec::new();
+    }
+    let is_old = |name: &str| old.is_some_and(|old| old.finalizers().any(|known| known == name));
+    let mut added: Vec<&str> =
+        new.finalizers().filter(|name| is_unqualified(name) && !is_old(name)).collect();
+    added.sort_unstable();
+    added.dedup();
+    let warning = |name: &str| {
+        format!(
+            "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers"
+        )
+    };
+    added.into_iter().map(warning).collect()
 }
 
 /// Everything wrong with an object's metadata.
@@ -177,6 +201,7 @@ pub(crate) fn validate(row: &Resource, object: &Object) -> ErrorList {
     validate_annotations(object, &root.child("annotations"), &mut errors);
     validate_owners(object, &root.child("ownerReferences"), &mut errors);
     validate_finalizers(object, &root.child("finalizers"), &mut errors);
+    validate_domains(row, object, &root.child("finalizers"), &mut errors);
     errors
 }
 

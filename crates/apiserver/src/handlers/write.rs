@@ -172,7 +172,7 @@ impl Write<'_> {
         self.logic().default(object);
         self.logic().prepare_create(object);
         self.reserve(Stage::Allocation, Operation::Create, object, None, held).await?;
-        let mut errors = metadata::validate_create(&self.target.row, object);
+        let mut errors = metadata::validate(&self.target.row, object);
         errors.extend(self.logic().validate(object));
         self.schema().write_zeros(object);
         if !errors.is_empty() {
@@ -180,6 +180,7 @@ impl Write<'_> {
         }
         self.validate_admission(Operation::Create, object, None).await?;
         self.reserve(Stage::Final, Operation::Create, object, None, held).await?;
+        self.warnings.extend(metadata::finalizer_warnings(&self.target.row, object, None));
         self.warnings.extend(self.logic().warnings_on_create(object));
         Ok(())
     }
@@ -274,6 +275,7 @@ impl Write<'_> {
         }
         self.validate_admission(Operation::Update, &new, Some(old)).await?;
         self.reserve(Stage::Final, Operation::Update, &mut new, Some(old), held).await?;
+        self.warnings.extend(metadata::finalizer_warnings(&self.target.row, &new, Some(old)));
         let changed = !self.rules().has_generation || new.generation() != old.generation();
         if self.rules().warns_on_update && changed && self.part != Part::Status {
             self.warnings.extend(self.logic().warnings(&new));

@@ -421,6 +421,27 @@ async fn a_rule_about_changes_holds_for_what_does_not_change() {
 }
 
 #[tokio::test]
+async fn finalizers_of_custom_objects_need_no_domain() {
+    let harness = serving(json!([version("v1", true)])).await;
+    let mut plain = widget("a", json!({}));
+    plain["metadata"]["finalizers"] = json!(["mine", "example.com/f"]);
+    let made = harness.post(WIDGETS, &plain).await;
+    let warning = "prefer a domain-qualified finalizer name including a path (/)";
+    assert!(made.headers["warning"].to_str().unwrap().contains(warning), "{:?}", made.headers);
+    assert_eq!(made.ok()["metadata"]["finalizers"], json!(["mine", "example.com/f"]));
+    let changed = harness.merge(&format!("{WIDGETS}/a"), &json!({"spec": {"copies": 2}})).await;
+    assert_eq!(changed.headers.get("warning"), None);
+    changed.ok();
+    let maps = "/api/v1/namespaces/default/configmaps";
+    harness.post(maps, &json!({"metadata": {"name": "m"}})).await.ok();
+    let refused = harness.merge(&format!("{maps}/m"), &json!({"metadata": {"finalizers": ["mine"]}})).await;
+    assert_eq!(
+        refused.refused(422),
+        "ConfigMap \"m\" is invalid: metadata.finalizers[0]: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified"
+    );
+}
+
+#[tokio::test]
 async fn rules_that_cannot_be_are_refused_with_their_definition() {
     let harness = Harness::start().await;
     let told = async |rule: Value, more: &dyn Fn(&mut Value)| {
