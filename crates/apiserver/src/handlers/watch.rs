@@ -75,9 +75,14 @@ fn start(query: &Query) -> Result<Start, Error> {
 
 /// Handles WATCH.
 pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
-    let answer = Answer::of_events(&call.headers, target.row.in_protobuf())?;
-    let format = answer.format;
     let start = start(&call.query)?;
+    let answer = match start {
+        Start::Present { marked: true, .. } => {
+            Answer::of_list_in_events(&call.headers, target.row.in_protobuf())?
+        }
+        _ => Answer::of_events(&call.headers, target.row.in_protobuf())?,
+    };
+    let format = answer.format;
     let scope = select::scope(&target.row, call)?;
     let view = match answer.shape {
         Shape::Whole if managed_fields::are_unwanted(&call.headers) => View::Lean,

@@ -107,7 +107,21 @@ impl Answer {
     /// # Errors
     /// 406 when nothing acceptable is served.
     pub fn of_events(headers: &HeaderMap, in_protobuf: bool) -> Result<Self, Error> {
-        Self::pick(headers, |answer| answer.format != Format::Yaml && answer.is_in_format(in_protobuf))
+        Self::pick(headers, |answer| answer.is_in_events(in_protobuf))
+    }
+
+    /// The same of a stream that begins with a marked list, which is never made of Tables.
+    ///
+    /// # Errors
+    /// 406 when nothing acceptable is served.
+    pub fn of_list_in_events(headers: &HeaderMap, in_protobuf: bool) -> Result<Self, Error> {
+        Self::pick(headers, |answer| {
+            answer.is_in_events(in_protobuf) && !matches!(answer.shape, Shape::Table(_))
+        })
+    }
+
+    fn is_in_events(self, in_protobuf: bool) -> bool {
+        self.format != Format::Yaml && self.is_in_format(in_protobuf)
     }
 
     /// The `Content-Type` of the answer.

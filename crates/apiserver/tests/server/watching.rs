@@ -247,3 +247,22 @@ async fn a_state_too_old_is_told_in_the_stream() {
     let mut none = Watch::open(&harness, &format!("{CONFIG_MAPS}?watch=true&resourceVersion=0"), JSON).await;
     assert_eq!(none.brief().await, "ADDED c0");
 }
+
+#[tokio::test]
+async fn a_marked_list_in_a_watch_is_no_table() {
+    let harness = Harness::start().await;
+    harness.post(CONFIG_MAPS, &config_map("a")).await.ok();
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let url = format!(
+        "{CONFIG_MAPS}?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    );
+    harness.get_as(&url, table).await.refused(406);
+    let mut plain = Watch::open(&harness, &url, &format!("{table},{JSON}")).await;
+    let event = plain.next().await.unwrap();
+    assert_eq!(
+        (&event["type"], &event["object"]["kind"], &event["object"]["metadata"]["name"]),
+        (&json!("ADDED"), &json!("ConfigMap"), &json!("a"))
+    );
+    let mut rows = Watch::open(&harness, &format!("{CONFIG_MAPS}?watch=true"), table).await;
+    assert_eq!(rows.next().await.unwrap()["object"]["kind"], "Table");
+}
