@@ -16,7 +16,7 @@ use futures::FutureExt;
 use resources::{KindTable, Resource, ResourceSource};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::cache::specs::cache_specs;
+use crate::cache::specs::{cache_specs, stored_fields};
 use crate::cache::{Cache, CacheError, CacheWatch, Entry, EventKind, ResourceCache, Scope, WatchEvent};
 
 /// Where definitions are stored.
@@ -203,7 +203,7 @@ fn specs_of(rows: &BTreeMap<String, Vec<Arc<Resource>>>) -> Places {
     for row in rows.values().flatten() {
         let (all, fields) = places.entry(row.storage_prefix.to_string()).or_default();
         all.push(Arc::clone(row));
-        fields.extend(row.selectable_fields.iter().map(|field| field.name.to_string()));
+        fields.extend(stored_fields(row).map(|field| field.name.to_string()));
     }
     places
 }

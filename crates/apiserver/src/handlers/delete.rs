@@ -153,19 +153,22 @@ pub(crate) async fn collection(target: Target, mut call: Call) -> Outcome {
     let options = options(&target.context, &mut call).await?;
     let attributes = call.attributes();
     let target = Arc::new(target);
-    let page = list::page(&target, &call).await?;
-    let deletions = futures::stream::iter(&page.entries).map(Ok).try_for_each_concurrent(AT_ONCE, |entry| {
-        let (target, attributes, options) = (&target, &attributes, &options);
-        async move {
-            let Some(current) = target.read(entry.namespace(), entry.name()).await? else { return Ok(()) };
-            match delete(target, attributes, Asked::NotYet, options, current).await {
-                // Somebody else has deleted it: that is what was wanted.
-                Err(error) if !error.is(api::Reason::NotFound) => Err(error),
-                _ => Ok(()),
+    let listed = list::page(&target, &call).await?;
+    let deletions =
+        futures::stream::iter(&listed.page.entries).map(Ok).try_for_each_concurrent(AT_ONCE, |entry| {
+            let (target, attributes, options) = (&target, &attributes, &options);
+            async move {
+                let Some(current) = target.read(entry.namespace(), entry.name()).await? else {
+                    return Ok(());
+                };
+                match delete(target, attributes, Asked::NotYet, options, current).await {
+                    // Somebody else has deleted it: that is what was wanted.
+                    Err(error) if !error.is(api::Reason::NotFound) => Err(error),
+                    _ => Ok(()),
+                }
             }
-        }
-    });
+        });
     deletions.await?;
     let now = target.context.deps.clock.now();
-    list::respond(&target, &call, answer, page, now).await
+    list::respond(&target, &call, answer, listed, now).await
 }

@@ -15,7 +15,7 @@ use store::Revision;
 
 use super::gzip;
 use super::past::{self, Then};
-use super::select;
+use super::select::{self, Selection, Served};
 use super::storage::{Target, cache_error, read_error};
 use super::table;
 use crate::body::Body;
@@ -29,9 +29,9 @@ use crate::respond::{self, Outcome};
 pub(crate) async fn list(target: Target, call: &Call) -> Outcome {
     let answer = Answer::negotiate(&call.headers, target.row.in_protobuf())?;
     let then = past::asked(&target, &call.query).await?;
-    let page = page_at(&target, call, then.as_ref()).await?;
+    let listed = page_at(&target, call, then.as_ref()).await?;
     let now = then.as_ref().map_or_else(|| target.context.deps.clock.now(), |then| then.time);
-    let response = respond(&target, call, answer, page, now).await?;
+    let response = respond(&target, call, answer, listed, now).await?;
     Ok(past::told(response, then.as_ref()))
 }
 
@@ -122,12 +122,93 @@ fn too_old(after: String) -> Error {
     Error { next: Some(next.encode().into()), ..error }
 }
 
+/// A page, and how its objects are shown where that is not as they are stored.
+pub(crate) struct Listed {
+    pub page: Page,
+    converted: Option<Vec<Bytes>>,
+}
+
+impl Listed {
+    /// Of the page, what is selected by the form in which it is shown.
+    async fn select(target: &Target, mut page: Page, served: Option<&Served>) -> Result<Self, Error> {
+        let converted = target.converted(&page.entries).await?;
+        let (Some(served), Some(shown)) = (served, &converted) else { return Ok(Self { page, converted }) };
+        let pairs = page.entries.into_iter().zip(shown.iter().cloned());
+        let (entries, shown) = pairs.filter(|(_, json)| served.matches(json)).unzip();
+        page.entries = entries;
+        Ok(Self { page, converted: Some(shown) })
+    }
+
+    fn extend(&mut self, more: Self) {
+        let Page { revision, entries, next, remaining } = more.page;
+        self.page.entries.extend(entries);
+        (self.page.revision, self.page.next, self.page.remaining) = (revision, next, remaining);
+        if let (Some(all), Some(more)) = (&mut self.converted, more.converted) {
+            all.extend(more);
+        }
+    }
+
+    /// Leaves what is over a limit to the next page.
+    fn truncate(&mut self, limit: usize) {
+        if self.page.entries.len() <= limit {
+            return;
+        }
+        self.page.entries.truncate(limit);
+        if let Some(all) = &mut self.converted {
+            all.truncate(limit);
+        }
+        let after = self.page.entries.last().map(|entry| entry.key.to_string()).unwrap_or_default();
+        let revision = Some(self.page.revision);
+        self.page.next = Some(Continue { revision, after, left: None, since_s: None });
+    }
+}
+
+/// How many objects are converted at least where some of them are sought by what is shown.
+const SOUGHT_AT_ONCE: usize = 500;
+
+/// The page of a query, gathered in steps where the cache cannot select.
+async fn gather(target: &Target, mut query: PageQuery, served: Option<&Served>) -> Result<Listed, Error> {
+    let (limit, after) = (query.limit, query.after.clone());
+    if served.is_some() && limit > 0 {
+        query.limit = limit.max(SOUGHT_AT_ONCE);
+    }
+    let mut listed: Option<Listed> = None;
+    loop {
+        let page = target.cache.page(query.clone()).await.map_err(|error| match error {
+            CacheError::Expired { .. } if !after.is_empty() => too_old(after.clone()),
+            other => read_error(&other, &target.group_resource(), "list"),
+        })?;
+        let step = Listed::select(target, page, served).await?;
+        let all = match &mut listed {
+            None => listed.insert(step),
+            Some(all) => {
+                all.extend(step);
+                all
+            }
+        };
+        match &all.page.next {
+            Some(next) if served.is_some() && all.page.entries.len() < limit => {
+                (query.at, query.after, query.left) = (next.revision, next.after.clone(), next.left);
+            }
+            _ => break,
+        }
+    }
+    let mut listed = listed.ok_or_else(|| Error::internal("a list has no page"))?;
+    if served.is_some() {
+        listed.page.remaining = None;
+        if limit > 0 {
+            listed.truncate(limit);
+        }
+    }
+    Ok(listed)
+}
+
 /// The page that the request's parameters ask for, of the present.
-pub(crate) async fn page(target: &Target, call: &Call) -> Result<Page, Error> {
+pub(crate) async fn page(target: &Target, call: &Call) -> Result<Listed, Error> {
     page_at(target, call, None).await
 }
 
-async fn page_at(target: &Target, call: &Call, then: Option<&Then>) -> Result<Page, Error> {
+async fn page_at(target: &Target, call: &Call, then: Option<&Then>) -> Result<Listed, Error> {
     let query = &call.query;
     query.integer("timeoutSeconds")?;
     let limit = query.integer("limit")?.and_then(|l| usize::try_from(l).ok()).unwrap_or(0);
@@ -137,7 +218,7 @@ async fn page_at(target: &Target, call: &Call, then: Option<&Then>) -> Result<Pa
     {
         state.at = Some(then.revision);
     }
-    let scope = select::scope(&target.row, call)?;
+    let Selection { scope, served } = select::selection(target, call)?;
     if let Some(wanted) = state.not_older {
         target.context.deps.cache.not_older(wanted).await.map_err(|error| cache_error(&error))?;
     } else if state.at.is_none() && query.non_empty("resourceVersion").is_none() {
@@ -156,21 +237,15 @@ async fn page_at(target: &Target, call: &Call, then: Option<&Then>) -> Result<Pa
         let revision = target.cache.applied();
         let found = target.cache.get(scope.namespace.as_deref().unwrap_or_default(), name);
         let entries = found.into_iter().filter(|entry| scope.selects(entry)).collect();
-        return Ok(Page { revision, entries, next: None, remaining: None });
+        let page = Page { revision, entries, next: None, remaining: None };
+        return Listed::select(target, page, served.as_ref()).await;
     }
-    let after = state.after.clone();
-    let page = target
-        .cache
-        .page(PageQuery { scope, limit, at: state.at, after: state.after, left: state.left })
-        .await;
-    let mut page = page.map_err(|error| match error {
-        CacheError::Expired { .. } if !after.is_empty() => too_old(after),
-        other => read_error(&other, &target.group_resource(), "list"),
-    })?;
-    if let Some(next) = &mut page.next {
+    let query = PageQuery { scope, limit, at: state.at, after: state.after, left: state.left };
+    let mut listed = gather(target, query, served.as_ref()).await?;
+    if let Some(next) = &mut listed.page.next {
         next.since_s = Some(state.since_s);
     }
-    Ok(page)
+    Ok(listed)
 }
 
 /// Writes a page in the negotiated form; ages are counted to `now`.
@@ -178,9 +253,10 @@ pub(crate) async fn respond(
     target: &Target,
     call: &Call,
     answer: Answer,
-    page: Page,
+    listed: Listed,
     now: Timestamp,
 ) -> Outcome {
+    let page = &listed.page;
     let mut metadata = json!({"resourceVersion": page.revision.to_string()});
     if let Some(next) = &page.next {
         metadata["continue"] = next.encode().into();
@@ -190,22 +266,22 @@ pub(crate) async fn respond(
     }
     let response = match (answer.shape, answer.format) {
         (Shape::Whole, Format::Json) => {
-            respond::json_bytes(StatusCode::OK, Body::Pieces(pieces(target, &metadata, &page).await?))
+            respond::json_bytes(StatusCode::OK, Body::Pieces(pieces(target, &metadata, &listed)?))
         }
         (Shape::Whole, Format::Protobuf) => {
-            let pieces = messages(target, &metadata, &page).await?;
+            let pieces = messages(target, &metadata, &listed).await?;
             respond::with_type(StatusCode::OK, answer.content_type(), Body::Pieces(pieces))
         }
         (Shape::Table(version), _) => {
             let form = table::Form::parse(version, &call.query)?;
             let (printer, revision) = (&*target.row.printer, page.revision.to_string());
-            let mut table = form.table_of(printer, &objects(target, &page).await?, now, &revision, true);
+            let mut table = form.table_of(printer, &objects(&listed)?, now, &revision, true);
             table["metadata"] = metadata;
             respond::value(StatusCode::OK, answer, &table)?
         }
         (Shape::Metadata(partial), _) => {
             table::check_list(&target.row, partial)?;
-            let objects = objects(target, &page).await?;
+            let objects = objects(&listed)?;
             let items: Vec<Value> =
                 objects.iter().map(|object| table::metadata_only(object, partial.version)).collect();
             let version = format!("meta.k8s.io/{}", partial.version);
@@ -214,7 +290,7 @@ pub(crate) async fn respond(
             respond::value(StatusCode::OK, answer, &list)?
         }
         (Shape::Whole, _) => {
-            let objects = objects(target, &page).await?;
+            let objects = objects(&listed)?;
             let items: Vec<Value> = objects.into_iter().map(|object| item(target, object)).collect();
             let (kind, version) = (&target.row.list_kind, target.row.group_version().to_string());
             let list = json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items});
@@ -248,13 +324,13 @@ fn typed_head(target: &Target) -> Result<Option<Vec<u8>>, Error> {
 }
 
 /// The list's JSON as pieces: head, the entries' own bytes, each in one or more pieces, with commas between, tail.
-async fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeque<Bytes>, Error> {
+fn pieces(target: &Target, metadata: &Value, listed: &Listed) -> Result<VecDeque<Bytes>, Error> {
+    let Listed { page, converted } = listed;
     let (kind, version) = (&target.row.list_kind, target.row.group_version());
     let start = json!({"kind": kind, "apiVersion": version.to_string(), "metadata": metadata});
     let mut head = serde_json::to_string(&Laid(&start)).map_err(Error::internal)?;
     head.truncate(head.len() - 1);
     head.push_str(",\"items\":[");
-    let converted = target.converted(&page.entries).await?;
     let typed = typed_head(target)?;
     let mut pieces = VecDeque::with_capacity(page.entries.len() * 3 + 2);
     pieces.push_back(Bytes::from(head));
@@ -263,7 +339,7 @@ async fn pieces(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeq
             pieces.push_back(Bytes::from_static(b","));
         }
         let first = pieces.len();
-        match &converted {
+        match converted {
             Some(all) => pieces.push_back(all[i].clone()),
             None => entry.json.pieces(&mut pieces),
         }
@@ -285,16 +361,16 @@ const AT_A_TIME: usize = 64;
 
 /// The list in protobuf as pieces: head, each entry's message with its own head, tail. The messages are made for this
 /// answer: the cache holds JSON.
-async fn messages(target: &Target, metadata: &Value, page: &Page) -> Result<VecDeque<Bytes>, Error> {
+async fn messages(target: &Target, metadata: &Value, listed: &Listed) -> Result<VecDeque<Bytes>, Error> {
+    let Listed { page, converted } = listed;
     let failed = |why: String| Error::internal(format!("the list cannot be written in protobuf: {why}"));
-    let converted = target.converted(&page.entries).await?;
     let start = list_metadata(Some(metadata)).map_err(failed)?;
     let (mut length, mut pieces) = (start.len(), VecDeque::with_capacity(page.entries.len() * 2 + 3));
     for (i, entry) in page.entries.iter().enumerate() {
         if i % AT_A_TIME == AT_A_TIME - 1 {
             tokio::task::yield_now().await;
         }
-        let object = match &converted {
+        let object = match converted {
             Some(all) => table::parse(&all[i])?,
             None => table::parse(&entry.json.whole())?,
         };
@@ -311,9 +387,9 @@ async fn messages(target: &Target, metadata: &Value, page: &Page) -> Result<VecD
     Ok(pieces)
 }
 
-async fn objects(target: &Target, page: &Page) -> Result<Vec<api::Object>, Error> {
-    match target.converted(&page.entries).await? {
+fn objects(listed: &Listed) -> Result<Vec<Object>, Error> {
+    match &listed.converted {
         Some(converted) => converted.iter().map(|json| table::parse(json)).collect(),
-        None => page.entries.iter().map(|entry| table::parse(&entry.json.whole())).collect(),
+        None => listed.page.entries.iter().map(|entry| table::parse(&entry.json.whole())).collect(),
     }
 }

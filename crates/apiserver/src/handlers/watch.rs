@@ -17,11 +17,11 @@ use store::Revision;
 use tokio::time::{Instant, Sleep};
 
 use super::list::{invalid_options, revision};
-use super::select;
+use super::select::{self, Selection, Served};
 use super::storage::{Target, cache_error};
 use super::table::{self, Form};
 use crate::body::{Body, BoxError};
-use crate::cache::{CacheError, CacheWatch, Entry, EventKind};
+use crate::cache::{CacheError, CacheWatch, Entry, EventKind, WatchEvent};
 use crate::request::call::Call;
 use crate::request::query::Query;
 use crate::respond::negotiate::{Answer, Format, Shape};
@@ -83,7 +83,7 @@ pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
         _ => Answer::of_events(&call.headers, target.row.in_protobuf())?,
     };
     let format = answer.format;
-    let scope = select::scope(&target.row, call)?;
+    let Selection { scope, served } = select::selection(&target, call)?;
     let view = match answer.shape {
         Shape::Whole if managed_fields::are_unwanted(&call.headers) => View::Lean,
         Shape::Whole => View::Whole,
@@ -128,6 +128,7 @@ pub(crate) async fn watch(target: Target, call: &Call) -> Outcome {
         pieces: VecDeque::new(),
         target,
         watching,
+        served,
         view,
         format,
         first,
@@ -180,6 +181,8 @@ enum View {
 struct Watcher {
     target: Target,
     watching: CacheWatch,
+    /// What is selected by the form in which objects are shown.
+    served: Option<Served>,
     view: View,
     format: Format,
     first: VecDeque<First>,
@@ -193,7 +196,7 @@ struct Watcher {
 }
 
 enum Step {
-    Events(Result<Vec<crate::cache::WatchEvent>, CacheError>),
+    Events(Result<Vec<WatchEvent>, CacheError>),
     Bookmark,
     Deadline,
 }
@@ -221,7 +224,7 @@ impl Watcher {
         // A few at a time: the events of a large collection are never all in memory.
         for _ in 0..64 {
             match self.first.pop_front() {
-                Some(First::Object(entry)) => self.add(EventKind::Added, &entry).await?,
+                Some(First::Object(entry)) => self.add_first(entry).await?,
                 Some(First::End(revision)) => self.add_bookmark(revision, true)?,
                 None => break,
             }
@@ -247,7 +250,7 @@ impl Watcher {
             Step::Deadline | Step::Events(Err(CacheError::Closed)) => self.ended = true,
             Step::Events(Ok(events)) => {
                 for event in events {
-                    self.add(event.kind, event.object()).await?;
+                    self.add_event(&event).await?;
                 }
             }
             Step::Events(Err(error)) => {
@@ -265,6 +268,38 @@ impl Watcher {
             }
         }
         Ok(())
+    }
+
+    async fn add_first(&mut self, entry: Arc<Entry>) -> Result<(), Error> {
+        let Some(served) = &self.served else { return self.add(EventKind::Added, &entry).await };
+        if let [true] = served.select(&self.target, std::slice::from_ref(&entry)).await?[..] {
+            self.add(EventKind::Added, &entry).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds an event as it looks to who selects by what is shown: an object that begins to be selected is added.
+    async fn add_event(&mut self, seen: &WatchEvent) -> Result<(), Error> {
+        let Some(served) = &self.served else { return self.add(seen.kind, seen.object()).await };
+        let (before, now) = match (seen.kind, &seen.event.previous) {
+            (EventKind::Modified, Some(previous)) => {
+                let both = [Arc::clone(previous), Arc::clone(&seen.event.entry)];
+                let selected = served.select(&self.target, &both).await?;
+                (selected[0], selected[1])
+            }
+            (kind, _) => {
+                let one = std::slice::from_ref(seen.object());
+                let selected = served.select(&self.target, one).await? == [true];
+                (selected && kind == EventKind::Deleted, selected && kind != EventKind::Deleted)
+            }
+        };
+        let kind = match (before, now) {
+            (false, false) => return Ok(()),
+            (false, true) => EventKind::Added,
+            (true, true) => EventKind::Modified,
+            (true, false) => EventKind::Deleted,
+        };
+        self.add(kind, seen.event.object(kind)).await
     }
 
     async fn add(&mut self, kind: EventKind, entry: &Entry) -> Result<(), Error> {

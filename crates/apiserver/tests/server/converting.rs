@@ -40,7 +40,9 @@ fn definition(client: &Value, stored: &str) -> Value {
     let version = |name: &str, fields: &[&str]| {
         let fields: serde_json::Map<String, Value> =
             fields.iter().map(|field| ((*field).to_owned(), json!({"type": "string"}))).collect();
-        json!({"name": name, "served": true, "storage": name == stored,
+        let selectable: Vec<Value> =
+            fields.keys().map(|field| json!({"jsonPath": format!(".{field}")})).collect();
+        json!({"name": name, "served": true, "storage": name == stored, "selectableFields": selectable,
             "schema": {"openAPIV3Schema": {"type": "object", "properties": fields}}})
     };
     json!({
@@ -101,6 +103,69 @@ async fn a_webhook_converts_between_versions() {
         Watch::open(&harness, &format!("{V2}?watch=true&resourceVersion=0"), "application/json").await;
     let event = watch.next().await.expect("an event");
     assert_eq!((&event["type"], &event["object"]["host"]), (&json!("ADDED"), &json!("localhost")));
+}
+
+#[tokio::test]
+async fn fields_are_selected_in_the_version_that_is_asked_for() {
+    let hook = Hook::start(|_, review| converted(review)).await;
+    let harness = serving(&hook).await;
+    for (name, host, port) in [("a", "x", "1"), ("b", "x", "2"), ("c", "y", "1")] {
+        let site = json!({"apiVersion": "example.com/v2", "kind": "Site", "metadata": {"name": name},
+            "host": host, "port": port});
+        harness.post(V2, &site).await.ok();
+    }
+    let listed = async |path: &str| {
+        let list = harness.get(path).await.ok();
+        let names = list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].clone());
+        (names.collect::<Vec<_>>(), list["metadata"]["continue"].as_str().map(str::to_owned))
+    };
+    for (selector, names) in [
+        ("host%3Dx", json!(["a", "b"])),
+        ("host!%3Dx", json!(["c"])),
+        ("host%3Dx,port%3D2", json!(["b"])),
+        ("port%3D1,metadata.name!%3Da", json!(["c"])),
+        ("host%3D", json!([])),
+        ("metadata.name%3Da,host%3Dx", json!(["a"])),
+        ("metadata.name%3Da,host%3Dy", json!([])),
+    ] {
+        assert_eq!(json!(listed(&format!("{V2}?fieldSelector={selector}")).await.0), names, "{selector}");
+    }
+    assert_eq!(listed(&format!("{V1}?fieldSelector=hostPort%3Dx:2")).await.0, ["b"]);
+    harness.get(&format!("{V1}?fieldSelector=host%3Dx")).await.refused(400);
+    // A page is full of what is selected, whatever lies between.
+    let (names, token) = listed(&format!("{V2}?fieldSelector=port%3D1&limit=1")).await;
+    assert_eq!(names, ["a"]);
+    let rest = format!("{V2}?fieldSelector=port%3D1&limit=1&continue={}", token.expect("there is more"));
+    assert_eq!(listed(&rest).await, (vec![json!("c")], None));
+    harness.delete(&format!("{V2}?fieldSelector=host!%3Dx")).await.ok();
+    assert_eq!(listed(V1).await.0, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_watch_selects_in_the_version_that_is_asked_for() {
+    let hook = Hook::start(|_, review| converted(review)).await;
+    let harness = serving(&hook).await;
+    harness.post(V1, &site("a")).await.ok();
+    let url = format!("{V2}?watch=true&resourceVersion=0&fieldSelector=port%3D1");
+    let mut watch = Watch::open(&harness, &url, "application/json").await;
+    let mut b = site("b");
+    b["hostPort"] = "x:1".into();
+    harness.post(V1, &b).await.ok();
+    for change in ["y:1", "y:2", "y:3", "z:1"] {
+        harness.merge(&format!("{V1}/b"), &json!({"hostPort": change})).await.ok();
+    }
+    harness.delete(&format!("{V1}/a")).await.ok();
+    harness.delete(&format!("{V1}/b")).await.ok();
+    for (kind, host) in
+        [("ADDED", "x"), ("MODIFIED", "y"), ("DELETED", "y"), ("ADDED", "z"), ("DELETED", "z")]
+    {
+        let event = watch.next().await.expect("an event");
+        assert_eq!((&event["type"], &event["object"]["host"]), (&json!(kind), &json!(host)));
+        assert_eq!(
+            (&event["object"]["metadata"]["name"], &event["object"]["port"]),
+            (&json!("b"), &json!("1"))
+        );
+    }
 }
 
 #[tokio::test]

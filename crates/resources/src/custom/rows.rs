@@ -87,7 +87,7 @@ fn row(definition: &Object, version: &Value, stored: &Value) -> Arc<Resource> {
         verbs.retain(|verb| *verb != Verb::Create);
     }
     Arc::new(Resource {
-        selectable_fields: selectable(version, &stored_schema),
+        selectable_fields: selectable(version),
         group: owned(group),
         version: owned(own_version),
         kind: owned(kind),
@@ -171,8 +171,16 @@ fn scale(version: &Value) -> Option<ScalePaths> {
     })
 }
 
-fn selectable(version: &Value, stored: &Schema) -> Vec<SelectableField> {
+/// Whatever their types, fields that an object does not have read as the empty text.
+fn selectable(version: &Value) -> Vec<SelectableField> {
     let fields = version.get("selectableFields").and_then(Value::as_array).into_iter().flatten();
     let fields = fields.filter_map(|field| names(text(field, "jsonPath")));
-    fields.map(|path| SelectableField::new(path.join(".").into(), path, stored)).collect()
+    let field = |path: Vec<_>| SelectableField {
+        name: path.join(".").into(),
+        path,
+        or: None,
+        absent: "",
+        trigger: false,
+    };
+    fields.map(field).collect()
 }
