@@ -7,6 +7,7 @@
 pub mod protobuf;
 pub mod structure;
 
+mod lines;
 mod omit;
 mod places;
 mod strict;
@@ -14,6 +15,7 @@ mod syntax;
 mod value;
 mod zero;
 
+pub use lines::repeated_keys;
 pub use omit::{omit_empty, write_zeros};
 pub use strict::{FieldValidation, Strictness};
 pub use value::{Decoded, Limits, decode_json, decode_json_value, decode_yaml, decode_yaml_value, type_word};

@@ -42,15 +42,26 @@ pub struct Strictness {
 enum Finding {
     /// Given more than once.
     Duplicate(String),
+    /// Keys that YAML gives again, as [`super::repeated_keys`] says.
+    Lines(Vec<String>),
     /// The schema does not know the field.
     Unknown(String),
 }
 
 impl Finding {
+    /// As part of a refusal.
     fn message(&self) -> String {
         match self {
             Self::Duplicate(path) => format!("duplicate field \"{path}\""),
+            Self::Lines(lines) => format!("yaml: unmarshal errors:\n  {}", lines.join("\n  ")),
             Self::Unknown(path) => format!("unknown field \"{path}\""),
+        }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        match self {
+            Self::Lines(lines) => lines.clone(),
+            other => vec![other.message()],
         }
     }
 }
@@ -61,6 +72,12 @@ impl Strictness {
     pub fn new(duplicates: Vec<String>, unknown: Vec<String>) -> Self {
         let duplicates = duplicates.into_iter().map(Finding::Duplicate);
         Self { found: duplicates.chain(unknown.into_iter().map(Finding::Unknown)).collect() }
+    }
+
+    /// What was found in YAML, of whose keys `lines` are given again.
+    pub fn of_yaml(lines: Vec<String>, unknown: Vec<String>) -> Self {
+        let lines = (!lines.is_empty()).then_some(Finding::Lines(lines));
+        Self { found: lines.into_iter().chain(unknown.into_iter().map(Finding::Unknown)).collect() }
     }
 
     /// What was found in JSON that upstream decodes into a type of its own: in the order of the text, and of what is
@@ -79,11 +96,13 @@ impl Strictness {
             json,
             found.iter().map(|f| match f {
                 Finding::Duplicate(path) | Finding::Unknown(path) => path.as_str(),
+                Finding::Lines(_) => "",
             }),
         );
         found.sort_by_key(|finding| match finding {
             Finding::Duplicate(path) => places.get(path).and_then(|met| met.again),
             Finding::Unknown(path) => places.get(path).map(|met| met.first),
+            Finding::Lines(_) => None,
         });
         Self { found }
     }
@@ -93,12 +112,12 @@ impl Strictness {
     /// # Errors
     /// 400 in upstream's words when `validation` is strict and there is anything to report.
     pub fn judge(&self, validation: FieldValidation, object: &Object) -> Result<Vec<String>, Error> {
-        let messages: Vec<String> = self.found.iter().map(Finding::message).collect();
         match validation {
-            _ if messages.is_empty() => Ok(messages),
+            _ if self.found.is_empty() => Ok(Vec::new()),
             FieldValidation::Ignore => Ok(Vec::new()),
-            FieldValidation::Warn => Ok(messages),
+            FieldValidation::Warn => Ok(self.found.iter().flat_map(Finding::warnings).collect()),
             FieldValidation::Strict => {
+                let messages: Vec<String> = self.found.iter().map(Finding::message).collect();
                 let cause = format!("strict decoding error: {}", messages.join(", "));
                 Err(super::structure::cannot_be_handled(object, &cause))
             }

@@ -268,3 +268,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn keys_given_again_are_told_with_the_lines_of_their_values() {
+    let yaml = "a: 1\nspec:\n  list:\n  - {x: 1, x: 2}\n  foo: foo1\n  foo: foo2\n\"a\":\n  b: 2\n";
+    let expected = [
+        "line 4: key \"x\" already set in map",
+        "line 6: key \"foo\" already set in map",
+        "line 8: key \"a\" already set in map",
+    ];
+    assert_eq!(repeated_keys(yaml.as_bytes(), &Limits::default()), expected);
+    assert_eq!(
+        repeated_keys(b"{\"a\": 1,\n\"a\": 2}", &Limits::default()),
+        ["line 2: key \"a\" already set in map"]
+    );
+    assert!(repeated_keys(b"a: [", &Limits::default()).is_empty());
+    let deep = format!("{}1", "a: {a: 1, ".repeat(400));
+    assert!(repeated_keys(deep.as_bytes(), &Limits::default()).is_empty());
+    let found = Strictness::of_yaml(expected.map(str::to_owned).to_vec(), vec!["z".to_owned()]);
+    let pod = Object::from_value(json!({"apiVersion": "v1", "kind": "Pod"})).expect("an object");
+    let refused = found.judge(FieldValidation::Strict, &pod).expect_err("refused").message;
+    assert!(refused.contains(
+        "strict decoding error: yaml: unmarshal errors:\n  line 4: key \"x\" already set in map\n  line 6"
+    ));
+    assert!(refused.ends_with("already set in map, unknown field \"z\""), "{refused}");
+    assert_eq!(found.judge(FieldValidation::Warn, &pod).expect("warned").len(), 4);
+}

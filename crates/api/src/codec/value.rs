@@ -11,7 +11,7 @@ use crate::field::Path;
 use crate::{Error, Object, Reason};
 
 /// At most so many duplicate fields are reported, as upstream.
-const MAX_REPORTED: usize = 100;
+pub(super) const MAX_REPORTED: usize = 100;
 
 /// Stack that must be left to read one level more, and what is added where it is not: a level of
 /// YAML takes tens of kilobytes, and a thread has two megabytes.
@@ -89,7 +89,16 @@ pub fn decode_yaml_value(bytes: &[u8], limits: &Limits) -> Result<(Value, Vec<St
         return Ok(decoded);
     }
     let notes = RefCell::new(Notes::default());
-    let options = serde_saphyr::options! {
+    let options = yaml_options(limits);
+    let result = serde_saphyr::with_deserializer_from_slice_with_options(bytes, options, |deserializer| {
+        root(&notes, limits).deserialize(deserializer)
+    });
+    finish(result, notes)
+}
+
+/// How YAML is read.
+pub(super) fn yaml_options(limits: &Limits) -> serde_saphyr::Options {
+    serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_reader_input_bytes: Some(limits.bytes),
             max_depth: limits.depth.saturating_add(1),
@@ -106,11 +115,12 @@ pub fn decode_yaml_value(bytes: &[u8], limits: &Limits) -> Result<(Value, Vec<St
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
         legacy_octal_numbers: true,
         with_snippet: false,
-    };
-    let result = serde_saphyr::with_deserializer_from_slice_with_options(bytes, options, |deserializer| {
-        root(&notes, limits).deserialize(deserializer)
-    });
-    finish(result, notes)
+    }
+}
+
+/// Reads one level more, on more stack where there is little left.
+pub(super) fn with_stack<T>(read: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(STACK_NEEDED_BYTES, STACK_ADDED_BYTES, read)
 }
 
 fn check_length(bytes: &[u8], limits: &Limits) -> Result<(), Error> {
@@ -192,7 +202,7 @@ impl<'de> DeserializeSeed<'de> for Any<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        stacker::maybe_grow(STACK_NEEDED_BYTES, STACK_ADDED_BYTES, || deserializer.deserialize_any(self))
+        with_stack(|| deserializer.deserialize_any(self))
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a request's body to an object of the row's kind and version, its structure checked.
 
-use api::codec::{self, Decoded, Limits, Strictness, protobuf, structure};
+use api::codec::{self, Decoded, FieldValidation, Limits, Strictness, protobuf, structure};
 use api::managed;
 use api::{Error, GroupVersion, GroupVersionKind, Object, Reason};
 use http::HeaderMap;
@@ -63,9 +63,12 @@ pub(crate) fn object(
     let decoded = document(&call.headers, body, &row.schema)
         .and_then(|decoded| named_type(row, decoded, body))
         .map_err(|error| unrecognized(row, body, error))?;
-    let typed_json = row.schema.custom().is_none() && body_format(&call.headers)? == BodyFormat::Json;
-    let json = typed_json.then_some(body);
-    let object = check((&row.gvk(), &row.schema), decoded, json, options, warnings)?;
+    let text = match body_format(&call.headers)? {
+        BodyFormat::Json if row.schema.custom().is_none() => Text::TypedJson(body),
+        BodyFormat::Yaml => Text::Yaml(body),
+        _ => Text::Other,
+    };
+    let object = check((&row.gvk(), &row.schema), decoded, text, options, warnings)?;
     call.notes.received(&object);
     Ok(object)
 }
@@ -126,7 +129,7 @@ pub(crate) fn applied_as(
     let json = body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{');
     let limits = Limits::default();
     // A brace can also open a mapping in YAML, whose keys need no quotes.
-    let decoded = if json {
+    let mut decoded = if json {
         codec::decode_json(body, &limits)
             .or_else(|error| codec::decode_yaml(body, &limits).map_err(|_| error))?
     } else {
@@ -141,22 +144,52 @@ pub(crate) fn applied_as(
     // Fields that the type does not have are refused whatever `fieldValidation` says, as upstream's merge cannot
     // place them.
     managed::typed::check(schema.types(), schema.id(), &decoded.object)?;
-    check((gvk, schema), decoded, None, options, warnings)
+    let mut repeated = Vec::new();
+    if !decoded.duplicates.is_empty() {
+        repeated = codec::repeated_keys(body, &limits);
+    }
+    if !repeated.is_empty() {
+        decoded.duplicates.clear();
+    }
+    let object = check((gvk, schema), decoded, Text::Other, options, warnings)?;
+    match options.field_validation {
+        FieldValidation::Strict if !repeated.is_empty() => Err(Error::bad_request(format!(
+            "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {}",
+            repeated.join("\n  ")
+        ))),
+        FieldValidation::Warn => {
+            warnings.extend(repeated);
+            Ok(object)
+        }
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(object),
+    }
+}
+
+/// The text that an object was decoded from, as far as it tells what was given twice where.
+enum Text<'b> {
+    TypedJson(&'b [u8]),
+    Yaml(&'b [u8]),
+    Other,
 }
 
 fn check(
     (gvk, schema): (&GroupVersionKind, &Schema),
     decoded: Decoded,
-    typed_json: Option<&[u8]>,
+    text: Text<'_>,
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Error> {
     let mut object = decoded.object;
     settle_type(gvk, &mut object)?;
     let report = schema.check(&mut object)?;
-    let strictness = match typed_json {
-        Some(json) => Strictness::of_typed_json(decoded.duplicates, report.unknown, json),
-        None => Strictness::new(decoded.duplicates, report.unknown),
+    let repeated = match text {
+        Text::Yaml(yaml) if !decoded.duplicates.is_empty() => codec::repeated_keys(yaml, &Limits::default()),
+        _ => Vec::new(),
+    };
+    let strictness = match text {
+        Text::TypedJson(json) => Strictness::of_typed_json(decoded.duplicates, report.unknown, json),
+        Text::Yaml(_) if !repeated.is_empty() => Strictness::of_yaml(repeated, report.unknown),
+        Text::Yaml(_) | Text::Other => Strictness::new(decoded.duplicates, report.unknown),
     };
     warnings.extend(strictness.judge(options.field_validation, &object)?);
     Ok(object)

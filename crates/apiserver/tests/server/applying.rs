@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Harness};
+use crate::harness::{Answer, CONFIG_MAPS, Harness};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -164,4 +164,22 @@ async fn what_nobody_tracked_belongs_to_a_manager_of_the_written_part() {
         told,
         [(&json!("me"), &json!("Apply"), &status), (&json!("before-first-apply"), &json!("Update"), &status),]
     );
+}
+
+#[tokio::test]
+async fn keys_given_again_are_told_with_their_lines() {
+    let harness = Harness::start().await;
+    let url = format!("{CONFIG_MAPS}/a?fieldManager=m");
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  foo: foo1\n  foo: foo2\n";
+    let strict = harness.apply(&format!("{url}&fieldValidation=Strict"), yaml).await;
+    assert_eq!(
+        strict.refused(400),
+        "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 7: key \"foo\" already set in map"
+    );
+    harness.get(&format!("{CONFIG_MAPS}/a")).await.refused(404);
+    let warned = harness.apply(&url, yaml).await;
+    assert_eq!(warned.headers["warning"], "299 - \"line 7: key \\\"foo\\\" already set in map\"");
+    assert_eq!(warned.ok()["data"]["foo"], "foo2");
+    let ignored = harness.apply(&format!("{url}&fieldValidation=Ignore"), yaml).await;
+    assert_eq!(ignored.headers.get("warning"), None);
 }

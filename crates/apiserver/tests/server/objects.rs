@@ -84,7 +84,10 @@ async fn unknown_fields_warn_or_refuse() {
         ),
         (
             "application/yaml",
-            r#"duplicate field "metadata.name", duplicate field "odd.x", unknown field "datum", unknown field "odd""#,
+            concat!(
+                "yaml: unmarshal errors:\n  line 1: key \"name\" already set in map\n  ",
+                "line 1: key \"x\" already set in map, unknown field \"datum\", unknown field \"odd\""
+            ),
         ),
     ] {
         let request = http::Request::post(format!("{CONFIG_MAPS}?fieldValidation=Strict"))
