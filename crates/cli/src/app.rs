@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use crate::commands::{self, Command, NOT_YET};
+use crate::completion;
 use crate::failure::{Failure, quoted};
 use crate::flags::{FlagSet, HELP};
 use crate::globals::{CONNECTION, PROGRAM};
@@ -29,10 +30,18 @@ pub fn run(arguments: &[OsString]) -> u8 {
 }
 
 fn dispatch(arguments: &[String]) -> Result<(), Failure> {
+    if let Some((request, rest)) = arguments.split_first()
+        && completion::REQUESTS.contains(&request.as_str())
+    {
+        return completion::answer(request, rest);
+    }
     let (words, rest) = split(arguments)?;
     let Some(first) = words.first() else {
         return nothing_asked(&rest);
     };
+    if first == "help" {
+        return dispatch(&[&rest[..], &["--help".to_owned()]].concat());
+    }
     // The longest of the words that are a command; what follows are arguments.
     let command =
         (1..=words.len()).rev().find_map(|count| Some((count, commands::named(&words[..count].join(" "))?)));
@@ -70,7 +79,7 @@ fn nothing_asked(rest: &[String]) -> Result<(), Failure> {
 }
 
 /// The command's words, and what remains of the arguments. Flags may stand before the words.
-fn split(arguments: &[String]) -> Result<(Vec<String>, Vec<String>), Failure> {
+pub fn split(arguments: &[String]) -> Result<(Vec<String>, Vec<String>), Failure> {
     let globals = FlagSet::of(&[CONNECTION, PROGRAM]);
     let (mut words, mut rest) = (Vec::new(), Vec::new());
     let mut iterator = arguments.iter();

@@ -5,6 +5,7 @@ mod apply;
 mod autoscale;
 mod certificate;
 mod cluster;
+mod completion;
 mod config;
 mod cp;
 mod create;
@@ -82,14 +83,16 @@ pub const ALL: &[&[Command]] = &[
     &api::COMMANDS,
     &options::COMMANDS,
     &plugin::COMMANDS,
+    &completion::COMMANDS,
     &version::COMMANDS,
     &history::COMMANDS,
     &undelete::COMMANDS,
 ];
 
 /// What the stock kubectl has and this one does not have yet: refused by name.
-pub const NOT_YET: &[&str] = &["alpha", "completion", "debug", "kustomize", "proxy"];
+pub const NOT_YET: &[&str] = &["alpha", "debug", "kustomize", "proxy"];
 
+pub use api::preferred as kinds;
 pub use options::line as option;
 
 pub fn all() -> impl Iterator<Item = &'static Command> {

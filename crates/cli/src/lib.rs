@@ -8,6 +8,7 @@ mod app;
 mod builder;
 mod client;
 mod commands;
+mod completion;
 mod credentials;
 pub mod describe;
 mod discovery;

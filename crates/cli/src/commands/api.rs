@@ -68,7 +68,7 @@ fn resources(session: &Session) -> Result<(), Failure> {
     match flags.text("sort-by") {
         "kind" => shown.sort_by(|a, b| a.kind.cmp(&b.kind)),
         "name" => shown.sort_by(|a, b| a.plural.cmp(&b.plural)),
-        _ => shown.sort_by(by_group),
+        _ => {}
     }
     if output == "name" {
         return out(&shown
@@ -98,8 +98,8 @@ fn resources(session: &Session) -> Result<(), Failure> {
     }
 }
 
-/// Each kind in the version that its group prefers.
-fn preferred(catalogue: &Catalogue) -> Vec<&Resource> {
+/// Each kind in the version that its group prefers, by group and name.
+pub fn preferred(catalogue: &Catalogue) -> Vec<&Resource> {
     let mut shown: Vec<&Resource> = Vec::new();
     for resource in &catalogue.resources {
         let known = shown.iter().any(|r| r.group == resource.group && r.plural == resource.plural);
@@ -107,6 +107,7 @@ fn preferred(catalogue: &Catalogue) -> Vec<&Resource> {
             shown.push(resource);
         }
     }
+    shown.sort_by(by_group);
     shown
 }
 

@@ -36,6 +36,20 @@ fn is_executable(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
+/// The first words of the plugins that can be run.
+pub fn names() -> Vec<String> {
+    let entries =
+        folders().into_iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    let files = entries.filter(|entry| is_executable(&entry.path()));
+    let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut words: Vec<String> = names
+        .filter_map(|name| Some(name.strip_prefix(PREFIX)?.split('-').next()?.replace('_', "-")))
+        .collect();
+    words.sort();
+    words.dedup();
+    words
+}
+
 /// Runs the plugin that has the longest beginning of `arguments` as its name, in place of this program. `None` where
 /// there is none.
 pub fn run(arguments: &[String]) -> Option<Failure> {

@@ -82,19 +82,50 @@ pub fn of_object(session: &Session, object: &Value) -> Result<Value, Failure> {
             "cannot attach to *v1.Service: invalid service '{name}': Service is defined without a selector"
         )));
     };
-    let path = format!("/api/v1/namespaces/{}/pods", escaped(text("namespace")));
+    awaited(session, text("namespace"), &selector, patience(session)?).map(|mut pods| pods.remove(0))
+}
+
+/// The pod of an object as it is now, if it has one.
+///
+/// # Errors
+/// When the server does not say.
+pub fn present(session: &Session, object: &Value) -> Result<Option<Value>, Failure> {
+    if object["kind"] == "Pod" {
+        return Ok(Some(object.clone()));
+    }
+    let Some(selector) = selector(object) else { return Ok(None) };
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    let path = format!("/api/v1/namespaces/{}/pods", escaped(namespace));
+    let list = session.client()?.json(&Request::get(path).with("labelSelector", &selector))?;
+    Ok(list["items"].as_array().and_then(|pods| pods.iter().min_by_key(|pod| rank(pod)).cloned()))
+}
+
+/// The pods that a selector chooses, the best one first; waits until there is one.
+///
+/// # Errors
+/// When none comes in time.
+pub fn awaited(
+    session: &Session,
+    namespace: &str,
+    selector: &str,
+    patience: Duration,
+) -> Result<Vec<Value>, Failure> {
+    let path = format!("/api/v1/namespaces/{}/pods", escaped(namespace));
     let client = session.client()?;
-    let until = Instant::now() + patience(session)?;
+    let until = Instant::now() + patience;
     loop {
-        let list = client.json(&Request::get(&path).with("labelSelector", &selector))?;
+        let list = client.json(&Request::get(&path).with("labelSelector", selector))?;
         let mut pods = list["items"].as_array().cloned().unwrap_or_default();
-        pods.sort_by_key(rank);
-        if let Some(pod) = pods.into_iter().next() {
-            return Ok(pod);
+        if !pods.is_empty() {
+            for pod in &mut pods {
+                (pod["apiVersion"], pod["kind"]) = ("v1".into(), "Pod".into());
+            }
+            pods.sort_by_key(rank);
+            return Ok(pods);
         }
         let version = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
         let watch = Request::get(&path)
-            .with("labelSelector", &selector)
+            .with("labelSelector", selector)
             .with("watch", "true")
             .with("resourceVersion", version);
         let left = until.saturating_duration_since(Instant::now());
