@@ -240,12 +240,32 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub fn stream(&self, request: &Request) -> Result<Stream<'_>, Failure> {
-        let response = self.limited(self.respond(request, HeaderMap::new()))?;
+        let body = self.limited(self.open(request))?;
+        Ok(Stream { client: self, body, rest: BytesMut::new(), ended: false })
+    }
+
+    /// Sends, and returns the answer's body, to be read with [`next`] within [`Client::wait`].
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn open(&self, request: &Request) -> Result<Incoming, Failure> {
+        let response = self.respond(request, HeaderMap::new()).await?;
         if response.status().as_u16() >= 400 {
-            let answer = self.limited(collect(response))?;
-            return Err(refusal(&answer));
+            return Err(refusal(&collect(response).await?));
         }
-        Ok(Stream { client: self, body: response.into_body(), rest: BytesMut::new(), ended: false })
+        Ok(response.into_body())
+    }
+
+    /// Waits for the first event of a watch, no longer than `left`. A watch that the server ends at once counts as one
+    /// after a pause, so that who asks again does not ask without end.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub fn changed(&self, watch: &Request, left: Duration) -> Result<(), Failure> {
+        if matches!(self.stream(watch)?.line(Some(left))?, Line::End) {
+            self.wait(tokio::time::sleep(ENDED_WATCH_PAUSE.min(left)));
+        }
+        Ok(())
     }
 
     /// Opens a WebSocket with one of `protocols`, for [`Client::wait`]; the one that the server chose comes along.
@@ -455,6 +475,9 @@ pub struct Stream<'a> {
     ended: bool,
 }
 
+/// How long is paused after a watch that the server ended without an event.
+const ENDED_WATCH_PAUSE: Duration = Duration::from_secs(1);
+
 /// Longest line of a watch, in bytes.
 const LONGEST_LINE: usize = 256 << 20;
 
@@ -502,7 +525,11 @@ pub enum Line {
     TimedOut,
 }
 
-async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+/// The next piece of a body; `None` at the end.
+///
+/// # Errors
+/// When the connection breaks.
+pub async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
     loop {
         match body.frame().await {
             None => return Ok(None),

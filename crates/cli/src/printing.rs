@@ -4,7 +4,7 @@ pub mod columns;
 mod custom_columns;
 pub mod go_text;
 mod json;
-mod jsonpath;
+pub mod jsonpath;
 mod kyaml;
 mod quoted;
 mod template;

@@ -5,6 +5,7 @@ pub mod pods;
 pub mod terminal;
 
 use std::io::Read;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
@@ -23,6 +24,10 @@ const PROTOCOLS: &[&str] = &["v5.channel.k8s.io"];
 const CHUNK_BYTES: usize = 32 << 10;
 /// Chunks of input that wait to be sent.
 const WAITING_CHUNKS: usize = 4;
+
+/// How often the server is asked whether it is there, and how long it may say nothing, as in client-go.
+const PING_PERIOD: Duration = Duration::from_secs(5);
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 const STDIN: u8 = 0;
 pub const STDOUT: u8 = 1;
@@ -151,6 +156,7 @@ async fn converse(
     let sizes_followed = sizes.is_some();
     let sending = async {
         let mut input = input;
+        let mut pings = tokio::time::interval(PING_PERIOD);
         loop {
             let message = tokio::select! {
                 chunk = next(&mut input) => match chunk {
@@ -160,6 +166,7 @@ async fn converse(
                         Message::binary(vec![CLOSE, STDIN])
                     }
                 },
+                _ = pings.tick() => Message::Ping(Bytes::new()),
                 size = resized(&mut sizes) => message(RESIZE, size.to_string().as_bytes()),
             };
             // A connection that has broken is told of by the reading side.
@@ -171,7 +178,9 @@ async fn converse(
     let receiving = async {
         let mut status = Vec::new();
         loop {
-            match stream.next().await {
+            let next = tokio::time::timeout(LONGEST_SILENCE, stream.next()).await;
+            let Ok(next) = next else { return Err(silent().into()) };
+            match next {
                 Some(Ok(Message::Binary(bytes))) => match bytes.split_first() {
                     Some((&channel @ (STDOUT | STDERR), bytes)) => output(channel, bytes)?,
                     Some((&ERROR, bytes)) => status.extend_from_slice(bytes),
@@ -191,7 +200,7 @@ async fn converse(
         asked = terminal::asked_to_end(), if sizes_followed => asked.map_err(Ending::from).and(Err(Ending::Code(1))),
     };
     // The server closes the connection when it is answered; nothing hangs on it.
-    let _closed = tokio::time::timeout(std::time::Duration::from_millis(200), sink.close()).await;
+    let _closed = tokio::time::timeout(Duration::from_millis(200), sink.close()).await;
     result
 }
 
@@ -217,6 +226,12 @@ fn message(channel: u8, bytes: &[u8]) -> Message {
     message.extend_from_slice(&[channel]);
     message.extend_from_slice(bytes);
     Message::binary(message.freeze())
+}
+
+fn silent() -> Failure {
+    Failure::message(
+        "error reading from error stream: next reader: the server has not been heard of for 60 seconds",
+    )
 }
 
 fn broken() -> Failure {

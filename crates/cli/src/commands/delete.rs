@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Command;
 use crate::builder::{self, FILES, Info, Target, Wanted};
-use crate::client::{Client, Line, Request};
+use crate::client::{Client, Request};
 use crate::failure::Failure;
 use crate::output::{err, out};
 use crate::session::Session;
@@ -262,7 +262,5 @@ fn changes(client: &Client, info: &Info, present: &Value, left: Duration) -> Res
         .with("watch", "true")
         .with("fieldSelector", &format!("metadata.name={}", info.name))
         .with("resourceVersion", version);
-    match client.stream(&request)?.line(Some(left))? {
-        Line::Text(_) | Line::End | Line::TimedOut => Ok(()),
-    }
+    client.changed(&request, left)
 }

@@ -3,8 +3,6 @@
 mod sort;
 mod watch;
 
-pub use sort::{at, path};
-
 use serde_json::{Value, json};
 
 use super::Command;

@@ -1,12 +1,15 @@
 //! `logs`.
 
+use bytes::BytesMut;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use serde_json::Value;
 
 use super::Command;
-use crate::client::{Request, escaped, name_part};
+use crate::client::{self, Client, Request, escaped, name_part};
 use crate::failure::Failure;
 use crate::output::{bytes, err, out};
-use crate::remote::pods::{rank, selector};
+use crate::remote::pods::{self, selector};
 use crate::session::Session;
 
 pub const COMMANDS: [Command; 1] = [Command {
@@ -22,11 +25,17 @@ pub const COMMANDS: [Command; 1] = [Command {
     run,
 }];
 
-/// The annotation that says which container is meant where none is named.
-const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+/// A line that is longer is written in pieces.
+const LONGEST_LINE_BYTES: usize = 1 << 20;
 
 /// With a selector, this many last lines of each container are printed unless more are asked for.
 const SELECTED_LINES: i64 = 10;
+
+/// A container's log, and what is written before each of its lines.
+struct Source {
+    request: Request,
+    prefix: String,
+}
 
 fn run(session: &Session) -> Result<(), Failure> {
     let flags = &session.flags;
@@ -35,23 +44,68 @@ fn run(session: &Session) -> Result<(), Failure> {
     let mut sources = Vec::new();
     for pod in &pods {
         for container in containers(session, pod)? {
-            sources.push((pod, container));
+            sources.push(source(session, pod, &container)?);
         }
-    }
-    if flags.bool("follow") && sources.len() > 1 {
-        let why = "knarr kubectl does not know \"--follow\" of several containers yet; use the stock kubectl";
-        return Err(Failure::message(why));
     }
     if sources.is_empty() && !flags.text("selector").is_empty() {
         err(&format!("No resources found in {} namespace.\n", session.namespace()?));
     }
-    for (pod, container) in sources {
-        match print(session, pod, &container) {
-            Err(failure) if flags.bool("ignore-errors") => err(&format!("error: {}\n", failure.plain())),
-            other => other?,
+    let most = usize::try_from(flags.int("max-log-requests")).unwrap_or(0);
+    let is_together = flags.bool("follow") && sources.len() > 1;
+    if is_together && sources.len() > most {
+        return Err(Failure::message(format!(
+            "you are attempting to follow {} log streams, but maximum allowed concurrency is {}, use --max-log-requests to increase the limit",
+            sources.len(),
+            flags.int("max-log-requests")
+        )));
+    }
+    let client = session.client()?;
+    let tolerant = flags.bool("ignore-errors");
+    let mut all: FuturesUnordered<_> = FuturesUnordered::new();
+    for source in &sources {
+        let copied = copied(client, source, tolerant);
+        if is_together {
+            all.push(copied);
+        } else {
+            client.wait(copied)?;
         }
     }
-    Ok(())
+    client.wait(async {
+        while let Some(ended) = all.next().await {
+            ended?;
+        }
+        Ok(())
+    })
+}
+
+/// Writes a log to its end, line by line.
+async fn copied(client: &Client, source: &Source, tolerant: bool) -> Result<(), Failure> {
+    match lines(client, source).await {
+        Err(failure @ Failure::Exit(_)) => Err(failure),
+        Err(failure) if tolerant => out(&format!("error: {}\n", failure.plain())),
+        other => other,
+    }
+}
+
+async fn lines(client: &Client, source: &Source) -> Result<(), Failure> {
+    let mut body = client.open(&source.request).await?;
+    let mut rest = BytesMut::new();
+    let write = |line: &[u8]| bytes(&[source.prefix.as_bytes(), line].concat());
+    while let Some(chunk) = client::next(&mut body).await? {
+        rest.extend_from_slice(&chunk);
+        // Whole lines in one piece where nothing stands before them.
+        let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let whole = rest.split_to(end);
+        if source.prefix.is_empty() {
+            bytes(&whole)?;
+        } else {
+            whole.split_inclusive(|byte| *byte == b'\n').try_for_each(write)?;
+        }
+        if rest.len() > LONGEST_LINE_BYTES {
+            write(&rest.split())?;
+        }
+    }
+    if rest.is_empty() { Ok(()) } else { write(&rest) }
 }
 
 fn checked(session: &Session) -> Result<(), Failure> {
@@ -79,6 +133,9 @@ fn checked(session: &Session) -> Result<(), Failure> {
     }
     if flags.changed("since") && flags.changed("since-time") {
         return Err(Failure::message("only one of --since or --since-time may be used"));
+    }
+    if pods::patience(session).is_err() {
+        return Err(Failure::message("--pod-running-timeout must be higher than zero"));
     }
     if flags.int("tail") < -1 {
         return Err(Failure::message("--tail must be greater than or equal to -1"));
@@ -117,19 +174,15 @@ fn pods(session: &Session) -> Result<Vec<Value>, Failure> {
         return Ok(vec![object]);
     }
     let Some(selector) = selector(&object) else {
+        let kind = pods::go_type(&object);
         return Err(Failure::message(format!(
-            "cannot get the logs from {}: selector for {} not implemented",
-            resource.kind, resource.kind
+            "cannot get the logs from {kind}: selector for {kind} not implemented"
         )));
     };
-    let mut pods = of_selector(&selector)?;
-    if pods.is_empty() {
-        return Err(Failure::message("timed out waiting for the condition"));
-    }
+    let mut pods = pods::awaited(session, session.namespace()?, &selector, pods::patience(session)?)?;
     if session.flags.bool("all-pods") {
         return Ok(pods);
     }
-    pods.sort_by_key(rank);
     if pods.len() > 1 {
         let name = pods[0]["metadata"]["name"].as_str().unwrap_or_default();
         err(&format!("Found {} pods, using pod/{name}\n", pods.len()));
@@ -152,35 +205,18 @@ fn containers(session: &Session, pod: &Value) -> Result<Vec<String>, Failure> {
     }
     let inline = session.arguments().get(1).map(String::as_str).unwrap_or_default();
     let asked = if inline.is_empty() { flags.text("container") } else { inline };
-    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    if !asked.is_empty() {
-        if every().iter().any(|known| known == asked) {
-            return Ok(vec![asked.to_owned()]);
+    let chosen = pods::container_or_default(pod, asked, false).map_err(|failure| {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        if asked.is_empty() {
+            failure
+        } else {
+            Failure::message(format!("container {asked} is not valid for pod {name}"))
         }
-        return Err(Failure::message(format!("container {asked} is not valid for pod {name}")));
-    }
-    let annotated = pod["metadata"]["annotations"][DEFAULT_CONTAINER]
-        .as_str()
-        .filter(|name| every().iter().any(|n| n == name));
-    if let Some(annotated) = annotated {
-        return Ok(vec![annotated.to_owned()]);
-    }
-    let own = names(pod, "containers");
-    let Some(first) = own.first() else { return Ok(Vec::new()) };
-    if every().len() > 1 {
-        let shown = lists.iter().rev().filter(|list| **list != "ephemeralContainers").flat_map(|list| {
-            let note = if *list == "initContainers" { " (init)" } else { "" };
-            names(pod, list).into_iter().map(move |name| format!("{name}{note}"))
-        });
-        let shown: Vec<String> = shown
-            .chain(names(pod, "ephemeralContainers").into_iter().map(|n| format!("{n} (ephem)")))
-            .collect();
-        err(&format!("Defaulted container \"{first}\" out of: {}\n", shown.join(", ")));
-    }
-    Ok(vec![first.clone()])
+    })?;
+    Ok(chosen["name"].as_str().map(str::to_owned).into_iter().collect())
 }
 
-fn print(session: &Session, pod: &Value, container: &str) -> Result<(), Failure> {
+fn source(session: &Session, pod: &Value, container: &str) -> Result<Source, Failure> {
     let flags = &session.flags;
     let text = |key: &str| pod["metadata"][key].as_str().unwrap_or_default();
     let path =
@@ -207,20 +243,8 @@ fn print(session: &Session, pod: &Value, container: &str) -> Result<(), Failure>
         request = request.with("limitBytes", &flags.int("limit-bytes").to_string());
     }
     request.accept = "*/*";
-    let prefix = flags.bool("prefix").then(|| format!("[pod/{}/{container}] ", text("name")));
-    let mut stream = session.client()?.stream(&request)?;
-    match prefix {
-        None => {
-            while let Some(chunk) = stream.chunk()? {
-                bytes(&chunk)?;
-            }
-        }
-        Some(prefix) => {
-            while let crate::client::Line::Text(line) = stream.line(None)? {
-                out(&prefix)?;
-                bytes(&line)?;
-            }
-        }
-    }
-    Ok(())
+    // Of all pods, each line says whose it is.
+    let is_said = flags.bool("prefix") || flags.bool("all-pods");
+    let prefix = if is_said { format!("[pod/{}/{container}] ", text("name")) } else { String::new() };
+    Ok(Source { request, prefix })
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Command;
 use crate::builder::{self, FILES, Info, Wanted};
-use crate::client::{Line, Request};
+use crate::client::Request;
 use crate::failure::Failure;
 use crate::format;
 use crate::session::Session;
@@ -121,8 +121,6 @@ fn reached(session: &Session, info: &Info, limit: Duration) -> Result<(), Failur
             .with("watch", "true")
             .with("fieldSelector", &format!("metadata.name={}", info.name))
             .with("resourceVersion", object["metadata"]["resourceVersion"].as_str().unwrap_or_default());
-        match client.stream(&request)?.line(Some(left))? {
-            Line::Text(_) | Line::End | Line::TimedOut => {}
-        }
+        client.changed(&request, left)?;
     }
 }

@@ -69,10 +69,7 @@ pub fn of_object(session: &Session, object: &Value) -> Result<Value, Failure> {
     let attachable =
         ["Service", "ReplicationController", "Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "Job"];
     if !attachable.contains(&kind) {
-        // Go's name of the type.
-        let version =
-            object["apiVersion"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default();
-        let named = format!("*{version}.{kind}");
+        let named = go_type(object);
         let why = format!("cannot attach to {named}: selector for {named} not implemented");
         return Err(Failure::message(why));
     }
@@ -83,6 +80,12 @@ pub fn of_object(session: &Session, object: &Value) -> Result<Value, Failure> {
         )));
     };
     awaited(session, text("namespace"), &selector, patience(session)?).map(|mut pods| pods.remove(0))
+}
+
+/// Go's name of an object's type: `*v1.ConfigMap`.
+pub fn go_type(object: &Value) -> String {
+    let version = object["apiVersion"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    format!("*{version}.{}", object["kind"].as_str().unwrap_or_default())
 }
 
 /// The pod of an object as it is now, if it has one.
@@ -129,10 +132,11 @@ pub fn awaited(
             .with("watch", "true")
             .with("resourceVersion", version);
         let left = until.saturating_duration_since(Instant::now());
-        // Whatever comes, the list is looked at again.
-        if matches!(client.stream(&watch)?.line(Some(left))?, Line::TimedOut) {
+        if left.is_zero() {
             return Err(Failure::message("timed out waiting for the condition"));
         }
+        // Whatever comes, the list is looked at again.
+        client.changed(&watch, left)?;
     }
 }
 
@@ -164,7 +168,10 @@ pub fn until<T>(
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             let line = match stream.line(left)? {
                 Line::Text(line) => line,
-                Line::End => break,
+                Line::End => {
+                    client.wait(tokio::time::sleep(Duration::from_secs(1)));
+                    break;
+                }
                 Line::TimedOut => return Err(Failure::message("timed out waiting for the condition")),
             };
             let event: Value = serde_json::from_slice(&line)

@@ -56,7 +56,7 @@ fn relaxed(by: &str) -> String {
 ///
 /// # Errors
 /// When the path is more than steps.
-pub fn path(by: &str) -> Result<Vec<String>, Failure> {
+fn path(by: &str) -> Result<Vec<String>, Failure> {
     let relaxed = relaxed(by);
     let inner = relaxed.trim_start_matches("{.").trim_end_matches('}');
     let mut steps = Vec::new();
@@ -86,7 +86,7 @@ pub fn path(by: &str) -> Result<Vec<String>, Failure> {
 }
 
 /// What a path leads to; null where there is nothing.
-pub fn at<'a>(object: &'a Value, path: &[String]) -> &'a Value {
+fn at<'a>(object: &'a Value, path: &[String]) -> &'a Value {
     path.iter().fold(object, |value, step| match value {
         Value::Array(items) => step.parse::<usize>().ok().and_then(|i| items.get(i)).unwrap_or(&Value::Null),
         value => &value[step.as_str()],

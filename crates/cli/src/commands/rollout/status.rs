@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::chosen;
 use crate::builder::Info;
-use crate::client::{Line, Request};
+use crate::client::Request;
 use crate::failure::{Failure, quoted};
 use crate::output::out;
 use crate::session::Session;
@@ -53,9 +53,7 @@ fn follow(session: &Session, info: &Info) -> Result<(), Failure> {
             .with("watch", "true")
             .with("fieldSelector", &format!("metadata.name={}", info.name))
             .with("resourceVersion", object["metadata"]["resourceVersion"].as_str().unwrap_or_default());
-        match client.stream(&request)?.line(Some(left))? {
-            Line::Text(_) | Line::End | Line::TimedOut => {}
-        }
+        client.changed(&request, left)?;
     }
 }
 
