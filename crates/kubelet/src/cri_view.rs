@@ -20,6 +20,9 @@ pub const ANNOTATION_CONTAINER_HASH: &str = "io.kubernetes.container.hash";
 /// else since.
 pub const ANNOTATION_CONTAINER_RESOURCES: &str = "io.kubernetes.container.resources";
 
+/// The resources of the pod as a whole that its sandbox was made with.
+pub const ANNOTATION_POD_RESOURCES: &str = "io.kubernetes.pod.resources";
+
 /// One sandbox of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sandbox {
@@ -29,6 +32,8 @@ pub struct Sandbox {
     pub ready: bool,
     /// The pod's addresses, primary first; empty for the host's network.
     pub ips: Vec<String>,
+    /// See [`ANNOTATION_POD_RESOURCES`]; empty where another agent made the sandbox.
+    pub resources: String,
 }
 
 /// How a container ended.
@@ -171,6 +176,7 @@ pub fn sandbox(status: &v1::PodSandboxStatus) -> Sandbox {
         created_at: time(status.created_at).unwrap_or(Timestamp::UNIX_EPOCH),
         ready: status.state() == v1::PodSandboxState::SandboxReady,
         ips,
+        resources: status.annotations.get(ANNOTATION_POD_RESOURCES).cloned().unwrap_or_default(),
     }
 }
 

@@ -455,6 +455,10 @@ impl SandboxConfigs for FakeConfigs {
 
     async fn release(&self, pod_uid: &str, _: bool) {
         self.released.lock().expect("no panic in a fake").push(pod_uid.to_owned());
+    async fn memory_usage(&self, _: &Arc<Pod>) -> Option<u64> {
+        None
+    }
+
     }
 
     async fn logged_pods(&self) -> Vec<String> {

@@ -43,6 +43,11 @@ impl PodCgroups {
         Usage { memory_bytes: used, working_set_bytes: used, ..usage }
     }
 
+    /// What the pod as a whole uses. Blocks.
+    pub fn usage(&self, pod: &Pod) -> Usage {
+        self.hierarchy.usage(&self.path(pod))
+    }
+
     fn class_path(&self, class: &str) -> String {
         match class {
             "Guaranteed" => format!("{}/kubepods", self.root),

@@ -7,6 +7,7 @@ use cri::v1::LinuxContainerResources;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use pods::{Figure, at_peak, qos_class};
+use serde::{Deserialize, Serialize};
 
 /// The period of CPU quotas, in microseconds.
 pub const CPU_PERIOD_US: i64 = 100_000;
@@ -51,17 +52,62 @@ impl PodLimits {
 /// The numbers of one container on a node with `memory_capacity_bytes`.
 pub fn of_container(pod: &Pod, container: &Container, memory_capacity_bytes: i64) -> LinuxContainerResources {
     let resources = container.resources.as_ref();
-    let limit_milli = limit(resources, "cpu").map_or(0, |q| q.milli_value());
+    // A container without a limit of its own has the pod's (upstream `getCPULimit`, `getMemoryLimit`).
+    let whole = pod.spec.as_ref().and_then(|spec| spec.resources.as_ref());
+    let limit = |name| limit(resources, name).or_else(|| limit(whole, name));
+    let limit_milli = limit("cpu").map_or(0, |q| q.milli_value());
     let request_milli = request(resources, "cpu").map_or(limit_milli, |q| q.milli_value());
     LinuxContainerResources {
         cpu_period: CPU_PERIOD_US,
         cpu_quota: quota_us(limit_milli),
         cpu_shares: shares(request_milli),
-        memory_limit_in_bytes: limit(resources, "memory").map_or(0, |q| q.value()),
+        memory_limit_in_bytes: limit("memory").map_or(0, |q| q.value()),
         oom_score_adj: oom_score_adj(pod, container, memory_capacity_bytes),
         unified: HashMap::new(),
         ..LinuxContainerResources::default()
     }
+}
+
+/// The resources of the pod as a whole, as text.
+pub fn whole_text(pod: &Pod) -> String {
+    text(pod.spec.as_ref().and_then(|spec| spec.resources.as_ref()), None)
+}
+
+#[derive(Serialize)]
+struct Text<'a> {
+    #[serde(flatten)]
+    own: Option<&'a ResourceRequirements>,
+    #[serde(rename = "limitsOfPod", skip_serializing_if = "BTreeMap::is_empty")]
+    inherited: BTreeMap<&'a str, &'a ApiQuantity>,
+}
+
+/// What a container has of the machine, as text that [`parse`] reads: its own resources, and what it has of the pod's
+/// limits because it has none of its own.
+pub fn text(own: Option<&ResourceRequirements>, whole: Option<&ResourceRequirements>) -> String {
+    let of_pod = whole.and_then(|whole| whole.limits.as_ref());
+    let inherited = ["cpu", "memory"].into_iter().filter(|name| limit(own, name).is_none());
+    let inherited = inherited.filter_map(|name| Some((name, of_pod?.get(name)?))).collect();
+    serde_json::to_string(&Text { own, inherited }).unwrap_or_else(|_| "{}".to_owned())
+}
+
+/// Resources that were written by [`text`]; `None` where another agent made the container.
+pub fn parse(text: &str) -> Option<ResourceRequirements> {
+    serde_json::from_str(text).ok()
+}
+
+/// As [`parse`], with the limits that the container has of the pod.
+pub fn parse_effective(text: &str) -> Option<ResourceRequirements> {
+    #[derive(Deserialize)]
+    struct Inherited {
+        #[serde(rename = "limitsOfPod", default)]
+        limits: BTreeMap<String, ApiQuantity>,
+    }
+    let mut found = parse(text)?;
+    let inherited = serde_json::from_str::<Inherited>(text).ok()?.limits;
+    if !inherited.is_empty() {
+        found.limits.get_or_insert_default().extend(inherited);
+    }
+    Some(found)
 }
 
 /// The numbers of the whole pod: sums over its containers, at least what any init container needs.

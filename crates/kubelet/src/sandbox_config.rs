@@ -13,6 +13,7 @@ use cri::v1::{
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::container_config::{log_directory, pod_labels, security};
+use crate::cri_view::ANNOTATION_POD_RESOURCES;
 use crate::events::{Events, Part, Severity, reference};
 use crate::hosts;
 use crate::pod_cgroup::PodCgroups;
@@ -80,6 +81,7 @@ impl SandboxConfigs for SandboxConfigBuilder {
                 .iter()
                 .flatten()
                 .map(|(k, v)| (k.clone(), v.clone()))
+                .chain([(ANNOTATION_POD_RESOURCES.to_owned(), resources::whole_text(pod))])
                 .collect(),
             linux: Some(LinuxPodSandboxConfig {
                 cgroup_parent,
@@ -105,6 +107,11 @@ impl SandboxConfigs for SandboxConfigBuilder {
             .await
             .map_err(|e| ConfigError::new(format!("changing the pod's limits ended early: {e}")))?;
         done.map_err(|e| ConfigError::new(format!("changing the limits of the pod's cgroup: {e}")))
+    }
+
+    async fn memory_usage(&self, pod: &Arc<Pod>) -> Option<u64> {
+        let (cgroups, pod) = (self.cgroups.clone(), pod.clone());
+        tokio::task::spawn_blocking(move || cgroups.usage(&pod).memory_bytes).await.ok().flatten()
     }
 
     async fn release(&self, pod_uid: &str, remove_logs: bool) {

@@ -188,6 +188,9 @@ pub trait SandboxConfigs: Send + Sync {
     /// Removes what [`SandboxConfigs::build`] made outside the runtime, the pod cgroup above all, once no
     /// container or sandbox of the pod is left. Idempotent. `remove_logs` also deletes its log folder.
     async fn release(&self, pod_uid: &str, remove_logs: bool);
+    /// The memory that the pod as a whole uses, in bytes; `None` where its cgroup is not there.
+    async fn memory_usage(&self, pod: &Arc<Pod>) -> Option<u64>;
+
 
     /// The uids of pods that have a log folder.
     async fn logged_pods(&self) -> Vec<String>;

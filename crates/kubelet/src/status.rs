@@ -23,7 +23,7 @@ const OWN_CONDITIONS: [&str; 7] = [
 const SHARED_CONDITION: &str = "DisruptionTarget";
 
 /// The fields this node owns. Fields beside them (`nominatedNodeName`, resize states …) are left alone.
-const OWN_FIELDS: [&str; 12] = [
+const OWN_FIELDS: [&str; 14] = [
     "phase",
     "reason",
     "message",
@@ -36,6 +36,8 @@ const OWN_FIELDS: [&str; 12] = [
     "containerStatuses",
     "initContainerStatuses",
     "ephemeralContainerStatuses",
+    "resources",
+    "allocatedResources",
 ];
 
 /// Lists that a strategic merge would merge by key, so that replacing them takes a directive.
@@ -84,6 +86,12 @@ fn replacement(field: &str, new: &Value) -> Value {
             let mut all = vec![json!({ "$patch": "replace" })];
             all.extend(items.iter().cloned());
             Value::Array(all)
+        }
+        // What is no more in a map would stay.
+        Value::Object(fields) => {
+            let mut all = fields.clone();
+            all.insert("$patch".to_owned(), json!("replace"));
+            Value::Object(all)
         }
         other => other.clone(),
     }
@@ -157,6 +165,7 @@ fn summary(status: &k8s_openapi::api::core::v1::ContainerStatus) -> String {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::PodIP;
+    use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
     use super::*;
 
@@ -201,6 +210,7 @@ mod tests {
         let new = PodStatus {
             phase: Some("Running".into()),
             pod_ips: Some(vec![PodIP { ip: "10.0.0.1".into() }]),
+            allocated_resources: Some([("cpu".to_owned(), Quantity("1".to_owned()))].into()),
             conditions: Some(vec![condition("Ready", "True", None), condition("PodScheduled", "True", None)]),
             ..PodStatus::default()
         };
@@ -211,6 +221,7 @@ mod tests {
                 "phase": "Running",
                 "message": null,
                 "podIPs": [{"$patch": "replace"}, {"ip": "10.0.0.1"}],
+                "allocatedResources": {"$patch": "replace", "cpu": "1"},
                 "conditions": [
                     {"type": "Ready", "status": "True", "reason": null},
                     {"type": "PodResizePending", "$patch": "delete"},

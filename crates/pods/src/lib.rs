@@ -27,7 +27,9 @@ pub use fit::{Shortage, exceeds, shortages};
 pub use host_ports::{HostPort, host_ports};
 pub use node_selector::{NodeRequirements, NodeSelector, Preference, preferences};
 pub use qos::{List, class_of_figures, qos_class};
-pub use requests::{Side, is_settled, nonzero_requests, quantities, quantities_of_spec, requests};
+pub use requests::{
+    Side, is_settled, nonzero_requests, quantities, quantities_of_spec, quantities_with_overhead, requests,
+};
 pub use state::{
     condition, holds_resources, is_active, is_ready, is_terminal, is_terminating, label, node_name, phase,
     ready_condition,

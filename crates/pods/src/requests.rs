@@ -113,12 +113,26 @@ pub fn quantities(pod: &Pod, side: Side) -> BTreeMap<String, Quantity> {
             Sums::of(status(container).and_then(|s| s.resources.as_ref()?.limits.as_ref()))
         }));
     }
+    add_to_limits(&mut total, spec);
+    total.named()
+}
+
+/// As [`quantities_of_spec`], with the overhead, which is added only to what is limited.
+pub fn quantities_with_overhead(spec: &PodSpec, side: Side) -> BTreeMap<String, Quantity> {
+    let mut total = spec_sums(spec, side);
+    match side {
+        Side::Requests => total.add(&Sums::of(spec.overhead.as_ref())),
+        Side::Limits => add_to_limits(&mut total, spec),
+    }
+    total.named()
+}
+
+fn add_to_limits<'a>(total: &mut Sums<'a>, spec: &'a PodSpec) {
     for (name, amount) in Sums::of(spec.overhead.as_ref()).0 {
         if let Some(limit) = total.get(name).copied() {
             total.set(name, limit.plus(&amount));
         }
     }
-    total.named()
 }
 
 fn spec_sums(spec: &PodSpec, side: Side) -> Sums<'_> {

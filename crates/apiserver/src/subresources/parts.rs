@@ -134,7 +134,7 @@ pub(super) fn ephemeral_containers(
     Ok(())
 }
 
-/// Resources and resize policies of containers.
+/// Resources of the pod as a whole, resources and resize policies of its containers.
 pub(super) fn resize(object: &mut Object, wanted: &Object, _now: Timestamp) -> Result<(), FieldError> {
     for list in ["containers", "initContainers"] {
         let names = |of: &Object| -> Vec<Value> {
@@ -161,6 +161,12 @@ pub(super) fn resize(object: &mut Object, wanted: &Object, _now: Timestamp) -> R
         }
         if !containers.is_empty() {
             object.set_at(&["spec", list], containers.into());
+        }
+    }
+    match wanted.at(&["spec", "resources"]) {
+        Some(whole) => object.set_at(&["spec", "resources"], whole.clone()),
+        None => {
+            object.remove_at(&["spec", "resources"]);
         }
     }
     Ok(())

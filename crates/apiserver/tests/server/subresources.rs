@@ -130,6 +130,24 @@ async fn parts_of_a_pod_change_through_their_subresource_alone() {
 }
 
 #[tokio::test]
+async fn what_a_pod_has_as_a_whole_is_resized() {
+    let harness = Harness::start().await;
+    let mut created = pod("p");
+    let whole = |cpu: &str| json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
+    created["spec"]["resources"] = whole("50m");
+    harness.post(PODS, &created).await.ok();
+    let resize = json!({"spec": {"resources": whole("70m"), "terminationGracePeriodSeconds": 1}});
+    let kind = "application/strategic-merge-patch+json";
+    let resized = harness.patch(&format!("{PODS}/p/resize"), kind, &resize).await.ok();
+    assert_eq!(resized["spec"]["resources"], whole("70m"));
+    assert_eq!(resized["metadata"]["generation"], 2);
+    assert_eq!(resized["spec"]["terminationGracePeriodSeconds"], 30, "nothing else changes");
+    let plain =
+        harness.patch(&format!("{PODS}/p"), kind, &json!({"spec": {"resources": whole("80m")}})).await;
+    plain.refused(422);
+}
+
+#[tokio::test]
 async fn scale_shows_and_sets_the_count() {
     let harness = Harness::start().await;
     let set = json!({"metadata": {"name": "r"}, "spec": {"replicas": 2,

@@ -55,6 +55,8 @@ pub enum Action {
     Resize {
         from: PodLimits,
         to: PodLimits,
+        /// What the pod is granted as a whole, as text.
+        whole: String,
         containers: Vec<ResizedContainer>,
         /// Of the specification that asks for them.
         generation: Option<i64>,

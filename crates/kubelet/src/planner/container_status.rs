@@ -10,8 +10,8 @@ use super::context::Context;
 use super::desired::{Member, Role};
 use super::observed::{ProbeKind, Verdict};
 use super::reported::{in_api, of_started};
-use super::resize;
 use crate::cri_view::{Record, Run, User};
+use crate::resources;
 
 /// The status of `member`; `ended` says that nothing of the pod will run again.
 pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus {
@@ -30,7 +30,7 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
         (Run::Created | Run::Unknown, None) => (default_waiting(ctx), previous(ctx, record)),
     };
     let started = ctx.is_started(member, record);
-    let resources = resources(ctx, member, record);
+    let resources = granted(ctx, member, record);
     ContainerStatus {
         container_id: Some(format!("{scheme}://{}", record.id)),
         image: if record.image.is_empty() {
@@ -54,8 +54,8 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
 }
 
 /// What the container has; its pod may have been granted something else since.
-fn resources(ctx: &Context<'_>, member: &Member, record: &Record) -> ResourceRequirements {
-    let has = resize::parse(ctx.seen.resources(record));
+fn granted(ctx: &Context<'_>, member: &Member, record: &Record) -> ResourceRequirements {
+    let has = resources::parse(ctx.seen.resources(record));
     has.or_else(|| member.spec.resources.clone()).unwrap_or_default()
 }
 

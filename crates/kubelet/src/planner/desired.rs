@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, ResourceRequirements};
 
 use crate::allocation::PendingResize;
+use crate::resources;
 
 /// The part a container plays in its pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,6 +266,7 @@ impl Desired {
 }
 
 fn members(spec: &PodSpec) -> Vec<Member> {
+    let member = |role, container| member(role, container, spec.resources.as_ref());
     let initial = spec
         .init_containers
         .iter()
@@ -276,10 +278,10 @@ fn members(spec: &PodSpec) -> Vec<Member> {
     initial.chain(apps).chain(ephemeral).collect()
 }
 
-fn member(role: Role, spec: Container) -> Member {
+fn member(role: Role, spec: Container, whole: Option<&ResourceRequirements>) -> Member {
     let hash = container_hash(&spec);
-    let resources = spec.resources.as_ref().and_then(|r| serde_json::to_string(r).ok());
-    Member { role, spec, hash, resources: resources.unwrap_or_else(|| "{}".to_owned()) }
+    let resources = resources::text(spec.resources.as_ref(), whole);
+    Member { role, spec, hash, resources }
 }
 
 /// What [`Member::hash`] is for this container; the running one carries it as an annotation.

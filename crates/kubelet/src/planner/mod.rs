@@ -15,6 +15,7 @@ mod init;
 mod lost;
 mod observed;
 mod phase;
+mod pod_resources;
 mod probes;
 mod reported;
 mod resize;
@@ -36,7 +37,6 @@ pub use desired::{
     Deletion, Desired, Eviction, Member, Rejection, RestartPolicy, Role, container_hash, deletion_grace_s,
 };
 pub use observed::{CrashBackoff, Observed, ProbeKind, Setback, Verdict};
-pub use resize::parse as parse_resources;
 pub use setback::{Failure, after_failure};
 
 use context::Context;

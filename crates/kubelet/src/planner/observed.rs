@@ -75,6 +75,8 @@ pub struct Observed {
     pub stopping: BTreeMap<String, i64>,
     /// What containers (by id) got of the machine, as text, where that is not what they were made with.
     pub resized: BTreeMap<String, String>,
+    /// What the pod was granted as a whole, as text, where that is not what its sandbox was made with.
+    pub whole: Option<String>,
     /// What the pod as a whole may use, once that was changed.
     pub pod_limits: Option<PodLimits>,
     /// The generation of the specification that was last put into effect on running containers.
@@ -97,6 +99,12 @@ impl Observed {
     /// What a container has of the machine, as text; empty where another agent made it.
     pub fn resources<'a>(&'a self, record: &'a Record) -> &'a str {
         self.resized.get(&record.id).unwrap_or(&record.resources)
+    }
+
+    /// What the pod has as a whole, as text; empty where another agent made its sandbox, or none is made yet.
+    pub fn whole(&self) -> &str {
+        let made_with = || self.runtime.sandboxes.first().map_or("", |sandbox| sandbox.resources.as_str());
+        self.whole.as_deref().unwrap_or_else(made_with)
     }
 
     pub fn is_stopping(&self, record: &Record) -> bool {

@@ -1,4 +1,4 @@
-//! Resources that change while containers run (KEP-1287): what is to be done, and what is said of it.
+//! Resources that change while containers run (KEP-1287), or of the pod as a whole (KEP-5419): what is to be done, and what is said of it.
 //!
 //! The node has granted what [`Desired`](super::Desired) asks for; here it is put into effect. A container whose policy
 //! says so is made anew, the others get new limits.
@@ -15,7 +15,7 @@ use super::context::Context;
 use super::desired::{Member, Role};
 use crate::allocation::Allocation;
 use crate::cri_view::Record;
-use crate::resources::{self, PodLimits};
+use crate::resources::{self, PodLimits, parse};
 
 /// Plans the changes that running containers need.
 pub fn plan(ctx: &mut Context<'_>) {
@@ -44,8 +44,8 @@ pub fn plan(ctx: &mut Context<'_>) {
     // As long as a container has more than it was granted, until it has ended, the pod keeps that room.
     let to = if is_kept { from.at_least(&wanted) } else { wanted };
     let generation = ctx.want.pod.metadata.generation;
-    if from != to || !changed.is_empty() {
-        ctx.act(Action::Resize { from, to, containers: changed, generation });
+    if from != to || !changed.is_empty() || is_whole_outdated(ctx) {
+        ctx.act(Action::Resize { from, to, whole: wanted_whole(ctx), containers: changed, generation });
         // Those that are made anew need the pod's room.
         return;
     }
@@ -82,6 +82,7 @@ fn is_in_progress(ctx: &Context<'_>) -> bool {
         from != to
     };
     ctx.in_flight(&ActionKey::Resize)
+        || is_whole_outdated(ctx)
         || !outdated(ctx).is_empty()
         || ctx.want.members.iter().filter_map(latest).any(is_to_start)
         || limits()
@@ -97,7 +98,10 @@ fn pod_limits(ctx: &Context<'_>) -> (PodLimits, PodLimits) {
             !has.is_empty() && has != member.resources
         })
     };
-    if ctx.seen.pod_limits.is_none() && !ctx.want.members.iter().any(|member| differs(&member)) {
+    if ctx.seen.pod_limits.is_none()
+        && !is_whole_outdated(ctx)
+        && !ctx.want.members.iter().any(|member| differs(&member))
+    {
         // The usual case: made for what is asked, and nothing has changed.
         return (PodLimits::default(), PodLimits::default());
     }
@@ -105,10 +109,23 @@ fn pod_limits(ctx: &Context<'_>) -> (PodLimits, PodLimits) {
     (ctx.seen.pod_limits.unwrap_or_else(|| resources::of_pod(&as_made(ctx))), to)
 }
 
-/// The pod with what its containers have.
-fn as_made(ctx: &Context<'_>) -> Pod {
+fn wanted_whole(ctx: &Context<'_>) -> String {
+    resources::whole_text(&ctx.want.pod)
+}
+
+/// Whether the pod does not have what it was granted as a whole.
+fn is_whole_outdated(ctx: &Context<'_>) -> bool {
+    let has = ctx.seen.whole();
+    !has.is_empty() && has != wanted_whole(ctx)
+}
+
+/// The pod with what it and its containers have.
+pub fn as_made(ctx: &Context<'_>) -> Pod {
     let mut pod = Pod::clone(&ctx.want.pod);
     let Some(spec) = &mut pod.spec else { return pod };
+    if is_whole_outdated(ctx) {
+        spec.resources = parse(ctx.seen.whole()).filter(|has| *has != ResourceRequirements::default());
+    }
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
         let has = ctx.seen.runtime.latest(&container.name).map(|record| ctx.seen.resources(record));
         if let Some(has) = has.and_then(parse) {
@@ -118,15 +135,11 @@ fn as_made(ctx: &Context<'_>) -> Pod {
     pod
 }
 
-/// Resources that are written as a record has them; `None` where another agent made the container.
-pub fn parse(text: &str) -> Option<ResourceRequirements> {
-    serde_json::from_str(text).ok()
-}
-
 /// Whether a container is made anew to get what it was granted. A request for memory is nothing that its kernel
 /// objects know of.
 fn needs_restart(member: &Member, from: &str) -> bool {
-    let (from, to) = (parse(from).unwrap_or_default(), member.spec.resources.clone().unwrap_or_default());
+    let read = |text: &str| resources::parse_effective(text).unwrap_or_default();
+    let (from, to) = (read(from), read(&member.resources));
     let amount = |list: &Option<BTreeMap<String, Quantity>>, name: &str| {
         list.as_ref().and_then(|list| list.get(name)?.0.parse::<api::quantity::Quantity>().ok())
     };

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::context::Context;
 use super::desired::{Rejection, Role};
 use super::stage::Stage;
-use super::{conditions, container_status, lost, phase};
+use super::{conditions, container_status, lost, phase, pod_resources};
 
 /// The status as the node sees it now.
 pub fn build(ctx: &Context<'_>, stage: Stage) -> PodStatus {
@@ -43,6 +43,7 @@ pub fn build(ctx: &Context<'_>, stage: Stage) -> PodStatus {
     let conditions = conditions::build(ctx, &facts);
     let ips = ips(ctx);
     PodStatus {
+        allocated_resources: if refused { None } else { pod_resources::allocated(ctx) },
         conditions: Some(conditions),
         container_statuses: some(apps),
         ephemeral_container_statuses: some(ephemeral),
@@ -56,6 +57,7 @@ pub fn build(ctx: &Context<'_>, stage: Stage) -> PodStatus {
         pod_ips: some(ips.into_iter().map(|ip| PodIP { ip }).collect()),
         qos_class: Some(pods::qos_class(&want.pod).to_owned()),
         reason,
+        resources: if refused { None } else { pod_resources::actual(ctx, phase) },
         start_time: ctx.seen.started_at.map(Time),
         ..PodStatus::default()
     }

@@ -153,6 +153,33 @@ fn resources_change_while_containers_run() {
 }
 
 #[test]
+fn what_a_pod_has_as_a_whole_changes_while_it_runs() {
+    let mut sim = Simulation::new(json!({"containers": [
+        {"name": "own", "image": "a:1"},
+        {"name": "free", "image": "a:1"},
+        {"name": "anew", "image": "a:1", "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]},
+    ]}));
+    let whole = |cpu: &str, memory: &str| {
+        let amounts = json!({"cpu": cpu, "memory": memory});
+        let whole = json!({"requests": amounts, "limits": amounts});
+        Some(serde_json::from_value(whole).expect("resources"))
+    };
+    sim.change(|spec| {
+        give(&mut spec.containers[0], 100, 1000);
+        spec.resources = whole("500m", "4k");
+    });
+    sim.settle("created");
+    sim.grant(|spec| spec.resources = whole("500m", "5k"));
+    sim.settle("those without a limit of their own have the pod's");
+    sim.grant(|spec| spec.resources = whole("300m", "5k"));
+    sim.settle("where its policy says so, a container is made anew for the pod's sake");
+    sim.fail_next("resize", "", "attempting to set pod memory limit (10) below current usage (450)");
+    sim.grant(|spec| spec.resources = whole("300m", "10"));
+    sim.settle("memory in use cannot be taken");
+    sim.check("resize_whole");
+}
+
+#[test]
 fn a_container_is_made_anew_where_its_policy_says_so() {
     let mut sim = Simulation::new(json!({"restartPolicy": "OnFailure", "containers": [{
         "name": "c", "image": "a:1",

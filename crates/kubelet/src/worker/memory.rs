@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::executor::Outcome;
 use crate::planner::{Action, Desired, Observed, ProbeKind, Verdict, after_failure};
+use crate::resources;
 
 /// The runtime's clock at a wall-clock moment that lies ahead of `now`.
 pub fn after(now: Timestamp, at: Timestamp) -> Instant {
@@ -41,10 +42,11 @@ pub fn remember(seen: &mut Observed, action: &Action, outcome: Outcome, now: Tim
                 Action::Release { .. } => seen.released = true,
                 Action::DeleteObject => seen.api_gone = true,
                 // Its cgroup is made anew with it.
-                Action::CreateSandbox { .. } => seen.pod_limits = None,
+                Action::CreateSandbox { .. } => (seen.pod_limits, seen.whole) = (None, None),
                 Action::RestartContainer { generation, .. } => seen.resized_to = *generation,
-                Action::Resize { to, containers, generation, .. } => {
+                Action::Resize { to, whole, containers, generation, .. } => {
                     seen.pod_limits = Some(*to);
+                    seen.whole = Some(whole.clone());
                     seen.resized_to = *generation;
                     seen.resized.extend(containers.iter().map(|c| (c.id.clone(), c.to.clone())));
                 }
@@ -67,6 +69,10 @@ pub fn remember(seen: &mut Observed, action: &Action, outcome: Outcome, now: Tim
 /// so until a probe says otherwise.
 pub fn adopt(seen: &mut Observed, want: &Desired) {
     let Some(status) = &want.pod.status else { return };
+    if pods::condition(&want.pod, "PodResizeInProgress").is_none() && status.start_time.is_some() {
+        seen.whole = Some(resources::whole_text(&want.pod));
+    }
+    let whole = want.spec().and_then(|spec| spec.resources.as_ref());
     let lists = [&status.init_container_statuses, &status.container_statuses];
     for known in lists.into_iter().flatten().flatten() {
         seen.runtime.know_attempt(&known.name, u32::try_from(known.restart_count).unwrap_or_default());
@@ -76,8 +82,8 @@ pub fn adopt(seen: &mut Observed, want: &Desired) {
         if !seen.runtime.containers.iter().any(|c| c.id == id && c.is_running()) {
             continue;
         }
-        if let Some(has) = known.resources.as_ref().and_then(|has| serde_json::to_string(has).ok()) {
-            seen.resized.insert(id.to_owned(), has);
+        if let Some(has) = &known.resources {
+            seen.resized.insert(id.to_owned(), resources::text(Some(has), whole));
         }
         if known.started == Some(true) {
             seen.probes.insert((id.to_owned(), ProbeKind::Startup), Verdict::Success);

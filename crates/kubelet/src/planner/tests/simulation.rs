@@ -201,6 +201,7 @@ impl Simulation {
                     created_at: self.now,
                     ready: true,
                     ips: vec![format!("10.0.0.{}", self.made)],
+                    resources: crate::resources::whole_text(&self.pod),
                 });
             }
             Action::StopSandbox { id } => {

@@ -10,6 +10,7 @@ use crate::qos::qos_class;
 use crate::validation::read;
 
 const ONLY_AMOUNTS: &str = "only cpu and memory resources are mutable";
+const ONLY_AMOUNTS_OF_POD: &str = "only cpu and memory resources are mutable at pod-level";
 
 /// Ephemeral containers added, or the resources of containers changed.
 pub(crate) fn part_update(new: &Object, old: &Object) -> ErrorList {
@@ -51,11 +52,12 @@ fn resize(errors: &mut ErrorList, new: &Object, old: &Object) {
     if running.is_some_and(|container| read::get(container, "resources").is_none()) {
         errors.push(FieldError::forbidden(&path, "Pod running on node without support for resize"));
     }
+    let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
+    whole_kept(errors, &path, after, before);
     if !read::list(status, "nodeAllocatableResourceClaimStatuses").is_empty() {
         let detail = "pods with node allocatable resource claims cannot be resized";
         errors.push(FieldError::forbidden(&path, detail));
     }
-    let (after, before) = (read::top(new, "spec"), read::top(old, "spec"));
     if !["containers", "initContainers"]
         .map(|list| same_names(errors, &path, list, after, before))
         .iter()
@@ -108,18 +110,44 @@ fn same_names(errors: &mut ErrorList, path: &Path<'_>, list: &str, after: &Value
 
 /// What is given cannot be taken away altogether.
 fn kept(errors: &mut ErrorList, path: &Path<'_>, has: &Value, had: &Value) {
-    for (list, detail) in
-        [("requests", "resource requests cannot be removed"), ("limits", "resource limits cannot be removed")]
-    {
-        let is_lost = |name: &str| read::map(has, list).is_none_or(|now| !now.contains_key(name));
-        if read::entries(had, list).any(|(name, _)| is_lost(name)) {
-            errors.push(FieldError::forbidden(&path.child(list), detail));
-        }
+    for list in lost(has, had) {
+        errors.push(FieldError::forbidden(&path.child(list), format!("resource {list} cannot be removed")));
     }
 }
 
-/// Gives containers the processor time and memory that they had: what is different then must not be.
+/// The lists of which something is no more.
+fn lost<'a>(has: &'a Value, had: &'a Value) -> impl Iterator<Item = &'static str> + use<'a> {
+    ["requests", "limits"].into_iter().filter(move |list| {
+        let is_lost = |name: &str| read::map(has, list).is_none_or(|now| !now.contains_key(name));
+        read::entries(had, list).any(|(name, _)| is_lost(name))
+    })
+}
+
+/// What the pod has as a whole: it can be given, and changed, but not taken away.
+fn whole_kept(errors: &mut ErrorList, spec: &Path<'_>, after: &Value, before: &Value) {
+    let (has, had) = (read::of(after, "resources"), read::of(before, "resources"));
+    let path = spec.child("resources");
+    if read::raw(before, "resources").is_some() && read::raw(after, "resources").is_none() {
+        errors.push(FieldError::forbidden(&path, "pod-level resources cannot be removed"));
+        return;
+    }
+    for list in lost(has, had) {
+        let detail = format!("pod-level resource {list} cannot be removed");
+        errors.push(FieldError::forbidden(&path.child(list), detail));
+    }
+    let mut munged = after.clone();
+    keep_processor_and_memory(&mut munged, before);
+    let is_empty =
+        |of: &Value| ["requests", "limits"].iter().all(|list| read::entries(of, list).next().is_none());
+    let kept = read::of(&munged, "resources");
+    if kept != had && !(is_empty(kept) && is_empty(had)) {
+        errors.push(FieldError::forbidden(spec, ONLY_AMOUNTS_OF_POD));
+    }
+}
+
+/// Gives the pod and its containers the processor time and memory that they had: what is different then must not be.
 fn unchanged_otherwise(errors: &mut ErrorList, path: &Path<'_>, munged: &mut Value, before: &Value) {
+    keep_processor_and_memory(munged, before);
     for list in ["containers", "initContainers"] {
         let at = path.child(list);
         let Some(containers) = munged.get_mut(list).and_then(Value::as_array_mut) else { continue };
@@ -140,8 +168,9 @@ fn unchanged_otherwise(errors: &mut ErrorList, path: &Path<'_>, munged: &mut Val
     }
 }
 
-fn keep_processor_and_memory(container: &mut Value, had: &Value) {
-    let Some(fields) = container.as_object_mut() else { return };
+/// In the `resources` of a container, or of the pod's specification.
+fn keep_processor_and_memory(owner: &mut Value, had: &Value) {
+    let Some(fields) = owner.as_object_mut() else { return };
     let mut resources = fields.remove("resources").and_then(|r| r.as_object().cloned()).unwrap_or_default();
     let before = read::of(had, "resources");
     for list in ["limits", "requests"] {

@@ -114,6 +114,40 @@ fn only_processor_and_memory_are_resized() {
 }
 
 #[test]
+fn what_a_pod_has_as_a_whole_is_resized_and_not_taken_away() {
+    let with = |whole: Value| {
+        let mut spec = json!({"containers": [{"name": "a", "image": "i:1"}]});
+        if !whole.is_null() {
+            spec["resources"] = whole;
+        }
+        pod(spec)
+    };
+    let old = with(json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2"}}));
+    let changed = |whole: Value| part(&with(whole), &old);
+    let more = json!({"requests": {"cpu": "2", "memory": "2Gi"}, "limits": {"cpu": "3", "memory": "2Gi"}});
+    assert_eq!(changed(more), [""; 0]);
+    let lost = "spec.resources: Forbidden: pod-level resources cannot be removed";
+    assert!(changed(Value::Null).contains(&lost.to_owned()));
+    assert_eq!(
+        changed(json!({"requests": {"cpu": "1"}})),
+        [
+            "spec.resources.requests: Forbidden: pod-level resource requests cannot be removed",
+            "spec.resources.limits: Forbidden: pod-level resource limits cannot be removed",
+        ]
+    );
+    let pages = json!({"cpu": "2", "hugepages-2Mi": "2Mi"});
+    let huge = json!({"requests": {"cpu": "1", "memory": "1Gi", "hugepages-2Mi": "2Mi"}, "limits": pages});
+    assert_eq!(changed(huge), ["spec: Forbidden: only cpu and memory resources are mutable at pod-level"]);
+    let burstable = |whole: Value| {
+        let mut pod = with(whole);
+        pod["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1"}});
+        pod
+    };
+    let given = burstable(json!({"requests": {"cpu": "1"}}));
+    assert_eq!(part(&given, &burstable(Value::Null)), [""; 0], "it had none as a whole");
+}
+
+#[test]
 fn a_status_speaks_of_what_the_pod_has() {
     let with = |status: Value| {
         let mut pod =
