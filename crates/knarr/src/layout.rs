@@ -130,8 +130,13 @@ impl NodeLayout {
         self.data_dir.join("kubelet")
     }
 
+    /// With `pods` in it, whose folders hold the logs, and `containers`, whose links lead to them.
+    pub fn logs_dir(&self) -> PathBuf {
+        self.data_dir.join("log")
+    }
+
     pub fn pod_logs_dir(&self) -> PathBuf {
-        self.data_dir.join("log/pods")
+        self.logs_dir().join("pods")
     }
 
     pub fn cni_conf_dir(&self) -> PathBuf {
@@ -199,6 +204,7 @@ impl NodeLayout {
             self.images_dir(),
             self.kubelet_dir(),
             self.pod_logs_dir(),
+            self.logs_dir().join("containers"),
             self.cni_conf_dir(),
             self.cni_bin_dir(),
             self.runtime_state_dir(),

@@ -24,6 +24,7 @@ use crate::hosts;
 use crate::node_facts::NodeFacts;
 use crate::origin::is_static;
 use crate::planner::container_hash;
+use crate::pod_logs::{LogDirs, LogOf};
 use crate::resources;
 use crate::seams::{ConfigError, ContainerConfigs, ContainerRequest, MountedVolumes};
 use crate::volumes;
@@ -50,7 +51,7 @@ pub struct ContainerConfigBuilder {
     /// `cluster.local`
     pub cluster_domain: String,
     /// Upstream's `/var/log/pods`.
-    pub log_root: PathBuf,
+    pub logs: LogDirs,
 }
 
 impl ContainerConfigBuilder {
@@ -136,7 +137,7 @@ impl ContainerConfigs for ContainerConfigBuilder {
             resources: Some(self.resources(request.pod, request.container)),
             security_context: Some(security),
         });
-        let log_folder = log_directory(&self.log_root, request.pod).join(&request.container.name);
+        let log_folder = log_directory(&self.logs.pods(), request.pod).join(&request.container.name);
         let work = mounts::Request {
             pod: request.pod.clone(),
             container: request.container.clone(),
@@ -156,6 +157,22 @@ impl ContainerConfigs for ContainerConfigBuilder {
         config.mounts =
             prepared.await.map_err(|e| ConfigError::new(format!("preparing mounts ended early: {e}")))??;
         Ok(config)
+    }
+
+    async fn started(&self, pod: &Pod, container: &str, attempt: u32, id: &str) {
+        let log = log_directory(&self.logs.pods(), pod).join(container).join(format!("{attempt}.log"));
+        let (logs, meta) = (self.logs.clone(), pod.metadata.clone());
+        let (container, id) = (container.to_owned(), id.to_owned());
+        let work = tokio::task::spawn_blocking(move || {
+            let (namespace, pod) = (meta.namespace.unwrap_or_default(), meta.name.unwrap_or_default());
+            let of = LogOf { namespace: &namespace, pod: &pod, container: &container, id: &id };
+            logs.link(of, &log)
+        });
+        match work.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a container's log cannot be linked"),
+            Err(error) => tracing::warn!(%error, "linking a container's log ended early"),
+        }
     }
 
     fn resources(&self, pod: &Pod, container: &Container) -> LinuxContainerResources {

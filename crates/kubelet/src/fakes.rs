@@ -424,6 +424,8 @@ impl ContainerConfigs for FakeConfigs {
         Ok(v1::ContainerConfig { metadata, labels, ..v1::ContainerConfig::default() })
     }
 
+    async fn started(&self, _: &Pod, _: &str, _: u32, _: &str) {}
+
     fn resources(&self, _: &Pod, _: &Container) -> v1::LinuxContainerResources {
         v1::LinuxContainerResources::default()
     }
@@ -453,12 +455,12 @@ impl SandboxConfigs for FakeConfigs {
         Ok(())
     }
 
-    async fn release(&self, pod_uid: &str, _: bool) {
-        self.released.lock().expect("no panic in a fake").push(pod_uid.to_owned());
     async fn memory_usage(&self, _: &Arc<Pod>) -> Option<u64> {
         None
     }
 
+    async fn release(&self, pod_uid: &str, _: bool) {
+        self.released.lock().expect("no panic in a fake").push(pod_uid.to_owned());
     }
 
     async fn logged_pods(&self) -> Vec<String> {

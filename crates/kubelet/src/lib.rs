@@ -29,6 +29,7 @@ pub mod plugins;
 pub mod pod_api;
 pub mod pod_cgroup;
 pub mod pod_dirs;
+pub mod pod_logs;
 pub mod pressure;
 pub mod probes;
 pub mod process_pods;

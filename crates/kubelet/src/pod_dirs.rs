@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::pod_logs::LogDirs;
+
 /// Where the directories of persistent volumes are, in the node agent's root folder.
 pub const PERSISTENT: &str = "persistent-volumes";
 
@@ -12,12 +14,23 @@ pub const USUAL_ROOT: &str = "/var/lib/kubelet";
 #[derive(Debug, Clone)]
 pub struct PodDirs {
     root: PathBuf,
+    logs: Option<LogDirs>,
 }
 
 impl PodDirs {
     /// `root` is upstream's `/var/lib/kubelet`.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), logs: None }
+    }
+
+    /// With the folder of logs that pods find under upstream's paths.
+    #[must_use]
+    pub fn with_logs(self, logs: LogDirs) -> Self {
+        Self { logs: Some(logs), ..self }
+    }
+
+    pub fn logs(&self) -> Option<&LogDirs> {
+        self.logs.as_ref()
     }
 
     pub fn root(&self) -> &Path {
@@ -27,6 +40,9 @@ impl PodDirs {
     /// Where `path`, as a pod or a plugin of the node names it, is on the node. Manifests of drivers name
     /// [`USUAL_ROOT`], whichever cluster they are for: in pods that is the root folder of their own node. `docs/storage.md`
     pub fn on_node(&self, path: &Path) -> PathBuf {
+        if let Some(log) = self.logs.as_ref().and_then(|logs| logs.on_node(path)) {
+            return log;
+        }
         match path.strip_prefix(USUAL_ROOT) {
             Ok(rest) if rest.as_os_str().is_empty() => self.root.clone(),
             Ok(rest) => self.root.join(rest),
@@ -158,5 +174,8 @@ mod tests {
         let seen = |path: &str| dirs.in_pod(Path::new(path)).to_string_lossy().into_owned();
         assert_eq!(seen("/data/c/node0/kubelet/pods/u"), "/var/lib/kubelet/pods/u");
         assert_eq!(seen("/data/other"), "/data/other");
+        assert_eq!(there("/var/log/pods"), "/var/log/pods");
+        let dirs = dirs.with_logs(LogDirs::new("/data/c/node0/log"));
+        assert_eq!(dirs.on_node(Path::new("/var/log/pods")), Path::new("/data/c/node0/log/pods"));
     }
 }

@@ -17,6 +17,7 @@ use crate::cri_view::ANNOTATION_POD_RESOURCES;
 use crate::events::{Events, Part, Severity, reference};
 use crate::hosts;
 use crate::pod_cgroup::PodCgroups;
+use crate::pod_logs::LogDirs;
 use crate::resolv::{self, ClusterDns, Resolv};
 use crate::resources::{self, PodLimits};
 use crate::seams::{ConfigError, SandboxConfigs};
@@ -44,8 +45,7 @@ const RELEASE_RETRIES_MS: [u64; 6] = [0, 5, 20, 50, 200, 1000];
 pub struct SandboxConfigBuilder {
     pub cgroups: PodCgroups,
     pub dirs: PodDirs,
-    /// Upstream's `/var/log/pods`.
-    pub log_root: PathBuf,
+    pub logs: LogDirs,
     pub cluster_dns: ClusterDns,
     /// The node's own resolver configuration, usually `/etc/resolv.conf`.
     pub resolv_conf: PathBuf,
@@ -57,7 +57,7 @@ impl SandboxConfigs for SandboxConfigBuilder {
     async fn build(&self, pod: &Arc<Pod>, attempt: u32) -> Result<PodSandboxConfig, ConfigError> {
         let sysctls = sysctls(pod)?;
         let security_context = security::of_sandbox(pod)?;
-        let log_directory = log_directory(&self.log_root, pod);
+        let log_directory = log_directory(&self.logs.pods(), pod);
         let (cgroup_parent, host) = self.prepare(pod, log_directory.clone()).await?;
         let resolved = resolv::for_pod(pod, &self.cluster_dns, &host);
         for (reason, message) in resolved.warnings {
@@ -125,8 +125,12 @@ impl SandboxConfigs for SandboxConfigBuilder {
             }
         }
         if remove_logs {
-            let (root, suffix) = (self.log_root.clone(), format!("_{pod_uid}"));
-            let removed = tokio::task::spawn_blocking(move || remove_logs_of(&root, &suffix)).await;
+            let (logs, suffix) = (self.logs.clone(), format!("_{pod_uid}"));
+            let removed = tokio::task::spawn_blocking(move || {
+                remove_logs_of(&logs.pods(), &suffix)?;
+                logs.unlink_lost()
+            });
+            let removed = removed.await;
             if let Ok(Err(error)) = removed {
                 tracing::warn!(pod = pod_uid, %error, "the pod's logs could not be removed");
             }
@@ -134,7 +138,7 @@ impl SandboxConfigs for SandboxConfigBuilder {
     }
 
     async fn logged_pods(&self) -> Vec<String> {
-        let root = self.log_root.clone();
+        let root = self.logs.pods();
         tokio::task::spawn_blocking(move || logged_in(&root)).await.unwrap_or_default()
     }
 }

@@ -164,6 +164,9 @@ pub trait ContainerConfigs: Send + Sync {
     /// What the pod refers to is missing or not allowed; the caller tries again later.
     async fn build(&self, request: ContainerRequest<'_>) -> Result<cri::v1::ContainerConfig, ConfigError>;
 
+    /// Notes that a container has started, whose log collectors are to find from now on.
+    async fn started(&self, pod: &Pod, container: &str, attempt: u32, id: &str);
+
     /// The limits of a container as it is to be now.
     fn resources(&self, pod: &Pod, container: &Container) -> cri::v1::LinuxContainerResources;
 
@@ -185,12 +188,12 @@ pub trait SandboxConfigs: Send + Sync {
     /// When the kernel refuses.
     async fn limit(&self, pod: &Arc<Pod>, limits: PodLimits) -> Result<(), ConfigError>;
 
-    /// Removes what [`SandboxConfigs::build`] made outside the runtime, the pod cgroup above all, once no
-    /// container or sandbox of the pod is left. Idempotent. `remove_logs` also deletes its log folder.
-    async fn release(&self, pod_uid: &str, remove_logs: bool);
     /// The memory that the pod as a whole uses, in bytes; `None` where its cgroup is not there.
     async fn memory_usage(&self, pod: &Arc<Pod>) -> Option<u64>;
 
+    /// Removes what [`SandboxConfigs::build`] made outside the runtime, the pod cgroup above all, once no
+    /// container or sandbox of the pod is left. Idempotent. `remove_logs` also deletes its log folder.
+    async fn release(&self, pod_uid: &str, remove_logs: bool);
 
     /// The uids of pods that have a log folder.
     async fn logged_pods(&self) -> Vec<String>;

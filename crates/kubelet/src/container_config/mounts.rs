@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cri::v1::{Device, ImageSpec, Mount, MountPropagation};
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeDevice, VolumeMount};
@@ -37,6 +37,8 @@ pub fn prepare(dirs: &PodDirs, request: &Request) -> Result<Vec<Mount>, ConfigEr
     for (index, mount) in request.container.volume_mounts.iter().flatten().enumerate() {
         own_hosts |= mount.mount_path == HOSTS;
         mounts.push(volume_mount(dirs, request, index, mount)?);
+        let logs = log_mounts(dirs, request, mount, mounts.last());
+        mounts.extend(logs);
     }
     let host_network = request.pod.spec.as_ref().and_then(|s| s.host_network) == Some(true);
     if !own_hosts && (host_network || !request.pod_ips.is_empty()) {
@@ -109,6 +111,32 @@ fn volume_mount(
         propagation: propagation(mount)?.into(),
         ..Mount::default()
     })
+}
+
+/// The node's logs, where a pod has a folder of the machine above upstream's places for them.
+fn log_mounts(dirs: &PodDirs, request: &Request, mount: &VolumeMount, of: Option<&Mount>) -> Vec<Mount> {
+    // A mount beneath one that is shared would come to be on the machine.
+    if mount.mount_propagation.as_deref() == Some("Bidirectional") {
+        return Vec::new();
+    }
+    let is_whole = [&mount.sub_path, &mount.sub_path_expr].into_iter().flatten().all(String::is_empty);
+    let volumes = request.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let source = volumes.filter(|volume| volume.name == mount.name).find_map(|v| v.host_path.as_ref());
+    let (Some(logs), Some(source), Some(of), true) = (dirs.logs(), source, of, is_whole) else {
+        return Vec::new();
+    };
+    let path = Path::new(&source.path);
+    if let Err(error) = logs.prepare(path) {
+        tracing::warn!(%error, path = source.path, "a pod does not see the node's logs beneath its volume");
+        return Vec::new();
+    }
+    let beneath = |(place, own): (PathBuf, PathBuf)| Mount {
+        container_path: Path::new(&of.container_path).join(place).to_string_lossy().into_owned(),
+        host_path: own.to_string_lossy().into_owned(),
+        readonly: of.readonly,
+        ..Mount::default()
+    };
+    logs.below(path).into_iter().map(beneath).collect()
 }
 
 fn propagation(mount: &VolumeMount) -> Result<MountPropagation, ConfigError> {

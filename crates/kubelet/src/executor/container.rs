@@ -57,6 +57,7 @@ impl Executor {
         if let Err(error) = self.cri.start_container(&id).await {
             return refuse("RunContainerError", error.message);
         }
+        self.containers.started(&want.pod, name, attempt, &id).await;
         self.events.record(about.clone(), Severity::Normal, "Started", "Container started".to_owned());
         self.post_start(input, member, &id).await
     }

@@ -19,6 +19,7 @@ use kubelet::logs::rotation::{Policy, Rotation};
 use kubelet::metrics::{running, volumes as claims};
 use kubelet::plugins::{CsiNodes, Drivers, Registrar};
 use kubelet::pod_cgroup::PodCgroups;
+use kubelet::pod_logs::LogDirs;
 use kubelet::process_pods::{AllPods, Process, ProcessPods};
 use kubelet::resolv::ClusterDns;
 use kubelet::sandbox_config::SandboxConfigBuilder;
@@ -43,7 +44,8 @@ const SECCOMP_DEFAULT: bool = false;
 /// When the runtime cannot be reached, or the API's port is taken.
 pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()> {
     let shutdown = deps.supervisor.shutdown().clone();
-    let dirs = PodDirs::new(config.layout.kubelet_dir());
+    let logs = LogDirs::new(config.layout.logs_dir());
+    let dirs = PodDirs::new(config.layout.kubelet_dir()).with_logs(logs.clone());
     let drivers = plugins(config, deps, kit, &dirs)?;
     let volumes =
         volumes::Manager::new(kit.client.clone(), dirs.clone(), kit.facts.clone(), deps.clock.clone());
@@ -74,12 +76,12 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
                     seccomp_root: config.layout.kubelet_dir().join("seccomp").display().to_string(),
                 },
                 cluster_domain: config.network.domain.clone(),
-                log_root: config.layout.pod_logs_dir(),
+                logs: logs.clone(),
             }),
             sandboxes: Arc::new(SandboxConfigBuilder {
                 cgroups: cgroups.clone(),
                 dirs,
-                log_root: config.layout.pod_logs_dir(),
+                logs,
                 cluster_dns: ClusterDns {
                     servers: vec![config.network.dns_ip.to_string()],
                     domain: config.network.domain.clone(),
