@@ -20,6 +20,10 @@ pub const ANNOTATION_CONTAINER_HASH: &str = "io.kubernetes.container.hash";
 /// else since.
 pub const ANNOTATION_CONTAINER_RESOURCES: &str = "io.kubernetes.container.resources";
 
+/// The annotation that tells in which round of its pod a container was made: all containers of a pod that restart
+/// together begin another one.
+pub const ANNOTATION_CONTAINER_ROUND: &str = "knarr.io/container-round";
+
 /// The resources of the pod as a whole that its sandbox was made with.
 pub const ANNOTATION_POD_RESOURCES: &str = "io.kubernetes.pod.resources";
 
@@ -72,6 +76,8 @@ pub struct Record {
     pub hash: String,
     /// See [`ANNOTATION_CONTAINER_RESOURCES`]; empty where another agent made the container.
     pub resources: String,
+    /// See [`ANNOTATION_CONTAINER_ROUND`]; 0 where nothing is said.
+    pub round: u32,
     pub log_path: String,
     /// Whom the first process runs as; `None` where the runtime does not tell.
     pub user: Option<User>,
@@ -217,6 +223,7 @@ pub fn container(status: &v1::ContainerStatus, sandbox_id: &str, message: Option
         },
         hash: status.annotations.get(ANNOTATION_CONTAINER_HASH).cloned().unwrap_or_default(),
         resources: status.annotations.get(ANNOTATION_CONTAINER_RESOURCES).cloned().unwrap_or_default(),
+        round: round(status),
         log_path: status.log_path.clone(),
         user: status.user.as_ref().and_then(|u| u.linux.as_ref()).map(|user| User {
             uid: user.uid,
@@ -224,6 +231,11 @@ pub fn container(status: &v1::ContainerStatus, sandbox_id: &str, message: Option
             supplemental_groups: user.supplemental_groups.clone(),
         }),
     }
+}
+
+fn round(status: &v1::ContainerStatus) -> u32 {
+    let told = status.annotations.get(ANNOTATION_CONTAINER_ROUND);
+    told.and_then(|round| round.parse().ok()).unwrap_or_default()
 }
 
 /// The image's name as the runtime tells it; as the pod has it where the runtime only knows a digest.

@@ -43,6 +43,8 @@ pub struct Input {
     /// The configuration the current sandbox was made with; `None` after a restart of the agent.
     pub sandbox: Option<Arc<PodSandboxConfig>>,
     pub sandbox_attempt: u32,
+    /// The round of the pod in which its containers are made.
+    pub round: u32,
     /// The status the API has, and the one it shall have.
     pub reported: Arc<PodStatus>,
     pub status: Arc<PodStatus>,

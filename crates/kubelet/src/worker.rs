@@ -28,7 +28,7 @@ use crate::inspect::inspect;
 use crate::metrics::{Metrics, Sync};
 use crate::node_facts::NodeFacts;
 use crate::planner::{
-    self, Action, ActionKey, Desired, Eviction, Observed, Plan, ProbeTarget, Rejection, Role,
+    self, Action, ActionKey, Desired, Eviction, Observed, Plan, ProbeTarget, Rejection, Role, current_round,
 };
 use crate::pod_api::PodApiError;
 use crate::pressure;
@@ -421,6 +421,7 @@ impl Worker {
                 if let Some(backoff) = backoff {
                     self.seen.crashes.insert(container.clone(), *backoff);
                 }
+                self.seen.begun_round = current_round(&self.want, &self.seen);
                 image = self.seen.images.get(container).map(|(_, image)| image.clone());
             }
             Action::StopContainer { id, grace_s, .. } => {
@@ -444,6 +445,7 @@ impl Worker {
             image,
             pod_ips,
             sandbox: self.sandbox_config.clone(),
+            round: current_round(&self.want, &self.seen),
             sandbox_attempt: sandbox.map_or(0, |s| s.attempt),
             reported: self.reporting.reported(),
             status: status.clone(),

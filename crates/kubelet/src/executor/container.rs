@@ -1,7 +1,9 @@
 //! Starting a container: configuration, creation, start, postStart hook.
 
 use super::{Executor, Input, Outcome, not_in_pod, regarding};
-use crate::cri_view::{ANNOTATION_CONTAINER_HASH, ANNOTATION_CONTAINER_RESOURCES};
+use crate::cri_view::{
+    ANNOTATION_CONTAINER_HASH, ANNOTATION_CONTAINER_RESOURCES, ANNOTATION_CONTAINER_ROUND,
+};
 use crate::events::Severity;
 use crate::planner::{Failure, Member};
 use crate::seams::ContainerRequest;
@@ -49,6 +51,9 @@ impl Executor {
         };
         config.annotations.insert(ANNOTATION_CONTAINER_HASH.to_owned(), member.hash.clone());
         config.annotations.insert(ANNOTATION_CONTAINER_RESOURCES.to_owned(), member.resources.clone());
+        if input.round > 0 {
+            config.annotations.insert(ANNOTATION_CONTAINER_ROUND.to_owned(), input.round.to_string());
+        }
         let id = match self.cri.create_container(sandbox_id, config, sandbox).await {
             Ok(id) => id,
             Err(error) => return refuse("CreateContainerError", error.message),

@@ -11,7 +11,8 @@ use crate::events::{self, Part, Severity};
 const LEAST_GRACE_S: i64 = 2;
 
 impl Executor {
-    /// Stops a container within `grace_s` seconds, of which the preStop hook may use up most.
+    /// Stops a container within `grace_s` seconds, of which the preStop hook may use up most; one that gets no time is
+    /// killed without its hook.
     pub(super) async fn stop(
         &self,
         input: &Input,
@@ -27,7 +28,9 @@ impl Executor {
         };
         self.events.record(about.clone(), Severity::Normal, "Killing", message);
         let began = self.clock.now();
-        let hook = member.and_then(|m| m.spec.lifecycle.as_ref()?.pre_stop.as_ref().map(|hook| (m, hook)));
+        let hook = member
+            .filter(|_| grace_s > 0)
+            .and_then(|m| m.spec.lifecycle.as_ref()?.pre_stop.as_ref().map(|hook| (m, hook)));
         if let Some((member, hook)) = hook {
             let patience = Duration::from_secs(u64::try_from(grace_s).unwrap_or(0));
             let run = self.run_hook(input, member, id, hook);

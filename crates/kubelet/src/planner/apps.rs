@@ -35,7 +35,8 @@ fn starts_with_hook(ctx: &Context<'_>, member: &Member) -> bool {
 /// Plans one app container; a `held` one may look for its image and not start.
 fn app(ctx: &mut Context<'_>, member: &Member, sandbox: &Sandbox, held: bool) {
     let into = (!held).then_some(sandbox);
-    let Some(record) = ctx.seen.runtime.latest(&member.spec.name) else {
+    let latest = ctx.seen.runtime.latest(&member.spec.name);
+    let Some(record) = latest.filter(|record| !ctx.is_spent(record)) else {
         return restart::start(ctx, member, into);
     };
     match &record.run {

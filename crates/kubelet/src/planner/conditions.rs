@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::context::Context;
 use super::desired::Role;
-use super::resize;
+use super::{resize, restart_all};
 
 /// A condition before it is compared with the one in the API.
 struct Draft {
@@ -55,6 +55,7 @@ pub fn build(ctx: &Context<'_>, facts: &Facts<'_>) -> Vec<PodCondition> {
         containers,
         Draft::holds("PodScheduled"),
     ];
+    drafts.extend(restarting(ctx, facts));
     if let Some(told) = ctx.want.eviction.as_ref().and_then(|eviction| eviction.disruption.clone()) {
         let why = ("TerminationByKubelet", told);
         drafts.push(Draft::because("DisruptionTarget", Some(why)));
@@ -66,6 +67,20 @@ pub fn build(ctx: &Context<'_>, facts: &Facts<'_>) -> Vec<PodCondition> {
         drafts.push(Draft::because("PodResizeInProgress", failure));
     }
     drafts.into_iter().map(|draft| settle(ctx, draft)).collect()
+}
+
+/// Said of pods alone whose containers may restart together (KEP-5532).
+fn restarting(ctx: &Context<'_>, facts: &Facts<'_>) -> Option<Draft> {
+    let kind = "AllContainersRestarting";
+    ctx.want.may_restart_all().then(|| match facts.phase {
+        "Succeeded" => Draft::fails(kind, Some("PodCompleted"), None),
+        "Failed" => Draft::fails(kind, Some("PodFailed"), None),
+        _ if restart_all::is_ending(ctx) => {
+            let message = "container exited with restart policy rule".to_owned();
+            Draft::because(kind, Some(("RestartAllContainersStarted", message)))
+        }
+        _ => Draft::fails(kind, None, None),
+    })
 }
 
 /// Keeps the moment of the last transition where the condition has not turned.

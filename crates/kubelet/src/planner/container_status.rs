@@ -10,6 +10,7 @@ use super::context::Context;
 use super::desired::{Member, Role};
 use super::observed::{ProbeKind, Verdict};
 use super::reported::{in_api, of_started};
+use super::restart_all;
 use crate::cri_view::{Record, Run, User};
 use crate::resources;
 
@@ -20,10 +21,12 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
     };
     let scheme = &ctx.want.runtime_name;
     let waiting = ctx.waiting.get(&member.spec.name).filter(|_| !ended && !record.is_running());
+    let has_made_way = !ended && restart_all::has_made_way(ctx, record);
     let (state, last_state) = match (&record.run, waiting) {
         // What follows a container's start is part of it: it counts as created until its hook is done.
         (Run::Running, _) if hook_under_way(ctx, member) => (default_waiting(ctx), previous(ctx, record)),
         (Run::Running, _) => (running(record), previous(ctx, record)),
+        (Run::Exited(_), None) if has_made_way => (default_waiting(ctx), terminated(record, scheme)),
         (Run::Exited(_), None) => (terminated(record, scheme), previous(ctx, record)),
         (Run::Exited(_), Some(w)) => (waits(&w.reason, &w.message), terminated(record, scheme)),
         (_, Some(w)) => (waits(&w.reason, &w.message), previous(ctx, record)),
@@ -41,7 +44,7 @@ pub fn build(ctx: &Context<'_>, member: &Member, ended: bool) -> ContainerStatus
         image_id: record.image_id.clone(),
         last_state: Some(last_state),
         name: member.spec.name.clone(),
-        ready: is_ready(ctx, member, record, started),
+        ready: !has_made_way && is_ready(ctx, member, record, started),
         restart_count: i32::try_from(record.attempt).unwrap_or(i32::MAX),
         started: Some(started),
         state: Some(state),

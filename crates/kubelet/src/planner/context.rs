@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::action::{Action, Notice, Plan};
 use super::action_key::ActionKey;
-use super::desired::{Desired, Member, Rejection};
+use super::desired::{Desired, Member, Rejection, Role};
 use super::observed::{Observed, ProbeKind, Verdict};
+use super::rounds;
 use crate::cri_view::{Record, Sandbox};
 
 /// Why a container is not running: a waiting state's reason and message.
@@ -27,11 +28,25 @@ pub struct Context<'a> {
     pub waiting: BTreeMap<String, Waiting>,
     /// Why the node refuses or ends the pod.
     pub rejection: Option<Rejection>,
+    /// The round of the pod that its containers are in, or come into.
+    pub round: u32,
 }
 
 impl<'a> Context<'a> {
     pub fn new(want: &'a Desired, seen: &'a Observed, now: Timestamp) -> Self {
-        Self { want, seen, now, plan: Plan::default(), waiting: BTreeMap::new(), rejection: None }
+        let round = rounds::current(want, seen);
+        Self { want, seen, now, plan: Plan::default(), waiting: BTreeMap::new(), rejection: None, round }
+    }
+
+    /// Whether a container is of an earlier round: another takes its place, however this one ends or has ended.
+    pub fn is_spent(&self, record: &Record) -> bool {
+        let is_ephemeral = || self.want.member(&record.name).is_some_and(|m| m.role == Role::Ephemeral);
+        record.round < self.round && !is_ephemeral()
+    }
+
+    /// The newest attempt of a container in this sandbox and round.
+    pub fn latest_in(&self, name: &str, sandbox: &Sandbox) -> Option<&'a Record> {
+        self.seen.runtime.latest_in(name, &sandbox.id).filter(|record| !self.is_spent(record))
     }
 
     pub fn in_flight(&self, key: &ActionKey) -> bool {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec, ResourceRequirements,
+};
 
 use crate::allocation::PendingResize;
 use crate::resources;
@@ -245,13 +247,8 @@ impl Desired {
             Role::Ephemeral => return false,
             Role::Init | Role::App => {}
         }
-        let rules = member.spec.restart_policy_rules.iter().flatten();
-        for rule in rules {
-            let Some(codes) = &rule.exit_codes else { continue };
-            let listed = codes.values.iter().flatten().any(|v| *v == code);
-            if rule.action == "Restart" && listed == (codes.operator == "In") {
-                return true;
-            }
+        if matches!(rule(member, code), Some("Restart" | RESTART_ALL)) {
+            return true;
         }
         let policy = match member.spec.restart_policy.as_deref() {
             Some(own) => RestartPolicy::parse(Some(own)),
@@ -263,6 +260,32 @@ impl Desired {
             (RestartPolicy::Always | RestartPolicy::OnFailure, _) => code != 0,
         }
     }
+
+    /// Whether a container may have all of its pod restart.
+    pub fn may_restart_all(&self) -> bool {
+        let rules = self.members.iter().flat_map(|m| m.spec.restart_policy_rules.iter().flatten());
+        rules.into_iter().any(|rule| rule.action == RESTART_ALL)
+    }
+
+    /// Whether all containers restart because this one ended with `code`.
+    pub fn restarts_all(&self, member: &Member, code: i32) -> bool {
+        rule(member, code) == Some(RESTART_ALL)
+    }
+}
+
+/// The action of a rule by which one container restarts all of its pod (KEP-5532).
+const RESTART_ALL: &str = "RestartAllContainers";
+
+/// The action of the first of a container's own rules that is about an exit code.
+fn rule(member: &Member, code: i32) -> Option<&str> {
+    let is_about = |rule: &&ContainerRestartRule| {
+        rule.exit_codes.as_ref().is_some_and(|codes| {
+            let is_listed = codes.values.iter().flatten().any(|value| *value == code);
+            is_listed == (codes.operator == "In")
+        })
+    };
+    let rule = member.spec.restart_policy_rules.iter().flatten().find(is_about)?;
+    Some(rule.action.as_str())
 }
 
 fn members(spec: &PodSpec) -> Vec<Member> {

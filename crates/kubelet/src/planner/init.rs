@@ -40,12 +40,11 @@ pub fn prefetch(ctx: &mut Context<'_>) {
 /// An app container exists in this sandbox: initialization is behind us, even where the ended init
 /// containers have been cleared away since.
 pub fn has_initialized(ctx: &Context<'_>, sandbox: &Sandbox) -> bool {
-    let runtime = &ctx.seen.runtime;
-    ctx.want.with_role(Role::App).any(|m| runtime.latest_in(&m.spec.name, &sandbox.id).is_some())
+    ctx.want.with_role(Role::App).any(|m| ctx.latest_in(&m.spec.name, sandbox).is_some())
 }
 
 fn init_done(ctx: &mut Context<'_>, member: &Member, sandbox: &Sandbox) -> bool {
-    let Some(record) = ctx.seen.runtime.latest_in(&member.spec.name, &sandbox.id) else {
+    let Some(record) = ctx.latest_in(&member.spec.name, sandbox) else {
         restart::start(ctx, member, Some(sandbox));
         return false;
     };
@@ -67,7 +66,7 @@ fn init_done(ctx: &mut Context<'_>, member: &Member, sandbox: &Sandbox) -> bool 
 
 /// A sidecar counts as started when it runs, its start is complete, and its startup probe succeeded.
 fn sidecar_started(ctx: &mut Context<'_>, member: &Member, sandbox: &Sandbox) -> bool {
-    match ctx.seen.runtime.latest_in(&member.spec.name, &sandbox.id) {
+    match ctx.latest_in(&member.spec.name, sandbox) {
         Some(record) if record.is_running() => {
             if probes::stop_failed(ctx, member, record) {
                 return false;

@@ -20,6 +20,8 @@ mod probes;
 mod reported;
 mod resize;
 mod restart;
+mod restart_all;
+mod rounds;
 mod sandbox;
 mod setback;
 mod stage;
@@ -37,6 +39,7 @@ pub use desired::{
     Deletion, Desired, Eviction, Member, Rejection, RestartPolicy, Role, container_hash, deletion_grace_s,
 };
 pub use observed::{CrashBackoff, Observed, ProbeKind, Setback, Verdict};
+pub use rounds::current as current_round;
 pub use setback::{Failure, after_failure};
 
 use context::Context;
@@ -66,7 +69,7 @@ fn live(ctx: &mut Context<'_>) {
     let sandbox = sandbox::plan(ctx);
     match sandbox {
         Some(sandbox) if ctx.seen.volumes_ready => {
-            if init::plan(ctx, sandbox) {
+            if restart_all::plan(ctx) && init::plan(ctx, sandbox) {
                 apps::plan(ctx, sandbox);
                 resize::plan(ctx);
             }

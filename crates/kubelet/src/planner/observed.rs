@@ -83,6 +83,8 @@ pub struct Observed {
     pub resized_to: Option<i64>,
     /// Containers (by id) that are stopped to be made anew, however they end.
     pub to_restart: BTreeSet<String>,
+    /// The newest round of the pod in which a container was to start.
+    pub begun_round: u32,
     /// By container id.
     pub probes: BTreeMap<(String, ProbeKind), Verdict>,
     /// When the pod's processes were first to end; its grace counts from then.

@@ -55,7 +55,8 @@ pub fn start(ctx: &mut Context<'_>, member: &Member, sandbox: Option<&Sandbox>) 
 
 /// A container that backed off shows so until it is made anew.
 fn go_on_waiting(ctx: &mut Context<'_>, name: &str) {
-    let ended = ctx.seen.runtime.latest(name).is_some_and(|record| record.exit().is_some());
+    let latest = ctx.seen.runtime.latest(name);
+    let ended = latest.is_some_and(|record| record.exit().is_some() && !ctx.is_spent(record));
     if ended && let Some(waiting) = reported::backs_off(ctx.want, name) {
         ctx.waiting.insert(name.to_owned(), waiting);
     }
@@ -82,7 +83,7 @@ fn crash_gate(ctx: &mut Context<'_>, member: &Member, last: Option<&Record>) -> 
     let Some((record, exit)) = last.and_then(|r| r.exit().map(|exit| (r, exit))) else {
         return Gate::Open(None);
     };
-    if ctx.seen.to_restart.contains(&record.id) {
+    if ctx.seen.to_restart.contains(&record.id) || ctx.is_spent(record) {
         return Gate::Open(None);
     }
     let name = &member.spec.name;

@@ -1,12 +1,10 @@
 //! Where a pod is in its life: whether it should be running, ending, or has ended by itself.
 
-use jiff::Timestamp;
-
 use super::action::Notice;
 use super::action_key::ActionKey;
 use super::context::Context;
 use super::desired::{Desired, Rejection, RestartPolicy, Role};
-use super::observed::Observed;
+use super::rounds;
 use crate::cri_view::Run;
 
 const DEADLINE_EXCEEDED: &str = "Pod was active on the node longer than the specified deadline";
@@ -40,7 +38,7 @@ pub fn decide(ctx: &mut Context<'_>) -> Stage {
     if ctx.rejection.is_some() {
         return Stage::Rejected;
     }
-    if settled || finished(want, seen).is_some() || cannot_go_on(ctx) {
+    if settled || rounds::finished(want, seen).is_some() || cannot_go_on(ctx) {
         return Stage::Finished;
     }
     Stage::Live
@@ -63,7 +61,7 @@ fn rejection(ctx: &mut Context<'_>) -> Option<Rejection> {
         return Some(why.clone());
     }
     let deadline = ctx.seen.started_at.and_then(|at| want.deadline(at))?;
-    let finished_at = finished(want, ctx.seen);
+    let finished_at = rounds::finished(want, ctx.seen);
     // Told by when the containers ended, so that the answer is the same after they have, and for a restarted agent.
     if finished_at.unwrap_or(ctx.now) < deadline {
         if finished_at.is_none() {
@@ -85,24 +83,6 @@ fn rejection(ctx: &mut Context<'_>) -> Option<Rejection> {
 fn ended_in_api(want: &Desired) -> bool {
     let phase = want.pod.status.as_ref().and_then(|s| s.phase.as_deref());
     matches!(phase, Some("Succeeded" | "Failed"))
-}
-
-/// When an init container failed for good, or the last app container ended, where none restarts.
-fn finished(want: &Desired, seen: &Observed) -> Option<Timestamp> {
-    let exit = |member: &super::desired::Member| {
-        let record = seen.runtime.latest(&member.spec.name)?;
-        let exit = record.exit()?;
-        (!want.restarts(member, exit.code) && !seen.to_restart.contains(&record.id)).then_some(exit)
-    };
-    let failed_init = want.with_role(Role::Init).filter_map(exit).find(|exit| exit.code != 0);
-    if let Some(exit) = failed_init {
-        return Some(exit.finished_at);
-    }
-    let mut last = None;
-    for member in want.with_role(Role::App) {
-        last = last.max(Some(exit(member)?.finished_at));
-    }
-    last
 }
 
 /// A pod that never restarts and lost its sandbox after containers ran in it is not tried again

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::context::Context;
 use super::desired::{Rejection, Role};
 use super::stage::Stage;
-use super::{conditions, container_status, lost, phase, pod_resources};
+use super::{conditions, container_status, lost, phase, pod_resources, restart_all};
 
 /// The status as the node sees it now.
 pub fn build(ctx: &Context<'_>, stage: Stage) -> PodStatus {
@@ -24,7 +24,10 @@ pub fn build(ctx: &Context<'_>, stage: Stage) -> PodStatus {
     let mut apps = statuses(|role| role == Role::App);
     apps.sort_by(|a, b| a.name.cmp(&b.name));
     let ephemeral = statuses(|role| role == Role::Ephemeral);
-    let initialized = apps.iter().any(|s| s.container_id.is_some());
+    let has_made_way = |name: &str| {
+        ctx.seen.runtime.latest(name).is_some_and(|record| restart_all::has_made_way(ctx, record))
+    };
+    let initialized = apps.iter().any(|s| s.container_id.is_some() && !has_made_way(&s.name));
     let known_phase = want.pod.status.as_ref().and_then(|s| s.phase.as_deref());
     let phase = match known_phase {
         Some("Failed") => "Failed",

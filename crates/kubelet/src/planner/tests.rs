@@ -114,6 +114,82 @@ fn a_containers_own_rules_come_before_the_pods_policy() {
     sim.check("own_rules");
 }
 
+#[test]
+fn one_container_has_all_of_its_pod_restart() {
+    let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [42]}});
+    let hook = json!({"preStop": {"exec": {"command": ["x"]}}});
+    let mut sim = Simulation::new(json!({
+        "restartPolicy": "Never",
+        "initContainers": [
+            {"name": "init", "image": "a:1"},
+            {"name": "side", "image": "a:1", "restartPolicy": "Always", "restartPolicyRules": [rule]}
+        ],
+        "containers": [
+            {"name": "source", "image": "a:1", "restartPolicy": "Never", "restartPolicyRules": [rule]},
+            {"name": "other", "image": "a:1", "lifecycle": hook},
+            {"name": "done", "image": "a:1"}
+        ]
+    }));
+    sim.settle("created");
+    sim.exit("init", 0);
+    sim.settle("initialized");
+    sim.exit("done", 0);
+    sim.settle("one has done its work");
+    sim.exit("source", 42);
+    sim.plan_only("it ends as the rule has it: what runs is ended at once");
+    sim.describe();
+    sim.settle("the pod begins anew");
+    sim.restart_agent();
+    sim.settle("the agent finds it so");
+    sim.exit("init", 0);
+    sim.settle("all have restarted, also the one that was done");
+    sim.exit("side", 42);
+    sim.settle("a sidecar has the same effect, and not too soon after its own start");
+    sim.run_to_wake();
+    sim.settle("the pod begins anew again");
+    sim.exit("init", 1);
+    sim.settle("without such an end the policy counts: the pod has failed");
+    sim.check("restart_all");
+}
+
+#[test]
+fn a_sidecar_that_ends_with_its_pod_restarts_nothing() {
+    let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}});
+    let mut sim = Simulation::new(json!({
+        "restartPolicy": "Never",
+        "initContainers": [
+            {"name": "side", "image": "a:1", "restartPolicy": "Always", "restartPolicyRules": [rule]}
+        ],
+        "containers": [{"name": "job", "image": "a:1"}]
+    }));
+    sim.settle("created");
+    sim.exit("job", 0);
+    sim.plan_only("the work is done, and the sidecar is asked to end");
+    sim.advance(1);
+    sim.settle("the sidecar ends by a signal, which its rule names, and the pod has succeeded");
+    sim.restart_agent();
+    sim.settle("the agent finds it so");
+    sim.check("restart_all_done");
+}
+
+#[test]
+fn a_container_whose_start_was_under_way_restarts_with_the_others() {
+    let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}});
+    let mut sim = Simulation::new(json!({
+        "containers": [
+            {"name": "source", "image": "a:1", "restartPolicy": "Never", "restartPolicyRules": [rule]},
+            {"name": "slow", "image": "a:1"}
+        ]
+    }));
+    sim.settle("created");
+    sim.hold_start("slow");
+    sim.exit("source", 1);
+    sim.settle("what starts is ended, and nothing else begins meanwhile");
+    sim.end_start("slow");
+    sim.settle("both have restarted once, and the other's end by a signal restarts nothing");
+    sim.check("restart_all_starting");
+}
+
 /// Gives a container a request and a limit of processor time (thousandths) and memory (bytes).
 fn give(container: &mut Container, cpu_milli: u32, memory_bytes: u32) {
     let amounts = [("cpu", format!("{cpu_milli}m")), ("memory", memory_bytes.to_string())];

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use crate::allocation::{Allocation, PendingResize};
 use crate::cri_view::{Exit, PodRuntime, Record, Run, Sandbox};
 use crate::executor::Outcome;
-use crate::planner::{Action, ActionKey, Desired, Failure, Observed, Plan, ProbeKind, Verdict, plan};
+use crate::planner::{
+    Action, ActionKey, Desired, Failure, Observed, Plan, ProbeKind, Verdict, current_round, plan,
+};
 use crate::seams::ResolvedImage;
 use crate::worker::memory;
 
@@ -130,7 +132,7 @@ impl Simulation {
         plan
     }
 
-    fn describe(&mut self) {
+    pub fn describe(&mut self) {
         let status = self.last.status.clone();
         let mut line = format!("phase {}", status.phase.as_deref().unwrap_or("-"));
         if let Some(reason) = &status.reason {
@@ -157,6 +159,9 @@ impl Simulation {
     }
 
     fn carry_out(&mut self, action: Action) {
+        if matches!(action, Action::StartContainer { .. }) {
+            self.seen.begun_round = current_round(&self.want(), &self.seen);
+        }
         self.seen.in_flight.insert(action.key());
         let outcome = match self.planned_failure(&action) {
             Some(failure) => Outcome::Failed(failure),
@@ -249,6 +254,7 @@ impl Simulation {
             image_id: "sha256:1".into(),
             hash: String::new(),
             resources: self.want().member(name).map(|m| m.resources.clone()).unwrap_or_default(),
+            round: current_round(&self.want(), &self.seen),
             log_path: String::new(),
             user: None,
         }
@@ -406,6 +412,7 @@ impl Simulation {
                     self.seen.crashes.insert(container.clone(), *backoff);
                 }
                 self.made += 1;
+                self.seen.begun_round = current_round(&self.want(), &self.seen);
                 let record = self.record(container, sandbox_id, *attempt);
                 self.seen.runtime.containers.push(Record { run: Run::Created, started_at: None, ..record });
                 self.seen.runtime.sort();

@@ -11,6 +11,7 @@ use crate::validation::{amounts, check, read};
 
 const PULL_POLICIES: [&str; 3] = ["Always", "IfNotPresent", "Never"];
 const RESTART_POLICIES: [&str; 3] = ["Always", "Never", "OnFailure"];
+const RESTART_ACTIONS: [&str; 2] = ["Restart", "RestartAllContainers"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 
@@ -74,8 +75,8 @@ fn restart_policy(errors: &mut ErrorList, path: &Path<'_>, container: &Value) {
     for (i, rule) in rules.iter().enumerate() {
         let at = list.index(i);
         let action = read::text(rule, "action");
-        if action != "Restart" {
-            errors.push(FieldError::not_supported(&at.child("action"), action, &["Restart"]));
+        if !RESTART_ACTIONS.contains(&action) {
+            errors.push(FieldError::not_supported(&at.child("action"), action, &RESTART_ACTIONS));
         }
         let at = at.child("exitCodes");
         let Some(codes) = read::get(rule, "exitCodes") else {
@@ -93,19 +94,15 @@ fn restart_policy(errors: &mut ErrorList, path: &Path<'_>, container: &Value) {
     }
 }
 
-/// The same of init containers: those that always restart have no rules.
+/// The same of init containers, which need no policy of their own.
 fn init_restart_policy(errors: &mut ErrorList, path: &Path<'_>, container: &Value) {
-    let rules = read::list(container, "restartPolicyRules");
+    let has_rules = !read::list(container, "restartPolicyRules").is_empty();
     match read::get(container, "restartPolicy").and_then(Value::as_str) {
-        None if !rules.is_empty() => {
+        None if has_rules => {
             let detail = "must specify restartPolicy when restart rules are used";
             errors.push(FieldError::required(&path.child("restartPolicy"), detail));
         }
         None => {}
-        Some("Always") if !rules.is_empty() => {
-            let detail = "restartPolicyRules are not allowed for init containers with restart policy Always";
-            errors.push(FieldError::forbidden(&path.child("restartPolicyRules"), detail));
-        }
         Some(_) => restart_policy(errors, path, container),
     }
 }

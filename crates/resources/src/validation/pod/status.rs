@@ -43,7 +43,9 @@ pub(crate) fn status_update(new: &Object, old: &Object) -> ErrorList {
         ("initContainerStatuses", Some("initContainers")),
         ("ephemeralContainerStatuses", None),
     ] {
-        transitions(&mut errors, &path, key, (after, before), list, spec);
+        if list.is_none() || !may_restart_all(spec) {
+            transitions(&mut errors, &path, key, (after, before), list, spec);
+        }
     }
     let spec = read::top(new, "spec");
     claims(&mut errors, &path, after, spec);
@@ -103,6 +105,13 @@ fn transitions(
             errors.push(FieldError::forbidden(&at.index(i).child("state"), detail));
         }
     }
+}
+
+/// Whether a container may have all those of its pod start again, however they have ended.
+fn may_restart_all(spec: &Value) -> bool {
+    let containers = ["containers", "initContainers"].into_iter().flat_map(|list| read::list(spec, list));
+    let mut rules = containers.flat_map(|container| read::list(container, "restartPolicyRules"));
+    rules.any(|rule| read::text(rule, "action") == "RestartAllContainers")
 }
 
 /// Whether a container that ended with a code is started again: by a rule of its own, its own policy, or the pod's.

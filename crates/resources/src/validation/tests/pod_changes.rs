@@ -184,23 +184,21 @@ fn a_status_speaks_of_what_the_pod_has() {
 
 #[test]
 fn a_rule_of_its_own_starts_a_container_again() {
-    let with = |state: Value| {
-        let rule = json!({"action": "Restart", "exitCodes": {"operator": "In", "values": [3]}});
+    let with = |state: Value, action: &str| {
+        let rule = json!({"action": action, "exitCodes": {"operator": "In", "values": [3]}});
         let mut pod = pod(json!({"restartPolicy": "Always", "containers": [{"name": "a", "image": "i:1",
             "restartPolicy": "Never", "restartPolicyRules": [rule]}]}));
         pod["status"] = json!({"containerStatuses": [{"name": "a", "state": state}]});
         pod
     };
-    let said = |code: i64| {
-        status_updated(
-            "pods",
-            &with(json!({"running": {}})),
-            &with(json!({"terminated": {"exitCode": code}})),
-        )
+    let said = |code: i64, action: &str| {
+        let (running, ended) = (json!({"running": {}}), json!({"terminated": {"exitCode": code}}));
+        status_updated("pods", &with(running, action), &with(ended, action))
     };
-    assert_eq!(said(3), [""; 0]);
+    assert_eq!(said(3, "Restart"), [""; 0]);
+    assert_eq!(said(4, "RestartAllContainers"), [""; 0], "any container may be started again by another");
     assert_eq!(
-        said(4),
+        said(4, "Restart"),
         ["status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"]
     );
 }

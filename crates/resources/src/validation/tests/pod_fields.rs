@@ -121,17 +121,21 @@ fn rules_of_restarts() {
         with(Value::Null, json!({"action": "Stop"})),
         [
             "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
-            "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\"",
+            "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\", \"RestartAllContainers\"",
             "spec.containers[0].restartPolicyRules[0].exitCodes: Required value: must be specified",
         ]
     );
-    let mut init = container(json!({"restartPolicy": "Always",
-        "restartPolicyRules": [{"action": "Restart", "exitCodes": codes}]}));
-    init["name"] = "i".into();
+    let init = |policy: Value| {
+        let rule = json!({"action": "RestartAllContainers", "exitCodes": codes});
+        let mut init = container(json!({"restartPolicy": policy, "restartPolicyRules": [rule]}));
+        init["name"] = "i".into();
+        said(json!({"initContainers": [init]}))
+    };
+    assert_eq!(init("Always".into()), [""; 0], "sidecars have rules, too");
     assert_eq!(
-        said(json!({"initContainers": [init]})),
+        init(Value::Null),
         [
-            "spec.initContainers[0].restartPolicyRules: Forbidden: restartPolicyRules are not allowed for init containers with restart policy Always"
+            "spec.initContainers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used"
         ]
     );
     let mut init =
