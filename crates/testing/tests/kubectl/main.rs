@@ -59,6 +59,8 @@ impl Masks {
             mask(r"127\.0\.0\.1:\d+", "SERVER"),
             mask(r"knarr-[0-9a-z]+(-kc[so](-[0-9a-z]+)?)?", "CLUSTER"),
             mask(r"terminal-[0-9A-Za-z]+", "TERMINAL"),
+            // The pods of the Job `j`.
+            mask(r"\bj-[a-z0-9]{5}\b", "j-POD"),
             mask(r"(LS0t|DATA)[A-Za-z0-9+/=]{40,}", "DATA"),
             mask(r"\b\d+(d|h|m|s)(\d+(h|m|s))?\b *", "AGE "),
         ])
