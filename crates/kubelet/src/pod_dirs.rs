@@ -80,6 +80,11 @@ impl PodDirs {
         self.pods().join(component(uid))
     }
 
+    /// Which volumes the pod has that no other pod may have: an empty file each.
+    pub fn exclusive(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("exclusive")
+    }
+
     pub fn volumes(&self, uid: &str) -> PathBuf {
         self.pod(uid).join("volumes")
     }

@@ -11,6 +11,7 @@ mod complaints;
 pub mod csi;
 pub mod directories;
 pub mod error;
+mod exclusive;
 mod figures;
 pub mod limits;
 pub mod manager;

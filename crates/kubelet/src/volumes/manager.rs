@@ -20,6 +20,7 @@ use super::csi::Csi;
 use super::csi::asked::Asked;
 use super::csi::expansion::{Growth, Used};
 use super::error::SetupError;
+use super::exclusive::Exclusive;
 use super::figures::{Figures, Measured};
 use super::limits::{Limit, Limits};
 use super::objects::{Objects, OnChange};
@@ -77,6 +78,7 @@ pub struct Manager {
     dirty: Arc<Dirty>,
     limits: Limits,
     figures: Figures,
+    exclusive: Exclusive,
 }
 
 impl Manager {
@@ -90,6 +92,7 @@ impl Manager {
             secrets: Objects::new(client.clone(), on_change),
             persistent: PersistentVolumes::new(client.clone(), dirs.persistent()),
             tokens: Tokens::new(client, clock.clone()),
+            exclusive: Exclusive::new(dirs.clone()),
             dirs,
             plugins: Plugins::default(),
             drivers: None,
@@ -352,7 +355,12 @@ impl Manager {
     /// Finds what the pod's claims stand for.
     async fn find_persistent(&self, pod: &Pod, sources: &mut Sources, failed: &mut Vec<SetupError>) {
         let found = volumes(pod).map(|volume| async move {
-            let found = self.persistent.find(pod, volume).await?;
+            let mut found = self.persistent.find(pod, volume).await?;
+            if let Ok(volume) = &found {
+                let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+                let taken = self.exclusive.take(uid, &volume.volume).await;
+                found = taken.and(found);
+            }
             Some((volume.name.clone(), found))
         });
         for (volume, found) in join_all(found).await.into_iter().flatten() {
