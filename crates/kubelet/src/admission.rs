@@ -59,7 +59,8 @@ pub enum Admission {
 
 /// Decides whether the node takes `pod` on beside those that are here.
 pub fn admit(pod: &Pod, holders: &Holders, place: Place<'_>) -> Admission {
-    if let Some(why) = other_system(pod).or_else(|| forbidden_sysctl(pod)).or_else(|| confined(pod)) {
+    let refused = other_system(pod).or_else(|| with_strict_groups(pod, place.node));
+    if let Some(why) = refused.or_else(|| forbidden_sysctl(pod)).or_else(|| confined(pod)) {
         return Admission::Refused(why);
     }
     let mut others: Vec<&Pod> = holders.staying.iter().map(Arc::as_ref).collect();
@@ -179,6 +180,16 @@ fn other_system(pod: &Pod) -> Option<Rejection> {
         return refused("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
     }
     None
+}
+
+/// A pod whose processes must have no group that it does not name, where the runtime cannot do so.
+fn with_strict_groups(pod: &Pod, node: &OwnNode) -> Option<Rejection> {
+    let context = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref())?;
+    let is_strict = context.supplemental_groups_policy.as_deref() == Some("Strict");
+    (is_strict && node.has_strict_groups == Some(false)).then(|| Rejection {
+        reason: "SupplementalGroupsPolicyNotSupported".to_owned(),
+        message: "SupplementalGroupsPolicy=Strict is not supported in this node".to_owned(),
+    })
 }
 
 fn is_selected(pod: &Pod, node: &OwnNode) -> bool {

@@ -18,6 +18,8 @@ pub struct OwnNode {
     version: String,
     pub labels: BTreeMap<String, String>,
     pub taints: Vec<Taint>,
+    /// Whether its runtime gives processes no groups but those that a pod asks for; `None` until it was asked.
+    pub has_strict_groups: Option<bool>,
 }
 
 impl OwnNode {
@@ -28,6 +30,10 @@ impl OwnNode {
             version: node.metadata.resource_version.clone().unwrap_or_default(),
             labels: node.metadata.labels.clone().unwrap_or_default(),
             taints: node.spec.as_ref().and_then(|spec| spec.taints.clone()).unwrap_or_default(),
+            has_strict_groups: node
+                .status
+                .as_ref()
+                .and_then(|status| status.features.as_ref()?.supplemental_groups_policy),
         }
     }
 

@@ -227,6 +227,23 @@ fn a_pod_of_another_system_is_refused_first() {
 }
 
 #[test]
+fn strict_groups_need_a_runtime_that_has_them() {
+    let spec = json!({"securityContext": {"supplementalGroupsPolicy": "Strict"}, "containers": []});
+    let pod = pod(spec);
+    let reason = |told: Value| {
+        let own = json!({"metadata": {"name": "n1"}, "status": {"features": told}});
+        let own = OwnNode::of(&serde_json::from_value(own).expect("a node"));
+        match admit(&pod, &Holders::default(), Place { node: &own, allocatable: &node() }) {
+            Admission::Refused(why) => why.reason,
+            other => format!("{other:?}"),
+        }
+    };
+    assert_eq!(reason(json!({"supplementalGroupsPolicy": false})), "SupplementalGroupsPolicyNotSupported");
+    assert_eq!(reason(json!({"supplementalGroupsPolicy": true})), "TakenOn");
+    assert_eq!(reason(json!({})), "TakenOn", "nothing is known yet");
+}
+
+#[test]
 fn what_lacks_room_and_is_misplaced_is_told_of_the_room() {
     let ask = |priority: i32| {
         let spec = json!({"containers": [asks("3")], "priority": priority, "nodeSelector": {"a": "b"}});

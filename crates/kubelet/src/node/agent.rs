@@ -211,6 +211,7 @@ impl NodeAgent {
             self.operations.counted("status", same_runtime.status(v1::StatusRequest::default())),
             self.operations.counted("list_images", images.list_images(v1::ListImagesRequest::default())),
         );
+        let features = state.as_ref().ok().map(|state| state.get_ref().clone());
         let mut signals = Signals { not_ready: runtime_problems(state), ..Signals::default() };
         let State { conditions, problem } = self.config.pressure.borrow().clone();
         signals.pressure = conditions;
@@ -218,6 +219,14 @@ impl NodeAgent {
         let version = version.map(|v| v.into_inner()).unwrap_or_default();
         let version = format!("{}://{}", version.runtime_name, version.runtime_version);
         let mut status = object::status(&self.config, &self.machine, &version);
+        match features {
+            Some(runtime) => object::tell_features(&mut status, &runtime),
+            None => {
+                status.features.clone_from(&written.status.features);
+                status.runtime_handlers.clone_from(&written.status.runtime_handlers);
+                status.declared_features.clone_from(&written.status.declared_features);
+            }
+        }
         let before = written.status.conditions.as_deref().unwrap_or_default();
         status.conditions = Some(conditions::conditions(before, &signals, self.clock.now()));
         status.images = match images {

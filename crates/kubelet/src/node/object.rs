@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeDaemonEndpoints, NodeSpec, NodeStatus,
-    NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler,
+    NodeRuntimeHandlerFeatures, NodeSpec, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -106,6 +106,30 @@ pub fn status(config: &NodeConfig, machine: &Machine, runtime_version: &str) -> 
     }
 }
 
+/// What of Kubernetes the node can do that not every node can (KEP-5328), sorted.
+const DECLARED: [&str; 3] = [
+    "GuaranteedQoSPodCPUResize",
+    "InPlacePodLevelResourcesVerticalScaling",
+    "RestartAllContainersOnContainerExits",
+];
+
+/// Adds what the runtime says that it can do, and what the node can do with it.
+pub fn tell_features(status: &mut NodeStatus, runtime: &cri::v1::StatusResponse) {
+    let policy = runtime.features.as_ref().map(|features| features.supplemental_groups_policy);
+    status.features = policy.map(|policy| NodeFeatures { supplemental_groups_policy: Some(policy) });
+    let handler = |handler: &cri::v1::RuntimeHandler| NodeRuntimeHandler {
+        name: Some(handler.name.clone()),
+        features: handler.features.as_ref().map(|features| NodeRuntimeHandlerFeatures {
+            recursive_read_only_mounts: Some(features.recursive_read_only_mounts),
+            user_namespaces: Some(features.user_namespaces),
+        }),
+    };
+    let mut handlers: Vec<NodeRuntimeHandler> = runtime.runtime_handlers.iter().map(handler).collect();
+    handlers.sort_by(|a, b| a.name.cmp(&b.name));
+    status.runtime_handlers = Some(handlers).filter(|all| !all.is_empty());
+    status.declared_features = Some(DECLARED.map(str::to_owned).to_vec());
+}
+
 fn addresses(config: &NodeConfig) -> Vec<NodeAddress> {
     let ips = config.ips.borrow();
     let ips = ips.iter().map(|ip| ("InternalIP", ip.to_string()));
@@ -193,6 +217,39 @@ mod tests {
         let changes = extended(&status(&[cpu, ("x.io/a", "3")], &[less, ("x.io/b", "1")]));
         let wanted = [("x.io/a".to_owned(), Some(Quantity("3".into()))), ("x.io/b".to_owned(), None)];
         assert_eq!(changes, BTreeMap::from(wanted));
+    }
+
+    #[test]
+    fn the_node_says_what_its_runtime_can_do() {
+        let handler = |name: &str, recursive_read_only_mounts| cri::v1::RuntimeHandler {
+            name: name.to_owned(),
+            features: Some(cri::v1::RuntimeHandlerFeatures {
+                recursive_read_only_mounts,
+                user_namespaces: false,
+            }),
+        };
+        let told = |runtime: cri::v1::StatusResponse| {
+            let mut status = NodeStatus::default();
+            tell_features(&mut status, &runtime);
+            serde_json::to_value(status).expect("plain fields")
+        };
+        let new = told(cri::v1::StatusResponse {
+            runtime_handlers: vec![handler("runc", false), handler("", true)],
+            features: Some(cri::v1::RuntimeFeatures { supplemental_groups_policy: true }),
+            ..Default::default()
+        });
+        assert_eq!(new["features"], serde_json::json!({"supplementalGroupsPolicy": true}));
+        let first = serde_json::json!({"name": "",
+            "features": {"recursiveReadOnlyMounts": true, "userNamespaces": false}});
+        assert_eq!(
+            (new["runtimeHandlers"].as_array().map(Vec::len), &new["runtimeHandlers"][0]),
+            (Some(2), &first)
+        );
+        assert!(
+            DECLARED.is_sorted() && new["declaredFeatures"].as_array().map(Vec::len) == Some(DECLARED.len())
+        );
+        let old = told(cri::v1::StatusResponse::default());
+        assert!(old["features"].is_null() && old["runtimeHandlers"].is_null());
     }
 
     #[test]
