@@ -124,6 +124,13 @@ pub struct Worker {
 
 impl Worker {
     /// A worker that has not looked yet. With a `refusal` it only reports that the node refuses the pod.
+    /// The same where containers of the pod were here a moment ago: they restart.
+    #[must_use]
+    pub fn going_on_from(mut self, former: BTreeMap<String, u32>) -> Self {
+        self.seen.former = former;
+        self
+    }
+
     pub fn new(
         tools: Tools,
         mailbox: Arc<Mailbox>,

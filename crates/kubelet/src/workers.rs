@@ -18,13 +18,14 @@ use crate::admission::{Admission, Place, Preemption};
 use crate::allocation::{Allocation, PendingResize};
 use crate::cri_view::Record;
 use crate::node_facts::OwnNode;
-use crate::origin::mirrored_uid;
+use crate::origin::{is_static, mirrored_uid};
 use crate::planner::{self, Eviction, Rejection};
 use crate::pressure;
 use crate::seams::{ContainerHandle, LookupError, PodDirectory};
 use crate::worker::{Mailbox, PodNews, PodView, Refusal, Tools, Worker};
 use roster::{Entry, Roster};
 
+mod former;
 mod roster;
 #[cfg(test)]
 mod tests;
@@ -224,7 +225,9 @@ impl Workers {
         }
         let news = if gone { PodNews::Gone(pod) } else { PodNews::Current(pod) };
         roster.by_uid.insert(uid.clone(), entry);
+        let former = roster.former.take(&uid, self.tools.executor.clock.now());
         let worker = Worker::new(self.tools.clone(), mailbox.clone(), view.clone(), news, refusal);
+        let worker = worker.going_on_from(former);
         roster.tasks.spawn(self.clone().keep_working(uid, worker, mailbox, view));
     }
 
@@ -279,7 +282,13 @@ impl Workers {
         if !mailbox.is_empty() && !self.tools.shutdown.is_started() {
             return false;
         }
-        inner.by_uid.remove(uid);
+        if let Some(entry) = inner.by_uid.remove(uid) {
+            let view = entry.view.load();
+            if is_static(&view.pod) {
+                let attempts = view.runtime.newest.clone();
+                inner.former.gone(uid, attempts, self.tools.executor.clock.now());
+            }
+        }
         self.retired.notify_one();
         true
     }

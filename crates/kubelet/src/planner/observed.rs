@@ -83,6 +83,8 @@ pub struct Observed {
     pub resized_to: Option<i64>,
     /// Containers (by id) that are stopped to be made anew, however they end.
     pub to_restart: BTreeSet<String>,
+    /// The newest attempts of containers of the same pod when it was here before, a moment ago.
+    pub former: BTreeMap<String, u32>,
     /// The newest round of the pod in which a container was to start.
     pub begun_round: u32,
     /// By container id.

@@ -69,7 +69,9 @@ fn next_attempt(ctx: &Context<'_>, name: &str, last: Option<&Record>) -> u32 {
         return record.attempt.saturating_add(1);
     }
     let known = reported::of_started(ctx.want, name);
-    known.map_or(0, |s| u32::try_from(s.restart_count).unwrap_or(0).saturating_add(1))
+    let known = known.map(|status| u32::try_from(status.restart_count).unwrap_or(0));
+    let newest = known.max(ctx.seen.former.get(name).copied());
+    newest.map_or(0, |attempt| attempt.saturating_add(1))
 }
 
 enum Gate {

@@ -153,6 +153,15 @@ fn one_container_has_all_of_its_pod_restart() {
 }
 
 #[test]
+fn a_pod_that_is_back_goes_on_counting() {
+    let mut sim = Simulation::new(json!({"containers": [{"name": "c", "image": "a:1"}]}));
+    sim.was_here("c", 2);
+    sim.settle("created anew");
+    let restarts = sim.status().container_statuses.map(|all| all[0].restart_count);
+    assert_eq!(restarts, Some(3));
+}
+
+#[test]
 fn a_sidecar_that_ends_with_its_pod_restarts_nothing() {
     let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "NotIn", "values": [0]}});
     let mut sim = Simulation::new(json!({

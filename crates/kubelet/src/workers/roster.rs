@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::former::Former;
 use crate::admission::{self, Admission, Holders, Place};
 use crate::allocation::{Allocation, PendingResize};
 use crate::planner::Rejection;
@@ -50,6 +51,8 @@ pub struct Roster {
     /// Pods that wait for the room of those that are leaving, or for the node's labels: the critical ones by priority,
     /// then the others in the order they came. They have no worker.
     pub held: Vec<Held>,
+    /// Static pods that have just gone.
+    pub former: Former,
     refusals: Pace,
     pub tasks: JoinSet<()>,
 }

@@ -378,6 +378,11 @@ impl Simulation {
         memory::adopt(&mut self.seen, &want);
     }
 
+    /// The pod was here a moment ago.
+    pub fn was_here(&mut self, name: &str, attempt: u32) {
+        self.seen.former.insert(name.to_owned(), attempt);
+    }
+
     /// The machine starts anew: nothing the runtime knew is left.
     pub fn reboot(&mut self) {
         self.seen.runtime = PodRuntime::default();
