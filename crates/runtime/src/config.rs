@@ -16,6 +16,8 @@ pub struct Config {
     /// The command that runs [`shim::main`], program first; its arguments come after these.
     pub shim_command: Vec<String>,
     pub network: NetworkConfig,
+    /// Where the host describes devices (CDI), the later folders before the earlier ones.
+    pub cdi_dirs: Vec<PathBuf>,
 }
 
 /// Where CNI finds its configuration and plugins.

@@ -32,6 +32,7 @@ pub(crate) use containers::stop_signal;
 pub use processes::EngineStreams;
 pub use sandbox::Sandbox;
 
+use crate::cdi::CdiError;
 use crate::cni::{Cni, CniError};
 use crate::config::Config;
 use crate::rootfs::{Rootfs, RootfsError};
@@ -80,6 +81,8 @@ pub enum EngineError {
     NotImplemented(&'static str),
     #[error(transparent)]
     Spec(#[from] SpecError),
+    #[error(transparent)]
+    Cdi(#[from] CdiError),
     #[error(transparent)]
     Rootfs(#[from] RootfsError),
     #[error(transparent)]

@@ -5,6 +5,7 @@
 //! The server's state of a pod is on disk before it is acted on, so that a killed server finds everything again.
 
 mod build;
+mod cdi;
 mod cni;
 pub mod config;
 pub mod digest;

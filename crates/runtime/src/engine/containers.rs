@@ -10,6 +10,7 @@ use cri::v1::{ContainerConfig, ContainerEventType, ContainerState, LinuxContaine
 
 use super::container::{Container, Life};
 use super::{Engine, EngineError, Sandbox, new_id};
+use crate::cdi;
 use crate::records::{ContainerRecord, Record};
 use crate::rootfs::{Image, Overlay};
 use crate::shim_link::ShimError;
@@ -92,7 +93,7 @@ impl Engine {
         let kill_cgroup_on_exit = namespaces.pid != PidNamespace::Own;
         let record = container.record().clone();
         let file = |name: &str| Some(sandbox.dir.join(name));
-        let spec = spec::container(&Inputs {
+        let mut spec = spec::container(&Inputs {
             config,
             image,
             accounts: &AccountFiles::read(&overlay.lower)?,
@@ -110,6 +111,8 @@ impl Engine {
             mounted_images,
             image_volumes: image_volumes(&self.config.volumes_dir(&container.id), container, image)?,
         })?;
+        let devices: Vec<String> = config.cdi_devices.iter().map(|device| device.name.clone()).collect();
+        cdi::inject(&mut spec, &devices, &self.config.cdi_dirs)?;
         write_json(&container.dir.join("config.json"), &spec)?;
         container.record().identity = spec::identity(&spec);
         let resources = config.linux.as_ref().and_then(|l| l.resources.as_ref());

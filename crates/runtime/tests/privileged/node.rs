@@ -51,6 +51,7 @@ impl Node {
             cgroup_parent: format!("/knarr-test-{}-{number}", std::process::id()),
             shim_command: vec![env!("CARGO_BIN_EXE_knarr-shim").to_owned()],
             network: NetworkConfig { conf_dir: bin.clone(), bin_dirs: vec![bin] },
+            cdi_dirs: vec![dir.path().join("cdi")],
         };
         let (supervisor, backend, runtime) = serve(&config, dir.path()).await;
         Self { dir, config, supervisor: Some(supervisor), backend: Some(backend), runtime }

@@ -102,6 +102,7 @@ fn config(dir: &Path) -> NodeConfig {
             cgroup_parent: format!("/knarr-whole-{}", std::process::id()),
             shim_command: vec![env!("CARGO_BIN_EXE_knarr-shim").to_owned()],
             network: NetworkConfig { conf_dir: dir.join("cni"), bin_dirs: Vec::new() },
+            cdi_dirs: Vec::new(),
         },
         images: Options::new(dir.join("images")),
         streaming: StreamingConfig::default(),

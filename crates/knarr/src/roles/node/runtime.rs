@@ -43,6 +43,7 @@ async fn start_own(node: &Config, deps: &Deps) -> Result<()> {
                 conf_dir: layout.cni_conf_dir(),
                 bin_dirs: vec![layout.cni_bin_dir(), "/opt/cni/bin".into()],
             },
+            cdi_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
         },
         images,
         streaming: StreamingConfig::default(),
