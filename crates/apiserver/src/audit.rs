@@ -134,6 +134,8 @@ pub(crate) struct Trail {
     /// What events and answer name the request by.
     pub id: Option<String>,
     pub impersonated: Option<Arc<User>>,
+    /// The constrained right by which.
+    pub constraint: Option<String>,
     /// What authorization said, and why; `None` when it did not come to that.
     pub decision: Option<(bool, String)>,
     pub error: Option<Error>,

@@ -122,6 +122,8 @@ struct Event<'a> {
     user: Members<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     impersonated_user: Option<Members<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authentication_metadata: Option<AuthenticationMetadata<'a>>,
     #[serde(rename = "sourceIPs", skip_serializing_if = "<[String]>::is_empty")]
     source_ips: &'a [String],
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -140,6 +142,12 @@ struct Event<'a> {
     annotations: BTreeMap<String, String>,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AuthenticationMetadata<'a> {
+    impersonation_constraint: &'a str,
+}
+
 const USER: &[&str] = &["username", "uid", "groups", "extra"];
 const STATUS: &[&str] = &["metadata", "status", "message", "reason", "details", "code"];
 
@@ -156,6 +164,7 @@ impl Serialize for Members<'_> {
 #[derive(Default)]
 struct Told {
     impersonated: Option<Value>,
+    constraint: Option<String>,
     status: Option<Value>,
     answer: Option<Value>,
     received: Received,
@@ -212,6 +221,7 @@ impl Recording {
         let impersonated = trail.impersonated.as_deref().map(User::info);
         let told = |answer| Told {
             impersonated: impersonated.clone(),
+            constraint: trail.constraint.clone(),
             status: Some(status.clone()),
             answer,
             received: trail.notes.received_object(),
@@ -260,6 +270,10 @@ impl Recording {
             verb,
             user: Members(user, USER),
             impersonated_user: told.impersonated.as_ref().map(|user| Members(user, USER)),
+            authentication_metadata: told
+                .constraint
+                .as_deref()
+                .map(|impersonation_constraint| AuthenticationMetadata { impersonation_constraint }),
             source_ips: source,
             user_agent,
             object_ref: object.clone().map(|object| object.completed(&told.received)),

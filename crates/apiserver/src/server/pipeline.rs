@@ -169,9 +169,10 @@ async fn enter(
         peer: peer.address,
         notes: trail.notes.clone(),
     };
-    if let Some(user) = impersonate::impersonated(context, &call).await? {
-        trail.impersonated = Some(Arc::clone(&user));
-        call.user = user;
+    if let Some(done) = impersonate::impersonated(context, &call).await? {
+        call.user = Arc::new(done.user);
+        trail.impersonated = Some(Arc::clone(&call.user));
+        trail.constraint = done.constraint;
     }
     let seat = take_seat(context, &call, trail).await?;
     let noted = trail.recording.is_some().then_some(&mut trail.decision);

@@ -47,11 +47,6 @@ fn is_public(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/healthz")
 }
 
-/// Asks about any attributes.
-pub(crate) async fn check(context: &Context, attributes: &Attributes) -> Result<(), Error> {
-    allowed(context.deps.authorizer.authorize(attributes).await, attributes)
-}
-
 fn allowed(decision: Decision, attributes: &Attributes) -> Result<(), Error> {
     match decision {
         Decision::Allow => Ok(()),

@@ -1,85 +1,27 @@
 //! Impersonation: acting as another user, if the caller is allowed to.
 
-use std::sync::Arc;
+mod modes;
 
 use api::Error;
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use super::authorize::check;
-use crate::context::Context;
-use crate::request::call::Call;
-use crate::request::{Attributes, User};
+use modes::Impersonated;
 
-const AUTHENTICATION_GROUP: &str = "authentication.k8s.io";
+use crate::context::Context;
+use crate::request::User;
+use crate::request::call::Call;
+
 const EXTRA_PREFIX: &str = "impersonate-extra-";
 
-/// Whom or what somebody wants to act as, in the authorizer's terms.
-#[derive(Clone, Copy, Default)]
-struct Wish<'a> {
-    group: &'a str,
-    resource: &'a str,
-    subresource: &'a str,
-    namespace: &'a str,
-    name: &'a str,
-}
-
-/// Whether the caller may impersonate.
-async fn ask(context: &Context, call: &Call, wish: Wish<'_>) -> Result<(), Error> {
-    let attributes = Attributes {
-        user: Arc::clone(&call.user),
-        verb: "impersonate".to_owned(),
-        is_resource: true,
-        group: wish.group.to_owned(),
-        version: if wish.group.is_empty() { String::new() } else { "v1".to_owned() },
-        resource: wish.resource.to_owned(),
-        subresource: wish.subresource.to_owned(),
-        namespace: wish.namespace.to_owned(),
-        name: wish.name.to_owned(),
-        field_selector: Vec::new(),
-        label_selector: Vec::new(),
-        path: String::new(),
-        notes: call.notes.clone(),
-    };
-    check(context, &attributes).await
-}
-
 /// The user whom the request's `Impersonate-*` headers name; `None` without them.
-pub(super) async fn impersonated(context: &Context, call: &Call) -> Result<Option<Arc<User>>, Error> {
-    let Some(mut user) = requested(&call.headers)? else {
+pub(super) async fn impersonated(context: &Context, call: &Call) -> Result<Option<Impersonated>, Error> {
+    let Some(wanted) = requested(&call.headers)? else {
         return Ok(None);
     };
-    let service_account = service_account(&user.name);
-    let who = match &service_account {
-        Some((namespace, name)) => Wish { resource: "serviceaccounts", namespace, name, ..Wish::default() },
-        None => Wish { resource: "users", name: &user.name, ..Wish::default() },
-    };
-    ask(context, call, who).await?;
-    for group in &user.groups {
-        ask(context, call, Wish { resource: "groups", name: group, ..Wish::default() }).await?;
-    }
-    let detail = Wish { group: AUTHENTICATION_GROUP, ..Wish::default() };
-    if !user.uid.is_empty() {
-        ask(context, call, Wish { resource: "uids", name: &user.uid, ..detail }).await?;
-    }
-    for (key, values) in &user.extra {
-        for value in values {
-            let extra = Wish { resource: "userextras", subresource: key, name: value, ..detail };
-            ask(context, call, extra).await?;
-        }
-    }
-    if let Some((namespace, _)) = service_account
-        && user.groups.is_empty()
-    {
-        user.groups.push("system:serviceaccounts".to_owned());
-        user.groups.push(format!("system:serviceaccounts:{namespace}"));
-    }
-    let everybody =
-        if user.name == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" };
-    if !user.groups.iter().any(|g| g == "system:authenticated" || g == "system:unauthenticated") {
-        user.groups.push(everybody.to_owned());
-    }
-    Ok(Some(Arc::new(user)))
+    // In a box: most requests are their sender's own.
+    let attributes = call.attributes();
+    Box::pin(modes::become_user(&*context.deps.authorizer, &attributes, &wanted)).await.map(Some)
 }
 
 /// Reads the headers.
@@ -103,17 +45,27 @@ fn requested(headers: &HeaderMap) -> Result<Option<User>, Error> {
     let anything = !user.uid.is_empty() || !user.groups.is_empty() || !user.extra.is_empty();
     match (user.name.is_empty(), anything) {
         (true, false) => Ok(None),
-        (true, true) => Err(Error::internal(format!(
-            "requested {user:?} without impersonating a user name",
-            user = user.groups
-        ))),
+        (true, true) => {
+            Err(Error::bad_request(format!("requested {} without impersonating a user name", in_go(&user))))
+        }
         (false, _) => Ok(Some(user)),
     }
 }
 
-fn service_account(name: &str) -> Option<(String, String)> {
-    let (namespace, name) = name.strip_prefix("system:serviceaccount:")?.split_once(':')?;
-    (!namespace.is_empty() && !name.is_empty()).then(|| (namespace.to_owned(), name.to_owned()))
+/// A user without a name as Go prints it, which is how upstream shows what is asked for.
+fn in_go(user: &User) -> String {
+    let texts = |all: &[String]| match all {
+        [] => "[]string(nil)".to_owned(),
+        all => format!("[]string{{{}}}", all.iter().map(|t| format!("{t:?}")).collect::<Vec<_>>().join(", ")),
+    };
+    let extra = user.extra.iter().map(|(key, values)| {
+        let values = texts(values);
+        format!("{key:?}:{}", values.strip_prefix("[]string").unwrap_or(&values))
+    });
+    let extra = extra.collect::<Vec<_>>().join(", ");
+    let extra = if extra.is_empty() { "(nil)".to_owned() } else { format!("{{{extra}}}") };
+    let (uid, groups) = (&user.uid, texts(&user.groups));
+    format!("&user.DefaultInfo{{Name:\"\", UID:{uid:?}, Groups:{groups}, Extra:map[string][]string{extra}}}")
 }
 
 #[cfg(test)]
@@ -125,7 +77,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         assert_eq!(requested(&headers).unwrap(), None);
         headers.append("impersonate-group", "a".parse().unwrap());
-        assert!(requested(&headers).is_err());
+        assert_eq!(
+            requested(&headers).unwrap_err().message,
+            r#"requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"a"}, Extra:map[string][]string(nil)} without impersonating a user name"#
+        );
         headers.append("impersonate-user", "jane".parse().unwrap());
         headers.append("impersonate-group", "b".parse().unwrap());
         headers.append("impersonate-extra-acme.com%2fproject", "p".parse().unwrap());
