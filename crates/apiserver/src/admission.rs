@@ -25,10 +25,12 @@ mod matching;
 mod namespace_exists;
 mod namespace_lifecycle;
 mod node_restriction;
+mod owner_permissions;
 mod parameter_rights;
 mod plugin;
 mod pod_node_selector;
 mod pod_security;
+mod pod_toleration_restriction;
 mod pod_topology_labels;
 mod policies;
 mod priority;
@@ -43,6 +45,7 @@ mod service_allocation;
 mod signing_request;
 mod storage_protection;
 mod taint_new_nodes;
+mod tolerations;
 mod unattended;
 mod webhooks;
 
@@ -69,10 +72,12 @@ pub use limit_ranger::LimitRanger;
 pub use namespace_exists::NamespaceExists;
 pub use namespace_lifecycle::NamespaceLifecycle;
 pub use node_restriction::NodeRestriction;
+pub use owner_permissions::OwnerPermissions;
 pub use parameter_rights::ParameterRights;
 pub use plugin::{Admission, Immediate, Operation, RequestOptions, Review};
 pub use pod_node_selector::PodNodeSelector;
 pub use pod_security::PodSecurity;
+pub use pod_toleration_restriction::PodTolerationRestriction;
 pub use pod_topology_labels::PodTopologyLabels;
 pub use policies::{MutatingPolicies, ValidatingPolicies};
 pub use priority::Priority;
@@ -232,9 +237,11 @@ fn all(sources: &Sources<'_>) -> Vec<Arc<dyn Admission>> {
         Arc::new(PodNodeSelector::new(lookup.clone())),
         Arc::new(Priority::new(lookup.clone())),
         Arc::new(DefaultTolerationSeconds),
+        Arc::new(PodTolerationRestriction::new(lookup.clone())),
         Arc::new(ExtendedResourceToleration),
         Arc::new(DefaultStorageClass::new(lookup.clone())),
         Arc::new(StorageProtection),
+        Arc::new(OwnerPermissions::new(Arc::clone(&asking.kinds), Arc::clone(authorizer))),
         Arc::new(ClaimResize::new(lookup.clone())),
         Arc::new(RuntimeClass::new(lookup.clone())),
         Arc::new(CertificateRights::approval(Arc::clone(authorizer))),

@@ -31,25 +31,25 @@ const ON: [&str; 23] = [
 ];
 
 /// Those that are off unless they are turned on.
-const OFF: [&str; 6] = [
+const OFF: [&str; 8] = [
     "AlwaysPullImages",
     "DenyServiceExternalIPs",
     "ExtendedResourceToleration",
     "LimitPodHardAntiAffinityTopology",
     "NamespaceExists",
+    "OwnerReferencesPermissionEnforcement",
     "PodNodeSelector",
+    "PodTolerationRestriction",
 ];
 
 /// Those of upstream that there are not.
-const ABSENT: [&str; 8] = [
+const ABSENT: [&str; 6] = [
     "AlwaysAdmit",
     "AlwaysDeny",
     "EventRateLimit",
     "ImagePolicyWebhook",
     "NamespaceAutoProvision",
     "NodeDeclaredFeatureValidator",
-    "OwnerReferencesPermissionEnforcement",
-    "PodTolerationRestriction",
 ];
 
 /// What was turned on and off. By default nothing was.

@@ -7,6 +7,7 @@ use api::{Error, Object};
 use serde_json::{Map, Value};
 
 use super::plugin::{Immediate, Operation, Review};
+use super::tolerations;
 use crate::cache::lookup::Lookup;
 
 /// The plugin `RuntimeClass`.
@@ -95,7 +96,7 @@ fn set_scheduling(pod: &mut Object, class: &Object) -> Result<(), String> {
     let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
     let more = list(class.at(&["scheduling", "tolerations"]));
     if !more.is_empty() {
-        let merged = merge_tolerations(&list(pod.at(&["spec", "tolerations"])), &more);
+        let merged = tolerations::merged(&list(pod.at(&["spec", "tolerations"])), &more);
         pod.set_at(&["spec", "tolerations"], merged.into());
     }
     Ok(())
@@ -114,56 +115,6 @@ fn merge_selector(selector: &mut Map<String, Value>, wanted: &Map<String, Value>
         selector.insert(key.clone(), value.clone());
     }
     Ok(())
-}
-
-/// Both lists, without those that another covers (upstream: `pkg/util/tolerations`).
-fn merge_tolerations(first: &[Value], second: &[Value]) -> Vec<Value> {
-    let mut merged: Vec<Value> = Vec::new();
-    let all: Vec<&Value> = first.iter().chain(second).collect();
-    for (i, toleration) in all.iter().enumerate() {
-        let covered = merged.iter().any(|held| covers(held, toleration))
-            || all[i + 1..].iter().any(|later| *later != *toleration && covers(later, toleration));
-        if !covered {
-            merged.push((*toleration).clone());
-        }
-    }
-    merged
-}
-
-/// Whether what `second` tolerates, `first` tolerates too.
-fn covers(first: &Value, second: &Value) -> bool {
-    let text = |toleration: &'_ Value, field: &str| {
-        toleration.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    let operator = |toleration| match text(toleration, "operator") {
-        empty if empty.is_empty() => "Equal".to_owned(),
-        given => given,
-    };
-    if !text(first, "key").is_empty() && text(first, "key") != text(second, "key") {
-        return false;
-    }
-    if text(first, "key").is_empty() && operator(first) != "Exists" {
-        return false;
-    }
-    if !text(first, "effect").is_empty() && text(first, "effect") != text(second, "effect") {
-        return false;
-    }
-    if text(first, "effect") == "NoExecute" {
-        let lasting = |toleration: &Value| toleration.get("tolerationSeconds").and_then(Value::as_i64);
-        let shorter = match (lasting(first), lasting(second)) {
-            (Some(first), Some(second)) => first < second,
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if shorter {
-            return false;
-        }
-    }
-    match operator(first).as_str() {
-        "Exists" => true,
-        "Equal" => operator(second) == "Equal" && text(first, "value") == text(second, "value"),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -45,15 +45,3 @@ async fn a_pod_gets_its_classs_overhead_and_scheduling() {
     );
     f.stop().await;
 }
-
-#[test]
-fn tolerations_that_others_cover_are_left_out() {
-    let t = |key: &str, operator: &str, value: &str, effect: &str| json!({"key": key, "operator": operator, "value": value, "effect": effect});
-    let seconds =
-        |s: i64| json!({"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": s});
-    assert_eq!(merge_tolerations(&[seconds(10)], &[seconds(20)]), [seconds(20)]);
-    assert_eq!(merge_tolerations(&[seconds(20)], &[seconds(10)]), [seconds(20)]);
-    let (all, one) = (t("", "Exists", "", ""), t("k", "Equal", "v", "NoSchedule"));
-    assert_eq!(merge_tolerations(std::slice::from_ref(&one), std::slice::from_ref(&all)), [all]);
-    assert_eq!(merge_tolerations(std::slice::from_ref(&one), std::slice::from_ref(&one)), [one]);
-}

@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::eventual::Eventual;
+use crate::identity::authz::Decision;
 
 #[test]
 fn images_are_pulled_always() {
@@ -90,4 +92,83 @@ async fn pods_run_where_their_namespace_says() {
     f.put("namespaces/a", &told("odd")).await;
     assert_eq!(refusal(&plugin, &CREATE_POD, Some(pod(json!({})))).0, 400);
     f.stop().await;
+}
+
+#[tokio::test]
+async fn pods_tolerate_what_their_namespace_says_and_permits() {
+    let f = Fixture::new().await;
+    let plugin = PodTolerationRestriction::new(f.lookup.clone());
+    let toleration = |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoSchedule"});
+    let pod = |tolerations: Value| json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}], "tolerations": tolerations}});
+    let told = |defaults: &str, permitted: &str| {
+        let annotations = json!({"scheduler.alpha.kubernetes.io/defaultTolerations": defaults,
+            "scheduler.alpha.kubernetes.io/tolerationsWhitelist": permitted});
+        json!({"metadata": {"name": "a", "annotations": annotations}})
+    };
+    f.put("namespaces/a", &told(&json!([toleration("gpu")]).to_string(), "")).await;
+    let out = admit(&plugin, &CREATE_POD, Some(pod(json!([toleration("own")])))).unwrap();
+    assert_eq!(out["spec"]["tolerations"], json!([toleration("gpu"), toleration("own")]));
+    // What memory is set aside for may go where little is left.
+    let mut large = pod(json!([]));
+    large["spec"]["containers"][0]["resources"] = json!({"requests": {"memory": "1Mi"}});
+    let out = admit(&plugin, &CREATE_POD, Some(large)).unwrap();
+    let pressure = toleration("node.kubernetes.io/memory-pressure");
+    assert_eq!(out["spec"]["tolerations"], json!([toleration("gpu"), pressure]));
+    f.put("namespaces/a", &told("", &json!([{"key": "gpu", "operator": "Exists"}]).to_string())).await;
+    assert!(admit(&plugin, &CREATE_POD, Some(pod(json!([toleration("gpu")])))).is_ok());
+    assert_eq!(
+        refusal(&plugin, &CREATE_POD, Some(pod(json!([toleration("own")])))),
+        (500, "pod tolerations (possibly merged with namespace default tolerations) conflict with its namespace whitelist".to_owned())
+    );
+    f.put("namespaces/a", &told("odd", "")).await;
+    assert_eq!(refusal(&plugin, &CREATE_POD, Some(pod(json!([])))).0, 500);
+    f.stop().await;
+}
+
+/// Allows what is listed as `VERB RESOURCE[/SUBRESOURCE]`.
+struct Allowing(&'static [&'static str]);
+
+impl Authorizer for Allowing {
+    fn authorize<'a>(&'a self, asked: &'a Attributes) -> Eventual<'a, Decision> {
+        let part =
+            if asked.subresource.is_empty() { String::new() } else { format!("/{}", asked.subresource) };
+        let allowed = self.0.contains(&format!("{} {}{part}", asked.verb, asked.resource).as_str());
+        if allowed { Decision::Allow } else { Decision::NoOpinion("no".to_owned()) }.into()
+    }
+}
+
+#[test]
+fn owners_are_named_by_who_may_delete_and_blocked_by_who_may_finalize() {
+    let plugin = |allowed| OwnerPermissions::new(Arc::new(resources::Builtin), Arc::new(Allowing(allowed)));
+    let pod = |kind: &str, blocks: bool| {
+        json!({"metadata": {"name": "p", "ownerReferences": [
+            {"apiVersion": "v1", "kind": kind, "name": "o", "uid": "u", "blockOwnerDeletion": blocks}]}})
+    };
+    let plain = Some(pod("Node", false));
+    assert_eq!(
+        refusal(&plugin(&[]), &CREATE_POD, plain.clone()),
+        (
+            403,
+            "pods \"p\" is forbidden: cannot set an ownerRef on a resource you can't delete: no, <nil>"
+                .to_owned()
+        )
+    );
+    let deleting = plugin(&["delete pods"]);
+    assert!(admit(&deleting, &CREATE_POD, plain.clone()).is_ok());
+    assert_eq!(
+        refusal(&deleting, &CREATE_POD, Some(pod("Node", true))).1,
+        "pods \"p\" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: no, <nil>"
+    );
+    assert_eq!(
+        refusal(&deleting, &CREATE_POD, Some(pod("Odd", true))).1,
+        "pods \"p\" is forbidden: cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion v1 Kind Odd: no matches for kind \"Odd\" in version \"v1\""
+    );
+    assert!(
+        admit(&plugin(&["delete pods", "update nodes/finalizers"]), &CREATE_POD, Some(pod("Node", true)))
+            .is_ok()
+    );
+    // What does not change the owners is nobody's business.
+    let update = Ask { operation: Operation::Update, place: "a/p", old: plain.clone(), ..CREATE_POD };
+    assert!(admit(&plugin(&[]), &update, plain).is_ok());
+    assert!(admit(&plugin(&[]), &update, Some(pod("Node", true))).is_err());
 }
