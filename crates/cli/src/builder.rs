@@ -15,6 +15,9 @@ use crate::session::Session;
 
 pub const FILES: &str = "f filename list, k kustomize text, R recursive bool=false";
 
+/// Of commands that take files of JSON and YAML, but neither folders of folders nor kustomizations.
+pub const FILES_ALONE: &str = "f filename list";
+
 /// Longest manifest that is read, in bytes.
 const LONGEST_BYTES: u64 = 256 << 20;
 
@@ -171,7 +174,11 @@ pub fn texts(session: &Session) -> Result<Vec<(Value, String)>, Failure> {
     Ok(objects)
 }
 
-fn read(session: &Session, name: &str) -> Result<Vec<(String, String)>, Failure> {
+/// The texts of a file, folder, address or standard input, each with where it was read.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(session: &Session, name: &str) -> Result<Vec<(String, String)>, Failure> {
     if name == "-" {
         let mut text = String::new();
         let read = std::io::stdin().lock().take(LONGEST_BYTES).read_to_string(&mut text);
@@ -236,7 +243,11 @@ fn listed(folder: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> Result<()
     Ok(())
 }
 
-fn text(file: &Path) -> Result<String, Failure> {
+/// A file's text.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn text(file: &Path) -> Result<String, Failure> {
     let failed = |e: std::io::Error| Failure::message(format!("open {}: {}", file.display(), os_words(&e)));
     let mut text = String::new();
     let opened = std::fs::File::open(file).map_err(failed)?;

@@ -9,6 +9,7 @@ mod completion;
 mod config;
 mod cp;
 mod create;
+mod debug;
 mod delete;
 mod describe;
 mod diff;
@@ -28,6 +29,7 @@ mod options;
 mod patch;
 pub mod plugin;
 mod port_forward;
+mod raw;
 mod rollout;
 mod scale;
 mod set;
@@ -70,6 +72,7 @@ pub const ALL: &[&[Command]] = &[
     &config::COMMANDS,
     &rollout::COMMANDS,
     &logs::COMMANDS,
+    &debug::COMMANDS,
     &exec::COMMANDS,
     &cp::COMMANDS,
     &port_forward::COMMANDS,
@@ -90,7 +93,7 @@ pub const ALL: &[&[Command]] = &[
 ];
 
 /// What the stock kubectl has and this one does not have yet: refused by name.
-pub const NOT_YET: &[&str] = &["alpha", "debug", "kustomize", "proxy"];
+pub const NOT_YET: &[&str] = &["alpha", "kustomize", "proxy"];
 
 pub use api::preferred as kinds;
 pub use options::line as option;

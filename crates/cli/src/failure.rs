@@ -116,6 +116,8 @@ fn of_status(status: &Value) -> String {
     };
     match causes.len() {
         0 => subject,
+        // A line's end of the message's own is not the end of what is said.
+        1 if causes[0].ends_with('\n') => format!("{subject}: {}\n", causes[0]),
         1 => format!("{subject}: {}", causes[0]),
         _ => {
             format!("{subject}: \n{}", causes.iter().map(|c| format!("* {c}")).collect::<Vec<_>>().join("\n"))

@@ -171,7 +171,8 @@ impl FlagSet {
     /// What is wrong with them; [`HELP`] where help is asked for.
     pub fn parse(&self, arguments: &[String]) -> Result<Parsed, String> {
         let mut parsed = Parsed::default();
-        for flag in &self.0 {
+        // Of flags of one name, the command's own comes first and counts.
+        for flag in self.0.iter().rev() {
             parsed.defaults.insert(flag.name, flag.default);
         }
         let mut rest = arguments.iter();

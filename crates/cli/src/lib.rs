@@ -22,6 +22,7 @@ mod help;
 mod kubeconfig;
 mod last_applied;
 mod output;
+mod overlay;
 mod past;
 pub mod printing;
 mod remote;

@@ -4,7 +4,7 @@ mod last;
 
 use serde_json::Value;
 
-use super::{Command, create};
+use super::{Command, create, edit};
 use crate::builder::{self, FILES, Info};
 use crate::client::Request;
 use crate::failure::{Failure, quoted};
@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::write::{APPLY, DRY_RUN, DryRun, MERGE, STRATEGIC, Telling, VALIDATE, during, patch, validation};
 use crate::{format, gojson, last_applied, threeway};
 
-pub const COMMANDS: [Command; 3] = [APPLY_COMMAND, VIEW, SET];
+pub const COMMANDS: [Command; 4] = [APPLY_COMMAND, VIEW, SET, EDIT];
 
 const APPLY_COMMAND: Command = Command {
     words: "apply",
@@ -46,6 +46,19 @@ const SET: Command = Command {
     usage: "-f FILENAME",
     about: "Set the last-applied-configuration annotation on a live object to match the contents of a file",
     run: last::set,
+};
+
+const EDIT: Command = Command {
+    words: "apply edit-last-applied",
+    flags: &[
+        FILES,
+        format::FLAGS,
+        VALIDATE,
+        "field-manager text=kubectl-client-side-apply, windows-line-endings bool=false",
+    ],
+    usage: "(RESOURCE/NAME | -f FILENAME)",
+    about: "Edit latest last-applied-configuration annotations of a resource/object",
+    run: edit::last_applied,
 };
 
 /// How often a patch is made anew because the object changed meanwhile.

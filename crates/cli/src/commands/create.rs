@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{Command, delete};
+use super::{Command, delete, edit, raw};
 use crate::builder::{self, FILES, Info};
 use crate::client::Request;
 use crate::failure::Failure;
@@ -44,7 +44,7 @@ pub const COMMANDS: [Command; 2] = [
 
 fn checked(session: &Session) -> Result<(), Failure> {
     let flags = &session.flags;
-    for flag in ["edit", "raw", "windows-line-endings"] {
+    for flag in ["windows-line-endings"] {
         if flags.changed(flag) {
             let why = format!(
                 "knarr kubectl does not know \"--{flag}\" of {} yet; use the stock kubectl",
@@ -77,7 +77,13 @@ pub fn post(session: &Session, info: &mut Info, dry: DryRun, manager: &str) -> R
 }
 
 fn create(session: &Session) -> Result<(), Failure> {
+    if raw::is_asked(session)? {
+        return raw::run(session, Method::POST);
+    }
     checked(session)?;
+    if session.flags.bool("edit") {
+        return edit::created(session);
+    }
     let telling = Telling::of(session)?;
     let mut failures = Vec::new();
     for mut info in builder::manifests(session)? {
@@ -98,6 +104,9 @@ fn create(session: &Session) -> Result<(), Failure> {
 }
 
 fn replace(session: &Session) -> Result<(), Failure> {
+    if raw::is_asked(session)? {
+        return raw::run(session, Method::PUT);
+    }
     checked(session)?;
     let flags = &session.flags;
     let telling = Telling::of(session)?;
@@ -150,7 +159,7 @@ fn put(session: &Session, info: &mut Info, dry: DryRun) -> Result<(), Failure> {
     let client = session.client()?;
     if info.object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty() {
         // Without a version of its own a file means: whatever is there.
-        let present = client.json(&Request::get(info.path()?))?;
+        let present = client.json(&Request::get(&path))?;
         info.object["metadata"]["resourceVersion"] = present["metadata"]["resourceVersion"].clone();
     }
     let request = Request::new(Method::PUT, path)

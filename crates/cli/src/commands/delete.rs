@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::Command;
+use super::{Command, raw};
 use crate::builder::{self, FILES, Info, Target, Wanted};
 use crate::client::{Client, Request};
 use crate::failure::Failure;
@@ -32,6 +32,9 @@ pub const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 fn run(session: &Session) -> Result<(), Failure> {
     let flags = &session.flags;
+    if raw::is_asked(session)? {
+        return raw::run(session, Method::DELETE);
+    }
     checked(session)?;
     let dry = DryRun::of(flags)?;
     let grace = grace_period_s(session)?;
@@ -77,7 +80,7 @@ fn run(session: &Session) -> Result<(), Failure> {
 
 fn checked(session: &Session) -> Result<(), Failure> {
     let flags = &session.flags;
-    for flag in ["raw", "interactive"] {
+    for flag in ["interactive"] {
         if flags.changed(flag) {
             let why =
                 format!("knarr kubectl does not know \"--{flag}\" of delete yet; use the stock kubectl");

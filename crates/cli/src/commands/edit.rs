@@ -4,16 +4,17 @@ mod editor;
 
 use serde_json::{Value, json};
 
-use super::Command;
+use super::{Command, create};
 use crate::builder::{self, FILES, Info, Wanted};
 use crate::client::Request;
 use crate::failure::{Failure, quoted};
 use crate::format::{self, without_managed_fields};
+use crate::last_applied::ANNOTATION;
 use crate::output::{err, out};
 use crate::printing::{self, OutputFormat};
 use crate::session::Session;
 use crate::threeway;
-use crate::write::{MERGE, STRATEGIC, VALIDATE, validation};
+use crate::write::{DryRun, MERGE, STRATEGIC, Telling, VALIDATE, during, patch, validation};
 
 pub const COMMANDS: [Command; 1] = [Command {
     words: "edit",
@@ -152,6 +153,92 @@ fn edited(session: &Session, infos: &[Info], format: &OutputFormat) -> Result<()
             }
         }
     }
+}
+
+/// Opens one object in the editor until it can be read. `None` where nothing was changed, which is said.
+fn edited_once(object: &Value, format: &OutputFormat) -> Result<Option<Value>, Failure> {
+    let mut bytes = Vec::new();
+    printing::print(format, object, &mut bytes).map_err(|e| Failure::message(e.to_string()))?;
+    let original = String::from_utf8_lossy(&bytes).into_owned();
+    let (mut text, mut reasons) = (original.clone(), Reasons::default());
+    let is_yaml = *format == OutputFormat::Yaml;
+    loop {
+        let header = if is_yaml { reasons.header() } else { String::new() };
+        let file = editor::File::launched(&(header + &text), if is_yaml { ".yaml" } else { ".json" })?;
+        let changed = stripped(&file.text()?);
+        if !reasons.0.is_empty() && changed == stripped(&text) {
+            return Err(file.kept(Failure::message("Edit cancelled, no valid changes were saved.")));
+        }
+        if changed.is_empty() || changed == stripped(&original) {
+            err("Edit cancelled, no changes made.\n");
+            return Ok(None);
+        }
+        match read(&changed) {
+            Ok(mut objects) if objects.len() == 1 => return Ok(Some(objects.remove(0))),
+            Ok(_) => reasons = Reasons(vec![("one object is to be left".to_owned(), Vec::new())]),
+            Err(why) => {
+                err(&format!("error: the edited file is invalid: {why}\n"));
+                reasons = Reasons(vec![("The edited file failed validation".to_owned(), vec![why])]);
+            }
+        }
+        text = changed;
+    }
+}
+
+/// `create --edit`: every object is edited before it is made.
+pub fn created(session: &Session) -> Result<(), Failure> {
+    let telling = Telling::of(session)?;
+    let format = if session.flags.text("output") == "json" { OutputFormat::Json } else { OutputFormat::Yaml };
+    let mut failures = Vec::new();
+    for mut info in builder::manifests(session)? {
+        let Some(object) = edited_once(&info.object, &format)? else { continue };
+        if object["kind"] != info.object["kind"] || object["apiVersion"] != info.object["apiVersion"] {
+            return Err(Failure::message("At least one of apiVersion and kind was changed"));
+        }
+        let source = std::mem::take(&mut info.source);
+        let mut changed = Info::of(&info.resource, object);
+        if changed.namespace.is_empty() {
+            changed.namespace = info.namespace;
+        }
+        match create::post(session, &mut changed, telling.dry(), session.flags.text("field-manager")) {
+            Ok(()) => telling.tell(session, &changed, "created")?,
+            Err(failure) => failures.push(during(failure, "creating", &source)),
+        }
+    }
+    Failure::all(failures)
+}
+
+/// `apply edit-last-applied`: what a file said is edited, the object itself is not.
+pub fn last_applied(session: &Session) -> Result<(), Failure> {
+    let flags = &session.flags;
+    let format = if flags.text("output") == "json" { OutputFormat::Json } else { OutputFormat::Yaml };
+    let wanted = Wanted {
+        words: session.arguments(),
+        selector: String::new(),
+        field_selector: String::new(),
+        all_namespaces: false,
+    };
+    let (infos, mut failures) = builder::chosen(session, &wanted, true)?;
+    let mut seen = false;
+    for info in infos {
+        let Some(text) = info.object["metadata"]["annotations"][ANNOTATION].as_str() else { continue };
+        seen = true;
+        let object: Value = serde_json::from_str(text).map_err(|e| Failure::message(e.to_string()))?;
+        let Some(object) = edited_once(&object, &format)? else { continue };
+        let text = crate::gojson::compact(&object) + "\n";
+        let change = json!({"metadata": {"annotations": {ANNOTATION: text}}}).to_string().into_bytes();
+        match session.client()?.json(&patch(&info, MERGE, change, flags.text("field-manager"), DryRun::None)?)
+        {
+            Err(failure) => failures.push(failure),
+            Ok(_) => out(&format!("{} edited\n", info.shown()))?,
+        }
+    }
+    if !seen && failures.is_empty() {
+        return Err(Failure::message(
+            "no last-applied-configuration annotation found on resources, to create the annotation, use command `kubectl apply set-last-applied --create-annotation`",
+        ));
+    }
+    Failure::all(failures)
 }
 
 /// The objects of an edited text.

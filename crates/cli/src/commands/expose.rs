@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Command, create};
 use crate::builder::{self, FILES, Info};
 use crate::failure::{Failure, quoted};
+use crate::overlay::{self, OVERRIDES};
 use crate::session::Session;
 use crate::write::{DRY_RUN, DryRun, Telling};
 use crate::{format, last_applied};
@@ -15,8 +16,9 @@ pub const COMMANDS: [Command; 1] = [Command {
         FILES,
         format::FLAGS,
         DRY_RUN,
+        OVERRIDES,
         "cluster-ip text, external-ip text, field-manager text=kubectl-expose, l labels text, load-balancer-ip text, \
-         name text, override-type text=merge, overrides text, port text, protocol text, save-config bool=false, \
+         name text, port text, protocol text, save-config bool=false, \
          selector text, session-affinity text, target-port text, type text",
     ],
     usage: "(-f FILENAME | TYPE NAME) [--port=port] [--protocol=TCP|UDP|SCTP] [--target-port=number-or-name] \
@@ -29,12 +31,7 @@ pub const COMMANDS: [Command; 1] = [Command {
 const LONGEST_NAME: usize = 63;
 
 fn run(session: &Session) -> Result<(), Failure> {
-    let flags = &session.flags;
     let telling = Telling::of(session)?;
-    if flags.changed("override-type") {
-        let why = "knarr kubectl does not know \"--override-type\" of expose yet; use the stock kubectl";
-        return Err(Failure::message(why));
-    }
     let (infos, mut failures) = builder::named_or_said(session)?;
     for info in infos {
         failures.extend(exposed(session, &telling, &info).err());
@@ -44,12 +41,11 @@ fn run(session: &Session) -> Result<(), Failure> {
 
 fn exposed(session: &Session, telling: &Telling, info: &Info) -> Result<(), Failure> {
     let flags = &session.flags;
-    let mut object = service(session, info)?;
-    let overrides = flags.text("overrides");
-    if !overrides.is_empty() {
-        let change: Value = serde_saphyr::from_str(overrides)
-            .map_err(|e| Failure::message(format!("invalid overrides: {e}")))?;
-        api::patch::merge(&mut object, &change);
+    let mut object = overlay::overridden(flags, service(session, info)?)?;
+    for port in object["spec"]["ports"].as_array_mut().into_iter().flatten() {
+        if port["targetPort"].is_null() {
+            port["targetPort"] = 0.into();
+        }
     }
     if session.settings()?.namespace_by_flag {
         object["metadata"]["namespace"] = session.namespace()?.into();

@@ -1,7 +1,7 @@
 //! `create KIND` and `run`: objects out of flags.
 
 mod access;
-mod attached;
+pub mod attached;
 mod data;
 mod hash;
 mod policies;
@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use super::{Command, create};
 use crate::builder::Info;
 use crate::failure::Failure;
+use crate::overlay::OVERRIDES;
 use crate::session::Session;
 use crate::write::{DRY_RUN, DryRun, Telling, VALIDATE};
 use crate::{format, last_applied};
@@ -220,8 +221,10 @@ pub const COMMANDS: [Command; 23] = [
             DRY_RUN,
             VALIDATE,
             "annotations array, command bool=false, env array, field-manager text=kubectl-run, \
+          cascade text=background?background, expose bool=false, force bool=false, grace-period int=-1, \
           image text, image-pull-policy text, l labels text, port text, privileged bool=false, restart text=Always, \
-          save-config bool=false",
+          save-config bool=false, timeout duration=0s, wait bool=false",
+            OVERRIDES,
             attached::FLAGS,
         ],
         "NAME --image=image [--env=\"key=value\"] [--port=port] [--dry-run=server|client] [-- COMMAND] [args...]",
@@ -238,7 +241,10 @@ fn made(session: &Session, make: Make) -> Result<(), Failure> {
 }
 
 fn sent(session: &Session, make: Make, telling: &Telling) -> Result<Info, Failure> {
-    let mut object = make(session)?;
+    object_sent(session, make(session)?, telling)
+}
+
+fn object_sent(session: &Session, mut object: Value, telling: &Telling) -> Result<Info, Failure> {
     let field = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
     let (api_version, kind) = (field("apiVersion"), field("kind"));
     let Some(resource) = session.of_kind(&api_version, &kind)? else {

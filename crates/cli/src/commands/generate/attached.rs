@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{made, sent, workloads};
+use super::{object_sent, workloads};
 use crate::builder::Info;
 use crate::client::{Request, escaped, name_part};
 use crate::commands::exec::{Attaching, attach_to};
@@ -30,22 +30,50 @@ pub fn run(session: &Session) -> Result<(), Failure> {
     if flags.bool("rm") && !is_attached {
         return Err(session.usage("--rm should only be used for attached containers"));
     }
-    if !is_attached {
-        return made(session, workloads::run);
+    if flags.bool("expose") && flags.text("port").is_empty() {
+        return Err(session.usage("--port must be set when exposing a service"));
     }
     let telling = Telling::of(session)?;
+    // What cannot be made is said before a Service is made for it.
+    let pod = workloads::run(session)?;
+    let service = match flags.bool("expose") {
+        true if !is_attached => Some(exposed(session, &telling)?),
+        _ => None,
+    };
+    if !is_attached {
+        let pod = object_sent(session, pod, &telling)?;
+        return told(session, &telling, service, &pod);
+    }
     if telling.dry() != DryRun::None {
         let why = "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)";
         return Err(session.usage(why));
     }
-    let info = sent(session, workloads::run, &telling)?;
+    let service = if flags.bool("expose") { Some(exposed(session, &telling)?) } else { None };
+    let info = object_sent(session, pod, &telling)?;
     let ended = until_its_end(session, &info);
     if flags.bool("rm") {
         // What went wrong with the pod is more than what goes wrong with its removal.
         let removed = remove(session, &info);
-        return ended.and(removed);
+        let service = service.map_or(Ok(()), |service| remove(session, &service));
+        return ended.and(removed).and(service);
     }
     ended
+}
+
+/// Makes the Service of `--expose`.
+fn exposed(session: &Session, telling: &Telling) -> Result<Info, Failure> {
+    object_sent(session, workloads::exposing(session)?, telling)
+}
+
+fn told(session: &Session, telling: &Telling, service: Option<Info>, pod: &Info) -> Result<(), Failure> {
+    if let Some(service) = service {
+        telling.tell(session, &service, "created")?;
+        // As the stock one divides the two.
+        if session.flags.text("output") == "yaml" {
+            out("---\n")?;
+        }
+    }
+    telling.tell(session, pod, "created")
 }
 
 fn remove(session: &Session, info: &Info) -> Result<(), Failure> {
@@ -56,7 +84,8 @@ fn remove(session: &Session, info: &Info) -> Result<(), Failure> {
     if session.flags.bool("quiet") {
         return Ok(());
     }
-    out(&format!("pod {:?} deleted from {} namespace\n", info.name, info.namespace))
+    let kind = info.resource.printed();
+    out(&format!("{kind} {:?} deleted from {} namespace\n", info.name, info.namespace))
 }
 
 fn phase(pod: &Value) -> &str {
@@ -78,7 +107,7 @@ fn until_its_end(session: &Session, info: &Info) -> Result<(), Failure> {
     let limit = Some(pods::patience(session)?);
     let pod = pods::until(session, at, limit, |pod| (is_over(pod) || is_ready(pod)).then(|| pod.clone()))?;
     if is_over(&pod) {
-        logs(session, info, &pod)?;
+        log_of(session, info, &pod)?;
     } else {
         let asked = Attaching {
             container: "",
@@ -89,7 +118,7 @@ fn until_its_end(session: &Session, info: &Info) -> Result<(), Failure> {
         if let Err(failure) = attach_to(session, &pod, &asked) {
             let (name, why) = (&info.name, failure.plain());
             err(&format!("warning: couldn't attach to pod/{name}, falling back to streaming logs: {why}\n"));
-            logs(session, info, &pod)?;
+            log_of(session, info, &pod)?;
         }
     }
     let policy = flags.text("restart");
@@ -113,10 +142,20 @@ fn until_its_end(session: &Session, info: &Info) -> Result<(), Failure> {
     }
 }
 
-fn logs(session: &Session, info: &Info, pod: &Value) -> Result<(), Failure> {
+/// The log of a pod's only container, or of the default one.
+fn log_of(session: &Session, info: &Info, pod: &Value) -> Result<(), Failure> {
     let container = pods::container_or_default(pod, "", session.flags.bool("quiet"))?;
-    let path = format!("/api/v1/namespaces/{}/pods/{}/log", escaped(&info.namespace), name_part(&info.name)?);
-    let mut request = Request::get(path).with("container", container["name"].as_str().unwrap_or_default());
+    let name = container["name"].as_str().unwrap_or_default();
+    logs(session, (&info.namespace, &info.name), name)
+}
+
+/// Prints the log of a container of the pod of this namespace and name.
+///
+/// # Errors
+/// When the server has none.
+pub fn logs(session: &Session, (namespace, pod): (&str, &str), container: &str) -> Result<(), Failure> {
+    let path = format!("/api/v1/namespaces/{}/pods/{}/log", escaped(namespace), name_part(pod)?);
+    let mut request = Request::get(path).with("container", container);
     request.accept = "*/*";
     let mut stream = session.client()?.stream(&request)?;
     while let Some(chunk) = stream.chunk()? {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{behind_name, name, named, pairs, required};
 use crate::client::{Request, escaped, name_part};
 use crate::failure::Failure;
+use crate::overlay;
 use crate::session::Session;
 
 /// A container's name out of its image: the last part, without tag and digest.
@@ -176,6 +177,38 @@ pub fn run(session: &Session) -> Result<Value, Failure> {
     object["spec"] =
         json!({"containers": [container], "dnsPolicy": "ClusterFirst", "restartPolicy": restart});
     object["status"] = json!({});
+    let mut object = overlay::overridden(flags, object)?;
+    for container in object["spec"]["containers"].as_array_mut().into_iter().flatten() {
+        if container["resources"].is_null() {
+            container["resources"] = json!({});
+        }
+    }
+    Ok(object)
+}
+
+/// The Service of `run --expose`.
+pub fn exposing(session: &Session) -> Result<Value, Failure> {
+    let flags = &session.flags;
+    let Some(name) = session.arguments().first() else {
+        return Err(session.usage("NAME is required for run"));
+    };
+    let labels = pairs(flags.text("labels"))?;
+    let port: u16 = flags
+        .text("port")
+        .parse()
+        .map_err(|_| Failure::message(format!("invalid port: {}", flags.text("port"))))?;
+    let mut object = named("v1", "Service", name);
+    let selector = if labels.is_empty() {
+        json!({"run": name})
+    } else {
+        object["metadata"]["labels"] = labels.clone().into();
+        labels.into()
+    };
+    object["spec"] = json!({
+        "ports": [{"port": port, "protocol": "TCP", "targetPort": port}],
+        "selector": selector,
+    });
+    object["status"] = json!({"loadBalancer": {}});
     Ok(object)
 }
 
