@@ -10,6 +10,7 @@ use crate::globals::{CONNECTION, PROGRAM};
 use crate::help;
 use crate::output::err;
 use crate::session::Session;
+use crate::words::split;
 
 /// Runs `kubectl` with `arguments` (without the program's name) and returns the exit code.
 pub fn run(arguments: &[OsString]) -> u8 {
@@ -75,53 +76,6 @@ fn nothing_asked(rest: &[String]) -> Result<(), Failure> {
         Ok(_) => help::program(),
         Err(what) if what == HELP => help::program(),
         Err(what) => Err(Failure::Verbatim(format!("error: {what}\nSee 'kubectl --help' for usage."))),
-    }
-}
-
-/// The command's words, and what remains of the arguments. Flags may stand before the words.
-pub fn split(arguments: &[String]) -> Result<(Vec<String>, Vec<String>), Failure> {
-    let globals = FlagSet::of(&[CONNECTION, PROGRAM]);
-    let (mut words, mut rest) = (Vec::new(), Vec::new());
-    let mut iterator = arguments.iter();
-    while let Some(argument) = iterator.next() {
-        if argument == "--" {
-            rest.push(argument.clone());
-            break;
-        }
-        if argument.len() > 1 && argument.starts_with('-') {
-            rest.push(argument.clone());
-            if !words.is_empty() && !known(&globals, argument) {
-                // A flag of the command's own: no word of the command comes after it.
-                break;
-            }
-            if words.is_empty()
-                && !known(&globals, argument)
-                && !["-h", "--help"].contains(&argument.as_str())
-            {
-                let what = format!("Error: flags cannot be placed before plugin name: {argument}");
-                return Err(Failure::Verbatim(what));
-            }
-            if globals.wants_next(argument)
-                && (argument.starts_with("--") || words.is_empty())
-                && known(&globals, argument)
-            {
-                rest.extend(iterator.next().cloned());
-            }
-            continue;
-        }
-        words.push(argument.clone());
-        if !commands::is_group(&words.join(" ")) {
-            break;
-        }
-    }
-    rest.extend(iterator.cloned());
-    Ok((words, rest))
-}
-
-fn known(flags: &FlagSet, argument: &str) -> bool {
-    match argument.strip_prefix("--") {
-        Some(name) => flags.named(name.split('=').next().unwrap_or_default()).is_some(),
-        None => argument.chars().nth(1).is_some_and(|letter| flags.short(letter).is_some()),
     }
 }
 
@@ -240,19 +194,6 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parts(line: &str) -> (String, String) {
-        let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let (words, rest) = split(&arguments).expect("known flags");
-        (words.join(" "), rest.join(" "))
-    }
-
-    #[test]
-    fn flags_may_stand_before_the_command() {
-        assert_eq!(parts("-n shop get pods -o wide"), ("get".into(), "-n shop pods -o wide".into()));
-        assert_eq!(parts("--context=a get pods"), ("get".into(), "--context=a pods".into()));
-        assert_eq!(parts("get -o name pods"), ("get".into(), "-o name pods".into()));
-    }
 
     #[test]
     fn what_is_nearly_a_command_is_named() {

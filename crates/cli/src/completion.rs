@@ -4,12 +4,12 @@
 
 mod names;
 
-use crate::app;
 use crate::commands::{self, Command};
 use crate::flags::{Flag, FlagSet, HELP, Kind, Parsed};
 use crate::globals::{CONNECTION, PROGRAM};
 use crate::output::{err, out};
 use crate::session::Session;
+use crate::words;
 
 /// What the shell is to do beside offering the words: bits, as in cobra.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ fn offer(before: &[String], typed: &str) -> Result<Offer, String> {
 /// The command or group that the words name, and the words after. `None` where the first one is neither.
 fn found(before: &[String]) -> Option<(String, Vec<String>)> {
     let before = before.strip_prefix(&["help".to_owned()]).unwrap_or(before);
-    let (words, rest) = app::split(before).ok()?;
+    let (words, rest) = words::split(before).ok()?;
     let is_known = |path: &str| commands::named(path).is_some() || commands::is_group(path);
     let count = (1..=words.len()).rev().find(|count| is_known(&words[..*count].join(" "))).unwrap_or(0);
     if count == 0 && !words.is_empty() {

@@ -30,6 +30,7 @@ mod session;
 mod table;
 mod threeway;
 mod transport;
+mod words;
 mod write;
 
 pub use app::run;

@@ -7,6 +7,7 @@ use super::{Command, delete, edit, raw};
 use crate::builder::{self, FILES, Info};
 use crate::client::Request;
 use crate::failure::Failure;
+use crate::printing::OutputFormat;
 use crate::session::Session;
 use crate::write::{DRY_RUN, DryRun, Telling, VALIDATE, during, validation};
 use crate::{format, last_applied};
@@ -82,7 +83,7 @@ fn create(session: &Session) -> Result<(), Failure> {
     }
     checked(session)?;
     if session.flags.bool("edit") {
-        return edit::created(session);
+        return edited(session);
     }
     let telling = Telling::of(session)?;
     let mut failures = Vec::new();
@@ -99,6 +100,29 @@ fn create(session: &Session) -> Result<(), Failure> {
             }
         }
         telling.tell(session, &info, "created")?;
+    }
+    Failure::all(failures)
+}
+
+/// `create --edit`: every object is edited before it is made.
+fn edited(session: &Session) -> Result<(), Failure> {
+    let telling = Telling::of(session)?;
+    let format = if session.flags.text("output") == "json" { OutputFormat::Json } else { OutputFormat::Yaml };
+    let mut failures = Vec::new();
+    for mut info in builder::manifests(session)? {
+        let Some(object) = edit::edited_once(&info.object, &format)? else { continue };
+        if object["kind"] != info.object["kind"] || object["apiVersion"] != info.object["apiVersion"] {
+            return Err(Failure::message("At least one of apiVersion and kind was changed"));
+        }
+        let source = std::mem::take(&mut info.source);
+        let mut changed = Info::of(&info.resource, object);
+        if changed.namespace.is_empty() {
+            changed.namespace = info.namespace;
+        }
+        match post(session, &mut changed, telling.dry(), session.flags.text("field-manager")) {
+            Ok(()) => telling.tell(session, &changed, "created")?,
+            Err(failure) => failures.push(during(failure, "creating", &source)),
+        }
     }
     Failure::all(failures)
 }

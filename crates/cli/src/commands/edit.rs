@@ -4,7 +4,7 @@ mod editor;
 
 use serde_json::{Value, json};
 
-use super::{Command, create};
+use super::Command;
 use crate::builder::{self, FILES, Info, Wanted};
 use crate::client::Request;
 use crate::failure::{Failure, quoted};
@@ -14,7 +14,7 @@ use crate::output::{err, out};
 use crate::printing::{self, OutputFormat};
 use crate::session::Session;
 use crate::threeway;
-use crate::write::{DryRun, MERGE, STRATEGIC, Telling, VALIDATE, during, patch, validation};
+use crate::write::{DryRun, MERGE, STRATEGIC, VALIDATE, patch, validation};
 
 pub const COMMANDS: [Command; 1] = [Command {
     words: "edit",
@@ -156,7 +156,10 @@ fn edited(session: &Session, infos: &[Info], format: &OutputFormat) -> Result<()
 }
 
 /// Opens one object in the editor until it can be read. `None` where nothing was changed, which is said.
-fn edited_once(object: &Value, format: &OutputFormat) -> Result<Option<Value>, Failure> {
+///
+/// # Errors
+/// When there is no editor, or what was changed is given up.
+pub fn edited_once(object: &Value, format: &OutputFormat) -> Result<Option<Value>, Failure> {
     let mut bytes = Vec::new();
     printing::print(format, object, &mut bytes).map_err(|e| Failure::message(e.to_string()))?;
     let original = String::from_utf8_lossy(&bytes).into_owned();
@@ -183,29 +186,6 @@ fn edited_once(object: &Value, format: &OutputFormat) -> Result<Option<Value>, F
         }
         text = changed;
     }
-}
-
-/// `create --edit`: every object is edited before it is made.
-pub fn created(session: &Session) -> Result<(), Failure> {
-    let telling = Telling::of(session)?;
-    let format = if session.flags.text("output") == "json" { OutputFormat::Json } else { OutputFormat::Yaml };
-    let mut failures = Vec::new();
-    for mut info in builder::manifests(session)? {
-        let Some(object) = edited_once(&info.object, &format)? else { continue };
-        if object["kind"] != info.object["kind"] || object["apiVersion"] != info.object["apiVersion"] {
-            return Err(Failure::message("At least one of apiVersion and kind was changed"));
-        }
-        let source = std::mem::take(&mut info.source);
-        let mut changed = Info::of(&info.resource, object);
-        if changed.namespace.is_empty() {
-            changed.namespace = info.namespace;
-        }
-        match create::post(session, &mut changed, telling.dry(), session.flags.text("field-manager")) {
-            Ok(()) => telling.tell(session, &changed, "created")?,
-            Err(failure) => failures.push(during(failure, "creating", &source)),
-        }
-    }
-    Failure::all(failures)
 }
 
 /// `apply edit-last-applied`: what a file said is edited, the object itself is not.
