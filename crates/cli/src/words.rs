@@ -28,10 +28,7 @@ pub fn split(arguments: &[String]) -> Result<(Vec<String>, Vec<String>), Failure
                 let what = format!("Error: flags cannot be placed before plugin name: {argument}");
                 return Err(Failure::Verbatim(what));
             }
-            if globals.wants_next(argument)
-                && (argument.starts_with("--") || words.is_empty())
-                && known(&globals, argument)
-            {
+            if globals.wants_next(argument) && known(&globals, argument) {
                 rest.extend(iterator.next().cloned());
             }
             continue;
@@ -66,6 +63,11 @@ mod tests {
     fn flags_may_stand_before_the_command() {
         assert_eq!(parts("-n shop get pods -o wide"), ("get".into(), "-n shop pods -o wide".into()));
         assert_eq!(parts("--context=a get pods"), ("get".into(), "--context=a pods".into()));
+        assert_eq!(parts("apply -n shop -f x"), ("apply".into(), "-n shop -f x".into()));
+        assert_eq!(
+            parts("create -n shop secret generic a"),
+            ("create secret generic".into(), "-n shop a".into())
+        );
         assert_eq!(parts("get -o name pods"), ("get".into(), "-o name pods".into()));
     }
 }

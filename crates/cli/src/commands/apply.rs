@@ -1,7 +1,9 @@
 //! `apply`: by a three-way patch of our own making, or on the server.
 
 mod last;
+mod prune;
 
+use api::selector::LabelSelector;
 use serde_json::Value;
 
 use super::{Command, create, edit};
@@ -73,8 +75,10 @@ fn run(session: &Session) -> Result<(), Failure> {
             "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
         ));
     }
+    let kinds = if flags.bool("prune") { prune::kinds(session)? } else { Vec::new() };
     let (mut failures, mut printed) = (Vec::new(), Vec::new());
-    for mut info in builder::manifests(session)? {
+    let mut stays = prune::Applied::default();
+    for mut info in selected(session)? {
         let prefix = info.object["metadata"]["generateName"].as_str().unwrap_or_default();
         if info.name.is_empty() && !prefix.is_empty() {
             return Err(Failure::message(format!("from {prefix}: cannot use generate name with apply")));
@@ -84,6 +88,9 @@ fn run(session: &Session) -> Result<(), Failure> {
         } else {
             by_patch(session, &mut info, telling.dry())
         };
+        if applied.is_ok() {
+            stays.note(&info);
+        }
         match applied {
             Ok(_) if telling.is_printed() => printed.push(info.object),
             Ok(done) => telling.tell(session, &info, done)?,
@@ -91,7 +98,24 @@ fn run(session: &Session) -> Result<(), Failure> {
         }
     }
     telling.print(session, printed)?;
-    Failure::all(failures)
+    Failure::all(failures)?;
+    // What failed to be applied may be what is meant to stay: nothing is pruned then.
+    if flags.bool("prune") { prune::run(session, &telling, &kinds, &stays) } else { Ok(()) }
+}
+
+/// The objects of the files that the selector lets through.
+fn selected(session: &Session) -> Result<Vec<Info>, Failure> {
+    let selector =
+        LabelSelector::parse(session.flags.text("selector")).map_err(|e| Failure::message(e.to_string()))?;
+    let mut infos = builder::manifests(session)?;
+    infos.retain(|info| {
+        let labels = &info.object["metadata"]["labels"];
+        selector.matches(|key| labels.get(key).and_then(Value::as_str))
+    });
+    if infos.is_empty() {
+        return Err(Failure::message("no objects passed to apply"));
+    }
+    Ok(infos)
 }
 
 fn checked(session: &Session) -> Result<(), Failure> {
@@ -99,7 +123,7 @@ fn checked(session: &Session) -> Result<(), Failure> {
     if !session.arguments().is_empty() {
         return Err(session.usage(&format!("Unexpected args: [{}]", session.arguments().join(" "))));
     }
-    for flag in ["prune", "all", "prune-allowlist", "force", "subresource", "selector"] {
+    for flag in ["force", "subresource"] {
         if flags.changed(flag) {
             let why = format!("knarr kubectl does not know \"--{flag}\" of apply yet; use the stock kubectl");
             return Err(Failure::message(why));
@@ -109,6 +133,7 @@ fn checked(session: &Session) -> Result<(), Failure> {
         return Err(Failure::message("must specify one of -f and -k"));
     }
     validation(flags)?;
+    prune::checked(session)?;
     if flags.bool("force-conflicts") && !flags.bool("server-side") {
         return Err(Failure::message("--force-conflicts only works with --server-side"));
     }
@@ -168,14 +193,15 @@ fn by_patch(session: &Session, info: &mut Info, dry: DryRun) -> Result<&'static 
             }
         };
         warn(info, &present, dry);
+        // On this side nothing is compared: the stock one says the same of every object that is there.
+        if dry == DryRun::Client {
+            info.object = present;
+            return Ok("configured");
+        }
         let (content_type, change) = difference(info, &wanted, &present);
         if change.as_object().is_some_and(serde_json::Map::is_empty) {
             info.object = present;
             return Ok("unchanged");
-        }
-        if dry == DryRun::Client {
-            info.object = present;
-            return Ok("configured");
         }
         let request = patch(info, content_type, change.to_string().into_bytes(), manager, dry)?
             .with("fieldValidation", validation(&session.flags)?);

@@ -201,7 +201,11 @@ pub fn one(session: &Session, info: &Info, grace_period_s: i64) -> Result<String
     Ok(uid)
 }
 
-fn send(session: &Session, info: &Info, grace: i64, dry: DryRun) -> Result<String, Failure> {
+/// Deletes an object by the flag `--cascade`, and returns its uid. Without a grace period where it is negative.
+///
+/// # Errors
+/// When the server says no.
+pub fn send(session: &Session, info: &Info, grace: i64, dry: DryRun) -> Result<String, Failure> {
     let policy = match session.flags.text("cascade") {
         "background" | "true" => "Background",
         "foreground" => "Foreground",
