@@ -46,7 +46,6 @@ mod signing_request;
 mod storage_protection;
 mod taint_new_nodes;
 mod tolerations;
-mod unattended;
 mod webhooks;
 
 use std::sync::Arc;
@@ -91,7 +90,6 @@ pub use service_account::ServiceAccount;
 pub use service_allocation::ServiceAllocation;
 pub use storage_protection::StorageProtection;
 pub use taint_new_nodes::TaintNewNodes;
-pub use unattended::Unattended;
 pub use webhooks::{Asking, MutatingWebhooks, ValidatingWebhooks};
 
 use crate::cache::Cache;
@@ -258,7 +256,6 @@ fn all(sources: &Sources<'_>) -> Vec<Arc<dyn Admission>> {
         Arc::new(Escalation::new(rbac.clone(), Arc::clone(authorizer))),
         Arc::new(ParameterRights::new(lookup.clone(), Arc::clone(&asking.kinds), Arc::clone(authorizer))),
         Arc::new(DeviceAdmin::new(lookup.clone())),
-        Arc::new(Unattended),
     ]
 }
 

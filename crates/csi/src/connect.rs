@@ -21,7 +21,7 @@ pub type RegistrationClient = registration_client::RegistrationClient<Channel>;
 /// The largest message that is accepted or sent, in bytes (gRPC's own default: 4 MiB).
 pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 /// How long a plugin may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// The longest path that fits into a socket's address (unix(7)), in bytes.
 const MAX_ADDRESS: usize = 107;
 
@@ -31,6 +31,12 @@ const MAX_ADDRESS: usize = 107;
 pub struct ConnectError {
     path: PathBuf,
     reason: String,
+}
+
+impl ConnectError {
+    pub(crate) fn new(path: &Path, reason: String) -> Self {
+        Self { path: path.to_owned(), reason }
+    }
 }
 
 /// Connects to the Node service of the driver that listens on the unix socket `path`.
@@ -60,21 +66,20 @@ async fn channel(path: &Path) -> Result<Channel, ConnectError> {
     // The address is never resolved: the connector above decides where the bytes go.
     let endpoint = Endpoint::from_static("http://localhost");
     let connecting = endpoint.connect_with_connector(connector);
-    let fail = |reason: String| ConnectError { path: path.to_owned(), reason };
     match tokio::time::timeout(CONNECT, connecting).await {
-        Ok(connected) => connected.map_err(|error| fail(chain(&error))),
-        Err(_) => Err(fail("context deadline exceeded".to_owned())),
+        Ok(connected) => connected.map_err(|error| fail(path, &error)),
+        Err(_) => Err(ConnectError::new(path, "context deadline exceeded".to_owned())),
     }
 }
 
 /// An error with what caused it: the outermost of tonic's errors says no more than `transport error`.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn fail(path: &Path, error: &dyn std::error::Error) -> ConnectError {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    ConnectError::new(path, causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
 }
 
 /// A path that is too long for a socket's address is reached through its folder, which is held open meanwhile.
-async fn stream(path: &Path) -> io::Result<UnixStream> {
+pub(crate) async fn stream(path: &Path) -> io::Result<UnixStream> {
     if path.as_os_str().len() <= MAX_ADDRESS {
         return UnixStream::connect(path).await;
     }

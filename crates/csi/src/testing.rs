@@ -2,6 +2,8 @@
 //!
 //! Start with [`Driver::serve`]. It runs in the test's process and writes down how it was called.
 
+pub mod devices;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

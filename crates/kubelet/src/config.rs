@@ -8,7 +8,7 @@ use kube::Client;
 use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::node_facts::NodeFacts;
-use crate::seams::{ContainerConfigs, SandboxConfigs, Volumes};
+use crate::seams::{ContainerConfigs, Devices, SandboxConfigs, Volumes};
 use crate::source::PodSource;
 use crate::static_pods::StaticPods;
 
@@ -20,6 +20,7 @@ pub struct PodsConfig {
     pub source: PodSource,
     pub statics: StaticPods,
     pub volumes: Arc<dyn Volumes>,
+    pub devices: Arc<dyn Devices>,
     pub containers: Arc<dyn ContainerConfigs>,
     pub sandboxes: Arc<dyn SandboxConfigs>,
     pub events: Events,

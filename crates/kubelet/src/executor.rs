@@ -18,7 +18,9 @@ use crate::events::{self, Events, Part, Severity};
 use crate::images::Images;
 use crate::planner::{Action, Desired, Failure, Member, Role};
 use crate::pod_api::{PodApi, PodApiError};
-use crate::seams::{ContainerConfigs, MountedVolumes, ResolvedImage, SandboxConfigs, VolumeFailure, Volumes};
+use crate::seams::{
+    ContainerConfigs, Devices, MountedVolumes, ResolvedImage, SandboxConfigs, VolumeFailure, Volumes,
+};
 use crate::status;
 
 /// The executor's dependencies.
@@ -26,6 +28,7 @@ pub struct Executor {
     pub cri: Arc<dyn Cri>,
     pub api: Arc<dyn PodApi>,
     pub volumes: Arc<dyn Volumes>,
+    pub devices: Arc<dyn Devices>,
     pub containers: Arc<dyn ContainerConfigs>,
     pub sandboxes: Arc<dyn SandboxConfigs>,
     pub images: Images,
@@ -66,14 +69,11 @@ impl Executor {
     pub async fn run(&self, action: Action, input: Input) -> Outcome {
         match action {
             Action::MountVolumes => self.mount(&input).await,
-            Action::UnmountVolumes => match self.volumes.teardown(input.want.uid()).await {
-                Ok(()) => Outcome::Done,
-                Err(error) => failed(error),
-            },
+            Action::UnmountVolumes => self.unmount(input.want.uid()).await,
             Action::CreateSandbox { attempt, replaces } => {
                 self.create_sandbox(&input, attempt, replaces).await
             }
-            Action::StopSandbox { id } => done(self.cri.stop_sandbox(&id).await),
+            Action::StopSandbox { id } => self.stop_sandbox(input.want.uid(), &id).await,
             Action::RemoveSandbox { id } => {
                 if let Err(error) = self.cri.stop_sandbox(&id).await {
                     return failed(error);
@@ -114,6 +114,24 @@ impl Executor {
         }
     }
 
+    /// Devices that no sandbox was ever made for, or whose sandbox ended by itself, are given back here.
+    async fn unmount(&self, uid: &str) -> Outcome {
+        if let Err(why) = self.devices.unprepare(uid).await {
+            return failed(why);
+        }
+        done(self.volumes.teardown(uid).await)
+    }
+
+    /// Devices are given back while the sandbox is still there: a pod without one is reported to have ended, and others
+    /// get its devices.
+    async fn stop_sandbox(&self, uid: &str, id: &str) -> Outcome {
+        if let Err(why) = self.devices.unprepare(uid).await {
+            tracing::warn!(uid, why, "the devices of a pod that has ended are not given back yet");
+            return failed(why);
+        }
+        done(self.cri.stop_sandbox(id).await)
+    }
+
     async fn create_sandbox(&self, input: &Input, attempt: u32, replaces: Vec<String>) -> Outcome {
         for id in &replaces {
             if let Err(error) = self.cri.stop_sandbox(id).await {
@@ -125,6 +143,11 @@ impl Executor {
                 );
                 return failed(error);
             }
+        }
+        if let Err(why) = self.devices.prepare(&input.want.pod).await {
+            let message = format!("Failed to prepare dynamic resources: {why}");
+            self.record_pod(input, Severity::Warning, "FailedPrepareDynamicResources", message.clone());
+            return Outcome::Failed(Failure { reason: String::new(), message });
         }
         let refuse = |why: String| {
             let message = format!("Failed to create pod sandbox: {why}");

@@ -1,7 +1,7 @@
 //! Fakes of everything a worker works with: they record calls, keep just enough state to answer, and can be
 //! told to fail.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -20,8 +20,51 @@ use crate::events::{EventSink, Severity};
 use crate::pod_api::{PodApi, PodApiError};
 use crate::resources::PodLimits;
 use crate::seams::{
-    ConfigError, ContainerConfigs, ContainerRequest, MountedVolumes, SandboxConfigs, VolumeFailure, Volumes,
+    ConfigError, ContainerConfigs, ContainerRequest, Devices, MountedVolumes, SandboxConfigs, VolumeFailure,
+    Volumes,
 };
+
+/// Devices of pods: what was done is written down.
+#[derive(Default)]
+pub struct FakeDevices {
+    calls: Mutex<Vec<String>>,
+    refusal: Mutex<Option<String>>,
+}
+
+impl FakeDevices {
+    pub fn take_calls(&self) -> Vec<String> {
+        std::mem::take(&mut *self.calls.lock().expect("no panic in a fake"))
+    }
+
+    /// Why everything fails from now on, if it does.
+    pub fn refuse(&self, why: Option<&str>) {
+        *self.refusal.lock().expect("no panic in a fake") = why.map(str::to_owned);
+    }
+
+    fn enter(&self, call: &str) -> Result<(), String> {
+        self.calls.lock().expect("no panic in a fake").push(call.to_owned());
+        self.refusal.lock().expect("no panic in a fake").clone().map_or(Ok(()), Err)
+    }
+}
+
+#[async_trait]
+impl Devices for FakeDevices {
+    async fn prepare(&self, _pod: &Pod) -> Result<(), String> {
+        self.enter("prepare")
+    }
+
+    fn names(&self, _pod: &Pod, container: &Container) -> Result<Vec<String>, String> {
+        Ok(vec![format!("v.com/c={}", container.name)])
+    }
+
+    async fn unprepare(&self, _pod_uid: &str) -> Result<(), String> {
+        self.enter("unprepare")
+    }
+
+    fn known_pods(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+}
 
 /// A wall clock that follows the runtime's, so that paused time drives both.
 #[derive(Clone, Copy)]

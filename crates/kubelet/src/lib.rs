@@ -10,6 +10,7 @@ pub mod config;
 pub mod container_config;
 pub mod cri_calls;
 pub mod cri_view;
+pub mod devices;
 pub mod environment;
 pub mod events;
 pub mod eviction;

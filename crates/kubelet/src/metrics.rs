@@ -1,9 +1,10 @@
 //! [`Metrics`]: the node agent's figures under upstream's names (`pkg/kubelet/metrics/metrics.go`).
 //!
 //! [`running`] has the figures that are computed from the pods, [`probes`] those of probes, [`certificates`] those of the
-//! node's certificates, [`starts`] how pods come up, [`volumes`] what claims hold, `sheet` is for those that are made when they are asked for.
+//! node's certificates, [`devices`] those of ResourceClaims, [`starts`] how pods come up, [`volumes`] what claims hold, `sheet` is for those that are made when they are asked for.
 
 pub mod certificates;
+pub mod devices;
 pub mod probes;
 pub mod running;
 pub(crate) mod sheet;
@@ -70,6 +71,8 @@ pub struct Metrics {
     evictions: Family<Evicted, Gauge>,
     /// How pods and containers start.
     pub starts: starts::Starts,
+    /// How long claims take to be prepared.
+    pub devices: devices::Devices,
     /// Shown at a path of their own.
     pub probes: probes::Probes,
 }
@@ -87,6 +90,7 @@ impl Default for Metrics {
             preemptions: Family::default(),
             evictions: Family::default(),
             starts: starts::Starts::default(),
+            devices: devices::Devices::default(),
             probes: probes::Probes::default(),
         }
     }
@@ -103,6 +107,7 @@ impl Metrics {
     /// Shows the figures with the node's.
     pub(crate) fn register(&self, node: &base::Metrics) {
         self.starts.register(node);
+        self.devices.register(node);
         node.register(|registry| {
             registry.register(
                 "kubelet_pod_start_duration_seconds",

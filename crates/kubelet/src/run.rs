@@ -59,6 +59,7 @@ pub async fn build(config: PodsConfig, shutdown: Shutdown) -> Result<Pods, CriEr
         cri,
         api,
         volumes: config.volumes,
+        devices: config.devices,
         containers: config.containers,
         sandboxes: config.sandboxes,
         images,
@@ -238,7 +239,7 @@ impl Pods {
         }
         let executor = &self.executor;
         let (mounted, logged) = tokio::join!(executor.volumes.known_pods(), executor.sandboxes.logged_pods());
-        for uid in mounted.into_iter().chain(logged) {
+        for uid in mounted.into_iter().chain(logged).chain(executor.devices.known_pods()) {
             orphans.entry(uid).or_default();
         }
         for (uid, (namespace, name)) in orphans {

@@ -4,7 +4,7 @@
 //! Start at [`Volumes`] and [`ContainerConfigs`]. Nothing here decides anything; the traits exist
 //! so that workers can be tested with recording fakes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -135,6 +135,31 @@ pub struct ResolvedImage {
     pub username: String,
     /// What the runtime calls the images that the container has as volumes, by volume name.
     pub volumes: BTreeMap<String, String>,
+}
+
+/// The devices of the pods' ResourceClaims.
+#[async_trait]
+pub trait Devices: Send + Sync {
+    /// Has drivers prepare the claims of a pod that is about to start. Idempotent.
+    ///
+    /// # Errors
+    /// Why not; the caller tries again later.
+    async fn prepare(&self, pod: &Pod) -> Result<(), String>;
+
+    /// The devices of a container whose pod is prepared, by the names that the runtime knows them by.
+    ///
+    /// # Errors
+    /// When the pod's claims are not known.
+    fn names(&self, pod: &Pod, container: &Container) -> Result<Vec<String>, String>;
+
+    /// Has drivers take back what no other pod uses, once no container of the pod runs. Idempotent.
+    ///
+    /// # Errors
+    /// Why not; the caller tries again later.
+    async fn unprepare(&self, pod_uid: &str) -> Result<(), String>;
+
+    /// The uids of pods whose claims are prepared, or may be.
+    fn known_pods(&self) -> BTreeSet<String>;
 }
 
 /// Everything a container's configuration is made of.

@@ -1,5 +1,7 @@
 //! Starting a container: configuration, creation, start, postStart hook.
 
+use cri::v1::CdiDevice;
+
 use super::{Executor, Input, Outcome, not_in_pod, regarding};
 use crate::cri_view::{
     ANNOTATION_CONTAINER_HASH, ANNOTATION_CONTAINER_RESOURCES, ANNOTATION_CONTAINER_ROUND,
@@ -18,12 +20,6 @@ impl Executor {
             self.events.record(about.clone(), Severity::Warning, "Failed", format!("Error: {message}"));
             Outcome::Failed(Failure { reason: reason.to_owned(), message })
         };
-        if !pods::devices::claims_of(&want.pod).is_empty() {
-            // Without its devices the container would not be the one that was asked for.
-            let message =
-                "failed to prepare dynamic resources: this node hands out no devices of ResourceClaims";
-            return refuse("CreateContainerConfigError", message.to_owned());
-        }
         let sandbox = match &input.sandbox {
             Some(config) => config.as_ref().clone(),
             None => match self.sandboxes.build(&want.pod, input.sandbox_attempt).await {
@@ -49,6 +45,10 @@ impl Executor {
             Ok(config) => config,
             Err(error) => return refuse(error.reason, error.message),
         };
+        match self.devices.names(&want.pod, &member.spec) {
+            Ok(names) => config.cdi_devices = names.into_iter().map(|name| CdiDevice { name }).collect(),
+            Err(message) => return refuse("CreateContainerConfigError", message),
+        }
         config.annotations.insert(ANNOTATION_CONTAINER_HASH.to_owned(), member.hash.clone());
         config.annotations.insert(ANNOTATION_CONTAINER_RESOURCES.to_owned(), member.resources.clone());
         if input.round > 0 {

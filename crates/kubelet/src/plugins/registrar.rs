@@ -22,6 +22,7 @@ use super::csi_node::{CsiNodes, NodeInfo};
 use super::drivers::{Driver, Drivers};
 use super::registration;
 use super::sockets::{Identity, Sockets};
+use crate::devices;
 
 const RETRY: Policy = Policy::new(Duration::from_millis(500), Duration::from_secs(60));
 /// How long calls may take, as upstream's.
@@ -38,16 +39,23 @@ pub struct Registrar {
 /// What the attendants share.
 struct Desk {
     drivers: Drivers,
+    devices: devices::Drivers,
     nodes: CsiNodes,
     /// Orders the changes of the API's objects: a driver's end and its return may overlap.
     turn: Mutex<()>,
     registrations: AtomicU64,
 }
 
+/// A plugin of which something is known that would have to be taken back.
+enum Taken {
+    Volumes(String),
+    Devices(String),
+}
+
 impl Registrar {
     /// `folder` is where plugins put their sockets.
-    pub fn new(folder: PathBuf, drivers: Drivers, nodes: CsiNodes) -> Self {
-        let desk = Desk { drivers, nodes, turn: Mutex::default(), registrations: AtomicU64::new(0) };
+    pub fn new(folder: PathBuf, drivers: Drivers, nodes: CsiNodes, devices: devices::Drivers) -> Self {
+        let desk = Desk { drivers, devices, nodes, turn: Mutex::default(), registrations: AtomicU64::new(0) };
         Self { folder, desk: Arc::new(desk) }
     }
 
@@ -111,12 +119,21 @@ impl Desk {
             identity.mark_unchanged();
             let number = self.registrations.fetch_add(1, Ordering::Relaxed);
             let mut name = None;
+            let keep = async {
+                self.register(&path, number, &mut name).await;
+                match &name {
+                    Some(Taken::Devices(name)) => self.devices.keep_connected(name, number).await,
+                    _ => std::future::pending().await,
+                }
+            };
             let is_left = tokio::select! {
-                () = self.register(&path, number, &mut name) => identity.changed().await.is_err(),
+                () = keep => false,
                 changed = identity.changed() => changed.is_err(),
             };
-            if let Some(name) = name {
-                self.take_back(&name, number).await;
+            match name {
+                Some(Taken::Volumes(name)) => self.take_back(&name, number).await,
+                Some(Taken::Devices(name)) => self.devices.remove(&name, number),
+                None => {}
             }
             if is_left {
                 return;
@@ -126,7 +143,7 @@ impl Desk {
 
     /// Registers the plugin at a socket, as often as needed. `name` is set before anything is known of the plugin that
     /// would have to be taken back.
-    async fn register(&self, path: &Path, number: u64, name: &mut Option<String>) {
+    async fn register(&self, path: &Path, number: u64, name: &mut Option<Taken>) {
         let mut failures = 0;
         loop {
             match self.attempt(path, number, name).await {
@@ -140,7 +157,7 @@ impl Desk {
         }
     }
 
-    async fn attempt(&self, path: &Path, number: u64, name: &mut Option<String>) -> Result<(), String> {
+    async fn attempt(&self, path: &Path, number: u64, name: &mut Option<Taken>) -> Result<(), String> {
         let mut plugin = csi::registration(path).await.map_err(|error| error.to_string())?;
         let info = plugin.get_info(within(InfoRequest {}, GET_INFO)).await;
         let mut info = info.map_err(|status| status.message().to_owned())?.into_inner();
@@ -157,8 +174,14 @@ impl Desk {
         info: &PluginInfo,
         path: &Path,
         number: u64,
-        name: &mut Option<String>,
+        name: &mut Option<Taken>,
     ) -> Result<(), String> {
+        if info.r#type == devices::drivers::TYPE {
+            registration::check_name(&info.name)?;
+            self.devices.register(info, number)?;
+            *name = Some(Taken::Devices(info.name.clone()));
+            return Ok(());
+        }
         let known = self.drivers.get(&info.name).filter(|known| known.registration != number);
         let version = registration::judge(
             info,
@@ -168,7 +191,7 @@ impl Desk {
         let fail = |why| format!("RegisterPlugin error -- plugin registration failed with err: {why}");
         let about = self.ask(info).await.map_err(fail)?;
         let _turn = self.turn.lock().await;
-        *name = Some(info.name.clone());
+        *name = Some(Taken::Volumes(info.name.clone()));
         let driver = Driver { endpoint: PathBuf::from(&info.endpoint), version, registration: number };
         self.drivers.insert(&info.name, driver);
         if let Err(why) = self.nodes.install(&about).await {

@@ -2,7 +2,7 @@
 
 use csi::registration_v1::PluginInfo;
 
-/// The plugins of a node that are taken: drivers of volumes.
+/// The type of plugins that are drivers of volumes.
 pub const DRIVER: &str = "CSIPlugin";
 
 /// A version of the Container Storage Interface.
@@ -68,6 +68,17 @@ pub fn judge(info: &PluginInfo, socket: &str, known: Option<&Version>) -> Result
         )),
         _ => Ok(version),
     }
+}
+
+/// Whether a driver of devices may have this name.
+///
+/// # Errors
+/// What the plugin is told.
+pub fn check_name(name: &str) -> Result<(), String> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(format!("RegisterPlugin error -- plugin validation failed with err: {name:?} is not a driver's name"))
 }
 
 /// A driver's name becomes a folder's, among others: at most 63 characters of a DNS name (upstream

@@ -17,7 +17,7 @@ use super::{Offer, StaticPods, StaticPodsConfig, StaticPodsDeps};
 use crate::cri_view::{LABEL_POD_NAME, LABEL_POD_NAMESPACE, LABEL_POD_UID};
 use crate::events::TraceEvents;
 use crate::executor::Executor;
-use crate::fakes::{FakeApi, FakeConfigs, FakeCri, FakeEvents, FakeVolumes, TestClock};
+use crate::fakes::{FakeApi, FakeConfigs, FakeCri, FakeDevices, FakeEvents, FakeVolumes, TestClock};
 use crate::images::Images;
 use crate::metrics::Metrics;
 use crate::node_facts::NodeFacts;
@@ -32,6 +32,7 @@ fn workers(cri: &Arc<FakeCri>, clock: TestClock) -> Workers {
         cri: cri.clone(),
         api: api.clone(),
         volumes: Arc::<FakeVolumes>::default(),
+        devices: Arc::<FakeDevices>::default(),
         containers: configs.clone(),
         sandboxes: configs,
         images: Images::new(cri.clone(), api, events.clone(), Arc::new(clock)),

@@ -1,5 +1,6 @@
 //! Pods' lives through workers and executor, against fakes and with paused time.
 
+mod devices;
 mod room;
 mod spans;
 
@@ -15,7 +16,7 @@ use tokio::time::sleep;
 
 use super::Workers;
 use crate::executor::Executor;
-use crate::fakes::{FakeApi, FakeConfigs, FakeCri, FakeEvents, FakeVolumes, TestClock};
+use crate::fakes::{FakeApi, FakeConfigs, FakeCri, FakeDevices, FakeEvents, FakeVolumes, TestClock};
 use crate::images::Images;
 use crate::metrics::Metrics;
 use crate::node_facts::NodeFacts;
@@ -28,6 +29,7 @@ struct Node {
     cri: Arc<FakeCri>,
     api: Arc<FakeApi>,
     volumes: Arc<FakeVolumes>,
+    devices: Arc<FakeDevices>,
     configs: Arc<FakeConfigs>,
     events: Arc<FakeEvents>,
     workers: Workers,
@@ -38,9 +40,10 @@ fn node_with(cri: FakeCri, clock: TestClock) -> Node {
     let cri = Arc::new(cri);
     let (api, volumes) = (Arc::new(FakeApi::default()), Arc::new(FakeVolumes::default()));
     let (configs, events) = (Arc::new(FakeConfigs::default()), Arc::new(FakeEvents::default()));
-    let workers = workers(&cri, &api, &volumes, &configs, &events, clock, Shutdown::new());
+    let devices = Arc::new(FakeDevices::default());
+    let workers = workers(&cri, &api, (&volumes, &devices), &configs, &events, clock, Shutdown::new());
     let shutdown = workers.tools.shutdown.clone();
-    Node { cri, api, volumes, configs, events, workers, shutdown }
+    Node { cri, api, volumes, devices, configs, events, workers, shutdown }
 }
 
 fn node() -> Node {
@@ -51,7 +54,7 @@ fn node() -> Node {
 fn workers(
     cri: &Arc<FakeCri>,
     api: &Arc<FakeApi>,
-    volumes: &Arc<FakeVolumes>,
+    (volumes, devices): (&Arc<FakeVolumes>, &Arc<FakeDevices>),
     configs: &Arc<FakeConfigs>,
     events: &Arc<FakeEvents>,
     clock: TestClock,
@@ -61,6 +64,7 @@ fn workers(
         cri: cri.clone(),
         api: api.clone(),
         volumes: volumes.clone(),
+        devices: devices.clone(),
         containers: configs.clone(),
         sandboxes: configs.clone(),
         images: Images::new(cri.clone(), api.clone(), events.clone(), Arc::new(clock)),
@@ -367,7 +371,15 @@ async fn a_restarted_agent_adopts_what_runs_and_clears_what_is_gone() {
     let reported = node.api.pod.lock().expect("no panic").clone().expect("reported");
 
     let again = |shutdown| {
-        workers(&node.cri, &node.api, &node.volumes, &node.configs, &node.events, TestClock::new(), shutdown)
+        workers(
+            &node.cri,
+            &node.api,
+            (&node.volumes, &node.devices),
+            &node.configs,
+            &node.events,
+            TestClock::new(),
+            shutdown,
+        )
     };
     let second = again(Shutdown::new());
     second.deliver(PodNews::Current(Arc::new(reported.clone())));

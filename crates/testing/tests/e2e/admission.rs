@@ -11,7 +11,6 @@ use crate::suite::{Row, Scene};
 
 pub const ROWS: &[Row] = &[
     ("a006_protections_are_enforced", a006),
-    ("a007_what_nobody_attends_to_says_so", a007),
     ("a008_a_pod_may_come_with_its_namespace", a008),
     ("a009_approved_requests_are_signed", a009),
     ("a011_requests_are_classed_by_flow_schemas", a011),
@@ -103,19 +102,6 @@ fn runtime_class(sh: &Shell) {
         sh.ok("kubectl get pod classed -o jsonpath='{.spec.overhead.cpu} {.spec.nodeSelector.a006}'");
     assert_eq!(merged, "10m yes");
     sh.ok("kubectl delete runtimeclass a006");
-}
-
-fn a007(scene: &Scene) {
-    let sh = &scene.shell;
-    let claim = json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "a007"}, "spec": {}});
-    sh.file("claim.json", &claim.to_string());
-    let said = sh.ok("kubectl apply -f claim.json 2>&1");
-    let warning =
-        "Warning: ResourceClaim: devices are allocated; knarr's nodes do not hand them to containers yet";
-    assert!(said.contains(warning), "{said}");
-    sh.ok("kubectl delete resourceclaim a007");
-    let said = sh.ok("kubectl create configmap c --from-literal=a=b 2>&1");
-    assert!(!said.contains("Warning"), "{said}");
 }
 
 fn a011(scene: &Scene) {

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kubelet::config::PodsConfig;
 use kubelet::container_config::ContainerConfigBuilder;
 use kubelet::container_config::security::SecurityDefaults;
+use kubelet::devices;
 use kubelet::eviction::{Evictor, EvictorDeps};
 use kubelet::logs::reopen::CriReopen;
 use kubelet::logs::rotation::{Policy, Rotation};
@@ -46,7 +47,8 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
     let shutdown = deps.supervisor.shutdown().clone();
     let logs = LogDirs::new(config.layout.logs_dir());
     let dirs = PodDirs::new(config.layout.kubelet_dir()).with_logs(logs.clone());
-    let drivers = plugins(config, deps, kit, &dirs)?;
+    let devices = devices(config, deps, kit, &dirs)?;
+    let drivers = plugins(config, deps, kit, &dirs, devices.0)?;
     let volumes =
         volumes::Manager::new(kit.client.clone(), dirs.clone(), kit.facts.clone(), deps.clock.clone());
     let volumes = Arc::new(volumes.with_drivers(drivers));
@@ -67,6 +69,7 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
             source: PodSource::api(&kit.informers, &config.name),
             statics: static_pods(config, deps, kit),
             volumes: volumes.clone(),
+            devices: devices.1,
             containers: Arc::new(ContainerConfigBuilder {
                 volumes,
                 services: kit.informers.cache::<Service>(),
@@ -108,15 +111,43 @@ pub(super) async fn start(config: &Config, deps: &Deps, kit: &Kit) -> Result<()>
     Ok(())
 }
 
+/// Has ResourceSlices of drivers that stay away go, and finds what an earlier agent has prepared.
+fn devices(
+    config: &Config,
+    deps: &Deps,
+    kit: &Kit,
+    dirs: &PodDirs,
+) -> Result<(devices::Drivers, Arc<devices::Manager>)> {
+    let drivers = devices::Drivers::new(dirs.clone());
+    let wiper = devices::Wiper::new(kit.client.clone(), &config.name, drivers.clone());
+    let shutdown = deps.supervisor.shutdown().clone();
+    deps.supervisor.spawn(TaskKind::Essential, "slices of devices", wiper.run(shutdown));
+    let checkpoint = dirs.root().join("dra_manager_state");
+    let reading = format!("reading {}", checkpoint.display());
+    let manager = devices::Manager::new(devices::Deps {
+        client: kit.client.clone(),
+        drivers: drivers.clone(),
+        figures: kit.operations.devices.clone(),
+        checkpoint,
+    });
+    Ok((drivers, Arc::new(manager.context(reading)?)))
+}
+
 /// Makes the folders of plugins, and registers those that come.
-fn plugins(config: &Config, deps: &Deps, kit: &Kit, dirs: &PodDirs) -> Result<Arc<Csi>> {
+fn plugins(
+    config: &Config,
+    deps: &Deps,
+    kit: &Kit,
+    dirs: &PodDirs,
+    devices: devices::Drivers,
+) -> Result<Arc<Csi>> {
     for folder in [dirs.pods(), dirs.plugins(), dirs.plugin_registrations()] {
         std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     }
     mount_table::share(dirs.root()).context("sharing what drivers mount")?;
     let drivers = Drivers::new(dirs.clone());
     let nodes = CsiNodes::new(kit.client.clone(), &config.name);
-    let registrar = Registrar::new(dirs.plugin_registrations(), drivers.clone(), nodes);
+    let registrar = Registrar::new(dirs.plugin_registrations(), drivers.clone(), nodes, devices);
     let shutdown = deps.supervisor.shutdown().clone();
     deps.supervisor.spawn(TaskKind::Essential, "plugins", registrar.run(shutdown));
     let drivers = Arc::new(Csi::new(csi::Deps {
