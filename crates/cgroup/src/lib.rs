@@ -5,12 +5,14 @@
 //! teardown for all of a cluster. A container's cgroup is created by the OCI library, not here. Never knows a pod,
 //! starts no task and never waits.
 
+mod figures;
 mod limits;
 mod members;
 mod mounts;
 mod tree;
 mod usage;
 
+pub use figures::{Device, Figures};
 pub use limits::Limits;
 pub use mounts::CgroupMounts;
 pub use tree::{remove_tree, subtree};

@@ -22,7 +22,7 @@ pub struct Usage {
 }
 
 /// v1 shows "no limit" as the largest page-aligned number.
-const V1_UNLIMITED_BYTES: u64 = 1 << 62;
+pub(crate) const V1_UNLIMITED_BYTES: u64 = 1 << 62;
 
 impl CgroupMounts {
     /// Reads the usage of `cgroup`; everything is none once it is gone.
@@ -79,6 +79,6 @@ pub(crate) fn flat_value(file: &Path, key: &str) -> Option<u64> {
 }
 
 /// A file with one number; none for `max` or when unreadable.
-fn number(file: &Path) -> Option<u64> {
+pub(crate) fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }

@@ -27,6 +27,11 @@ impl PodCgroups {
         Self { hierarchy, root: root.into().trim_end_matches('/').to_owned() }
     }
 
+    /// How cgroups are mounted.
+    pub fn hierarchy(&self) -> &CgroupMounts {
+        &self.hierarchy
+    }
+
     /// The pod's path within the hierarchy: what the runtime is given as parent of its containers.
     pub fn path(&self, pod: &Pod) -> String {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();

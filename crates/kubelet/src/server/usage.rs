@@ -2,6 +2,8 @@
 //!
 //! The runtime reports what containers and pods use; what the whole machine uses is read from its cgroups.
 
+mod kernel;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -83,6 +85,18 @@ fn of_pods(sheet: &Sheet, pods: &[Usage]) {
         "Current working set of the pod in bytes",
         each(|pod| number(pod.linux.memory.as_ref()?.working_set_bytes.as_ref())),
     );
+    sheet.gauges(
+        "pod_swap_usage_bytes",
+        "Current amount of the pod swap usage in bytes. Reported only on non-windows systems",
+        each(swap),
+    );
+}
+
+/// What the containers of a pod have in swap: runtimes report no sum.
+fn swap(pod: &Usage) -> Option<f64> {
+    let of = |c: &Container| number(c.stats.swap.as_ref()?.swap_usage_bytes.as_ref());
+    let each: Vec<f64> = pod.containers.iter().filter_map(of).collect();
+    (!each.is_empty()).then(|| each.iter().sum())
 }
 
 fn node(sheet: &Sheet, deps: &ServerDeps) {
@@ -120,7 +134,33 @@ pub async fn cadvisor(deps: &ServerDeps, headers: &HeaderMap) -> Response<Body> 
     );
     let seen_at = seconds(u64::try_from(deps.clock.now().as_nanosecond()).unwrap_or_default()).floor();
     of_cadvisor(&sheet, &pods, seen_at);
+    let (cgroups, wanted) = (deps.cgroups.clone(), pods.iter().filter_map(wanted).collect::<Vec<_>>());
+    let look = move || {
+        let seen = wanted.into_iter().flat_map(|one| kernel::read(cgroups.hierarchy(), one));
+        seen.collect::<Vec<_>>()
+    };
+    match tokio::task::spawn_blocking(look).await {
+        Ok(seen) => kernel::families(&sheet, &seen),
+        Err(error) => {
+            tracing::error!(%error, "looking at the pods' cgroups ended");
+            return answer::text(StatusCode::INTERNAL_SERVER_ERROR, "the pods' cgroups cannot be read");
+        }
+    }
     shown(&sheet, headers)
+}
+
+/// Where the kernel counts what a pod and its containers use.
+fn wanted(pod: &Usage) -> Option<kernel::Wanted> {
+    let id = |labels: &Labels| labels.iter().find(|(name, _)| *name == "id").map(|(_, id)| id.clone());
+    let one = |labels: &Labels| (id(labels).unwrap_or_default(), labels.clone());
+    let network = pod.linux.network.as_ref();
+    // A pod that the node does not know has no cgroup that could be told.
+    id(&pod.cadvisor).filter(|cgroup| !cgroup.is_empty())?;
+    Some(kernel::Wanted {
+        pod: one(&pod.cadvisor),
+        interface: network.and_then(|network| Some(network.default_interface.as_ref()?.name.clone())),
+        containers: pod.containers.iter().map(|container| one(&container.cadvisor)).collect(),
+    })
 }
 
 fn of_cadvisor(sheet: &Sheet, pods: &[Usage], seen_at: f64) {
@@ -368,6 +408,7 @@ mod tests {
                 "container_start_time_seconds{container=\"web\",namespace=\"n\",pod=\"p\"} 1767225600.0",
                 "container_swap_usage_bytes{container=\"web\",namespace=\"n\",pod=\"p\"} 0.0",
                 "pod_cpu_usage_seconds_total{namespace=\"n\",pod=\"p\"} 1.5",
+                "pod_swap_usage_bytes{namespace=\"n\",pod=\"p\"} 0.0",
                 "pod_memory_working_set_bytes{namespace=\"n\",pod=\"p\"} 1048576.0",
             ],
         );
