@@ -50,8 +50,8 @@ use crate::taint_eviction::TaintEvictionController;
 use crate::ttl_after_finished::TtlAfterFinishedController;
 use crate::validating_admission_policy_status::ValidatingAdmissionPolicyStatusController;
 use crate::volumes::{
-    BinderController, ClaimProtectionController, EphemeralVolumeController, ProvisionerController,
-    VolumeProtectionController,
+    AttributesClassProtectionController, BinderController, ClaimProtectionController,
+    EphemeralVolumeController, ProvisionerController, VolumeProtectionController,
 };
 
 /// What the operator of the cluster sets.
@@ -136,6 +136,7 @@ pub fn start_all(manager: &mut Manager, config: Config) {
     manager.start::<EphemeralVolumeController>(());
     manager.start::<ClaimProtectionController>(());
     manager.start::<VolumeProtectionController>(());
+    manager.start::<AttributesClassProtectionController>(());
     manager.start::<AttachDetachController>(());
     manager.start::<AttachedVolumesController>(());
     manager.start::<PodClaimsController>(());

@@ -2,11 +2,12 @@
 //! both while they are in use.
 //!
 //! Start with [`binder`], the loop that decides about claims ([`claim`]) and volumes ([`volume`]). [`protection`] takes
-//! the finalizers away, [`provisioner`] makes volumes that are directories of nodes, [`ephemeral`] the claims of pods'
+//! the finalizers away, [`class_protection`] those of the classes that they name, [`provisioner`] makes volumes that are directories of nodes, [`ephemeral`] the claims of pods'
 //! own volumes. What both sides mean is in `pods::volumes`.
 
 pub mod binder;
 mod claim;
+pub mod class_protection;
 pub mod ephemeral;
 pub mod protection;
 pub mod provisioner;
@@ -14,6 +15,7 @@ mod volume;
 
 pub use binder::BinderController;
 pub(crate) use binder::{by_claim as users_of, users};
+pub use class_protection::AttributesClassProtectionController;
 pub use ephemeral::EphemeralVolumeController;
 pub use protection::{ClaimProtectionController, VolumeProtectionController};
 pub use provisioner::ProvisionerController;

@@ -35,6 +35,8 @@ pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 pub const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
 /// The finalizer of volumes that are bound.
 pub const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
+/// The finalizer of classes of attributes that claims or volumes name.
+pub const ATTRIBUTES_CLASS_PROTECTION: &str = "kubernetes.io/vac-protection";
 /// The name of a class of volumes that nobody makes.
 pub const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 

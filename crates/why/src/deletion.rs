@@ -5,11 +5,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::account::Account;
 
 /// Finalizers whose meaning is known: name, what removes it.
-const KNOWN: [(&str, &str); 7] = [
+const KNOWN: [(&str, &str); 8] = [
     ("foregroundDeletion", "the garbage collector, once the objects that it owns are gone"),
     ("orphan", "the garbage collector, once its dependents are released"),
     ("kubernetes.io/pvc-protection", "the claim's controller, once no pod uses the claim"),
     ("kubernetes.io/pv-protection", "the volume's controller, once no claim is bound to the volume"),
+    ("kubernetes.io/vac-protection", "the class's controller, once no claim and no volume names the class"),
     ("batch.kubernetes.io/job-tracking", "the Job's controller, once it has counted the pod"),
     (
         "service.kubernetes.io/load-balancer-cleanup",

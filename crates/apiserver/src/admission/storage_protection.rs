@@ -1,4 +1,4 @@
-//! Claims and volumes are made with the finalizer that keeps them while they are in use.
+//! Claims, volumes and classes of attributes are made with the finalizer that keeps them while they are in use.
 //!
 //! Upstream: `plugin/pkg/admission/storage/storageobjectinuseprotection`.
 
@@ -10,9 +10,11 @@ use super::plugin::{Immediate, Operation, Review};
 /// The plugin `StorageObjectInUseProtection`.
 pub struct StorageProtection;
 
-const FINALIZERS: [(&str, &str); 2] = [
-    ("persistentvolumeclaims", "kubernetes.io/pvc-protection"),
-    ("persistentvolumes", "kubernetes.io/pv-protection"),
+/// Group, resource and finalizer.
+const FINALIZERS: [(&str, &str, &str); 3] = [
+    ("", "persistentvolumeclaims", "kubernetes.io/pvc-protection"),
+    ("", "persistentvolumes", "kubernetes.io/pv-protection"),
+    ("storage.k8s.io", "volumeattributesclasses", "kubernetes.io/vac-protection"),
 ];
 
 impl Immediate for StorageProtection {
@@ -21,8 +23,8 @@ impl Immediate for StorageProtection {
     }
 
     fn change(&self, review: &Review<'_>, object: Option<&mut Object>) -> Result<(), Error> {
-        let concerned = FINALIZERS.iter().find(|(plural, _)| review.is_about_whole("", plural));
-        let (Some((_, finalizer)), Operation::Create, Some(object)) = (concerned, review.operation, object)
+        let concerned = FINALIZERS.iter().find(|(group, plural, _)| review.is_about_whole(group, plural));
+        let (Some((.., finalizer)), Operation::Create, Some(object)) = (concerned, review.operation, object)
         else {
             return Ok(());
         };

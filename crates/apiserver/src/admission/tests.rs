@@ -637,6 +637,9 @@ fn claims_and_volumes_are_made_with_the_finalizer_that_keeps_them() {
     assert_eq!(claim(own), json!(["a/b", "kubernetes.io/pvc-protection"]));
     let volume = finalizers("persistentvolumes", bare(), Operation::Create);
     assert_eq!(volume, json!(["kubernetes.io/pv-protection"]));
+    let class = Ask { group: "storage.k8s.io", resource: "volumeattributesclasses", ..CREATE_POD };
+    let class = admit(&StorageProtection, &class, Some(bare())).unwrap();
+    assert_eq!(class["metadata"]["finalizers"], json!(["kubernetes.io/vac-protection"]));
     assert_eq!(finalizers("persistentvolumes", bare(), Operation::Update), Value::Null);
     assert_eq!(finalizers("pods", bare(), Operation::Create), Value::Null);
 }

@@ -30,25 +30,25 @@ pub struct VolumeProtectionController {
 
 /// An object, and whether something uses it; asked only of one that is being deleted.
 pub struct Observed<K> {
-    object: Arc<K>,
-    is_used: bool,
+    pub(super) object: Arc<K>,
+    pub(super) is_used: bool,
 }
 
 fn finalizers(meta: &ObjectMeta) -> &[String] {
     meta.finalizers.as_deref().unwrap_or_default()
 }
 
-fn is_held(meta: &ObjectMeta, finalizer: &str) -> bool {
+pub(super) fn is_held(meta: &ObjectMeta, finalizer: &str) -> bool {
     finalizers(meta).iter().any(|held| held == finalizer)
 }
 
 /// Whether the finalizer of a cached object is missing, or may have to go.
-fn concerns<K: informer::Kind>(object: &Cached<K>, finalizer: &str) -> bool {
+pub(super) fn concerns<K: informer::Kind>(object: &Cached<K>, finalizer: &str) -> bool {
     let held = object.finalizers.iter().any(|held| **held == *finalizer);
     held == object.is_being_deleted()
 }
 
-fn protect<K>(observed: &Observed<K>, finalizer: &str) -> Plan
+pub(super) fn protect<K>(observed: &Observed<K>, finalizer: &str) -> Plan
 where
     K: Resource<DynamicType = ()> + Clone + Serialize,
 {

@@ -249,6 +249,9 @@ fn made(
     if spec.data_source.is_some() || spec.data_source_ref.is_some() {
         return Err("claim.Spec.DataSource is not supported".to_owned());
     }
+    if attributes_class(claim).is_some() {
+        return Err("claim.Spec.VolumeAttributesClassName is not supported".to_owned());
+    }
     if spec.volume_mode.as_deref() == Some("Block") {
         return Err("a directory is no block device: volumeMode Block is not supported".to_owned());
     }
@@ -289,9 +292,20 @@ fn made(
     })
 }
 
-/// Lets a claim that asks for more have more: a directory has no size of its own.
+/// The class of attributes that the claim asks for.
+fn attributes_class(claim: &PersistentVolumeClaim) -> Option<&str> {
+    let class = claim.spec.as_ref()?.volume_attributes_class_name.as_deref();
+    class.filter(|name| !name.is_empty())
+}
+
+/// Lets a claim that asks for more have more: a directory has no size of its own, and no attributes.
 fn grow(Claim { claim, volume, .. }: &Claim) -> Plan {
     let mut plan = Plan::nothing();
+    if let Some(class) = attributes_class(claim) {
+        let message =
+            format!("volumes of {} cannot be given the attributes of {class:?}", directory::PROVISIONER);
+        plan.then(tell(claim, EventType::Warning, "VolumeModifyFailed", message));
+    }
     let is_for_it = |volume: &&Arc<PersistentVolume>| {
         directory::is_ours(volume)
             && volume.metadata.deletion_timestamp.is_none()
@@ -415,6 +429,10 @@ mod tests {
     fn what_cannot_be_made_is_said() {
         let why = |spec: &Value| said(&provision(&claim(spec, &chosen())));
         let prefix = "ProvisioningFailed: failed to provision volume with StorageClass \"s\": ";
+        assert_eq!(
+            why(&json!({"volumeAttributesClassName": "gold"})),
+            format!("{prefix}claim.Spec.VolumeAttributesClassName is not supported")
+        );
         assert_eq!(why(&json!({"selector": {}})), format!("{prefix}claim.Spec.Selector is not supported"));
         assert!(why(&json!({"volumeMode": "Block"})).ends_with("volumeMode Block is not supported"));
         let unplaced = said(&provision(&claim(&json!({}), &json!({}))));
@@ -488,5 +506,15 @@ mod tests {
             panic!("{plan:?}")
         };
         assert_eq!(object.at(&["status", "capacity", "storage"]), Some(&json!("2Gi")));
+    }
+
+    #[test]
+    fn a_claim_that_asks_for_attributes_later_is_told_that_directories_have_none() {
+        let had = claim(&json!({"volumeAttributesClassName": "gold"}), &json!({}));
+        assert_eq!(
+            said(&grow(&had)),
+            "VolumeModifyFailed: volumes of knarr.dev/directory cannot be given the attributes of \"gold\""
+        );
+        assert_eq!(said(&grow(&claim(&json!({"volumeAttributesClassName": ""}), &json!({})))), "");
     }
 }
