@@ -9,7 +9,7 @@ use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::row::Immutable;
 use crate::validation::IMMUTABLE;
-use crate::validation::network;
+use crate::validation::{network, warnings};
 
 pub(super) fn endpoint_slice() -> Kind {
     Kind::new("discovery.k8s.io/v1", "endpointslices", EndpointSlice)
@@ -31,5 +31,9 @@ impl Logic for EndpointSlice {
 
     fn changes(&self) -> Changes<'_> {
         Changes::AllButImmutable
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        warnings::endpoint_slice(object)
     }
 }

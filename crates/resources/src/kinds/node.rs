@@ -6,7 +6,7 @@ use api::field::ErrorList;
 use crate::columns::basic;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
-use crate::validation::runtime_class as valid;
+use crate::validation::{runtime_class as valid, warnings};
 
 struct RuntimeClass;
 
@@ -17,6 +17,10 @@ impl Logic for RuntimeClass {
 
     fn changes(&self) -> Changes<'_> {
         Changes::Judged(&valid::update)
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        warnings::runtime_class(object)
     }
 }
 

@@ -128,7 +128,7 @@ pub(crate) fn warnings(object: &Object) -> Vec<String> {
     warnings
 }
 
-fn range_warnings(warnings: &mut Vec<String>, path: &str, value: &str) {
+pub(super) fn range_warnings(warnings: &mut Vec<String>, path: &str, value: &str) {
     let Some(cidr) = Cidr::parse(value) else { return };
     let (network, count) = (cidr.network(), warnings.len());
     if cidr.address != network {

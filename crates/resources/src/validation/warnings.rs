@@ -1,16 +1,27 @@
 //! Warnings to clients that write what is no pod and no pod template: deprecated annotations and fields, and what is
 //! allowed but does not do what its author expects. Those of pods are in [`super::pod`].
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use api::{Object, names};
 use serde_json::Value;
 
 use super::claim_spec::warnings as claim_warnings;
+use super::network_policy::range_warnings;
 use super::pod::{old_label, term_warnings};
 use super::read;
 
 const BETA_STORAGE_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+const BETA_MOUNT_OPTIONS: &str = "volume.beta.kubernetes.io/mount-options";
+/// Sources of volumes whose plugins upstream has removed, as its warnings call them.
+const REMOVED_VOLUMES: [(&str, &str, &str); 6] = [
+    ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+    ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+    ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+    ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+    ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+    ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+];
 const INGRESS_CLASS: &str = "kubernetes.io/ingress.class";
 const MOUNTABLE_SECRETS: &str = "kubernetes.io/enforce-mountable-secrets";
 const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
@@ -77,6 +88,9 @@ pub(crate) fn service(object: &Object) -> Vec<String> {
         );
     }
     warnings.extend(address("spec.loadBalancerIP", balancer));
+    for (i, range) in read::texts(spec, "loadBalancerSourceRanges").enumerate() {
+        range_warnings(&mut warnings, &format!("spec.loadBalancerSourceRanges[{i}]"), range);
+    }
     if named && !external.is_empty() {
         warnings.push("spec.externalIPs is ignored when spec.type is \"ExternalName\"".to_owned());
     }
@@ -99,16 +113,100 @@ fn addresses(warnings: &mut Vec<String>, path: &str, values: &[Value]) {
 
 /// Of an address in a form that is not the usual one (upstream: `GetWarningsForIP`).
 fn address(path: &str, value: &str) -> Option<String> {
-    let Ok(IpAddr::V6(parsed)) = value.parse::<IpAddr>() else { return None };
-    if let Some(inner) = parsed.to_ipv4_mapped() {
+    let parsed = value.parse::<IpAddr>();
+    let usual = match parsed {
+        Ok(IpAddr::V6(parsed)) => parsed.to_ipv4_mapped(),
+        Ok(IpAddr::V4(_)) => None,
+        Err(_) => with_leading_zeros(value),
+    };
+    if let Some(inner) = usual {
         return Some(format!(
             "{path}: non-standard IP address {value:?} will be considered invalid in a future Kubernetes release: use \"{inner}\""
         ));
     }
+    let Ok(IpAddr::V6(parsed)) = parsed else { return None };
     let canonical = parsed.to_string();
     (canonical != value).then(|| {
         format!("{path}: IPv6 address {value:?} should be in RFC 5952 canonical format ({canonical:?})")
     })
+}
+
+/// An address whose numbers begin with zeros, which some read as octal ones.
+fn with_leading_zeros(value: &str) -> Option<Ipv4Addr> {
+    let mut numbers = value.split('.').map(|number| {
+        let is_number = !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit());
+        is_number.then(|| number.parse::<u8>().ok()).flatten()
+    });
+    let mut next = || numbers.next().flatten();
+    let address = Ipv4Addr::new(next()?, next()?, next()?, next()?);
+    numbers.next().is_none().then_some(address)
+}
+
+/// Upstream: `pkg/registry/core/endpoints/strategy.go`. Nobody looks at what the controller writes.
+pub(crate) fn endpoints(object: &Object) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if object.label("endpoints.kubernetes.io/managed-by") == Some("endpoint-controller") {
+        return warnings;
+    }
+    let subsets = read::top(object, "subsets").as_array().map_or(&[][..], Vec::as_slice);
+    for (i, subset) in subsets.iter().enumerate() {
+        for list in ["addresses", "notReadyAddresses"] {
+            for (j, one) in read::list(subset, list).iter().enumerate() {
+                warnings.extend(address(&format!("subsets[{i}].{list}[{j}].ip"), read::text(one, "ip")));
+            }
+        }
+    }
+    warnings
+}
+
+/// Upstream: `pkg/registry/discovery/endpointslice/strategy.go`. Nobody looks at the addresses that controllers write.
+pub(crate) fn endpoint_slice(object: &Object) -> Vec<String> {
+    const OWN: [&str; 2] = ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
+    let mut warnings = Vec::new();
+    if read::top(object, "addressType").as_str() == Some("FQDN") {
+        warnings.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+    }
+    if object.label("endpointslice.kubernetes.io/managed-by").is_some_and(|by| OWN.contains(&by)) {
+        return warnings;
+    }
+    let endpoints = read::top(object, "endpoints").as_array().map_or(&[][..], Vec::as_slice);
+    for (i, endpoint) in endpoints.iter().enumerate() {
+        addresses(&mut warnings, &format!("endpoints[{i}].addresses"), read::list(endpoint, "addresses"));
+    }
+    warnings
+}
+
+/// Upstream: `pkg/registry/core/node/strategy.go`.
+pub(crate) fn node(object: &Object) -> Vec<String> {
+    let spec = read::top(object, "spec");
+    let mut warnings = Vec::new();
+    if read::get(spec, "configSource").is_some() {
+        warnings.push("spec.configSource: the feature is removed".to_owned());
+    }
+    if !read::text(spec, "externalID").is_empty() {
+        warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+    }
+    warnings
+}
+
+/// Upstream: `pkg/api/node/util.go`.
+pub(crate) fn runtime_class(object: &Object) -> Vec<String> {
+    let selector = read::entries(read::top(object, "scheduling"), "nodeSelector");
+    let old = selector.filter_map(|(label, _)| old_label(label));
+    old.map(|text| format!("scheduling.nodeSelector: {text}")).collect()
+}
+
+/// Upstream: `pkg/api/storage/util.go`.
+pub(crate) fn storage_capacity(object: &Object) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let topology = read::top(object, "nodeTopology");
+    term_warnings(&mut warnings, "nodeTopology", topology);
+    for (label, _) in read::entries(topology, "matchLabels") {
+        if let Some(text) = old_label(label) {
+            warnings.push(format!("nodeTopology.matchLabels.{label}: {text}"));
+        }
+    }
+    warnings
 }
 
 /// Upstream: `pkg/api/persistentvolume/util.go`.
@@ -116,6 +214,11 @@ pub(crate) fn volume(object: &Object) -> Vec<String> {
     let mut warnings = Vec::new();
     let spec = read::top(object, "spec");
     warnings.extend(beta_storage_class(object));
+    if object.annotation(BETA_MOUNT_OPTIONS).is_some() {
+        warnings.push(format!(
+            "metadata.annotations[{BETA_MOUNT_OPTIONS}]: deprecated since v1.31; use \"mountOptions\" attribute instead"
+        ));
+    }
     if read::text(spec, "persistentVolumeReclaimPolicy") == "Recycle" {
         warnings.push("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.".to_owned());
     }
@@ -123,6 +226,11 @@ pub(crate) fn volume(object: &Object) -> Vec<String> {
     let terms = affinity.map_or(&[][..], |required| read::list(required, "nodeSelectorTerms"));
     for (i, term) in terms.iter().enumerate() {
         term_warnings(&mut warnings, &format!("spec.nodeAffinity.required.nodeSelectorTerms[{i}]"), term);
+    }
+    for (source, shown, text) in REMOVED_VOLUMES {
+        if read::get(spec, source).is_some() {
+            warnings.push(format!("spec.{shown}: {text}"));
+        }
     }
     warnings
 }

@@ -7,7 +7,7 @@ use crate::columns::service;
 use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
-use crate::validation::network;
+use crate::validation::{network, warnings};
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("v1", "endpoints", Endpoints)
@@ -31,5 +31,9 @@ impl Logic for Endpoints {
 
     fn changes(&self) -> Changes<'_> {
         Changes::Any("who serves may change from one moment to the next")
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        warnings::endpoints(object)
     }
 }

@@ -8,7 +8,7 @@ use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
 use crate::part::{PartHandler, Proxied};
-use crate::validation::cluster;
+use crate::validation::{cluster, warnings};
 
 pub(in crate::kinds) fn kind() -> Kind {
     Kind::new("v1", "nodes", Node)
@@ -38,5 +38,9 @@ impl Logic for Node {
 
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
         cluster::node_update(new, old)
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        warnings::node(object)
     }
 }

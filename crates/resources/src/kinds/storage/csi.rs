@@ -7,7 +7,7 @@ use crate::columns::basic;
 use crate::defaults;
 use crate::kinds::builder::Kind;
 use crate::logic::{Changes, Logic};
-use crate::validation::csi;
+use crate::validation::{csi, warnings};
 
 pub(in crate::kinds) fn driver() -> Kind {
     Kind::new("storage.k8s.io/v1", "csidrivers", Driver)
@@ -66,5 +66,9 @@ impl Logic for Capacity {
 
     fn changes(&self) -> Changes<'_> {
         Changes::Judged(&csi::capacity_update)
+    }
+
+    fn warnings(&self, object: &Object) -> Vec<String> {
+        warnings::storage_capacity(object)
     }
 }

@@ -159,3 +159,71 @@ fn ranges_of_a_network_policy_are_to_be_unambiguous() {
         ]
     );
 }
+
+#[test]
+fn addresses_are_written_in_the_usual_way() {
+    let zeros = "non-standard IP address \"010.2.3.4\" will be considered invalid in a future Kubernetes release: use \"10.2.3.4\"";
+    let of = |spec: Value| warned("services", &json!({"metadata": {"name": "a"}, "spec": spec}));
+    let balanced = |address: &str| of(json!({"type": "LoadBalancer", "loadBalancerIP": address}));
+    assert_eq!(balanced("010.2.3.4"), [format!("spec.loadBalancerIP: {zeros}")]);
+    for other in ["10.2.3.4", "010.2.3", "010.2.3.4.5", "010.2.3.+4", "010.2.3.256", "name"] {
+        assert!(balanced(other).is_empty(), "{other}");
+    }
+    assert_eq!(
+        of(json!({"type": "LoadBalancer", "loadBalancerSourceRanges": ["192.0.2.0/24", "192.0.2.1/24"]})),
+        [
+            "spec.loadBalancerSourceRanges[1]: CIDR value \"192.0.2.1/24\" is ambiguous in this context (should be \"192.0.2.0/24\" or \"192.0.2.1/32\"?)"
+        ]
+    );
+    let long = "IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical format (\"2001:db8::1\")";
+    let mut slice = json!({"metadata": {"name": "a"}, "addressType": "IPv6",
+        "endpoints": [{"addresses": ["2001:db8::2"]}, {"addresses": ["2001:DB8::1"]}]});
+    assert_eq!(warned("endpointslices", &slice), [format!("endpoints[1].addresses[0]: {long}")]);
+    slice["metadata"]["labels"] =
+        json!({"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"});
+    assert!(warned("endpointslices", &slice).is_empty());
+    slice["addressType"] = json!("FQDN");
+    assert_eq!(warned("endpointslices", &slice), ["spec.addressType: FQDN endpoints are deprecated"]);
+    let mut endpoints = json!({"metadata": {"name": "a"}, "subsets": [
+        {"addresses": [{"ip": "192.0.2.1"}], "notReadyAddresses": [{"ip": "2001:DB8::1"}]}]});
+    assert_eq!(warned("endpoints", &endpoints), [format!("subsets[0].notReadyAddresses[0].ip: {long}")]);
+    endpoints["metadata"]["labels"] = json!({"endpoints.kubernetes.io/managed-by": "endpoint-controller"});
+    assert!(warned("endpoints", &endpoints).is_empty());
+}
+
+#[test]
+fn old_labels_and_fields_are_told_where_nodes_and_volumes_are_described() {
+    let os = "deprecated since v1.14; use \"kubernetes.io/os\" instead";
+    let class = json!({"metadata": {"name": "a"}, "handler": "h",
+        "scheduling": {"nodeSelector": {"beta.kubernetes.io/os": "linux", "kubernetes.io/os": "linux"}}});
+    assert_eq!(warned("runtimeclasses", &class), [format!("scheduling.nodeSelector: {os}")]);
+    let capacity = json!({"metadata": {"name": "a"}, "storageClassName": "s", "nodeTopology": {
+        "matchLabels": {"beta.kubernetes.io/os": "linux"},
+        "matchExpressions": [{"key": "beta.kubernetes.io/os", "operator": "Exists"}]}});
+    assert_eq!(
+        warned("csistoragecapacities", &capacity),
+        [
+            format!("nodeTopology.matchExpressions[0].key: beta.kubernetes.io/os is {os}"),
+            format!("nodeTopology.matchLabels.beta.kubernetes.io/os: {os}")
+        ]
+    );
+    let node = json!({"metadata": {"name": "a"}, "spec": {"externalID": "x", "configSource": {"configMap":
+        {"namespace": "a", "name": "b", "kubeletConfigKey": "c"}}}});
+    assert_eq!(
+        warned("nodes", &node),
+        [
+            "spec.configSource: the feature is removed",
+            "spec.externalID: this field is deprecated, and is unused by Kubernetes"
+        ]
+    );
+    let old = json!({"volume.beta.kubernetes.io/mount-options": "ro"});
+    let volume = json!({"metadata": {"name": "a", "annotations": old},
+        "spec": {"storageos": {"volumeName": "v"}}});
+    assert_eq!(
+        warned("persistentvolumes", &volume),
+        [
+            "metadata.annotations[volume.beta.kubernetes.io/mount-options]: deprecated since v1.31; use \"mountOptions\" attribute instead",
+            "spec.storageOS: deprecated in v1.22, non-functional in v1.25+"
+        ]
+    );
+}
