@@ -41,6 +41,8 @@ struct CheckedWith {
 pub(crate) struct Metrics {
     /// Also of other parts of the process.
     pub process: base::Metrics,
+    /// The results of health checks, which are shown alone, too.
+    slis: base::Metrics,
     pub storage: StorageMetrics,
     pub fairness: FairnessMetrics,
     pub access: AccessMetrics,
@@ -71,6 +73,9 @@ impl Metrics {
                 in_flight.clone(),
             );
             registry.register("kubernetes_build_info", "What is running: always 1", Family::clone(&build));
+        });
+        let slis = process.part();
+        slis.register(|registry| {
             registry.register(
                 "kubernetes_healthcheck",
                 "The result of each health check",
@@ -85,6 +90,7 @@ impl Metrics {
         let (requests, storage, (access, admission)) = parts.expect("they were registered just now");
         Self {
             process,
+            slis,
             storage,
             fairness,
             access,
@@ -122,6 +128,11 @@ impl Metrics {
         let status = if healthy { "success" } else { "error" };
         self.checks.get_or_create(&Checked { name, r#type: kind }).set(i64::from(healthy));
         self.checks_done.get_or_create(&CheckedWith { name, r#type: kind, status }).inc();
+    }
+
+    /// The text of `/metrics/slis`: the results of health checks (upstream: `component-base/metrics/prometheus/slis`).
+    pub(crate) fn render_slis(&self, format: Format) -> Result<String, std::fmt::Error> {
+        self.slis.render(format)
     }
 
     /// The text of `/metrics`, with the requests in progress that read and those that write.

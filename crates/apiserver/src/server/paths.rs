@@ -36,6 +36,7 @@ pub(crate) async fn answer(context: &Context, call: &Call) -> Outcome {
         }
         ["version"] => version(context.commit),
         ["metrics"] => metrics(context, call).await,
+        ["metrics", "slis"] => slis(context, call),
         ["api" | "apis", ..] if parts.len() <= 3 => {
             let (kinds, aggregator) = (context.deps.resources.as_ref(), context.deps.aggregator.as_ref());
             context.discovery.answer(kinds, aggregator, call, &parts)
@@ -84,7 +85,16 @@ fn public(mut answer: http::Response<Body>) -> http::Response<Body> {
 fn index(context: &Context) -> Outcome {
     let (kinds, aggregator) = (context.deps.resources.as_ref(), context.deps.aggregator.as_ref());
     let mut paths = context.discovery.paths(kinds, aggregator);
-    let more = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    let more = [
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/metrics/slis",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ];
     paths.extend(more.map(str::to_owned));
     paths.sort();
     paths.dedup();
@@ -92,9 +102,20 @@ fn index(context: &Context) -> Outcome {
     Ok(respond::json_bytes(StatusCode::OK, format!("{:#}", json!({"paths": paths}))))
 }
 
-async fn metrics(context: &Context, call: &Call) -> Outcome {
+/// The form of figures that the caller accepts.
+fn exposition(call: &Call) -> Format {
     let accept = call.headers.get(http::header::ACCEPT).and_then(|value| value.to_str().ok());
-    let format = Format::accepted(accept.unwrap_or_default());
+    Format::accepted(accept.unwrap_or_default())
+}
+
+fn slis(context: &Context, call: &Call) -> Outcome {
+    let format = exposition(call);
+    let text = context.metrics.render_slis(format).map_err(Error::internal)?;
+    Ok(respond::with_type(StatusCode::OK, format.content_type(), text))
+}
+
+async fn metrics(context: &Context, call: &Call) -> Outcome {
+    let format = exposition(call);
     let deps = &context.deps;
     // A store that cannot say how large it is leaves the last figure standing.
     let size_bytes = deps.store.size_bytes().await.ok();

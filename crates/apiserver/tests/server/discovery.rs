@@ -226,6 +226,10 @@ async fn metrics_have_the_families_and_labels_that_rules_ask_by() {
         assert!(text.lines().any(|held| held == line), "{line}\n{text}");
     }
     assert!(text.contains(&format!("git_commit=\"{COMMIT}\"")), "{text}");
+    let slis = String::from_utf8(harness.get("/metrics/slis").await.body.to_vec()).unwrap();
+    let alone = strict::read(&slis, Format::Prometheus).unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(alone.keys().collect::<Vec<_>>(), ["kubernetes_healthcheck", "kubernetes_healthchecks_total"]);
+    assert!(slis.contains("kubernetes_healthcheck{name=\"ping\",type=\"livez\"} 1"), "{slis}");
     drop(watch);
     let text = String::from_utf8(harness.get("/metrics").await.body.to_vec()).unwrap();
     let over = format!("apiserver_longrunning_requests{{{watched}}} 0");
