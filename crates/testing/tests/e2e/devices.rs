@@ -186,7 +186,7 @@ fn w122e(scene: &Scene) {
     sh.ok(&format!("kill -KILL {pid} && timeout 30 tail --pid={pid} -f /dev/null"));
     cluster.knarr(&["up", "--no-kubeconfig"]).expect("up again");
     sh.ok("kubectl wait --for=condition=Ready node --all --timeout=60s");
-    assert_eq!(sh.ok("kubectl exec first -- printenv KNARR_DEVICE"), "d0\n");
+    assert_eq!(sh.ok("kubectl exec first -- sh -c 'echo $KNARR_DEVICE'"), "d0\n");
     let metrics = format!("kubectl get --raw /api/v1/nodes/{}/proxy/metrics", here.trim());
     sh.ok("kubectl delete pod first");
     assert_eq!(driver.calls(), ["unprepare own"]);
