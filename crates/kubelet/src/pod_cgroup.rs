@@ -48,6 +48,11 @@ impl PodCgroups {
         Usage { memory_bytes: used, working_set_bytes: used, ..usage }
     }
 
+    /// What all pods together use. Blocks.
+    pub fn pods_usage(&self) -> Usage {
+        self.hierarchy.usage(&format!("{}/kubepods", self.root))
+    }
+
     /// What the pod as a whole uses. Blocks.
     pub fn usage(&self, pod: &Pod) -> Usage {
         self.hierarchy.usage(&self.path(pod))

@@ -26,6 +26,7 @@ pub use configz::Configuration;
 pub use connection::Server;
 pub use node_logs::SystemLogs;
 pub use reviews::{ApiReviews, Reviews};
+pub use stats::Rates;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ pub struct ServerDeps {
     pub metrics: Metrics,
     /// What `/metrics/probes` shows.
     pub probe_metrics: Metrics,
+    /// How much processor time is used per second.
+    pub rates: Rates,
     /// The cgroups of node and pods.
     pub cgroups: PodCgroups,
     pub facts: Arc<NodeFacts>,

@@ -84,6 +84,7 @@ fn deps(log: PathBuf, shutdown: &Shutdown) -> ServerDeps {
     metrics.register_process();
     running::register(&metrics, "n1", pods.clone());
     ServerDeps {
+        rates: Default::default(),
         node_name: "n1".into(),
         pods,
         volumes: Arc::new(crate::fakes::FakeVolumes::default()),

@@ -255,6 +255,7 @@ async fn serve_api(config: &Config, deps: &Deps, kit: &Kit, shown: Shown) -> Res
     let Shown { pods, volumes, cgroups, probe_metrics } = shown;
     running::register(&kit.metrics, &config.name, pods.clone());
     let server_deps = ServerDeps {
+        rates: Default::default(),
         node_name: config.name.clone(),
         pods,
         volumes,

@@ -17,6 +17,10 @@ const DEFAULT_INTERFACE: &str = "eth0";
 /// What is known of the machine at a time. What the kernel does not say is left out.
 struct Seen {
     usage: Usage,
+    nano_cores: Option<u64>,
+    /// Of all pods together.
+    pods: Usage,
+    pods_nano_cores: Option<u64>,
     memory_bytes: u64,
     pressure: Option<Pressure>,
     interfaces: Vec<Interface>,
@@ -33,10 +37,10 @@ struct Interface {
     tx_errors: u64,
 }
 
-/// Looks at the machine.
-pub(super) async fn node(deps: &ServerDeps) -> Value {
+/// Looks at the file system of the node.
+pub(super) async fn disk(deps: &ServerDeps) -> Option<Pressure> {
     let root = deps.root.clone();
-    let pressure = match tokio::task::spawn_blocking(move || Pressure::read(&root)).await {
+    match tokio::task::spawn_blocking(move || Pressure::read(&root)).await {
         Ok(Ok(pressure)) => Some(pressure),
         Ok(Err(error)) => {
             tracing::debug!(%error, "the node's storage cannot be looked at");
@@ -46,16 +50,27 @@ pub(super) async fn node(deps: &ServerDeps) -> Value {
             tracing::error!(%error, "looking at the node's storage ended");
             None
         }
-    };
+    }
+}
+
+/// Looks at the machine, whose file system was looked at.
+pub(super) fn node(deps: &ServerDeps, pressure: Option<Pressure>) -> Value {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let (usage, now) = (deps.cgroups.node_usage(), deps.clock.now());
+    let at_ns = i64::try_from(now.as_nanosecond()).unwrap_or_default();
     let seen = Seen {
-        usage: deps.cgroups.node_usage(),
+        nano_cores: usage.cpu_ns.and_then(|used| deps.rates.of("node", at_ns, used)),
+        pods: deps.cgroups.pods_usage(),
+        pods_nano_cores: None,
+        usage,
         memory_bytes: u64::try_from(deps.facts.memory_capacity_bytes()).unwrap_or_default(),
         pressure,
         interfaces: interfaces(&read("/proc/net/dev")),
         started_at: started_at(&read("/proc/stat")),
-        now: deps.clock.now(),
+        now,
     };
+    let used = seen.pods.cpu_ns;
+    let seen = Seen { pods_nano_cores: used.and_then(|used| deps.rates.of("pods", at_ns, used)), ..seen };
     summary(&deps.node_name, &seen)
 }
 
@@ -67,19 +82,17 @@ fn summary(name: &str, seen: &Seen) -> Value {
         node.insert("startTime".to_owned(), started.to_string().into());
     }
     let mut put = |key: &str, figures: Value| drop(node.insert(key.to_owned(), figures));
-    if let Some(cpu_ns) = usage.cpu_ns {
-        put("cpu", json!({"time": time, "usageCoreNanoSeconds": cpu_ns}));
+    if let Some(figures) = cpu(&time, usage, seen.nano_cores) {
+        put("cpu", figures);
     }
-    if let Some(working_set) = usage.working_set_bytes {
-        let figures = [
-            ("availableBytes", Some(seen.memory_bytes.saturating_sub(working_set))),
-            ("usageBytes", usage.memory_bytes),
-            ("workingSetBytes", Some(working_set)),
-            ("rssBytes", usage.rss_bytes),
-            ("pageFaults", usage.page_faults),
-            ("majorPageFaults", usage.major_page_faults),
-        ];
-        put("memory", known(&time, &figures));
+    if let Some(figures) = memory(&time, usage, Some(seen.memory_bytes)) {
+        put("memory", figures);
+    }
+    if let (Some(cpu), Some(memory)) = (
+        cpu(&time, &seen.pods, seen.pods_nano_cores),
+        memory(&time, &seen.pods, seen.pods.memory_limit_bytes),
+    ) {
+        put("systemContainers", json!([{"name": "pods", "cpu": cpu, "memory": memory}]));
     }
     if !seen.interfaces.is_empty() {
         put("network", network(&time, &seen.interfaces));
@@ -100,6 +113,25 @@ fn summary(name: &str, seen: &Seen) -> Value {
         put("swap", json!({"time": time, "swapUsageBytes": bytes}));
     }
     Value::Object(node)
+}
+
+fn cpu(time: &Value, usage: &Usage, nano_cores: Option<u64>) -> Option<Value> {
+    let used = usage.cpu_ns?;
+    Some(known(time, &[("usageNanoCores", nano_cores), ("usageCoreNanoSeconds", Some(used))]))
+}
+
+/// What is available of what there is, where that is known.
+fn memory(time: &Value, usage: &Usage, there_bytes: Option<u64>) -> Option<Value> {
+    let working_set = usage.working_set_bytes?;
+    let figures = [
+        ("availableBytes", there_bytes.map(|there| there.saturating_sub(working_set))),
+        ("usageBytes", usage.memory_bytes),
+        ("workingSetBytes", Some(working_set)),
+        ("rssBytes", usage.rss_bytes),
+        ("pageFaults", usage.page_faults),
+        ("majorPageFaults", usage.major_page_faults),
+    ];
+    Some(known(time, &figures))
 }
 
 /// The figures that are known, and when.
@@ -177,8 +209,12 @@ mod tests {
             pids: 12,
             ..Pressure::default()
         };
+        let pods = Usage { cpu_ns: Some(5), working_set_bytes: Some(90), ..Usage::default() };
         Seen {
             usage,
+            nano_cores: Some(3),
+            pods,
+            pods_nano_cores: None,
             memory_bytes: 1000,
             pressure: Some(pressure),
             interfaces: interfaces(NET_DEV),
@@ -195,7 +231,9 @@ mod tests {
             json!({
                 "nodeName": "n1",
                 "startTime": "1970-01-01T00:01:00Z",
-                "cpu": {"time": time, "usageCoreNanoSeconds": 7},
+                "cpu": {"time": time, "usageNanoCores": 3, "usageCoreNanoSeconds": 7},
+                "systemContainers": [{"name": "pods", "cpu": {"time": time, "usageCoreNanoSeconds": 5},
+                    "memory": {"time": time, "workingSetBytes": 90}}],
                 "memory": {"time": time, "availableBytes": 600, "usageBytes": 600, "workingSetBytes": 400,
                     "rssBytes": 300},
                 "network": {"time": time, "name": "eth0", "rxBytes": 1000, "rxErrors": 2, "txBytes": 2000,
@@ -213,6 +251,7 @@ mod tests {
     fn what_is_not_known_is_left_out() {
         let nothing = Seen {
             usage: Usage::default(),
+            pods: Usage::default(),
             pressure: None,
             interfaces: interfaces("nonsense\n eth0: 1 2\n"),
             started_at: started_at("btime soon"),
