@@ -125,6 +125,28 @@ impl NodeAuthorizer {
         }
     }
 
+    fn slice(&self, node: &str, a: &Attributes) -> Decision {
+        if !a.subresource.is_empty() {
+            return no("cannot authorize ResourceSlice subresources");
+        }
+        match a.verb.as_str() {
+            // Whose the slice will be is checked at admission.
+            "create" => Decision::Allow,
+            "get" | "update" | "patch" | "delete" => self.related(node, Kind::Slice, a),
+            "list" | "watch" | "deletecollection"
+                if a.field_selector.contains(&("spec.nodeName".into(), node.into())) =>
+            {
+                Decision::Allow
+            }
+            "list" | "watch" | "deletecollection" => {
+                no("can only list/watch/deletecollection resourceslices with nodeName field selector")
+            }
+            _ => no(
+                "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
+            ),
+        }
+    }
+
     fn token(&self, node: &str, a: &Attributes) -> Decision {
         if a.verb != "create" || a.name.is_empty() {
             return no("can only create tokens for individual service accounts");
@@ -167,6 +189,8 @@ impl NodeAuthorizer {
             (true, "", "pods") => self.pod(node, a),
             (true, "storage.k8s.io", "volumeattachments") => self.get(node, Kind::Attachment, a),
             (true, "storage.k8s.io", "csinodes") => own_csi_node(node, a),
+            (true, "resource.k8s.io", "resourceclaims") => self.get(node, Kind::DeviceClaim, a),
+            (true, "resource.k8s.io", "resourceslices") => self.slice(node, a),
             (true, "coordination.k8s.io", "leases") => own_lease(node, a),
             _ if self.rules.iter().any(|rule| rule.allows(a)) => Decision::Allow,
             _ => no(""),

@@ -24,6 +24,10 @@ pub(super) enum Kind {
     /// A persistent volume, by the claim it is bound to.
     Volume,
     Attachment,
+    /// A ResourceClaim.
+    DeviceClaim,
+    /// A ResourceSlice, by the node whose devices it lists.
+    Slice,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,16 +35,18 @@ pub(super) enum Source {
     Pods,
     Volumes,
     Attachments,
+    Slices,
 }
 
 impl Source {
-    pub(super) const ALL: [Self; 3] = [Self::Pods, Self::Volumes, Self::Attachments];
+    pub(super) const ALL: [Self; 4] = [Self::Pods, Self::Volumes, Self::Attachments, Self::Slices];
 
     pub(super) const fn resource(self) -> (&'static str, &'static str) {
         match self {
             Self::Pods => ("", "pods"),
             Self::Volumes => ("", "persistentvolumes"),
             Self::Attachments => ("storage.k8s.io", "volumeattachments"),
+            Self::Slices => ("resource.k8s.io", "resourceslices"),
         }
     }
 }
@@ -79,6 +85,8 @@ struct State {
     volumes: HashMap<String, Place>,
     /// Attachment → node.
     attachments: HashMap<String, String>,
+    /// ResourceSlice → node.
+    slices: HashMap<String, String>,
 }
 
 /// Kept current by the watch cache.
@@ -95,6 +103,7 @@ impl Graph {
                 .get(name)
                 .is_some_and(|(namespace, claim)| state.needs(node, Kind::Claim, namespace, claim)),
             Kind::Attachment => state.attachments.get(name).is_some_and(|home| home == node),
+            Kind::Slice => state.slices.get(name).is_some_and(|home| home == node),
             kind => state.needs(node, kind, namespace, name),
         }
     }
@@ -132,8 +141,12 @@ impl Graph {
                 self.write(|state| put(&mut state.volumes, entry.name(), claim));
             }
             Source::Attachments => {
-                let node = present.then(|| attached_node(entry)).flatten();
+                let node = present.then(|| node_in_spec(entry)).flatten();
                 self.write(|state| put(&mut state.attachments, entry.name(), node));
+            }
+            Source::Slices => {
+                let node = present.then(|| node_in_spec(entry)).flatten();
+                self.write(|state| put(&mut state.slices, entry.name(), node));
             }
         }
     }
@@ -217,6 +230,7 @@ impl Index for Graph {
             }
             Source::Volumes => state.volumes.clear(),
             Source::Attachments => state.attachments.clear(),
+            Source::Slices => state.slices.clear(),
         });
         for entry in entries {
             self.update(source, entry, true);
@@ -239,14 +253,15 @@ impl Index for Graph {
     }
 }
 
-/// Whether a pod's change cannot change what it needs: what a pod refers to is fixed but for ephemeral
-/// containers, and most changes are of its status.
+/// Whether a pod's change cannot change what it needs: what a pod refers to is fixed but for ephemeral containers and
+/// the claims that were made for it, and most changes are of its status.
 fn is_idle(event: &WatchEvent) -> bool {
     let (now, before) = (&event.event.entry, &event.event.previous);
-    let ephemeral = b"\"ephemeralContainers\"";
+    let json = now.json.lean();
+    let moving = ["\"ephemeralContainers\"", "\"resourceClaimStatuses\"", "\"extendedResourceClaimStatus\""];
     event.kind == EventKind::Modified
         && before.as_ref().is_some_and(|before| node_of(before) == node_of(now))
-        && memmem::find(&now.json.lean(), ephemeral).is_none()
+        && moving.iter().all(|field| memmem::find(&json, field.as_bytes()).is_none())
 }
 
 /// The node that a pod is bound to; empty for none.
@@ -259,6 +274,8 @@ struct PodView {
     metadata: PodMetadata,
     #[serde(default)]
     spec: Value,
+    #[serde(default)]
+    status: Value,
 }
 
 #[derive(Deserialize)]
@@ -275,6 +292,7 @@ pub(super) fn needs_of(entry: &Entry) -> Option<Vec<(Kind, Box<str>)>> {
         return Some(Vec::new());
     }
     let mut needs = references(&pod.spec, entry.name());
+    needs.extend(device_claims(&pod.spec, &pod.status));
     needs.sort_unstable();
     needs.dedup();
     Some(needs)
@@ -325,6 +343,15 @@ fn references(spec: &Value, pod: &str) -> Vec<(Kind, Box<str>)> {
     out
 }
 
+/// The ResourceClaims that a pod names, and those that were made for it.
+fn device_claims(spec: &Value, status: &Value) -> Vec<(Kind, Box<str>)> {
+    let named = items(spec, "resourceClaims").filter_map(|claim| claim.get("resourceClaimName"));
+    let made = items(status, "resourceClaimStatuses").filter_map(|claim| claim.get("resourceClaimName"));
+    let extended = status.pointer("/extendedResourceClaimStatus/resourceClaimName");
+    let names = named.chain(made).chain(extended).filter_map(Value::as_str).filter(|name| !name.is_empty());
+    names.map(|name| (Kind::DeviceClaim, name.into())).collect()
+}
+
 fn items<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> + use<'v> {
     value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
@@ -335,7 +362,7 @@ fn bound_claim(entry: &Entry) -> Option<Place> {
     Some((claim.get("namespace")?.as_str()?.to_owned(), claim.get("name")?.as_str()?.to_owned()))
 }
 
-fn attached_node(entry: &Entry) -> Option<String> {
-    let attachment: Value = decode(entry)?;
-    Some(attachment.pointer("/spec/nodeName")?.as_str()?.to_owned())
+fn node_in_spec(entry: &Entry) -> Option<String> {
+    let object: Value = decode(entry)?;
+    Some(object.pointer("/spec/nodeName")?.as_str()?.to_owned())
 }

@@ -39,7 +39,9 @@ fn pod(node: &str) -> serde_json::Value {
                 {"name": "e", "ephemeral": {}},
                 {"name": "t", "projected": {"sources": [{"configMap": {"name": "root"}}]}},
             ],
+            "resourceClaims": [{"name": "gpu", "resourceClaimName": "shared"}, {"name": "nic", "resourceClaimTemplateName": "t"}],
         },
+        "status": {"resourceClaimStatuses": [{"name": "nic", "resourceClaimName": "p-nic-x7"}]},
     })
 }
 
@@ -67,6 +69,8 @@ async fn a_node_reads_what_its_pods_need_while_they_are_there() {
         "patch core persistentvolumeclaims/status a/claim",
         "get core persistentvolumes /pv",
         "create core serviceaccounts/token a/bot",
+        "get resource.k8s.io resourceclaims a/shared",
+        "get resource.k8s.io resourceclaims a/p-nic-x7",
         "get core pods a/p",
     ];
     for text in needs {
@@ -75,6 +79,11 @@ async fn a_node_reads_what_its_pods_need_while_they_are_there() {
         assert_eq!(node.decide(&ask("n2", text)), no(why), "{text}");
     }
     assert_eq!(node.decide(&ask("n1", "get storage.k8s.io volumeattachments /va")), Decision::Allow);
+    let slice = json!({"metadata": {"name": "sl"}, "spec": {"nodeName": "n1"}});
+    f.put("resourceslices/sl", &slice).await;
+    node.settled().await;
+    assert_eq!(node.decide(&ask("n1", "delete resource.k8s.io resourceslices /sl")), Decision::Allow);
+    assert!(node.decide(&ask("n2", "delete resource.k8s.io resourceslices /sl")) != Decision::Allow);
     // A status that changes is no reason to look again; a pod that is replaced by one elsewhere is.
     f.put("pods/a/p", &pod("n2")).await;
     node.settled().await;
@@ -122,6 +131,11 @@ async fn a_node_touches_only_its_own() {
             "get storage.k8s.io csinodes /n2",
             "can only access CSINode with the same name as the requesting node",
         ),
+        (
+            "list resource.k8s.io resourceslices",
+            "can only list/watch/deletecollection resourceslices with nodeName field selector",
+        ),
+        ("list resource.k8s.io resourceclaims", "can only get individual resources of this type"),
         ("create apps deployments a/x", ""),
         ("impersonate core users /x", ""),
     ] {
