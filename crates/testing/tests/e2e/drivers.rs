@@ -136,7 +136,10 @@ fn driver(scene: &Scene) {
         root(&cluster).display()
     );
     assert_eq!(sh.ok(&mounts), "");
-    assert_eq!(sh.ok(&format!("find {} -name vol_data.json", root(&cluster).display())), "");
+    assert_eq!(
+        sh.ok(&format!("find {} -ignore_readdir_race -name vol_data.json", root(&cluster).display())),
+        ""
+    );
     drop(attacher);
     cluster.take_down().expect("taken down");
 }

@@ -118,7 +118,8 @@ fn claims(scene: &Scene) {
     told(sh, "late", "FailedScheduling", r#"persistentvolumeclaim ."c." is being deleted"#);
     sh.ok("kubectl delete pod reader late");
     sh.ok(&format!("kubectl wait --for=delete pvc/c pv/{volume} --timeout=60s"));
-    let folder = format!("find {} -path '*{uid}*'", scene.cluster().data_dir().display());
+    let folder =
+        format!("find {} -ignore_readdir_race -path '*{uid}*'", scene.cluster().data_dir().display());
     assert_eq!(sh.ok(&folder), "", "the space is free");
 }
 
@@ -141,7 +142,8 @@ fn reclaim(scene: &Scene) {
     sh.fails(r#"kubectl patch pvc kept -p '{"spec":{"resources":{"requests":{"storage":"2Gi"}}}}'"#);
     sh.ok("kubectl delete pod/p pvc/kept pvc/now storageclass/keeping storageclass/hasty");
     sh.ok(&format!("kubectl wait pv/{volume} --for=jsonpath={{.status.phase}}=Released --timeout=30s"));
-    let file = format!("find {} -path '*{volume}/file'", scene.cluster().data_dir().display());
+    let file =
+        format!("find {} -ignore_readdir_race -path '*{volume}/file'", scene.cluster().data_dir().display());
     assert_eq!(sh.ok(&file).lines().count(), 1, "Retain keeps the data");
     // The administrator gives it to another claim.
     sh.ok(&format!(
@@ -364,7 +366,10 @@ fn killed(scene: &Scene) {
     up(&sh);
     sh.ok("kubectl wait --for=delete pvc/c0 pvc/c1 pvc/c2 pvc/c3 pvc/c4 pvc/c5 pvc/c6 --timeout=90s");
     sh.ok("timeout 60 bash -c 'until [ $(kubectl get pv --no-headers | wc -l) = 1 ]; do :; done'");
-    let folders = format!("find {} -name 'pvc-*' -o -name '.removing-*'", cluster.data_dir().display());
+    let folders = format!(
+        "find {} -ignore_readdir_race -name 'pvc-*' -o -name '.removing-*'",
+        cluster.data_dir().display()
+    );
     assert_eq!(sh.ok(&folders).lines().count(), 1, "{kept} alone has a directory");
     assert!(sh.ok("kubectl exec c7 -- cat /data/file").starts_with("c7\n"));
     cluster.take_down().expect("taken down");
