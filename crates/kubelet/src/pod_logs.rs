@@ -102,18 +102,34 @@ impl LogDirs {
     /// # Errors
     /// When the disk refuses.
     pub fn unlink_lost(&self) -> io::Result<()> {
-        let entries = match fs::read_dir(self.containers()) {
+        let folder = self.containers();
+        let entries = match fs::read_dir(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
         };
         for entry in entries {
             let path = entry?.path();
-            let is_lost = fs::metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-            if path.is_symlink() && is_lost {
+            let Ok(log) = fs::read_link(&path) else { continue };
+            if is_lost(&folder.join(log))? {
                 fs::remove_file(path)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Whether neither a log is there nor what was rotated out of it: while a log is rotated, only that is there.
+fn is_lost(log: &Path) -> io::Result<bool> {
+    if fs::exists(log)? {
+        return Ok(false);
+    }
+    let (Some(folder), Some(name)) = (log.parent(), log.file_name().and_then(|name| name.to_str())) else {
+        return Ok(true);
+    };
+    let rotated = format!("{name}.");
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        files => Ok(!files?.flatten().any(|file| file.file_name().to_string_lossy().starts_with(&rotated))),
     }
 }
 
@@ -163,7 +179,10 @@ mod tests {
         dirs.link(of("abc"), &log).expect("linked");
         dirs.link(of("abc"), &log).expect("linked again");
         dirs.link(of("old"), &dirs.pods().join("ns_web_u/c/9.log")).expect("linked to a log that is gone");
+        let rotated = log.with_extension("log.20261201-000000");
+        fs::rename(&log, &rotated).expect("rotated");
         dirs.unlink_lost().expect("looked at");
+        fs::rename(&rotated, &log).expect("there again");
         let names: Vec<_> = fs::read_dir(dirs.containers()).expect("a folder").flatten().collect();
         assert_eq!(names.len(), 1);
         assert_eq!(names[0].file_name(), "web_ns_c-abc.log");

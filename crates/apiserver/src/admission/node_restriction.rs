@@ -131,8 +131,12 @@ impl NodeRestriction {
                 review.forbid(object, format!("node {node:?} cannot update labels through pod status"))
             );
         }
-        let claims = ["status", "resourceClaimStatuses"];
-        if object.is_some_and(|new| new.at(&claims) != old.at(&claims)) {
+        // What these name a node may read.
+        let claims = ["resourceClaimStatuses", "extendedResourceClaimStatus"];
+        let differs = |new: &Object| {
+            claims.iter().any(|field| new.at(&["status", field]) != old.at(&["status", field]))
+        };
+        if object.is_some_and(differs) {
             return Err(review.forbid(object, format!("node {node:?} cannot update resource claim statuses")));
         }
         Ok(())

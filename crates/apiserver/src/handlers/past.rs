@@ -34,7 +34,7 @@ pub(crate) struct Then {
 /// The state that the request asks for; `None` for the present.
 ///
 /// # Errors
-/// 400 for what is no time or lies ahead, 410 for a time that is forgotten, 501 where the store keeps no times.
+/// 400 for what is no time or lies ahead, also where the store keeps no times; 410 for a time that is forgotten.
 pub(super) async fn asked(target: &Target, query: &Query) -> Result<Option<Then>, Error> {
     let Some(text) = query.non_empty(AT) else { return Ok(None) };
     if query.non_empty("resourceVersion").is_some_and(|version| version != "0") {

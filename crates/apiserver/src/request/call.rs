@@ -96,10 +96,10 @@ impl Call {
         }
     }
 
-    /// What a list or watch asks for by equality. One that cannot be parsed is refused later, by its handler.
+    /// What a list, a watch or the deletion of a collection asks for by equality. One that cannot be parsed is refused later, by its handler.
     fn field_selector(&self) -> Vec<(String, String)> {
         let text = match self.info.verb {
-            "list" | "watch" => self.query.non_empty("fieldSelector"),
+            "list" | "watch" | "deletecollection" => self.query.non_empty("fieldSelector"),
             _ => None,
         };
         let selector = text.and_then(|text| FieldSelector::parse(text).ok()).unwrap_or_default();
@@ -114,7 +114,7 @@ impl Call {
     /// The same for labels.
     fn label_selector(&self) -> Vec<(String, String)> {
         let text = match self.info.verb {
-            "list" | "watch" => self.query.non_empty("labelSelector"),
+            "list" | "watch" | "deletecollection" => self.query.non_empty("labelSelector"),
             _ => None,
         };
         let selector = text.and_then(|text| LabelSelector::parse(text).ok());

@@ -105,8 +105,9 @@ fn below(path: &str, name: &str) -> String {
 }
 
 fn line(path: &str, before: &Value, after: &Value, secret: bool) -> String {
-    let hidden = secret
-        && (path.starts_with("data") || path.starts_with("stringData") || path.contains("last-applied"));
+    // An annotation may hold the whole object as it was applied.
+    let hidden =
+        secret && ["data", "stringData", "metadata.annotations"].iter().any(|field| path.starts_with(field));
     let shown = |value: &Value| if hidden { "***".to_owned() } else { short(value) };
     match (before, after) {
         (Value::Null, after) => format!("{path}: added {}", shown(after)),

@@ -19,7 +19,7 @@ const MADE_BY_CONTROLLERS: [&str; 2] = ["Pod", "Job"];
 /// Everything that a namespace held, or that was owned by the object, directly or not, and was there at `until`.
 ///
 /// # Errors
-/// When a kind cannot be listed as it was then.
+/// When the kinds are not known.
 pub fn belongings(
     session: &Session,
     resource: &Resource,
@@ -57,14 +57,17 @@ fn everything(session: &Session, scope: Option<&str>) -> Result<Vec<Info>, Failu
         }
         let request = Request::get(resource.path(scope));
         let list = match session.client()?.json(&request) {
-            // Who may not see a kind gets none of it back.
-            Err(failure) if failure.reason() == "Forbidden" => {
-                crate::output::err(&format!("Warning: {}\n", failure.plain()));
+            // Who may not see a kind gets none of it back; kinds of other servers have no past here.
+            Err(failure) => {
+                let kind = resource.group_resource();
+                crate::output::err(&format!("Warning: no {kind} are looked for: {}\n", failure.plain()));
                 continue;
             }
-            other => other?,
+            Ok(list) => list,
         };
-        for item in list["items"].as_array().into_iter().flatten() {
+        // What was being deleted already was not to stay.
+        let items = list["items"].as_array().into_iter().flatten();
+        for item in items.filter(|item| item["metadata"]["deletionTimestamp"].is_null()) {
             let mut object = item.clone();
             object["apiVersion"] = resource.api_version().into();
             object["kind"] = resource.kind.as_str().into();
