@@ -71,13 +71,14 @@ impl Times {
 
 pub(super) fn versions(txn: &ReadTransaction, key: &Arc<str>, limit: usize) -> Result<Versions, Error> {
     let counters = read::counters(txn)?;
-    let times = Times::read(txn, &counters)?;
+    // Only records of files that were begun before there were times need the marks.
+    let mut times = None;
     let history = txn.open_table(HISTORY).map_err(storage_error)?;
     let present =
         txn.open_table(KEYS).map_err(storage_error)?.get(&**key).map_err(storage_error)?.map(|g| g.value().1);
     let mut next = match present {
         Some(revision) => revision,
-        None => last_change(&history, key, counters.oldest)?,
+        None => last_change_before(&history, key, Revision::MAX, counters.oldest)?,
     };
     let mut versions = Vec::new();
     // The version before the oldest kept change is kept, and none before that one.
@@ -90,7 +91,11 @@ pub(super) fn versions(txn: &ReadTransaction, key: &Arc<str>, limit: usize) -> R
             return Err(damaged(&format!("revision {revision} is not one of {key:?}")));
         }
         let value = (!record.deletion).then(|| Bytes::copy_from_slice(record.value));
-        let time_ms = if record.time_ms == 0 { times.of(revision) } else { record.time_ms };
+        let time_ms = match (record.time_ms, &mut times) {
+            (0, Some(times)) => Times::of(times, revision),
+            (0, none) => none.insert(Times::read(txn, &counters)?).of(revision),
+            (time_ms, _) => time_ms,
+        };
         versions.push(Version { revision, time_ms, value });
         next = record.previous;
         if revision <= counters.oldest {
@@ -102,14 +107,6 @@ pub(super) fn versions(txn: &ReadTransaction, key: &Arc<str>, limit: usize) -> R
         }
     }
     Ok(Versions { versions, more: next != 0 })
-}
-
-fn last_change(
-    history: &ReadOnlyTable<u64, &'static [u8]>,
-    key: &str,
-    oldest: Revision,
-) -> Result<Revision, Error> {
-    last_change_before(history, key, Revision::MAX, oldest)
 }
 
 /// The key's last change before `before` that is not forgotten; 0 for none. Reads the history back to there.
